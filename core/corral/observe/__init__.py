@@ -1,0 +1,1 @@
+"""Layer 3: observing. Usage, pipe flow, waits and diagnosis, output files."""

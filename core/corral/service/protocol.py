@@ -1,0 +1,458 @@
+"""The protocol: one JSON object a line over a unix socket, typed.
+
+A client sends `{"id": 7, "op": "list", …}`; the daemon answers `{"id": 7, "ok": {…}}` or
+`{"id": 7, "error": {"kind": …, "message": …}}`, and to subscribers it pushes `{"event": …, "rev": …}`.
+Descriptors travel beside the line that needs them (SCM_RIGHTS). Output bytes never travel here.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from corral.values.errors import ERRORS, BadLineError, CannotStartError, CorralError
+from corral.values.jobs import Job, ProcessView
+from corral.values.reports import DaemonStatus, Detail, Diagnosis, PeekedPipe, StopReport
+from corral.values.spec import JobSpec, Origin, Surroundings
+
+PROTOCOL = 1
+LINE_LIMIT = 1 << 20
+"""Bytes in a line to the daemon, the newline included. A longer one is answered with an error and skipped."""
+REPLY_LIMIT = 64 << 20
+"""Bytes in a line from the daemon: a client trusts its own daemon, and a thousand jobs are 1.5 MB."""
+
+Reply_ = TypeVar("Reply_", bound=Struct)
+
+
+class Answers(Generic[Reply_]):
+    """Says of a request which type its reply has; `reply` holds the same for the decoder."""
+
+    reply: ClassVar[type[Struct]]
+
+
+# ---- replies ------------------------------------------------------------------------------------------------------
+
+
+class Done(Struct, frozen=True):
+    """Nothing to say but that it is done."""
+
+
+class Hello(Struct, frozen=True, kw_only=True):
+    """The daemon's side of the greeting."""
+
+    version: str
+    protocol: int
+    pid: int
+    home: str
+    private: bool = False
+
+
+class Jobs(Struct, frozen=True):
+    """Jobs, in the order asked for, else by id."""
+
+    jobs: tuple[Job, ...]
+    unknown: tuple[str, ...] = ()
+
+
+class Started(Struct, frozen=True):
+    """Jobs that were accepted, in the order of their specifications."""
+
+    ids: tuple[str, ...]
+
+
+class Stops(Struct, frozen=True):
+    """One report a job."""
+
+    reports: tuple[StopReport, ...]
+    unknown: tuple[str, ...] = ()
+
+
+class Processes(Struct, frozen=True):
+    """The tree of one job, leaders first."""
+
+    processes: tuple[ProcessView, ...]
+
+
+class Pipes(Struct, frozen=True):
+    """The pipes of one job."""
+
+    pipes: tuple[PeekedPipe, ...]
+
+
+class Outcome(Struct, frozen=True):
+    """What one request did to several jobs: one line per job that was touched, one error per job that was not."""
+
+    done: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+class Waited(Struct, frozen=True):
+    """The jobs waited for, in the order named; with `any`, the first to end alone. `timed_out`: some had not ended."""
+
+    jobs: tuple[Job, ...]
+    timed_out: bool = False
+
+
+class Past(Struct, frozen=True, kw_only=True):
+    """The past of a job's numbers, oldest first, one value per `seconds`; None where nothing was measured."""
+
+    seconds: float
+    cpu: tuple[float | None, ...]
+    memory: tuple[int | None, ...]
+    output: tuple[float | None, ...]
+    stages: dict[int, tuple[float | None, ...]] = {}
+    """CPU per stage."""
+
+
+class Pasts(Struct, frozen=True):
+    """`Past` by job id."""
+
+    past: dict[str, Past]
+
+
+class Machine(Struct, frozen=True, kw_only=True):
+    """The machine as the daemon last saw it."""
+
+    cpu_percent: float
+    cores: int
+    memory_used_bytes: int
+    memory_total_bytes: int
+    cpu_past: tuple[float, ...] = ()
+    memory_past: tuple[float, ...] = ()
+
+
+# ---- requests -----------------------------------------------------------------------------------------------------
+
+
+class Request(Struct, tag_field="op", kw_only=True):
+    """Base of all requests."""
+
+
+class SayHello(Request, Answers[Hello], tag="hello"):
+    """First line of a connection."""
+
+    reply: ClassVar[type[Struct]] = Hello
+    version: str
+    protocol: int
+    client: Origin
+    parent: str | None = None
+    """CORRAL_JOB_ID of the client, when it runs inside a job of this home."""
+
+
+class StartJobs(Request, Answers[Started], tag="start"):
+    """Start jobs that share surroundings. A `DescriptorInput` uses the descriptor that comes with the line."""
+
+    reply: ClassVar[type[Struct]] = Started
+    specs: tuple[JobSpec, ...]
+    surroundings: Surroundings
+    wait_started: bool = False
+    """Answer only once each has started, is queued or could not start; the last is an error for a single job."""
+
+
+class ListJobs(Request, Answers[Jobs], tag="list"):
+    """Jobs by id, name or `@`; without ids those that have not ended, or all. Unknown ones are named in the reply."""
+
+    reply: ClassVar[type[Struct]] = Jobs
+    ids: tuple[str, ...] = ()
+    all: bool = False
+
+
+class ShowJob(Request, Answers[Detail], tag="show"):
+    """All of one job."""
+
+    reply: ClassVar[type[Struct]] = Detail
+    job: str
+
+
+class AskWhy(Request, Answers[Diagnosis], tag="why"):
+    """The diagnosis of a job; without one, of the most urgent."""
+
+    reply: ClassVar[type[Struct]] = Diagnosis
+    job: str | None = None
+
+
+class ListProcesses(Request, Answers[Processes], tag="processes"):
+    """The tree of a job, scanned now."""
+
+    reply: ClassVar[type[Struct]] = Processes
+    job: str
+
+
+class PeekPipes(Request, Answers[Pipes], tag="peek"):
+    """The fill of a job's pipes, read now."""
+
+    reply: ClassVar[type[Struct]] = Pipes
+    job: str
+    pipe: int | None = None
+
+
+class StopJobs(Request, Answers[Stops], tag="stop"):
+    """Stop jobs. With `wait`, answered when nothing is left or nothing more helps; else at once."""
+
+    reply: ClassVar[type[Struct]] = Stops
+    ids: tuple[str, ...] = ()
+    all: bool = False
+    signal: str | None = None
+    grace: float | None = None
+    stage: int | None = None
+    wait: bool = True
+    by: str = "from the library"
+    """Completes the reason `stopped …`, such as `from the dashboard` or `by Ctrl-C`."""
+
+
+class AskStopping(Request, Answers[Stops], tag="stopping"):
+    """How far the stop of these jobs is, or their last stop report."""
+
+    reply: ClassVar[type[Struct]] = Stops
+    ids: tuple[str, ...]
+
+
+class SignalJobs(Request, Answers[Outcome], tag="signal"):
+    """Send a signal, no more: to each stage's leader, the whole tree, one stage's processes, or one process."""
+
+    reply: ClassVar[type[Struct]] = Outcome
+    ids: tuple[str, ...]
+    signal: str
+    tree: bool = False
+    stage: int | None = None
+    pid: int | None = None
+
+
+class PauseJobs(Request, Answers[Outcome], tag="pause"):
+    reply: ClassVar[type[Struct]] = Outcome
+    ids: tuple[str, ...]
+
+
+class ResumeJobs(Request, Answers[Outcome], tag="resume"):
+    reply: ClassVar[type[Struct]] = Outcome
+    ids: tuple[str, ...]
+
+
+class RestartJobs(Request, Answers[Started], tag="restart"):
+    """Run again with the same specification and surroundings; a running job is stopped first."""
+
+    reply: ClassVar[type[Struct]] = Started
+    ids: tuple[str, ...]
+
+
+class WaitForJobs(Request, Answers[Waited], tag="wait"):
+    """Answered when all (or, with `any`, one) have ended, or after `timeout` seconds."""
+
+    reply: ClassVar[type[Struct]] = Waited
+    ids: tuple[str, ...]
+    any: bool = False
+    timeout: float | None = None
+
+
+class OpenInput(Request, Answers[Done], tag="open_input"):
+    """A copy of the write end of an interactive job's stdin comes back beside the reply."""
+
+    reply: ClassVar[type[Struct]] = Done
+    job: str
+
+
+class CloseInput(Request, Answers[Done], tag="close_input"):
+    """Close the daemon's copy: EOF for the job once no other copy is open."""
+
+    reply: ClassVar[type[Struct]] = Done
+    job: str
+
+
+class RemoveJobs(Request, Answers[Outcome], tag="remove"):
+    """Delete ended jobs with their output; with `force`, stop running ones first."""
+
+    reply: ClassVar[type[Struct]] = Outcome
+    ids: tuple[str, ...]
+    force: bool = False
+
+
+class HideJobs(Request, Answers[Outcome], tag="hide"):
+    """Take ended jobs off the dashboards' lists; deletes nothing."""
+
+    reply: ClassVar[type[Struct]] = Outcome
+    ids: tuple[str, ...]
+    hidden: bool = True
+
+
+class Subscribe(Request, Answers[Done], tag="subscribe"):
+    """From now on push `snapshot` once, then `changed`."""
+
+    reply: ClassVar[type[Struct]] = Done
+    ended: int = 1000
+    """How many of the newest ended jobs the snapshot holds."""
+
+
+class Look(Request, Answers[Done], tag="look"):
+    """These jobs are on a screen: sample them every tick."""
+
+    reply: ClassVar[type[Struct]] = Done
+    ids: tuple[str, ...]
+
+
+class AskPast(Request, Answers[Pasts], tag="history"):
+    """The past of the numbers of these jobs, for the sparks of a newly opened dashboard."""
+
+    reply: ClassVar[type[Struct]] = Pasts
+    ids: tuple[str, ...]
+
+
+class AskStatus(Request, Answers[DaemonStatus], tag="status"):
+    """The daemon itself."""
+
+    reply: ClassVar[type[Struct]] = DaemonStatus
+
+
+class Shutdown(Request, Answers[Stops], tag="shutdown"):
+    """End the daemon. `jobs` None: refused while jobs run. `leave` leaves them running, unwatched."""
+
+    reply: ClassVar[type[Struct]] = Stops
+    jobs: Literal["stop", "leave"] | None = None
+
+
+AnyRequest = (
+    SayHello
+    | StartJobs
+    | ListJobs
+    | ShowJob
+    | AskWhy
+    | ListProcesses
+    | PeekPipes
+    | StopJobs
+    | AskStopping
+    | SignalJobs
+    | PauseJobs
+    | ResumeJobs
+    | RestartJobs
+    | WaitForJobs
+    | OpenInput
+    | CloseInput
+    | RemoveJobs
+    | HideJobs
+    | Subscribe
+    | Look
+    | AskPast
+    | AskStatus
+    | Shutdown
+)
+
+
+# ---- pushes -------------------------------------------------------------------------------------------------------
+
+
+class SnapshotPushed(Struct, frozen=True, tag="snapshot", tag_field="event", kw_only=True):
+    """Everything, after `Subscribe` and whenever a subscriber fell too far behind."""
+
+    rev: int
+    jobs: tuple[Job, ...]
+    machine: Machine | None = None
+
+
+class ChangesPushed(Struct, frozen=True, tag="changed", tag_field="event", kw_only=True):
+    """What changed since the last push."""
+
+    rev: int
+    jobs: tuple[Job, ...] = ()
+    removed: tuple[str, ...] = ()
+    machine: Machine | None = None
+
+
+Push = SnapshotPushed | ChangesPushed
+
+
+# ---- lines --------------------------------------------------------------------------------------------------------
+
+
+class ErrorBody(Struct, frozen=True, omit_defaults=True):
+    """An error on its way to the client."""
+
+    kind: str
+    message: str
+    status: int | None = None
+    job: str | None = None
+
+    @classmethod
+    def of(cls, error: CorralError) -> ErrorBody:
+        if isinstance(error, CannotStartError):
+            return cls(error.kind, str(error), error.status, error.job)
+        return cls(error.kind, str(error))
+
+    def as_error(self) -> CorralError:
+        if self.kind == CannotStartError.kind:
+            return CannotStartError(self.message, self.status or 125, self.job)
+        return ERRORS.get(self.kind, CorralError)(self.message)
+
+
+class Envelope(Struct):
+    """The part of any line that the daemon or a client looks at first."""
+
+    id: int | None = None
+    ok: msgspec.Raw = msgspec.Raw()
+    error: ErrorBody | None = None
+    event: str | None = None
+
+
+class RequestId(Struct):
+    """The id of a request, read before the rest so that a bad request can be answered."""
+
+    id: int
+
+
+_encoder = msgspec.json.Encoder()
+_envelopes = msgspec.json.Decoder(Envelope)
+_request_ids = msgspec.json.Decoder(RequestId)
+_requests: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)
+_pushes: msgspec.json.Decoder[Push] = msgspec.json.Decoder(Push)
+_replies: dict[type[Struct], msgspec.json.Decoder[Struct]] = {}
+
+
+def request_line(number: int, request: Request) -> bytes:
+    """One request as a line. Raises CorralError where it is longer than a line may be."""
+    body = _encoder.encode(request)
+    line = b'{"id":%d,' % number + body[1:] + b"\n"
+    if len(line) > LINE_LIMIT:
+        raise CorralError(f"request of {len(line)} bytes: at most {LINE_LIMIT} fit in one; send it in parts")
+    return line
+
+
+def reply_line(number: int, reply: Struct) -> bytes:
+    return b'{"id":%d,"ok":' % number + _encoder.encode(reply) + b"}\n"
+
+
+def error_line(number: int | None, error: CorralError) -> bytes:
+    head = b"null" if number is None else b"%d" % number
+    return b'{"id":' + head + b',"error":' + _encoder.encode(ErrorBody.of(error)) + b"}\n"
+
+
+def push_line(push: Push) -> bytes:
+    return _encoder.encode(push) + b"\n"
+
+
+def read_request(line: bytes) -> tuple[int, AnyRequest]:
+    """The id and the request of a line. Raises BadLineError, which carries `number` where the id could be read."""
+    number: int | None = None
+    try:
+        number = _request_ids.decode(line).id
+        return number, _requests.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        problem = BadLineError(f"not a request: {error}")
+        problem.number = number
+        raise problem from None
+
+
+def read_envelope(line: bytes) -> Envelope:
+    return _envelopes.decode(line)
+
+
+def read_push(line: bytes) -> Push:
+    return _pushes.decode(line)
+
+
+def read_reply(raw: msgspec.Raw, request: Answers[Reply_]) -> Reply_:
+    """The typed reply to `request`."""
+    kind = request.reply
+    decoder = _replies.get(kind)
+    if decoder is None:
+        decoder = _replies[kind] = msgspec.json.Decoder(kind)
+    return decoder.decode(raw)  # type: ignore[return-value]

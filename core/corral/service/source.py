@@ -1,0 +1,46 @@
+"""What a screen or a program needs of a daemon: the seam between them, so that a test can put a fake here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from corral.service.protocol import Answers, Reply_
+from corral.service.snapshot import Snapshot
+from corral.values.home import Home
+
+
+class Source(Protocol):
+    """A daemon, seen from an asyncio program. `corral.service.session.Session` is the real one."""
+
+    @property
+    def home(self) -> Home: ...
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the daemon belongs to this program alone and ends with it, as in the demo."""
+        ...
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest one, after `subscribe`. Never blocks."""
+        ...
+
+    async def subscribe(self) -> None:
+        """From now on `snapshot` follows the daemon, reconnecting by itself when it went away."""
+        ...
+
+    async def changed(self) -> Snapshot:
+        """Wait for a snapshot newer than the one that `snapshot` gave at the time of the call."""
+        ...
+
+    async def call(self, request: Answers[Reply_], descriptors: Sequence[int] = ()) -> Reply_:
+        """Ask, and wait for the reply. Raises CorralError, whose text is one line for a person.
+
+        Sent `descriptors` stay open on this side.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the daemon; a private one ends with all its jobs."""
+        ...

@@ -1,0 +1,1 @@
+"""Layer 1: values. Frozen, serialisable, without handles and without I/O."""

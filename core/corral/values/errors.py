@@ -1,0 +1,78 @@
+"""Errors that a user sees: one line that says what, where, and what to do. Each knows its exit status."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CorralError(Exception):
+    """Corral itself could not do it."""
+
+    kind: ClassVar[str] = "failed"
+    exit_status: ClassVar[int] = 125
+
+
+class UsageError(CorralError):
+    """The request makes no sense as written."""
+
+    kind = "usage"
+    exit_status = 2
+
+
+class NotSoError(CorralError):
+    """Understood, but not so: an unknown id, nothing to resume, survivors."""
+
+    kind = "not_so"
+    exit_status = 1
+
+
+class UnknownJobError(NotSoError):
+    """No job has this id or name."""
+
+    kind = "unknown_job"
+
+
+class CannotStartError(CorralError):
+    """A job could not be started; `status` is 127 not found, 126 not executable, else 125."""
+
+    kind = "cannot_start"
+
+    def __init__(self, message: str, status: int = 125, job: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.job = job
+
+
+class DaemonUnavailableError(CorralError):
+    """No daemon answers, and none could be started."""
+
+    kind = "unavailable"
+
+
+class ProtocolMismatchError(CorralError):
+    """The daemon speaks another protocol number."""
+
+    kind = "protocol"
+
+
+class BadLineError(CorralError):
+    """A line on the socket was not a request."""
+
+    number: int | None = None
+
+    kind = "bad_line"
+
+
+ERRORS: dict[str, type[CorralError]] = {
+    cls.kind: cls
+    for cls in (
+        CorralError,
+        UsageError,
+        NotSoError,
+        UnknownJobError,
+        CannotStartError,
+        DaemonUnavailableError,
+        ProtocolMismatchError,
+        BadLineError,
+    )
+}

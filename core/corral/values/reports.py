@@ -1,0 +1,161 @@
+"""What Corral answers: a stop and its proof, a diagnosis, the state of the daemon. The keys are a contract."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from corral.values.jobs import Health, Job, JobEvent, ProcessView, State
+
+WaitKind = Literal[
+    "running",
+    "pipe_read",
+    "pipe_write",
+    "tty_input",
+    "file_lock",
+    "futex",
+    "child",
+    "timer",
+    "socket_read",
+    "socket_write",
+    "socket_connect",
+    "socket_accept",
+    "event_loop",
+    "suspended",
+    "disk",
+    "zombie",
+    "unknown",
+]
+
+
+class StoppedProcess(Struct, frozen=True, kw_only=True):
+    """One process that the stop sequence dealt with, and how it ended.
+
+    `ended_by` is the signal that ended it (`TERM`, `KILL`…), `exit N` where it exited with N after a signal,
+    `itself` where it was gone before any signal was sent to it, None while it lives.
+    `seconds` is counted from the first signal of the sequence.
+    """
+
+    pid: int
+    name: str
+    stage: int | None
+    signals: tuple[str, ...]
+    ended_by: str | None
+    seconds: float | None
+    where: str = "child"
+
+
+class Survivor(Struct, frozen=True, kw_only=True):
+    """One process that is still there, and why."""
+
+    pid: int
+    name: str
+    stage: int | None
+    state: str
+    blocked_in: str | None
+    reason: str
+
+
+class StopReport(Struct, frozen=True, kw_only=True):
+    """What a stop did to one job. It is done when `survivors` is empty and every process has an end."""
+
+    id: str
+    state: State
+    seconds: float
+    processes: tuple[StoppedProcess, ...] = ()
+    survivors: tuple[Survivor, ...] = ()
+    note: str | None = None
+    """`already ended`, `never started`, or the jobs started from within that were left alone."""
+    kill_in: float | None = None
+    """Seconds until KILL follows, while the sequence is going on."""
+    grace: float | None = None
+    looked_at: datetime | None = None
+    """When the table of processes was last read and nothing of the job found."""
+
+    @property
+    def nothing_is_left(self) -> bool:
+        return not self.survivors and self.state != "stopping"
+
+
+class Wait(Struct, frozen=True, kw_only=True):
+    """What one process waits for."""
+
+    stage: int | None
+    pid: int
+    name: str
+    kind: WaitKind
+    detail: str
+    on_pid: int | None = None
+    on_stage: int | None = None
+    since: datetime | None = None
+
+
+class Root(Struct, frozen=True, kw_only=True):
+    """Where the chain of waits ends."""
+
+    stage: int | None
+    pid: int | None
+    kind: WaitKind
+
+
+class Advice(Struct, frozen=True):
+    """One thing that can be done, and the very command for it."""
+
+    text: str
+    command: str | None = None
+
+
+class Diagnosis(Struct, frozen=True, kw_only=True):
+    """Why a job does what it does: one sentence, and the evidence."""
+
+    id: str
+    health: Health | None
+    since: datetime | None
+    summary: str
+    root: Root | None = None
+    waits: tuple[Wait, ...] = ()
+    cycle: tuple[int, ...] = ()
+    bottleneck: int | None = None
+    advice: tuple[Advice, ...] = ()
+    not_looked_at: tuple[str, ...] = ()
+    """What could not be seen, and why."""
+
+
+class PeekedPipe(Struct, frozen=True, kw_only=True):
+    """The fill of one pipe. `content` is None until peeking at bytes is asked for and possible."""
+
+    number: int
+    from_stage: int
+    to_stage: int
+    fill_bytes: int | None
+    capacity_bytes: int | None
+    note: str | None = None
+
+
+class DaemonStatus(Struct, frozen=True, kw_only=True):
+    """The state of one daemon."""
+
+    pid: int
+    version: str
+    socket: str
+    home: str
+    started: datetime
+    jobs: dict[str, int]
+    cpu_percent: float | None
+    memory_bytes: int | None
+    marks: str = "on"
+    """`on`, or why the kernel's mark cannot be used here."""
+
+
+class Detail(Struct, frozen=True, kw_only=True):
+    """All of one job: what `show` prints, beside the job itself."""
+
+    job: Job
+    events: tuple[JobEvent, ...] = ()
+    tree: tuple[ProcessView, ...] = ()
+    stop: StopReport | None = None
+    environment: dict[str, str] = {}
+    earlier_runs: tuple[tuple[str, State, float], ...] = ()
+    """(id, state, elapsed) of earlier runs of the same command, newest first."""

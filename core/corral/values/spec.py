@@ -1,0 +1,103 @@
+"""What is to run: commands, pipelines and job specifications. Values only: no handles, no I/O."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+RedirectionMode = Literal["read", "write", "append", "merge"]
+OnStuck = Literal["mark", "stop"]
+Origin = Literal["dashboard", "command_line", "library"]
+
+DEFAULT_STOP_SIGNAL = "TERM"
+DEFAULT_STOP_GRACE = 5.0
+DEFAULT_STUCK_AFTER = 60.0
+
+
+class Redirection(Struct, frozen=True):
+    """One redirection, applied in the order written, as POSIX sh does.
+
+    `fd` is 0, 1 or 2. `merge` is `2>&1`: the descriptor becomes what stdout is at that moment; it has no path.
+    """
+
+    fd: int
+    mode: RedirectionMode
+    path: str | None = None
+
+
+class Command(Struct, frozen=True):
+    """One stage to be: an argv, `NAME=value` assignments in front, redirections."""
+
+    argv: tuple[str, ...]
+    assignments: tuple[tuple[str, str], ...] = ()
+    redirections: tuple[Redirection, ...] = ()
+    merges_stderr_into_pipe: bool = False
+    """Written `|&`: applied after all other redirections, as bash does."""
+
+
+class Pipeline(Struct, frozen=True):
+    """Commands joined by OS pipes; a single command is a pipeline of one stage."""
+
+    stages: tuple[Command, ...]
+
+
+class NullInput(Struct, frozen=True, tag="null", tag_field="kind"):
+    """stdin is /dev/null."""
+
+
+class FileInput(Struct, frozen=True, tag="file", tag_field="kind"):
+    """stdin is a file, opened by the manager; relative to the job's directory."""
+
+    path: str
+
+
+class DescriptorInput(Struct, frozen=True, tag="descriptor", tag_field="kind"):
+    """stdin is the descriptor that travels with the request (SCM_RIGHTS)."""
+
+
+class InteractiveInput(Struct, frozen=True, tag="interactive", tag_field="kind"):
+    """stdin is a pipe that stays open for `send`."""
+
+
+class JobInput(Struct, frozen=True, tag="job", tag_field="kind"):
+    """stdin is the stdout of another job, from its first kept byte, followed live."""
+
+    job: str
+
+
+StdinSource = NullInput | FileInput | DescriptorInput | InteractiveInput | JobInput
+
+
+class Surroundings(Struct, frozen=True):
+    """Where a job runs: what the client had at the moment of the command.
+
+    `limits` maps RLIMIT numbers to (soft, hard), -1 is unlimited; RLIMIT_LOCKS is not among them, it carries
+    the mark. `nice` is the absolute nice value. Text with undecodable bytes is in wire form (`corral.values.wire`).
+    """
+
+    environment: dict[str, str]
+    cwd: str
+    umask: int
+    limits: dict[int, tuple[int, int]] = {}
+    nice: int = 0
+
+
+class JobSpec(Struct, frozen=True):
+    """One job to run. Durations in seconds; `None` means no limit."""
+
+    pipeline: Pipeline
+    command: str
+    """What the user typed, or the argv quoted; for showing, never for running."""
+    name: str | None = None
+    stdin: StdinSource = NullInput()
+    pty: bool = False
+    timeout: float | None = None
+    stop_signal: str = DEFAULT_STOP_SIGNAL
+    stop_grace: float = DEFAULT_STOP_GRACE
+    stuck_after: float = DEFAULT_STUCK_AFTER
+    on_stuck: OnStuck = "mark"
+    after: tuple[str, ...] = ()
+    origin: Origin = "library"
+    parent: str | None = None
+    restarted_from: str | None = None

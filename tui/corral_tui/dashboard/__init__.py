@@ -1,0 +1,1 @@
+"""The dashboard: a client that paints."""
