@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from corral.values.errors import ERRORS, BadLineError, CannotStartError, CorralError
 from corral.values.jobs import Job, ProcessView
+from corral.values.machine import Machine
 from corral.values.reports import DaemonStatus, Detail, Diagnosis, PeekedPipe, StopReport
 from corral.values.spec import JobSpec, Origin, Surroundings
 
@@ -110,17 +111,6 @@ class Pasts(Struct, frozen=True):
     """`Past` by job id."""
 
     past: dict[str, Past]
-
-
-class Machine(Struct, frozen=True, kw_only=True):
-    """The machine as the daemon last saw it."""
-
-    cpu_percent: float
-    cores: int
-    memory_used_bytes: int
-    memory_total_bytes: int
-    cpu_past: tuple[float, ...] = ()
-    memory_past: tuple[float, ...] = ()
 
 
 # ---- requests -----------------------------------------------------------------------------------------------------

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct, structs
 
-from corral.service.protocol import ChangesPushed, Machine, Push, SnapshotPushed
+from corral.service.protocol import ChangesPushed, Push, SnapshotPushed
 from corral.values.jobs import Job
+from corral.values.machine import Machine
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,137 @@
+"""One end of the socket inside an event loop: lines in, lines out, descriptors beside them.
+
+asyncio's streams lose SCM_RIGHTS silently, so this is a small class on add_reader with recvmsg.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from corral.service.lines import LineSplitter, close_all, receive
+
+LineHandler = Callable[[bytes, list[int]], None]
+
+
+class Channel:
+    """A connected socket on the running loop. Owns the socket and every descriptor that is queued on it.
+
+    Args:
+        on_line: called with each line and the descriptors beside it, which then are the callee's to close.
+        on_overlong: called for a line over `limit`.
+        on_end: called once, when the other side has gone or `close` was called.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        limit: int,
+        *,
+        on_line: LineHandler,
+        on_overlong: Callable[[], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._on_line, self._on_overlong, self._on_end = on_line, on_overlong, on_end
+        self._splitter = LineSplitter(limit)
+        self._queue: deque[tuple[memoryview, list[int]]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._is_writing = False
+        self.is_open = True
+        self.unsent_bytes = 0
+        self._drained: list[Callable[[], None]] = []
+        self._loop.add_reader(sock, self._read)
+
+    def send(self, line: bytes, descriptors: Sequence[int] = ()) -> None:
+        """Queue a line. `descriptors` are duplicated, so that the caller goes on owning its own."""
+        if not self.is_open:
+            return
+        self._queue.append((memoryview(line), [os.dup(descriptor) for descriptor in descriptors]))
+        self.unsent_bytes += len(line)
+        if not self._is_writing:
+            self._write()
+
+    def when_drained(self, call: Callable[[], None]) -> None:
+        """Call once everything queued is sent; at once where nothing is."""
+        if self._queue:
+            self._drained.append(call)
+        else:
+            call()
+
+    def close(self) -> None:
+        """Close at once. What is queued is lost."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
+        self._sock.close()
+        self._splitter.close()
+        for _, descriptors in self._queue:
+            close_all(descriptors)
+        self._queue.clear()
+        self._on_end()
+
+    def _read(self) -> None:
+        try:
+            data, descriptors = receive(self._sock)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            # ECONNRESET and its like: the other side is gone, as with EOF.
+            self.close()
+            return
+        if not data:
+            close_all(descriptors)
+            self.close()
+            return
+        for line, beside in self._splitter.feed(data, descriptors):
+            if not self.is_open:
+                close_all(beside)
+            elif line is None:
+                close_all(beside)
+                self._on_overlong()
+            else:
+                self._on_line(line, beside)
+
+    def _write(self) -> None:
+        while self._queue and self.is_open:
+            view, descriptors = self._queue[0]
+            try:
+                sent = self._send_some(view, descriptors)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                # EPIPE: the reader will see EOF and report the end.
+                self.close()
+                return
+            close_all(descriptors)
+            self.unsent_bytes -= sent
+            if sent < len(view):
+                self._queue[0] = (view[sent:], [])
+            else:
+                self._queue.popleft()
+        self._watch_for_room()
+
+    def _send_some(self, view: memoryview, descriptors: list[int]) -> int:
+        if not descriptors:
+            return self._sock.send(view)
+        return socket.send_fds(self._sock, [view], descriptors)
+
+    def _watch_for_room(self) -> None:
+        if not self.is_open:
+            return
+        if self._queue and not self._is_writing:
+            self._is_writing = True
+            self._loop.add_writer(self._sock, self._write)
+        elif not self._queue:
+            if self._is_writing:
+                self._is_writing = False
+                self._loop.remove_writer(self._sock)
+            calls, self._drained = self._drained, []
+            for call in calls:
+                call()

@@ -1,0 +1,110 @@
+"""Giving a job its client's resource limits and nice value without lowering those of the daemon for good."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from corral.system.mark import RLIMIT_LOCKS
+
+NOFILE = resource.RLIMIT_NOFILE
+NAMES = {
+    number: name.removeprefix("RLIMIT_")
+    for name, number in vars(resource).items()
+    if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"
+}
+"""The limits this platform has, by number; RLIMIT_LOCKS, which the module does not name, is not among them."""
+
+_SAFE_TO_WEAR = frozenset(
+    getattr(resource, name)
+    for name in ("RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_STACK", "RLIMIT_MEMLOCK", "RLIMIT_NPROC")
+    if hasattr(resource, name)
+)
+"""Soft limits that this process can wear around a spawn. CPU, FSIZE, AS, DATA and RSS would hit the daemon itself:
+SIGXCPU, SIGXFSZ, or no memory for the fork."""
+
+Limits = Mapping[int, tuple[int, int]]
+
+
+def current() -> dict[int, tuple[int, int]]:
+    """The limits of this process, -1 for unlimited, without RLIMIT_LOCKS."""
+    return {number: resource.getrlimit(number) for number in NAMES if number != RLIMIT_LOCKS}
+
+
+class LimitPlan(NamedTuple):
+    """How a child gets its limits. `around`: soft limits worn by this process during the spawn; `inside`: set in the
+    child between fork and exec, which costs a real fork instead of a vfork; None where there is nothing to do."""
+
+    around: tuple[tuple[int, tuple[int, int]], ...]
+    inside: Callable[[], None] | None
+
+
+def plan(wanted: Limits, nice: int, own: Limits, own_nice: int) -> LimitPlan:
+    """Compare what the client had with what this process has.
+
+    Raises:
+        PermissionError: a limit is higher than our hard one, or the nice value lower than ours, and we may not raise it.
+    """
+    around, inside = [], []
+    for number, (soft, hard) in wanted.items():
+        own_soft, own_hard = own.get(number, (soft, hard))
+        if (soft, hard) == (own_soft, own_hard):
+            continue
+        if _is_above(hard, own_hard) and os.geteuid() != 0:
+            raise PermissionError(
+                f"the limit {NAMES.get(number, number)} of {_shown(hard)} is above the daemon's {_shown(own_hard)};"
+                " corral daemon stop, then start it again from here"
+            )
+        if hard == own_hard and number in _SAFE_TO_WEAR:
+            around.append((number, (soft, hard)))
+        else:
+            inside.append((number, (soft, hard)))
+    if nice < own_nice and os.geteuid() != 0:
+        raise PermissionError(
+            f"nice {nice} is below the daemon's {own_nice}; corral daemon stop, then start it again"
+        )
+    if not inside and nice == own_nice:
+        return LimitPlan(tuple(around), None)
+    return LimitPlan(tuple(around), _setter(tuple(inside), nice - own_nice))
+
+
+def _is_above(one: int, other: int) -> bool:
+    return other != resource.RLIM_INFINITY and (one == resource.RLIM_INFINITY or one > other)
+
+
+def _shown(value: int) -> str:
+    return "unlimited" if value == resource.RLIM_INFINITY else str(value)
+
+
+def _setter(limits: tuple[tuple[int, tuple[int, int]], ...], niceness: int) -> Callable[[], None]:
+    def set_in_child() -> None:
+        for number, pair in limits:
+            resource.setrlimit(number, pair)
+        if niceness:
+            os.nice(niceness)
+
+    return set_in_child
+
+
+@contextmanager
+def worn(limits: tuple[tuple[int, tuple[int, int]], ...]) -> Iterator[None]:
+    """Wear soft limits around a spawn and put the own ones back."""
+    before = [(number, resource.getrlimit(number)) for number, _ in limits]
+    try:
+        for number, pair in limits:
+            resource.setrlimit(number, pair)
+        yield
+    finally:
+        for number, pair in before:
+            resource.setrlimit(number, pair)
+
+
+def raise_soft_nofile() -> None:
+    """Soft NOFILE to hard: a thousand jobs keep about four thousand descriptors."""
+    _, hard = resource.getrlimit(NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = 1 << 20
+    resource.setrlimit(NOFILE, (hard, resource.getrlimit(NOFILE)[1]))

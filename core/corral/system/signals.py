@@ -1,0 +1,149 @@
+"""The one function of Corral that sends signals, and all that it refuses.
+
+A mistake here ends the user's whole login, so nothing above this module ever signals by itself. It takes a process
+identity, never a bare number, and asks the kernel who that is at the moment of sending.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Collection
+
+from corral.system import mark, pidfd
+from corral.system.identity import ProcessIdentity
+from corral.system.procfs import Stat, read_file, read_stat
+
+CONT, KILL, TERM = signal.SIGCONT, signal.SIGKILL, signal.SIGTERM
+
+
+class RefusedSignalError(Exception):
+    """The target is not provably a process of a job of this home."""
+
+
+class Kinship:
+    """What a job knows of its processes by other ways than the mark; two of them must agree."""
+
+    def __init__(
+        self,
+        job: int,
+        ancestors: Collection[int],
+        sessions: Collection[int],
+        groups: Collection[int],
+        home: str,
+    ) -> None:
+        self.job = job
+        self.ancestors = ancestors
+        self.sessions = sessions
+        self.groups = groups
+        self.home = home
+
+    def ways_that_agree(self, stat: Stat) -> int:
+        """How many of parentage, session, process group and environment say that it belongs to the job."""
+        return (
+            (stat.ppid in self.ancestors)
+            + (stat.session in self.sessions)
+            + (stat.process_group in self.groups)
+            + self._environment_says_so(stat.pid)
+        )
+
+    def _environment_says_so(self, pid: int) -> bool:
+        entries = (read_file(f"/proc/{pid}/environ") or b"").split(b"\0")
+        return (
+            b"CORRAL_JOB_ID=%d" % self.job in entries and b"CORRAL_HOME=" + os.fsencode(self.home) in entries
+        )
+
+
+class Signaller:
+    """Sends signals to processes of the jobs of one home.
+
+    Args:
+        nonce: the nonce of this home, or None where marks do not work and kinship has to prove it.
+    """
+
+    def __init__(self, nonce: int | None) -> None:
+        self._nonce = nonce
+        self._uses_pidfd = pidfd.is_supported()
+        self._ancestry: tuple[int, set[int]] | None = None
+
+    def send(self, target: ProcessIdentity, *numbers: int, kin: Kinship | None = None) -> bool:
+        """Send `numbers` in order to that very process. False where it has ended, which is success.
+
+        Raises:
+            RefusedSignalError: the target is not provably one of ours.
+            PermissionError: it is, but the kernel does not let us (it changed its uid).
+        """
+        pid = target.pid
+        if isinstance(pid, bool) or not isinstance(pid, int) or pid <= 1:
+            raise RefusedSignalError(f"pid {pid!r} is never signalled")
+        if not self._uses_pidfd:
+            return self._send_by_pid(target, numbers, kin)
+        # The pidfd first, the questions second: what is asked then holds for the process that the pidfd is of.
+        descriptor = pidfd.open_pidfd(pid)
+        if descriptor is None:
+            return False
+        try:
+            if not self._is_that_one(target, kin):
+                return False
+            return self._each(numbers, lambda number: pidfd.send_signal(descriptor, number))
+        finally:
+            os.close(descriptor)
+
+    @staticmethod
+    def _each(numbers: Collection[int], send: Callable[[int], bool]) -> bool:
+        return all(send(number) for number in numbers)
+
+    def _send_by_pid(self, target: ProcessIdentity, numbers: Collection[int], kin: Kinship | None) -> bool:
+        if not self._is_that_one(target, kin):
+            return False
+
+        def send(number: int) -> bool:
+            try:
+                os.kill(target.pid, number)
+            except ProcessLookupError:
+                return False
+            return True
+
+        return self._each(numbers, send)
+
+    def _is_that_one(self, target: ProcessIdentity, kin: Kinship | None) -> bool:
+        stat = read_stat(target.pid)
+        if stat is None or stat.started != target.started or stat.state in "ZX":
+            return False
+        if target.pid in self._protected():
+            raise RefusedSignalError(f"pid {target.pid} ({stat.name}) is Corral itself or an ancestor of it")
+        if stat.session == os.getsid(0):
+            raise RefusedSignalError(f"pid {target.pid} ({stat.name}) is in Corral's own session")
+        self._demand_proof(stat, kin)
+        return True
+
+    def _demand_proof(self, stat: Stat, kin: Kinship | None) -> None:
+        if self._nonce is not None:
+            try:
+                found = mark.read(stat.pid)
+            except PermissionError:
+                # Another uid or gid (a set-uid or set-gid program): prlimit(2) refuses, so kinship has to prove it.
+                pass
+            else:
+                if found is None or found.nonce != self._nonce:
+                    raise RefusedSignalError(f"pid {stat.pid} ({stat.name}) carries no mark of this home")
+                return
+        if kin is None or kin.ways_that_agree(stat) < 2:
+            raise RefusedSignalError(f"pid {stat.pid} ({stat.name}) is not provably a process of this job")
+
+    def _protected(self) -> set[int]:
+        """This process and its ancestors, up to init; read anew when the parent is another one."""
+        parent = os.getppid()
+        if self._ancestry is None or self._ancestry[0] != parent:
+            self._ancestry = (parent, self._ancestors(parent))
+        return self._ancestry[1]
+
+    @staticmethod
+    def _ancestors(parent: int) -> set[int]:
+        protected = {os.getpid()}
+        pid = parent
+        while pid > 0 and pid not in protected:
+            protected.add(pid)
+            stat = read_stat(pid) if pid > 1 else None
+            pid = stat.ppid if stat else 0
+        return protected

@@ -1,0 +1,104 @@
+"""Starting one child: Popen with everything that is Corral's about it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from corral.system import limits, mark
+from corral.system.mark import Mark
+from corral.values.errors import CannotStartError
+
+_ENOEXEC_HINT = (
+    "it is no program that the kernel knows; if it is a script, give it a #! line or run it with sh"
+)
+
+
+def find_program(name: str, path: str, cwd: str) -> str:
+    """The file that `name` means: as written where it has a slash, else the first executable of that name in `path`.
+
+    `path` is the job's PATH; an empty entry means its directory (POSIX, 8.3). Relative results are relative to `cwd`.
+
+    Raises:
+        CannotStartError: 127 there is no such program, 126 it cannot be executed.
+    """
+    if not name:
+        raise CannotStartError("no such program: the name is empty", 127)
+    if "/" in name:
+        return _checked(name, os.path.join(cwd, name))
+    denied = None
+    for directory in path.split(":"):
+        candidate = os.path.join(cwd, directory, name)
+        if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
+            return candidate
+        if denied is None and os.path.isfile(candidate):
+            denied = candidate
+    if denied is not None:
+        raise CannotStartError(f"not executable: {denied}; chmod +x lets it run", 126)
+    raise CannotStartError(f"no such program: {name}", 127)
+
+
+def _checked(name: str, path: str) -> str:
+    if not os.path.exists(path):
+        raise CannotStartError(f"no such program: {name}", 127)
+    if os.path.isdir(path):
+        raise CannotStartError(f"not executable: {name} is a directory", 126)
+    if not os.access(path, os.X_OK):
+        raise CannotStartError(f"not executable: {name}; chmod +x lets it run", 126)
+    return path
+
+
+def spawn(
+    argv: Sequence[str],
+    executable: str,
+    descriptors: tuple[int, int, int],
+    *,
+    cwd: str,
+    environment: Mapping[bytes, bytes],
+    umask: int,
+    worn_mark: Mark | None,
+    limit_plan: limits.LimitPlan,
+) -> subprocess.Popen[bytes]:
+    """Start one stage in a session of its own. `descriptors` become its 0, 1 and 2 and stay open here.
+
+    Raises:
+        CannotStartError: 126 where the kernel refuses the program, 125 where there is no process or memory for it.
+    """
+    stdin, stdout, stderr = descriptors
+    try:
+        with mark.worn(worn_mark), limits.worn(limit_plan.around):
+            return subprocess.Popen(
+                argv,
+                executable=executable,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=cwd,
+                env=environment,
+                umask=umask,
+                # Every descriptor of the daemon is close-on-exec (PEP 446), so nothing has to be closed one by one;
+                # with some thousand open ones that would cost milliseconds a child.
+                close_fds=False,
+                start_new_session=True,
+                preexec_fn=limit_plan.inside,
+            )
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise _explained(error, argv[0], cwd) from None
+
+
+def _explained(error: Exception, name: str, cwd: str) -> CannotStartError:
+    if isinstance(error, subprocess.SubprocessError):
+        return CannotStartError(f"{name}: the client's limits could not be given to it ({error})", 125)
+    if not isinstance(error, OSError):
+        return CannotStartError(f"{name}: {error}", 125)
+    if error.filename is not None and os.fsdecode(error.filename) == cwd and not os.path.isdir(cwd):
+        return CannotStartError(f"no such directory: {cwd}", 125)
+    if error.errno == errno.ENOEXEC:
+        return CannotStartError(f"not executable: {name}; {_ENOEXEC_HINT}", 126)
+    if error.errno == errno.E2BIG:
+        return CannotStartError(f"{name}: its arguments and environment are too long for the kernel", 126)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ETXTBSY, errno.ELOOP, errno.ENOTDIR):
+        return CannotStartError(f"not executable: {name}: {error.strerror} (its interpreter, perhaps)", 126)
+    return CannotStartError(f"{name}: no process for it: {error.strerror}", 125)
