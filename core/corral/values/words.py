@@ -1,0 +1,340 @@
+"""The words and operators of a command line, as POSIX sh cuts them (POSIX.1-2017, Shell Command Language, 2.2-2.3).
+
+Never raises: what Corral does not support is a token with a problem, so that a prompt can mark a line half written.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+TokenKind = Literal["word", "operator", "newline", "comment"]
+
+
+class Problem(NamedTuple):
+    """What is wrong at `text[position : position + length]`, and what to do."""
+
+    position: int
+    length: int
+    problem: str
+    hint: str
+    needs_shell: bool
+    """Whether running the whole line with sh would make it work."""
+
+
+class Token(NamedTuple):
+    """`text[start:end]`. `value` is what a program would get: quotes removed."""
+
+    kind: TokenKind
+    start: int
+    end: int
+    value: str
+    assigns: int = 0
+    """How long the NAME of an unquoted `NAME=` at the start is; 0 without one."""
+    is_quoted: bool = False
+    descriptor: str = ""
+    """The digits written before a redirection."""
+    problem: Problem | None = None
+    open_quote: str = ""
+    """The quote that is still open at the end of the text."""
+
+
+RUN_WITH_SHELL = "--shell runs the whole line with sh"
+QUOTE_IT = "quote it to mean the character itself"
+
+_OPERATOR = re.compile(r"&&|\|\||\|&|\||;;|;|&>>|&>|&|\(|\)|<<<|<<-|<<|<>|<&|<\(|<|>>|>\||>&|>\(|>")
+_DESCRIPTOR = re.compile(r"[0-9]+(?=[<>])")
+_EXPANSION = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-]|\{[^}]*\}?|\(\(?)")
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=")
+_TILDE = re.compile(r"~[A-Za-z0-9_.+-]*(?=/|:|$)")
+_MASK = "\0"
+"""Stands for a quoted character where only unquoted ones count; no word can hold it."""
+
+_EXPANDED = "is expanded by a shell, and Corral uses none"
+_REFUSED_OPERATORS = {
+    "&&": "runs a second command after the first",
+    "||": "runs a second command if the first fails",
+    ";": "ends one command and starts another",
+    ";;": "belongs to a shell's case",
+    "&": "puts a command into the background of a shell",
+    "(": "starts a subshell",
+    ")": "ends a subshell",
+    "<<": "starts a here-document",
+    "<<-": "starts a here-document",
+    "<<<": "starts a here-string",
+    "<(": "starts a process substitution",
+    ">(": "starts a process substitution",
+    "&>": "redirects both outputs in bash",
+    "&>>": "redirects both outputs in bash",
+}
+_INSTEAD_OF_BASH = {
+    "<<<": "bash -c '…' has it, or --stdin gives the command a file",
+    "<(": "bash -c '…' has it",
+    ">(": "bash -c '…' has it",
+    "&>": "write > FILE 2>&1",
+    "&>>": "write >> FILE 2>&1",
+}
+"""What sh itself lacks: there `a &> f` runs `a` in the background and empties f."""
+
+
+def lex(text: str) -> list[Token]:
+    """Every token of `text`, in order, blanks and line continuations left out."""
+    found: list[Token] = []
+    position = 0
+    while (position := _skip_blanks(text, position)) < len(text):
+        found.append(_token_at(text, position))
+        position = found[-1].end
+    return found
+
+
+def _skip_blanks(text: str, position: int) -> int:
+    while position < len(text):
+        if text[position] in " \t":
+            position += 1
+        elif text.startswith("\\\n", position):
+            position += 2
+        else:
+            break
+    return position
+
+
+def _token_at(text: str, start: int) -> Token:
+    if text[start] == "\n":
+        return Token("newline", start, start + 1, "\n")
+    if text[start] == "#":
+        return _comment(text, start)
+    digits = _DESCRIPTOR.match(text, start)
+    operator = _OPERATOR.match(text, digits.end() if digits else start)
+    if operator is not None:
+        descriptor = digits[0] if digits else ""
+        problem = _operator_problem(operator[0], start, operator.end())
+        return Token("operator", start, operator.end(), operator[0], 0, False, descriptor, problem)
+    return _Word(text, start).read()
+
+
+def _comment(text: str, start: int) -> Token:
+    end = text.find("\n", start)
+    end = len(text) if end < 0 else end
+    problem = Problem(
+        start, 1, '"#" starts a comment in a shell', f"{QUOTE_IT}, or leave the comment out", False
+    )
+    return Token("comment", start, end, text[start:end], problem=problem)
+
+
+def _operator_problem(operator: str, start: int, end: int) -> Problem | None:
+    meaning = _REFUSED_OPERATORS.get(operator)
+    if meaning is None:
+        return None
+    hint = _INSTEAD_OF_BASH.get(operator, f"{RUN_WITH_SHELL}, or {QUOTE_IT}")
+    what = f'"{operator}" {meaning}, and Corral uses no shell'
+    return Problem(start, end - start, what, hint, operator not in _INSTEAD_OF_BASH)
+
+
+class _Word:
+    """Reads one word: its value, and the same with quoted characters masked."""
+
+    def __init__(self, text: str, start: int) -> None:
+        self.text = text
+        self.start = start
+        self.position = start
+        self.value: list[str] = []
+        self.bare: list[str] = []
+        self.sources: list[int] = []
+        self.problem: Problem | None = None
+        self.open_quote = ""
+        self.is_quoted = False
+
+    def read(self) -> Token:
+        while self.position < len(self.text):
+            letter = self.text[self.position]
+            if letter in " \t\n|&;<>()":
+                break
+            self._read_part(letter)
+        bare = "".join(self.bare)
+        assigned = _ASSIGNMENT.match(bare)
+        problem = self._earliest(self._pattern_problem(bare, assigned is not None))
+        return Token(
+            "word",
+            self.start,
+            self.position,
+            "".join(self.value),
+            len(assigned[1]) if assigned else 0,
+            self.is_quoted,
+            "",
+            problem,
+            self.open_quote,
+        )
+
+    def _read_part(self, letter: str) -> None:
+        if letter == "'":
+            self._single_quotes()
+        elif letter == '"':
+            self._double_quotes()
+        elif letter == "\\":
+            self._backslash()
+        else:
+            self._note_expansion(letter, QUOTE_IT)
+            self._take(letter, is_bare=True)
+
+    def _take(self, letter: str, *, is_bare: bool) -> None:
+        if letter == "\0":
+            self._note(1, "a NUL character cannot be given to a program", "take it out", needs_shell=False)
+        self.value.append(letter)
+        self.bare.append(letter if is_bare else _MASK)
+        self.sources.append(self.position)
+        self.position += 1
+
+    def _single_quotes(self) -> None:
+        opened = self._open_quote("'")
+        while self.position < len(self.text):
+            letter = self.text[self.position]
+            if letter == "'":
+                self.position += 1
+                return
+            self._take(letter, is_bare=False)
+        self._unclosed(opened, "'")
+
+    def _double_quotes(self) -> None:
+        opened = self._open_quote('"')
+        while self.position < len(self.text):
+            letter = self.text[self.position]
+            if letter == '"':
+                self.position += 1
+                return
+            if letter == "\\" and self._escapes_in_double_quotes():
+                continue
+            self._note_expansion(letter, "single quotes mean the character itself")
+            self._take(letter, is_bare=False)
+        self._unclosed(opened, '"')
+
+    def _open_quote(self, quote: str) -> int:
+        self.is_quoted = True
+        self.position += 1
+        return self.position - 1
+
+    def _unclosed(self, opened: int, quote: str) -> None:
+        self.open_quote = quote
+        self._note(
+            1,
+            f"this {quote} is never closed",
+            f"close it, or write \\{quote} for the quote itself",
+            opened,
+            needs_shell=False,
+        )
+
+    def _escapes_in_double_quotes(self) -> bool:
+        """Only `$`, a backquote, `"`, a backslash and a newline lose their meaning so (POSIX 2.2.3)."""
+        following = self.text[self.position + 1 : self.position + 2]
+        if not following or following not in '$`"\\\n':
+            return False
+        self.position += 1
+        if following == "\n":
+            self.position += 1
+        else:
+            self._take(following, is_bare=False)
+        return True
+
+    def _backslash(self) -> None:
+        following = self.text[self.position + 1 : self.position + 2]
+        self.is_quoted = True
+        if not following:
+            self._note(
+                1, "nothing follows this backslash", "write \\\\ to mean a backslash", needs_shell=False
+            )
+            self.open_quote = "\\"
+        self.position += 1
+        if following == "\n":
+            self.position += 1
+        elif following:
+            self._take(following, is_bare=False)
+
+    def _note_expansion(self, letter: str, literal: str) -> None:
+        """Of `$` and a backquote; a `$` before nothing that a name can start with stands for itself."""
+        if letter == "`":
+            self._note(1, f'"`" {_EXPANDED}', f"{RUN_WITH_SHELL}, or {literal}")
+        if letter != "$":
+            return
+        found = _EXPANSION.match(self.text, self.position)
+        opened = self.text[self.position : self.position + 2]
+        if found is not None:
+            self._note(
+                len(found[0]), f'"{_one_line(found[0])}" {_EXPANDED}', f"{RUN_WITH_SHELL}, or {literal}"
+            )
+        elif literal is QUOTE_IT and opened[1:] in ("'", '"'):
+            self._note(
+                2, f"{opened} is a quote of bash, and Corral has none", "leave the $ out", needs_shell=False
+            )
+
+    def _pattern_problem(self, bare: str, is_assignment: bool) -> Problem | None:
+        """What a shell would expand once quotes are cut: file name patterns, braces and tildes."""
+        spans = [
+            span for span in (_glob(bare), _braces(bare), _tilde(bare, is_assignment)) if span is not None
+        ]
+        if not spans:
+            return None
+        first, last = min(spans)
+        start = self.sources[first]
+        length = self.sources[last - 1] + 1 - start
+        shown = _one_line(self.text[start : start + length])
+        if shown[0] == "{":
+            hint = f"bash -c '…' expands it, or {QUOTE_IT}"
+        else:
+            hint = f"{RUN_WITH_SHELL}, or {'write the directory in full' if shown[0] == '~' else QUOTE_IT}"
+        return Problem(start, length, f'"{shown}" {_EXPANDED}', hint, shown[0] != "{")
+
+    def _note(
+        self, length: int, problem: str, hint: str, position: int | None = None, *, needs_shell: bool = True
+    ) -> None:
+        place = self.position if position is None else position
+        self.problem = self._earliest(Problem(place, length, problem, hint, needs_shell))
+
+    def _earliest(self, other: Problem | None) -> Problem | None:
+        found = [problem for problem in (self.problem, other) if problem is not None]
+        return min(found, key=lambda problem: problem.position, default=None)
+
+
+def _glob(bare: str) -> tuple[int, int] | None:
+    """The first `*`, `?` or `[…]`; a `[` that nothing closes stands for itself (POSIX 2.13.1)."""
+    last_closing = bare.rfind("]")
+    for place, letter in enumerate(bare):
+        if letter in "*?":
+            return place, place + 1
+        if letter == "[" and place < last_closing:
+            return place, bare.index("]", place) + 1
+    return None
+
+
+def _braces(bare: str) -> tuple[int, int] | None:
+    """The first `{a,b}` or `{1..3}` to close; `{}` and `{a}` stand for themselves, as in bash."""
+    opened: list[int] = []
+    is_list: list[bool] = []
+    for place, letter in enumerate(bare):
+        if letter == "{":
+            opened.append(place)
+            is_list.append(False)
+        elif opened and (letter == "," or bare.startswith("..", place)):
+            is_list[-1] = True
+        elif opened and letter == "}":
+            start = opened.pop()
+            if is_list.pop():
+                return start, place + 1
+    return None
+
+
+def _tilde(bare: str, is_assignment: bool) -> tuple[int, int] | None:
+    """At the start of a word; in `NAME=value` also after the `=` and each `:` (POSIX 2.6.1)."""
+    starts = [0]
+    if is_assignment:
+        starts += [place + 1 for place, letter in enumerate(bare) if letter in "=:"]
+    found = (_match_span(_TILDE.match(bare, start)) for start in starts)
+    return next((span for span in found if span is not None), None)
+
+
+def _match_span(match: re.Match[str] | None) -> tuple[int, int] | None:
+    return None if match is None else match.span()
+
+
+def _one_line(text: str) -> str:
+    """`text` fit to stand in an error's one line."""
+    shown = "".join(letter if letter.isprintable() else "·" for letter in text)
+    return shown if len(shown) <= 40 else shown[:39] + "…"
