@@ -1,0 +1,187 @@
+"""The dashboard's app. It only wires: a source of snapshots, screens that show them, keys that act."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widget import Widget
+
+from corral.service.protocol import Look
+from corral.service.snapshot import Snapshot
+from corral.service.source import Source
+from corral.values.errors import CorralError
+from corral.values.jobs import Job
+from corral_tui.dashboard.actions import ACTIONS, Action, Scope, action
+from corral_tui.dashboard.marks import Charset, charset_of_terminal
+from corral_tui.dashboard.settings import Settings
+from corral_tui.dashboard.view import DashboardScreen, Sheet
+
+SNAPSHOT_INTERVAL = 0.25
+LOOK_INTERVAL = 0.5
+"""Seconds between two requests to look at other jobs."""
+
+ActionCallback = Callable[[str, tuple[str, ...]], None]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class DashboardApp(App[int], inherit_bindings=False):
+    """The dashboard of one daemon."""
+
+    CSS = "Screen { layers: default sheet; }"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(key, f"press('{key}')", show=False)
+        for key in dict.fromkeys(key for each in ACTIONS for key in each.keys)
+    ]
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        settings: Settings | None = None,
+        charset: Charset | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.snapshot: Snapshot = source.snapshot
+        self.settings = settings or Settings()
+        self.charset = charset or charset_of_terminal()
+        self.clock = clock
+        self.strip: Content | None = None
+        """A line above the footer, such as the demo's `Try it, 1 of 5: …`."""
+        self.sheet: Widget | None = None
+        self._listeners: list[ActionCallback] = []
+        self._looked_at: tuple[str, ...] = ()
+        self._wanted: tuple[str, ...] = ()
+
+    # ---- what sheets and screens use ----
+
+    def say(self, text: str) -> None:
+        """Tell the user, in line 2 of the screen that is up, what happened or why not."""
+        if isinstance(self.screen, DashboardScreen):
+            self.screen.show_said(text)
+
+    def look(self, job_ids: Iterable[str]) -> None:
+        """These jobs are on the screen now: have them sampled every second."""
+        self._wanted = tuple(sorted(job_ids))
+
+    def open_job(self, job_id: str, pane: str | None = None) -> None:
+        """Open one job on a screen of its own."""
+        from corral_tui.dashboard.opened import JobScreen
+
+        self.push_screen(JobScreen(job_id, pane))
+
+    def show_sheet(self, sheet: Widget) -> None:
+        """Dock `sheet` at the bottom of the current screen, over the list, in place of the one that is up."""
+        self.close_sheet()
+        self.sheet = sheet
+        sheet.styles.layer = "sheet"
+        sheet.styles.dock = "bottom"
+        self.screen.mount(sheet)
+        sheet.call_after_refresh(self._settle_sheet, sheet)
+
+    def close_sheet(self) -> None:
+        """Take the sheet away and give the focus back to the list."""
+        sheet, self.sheet = self.sheet, None
+        if sheet is None:
+            return
+        sheet.remove()
+        if isinstance(self.screen, DashboardScreen):
+            self.screen.reveal((), 0)
+
+    def on_action(self, callback: ActionCallback) -> None:
+        """Call `callback(action_id, job_ids)` after each thing that the user did, such as `("job.stop", ("4",))`."""
+        self._listeners.append(callback)
+
+    def did(self, action_id: str, job_ids: tuple[str, ...] = ()) -> None:
+        """Tell the listeners that it was done, not only asked for."""
+        for listener in self._listeners:
+            listener(action_id, job_ids)
+
+    def job(self, job_id: str) -> Job | None:
+        return self.snapshot.jobs.get(job_id)
+
+    def _settle_sheet(self, sheet: Widget) -> None:
+        if sheet is self.sheet and isinstance(self.screen, DashboardScreen):
+            ids = sheet.job_ids if isinstance(sheet, Sheet) else ()
+            self.screen.reveal(ids, sheet.outer_size.height)
+            if sheet.can_focus and not sheet.has_focus_within:
+                sheet.focus()
+
+    # ---- snapshots ----
+
+    def on_mount(self) -> None:
+        self.set_interval(1.0, self._tick)
+        self.set_interval(LOOK_INTERVAL, self._send_look)
+        self.run_worker(self._follow(), group="snapshots", exit_on_error=True)
+
+    async def _follow(self) -> None:
+        while True:
+            self._apply(await self.source.changed())
+            await asyncio.sleep(SNAPSHOT_INTERVAL)
+            self._apply(self.source.snapshot)
+
+    def _apply(self, snapshot: Snapshot) -> None:
+        if snapshot is self.snapshot:
+            return
+        self.snapshot = snapshot
+        for screen in self.screen_stack:
+            if isinstance(screen, DashboardScreen):
+                screen.snapshot_applied(snapshot)
+        if isinstance(self.sheet, Sheet):
+            self.sheet.snapshot_applied(snapshot)
+
+    def _tick(self) -> None:
+        now = self.clock()
+        if isinstance(self.screen, DashboardScreen):
+            self.screen.ticked(now)
+        if isinstance(self.sheet, Sheet):
+            self.sheet.ticked(now)
+
+    async def _send_look(self) -> None:
+        if self._wanted == self._looked_at or self.snapshot.trouble:
+            return
+        wanted = self._wanted
+        try:
+            await self.source.call(Look(ids=wanted))
+        except CorralError:
+            return  # the daemon went away; the next tick asks the next one
+        self._looked_at = wanted
+
+    # ---- keys ----
+
+    @property
+    def scope(self) -> Scope | None:
+        return self.screen.scope if isinstance(self.screen, DashboardScreen) else None
+
+    def action_press(self, key: str) -> None:
+        """Do what `key` does on the screen that is up."""
+        for each in ACTIONS:
+            if key in each.keys and self.scope in each.scopes:
+                self.perform(each)
+                return
+
+    def action_act(self, action_id: str) -> None:
+        """Do the action of that id."""
+        self.perform(action(action_id))
+
+    def perform(self, chosen: Action) -> None:
+        """Do an action, or say why it cannot be done now."""
+        screen = self.screen
+        if not isinstance(screen, DashboardScreen):
+            return
+        refused = chosen.refusal(screen.context())
+        if refused:
+            self.say(refused)
+            return
+        screen.do(chosen.id)

@@ -1,0 +1,86 @@
+"""What the app asks of its screens and sheets: the seam between the board, the opened job and the sheets."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.screen import Screen
+from textual.widget import Widget
+
+from corral.service.snapshot import Snapshot
+from corral.values.jobs import Job
+from corral_tui.dashboard.actions import Context, Scope
+
+if TYPE_CHECKING:
+    from corral_tui.dashboard.app import DashboardApp
+
+
+class DashboardScreen(Screen[None]):
+    """A screen of the dashboard: it gets snapshots and ticks, and says what is selected in it."""
+
+    scope: ClassVar[Scope] = "board"
+
+    @property
+    def dashboard(self) -> DashboardApp:
+        return cast("DashboardApp", self.app)
+
+    @property
+    def job(self) -> Job | None:
+        """The job that a key acts on, as it is now."""
+        return None
+
+    @property
+    def marked(self) -> tuple[Job, ...]:
+        """The jobs marked with space, in the order of their numbers."""
+        return ()
+
+    def context(self) -> Context:
+        return Context(self.dashboard.snapshot, self.job, self.marked, self.scope)
+
+    def do(self, action_id: str) -> bool:
+        """Do what only this screen can do; False where the app shall do it."""
+        return False
+
+    def snapshot_applied(self, snapshot: Snapshot) -> None:
+        """A newer snapshot is there; at most four times a second."""
+
+    def ticked(self, now: datetime) -> None:
+        """A second has passed."""
+
+    def show_said(self, text: str) -> None:
+        """Show what just happened, in one line."""
+
+    def reveal(self, job_ids: tuple[str, ...], covered: int) -> None:
+        """Scroll so that the first of these jobs stands above the `covered` rows at the bottom."""
+
+
+class Sheet(Widget):
+    """A question, a prompt or a report that docks at the bottom over the list, in full width.
+
+    It draws its own line of keys as its last row: it covers the footer.
+    """
+
+    DEFAULT_CSS = """
+    Sheet {
+        layer: sheet;
+        dock: bottom;
+        width: 100%;
+        height: auto;
+        max-height: 100%;
+        background: $background;
+    }
+    """
+
+    job_ids: tuple[str, ...] = ()
+    """The jobs it is about, so that the first of them can be scrolled into view."""
+
+    @property
+    def dashboard(self) -> DashboardApp:
+        return cast("DashboardApp", self.app)
+
+    def snapshot_applied(self, snapshot: Snapshot) -> None:
+        """A newer snapshot is there; at most four times a second."""
+
+    def ticked(self, now: datetime) -> None:
+        """A second has passed."""
