@@ -1,0 +1,81 @@
+"""How a running job does, from the evidence of what moved. Pure: time is data."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from corral.values.jobs import Health
+
+MOVES_FOR = 3.0
+"""Seconds that a movement counts for: a job looked at every second does not flicker between two words."""
+
+
+class Progress:
+    """What is known of a job's movement: CPU time, I/O counters, output and the set of processes of its whole tree.
+
+    All times are monotonic seconds. Starting counts as a movement.
+    """
+
+    def __init__(self, started: float) -> None:
+        self.last_moved = started
+        self.active_since = started
+        self._last_seen: tuple[Hashable, ...] | None = None
+
+    def observe(
+        self,
+        now: float,
+        cpu_ns_total: int,
+        io_total: int | None,
+        output_bytes: int,
+        processes: Hashable,
+    ) -> bool:
+        """Take one observation; whether anything moved since the one before.
+
+        `processes` is the set of the tree's processes, or its hash. A total that falls, as when a process ends, is
+        a movement too. `io_total` None is not known: a change to or from it is none.
+        """
+        seen = (cpu_ns_total, output_bytes, processes, io_total)
+        before, self._last_seen = self._last_seen, seen
+        if before is None:
+            return False
+        has_moved = before[:3] != seen[:3] or (None not in (before[3], io_total) and before[3] != io_total)
+        if has_moved:
+            self.touch(now)
+        return has_moved
+
+    def touch(self, now: float) -> None:
+        """Count this moment as a movement: it was resumed, or given input. Time it was paused is not held against it."""
+        if now - self.last_moved > MOVES_FOR:
+            self.active_since = now
+        self.last_moved = max(self.last_moved, now)
+
+    def still_for(self, now: float) -> float:
+        """Seconds since anything moved."""
+        return max(0.0, now - self.last_moved)
+
+
+def health_of(
+    progress: Progress,
+    now: float,
+    stuck_after: float,
+    wait_is_benign: bool | None,
+    *,
+    is_paused: bool = False,
+    is_cycle: bool = False,
+) -> tuple[Health | None, float | None]:
+    """The health of a running job, and since when (monotonic seconds).
+
+    `wait_is_benign` is what `diagnose.is_benign` says of its waits; None: unknown, and then a job that has been still
+    for `stuck_after` has no health, because nothing tells a hang from a long wait. `is_cycle`: its waits can never
+    resolve. A paused job has no health.
+    """
+    if is_paused:
+        return None, None
+    still = progress.still_for(now)
+    if is_cycle and still > 0:
+        return "stuck", progress.last_moved
+    if still <= MOVES_FOR and still < stuck_after:
+        return "active", progress.active_since
+    if wait_is_benign or still < stuck_after:
+        return "waiting", progress.last_moved
+    return ("stuck" if wait_is_benign is False else None), progress.last_moved

@@ -1,0 +1,216 @@
+"""How much flows through a pipe, which side is the slow one, and which stage holds up the rest. Pure: time is data."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from corral.values.jobs import Limiter, Pipe, Stage
+from corral.values.reports import WaitKind
+
+RATE_WINDOW = 5.0
+"""Seconds over which `bytes_per_second` is taken."""
+FULL = 0.9
+"""From this share of the capacity on a pipe counts as full: the writer's next block hardly fits."""
+WAITS_FOR_INPUT = "waits for input"
+"""The words of a stage that reads the job's stdin: then it is not the stage that holds up the others."""
+
+_Value = TypeVar("_Value")
+
+
+class Counted(Protocol):
+    """The part of `sampler.Usage` that a pipe needs."""
+
+    @property
+    def read_bytes(self) -> int | None: ...
+
+    @property
+    def written_bytes(self) -> int | None: ...
+
+
+class Steady(Generic[_Value]):
+    """A value that changes only when two of the last three observations agree, so that a mark does not dance."""
+
+    def __init__(self, initial: _Value) -> None:
+        self.value = initial
+        self._last: deque[_Value] = deque(maxlen=3)
+
+    def observe(self, seen: _Value) -> _Value:
+        """Take one observation; the value to show. The first one counts by itself."""
+        self._last.append(seen)
+        if len(self._last) == 1 or self._last.count(seen) >= 2:
+            self.value = seen
+        return self.value
+
+
+class _Total(NamedTuple):
+    at: float
+    value: float
+
+
+class PipeFlow:
+    """Follows one pipe. Feed it once a tick, read `pipe()`.
+
+    The kernel counts per process, not per pipe, so the bytes are an upper bound: what the writer has written (less its
+    stderr, whose size is known) and what the reader has read and what stands in the pipe; the smaller of the two.
+    A reader that also reads files, or a writer that also writes some, is told apart by the other side; where both do,
+    the count is too high, and nothing shows it. So `exact` is True only for a pipe that nothing was ever written to.
+    """
+
+    def __init__(self, number: int, writer_stage: int | None = None, reader_stage: int | None = None) -> None:
+        self.number = number
+        self._from = writer_stage or number
+        self._to = reader_stage or number + 1
+        self._bounds = {"writer": _Bound(), "reader": _Bound()}
+        self._total: float | None = None
+        self._past: deque[_Total] = deque()
+        self._fill: int | None = None
+        self._capacity: int | None = None
+        self._limiter: Steady[Limiter | None] = Steady(None)
+        self._is_untouched = False
+
+    def observe(
+        self,
+        now: float,
+        writer: Counted | None,
+        reader: Counted | None,
+        fill: int | None,
+        capacity: int | None,
+        *,
+        writer_waits: WaitKind | None = None,
+        reader_waits: WaitKind | None = None,
+        writer_stderr_bytes: int = 0,
+        writer_is_alone: bool = False,
+    ) -> None:
+        """Take what was seen at `now` (monotonic seconds).
+
+        `writer` and `reader` are None once they have ended or cannot be read; for one that was not sampled because it
+        did not move, give its last usage. `writer_waits` and `reader_waits` are what they wait for, None where not
+        known. `writer_is_alone`: its stage has no other process.
+        """
+        self._fill, self._capacity = fill, capacity
+        written = None if writer is None else writer.written_bytes
+        taken = None if reader is None else reader.read_bytes
+        self._is_untouched = writer_is_alone and written == 0
+        self._count(
+            None if written is None else max(0, written - writer_stderr_bytes),
+            None if taken is None or fill is None else taken + fill,
+        )
+        if self._total is not None:
+            self._remember(now, self._total)
+        self._limiter.observe(limiter(fill, capacity, writer, writer_waits, reader_waits))
+
+    def pipe(self) -> Pipe:
+        """The pipe as last observed."""
+        return Pipe(
+            number=self.number,
+            from_stage=self._from,
+            to_stage=self._to,
+            fill_bytes=self._fill,
+            capacity_bytes=self._capacity,
+            bytes_per_second=self.bytes_per_second,
+            bytes_total=None if self._total is None else round(self._total),
+            exact=self._is_untouched,
+            limited_by=self._limiter.value,
+        )
+
+    @property
+    def bytes_per_second(self) -> float | None:
+        """Over the last 5 s; None before there are two observations."""
+        if len(self._past) < 2:
+            return None
+        oldest, newest = self._past[0], self._past[-1]
+        return (newest.value - oldest.value) / (newest.at - oldest.at)
+
+    def _count(self, written: int | None, taken: int | None) -> None:
+        """The smaller bound is the total. One that vanishes, its process having ended, hands over to the other
+        where the total stands, so that bytes which the other moved elsewhere are not added after the fact."""
+        estimates = []
+        for bound, value in zip(self._bounds.values(), (written, taken), strict=True):
+            estimate = bound.estimate(value, self._total)
+            if estimate is not None:
+                estimates.append(estimate)
+        if not estimates:
+            return
+        self._total = max(self._total or 0.0, min(estimates))
+        if len(estimates) == 1:
+            for bound in self._bounds.values():
+                bound.hand_over(self._total)
+
+    def _remember(self, now: float, total: float) -> None:
+        if self._past and now <= self._past[-1].at:
+            return
+        self._past.append(_Total(now, total))
+        while len(self._past) > 2 and self._past[1].at <= now - RATE_WINDOW:
+            self._past.popleft()
+
+
+class _Bound:
+    """One side's count, as an estimate of the bytes through the pipe."""
+
+    def __init__(self) -> None:
+        self._offset = 0.0
+        self._previous: int | None = None
+        self._has_begun = False
+
+    def estimate(self, value: int | None, total: float | None) -> float | None:
+        if value is not None and self._previous is None and self._has_begun and total is not None:
+            # Seen again after a gap: it goes on from where the total is.
+            self._offset = total - value
+        self._previous = value
+        if value is None:
+            return None
+        self._has_begun = True
+        return value + self._offset
+
+    def hand_over(self, total: float) -> None:
+        """From here on this side counts alone, from `total`."""
+        if self._previous is not None:
+            self._offset = total - self._previous
+
+
+def limiter(
+    fill: int | None,
+    capacity: int | None,
+    writer: object | None,
+    writer_waits: WaitKind | None = None,
+    reader_waits: WaitKind | None = None,
+) -> Limiter | None:
+    """Which side of a pipe is the slow one at this moment; None where its fill is not known.
+
+    A pipe can be full well below its capacity: a block that does not fit into what is left of a page takes a page of
+    its own (pipe_write in fs/pipe.c), so a writer that waits to write is the surer sign. An empty pipe whose writer has
+    ended has no slow side.
+    """
+    if fill is None or not capacity:
+        return None
+    if writer_waits == "pipe_write" or fill >= FULL * capacity:
+        return "reader"
+    if fill == 0 and writer is not None and reader_waits in ("pipe_read", None):
+        return "writer"
+    return "none"
+
+
+def bottleneck(stages: Sequence[Stage], pipes: Sequence[Pipe]) -> int | None:
+    """The number of the stage that holds up the rest; None for a single stage or where none does.
+
+    It runs, its input (if any) is full and its output (if any) is empty: what it waits for, if anything, is no pipe.
+    A pipe whose writer or reader has ended is none. Of several it is the one nearest the end, as all before it wait.
+    """
+    states = {stage.number: stage.state for stage in stages}
+    into = {pipe.to_stage: pipe for pipe in pipes if not _is_drained(pipe, states)}
+    out_of = {pipe.from_stage: pipe for pipe in pipes if states.get(pipe.to_stage) == "running"}
+    for stage in reversed(stages):
+        source, sink = into.get(stage.number), out_of.get(stage.number)
+        if stage.state != "running" or stage.waits == WAITS_FOR_INPUT or (source is None and sink is None):
+            continue
+        is_fed = source is None or source.limited_by == "reader"
+        is_awaited = sink is None or sink.limited_by == "writer"
+        if is_fed and is_awaited:
+            return stage.number
+    return None
+
+
+def _is_drained(pipe: Pipe, states: dict[int, str]) -> bool:
+    return states.get(pipe.from_stage) != "running" and not pipe.fill_bytes
