@@ -1,0 +1,382 @@
+"""The state machine of a job. Events in, the new life and what is to be done out; no I/O, no clock.
+
+`advance` is the only place where a job changes its state. What cannot happen in a state (a late answer, a second end
+of a stage, a pause of a job that has ended) changes nothing and asks for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from corral.decide.endings import LOST, NEVER_STARTED, ending_of, of_failed_start, stop_text, timeout_reason
+from corral.decide.life import (
+    BeginStop,
+    DeclaredLost,
+    DependencyFailed,
+    DependencyMet,
+    Effect,
+    Ending,
+    EndStages,
+    Event,
+    FeedFailed,
+    JobEnded,
+    Life,
+    PauseRequested,
+    PauseTree,
+    Record,
+    RemovedFromQueue,
+    ResumeRequested,
+    ResumeTree,
+    SignalSent,
+    SkipGrace,
+    SlotGranted,
+    StageEnd,
+    StageEnded,
+    StageLife,
+    StageSignalled,
+    StagesSpawned,
+    StartFailed,
+    StartFailure,
+    StartStages,
+    Step,
+    Stop,
+    StopRequested,
+    SurvivorsFound,
+    Ticked,
+    TreeEmptied,
+)
+from corral.values.jobs import State
+from corral.values.spec import JobSpec
+
+LEGAL_TRANSITIONS: frozenset[tuple[State, State]] = frozenset(
+    {
+        # The slot was granted and every process exists.
+        ("queued", "running"),
+        # A later stage could not start.
+        ("queued", "stopping"),
+        # Could not start; what it waited for failed.
+        ("queued", "failed"),
+        # Taken from the queue.
+        ("queued", "stopped"),
+        ("queued", "lost"),
+        ("running", "paused"),
+        ("running", "stopping"),
+        ("running", "succeeded"),
+        ("running", "failed"),
+        # A stage died of a signal that `corral signal` sent.
+        ("running", "stopped"),
+        ("running", "lost"),
+        ("paused", "running"),
+        ("paused", "stopping"),
+        # Somebody else's KILL or CONT.
+        ("paused", "succeeded"),
+        ("paused", "failed"),
+        ("paused", "stopped"),
+        ("paused", "lost"),
+        ("stopping", "stopped"),
+        ("stopping", "timed_out"),
+        # The start had failed, or the feed.
+        ("stopping", "failed"),
+        ("stopping", "lost"),
+    }
+)
+
+_NOTHING: tuple[Effect, ...] = ()
+
+
+def new_life(spec: JobSpec, stage_names: Sequence[str]) -> Life:
+    """The life of a job that was just accepted."""
+    return Life(
+        stages=tuple(StageLife(number, name) for number, name in enumerate(stage_names, 1)),
+        timeout=spec.timeout,
+        stop_signal=spec.stop_signal,
+        stop_grace=spec.stop_grace,
+    )
+
+
+def adopted_life(
+    spec: JobSpec, stage_names: Sequence[str], started: datetime, at: datetime, now: float
+) -> Life:
+    """The life of a job that was found running by a daemon that did not start it."""
+    started_now = now - max(0.0, (at - started).total_seconds())
+    life = new_life(spec, stage_names)
+    stages = tuple(replace(stage, started=started) for stage in life.stages)
+    return replace(life, stages=stages, state="running", started=started, started_now=started_now)
+
+
+def advance(life: Life, event: Event) -> Step:
+    """The life after `event`, and what is to be done, in this order."""
+    return _HANDLERS[type(event)](life, event)
+
+
+# ---- starting -----------------------------------------------------------------------------------------------------
+
+
+def _grant_slot(life: Life, event: SlotGranted) -> Step:
+    if life.state != "queued" or life.is_starting:
+        return life, _NOTHING
+    return replace(life, is_starting=True), (StartStages(),)
+
+
+def _note_spawned(life: Life, event: StagesSpawned) -> Step:
+    if life.is_ended:
+        # It was stopped while a redirection was still being opened.
+        return life, (EndStages(),)
+    stages = _started(life.stages, event.numbers, event)
+    if not life.is_starting or stages == life.stages:
+        return life, _NOTHING
+    state: State = "running" if life.state == "queued" else life.state
+    is_starting = any(stage.started is None for stage in stages)
+    life = replace(
+        _with_start(life, event), stages=stages, state=state, is_starting=is_starting, tree_is_empty=False
+    )
+    return (life, _NOTHING) if is_starting else _end_if_done(life, event)
+
+
+def _note_failed_start(life: Life, event: StartFailed) -> Step:
+    if life.is_ended:
+        return life, ((EndStages(),) if event.spawned else _NOTHING)
+    if not life.is_starting:
+        return life, _NOTHING
+    life = replace(life, is_starting=False)
+    if event.spawned:
+        life = replace(_with_start(life, event), stages=_started(life.stages, event.spawned, event))
+    if life.state == "stopping":
+        return _end_if_done(life, event)
+    failure = StartFailure(event.stage, event.status, event.message)
+    life = replace(life, start_failure=failure)
+    if life.started is None:
+        return _end(life, event, of_failed_start(failure))
+    record = Record("start_failed", of_failed_start(failure).reason or "")
+    return _end_if_done(_unpaused(replace(life, state="stopping"), event), event, (EndStages(), record))
+
+
+def _with_start(life: Life, event: Event) -> Life:
+    return life if life.started is not None else replace(life, started=event.at, started_now=event.now)
+
+
+def _started(
+    stages: tuple[StageLife, ...], numbers: tuple[int, ...] | None, event: Event
+) -> tuple[StageLife, ...]:
+    return tuple(
+        replace(stage, started=event.at)
+        if stage.started is None and (numbers is None or stage.number in numbers)
+        else stage
+        for stage in stages
+    )
+
+
+# ---- waiting in the queue -----------------------------------------------------------------------------------------
+
+
+def _note_met_dependency(life: Life, event: DependencyMet) -> Step:
+    if life.state != "queued":
+        return life, _NOTHING
+    return life, (Record("dependency_met", f"job {event.job} succeeded"),)
+
+
+def _fail_for_dependency(life: Life, event: DependencyFailed) -> Step:
+    if life.state != "queued" or life.is_starting:
+        return life, _NOTHING
+    failure = StartFailure(None, 125, event.message)
+    return _end(replace(life, start_failure=failure), event, of_failed_start(failure))
+
+
+def _remove_from_queue(life: Life, event: RemovedFromQueue) -> Step:
+    if life.state != "queued":
+        return life, _NOTHING
+    return _end(life, event, Ending("stopped", None, None, NEVER_STARTED))
+
+
+# ---- the ends of stages -------------------------------------------------------------------------------------------
+
+
+def _note_end_of_stage(life: Life, event: StageEnded) -> Step:
+    stage = _stage(life, event.number)
+    if stage is None or not stage.is_running or life.is_ended:
+        return life, _NOTHING
+    end = StageEnd(_not_before(stage.started, event), event.exit_status, event.signal)
+    return _end_if_done(_with_stage(life, replace(stage, end=end)), event)
+
+
+def _note_signalled_stage(life: Life, event: StageSignalled) -> Step:
+    stage = _stage(life, event.number)
+    if stage is None or not stage.is_running or life.is_ended:
+        return life, _NOTHING
+    stage = replace(stage, signalled=(*stage.signalled, (event.signal, event.by)))
+    text = f"{event.signal} sent to stage {stage.number} ({stage.name}) from {event.by}"
+    return _with_stage(life, stage), (Record("signal", text),)
+
+
+def _declare_lost(life: Life, event: DeclaredLost) -> Step:
+    if life.is_ended:
+        return life, _NOTHING
+    stages = tuple(
+        replace(stage, end=StageEnd(_not_before(stage.started, event))) if stage.is_running else stage
+        for stage in life.stages
+    )
+    life = replace(life, stages=stages, is_starting=False)
+    return _end(life, event, Ending("lost", None, None, event.reason or LOST))
+
+
+def _stage(life: Life, number: int) -> StageLife | None:
+    return life.stages[number - 1] if 0 < number <= len(life.stages) else None
+
+
+def _with_stage(life: Life, stage: StageLife) -> Life:
+    stages = (*life.stages[: stage.number - 1], stage, *life.stages[stage.number :])
+    return replace(life, stages=stages)
+
+
+# ---- stopping -----------------------------------------------------------------------------------------------------
+
+
+def _request_stop(life: Life, event: StopRequested) -> Step:
+    signal = life.stop_signal if event.signal is None else event.signal
+    grace = life.stop_grace if event.grace is None else event.grace
+    begin = BeginStop(signal, grace, event.cause)
+    if life.is_ended:
+        if event.cause not in ("user", "shutdown"):
+            return life, _NOTHING
+        return _sweep(life, event, begin)
+    if life.state == "queued" and life.started is None:
+        return _end(life, event, Ending("stopped", None, None, NEVER_STARTED))
+    if life.state == "stopping":
+        return _press(life, event)
+    stop = Stop(event.cause, event.reason, event.at)
+    life = _unpaused(replace(life, state="stopping", stop=stop, tree_is_empty=False), event)
+    return life, (begin, Record("stopping", stop_text(event.cause, event.reason, signal, grace)))
+
+
+def _press(life: Life, event: StopRequested) -> Step:
+    """A second request by a person skips the grace; a timeout, say, has nothing to add to a stop that goes on."""
+    if event.cause != "user" or life.start_failure is not None:
+        return life, _NOTHING
+    if life.stop is None or life.stop.grace_skipped:
+        return life, (SkipGrace(),)
+    life = replace(life, stop=replace(life.stop, grace_skipped=True))
+    return life, (SkipGrace(), Record("grace_skipped", f"{event.reason}: KILL now"))
+
+
+def _sweep(life: Life, event: StopRequested, begin: BeginStop) -> Step:
+    """End what an ended job left behind. Its own state stays what it is."""
+    if life.sweeping:
+        return life, ((SkipGrace(),) if event.cause == "user" else _NOTHING)
+    return replace(life, sweeping=True), (begin,)
+
+
+def _note_sent_signal(life: Life, event: SignalSent) -> Step:
+    if life.stop is None or life.is_ended:
+        return life, _NOTHING
+    life = replace(life, stop=replace(life.stop, signal=event.signal))
+    return life, (Record("signal", f"{event.signal} sent"),)
+
+
+def _note_empty_tree(life: Life, event: TreeEmptied) -> Step:
+    if life.sweeping:
+        return replace(life, sweeping=False), (Record("swept", "its leftovers are gone"),)
+    if life.state != "stopping":
+        return life, _NOTHING
+    return _end_if_done(replace(life, tree_is_empty=True), event)
+
+
+def _note_survivors(life: Life, event: SurvivorsFound) -> Step:
+    if life.state != "stopping" and not life.sweeping:
+        return life, _NOTHING
+    return replace(life, tree_is_empty=False), (Record("survivors", event.text),)
+
+
+def _fail_for_feed(life: Life, event: FeedFailed) -> Step:
+    if life.state == "queued" and life.started is None:
+        failure = StartFailure(None, 125, event.reason)
+        return _end(replace(life, start_failure=failure), event, of_failed_start(failure))
+    if life.is_ended or life.state == "stopping":
+        return life, _NOTHING
+    return _request_stop(life, StopRequested(at=event.at, now=event.now, cause="feed", reason=event.reason))
+
+
+# ---- time ---------------------------------------------------------------------------------------------------------
+
+
+def _pause(life: Life, event: PauseRequested) -> Step:
+    if life.state != "running":
+        return life, _NOTHING
+    life = replace(life, state="paused", paused_since=event.at, paused_now=event.now)
+    return life, (PauseTree(), Record("paused", "paused"))
+
+
+def _resume(life: Life, event: ResumeRequested) -> Step:
+    if life.state != "paused":
+        return life, _NOTHING
+    return _unpaused(replace(life, state="running"), event), (ResumeTree(), Record("resumed", "resumed"))
+
+
+def _unpaused(life: Life, event: Event) -> Life:
+    if life.paused_now is None:
+        return life
+    paused_for = life.paused_for + max(0.0, event.now - life.paused_now)
+    return replace(life, paused_since=None, paused_now=None, paused_for=paused_for)
+
+
+def _watch_time(life: Life, event: Ticked) -> Step:
+    deadline = life.deadline
+    if deadline is None or life.timeout is None or event.now < deadline:
+        return life, _NOTHING
+    reason = timeout_reason(life.timeout)
+    return _request_stop(life, StopRequested(at=event.at, now=event.now, cause="timeout", reason=reason))
+
+
+# ---- the end ------------------------------------------------------------------------------------------------------
+
+
+def _end_if_done(life: Life, event: Event, effects: tuple[Effect, ...] = ()) -> Step:
+    """The job ends when every stage has; while stopping, also nothing of its tree may be left."""
+    if life.is_starting and life.state != "stopping":
+        return life, effects
+    if any(stage.is_running for stage in life.stages):
+        return life, effects
+    if life.state == "stopping" and not life.tree_is_empty:
+        return life, effects
+    return _end(life, event, ending_of(life), effects)
+
+
+def _end(life: Life, event: Event, ending: Ending, effects: tuple[Effect, ...] = ()) -> Step:
+    life = replace(
+        _unpaused(life, event),
+        state=ending.state,
+        ending=ending,
+        is_starting=False,
+        ended=_not_before(life.started, event),
+        ended_now=event.now,
+    )
+    return life, (*effects, JobEnded(ending))
+
+
+def _not_before(start: Any, event: Event) -> Any:
+    """The event's wall time, were that clock not set back since the start."""
+    return event.at if start is None else max(start, event.at)
+
+
+_HANDLERS: dict[type[Event], Callable[[Life, Any], Step]] = {
+    SlotGranted: _grant_slot,
+    StagesSpawned: _note_spawned,
+    StartFailed: _note_failed_start,
+    StageEnded: _note_end_of_stage,
+    StopRequested: _request_stop,
+    StageSignalled: _note_signalled_stage,
+    SignalSent: _note_sent_signal,
+    TreeEmptied: _note_empty_tree,
+    SurvivorsFound: _note_survivors,
+    PauseRequested: _pause,
+    ResumeRequested: _resume,
+    Ticked: _watch_time,
+    DependencyMet: _note_met_dependency,
+    DependencyFailed: _fail_for_dependency,
+    RemovedFromQueue: _remove_from_queue,
+    FeedFailed: _fail_for_feed,
+    DeclaredLost: _declare_lost,
+}

@@ -1,0 +1,58 @@
+"""Which job somebody means: a number, a name, or `@` for the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from corral.values.errors import NotSoError, UnknownJobError
+
+NEWEST = "@"
+_LARGEST_ID = (1 << 63) - 1
+
+
+def resolve(
+    reference: str,
+    unended: Iterable[tuple[int, str | None]],
+    *,
+    exists: Callable[[int], bool],
+    newest_ended: Callable[[str], int | None],
+    newest: Callable[[], int | None],
+) -> int:
+    """The id of the job that `reference` means.
+
+    A name is the one unended job so named, else the newest ended one; names are given by id and name in `unended`.
+
+    Raises:
+        UnknownJobError: no job has this number or name, or there is none at all.
+        NotSoError: several jobs with this name have not ended; all are listed.
+    """
+    if reference == NEWEST:
+        return _newest(newest())
+    if reference.isascii() and reference.isdigit():
+        return _numbered(reference, exists)
+    running = sorted(job for job, name in unended if name == reference)
+    if len(running) > 1:
+        raise NotSoError(f"{reference} is the name of jobs {_listed(running)}: use a number")
+    found = running[0] if running else newest_ended(reference)
+    if found is None:
+        raise UnknownJobError(f"no job named {reference}; corral ps -a lists all")
+    return found
+
+
+def _numbered(reference: str, exists: Callable[[int], bool]) -> int:
+    # int() refuses thousands of digits, and SQLite's integers have 64 bits.
+    number = int(reference) if len(reference) < 20 else _LARGEST_ID + 1
+    if number > _LARGEST_ID or not exists(number):
+        raise UnknownJobError(f"no job {reference}; corral ps -a lists all")
+    return number
+
+
+def _newest(job: int | None) -> int:
+    if job is None:
+        raise UnknownJobError("there is no job yet; corral run starts one")
+    return job
+
+
+def _listed(jobs: list[int]) -> str:
+    *most, last = map(str, jobs)
+    return f"{', '.join(most)} and {last}"
