@@ -15,6 +15,7 @@ from msgspec import Struct
 from corral.values.errors import ERRORS, BadLineError, CannotStartError, CorralError
 from corral.values.jobs import Job, ProcessView
 from corral.values.machine import Machine
+from corral.values.past import Past
 from corral.values.reports import DaemonStatus, Detail, Diagnosis, PeekedPipe, StopReport
 from corral.values.spec import JobSpec, Origin, Surroundings
 
@@ -94,17 +95,6 @@ class Waited(Struct, frozen=True):
 
     jobs: tuple[Job, ...]
     timed_out: bool = False
-
-
-class Past(Struct, frozen=True, kw_only=True):
-    """The past of a job's numbers, oldest first, one value per `seconds`; None where nothing was measured."""
-
-    seconds: float
-    cpu: tuple[float | None, ...]
-    memory: tuple[int | None, ...]
-    output: tuple[float | None, ...]
-    stages: dict[int, tuple[float | None, ...]] = {}
-    """CPU per stage."""
 
 
 class Pasts(Struct, frozen=True):

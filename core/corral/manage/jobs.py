@@ -1,0 +1,129 @@
+"""What the manager holds of a job: the handles, and what was observed. Private; snapshots are what leaves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from corral.decide.life import Life
+from corral.manage.past import PastOfJob
+from corral.observe.health import Progress
+from corral.observe.pipeflow import PipeFlow
+from corral.observe.sampler import Usage
+from corral.system.identity import ProcessIdentity
+from corral.system.openings import PatientOpening
+from corral.values.jobs import Job, Pipe
+from corral.values.reports import Diagnosis, StopReport
+from corral.values.spec import Command, JobSpec, Surroundings
+
+
+@dataclass(slots=True)
+class ManagedStage:
+    """One stage with its handle. `popen` is None before the start and for one adopted after a crash."""
+
+    number: int
+    name: str
+    argv: tuple[str, ...]
+    popen: subprocess.Popen[bytes] | None = None
+    identity: ProcessIdentity | None = None
+    pidfd: int | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    cpu_seconds: float | None = None
+    """Of the leader and all it has waited for, once it ended; until then of the last sample."""
+    cpu_percent: float | None = None
+    usage: Usage | None = None
+    stderr_bytes: int = 0
+    does: str | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.identity is not None and self.ended is None
+
+
+@dataclass(slots=True)
+class Member:
+    """One live process of a job's tree, with what was last seen of it."""
+
+    identity: ProcessIdentity
+    stage: int
+    cpu_ns: int = -1
+    cpu_seconds: float = 0.0
+    """With its waited-for children, at the last sample."""
+    usage: Usage | None = None
+
+
+@dataclass(slots=True)
+class OutputSizes:
+    """The output files of a running job, looked at by their size only."""
+
+    descriptors: list[int] = field(default_factory=list)
+    """Read-only ones, stdout first, then stderr by stage: a description of our own, since on the child's lseek(2)
+    would wait for its write to end."""
+    stdout: int = 0
+    stderr: int = 0
+    last_output: datetime | None = None
+    recent: list[tuple[float, int]] = field(default_factory=list)
+    """(monotonic time, total size) of the last seconds."""
+
+    def close(self) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors.clear()
+
+
+@dataclass(slots=True, eq=False)
+class ManagedJob:
+    """One job that has not ended, or one whose leftovers are looked after."""
+
+    id: int
+    spec: JobSpec
+    surroundings: Surroundings
+    created: datetime
+    life: Life
+    stages: list[ManagedStage]
+    members: dict[int, Member] = field(default_factory=dict)
+    """The tree as of the last scan, by pid."""
+    pipes: list[PipeFlow] = field(default_factory=list)
+    pipe_bytes: int = 0
+    """What its pipes take of the pipe budget."""
+    pipe_views: tuple[Pipe, ...] = ()
+    output: OutputSizes = field(default_factory=OutputSizes)
+    progress: Progress | None = None
+    past: PastOfJob = field(default_factory=PastOfJob)
+    diagnosis: Diagnosis | None = None
+    """Of the time since it last moved; None until asked, and again once it moves."""
+    health: str | None = None
+    health_since: datetime | None = None
+    cpu_percent: float | None = None
+    memory_bytes: int | None = None
+    peak_memory_bytes: int | None = None
+    reaped_cpu_seconds: float = 0.0
+    """Of the orphans that came to the daemon and ended."""
+    last_cpu_seconds: float = 0.0
+    last_sampled: float | None = None
+    bottleneck: int | None = None
+    leftovers: int = 0
+    stdin_descriptor: int | None = None
+    """The client's own descriptor, until the job starts."""
+    stdin_writer: int | None = None
+    """The write end of an interactive job's stdin."""
+    openings: list[PatientOpening] = field(default_factory=list)
+    report: StopReport | None = None
+    hidden: bool = False
+    view: Job | None = None
+    """The snapshot built last; None when something changed since."""
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        return self.spec.pipeline.stages
+
+    @property
+    def title(self) -> str:
+        return self.spec.name or (self.stages[0].name if self.stages else self.spec.command)
+
+    @property
+    def running_stages(self) -> list[ManagedStage]:
+        return [stage for stage in self.stages if stage.is_running]

@@ -1,0 +1,76 @@
+"""Reaping: how children and the orphans that came to us have ended. No SIGCHLD handler, no thread."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from corral.manage.jobs import ManagedStage
+from corral.values.units import signal_name
+
+
+class ChildEnd(NamedTuple):
+    """How a child ended: a status or a signal, both None where nobody knows. CPU with that of all it waited for."""
+
+    exit_status: int | None
+    signal: str | None
+    cpu_seconds: float
+
+
+def decode(status: int, cpu_seconds: float) -> ChildEnd:
+    """From what wait(2) gives."""
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        return ChildEnd(None, signal_name(-code), cpu_seconds)
+    return ChildEnd(code, None, cpu_seconds)
+
+
+def poll(stage: ManagedStage) -> ChildEnd | None:
+    """Reap the child of a stage if it has ended, else None. Never blocks.
+
+    wait4(2) instead of `Popen.poll`, which loses the usage. The result goes to `Popen.returncode` at once, so that
+    the handle never waits for a pid that has been given back.
+    """
+    popen = stage.popen
+    if popen is None or popen.returncode is not None:
+        return None
+    try:
+        pid, status, usage = os.wait4(popen.pid, os.WNOHANG)
+    except ChildProcessError:
+        # Somebody else reaped it, which only a foreign handler in this process could do.
+        popen.returncode = 0
+        return ChildEnd(None, None, 0.0)
+    if pid == 0:
+        return None
+    popen.returncode = os.waitstatus_to_exitcode(status)
+    return decode(status, usage.ru_utime + usage.ru_stime)
+
+
+class Orphan(NamedTuple):
+    """A process that was nobody's stage, came to us as the subreaper and has ended."""
+
+    pid: int
+    end: ChildEnd
+
+
+def next_zombie() -> int | None:
+    """The pid of a child that has ended and was not reaped, which stays so.
+
+    WNOWAIT names the same unreaped child again and again, so the caller reaps it before asking anew.
+    """
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return found.si_pid if found is not None else None
+
+
+def reap_orphan(pid: int) -> Orphan | None:
+    """Reap a child that is no stage."""
+    try:
+        reaped, status, usage = os.wait4(pid, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    if reaped == 0:
+        return None
+    return Orphan(pid, decode(status, usage.ru_utime + usage.ru_stime))

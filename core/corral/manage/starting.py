@@ -1,0 +1,272 @@
+"""Starting a job: every look-up first, then every open, then the emptying, then the children.
+
+So a pipeline that cannot start has touched nothing. The daemon keeps no end of any pipe between stages.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from corral.manage.jobs import ManagedJob, ManagedStage
+from corral.system import limits
+from corral.system.descriptors import keep
+from corral.system.identity import identify
+from corral.system.limits import LimitPlan
+from corral.system.mark import Mark
+from corral.system.openings import empty, may_block, open_redirection
+from corral.system.pidfd import open_pidfd
+from corral.system.pipes import DEFAULT_CAPACITY, PipeBudget, set_capacity
+from corral.system.spawn import find_program, spawn
+from corral.values.errors import CannotStartError
+from corral.values.home import Home
+from corral.values.spec import FileInput, InteractiveInput, JobInput, Redirection, Surroundings
+from corral.values.wire import from_wire
+
+_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+_OUTPUT_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+
+Owned = Callable[[int], int]
+OpenFiles = dict[tuple[int, int], int]
+"""Descriptors of redirections, by stage number and position in its list."""
+
+
+class StartError(Exception):
+    """A job could not start. `spawned` are the stages that run already and have to be ended."""
+
+    def __init__(self, stage: int | None, cause: CannotStartError, spawned: tuple[int, ...] = ()) -> None:
+        super().__init__(str(cause))
+        self.stage, self.status, self.spawned = stage, cause.status, spawned
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What all jobs with the same surroundings have in common, worked out once."""
+
+    environment: dict[bytes, bytes]
+    path: str
+    limit_plan: LimitPlan
+
+
+@dataclass(slots=True)
+class Preparation:
+    """A job on its way: what was looked up and opened so far. Owns the descriptors in `opened` until the spawn."""
+
+    job: ManagedJob
+    programs: list[str]
+    environments: list[Mapping[bytes, bytes]]
+    redirections: list[tuple[Redirection, ...]]
+    opened: OpenFiles = field(default_factory=dict)
+
+    def to_open(self) -> list[tuple[int, int, Redirection, str]]:
+        """(stage, position, redirection, absolute path) of all files, in the order written."""
+        cwd = from_wire(self.job.surroundings.cwd)
+        return [
+            (number, position, redirection, os.path.join(cwd, from_wire(redirection.path)))
+            for number, redirections in enumerate(self.redirections, 1)
+            for position, redirection in enumerate(redirections)
+            if redirection.path is not None
+        ]
+
+    def close(self) -> None:
+        for descriptor in self.opened.values():
+            os.close(descriptor)
+        self.opened.clear()
+
+
+class Starter:
+    """Starts the stages of jobs as children of this process.
+
+    Args:
+        nonce: of this home's marks; None where marks do not work.
+    """
+
+    def __init__(self, home: Home, nonce: int | None, budget: PipeBudget) -> None:
+        self._home = home
+        self._nonce = nonce
+        self._budget = budget
+        self._own_limits = limits.current()
+        self._own_nice = os.getpriority(os.PRIO_PROCESS, 0)
+        self._shared: dict[int, tuple[Surroundings, _Shared]] = {}
+
+    # ---- look-ups and opens
+
+    def prepare(self, job: ManagedJob) -> Preparation:
+        """Look everything up. Raises StartError; nothing has been opened then."""
+        try:
+            shared = self._shared_of(job.surroundings)
+            cwd = from_wire(job.surroundings.cwd)
+            if not os.path.isdir(cwd):
+                raise CannotStartError(f"no such directory: {cwd}", 125)
+        except CannotStartError as error:
+            raise StartError(None, error) from None
+        preparation = Preparation(job, [], [], [])
+        for number, command in enumerate(job.commands, 1):
+            environment, path = self._environment(job, number, shared)
+            try:
+                program = find_program(from_wire(command.argv[0]), path, cwd)
+            except CannotStartError as error:
+                raise StartError(number, error) from None
+            preparation.programs.append(program)
+            preparation.environments.append(environment)
+            preparation.redirections.append(_redirections(job, number))
+        return preparation
+
+    def patient_ones(self, preparation: Preparation) -> list[tuple[int, int, Redirection, str]]:
+        """The files whose opening may wait for somebody."""
+        return [entry for entry in preparation.to_open() if may_block(entry[3])]
+
+    def open_rest(self, preparation: Preparation) -> None:
+        """Open every file that is not open yet. Raises StartError; what was opened is closed then."""
+        umask = preparation.job.surroundings.umask
+        for number, position, redirection, path in preparation.to_open():
+            if (number, position) in preparation.opened:
+                continue
+            try:
+                descriptor = open_redirection(redirection, path, umask)
+            except CannotStartError as error:
+                preparation.close()
+                raise StartError(number, error) from None
+            preparation.opened[number, position] = descriptor
+
+    # ---- the children
+
+    def launch(self, preparation: Preparation) -> None:
+        """Empty what is to be emptied and start every stage. Fills in the handles of the job's stages.
+
+        Raises:
+            StartError: its `spawned` stages run and are the caller's to end. No descriptor is left open.
+        """
+        job = preparation.job
+        spawned: list[int] = []
+        stage = None
+        with ExitStack() as always_closed:
+            always_closed.callback(preparation.close)
+            try:
+                tables = self._wire(preparation, always_closed)
+                for number, position, redirection, _ in preparation.to_open():
+                    if redirection.mode == "write":
+                        empty(preparation.opened[number, position])
+                for stage in job.stages:
+                    self._spawn(preparation, stage, tables[stage.number - 1])
+                    spawned.append(stage.number)
+            except CannotStartError as error:
+                raise StartError(stage.number if stage else None, error, tuple(spawned)) from None
+            except OSError as error:
+                cause = CannotStartError(f"{error.strerror}: {error.filename or 'no more descriptors'}", 125)
+                raise StartError(stage.number if stage else None, cause, tuple(spawned)) from None
+
+    def _spawn(self, preparation: Preparation, stage: ManagedStage, table: tuple[int, int, int]) -> None:
+        job = preparation.job
+        index = stage.number - 1
+        stage.popen = spawn(
+            [from_wire(word) for word in stage.argv],
+            preparation.programs[index],
+            table,
+            cwd=from_wire(job.surroundings.cwd),
+            environment=preparation.environments[index],
+            umask=job.surroundings.umask,
+            worn_mark=None if self._nonce is None else Mark(self._nonce, job.id, stage.number),
+            limit_plan=self._shared_of(job.surroundings).limit_plan,
+        )
+        pid = stage.popen.pid
+        # Unreaped, so it still has its pid, even if it ended already.
+        stage.identity = identify(pid)
+        descriptor = open_pidfd(pid) if hasattr(os, "pidfd_open") else None
+        stage.pidfd = None if descriptor is None else keep(descriptor)
+
+    def _wire(self, preparation: Preparation, always_closed: ExitStack) -> list[tuple[int, int, int]]:
+        """The descriptors 0, 1 and 2 of every stage. All are closed when `always_closed` is."""
+
+        def owned(descriptor: int) -> int:
+            always_closed.callback(os.close, descriptor)
+            return descriptor
+
+        job = preparation.job
+        os.makedirs(self._home.job(job.id), mode=0o700, exist_ok=True)
+        stdout = owned(os.open(self._home.stdout(job.id), _OUTPUT_FLAGS, 0o600))
+        source = self._open_stdin(job, owned)
+        tables = []
+        for number in range(1, len(job.stages) + 1):
+            sink, following = stdout, -1
+            if number < len(job.stages):
+                following, sink = self._open_pipe(job)
+                owned(following)
+                owned(sink)
+            stderr = owned(os.open(self._home.stderr(job.id, number), _OUTPUT_FLAGS, 0o600))
+            tables.append(_redirected(preparation, number, [source, sink, stderr]))
+            source = following
+        return tables
+
+    def _open_pipe(self, job: ManagedJob) -> tuple[int, int]:
+        reader, writer = os.pipe()
+        size = self._budget.size_for_next()
+        taken = (set_capacity(writer, size) if size else None) or DEFAULT_CAPACITY
+        self._budget.took(taken)
+        job.pipe_bytes += taken
+        return reader, writer
+
+    def _open_stdin(self, job: ManagedJob, owned: Owned) -> int:
+        if job.stdin_descriptor is not None:
+            descriptor, job.stdin_descriptor = job.stdin_descriptor, None
+            return owned(descriptor)
+        if isinstance(job.spec.stdin, InteractiveInput | JobInput):
+            reader, writer = os.pipe()
+            job.stdin_writer = keep(writer)
+            return owned(reader)
+        return owned(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+    # ---- surroundings
+
+    def _shared_of(self, surroundings: Surroundings) -> _Shared:
+        known = self._shared.get(id(surroundings))
+        if known is not None and known[0] is surroundings:
+            return known[1]
+        try:
+            plan = limits.plan(surroundings.limits, surroundings.nice, self._own_limits, self._own_nice)
+        except PermissionError as error:
+            raise CannotStartError(str(error), 125) from None
+        environment = {
+            os.fsencode(from_wire(name)): os.fsencode(from_wire(value))
+            for name, value in surroundings.environment.items()
+        }
+        environment[b"CORRAL_HOME"] = os.fsencode(self._home.path)
+        shared = _Shared(environment, from_wire(surroundings.environment.get("PATH", _DEFAULT_PATH)), plan)
+        if len(self._shared) > 64:
+            self._shared.clear()
+        self._shared[id(surroundings)] = (surroundings, shared)
+        return shared
+
+    @staticmethod
+    def _environment(job: ManagedJob, number: int, shared: _Shared) -> tuple[dict[bytes, bytes], str]:
+        environment = shared.environment.copy()
+        path = shared.path
+        for name, value in job.commands[number - 1].assignments:
+            environment[os.fsencode(from_wire(name))] = os.fsencode(from_wire(value))
+            if name == "PATH":
+                path = from_wire(value)
+        environment[b"CORRAL_JOB_ID"] = b"%d" % job.id
+        environment[b"CORRAL_STAGE"] = b"%d" % number
+        return environment, path
+
+
+def _redirections(job: ManagedJob, number: int) -> tuple[Redirection, ...]:
+    command = job.commands[number - 1]
+    redirections = command.redirections
+    if number == 1 and isinstance(job.spec.stdin, FileInput):
+        redirections = (Redirection(0, "read", job.spec.stdin.path), *redirections)
+    if command.merges_stderr_into_pipe:
+        redirections = (*redirections, Redirection(2, "merge"))
+    return redirections
+
+
+def _redirected(preparation: Preparation, number: int, table: list[int]) -> tuple[int, int, int]:
+    """Apply a stage's redirections in the order written, as POSIX sh does."""
+    for position, redirection in enumerate(preparation.redirections[number - 1]):
+        if redirection.mode == "merge":
+            table[redirection.fd] = table[1]
+        else:
+            table[redirection.fd] = preparation.opened[number, position]
+    return table[0], table[1], table[2]

@@ -1,0 +1,360 @@
+"""The stop sequence: snapshot, signal all, wait, look again, KILL, look again, until nothing is left, with proof.
+
+All jobs that are being stopped share one pass over the process table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from corral.manage.census import Census, Seen, kinship_of
+from corral.manage.jobs import ManagedJob
+from corral.manage.reaping import ChildEnd
+from corral.system.identity import ProcessIdentity
+from corral.system.procfs import Stat, read_file, read_stat
+from corral.system.signals import RefusedSignalError, Signaller
+from corral.values.reports import StoppedProcess, StopReport, Survivor
+from corral.values.units import parse_signal
+
+PATIENCE_AFTER_KILL = 5.0
+"""Seconds without any change after KILL was sent to all, until what is left is named as surviving."""
+_SHORTEST_PAUSE, _LONGEST_PAUSE, _HOPELESS_PAUSE = 0.002, 0.05, 1.0
+
+
+@dataclass(slots=True)
+class Target:
+    """One process that is being ended."""
+
+    identity: ProcessIdentity
+    name: str
+    stage: int
+    where: str
+    state: str = "?"
+    signals: list[str] = field(default_factory=list)
+    ended_by: str | None = None
+    seconds: float | None = None
+    refusal: str | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        return self.ended_by is not None
+
+
+@dataclass(slots=True, eq=False)
+class StopOfJob:
+    """The stop sequence of one job, or of one of its stages."""
+
+    job: ManagedJob
+    signal: str
+    grace: float
+    stage: int | None
+    began: float
+    targets: dict[ProcessIdentity, Target] = field(default_factory=dict)
+    is_killing: bool = False
+    last_change: float = 0.0
+    is_hopeless: bool = False
+    is_done: bool = False
+    looked_at: datetime | None = None
+    note: str | None = None
+    waiters: list[asyncio.Future[StopReport]] = field(default_factory=list)
+
+    @property
+    def kill_at(self) -> float:
+        return self.began + self.grace
+
+    @property
+    def phase_signal(self) -> str:
+        return "KILL" if self.is_killing else self.signal
+
+    @property
+    def alive(self) -> list[Target]:
+        return [target for target in self.targets.values() if not target.is_gone]
+
+
+class Owner(Protocol):
+    """What the stop sequence needs of the manager."""
+
+    def reap(self) -> None:
+        """Reap everything that has ended."""
+
+    def end_of(self, pid: int) -> ChildEnd | None:
+        """How a process that we reaped lately has ended."""
+
+    def signal_sent(self, stop: StopOfJob, signal: str) -> None: ...
+
+    def tree_emptied(self, stop: StopOfJob) -> None: ...
+
+    def survivors_found(self, stop: StopOfJob, text: str) -> None: ...
+
+    def unended(self) -> Collection[ManagedJob]: ...
+
+
+class Stopper:
+    """Runs every stop sequence in one task."""
+
+    def __init__(self, owner: Owner, census: Census, signaller: Signaller, home: str) -> None:
+        self._owner = owner
+        self._census = census
+        self._signaller = signaller
+        self._home = home
+        self._stops: dict[tuple[int, int | None], StopOfJob] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
+
+    # ---- asked by the manager
+
+    def begin(self, job: ManagedJob, signal: str, grace: float, stage: int | None = None) -> StopOfJob:
+        """Begin, or return the one that goes on."""
+        known = self._stops.get((job.id, stage))
+        if known is not None:
+            return known
+        now = time.monotonic()
+        stop = StopOfJob(job, signal, grace, stage, now, last_change=now)
+        stop.is_killing = signal == "KILL" or grace <= 0
+        self._stops[job.id, stage] = stop
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="stop sequences")
+        self._woken.set()
+        return stop
+
+    def skip_grace(self, job: ManagedJob, stage: int | None = None) -> None:
+        stop = self._stops.get((job.id, stage))
+        if stop is not None and not stop.is_killing:
+            stop.grace = 0.0
+            self._woken.set()
+
+    def of(self, job: ManagedJob, stage: int | None = None) -> StopOfJob | None:
+        return self._stops.get((job.id, stage))
+
+    def wake(self) -> None:
+        """Something ended: look at once."""
+        if self._task is not None:
+            self._woken.set()
+
+    async def outcome(self, stop: StopOfJob) -> StopReport:
+        """Wait until nothing is left, or until nothing more helps."""
+        if stop.is_done or stop.is_hopeless:
+            return report_on(stop)
+        future: asyncio.Future[StopReport] = asyncio.get_running_loop().create_future()
+        stop.waiters.append(future)
+        return await future
+
+    # ---- the loop
+
+    async def _run(self) -> None:
+        pause = _SHORTEST_PAUSE
+        try:
+            while self._stops:
+                self._woken.clear()
+                began = time.monotonic()
+                has_changed = self._step()
+                cost = time.monotonic() - began
+                pause = _SHORTEST_PAUSE if has_changed else min(_LONGEST_PAUSE, pause * 1.6)
+                await self._rest(max(pause, 2 * cost), has_changed)
+        finally:
+            self._task = None
+
+    async def _rest(self, pause: float, has_changed: bool) -> None:
+        if has_changed and any(stop.is_killing and not stop.is_hopeless for stop in self._stops.values()):
+            # Against a target that forks while it is being killed only speed helps.
+            await asyncio.sleep(0)
+            return
+        if self._stops and all(stop.is_hopeless for stop in self._stops.values()):
+            pause = _HOPELESS_PAUSE
+        try:
+            async with asyncio.timeout(pause):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    def _step(self) -> bool:
+        """One look at everything that is being stopped. Whether anything was new."""
+        self._owner.reap()
+        found = self._census.take(self._owner.unended())
+        has_changed = False
+        for stop in list(self._stops.values()):
+            has_changed |= self._look_at(stop, found.get(stop.job.id, []))
+        return has_changed
+
+    def _look_at(self, stop: StopOfJob, seen: list[Seen]) -> bool:
+        now = time.monotonic()
+        alive, new = self._compare(stop, seen)
+        gone = self._note_gone(stop, alive, now)
+        if new or gone:
+            stop.last_change = now
+            stop.is_hopeless = False
+        if not stop.is_killing and now >= stop.kill_at:
+            stop.is_killing = True
+            stop.last_change = now
+        self._signal(stop)
+        if not alive and self._is_proven_empty(stop):
+            self._finish(stop)
+        elif stop.is_killing and now - stop.last_change > PATIENCE_AFTER_KILL and not stop.is_hopeless:
+            self._give_word(stop)
+        return bool(new or gone)
+
+    def _compare(self, stop: StopOfJob, seen: list[Seen]) -> tuple[set[ProcessIdentity], bool]:
+        """The identities that are alive, and whether some were not known before."""
+        alive: set[ProcessIdentity] = set()
+        is_new = False
+        tree = {entry.pid for entry in seen}
+        for entry in seen:
+            if stop.stage is not None and entry.stage != stop.stage:
+                continue
+            stat = read_stat(entry.pid)
+            if stat is None or stat.state in "ZX":
+                continue
+            identity = ProcessIdentity(entry.pid, stat.started)
+            alive.add(identity)
+            target = stop.targets.get(identity)
+            if target is None:
+                is_new = True
+                target = stop.targets[identity] = _new_target(stop.job, entry, identity, stat, tree)
+            target.state = stat.state
+        return alive, is_new
+
+    def _note_gone(self, stop: StopOfJob, alive: set[ProcessIdentity], now: float) -> bool:
+        gone = [target for target in stop.alive if target.identity not in alive]
+        for target in gone:
+            target.seconds = round(now - stop.began, 3)
+            target.ended_by = _ended_by(target, self._owner.end_of(target.identity.pid))
+        return bool(gone)
+
+    def _signal(self, stop: StopOfJob) -> None:
+        """Send the signal of this phase to everybody who has not had it."""
+        signal = stop.phase_signal
+        fresh = [target for target in stop.alive if signal not in target.signals and target.refusal is None]
+        if not fresh:
+            return
+        kinship = kinship_of(stop.job, self._home)
+        numbers = (
+            (parse_signal(signal),) if signal == "KILL" else (parse_signal(signal), parse_signal("CONT"))
+        )
+        is_first = not any(signal in target.signals for target in stop.targets.values())
+        for target in fresh:
+            try:
+                if self._signaller.send(target.identity, *numbers, kin=kinship):
+                    target.signals.append(signal)
+            except (RefusedSignalError, PermissionError) as refusal:
+                target.refusal = str(refusal)
+        if is_first and any(signal in target.signals for target in stop.targets.values()):
+            self._owner.signal_sent(stop, signal)
+
+    def _is_proven_empty(self, stop: StopOfJob) -> bool:
+        """Nothing found: look once more and thoroughly, and see that every child of ours is reaped."""
+        if any(stage.is_running and stop.stage in (None, stage.number) for stage in stop.job.stages):
+            return False
+        found = self._census.take([stop.job], thorough=True).get(stop.job.id, [])
+        return not self._compare(stop, found)[0]
+
+    def _finish(self, stop: StopOfJob) -> None:
+        stop.looked_at = datetime.now(UTC)
+        stop.is_done = True
+        self._stops.pop((stop.job.id, stop.stage), None)
+        self._owner.tree_emptied(stop)
+        self._answer(stop)
+
+    def _give_word(self, stop: StopOfJob) -> None:
+        stop.is_hopeless = True
+        names = ", ".join(f"{target.identity.pid} {target.name}" for target in stop.alive)
+        self._owner.survivors_found(stop, f"still there after KILL: {names}")
+        self._answer(stop)
+
+    @staticmethod
+    def _answer(stop: StopOfJob) -> None:
+        waiters, stop.waiters = stop.waiters, []
+        report = report_on(stop)
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(report)
+
+
+def _new_target(
+    job: ManagedJob, entry: Seen, identity: ProcessIdentity, stat: Stat, tree: set[int]
+) -> Target:
+    return Target(identity, stat.name, entry.stage, whereabouts(job, entry, stat, tree), stat.state)
+
+
+def whereabouts(job: ManagedJob, entry: Seen, stat: Stat, tree: Collection[int]) -> str:
+    """What a plain kill of the leader, or of its group, would have missed."""
+    leader = job.stages[entry.stage - 1].identity if 0 < entry.stage <= len(job.stages) else None
+    if leader is not None and leader.pid == entry.pid:
+        return "leader"
+    is_adrift = stat.ppid not in tree
+    if leader is not None and stat.session == leader.pid:
+        return "forked off" if is_adrift else "child"
+    return "its own session, forked off" if is_adrift else "its own session"
+
+
+def _ended_by(target: Target, end: ChildEnd | None) -> str:
+    """The signal that ended it where we reaped it, else the last that it was sent."""
+    if end is not None and end.signal is not None:
+        return end.signal
+    if end is not None and end.exit_status is not None and target.signals:
+        return f"exit {end.exit_status}"
+    return target.signals[-1] if target.signals else "itself"
+
+
+def report_on(stop: StopOfJob, explain: Callable[[Target], str | None] | None = None) -> StopReport:
+    """The report as of now."""
+    now = time.monotonic()
+    targets = sorted(
+        stop.targets.values(), key=lambda target: (target.stage, target.where != "leader", target.identity)
+    )
+    is_going_on = not (stop.is_done or stop.is_hopeless)
+    return StopReport(
+        id=str(stop.job.id),
+        state=stop.job.life.state,
+        seconds=round(
+            (max((t.seconds or 0.0 for t in targets), default=0.0)) if stop.is_done else now - stop.began, 3
+        ),
+        processes=tuple(_stopped(target) for target in targets),
+        survivors=tuple(_survivor(target) for target in targets if not target.is_gone),
+        note=stop.note,
+        kill_in=max(0.0, stop.kill_at - now) if is_going_on and not stop.is_killing else None,
+        grace=stop.grace,
+        looked_at=stop.looked_at,
+    )
+
+
+def _stopped(target: Target) -> StoppedProcess:
+    return StoppedProcess(
+        pid=target.identity.pid,
+        name=target.name,
+        stage=target.stage,
+        signals=tuple(target.signals),
+        ended_by=target.ended_by,
+        seconds=target.seconds,
+        where=target.where,
+    )
+
+
+def _survivor(target: Target) -> Survivor:
+    wchan = read_file(f"/proc/{target.identity.pid}/wchan")
+    blocked_in = wchan.decode("ascii", "replace").strip() if wchan and wchan != b"0" else None
+    return Survivor(
+        pid=target.identity.pid,
+        name=target.name,
+        stage=target.stage,
+        state=target.state,
+        blocked_in=blocked_in,
+        reason=target.refusal or _reason(target, blocked_in),
+    )
+
+
+def _reason(target: Target, blocked_in: str | None) -> str:
+    if target.state == "D":
+        where = f" in {blocked_in}" if blocked_in else ""
+        return f"blocked in the kernel (state D){where}; KILL is waiting for it"
+    if "KILL" in target.signals:
+        return "KILL was sent to it and it is still there"
+    return (
+        f"{target.signals[-1]} was sent to it and it goes on"
+        if target.signals
+        else "no signal was sent to it yet"
+    )

@@ -1,0 +1,94 @@
+"""The program of the daemon: `python -m corral.service.launch HOME REPORT_FD [private SOCKET_FD PARALLEL]`.
+
+It detaches (double fork, setsid), puts every inherited oddity back to normal, tells the starter how it went on the
+report pipe, and serves.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+_NORMAL_STREAMS = 3
+
+
+def main(arguments: list[str]) -> int:
+    """The background daemon. Returns its exit status; the intermediate processes never return."""
+    path, report = arguments[0], int(arguments[1])
+    private = arguments[2:]
+    kept = {report}
+    if private:
+        kept.add(int(private[1]))
+    _detach()
+    _close_all_but(kept)
+    for descriptor in kept:
+        os.set_inheritable(descriptor, False)
+    _send_streams_to_log(path)
+    normalise()
+    from corral.service import daemon
+
+    if private:
+        return daemon.run_private(path, report, int(private[1]), int(private[2]) or None)
+    return daemon.run_background(path, report)
+
+
+def _detach() -> None:
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.chdir("/")
+
+
+def _close_all_but(kept: set[int]) -> None:
+    """Descriptors that the starter leaked, of a shell or an editor say, would stay open for as long as we live."""
+    listing = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
+    for descriptor in map(int, os.listdir(listing)):
+        if descriptor >= _NORMAL_STREAMS and descriptor not in kept:
+            try:
+                os.close(descriptor)
+            except OSError:
+                continue  # EBADF: the descriptor of the listing itself
+
+
+def _send_streams_to_log(path: str) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    if null > 0:
+        os.close(null)
+    log = os.open(
+        os.path.join(path, "daemon.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+    )
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    if log > 2:
+        os.close(log)
+
+
+def normalise() -> None:
+    """Take off what this process inherited and every job would inherit from it.
+
+    Under an ignored SIGCHLD Popen.wait() returns 0 whatever the child did (wait(2)), and an ignored SIGHUP (nohup)
+    would reach every job.
+    """
+    from corral.system import limits, mark
+
+    for number in signal.valid_signals():
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            try:
+                signal.signal(number, signal.SIG_DFL)
+            except (OSError, ValueError):
+                continue  # the C library keeps 32 and 33 for itself (nptl(7))
+    # Python wants a broken pipe as an error, not as its end; Popen gives children the default back.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for name in ("CORRAL_JOB_ID", "CORRAL_STAGE"):
+        os.environ.pop(name, None)
+    mark.take_off()
+    limits.raise_soft_nofile()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,26 @@
+"""Descriptors that the daemon keeps for long, out of the way of those that a spawn needs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+_PLENTY = 256
+"""Below this number descriptors stay where they are: enough low ones remain for the pipes of a spawn."""
+
+
+def keep(descriptor: int, above: int = 1024) -> int:
+    """The descriptor to keep in place of `descriptor`, which is closed if it had to move.
+
+    While a child is spawned the daemon wears its client's soft NOFILE, and Popen then needs descriptors below that
+    limit. So once the low ones get scarce, kept ones move to `above` and up.
+    """
+    if descriptor < _PLENTY or descriptor >= above:
+        return descriptor
+    try:
+        moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above)
+    except OSError:
+        # EINVAL, EMFILE: the hard limit leaves no room up there; better low than lost.
+        return descriptor
+    os.close(descriptor)
+    return moved
