@@ -51,7 +51,7 @@ class CommandLineError(UsageError):
 
 
 class Part(NamedTuple):
-    """One token of a line, and what it is for. `stage` counts from 1."""
+    """One token of a line, and what it is for. `stage` counts from 1; a pipe belongs to the stage that it leaves."""
 
     token: Token
     role: Role
@@ -230,6 +230,7 @@ class _Walk:
     def part(self, token: Token) -> Part:
         if token.kind == "newline":
             return self._newline(token)
+        stage = self.stage
         extra = self._second_line() if self.line_is_over is not None else None
         if token.kind == "operator":
             role, problem = self._operator(token)
@@ -237,7 +238,7 @@ class _Walk:
             role, problem = "blank", token.problem
         else:
             role, problem = self._word(token)
-        return Part(token, role, self.stage, extra or problem)
+        return Part(token, role, stage, extra or problem)
 
     def _newline(self, token: Token) -> Part:
         """It ends a command, but not before the first word or after a pipe (POSIX 2.10.2, linebreak)."""
