@@ -1,0 +1,236 @@
+"""Why a job does what it does: one plain sentence, the evidence, the root, and the commands that help. Pure."""
+
+from __future__ import annotations
+
+import shlex
+
+from corral.observe.chains import Chain, Observations, Web, benign_end, is_benign
+from corral.observe.waits import ProcessWait
+from corral.values.jobs import Job, Pipe, Stage
+from corral.values.reports import Advice, Diagnosis, Root, Wait
+from corral.values.text import one_line
+
+__all__ = ["Observations", "diagnose", "is_benign"]
+
+LABEL_LENGTH = 24
+"""A stage whose command is no longer than that is named with its arguments."""
+NOT_YET = "locks, sockets, terminals and what threads wait for are named, but not followed"
+
+
+def diagnose(job: Job, seen: Observations | None = None) -> Diagnosis:
+    """The diagnosis of a job in any state. `seen` is needed for one that runs, or is paused or stopping."""
+    if job.is_ended:
+        return _of_ended(job)
+    if job.state == "queued":
+        reason = job.waiting_for or "its turn"
+        sentence = reason if reason.startswith("waits") else f"waits for {reason}"
+        return _plain(
+            job, f"queued: {sentence}", (Advice("take it from the queue", f"corral stop {job.id}"),)
+        )
+    web = Web(job, seen or Observations(()))
+    chains = web.chains()
+    root = _root(web, chains)
+    if job.state == "stopping":
+        return _evidence(web, root, _stopping(job), (Advice("skip the grace", f"corral kill {job.id}"),))
+    if job.state == "paused":
+        resume = Advice("let it go on", f"corral resume {job.id}")
+        return _evidence(web, root, f"paused; `corral resume {job.id}` lets it go on", (resume,))
+    if root is None:
+        return _plain(job, "nothing is known of its processes", ())
+    return _evidence(web, root, _summary(web, chains, root), _advice(web, root))
+
+
+def _plain(job: Job, summary: str, advice: tuple[Advice, ...]) -> Diagnosis:
+    return Diagnosis(id=job.id, health=job.health, since=job.health_since, summary=summary, advice=advice)
+
+
+def _of_ended(job: Job) -> Diagnosis:
+    how = {
+        "succeeded": "it succeeded",
+        "failed": "it failed",
+        "stopped": "it was stopped",
+        "timed_out": "it ran into its time limit",
+        "lost": "nobody knows how it ended",
+    }[job.state]
+    summary = f"{how}: {job.reason}" if job.reason else how
+    advice = [] if job.state == "succeeded" else [Advice("see what it printed", f"corral logs {job.id}")]
+    if job.state != "succeeded":
+        advice.append(Advice("run it again", f"corral restart {job.id}"))
+    if job.leftovers:
+        count = "1 process of it is" if job.leftovers == 1 else f"{job.leftovers} processes of it are"
+        summary += f"; {count} still alive"
+        advice.insert(0, Advice("end what is left", f"corral stop {job.id}"))
+    return _plain(job, summary, tuple(advice))
+
+
+def _stopping(job: Job) -> str:
+    if job.stopping is None:
+        return "it is being stopped"
+    stop = job.stopping
+    return f"it is being stopped: {stop.signal} was sent, {stop.left} of {stop.total} processes are left"
+
+
+def _evidence(web: Web, root: Chain | None, summary: str, advice: tuple[Advice, ...]) -> Diagnosis:
+    end = None if root is None else root.end
+    return Diagnosis(
+        id=web.job.id,
+        health=web.job.health,
+        since=web.job.health_since,
+        summary=summary,
+        root=None if end is None else Root(stage=web.stage_of(end.pid), pid=end.pid, kind=end.kind),
+        waits=tuple(_wait(web, wait) for wait in sorted(web.waits.values(), key=lambda w: _order(web, w))),
+        cycle=() if root is None else root.cycle,
+        bottleneck=web.job.bottleneck,
+        advice=advice,
+        not_looked_at=_not_looked_at(web),
+    )
+
+
+def _order(web: Web, wait: ProcessWait) -> tuple[int, bool, int]:
+    stage = web.stage_of(wait.pid)
+    return stage or 1 << 30, wait.pid not in web.leaders.values(), wait.pid
+
+
+def _wait(web: Web, wait: ProcessWait) -> Wait:
+    on_pid = web.waited_for(wait)
+    return Wait(
+        stage=web.stage_of(wait.pid),
+        pid=wait.pid,
+        name=one_line(wait.name),
+        kind=wait.kind,
+        detail=_detail(web, wait),
+        on_pid=wait.on_pid if on_pid is None else on_pid,
+        on_stage=web.stage_at_other_end(wait) if on_pid is None else web.stage_of(on_pid),
+        since=web.seen.since.get(wait.pid),
+    )
+
+
+def _detail(web: Web, wait: ProcessWait) -> str:
+    """What it waits for, the job's pipes by their number and what stands in them."""
+    number = web.pipe_number(wait)
+    if number is not None:
+        verb, filled = ("read from", "empty") if wait.kind == "pipe_read" else ("write to", "full")
+        return f"waits to {verb} pipe {number}, which is {filled}"
+    if web.reads_input(wait):
+        return "waits for input"
+    return one_line(wait.detail)
+
+
+def _not_looked_at(web: Web) -> tuple[str, ...]:
+    reasons = {
+        f"{one_line(wait.name)} ({wait.pid}): {wait.reason}": None
+        for wait in web.waits.values()
+        if wait.reason
+    }
+    if any(wait.kind == "unknown" for wait in web.waits.values()):
+        reasons[NOT_YET] = None
+    return tuple(reasons)
+
+
+def _root(web: Web, chains: list[Chain]) -> Chain | None:
+    """The chain whose end explains the job: the bottleneck's, else by health the one that moves or the one that hangs."""
+    if not chains:
+        return None
+    for chain in chains:
+        if web.job.bottleneck is not None and web.stage_of(chain.steps[0].pid) == web.job.bottleneck:
+            return chain
+    wanted = (False, None, True) if web.job.health == "stuck" else (True, False, None)
+    # Of equals the first: upstream is where the cause of a wait for input stands.
+    return min(chains, key=lambda chain: wanted.index(benign_end(web, chain)))
+
+
+def _summary(web: Web, chains: list[Chain], root: Chain) -> str:
+    if root.cycle:
+        names = " and ".join(_name(web, web.waits[pid]) for pid in root.cycle)
+        return f"{names} wait for each other"
+    if web.job.bottleneck is not None and web.job.bottleneck in web.leaders:
+        return _holding_up(web, root)
+    sentence = _sentence(web, root.end)
+    if ";" in sentence:
+        return sentence
+    waiting = {
+        step.pid: step for chain in chains for step in chain.steps[:-1] if chain.end.pid == root.end.pid
+    }
+    waiting.pop(root.end.pid, None)
+    if not waiting:
+        return sentence
+    if len(waiting) == 1:
+        return f"{sentence}; {_name(web, next(iter(waiting.values())))} waits for it"
+    return f"{sentence}; the {len(waiting)} others wait for it"
+
+
+def _holding_up(web: Web, root: Chain) -> str:
+    """`gzip -9 holds up the rest: it is busy and its input is full`."""
+    stage = next(stage for stage in web.job.stages if stage.number == web.job.bottleneck)
+    end, own = root.end, root.steps[0]
+    side = "its input is full" if _pipe_into(web.job, stage) else "its output is empty"
+    if web.pipe_number(own) is not None or own.kind == "zombie":
+        # Seen in the moment between two blocks.
+        return f"{_label(stage)} holds up the rest: {side}"
+    if end.pid == own.pid:
+        does = f"it {_state(web, end)}"
+    else:
+        does = f"it waits for {_name(web, end)}, which {_state(web, end)}"
+    return f"{_label(stage)} holds up the rest: {does} and {side}"
+
+
+def _pipe_into(job: Job, stage: Stage) -> Pipe | None:
+    states = {each.number: each.state for each in job.stages}
+    for pipe in job.pipes:
+        if pipe.to_stage == stage.number and (pipe.fill_bytes or states.get(pipe.from_stage) == "running"):
+            return pipe
+    return None
+
+
+def _sentence(web: Web, end: ProcessWait) -> str:
+    """What the end of a chain does, and the one command that changes it."""
+    name, job = _name(web, end), web.job
+    if end.kind == "running":
+        return f"{name} is busy"
+    if end.kind == "suspended" and end.state == "T":
+        return f"{name} is suspended (state T); `corral resume {job.id}` lets it go on"
+    if web.reads_input(end):
+        if job.stdin == "job" and job.from_ is not None:
+            return f"{name} waits for the output of job {job.from_}"
+        return f"{name} waits for input; only `corral send {job.id}` gives it some"
+    if end.kind == "pipe_read" and end.fd == 0 and job.stdin == "descriptor" and web.stage_of(end.pid) == 1:
+        return f"{name} waits for input from where the job was started"
+    stage = web.stage_at_other_end(end)
+    if stage is not None:
+        return f"{name} {_detail(web, end)}; no process of stage {stage} was found"
+    return f"{name} {_detail(web, end)}"
+
+
+def _state(web: Web, wait: ProcessWait) -> str:
+    return "is busy" if wait.kind == "running" else _detail(web, wait)
+
+
+def _name(web: Web, wait: ProcessWait) -> str:
+    for stage in web.job.stages:
+        if stage.pid == wait.pid:
+            return one_line(stage.name)
+    return one_line(wait.name)
+
+
+def _label(stage: Stage) -> str:
+    """`gzip -9`, or the program alone where the whole is long."""
+    whole = one_line(" ".join([stage.name, *(shlex.quote(word) for word in stage.argv[1:])]))
+    return whole if len(whole) <= LABEL_LENGTH else one_line(stage.name)
+
+
+def _advice(web: Web, root: Chain) -> tuple[Advice, ...]:
+    job, end = web.job, root.end
+    advice = []
+    if web.reads_input(end) and job.stdin == "interactive":
+        advice.append(Advice("give it a line", f"corral send {job.id} TEXT"))
+        advice.append(Advice("tell it that no more comes", f"corral send --eof {job.id}"))
+    if end.kind == "suspended" and end.state == "T":
+        advice.append(Advice("let it go on", f"corral resume {job.id}"))
+    if web.reads_input(end) and job.stdin == "job" and job.from_ is not None:
+        advice.append(Advice("see why that one prints nothing", f"corral why {job.from_}"))
+    if job.health != "active" and benign_end(web, root) is not True:
+        advice.append(Advice("stop it", f"corral stop {job.id}"))
+        advice.append(Advice("restart it", f"corral restart {job.id}"))
+        if job.timeout is None:
+            advice.append(Advice("next time a limit", "corral run --timeout 5m …"))
+    return tuple(advice)
