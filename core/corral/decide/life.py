@@ -52,6 +52,8 @@ class Stop(Struct, frozen=True):
     cause: StopCause
     reason: str
     since: datetime
+    first_signal: str
+    grace: float
     signal: str | None = None
     """The last one sent, CONT aside."""
     grace_skipped: bool = False
@@ -224,6 +226,10 @@ class DependencyFailed(Event, frozen=True, kw_only=True):
 
 class RemovedFromQueue(Event, frozen=True, kw_only=True):
     pass
+
+
+class Adopted(Event, frozen=True, kw_only=True):
+    """A new daemon has taken the job over, its stages as the journal and the system tell."""
 
 
 class FeedFailed(Event, frozen=True, kw_only=True):

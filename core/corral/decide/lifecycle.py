@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from corral.decide.endings import LOST, NEVER_STARTED, ending_of, of_failed_start, stop_text, timeout_reason
 from corral.decide.life import (
+    Adopted,
     BeginStop,
     DeclaredLost,
     DependencyFailed,
@@ -51,6 +52,48 @@ from corral.decide.life import (
 )
 from corral.values.jobs import State
 from corral.values.spec import JobSpec
+
+__all__ = [
+    "LEGAL_TRANSITIONS",
+    "Adopted",
+    "BeginStop",
+    "DeclaredLost",
+    "DependencyFailed",
+    "DependencyMet",
+    "Effect",
+    "EndStages",
+    "Ending",
+    "Event",
+    "FeedFailed",
+    "JobEnded",
+    "Life",
+    "PauseRequested",
+    "PauseTree",
+    "Record",
+    "RemovedFromQueue",
+    "ResumeRequested",
+    "ResumeTree",
+    "SignalSent",
+    "SkipGrace",
+    "SlotGranted",
+    "StageEnd",
+    "StageEnded",
+    "StageLife",
+    "StageSignalled",
+    "StagesSpawned",
+    "StartFailed",
+    "StartFailure",
+    "StartStages",
+    "Step",
+    "Stop",
+    "StopRequested",
+    "SurvivorsFound",
+    "Ticked",
+    "TreeEmptied",
+    "adopted_life",
+    "advance",
+    "new_life",
+]
 
 LEGAL_TRANSITIONS: frozenset[tuple[State, State]] = frozenset(
     {
@@ -247,7 +290,7 @@ def _request_stop(life: Life, event: StopRequested) -> Step:
         return _end(life, event, Ending("stopped", None, None, NEVER_STARTED))
     if life.state == "stopping":
         return _press(life, event)
-    stop = Stop(event.cause, event.reason, event.at)
+    stop = Stop(event.cause, event.reason, event.at, signal, grace)
     life = _unpaused(replace(life, state="stopping", stop=stop, tree_is_empty=False), event)
     return life, (begin, Record("stopping", stop_text(event.cause, event.reason, signal, grace)))
 
@@ -297,6 +340,21 @@ def _fail_for_feed(life: Life, event: FeedFailed) -> Step:
     if life.is_ended or life.state == "stopping":
         return life, _NOTHING
     return _request_stop(life, StopRequested(at=event.at, now=event.now, cause="feed", reason=event.reason))
+
+
+def _take_over(life: Life, event: Adopted) -> Step:
+    """Go on where the last daemon was: with the rest of a stop's grace, say."""
+    if life.state == "queued" or life.is_ended:
+        return life, _NOTHING
+    life, effects = _end_if_done(life, event)
+    if life.state != "stopping":
+        return life, effects
+    stop = life.stop
+    if stop is None:
+        return life, (EndStages(),)
+    spent = max(0.0, (event.at - stop.since).total_seconds())
+    grace = 0.0 if stop.grace_skipped or stop.signal == "KILL" else max(0.0, stop.grace - spent)
+    return life, (BeginStop(stop.first_signal, grace, stop.cause),)
 
 
 # ---- time ---------------------------------------------------------------------------------------------------------
@@ -379,4 +437,5 @@ _HANDLERS: dict[type[Event], Callable[[Life, Any], Step]] = {
     RemovedFromQueue: _remove_from_queue,
     FeedFailed: _fail_for_feed,
     DeclaredLost: _declare_lost,
+    Adopted: _take_over,
 }

@@ -1,0 +1,137 @@
+"""What is to be written to the journal with the next commit, in an order that is right for every job."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+_ADD_ENVIRONMENT = "INSERT OR IGNORE INTO environments (hash, content) VALUES (?, ?)"
+_ADD_SURROUNDINGS = "INSERT INTO surroundings (number, hash, environment, content) VALUES (?, ?, ?, ?)"
+_ADD_JOB = "INSERT INTO jobs (id, created, name, command, surroundings, spec, state) VALUES (?, ?, ?, ?, ?, ?, 'queued')"
+_MARK_STARTING = "UPDATE jobs SET starting = 1 WHERE id = ?"
+_MARK_RUNNING = "UPDATE jobs SET state = 'running', started = coalesce(started, ?) WHERE id = ?"
+_ADD_STAGE = (
+    "INSERT OR REPLACE INTO stages "
+    "(ended, exit_status, signal, cpu_seconds, job, number, pid, started_ticks, started) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_END_STAGE = (
+    "UPDATE stages SET ended = ?, exit_status = ?, signal = ?, cpu_seconds = ? WHERE job = ? AND number = ?"
+)
+_KEEP_LIFE = "UPDATE jobs SET state = ?, life = ? WHERE id = ?"
+_END_JOB = (
+    "UPDATE jobs SET state = ?, started = ?, ended = ?, snapshot = ?, stop = ?, life = NULL, starting = 0 "
+    "WHERE id = ?"
+)
+_KEEP_SNAPSHOT = "UPDATE jobs SET snapshot = ? WHERE id = ? AND ended IS NOT NULL"
+_KEEP_STOP = "UPDATE jobs SET stop = ? WHERE id = ?"
+_RECORD = "INSERT INTO events (job, at, kind, text) VALUES (?, ?, ?, ?)"
+_HIDE = "UPDATE jobs SET hidden = ? WHERE id = ?"
+_REMOVE = (
+    "DELETE FROM stages WHERE job = ?",
+    "DELETE FROM events WHERE job = ?",
+    "DELETE FROM jobs WHERE id = ?",
+)
+_FORGET_UNUSED = (
+    "DELETE FROM surroundings WHERE number NOT IN "
+    "(SELECT surroundings FROM jobs WHERE surroundings IS NOT NULL)",
+    "DELETE FROM environments WHERE hash NOT IN (SELECT environment FROM surroundings)",
+)
+
+
+@dataclass(slots=True)
+class Pending:
+    """Rows by job; a later write of the same fact replaces the earlier one, so that a full disk costs no memory."""
+
+    environments: dict[bytes, bytes] = field(default_factory=dict)
+    surroundings: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    jobs: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    starting: set[int] = field(default_factory=set)
+    started: dict[int, float] = field(default_factory=dict)
+    stages: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
+    stage_ends: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
+    lives: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    ended: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    snapshots: dict[int, bytes] = field(default_factory=dict)
+    stops: dict[int, bytes] = field(default_factory=dict)
+    events: list[tuple[int, float, str, str]] = field(default_factory=list)
+    hidden: dict[int, bool] = field(default_factory=dict)
+    removed: set[int] = field(default_factory=set)
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(getattr(self, name) for name in _FIELDS)
+
+    def start_stage(self, job: int, number: int, pid: int, started_ticks: int, at: float) -> None:
+        self.stages[job, number] = (None, None, None, None, job, number, pid, started_ticks, at)
+
+    def end_stage(
+        self, job: int, number: int, end: tuple[float, int | None, str | None, float | None]
+    ) -> None:
+        """`end`: when, exit status, signal, CPU seconds. One that came and went since the last commit is one row."""
+        start = self.stages.get((job, number))
+        if start is None:
+            self.stage_ends[job, number] = (*end, job, number)
+        else:
+            self.stages[job, number] = (*end, *start[4:])
+
+    def remove(self, jobs: Iterable[int]) -> None:
+        """Forget what is not written of these jobs, and delete what is."""
+        gone = set(jobs)
+        self.removed |= gone - self.jobs.keys()
+        self.starting -= gone
+        for rows in (
+            self.jobs,
+            self.started,
+            self.lives,
+            self.ended,
+            self.snapshots,
+            self.stops,
+            self.hidden,
+        ):
+            for job in gone & rows.keys():
+                del rows[job]
+        for staged in (self.stages, self.stage_ends):
+            for key in [key for key in staged if key[0] in gone]:
+                del staged[key]
+        self.events = [event for event in self.events if event[0] not in gone]
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Within the transaction of the caller. Raises sqlite3.Error."""
+        many = connection.executemany
+        if self.surroundings:
+            many(_ADD_ENVIRONMENT, self.environments.items())
+            many(_ADD_SURROUNDINGS, self.surroundings.values())
+        if self.jobs:
+            many(_ADD_JOB, self.jobs.values())
+        if self.starting:
+            many(_MARK_STARTING, ((job,) for job in self.starting - self.ended.keys()))
+        if self.started:
+            rows = ((at, job) for job, at in self.started.items() if job not in self.ended)
+            many(_MARK_RUNNING, rows)
+        if self.stages:
+            many(_ADD_STAGE, self.stages.values())
+        if self.stage_ends:
+            many(_END_STAGE, self.stage_ends.values())
+        if self.ended:
+            many(_END_JOB, self.ended.values())
+        if self.events:
+            many(_RECORD, self.events)
+        self._write_rare(connection)
+
+    def _write_rare(self, connection: sqlite3.Connection) -> None:
+        many = connection.executemany
+        many(_KEEP_LIFE, self.lives.values())
+        many(_KEEP_SNAPSHOT, ((raw, job) for job, raw in self.snapshots.items()))
+        many(_KEEP_STOP, ((raw, job) for job, raw in self.stops.items()))
+        many(_HIDE, ((hidden, job) for job, hidden in self.hidden.items()))
+        if self.removed:
+            for statement in _REMOVE:
+                many(statement, ((job,) for job in self.removed))
+            for statement in _FORGET_UNUSED:
+                connection.execute(statement)
+
+
+_FIELDS = tuple(each.name for each in fields(Pending))

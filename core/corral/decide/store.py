@@ -1,0 +1,292 @@
+"""The journal: every job, its stages and its life, in SQLite. The daemon is its only writer.
+
+Writes are collected and go to the file with `commit`, once for everything that one pass of the daemon's loop did.
+A committed write survives SIGKILL of the daemon (WAL, synchronous=NORMAL: sqlite.org/pragma.html); the machine's own
+crash may cost the newest ones, never the file. What could not be written is kept and tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from corral.decide.homedir import prepare_home, private_file
+from corral.decide.life import Life
+from corral.decide.pending import Pending
+from corral.decide.reader import JournalReader
+from corral.decide.rows import (
+    encode,
+    encode_environment,
+    encode_job,
+    encode_spec,
+    encode_surroundings,
+    to_seconds,
+)
+from corral.decide.schema import (
+    DamagedJournalError,
+    JournalError,
+    as_journal_error,
+    open_for_writing,
+    set_aside,
+)
+from corral.values.errors import CorralError
+from corral.values.home import Home
+from corral.values.jobs import Job
+from corral.values.reports import StopReport
+from corral.values.spec import JobSpec, Surroundings
+from corral.values.wire import to_wire
+
+__all__ = ["DamagedJournalError", "Journal", "JournalError", "JournalReader", "StartedStage"]
+
+NONCE_BITS = 22
+
+
+class StartedStage(NamedTuple):
+    """A stage's process, by number from 1. `started_ticks` is of its identity."""
+
+    number: int
+    pid: int
+    started_ticks: int
+
+
+class Journal(JournalReader):
+    """Reads and writes. What it reads is what was committed.
+
+    `nonce` is this home's part of the mark. `notices` are sentences for the daemon's log and its next client: what
+    was found damaged, and where it is now.
+    """
+
+    def __init__(self, home: Home, connection: sqlite3.Connection, notices: list[str]) -> None:
+        super().__init__(home, connection)
+        self.notices = notices
+        self._pending = Pending()
+        self._surroundings: dict[bytes, int] = {}
+        self._last_surroundings: tuple[Surroundings, int] | None = None
+        with self._readable():
+            self.nonce = self._settle_nonce()
+            self._next_id = 1 + self._largest_id()
+            self._next_surroundings = 1 + int(
+                connection.execute("SELECT coalesce(max(number), 0) FROM surroundings").fetchone()[0]
+            )
+            self._surroundings.update(connection.execute("SELECT hash, number FROM surroundings"))
+
+    @classmethod
+    def open(cls, home: Home) -> Journal:
+        """The journal of a home, made where there is none; a damaged one is set aside, with a notice.
+
+        Raises:
+            CorralError: the home cannot be used, or belongs to somebody else.
+            JournalError: a newer Corral wrote it, or it cannot be opened.
+        """
+        prepare_home(home)
+        notices: list[str] = []
+        try:
+            return cls._on(home, notices)
+        except DamagedJournalError as error:
+            kept = set_aside(home)
+            notices.append(f"{error}; it was set aside as {kept} and a new one begun")
+        return cls._on(home, notices)
+
+    @classmethod
+    def _on(cls, home: Home, notices: list[str]) -> Journal:
+        connection = _opened(home)
+        try:
+            return cls(home, connection, notices)
+        except BaseException:
+            connection.close()
+            raise
+
+    def close(self) -> None:
+        """Commit and close. Raises JournalError where that fails; it is closed then too."""
+        try:
+            self.commit()
+        finally:
+            super().close()
+
+    # -- jobs come --------------------------------------------------------------------------------------------------
+
+    def add_jobs(self, specs: Sequence[JobSpec], surroundings: Surroundings, created: datetime) -> list[int]:
+        """Accept jobs; they are accepted once committed. Their ids, in order; an id is never used twice."""
+        number = self._number_of(surroundings)
+        at = to_seconds(created)
+        first = self._next_id
+        self._next_id += len(specs)
+        for job, spec in enumerate(specs, first):
+            self._pending.jobs[job] = (
+                job, at, spec.name, to_wire(spec.command), number, encode_spec(spec)
+            )  # fmt: skip
+        return list(range(first, self._next_id))
+
+    def add_found(self, job: Job) -> None:
+        """A job that only its processes tell of: an ended row under its own id, without specification."""
+        number = int(job.id)
+        self._next_id = max(self._next_id, number + 1)
+        created = to_seconds(job.created)
+        self._pending.jobs[number] = (number, created, job.name, to_wire(job.command), None, None)
+        self.job_ended(job)
+
+    def _number_of(self, surroundings: Surroundings) -> int:
+        if self._last_surroundings is not None and self._last_surroundings[0] is surroundings:
+            return self._last_surroundings[1]
+        environment, content = encode_environment(surroundings.environment)
+        key, rest = encode_surroundings(surroundings, environment)
+        number = self._surroundings.get(key)
+        if number is None:
+            number = self._surroundings[key] = self._next_surroundings
+            self._next_surroundings += 1
+            self._pending.environments[environment] = content
+            self._pending.surroundings[number] = (number, key, environment, rest)
+        self._last_surroundings = (surroundings, number)
+        return number
+
+    # -- jobs live --------------------------------------------------------------------------------------------------
+
+    def mark_starting(self, jobs: Iterable[int]) -> None:
+        """To be committed before the first process exists, so that no job is started twice."""
+        self._pending.starting.update(jobs)
+
+    def stages_started(self, job: int, stages: Iterable[StartedStage], at: datetime) -> None:
+        """Processes exist; the job runs."""
+        when = to_seconds(at)
+        self._pending.started.setdefault(job, when)
+        for number, pid, ticks in stages:
+            self._pending.start_stage(job, number, pid, ticks, when)
+
+    def stage_ended(
+        self,
+        job: int,
+        number: int,
+        at: datetime,
+        exit_status: int | None,
+        signal: str | None,
+        cpu_seconds: float | None = None,
+    ) -> None:
+        self._pending.end_stage(job, number, (to_seconds(at), exit_status, signal, cpu_seconds))
+
+    def state_changed(self, job: int, life: Life) -> None:
+        """Paused, resumed, stopping, signalled: what a next daemon must know beside the stages. Not for the end."""
+        if not life.is_ended:
+            self._pending.lives[job] = (life.state, encode(life), job)
+
+    def record(self, job: int, at: datetime, kind: str, text: str) -> None:
+        """One line of the job's life."""
+        self._pending.events.append((job, to_seconds(at), kind, to_wire(text)))
+
+    def set_hidden(self, jobs: Iterable[int], hidden: bool) -> None:
+        self._pending.hidden.update(dict.fromkeys(jobs, hidden))
+
+    # -- jobs end and go --------------------------------------------------------------------------------------------
+
+    def job_ended(self, job: Job, stop: StopReport | None = None) -> None:
+        """The last snapshot of a job; from now on this is what is read of it."""
+        number = int(job.id)
+        self._pending.lives.pop(number, None)
+        ended = job.created if job.ended is None else job.ended
+        started = None if job.started is None else to_seconds(job.started)
+        report = None if stop is None else encode(stop)
+        self._pending.ended[number] = (
+            job.state, started, to_seconds(ended), encode_job(job), report, number
+        )  # fmt: skip
+
+    def update_ended(self, job: Job) -> None:
+        """Change the snapshot of a job that has ended: its leftovers are gone, say."""
+        self._pending.snapshots[int(job.id)] = encode_job(job)
+
+    def stop_reported(self, job: int, stop: StopReport) -> None:
+        """What a stop did to the leftovers of a job that has ended."""
+        self._pending.stops[job] = encode(stop)
+
+    def remove(self, jobs: Iterable[int]) -> None:
+        """Delete jobs and all that is known of them; ones that were not committed yet are just forgotten."""
+        self._pending.remove(jobs)
+        self._last_surroundings = None
+
+    # -- the file ---------------------------------------------------------------------------------------------------
+
+    @property
+    def is_dirty(self) -> bool:
+        return not self._pending.is_empty
+
+    def commit(self) -> None:
+        """Write all that was collected, or nothing of it.
+
+        Raises:
+            JournalError: it could not be written; it is kept, and the next commit tries again.
+        """
+        if self._pending.is_empty:
+            return
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            self._pending.write(connection)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise as_journal_error(error, self.home.journal) from error
+        if self._pending.removed:
+            # Surroundings of removed jobs may be gone with them.
+            self._surroundings = dict(connection.execute("SELECT hash, number FROM surroundings"))
+        self._pending = Pending()
+
+    def _roll_back(self) -> None:
+        # A full disk may have rolled it back already (sqlite.org/lang_transaction.html).
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _largest_id(self) -> int:
+        row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()
+        if row is not None:
+            return int(row[0])
+        # A fresh journal beside older output, whose folders must not be written into.
+        return max((int(name) for name in os.listdir(self.home.jobs) if name.isdigit()), default=0)
+
+    def _settle_nonce(self) -> int:
+        row = self._connection.execute("SELECT value FROM meta WHERE key = 'nonce'").fetchone()
+        noted = _noted_nonce(self.home)
+        nonce = int(row[0]) if row is not None else noted or _new_nonce()
+        if row is None:
+            self._connection.execute("INSERT INTO meta (key, value) VALUES ('nonce', ?)", (str(nonce),))
+        if noted != nonce:
+            _note_nonce(self.home, nonce)
+        return nonce
+
+
+def _opened(home: Home) -> sqlite3.Connection:
+    try:
+        for suffix in ("", "-wal", "-shm"):
+            if not suffix or os.path.exists(home.journal + suffix):
+                private_file(home.journal + suffix)
+    except OSError as error:
+        raise CorralError(f"cannot write the journal {home.journal}: {error.strerror}") from None
+    return open_for_writing(home.journal)
+
+
+def _new_nonce() -> int:
+    return 1 + secrets.randbelow((1 << NONCE_BITS) - 1)
+
+
+def _noted_nonce(home: Home) -> int | None:
+    """The nonce in `home.json`; None where that is missing or says nothing usable."""
+    try:
+        with open(home.identity_file, "rb") as file:
+            nonce = json.loads(file.read(4096)).get("nonce")
+    except (FileNotFoundError, ValueError, AttributeError):
+        return None
+    return nonce if isinstance(nonce, int) and 0 < nonce < 1 << NONCE_BITS else None
+
+
+def _note_nonce(home: Home, nonce: int) -> None:
+    """Replace `home.json` as a whole: rename(2) is atomic."""
+    draft = home.identity_file + ".new"
+    try:
+        private_file(draft)
+        with open(draft, "w", encoding="utf-8") as file:
+            json.dump({"nonce": nonce}, file)
+        os.rename(draft, home.identity_file)
+    except OSError as error:
+        raise CorralError(f"cannot write {home.identity_file}: {error.strerror}") from None
