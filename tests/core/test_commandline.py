@@ -136,6 +136,8 @@ def test_assignments_stand_in_front() -> None:
         ("echo ${x:-y}", "${x:-y}"),
         ("echo $1 $2", "$1"),
         ("echo $?", "$?"),
+        ("echo $[1]", "$["),
+        ("a 2\\\n<f", "2\\\n<"),
         ("echo $(date)", "$("),
         ("echo $((1+2))", "$(("),
         ("echo `date`", "`"),
@@ -261,6 +263,7 @@ def test_a_prompt_can_ask_about_any_line_and_place(text: str, cursor: int) -> No
 @given(text=SAFE_FOR_SH)
 @example(text="'a'\\''b' \"\\a\\$\" x$ [ {} a~")
 @example(text="a=~b =~ a:~")
+@example(text="a$\\\nb")
 def test_what_corral_accepts_sh_reads_the_same_way(text: str, tmp_path: Path) -> None:
     """Nothing that a shell would act upon is taken for a literal."""
     line = f"printf '%s\\0' . {text}"

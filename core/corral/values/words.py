@@ -43,10 +43,11 @@ RUN_WITH_SHELL = "--shell runs the whole line with sh"
 QUOTE_IT = "quote it to mean the character itself"
 
 _OPERATOR = re.compile(r"&&|\|\||\|&|\||;;|;|&>>|&>|&|\(|\)|<<<|<<-|<<|<>|<&|<\(|<|>>|>\||>&|>\(|>")
-_DESCRIPTOR = re.compile(r"[0-9]+(?=[<>])")
-_EXPANSION = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-]|\{[^}]*\}?|\(\(?)")
+_DESCRIPTOR = re.compile(r"([0-9]+)(?:\\\n)*(?=[<>])")
+_EXPANSION = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-]|\{[^}]*\}?|\(\(?|\[|\\\n)")
+"""A line continuation may stand between the `$` and its name; `$[` is arithmetic for bash."""
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=")
-_TILDE = re.compile(r"~[A-Za-z0-9_.+-]*(?=/|:|$)")
+_TILDE = re.compile(r"~[A-Za-z0-9_.+-]*(?=[/:=]|$)")
 _MASK = "\0"
 """Stands for a quoted character where only unquoted ones count; no word can hold it."""
 
@@ -106,7 +107,7 @@ def _token_at(text: str, start: int) -> Token:
     digits = _DESCRIPTOR.match(text, start)
     operator = _OPERATOR.match(text, digits.end() if digits else start)
     if operator is not None:
-        descriptor = digits[0] if digits else ""
+        descriptor = digits[1] if digits else ""
         problem = _operator_problem(operator[0], start, operator.end())
         return Token("operator", start, operator.end(), operator[0], 0, False, descriptor, problem)
     return _Word(text, start).read()
