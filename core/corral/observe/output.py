@@ -87,7 +87,9 @@ class OutputFile:
         if descriptor is None:
             return Chunk(offset, b"")
         start = max(offset, self.first_kept())
-        data = os.pread(descriptor, max(0, limit), start)
+        # pread allocates all that it is asked for, so ask for no more than there is.
+        there = os.fstat(descriptor).st_size - start
+        data = os.pread(descriptor, max(0, min(limit, there)), start)
         kept = max(start, self.first_kept())
         return Chunk(kept, data[kept - start :], kept - offset)
 

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corral.values.text import (
+    Run,
+    Sanitiser,
+    last_line,
+    make_visible,
+    one_line,
+    resolve_returns,
+    sanitise,
+    split_lines,
+    split_sgr,
+)
+
+PIECES = st.sampled_from(
+    [
+        *(b"\x1b \x1b[ \x1b] \x1bP \x1b\\ \x1b[31m \x1b[0m \x1b[2K \x1b(B \x07 \r \r\n \n \t 1;2 m ? \x9b \x7f \x00 \xc2 \xe2\x80"
+          b" \xae \xff a").split(b" "),
+        "é‮😀\u2028\ufeff".encode(),
+        b"x" * 5000,
+    ]
+)  # fmt: skip
+HOSTILE = st.lists(PIECES | st.binary(max_size=8), max_size=20).map(b"".join)
+
+SGR = re.compile(r"\x1b\[[0-9;:]*m")
+OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "plain", "coloured"),
+    [
+        (b"a\tb\n", "a\tb\n", "a\tb\n"),
+        (b"\x1b[1;31mred\x1b[m", "red", "\x1b[1;31mred\x1b[m"),
+        (b"\x1b[38:2::1:2:3mx", "x", "\x1b[38:2::1:2:3mx"),
+        (b"a\x1b[2K\x1b[?25l\x1b[10;10Hb", "ab", "ab"),
+        (b"\x1b]0;title\x07a\x1b]8;;http://x\x1b\\link", "alink", "alink"),
+        (b"\x1bP1;2qsixel\x1b\\a\x1b_apc\x1b\\b\x1b^pm\x1b\\", "ab", "ab"),
+        (b"\x1b(Ba\x1b=b\x1b7c\x1bcd", "abcd", "abcd"),
+        (b"\x07\x08\x7f\x00", "␇␈␡␀", "␇␈␡␀"),
+        (b"a\x1b", "a␛", "a␛"),
+        (b"\x1b[31", "␛[31", "␛[31"),
+        (b"\x1b[<1mx", "x", "x"),
+        (b"\x1b]no end\nnext", "␛]no end\nnext", "␛]no end\nnext"),
+        (b"\xff\xc2\x9b31m", "��31m", "��31m"),
+        (b"a\r\nb\rc", "a\nb␍c", "a\nb␍c"),
+        ("gpj.‮exe\u2028".encode(), "gpj.�exe�", "gpj.�exe�"),
+        ("a\u200bb\ufeffc".encode(), "abc", "abc"),
+        ("👩\u200d💻".encode(), "👩\u200d💻", "👩\u200d💻"),
+        (b"[/foo] [red]", "[/foo] [red]", "[/foo] [red]"),
+    ],
+)
+def test_control_sequences_go_and_stray_controls_show(data: bytes, plain: str, coloured: str) -> None:
+    assert sanitise(data) == plain
+    assert sanitise(data, colours=True) == coloured
+
+
+def test_undecodable_bytes_of_an_argv_are_fit_to_encode() -> None:
+    assert sanitise(b"a\xe9".decode("utf-8", "surrogateescape")) == "a�"
+    assert sanitise("a\U0010fee9") == "a�"
+
+
+def test_a_control_string_without_an_end_swallows_nothing() -> None:
+    data = b"\x1b]" + b"x" * 10_000 + b"\x07after"
+    assert sanitise(data) == "␛]" + "x" * 10_000 + "␇after"
+
+
+def test_one_line_holds_no_line_break() -> None:
+    assert one_line(b"a\nb\tc\r\n\x1b[31md") == "a␤b c␤d"
+
+
+@given(HOSTILE)
+def test_nothing_that_a_terminal_obeys_is_left(data: bytes) -> None:
+    assert not OBEYED.search(sanitise(data))
+    assert not OBEYED.search(SGR.sub("", sanitise(data, colours=True)))
+    assert not OBEYED.search(SGR.sub("", make_visible(data).decode()))
+    assert not OBEYED.search(make_visible(data, colours=False).decode())
+
+
+@given(st.text())
+def test_a_lone_surrogate_or_any_other_character_can_be_shown(text: str) -> None:
+    assert sanitise(text).encode().decode() == sanitise(text)
+
+
+@given(st.lists(HOSTILE, max_size=5), st.booleans(), st.booleans())
+def test_chunks_break_nothing(chunks: list[bytes], colours: bool, visible: bool) -> None:
+    stream = Sanitiser(colours=colours, visible=visible)
+    seen = "".join(stream.feed(chunk) for chunk in chunks) + stream.flush()
+    whole = b"".join(chunks)
+    expected = make_visible(whole, colours=colours).decode() if visible else sanitise(whole, colours=colours)
+    assert seen.removesuffix("\x1b[0m") == expected.removesuffix("\x1b[0m")
+
+
+def test_bytes_one_by_one_come_out_whole() -> None:
+    data = "é\x1b[1;31mwörld\x1b]0;t\x07\x1b[0m\r\n".encode()
+    stream = Sanitiser(colours=True)
+    assert "".join(stream.feed(data[i : i + 1]) for i in range(len(data))) == "é\x1b[1;31mwörld\x1b[0m\n"
+
+
+def test_an_endless_control_string_is_given_up_and_shown() -> None:
+    stream = Sanitiser()
+    shown = "".join(stream.feed(b"\x1b]" + b"x" * 1000 if i == 0 else b"x" * 1000) for i in range(100))
+    assert shown == "␛]" + "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("data", "left"),
+    [(b"\x1b[31mred", "\x1b[0m"), (b"\x1b[31mred\x1b[0m", ""), (b"\x1b[31mred\x1b[m.", ""), (b"x", "")],
+)
+def test_the_end_of_a_stream_resets_its_colours(data: bytes, left: str) -> None:
+    stream = Sanitiser(colours=True, visible=True)
+    stream.feed(data)
+    assert stream.flush() == left
+
+
+def test_made_visible_hides_nothing() -> None:
+    data = b"\x1b]52;c;cGF5\x07\x1b[31mred\x1b[0m\x1b[2J\x08\xff\t\n"
+    assert make_visible(data).decode() == "␛]52;c;cGF5␇\x1b[31mred\x1b[0m␛[2J␈�\t\n"
+    assert make_visible(b"\x1b[31mred", colours=False).decode() == "␛[31mred"
+
+
+def test_made_visible_each_state_of_a_progress_bar_is_a_line() -> None:
+    assert make_visible(b" 1%\r 2%\r\n\r\r\nx").decode() == " 1%\n 2%\n\nx"
+
+
+def test_lines_are_what_a_terminal_would_leave() -> None:
+    assert split_lines(b"a\r\nb\rc\n\n 1%\r 2%\r\x1b[K\nd") == [b"a", b"c", b"", b" 2%", b"d"]
+    assert split_lines(b"") == []
+    assert resolve_returns(b"\r\r\r") == b""
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"", ""),
+        (b"\n\n  \n", ""),
+        (b"a\nb", "b"),
+        (b"a\nb\n\n \r\n\x1b[0m\n", "b"),
+        (b" 10%\r 20%\r", " 20%"),
+        (b"\x1b[32mok\x1b[0m\n", "ok"),
+        ("é last".encode()[1:], " last"),
+        (b"\x80\x80\x80\x80x", "�x"),
+    ],
+)
+def test_the_last_line_with_anything_to_see(data: bytes, line: str) -> None:
+    assert last_line(data) == line
+
+
+def test_the_last_line_can_keep_its_colours() -> None:
+    assert last_line(b"x\n\x1b[32mok\x1b[0m\n\x1b[0m\n", colours=True) == "\x1b[32mok\x1b[0m"
+
+
+def test_text_is_cut_at_its_colours() -> None:
+    assert split_sgr("a\x1b[1;31mb\x1b[38:2::1:2:3mc\x1b[md\x1b[4:3me\x1b[38;5;9mf\x1b[4:0m") == [
+        Run("a", None),
+        Run("b", (1, 31)),
+        Run("c", (38, 2, 1, 2, 3)),
+        Run("d", (0,)),
+        Run("e", (4,)),
+        Run("f", (38, 5, 9)),
+        Run("", (24,)),
+    ]
+    assert split_sgr("") == []
+
+
+@given(HOSTILE)
+def test_no_colour_is_lost_or_invented(data: bytes) -> None:
+    text = sanitise(data, colours=True)
+    assert "".join(run.text for run in split_sgr(text)) == sanitise(data)
