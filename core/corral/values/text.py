@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from functools import cache
 from typing import NamedTuple
 
 REPLACEMENT = "\ufffd"
@@ -28,18 +29,23 @@ _UNDECODABLE = "\ud800-\udfff\U0010fe80-\U0010feff"
 """Bytes that were no UTF-8, as Python and as the wire carry them (`corral.values.wire`)."""
 
 _CONTROL = rf"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}{_SEPARATORS}{_UNSEEN}{_UNDECODABLE}]"
-_STRIPPED = re.compile(rf"(?P<sgr>{_SGR})|(?P<dropped>{_CSI}|{_OSC}|{_STRING}|{_SHORT})|\r+\n|{_CONTROL}")
-_SHOWN = re.compile(rf"(?P<sgr>{_SGR})|\r+\n?|{_CONTROL}")
-_UNSEEN_ONE = re.compile(f"[{_UNSEEN}]")
+_STRIPPED = rf"(?P<sgr>{_SGR})|(?P<dropped>{_CSI}|{_OSC}|{_STRING}|{_SHORT})|\r+\n|{_CONTROL}"
+_SHOWN = rf"(?P<sgr>{_SGR})|\r+\n?|{_CONTROL}"
 
-_STRIPPED_UNFINISHED = re.compile(
+_STRIPPED_UNFINISHED = (
     rf"(?:\r+|\x1b(?:\[[0-?]{{0,64}}[ -/]{{0,8}}|\][^\x07\x1b\n]{{0,{_STRING_LIMIT}}}\x1b?"
     rf"|[PX^_][^\x1b\n]{{0,{_STRING_LIMIT}}}\x1b?|[ -/]{{0,8}})?)\Z"
 )
-_SHOWN_UNFINISHED = re.compile(r"(?:\r+|\x1b(?:\[[0-9;:]{0,64})?)\Z")
+_SHOWN_UNFINISHED = r"(?:\r+|\x1b(?:\[[0-9;:]{0,64})?)\Z"
 
-_SGR_PARTS = re.compile(r"\x1b\[([0-9;:]{0,64})m")
+_SGR_PARTS = r"\x1b\[([0-9;:]{0,64})m"
 _SEGMENTS_LOOKED_AT = 8
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Compiled at first need: `corral ps` starts without, as ordinary names hold nothing to replace."""
+    return re.compile(pattern)
 
 
 def sanitise(data: bytes | str, *, colours: bool = False) -> str:
@@ -53,13 +59,15 @@ def sanitise(data: bytes | str, *, colours: bool = False) -> str:
 
 def strip_controls(text: str, *, keep_colours: bool = False) -> str:
     """`text` without well-formed control sequences; each stray control character as one visible character."""
+    if text.isprintable():
+        return text
 
     def replace(found: re.Match[str]) -> str:
         if found["sgr"] is not None:
             return found[0] if keep_colours else ""
         return "" if found["dropped"] is not None else _visible(found[0])
 
-    return _STRIPPED.sub(replace, text)
+    return _compiled(_STRIPPED).sub(replace, text)
 
 
 def make_visible(data: bytes, *, colours: bool = True) -> bytes:
@@ -82,7 +90,7 @@ def _show(text: str, colours: bool) -> str:
             return "\n" if found[0][0] == "\r" else _visible(found[0])
         return found[0] if colours else f"␛{found[0][1:]}"
 
-    return _SHOWN.sub(replace, text)
+    return _compiled(_SHOWN).sub(replace, text)
 
 
 def _visible(control: str) -> str:
@@ -93,7 +101,7 @@ def _visible(control: str) -> str:
         return chr(0x2400 + code)
     if code == 0x7F:
         return "\u2421"
-    return "" if _UNSEEN_ONE.match(control) else REPLACEMENT
+    return "" if _compiled(f"[{_UNSEEN}]").match(control) else REPLACEMENT
 
 
 class Sanitiser:
@@ -105,7 +113,7 @@ class Sanitiser:
     def __init__(self, *, colours: bool = False, visible: bool = False) -> None:
         self._colours = colours
         self._visible = visible
-        self._unfinished = _SHOWN_UNFINISHED if visible else _STRIPPED_UNFINISHED
+        self._unfinished = _compiled(_SHOWN_UNFINISHED if visible else _STRIPPED_UNFINISHED)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self._is_coloured = False
@@ -188,7 +196,7 @@ def split_sgr(text: str) -> list[Run]:
 
     The forms with colons come out as those with semicolons: `38:2::1:2:3` is (38, 2, 1, 2, 3), `4:3` is (4,).
     """
-    pieces = _SGR_PARTS.split(text)
+    pieces = _compiled(_SGR_PARTS).split(text)
     runs = [Run(pieces[0], None)] if pieces[0] else []
     for parameters, piece in zip(pieces[1::2], pieces[2::2], strict=True):
         runs.append(Run(piece, tuple(_parameters(parameters))))
