@@ -1,0 +1,209 @@
+"""From growing files to our own stdout and stderr, without ever being stuck in a write that a signal cannot end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import stat
+import struct
+import sys
+import termios
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from corral.observe.output import READ_SIZE, OutputFile
+
+_QUEUE_LIMIT = READ_SIZE
+
+
+class Transform(Protocol):
+    """Changes a stream of bytes on its way."""
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def flush(self) -> bytes:
+        """What was held back, at the end of the stream."""
+        ...
+
+
+class AsItIs:
+    """No change."""
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+
+class Outlet:
+    """One of our own descriptors, written only as far as it takes bytes now. Raises BrokenPipeError, OSError."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        mode = os.fstat(descriptor).st_mode
+        self._is_file = stat.S_ISREG(mode)
+        self.tells_when_closed = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+        """Whether poll(2) says POLLERR once nobody reads it any more."""
+        self._capacity = _capacity(descriptor) if stat.S_ISFIFO(mode) else 0
+        self._queue = memoryview(b"")
+        self._is_discarding = False
+
+    @property
+    def has_queue(self) -> bool:
+        return len(self._queue) > 0
+
+    def discard(self) -> None:
+        """From now on everything is thrown away: nobody reads."""
+        self._is_discarding = True
+        self.tells_when_closed = False
+        self._queue = memoryview(b"")
+
+    def put(self, data: bytes) -> None:
+        """Queue `data`."""
+        if not self._is_discarding:
+            self._queue = memoryview(bytes(self._queue) + data if self._queue else data)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._queue) >= _QUEUE_LIMIT
+
+    def write_some(self) -> bool:
+        """Write what goes without waiting; whether anything went."""
+        if not self._queue:
+            return False
+        room = self._room()
+        if not room:
+            return False
+        try:
+            written = os.write(self.descriptor, self._queue[:room])
+        except BlockingIOError:
+            return False
+        self._queue = self._queue[written:]
+        return written > 0
+
+    def _room(self) -> int:
+        """How much a write takes without waiting.
+
+        A blocking pipe takes PIPE_BUF bytes when poll(2) says so, and its whole capacity when it is empty (pipe(7)).
+        """
+        if self._is_file:
+            return len(self._queue)
+        poller = select.poll()
+        poller.register(self.descriptor, select.POLLOUT)
+        if not poller.poll(0):
+            return 0
+        if self._capacity and not _unread(self.descriptor):
+            return self._capacity
+        return select.PIPE_BUF
+
+
+def _capacity(descriptor: int) -> int:
+    return fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) if sys.platform == "linux" else 0
+
+
+def _unread(descriptor: int) -> int:
+    answer = fcntl.ioctl(descriptor, termios.FIONREAD, struct.pack("i", 0))
+    return int(struct.unpack("i", answer)[0])
+
+
+class Stream:
+    """One file, read from `start` to its end, into an outlet. `on_drop` hears of bytes that are no more."""
+
+    def __init__(
+        self,
+        path: str,
+        outlet: Outlet,
+        *,
+        start: int = 0,
+        transform: Transform | None = None,
+        on_drop: Callable[[int], None],
+    ) -> None:
+        self.file = OutputFile(path)
+        self.outlet = outlet
+        self._position = start
+        self._end: int | None = None
+        self._transform = transform or AsItIs()
+        self._on_drop = on_drop
+        self._is_flushed = False
+
+    @property
+    def is_read(self) -> bool:
+        """Whether nothing will come any more."""
+        return self._is_flushed
+
+    def fix_end(self) -> None:
+        """What is written to the file after this moment is not copied."""
+        if self._end is None:
+            self._end = self.file.size()
+
+    def read_some(self) -> bool:
+        """Read a piece into the outlet, if that has room; whether there was any."""
+        if self._is_flushed or self.outlet.is_full:
+            return False
+        limit = READ_SIZE if self._end is None else min(READ_SIZE, self._end - self._position)
+        chunk = self.file.read(self._position, limit)
+        self._position = chunk.end
+        if chunk.dropped:
+            self._on_drop(chunk.dropped)
+        self.outlet.put(self._transform.feed(chunk.data))
+        if self._end is not None and self._position >= self._end:
+            self.outlet.put(self._transform.flush())
+            self._is_flushed = True
+        return bool(chunk.data)
+
+
+class Copier:
+    """Several streams, some of which may share an outlet."""
+
+    def __init__(self, streams: Iterable[Stream]) -> None:
+        self._streams = list(streams)
+        self._outlets = list({id(stream.outlet): stream.outlet for stream in self._streams}.values())
+
+    def step(self) -> bool:
+        """Read and write what can be; whether anything moved. Raises BrokenPipeError."""
+        has_read = [stream.read_some() for stream in self._streams]
+        has_written = [outlet.write_some() for outlet in self._outlets]
+        return any(has_read) or any(has_written)
+
+    def fix_ends(self) -> None:
+        for stream in self._streams:
+            stream.fix_end()
+
+    def discard(self) -> None:
+        for outlet in self._outlets:
+            outlet.discard()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all is read to the fixed ends, and written."""
+        return all(stream.is_read for stream in self._streams) and not any(
+            outlet.has_queue for outlet in self._outlets
+        )
+
+    def close(self) -> None:
+        for stream in self._streams:
+            stream.file.close()
+
+    def wait(self, seconds: float | None, readable: Iterable[int]) -> set[int]:
+        """Until one of `readable` is, an outlet takes more, or the time is over. Returns those that are readable.
+
+        Raises BrokenPipeError when nobody reads an outlet any more, also while nothing is to be written to it.
+        """
+        poller = select.poll()
+        wanted = set(readable)
+        for descriptor in wanted:
+            poller.register(descriptor, select.POLLIN)
+        for outlet in self._outlets:
+            if outlet.has_queue or outlet.tells_when_closed:
+                poller.register(outlet.descriptor, select.POLLOUT if outlet.has_queue else 0)
+        ready = poller.poll(None if seconds is None else seconds * 1000)
+        for outlet in self._outlets:
+            if outlet.tells_when_closed and (outlet.descriptor, select.POLLERR) in _errors(ready):
+                raise BrokenPipeError
+        return {descriptor for descriptor, _ in ready} & wanted
+
+
+def _errors(ready: list[tuple[int, int]]) -> set[tuple[int, int]]:
+    return {(descriptor, select.POLLERR) for descriptor, events in ready if events & select.POLLERR}

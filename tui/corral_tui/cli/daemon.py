@@ -1,0 +1,122 @@
+"""`corral daemon`: the background process itself."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, cast
+
+import click
+
+from corral.service.protocol import AskStatus, ListJobs, Shutdown
+from corral.values.errors import NotSoError
+from corral.values.home import Home
+from corral.values.jobs import Job
+from corral.values.reports import DaemonStatus
+from corral_tui import numbers
+from corral_tui.cli import reach
+from corral_tui.cli.jsontext import print_json
+from corral_tui.cli.options import json_option
+from corral_tui.cli.plain import say, visible
+from corral_tui.cli.stopping import print_stops
+
+NONE_RUNS = 3
+_LOG_BYTES_PER_LINE = 4096
+
+
+@click.group("daemon", no_args_is_help=False, epilog="Example: corral daemon status --json")
+def command() -> None:
+    """See and end the process in the background that holds the jobs. It starts, and goes, by itself."""
+
+
+@command.command("status", epilog="Example: corral daemon status || echo none")
+@json_option
+def show_status(as_json: bool) -> int:
+    """Print the state of the daemon; exits with 3 when none runs. Never starts one."""
+    with reach.running_daemon() as client:
+        status = None if client is None else client.call(AskStatus())
+    if as_json:
+        print_json(_nothing(reach.chosen_home()) if status is None else status)
+    elif status is None:
+        say(f"no daemon runs for {visible(reach.chosen_home().path)}")
+    else:
+        _print_status(status)
+    return NONE_RUNS if status is None else 0
+
+
+def _nothing(home: Home) -> dict[str, object]:
+    """The keys of a status, for no daemon."""
+    unknown = dict.fromkeys(DaemonStatus.__struct_fields__)
+    return {**unknown, "home": home.path, "socket": home.socket, "jobs": {}}
+
+
+def _print_status(status: DaemonStatus) -> None:
+    counts = ", ".join(f"{count} {state}" for state, count in status.jobs.items() if count)
+    rows = (
+        ("pid", str(status.pid)),
+        ("version", status.version),
+        ("home", status.home),
+        ("socket", status.socket),
+        ("started", f"{status.started.astimezone():%Y-%m-%d %H:%M:%S}"),
+        ("jobs", counts or "none"),
+        ("cpu", f"{numbers.cpu(status.cpu_percent)} %"),
+        ("memory", numbers.size(status.memory_bytes)),
+        ("marks", status.marks),
+    )
+    for key, value in rows:
+        say(f"{key:<8} {visible(value)}")
+
+
+@command.command("run", epilog="Example: corral daemon run")
+def run_in_foreground() -> int:
+    """Run the daemon here, in the foreground, for a service manager or to watch it work."""
+    from corral.service.daemon import run_foreground
+
+    return run_foreground(reach.chosen_home())
+
+
+@command.command("stop", epilog="Example: corral daemon stop --jobs stop")
+@click.option(
+    "--jobs", type=click.Choice(["stop", "leave"]), help="Stop them, or leave them running, unwatched."
+)
+@json_option
+def stop(jobs: str | None, as_json: bool) -> int:
+    """End the daemon. While jobs have not ended, say what is to become of them."""
+    with reach.running_daemon() as client:
+        if client is None:
+            say("[]" if as_json else "no daemon runs")
+            return 0
+        unended = client.call(ListJobs()).jobs
+        if unended and jobs is None:
+            raise NotSoError(_which_way(unended))
+        stops = client.call(Shutdown(jobs=cast("Literal['stop', 'leave'] | None", jobs)))
+    titles = {job.id: f"{job.id} {job.title}" for job in unended}
+    print_stops(stops, titles, as_json=as_json)
+    return 0 if all(report.nothing_is_left for report in stops.reports) else 1
+
+
+def _which_way(jobs: tuple[Job, ...]) -> str:
+    named = ", ".join(f"{job.id} {job.title}" for job in jobs)
+    have = "1 job has" if len(jobs) == 1 else f"{len(jobs)} jobs have"
+    return (
+        f"daemon stop: {have} not ended: {named}; corral daemon stop --jobs stop ends them, "
+        "--jobs leave leaves them running"
+    )
+
+
+@command.command("log", epilog="Example: corral daemon log -n 200")
+@click.option(
+    "-n", "--tail", "lines", type=click.IntRange(min=1), default=50, show_default=True, help="Lines."
+)
+def show_log(lines: int) -> int:
+    """Print the end of the daemon's log."""
+    home = reach.chosen_home()
+    try:
+        with open(home.daemon_log, "rb") as log:
+            size = os.fstat(log.fileno()).st_size
+            log.seek(max(0, size - lines * _LOG_BYTES_PER_LINE))
+            text = log.read().decode(errors="replace")
+    except FileNotFoundError:
+        raise NotSoError(f"{home.daemon_log}: no daemon has run here yet, so there is no log") from None
+    for line in text.splitlines()[-lines:]:
+        say(visible(line))
+    return 0

@@ -1,0 +1,20 @@
+"""`corral demo`: real jobs of every kind in a home of their own."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from corral_tui.cli.plain import is_terminal
+
+
+@click.command("demo", epilog="Example: corral demo --plain")
+@click.option(
+    "--plain", is_flag=True, help="No screen: run each kind once, and compare with what was expected."
+)
+def command(plain: bool) -> int:
+    """Show a set of real jobs, in a CORRAL_HOME of their own; ended, with proof, when you leave."""
+    from corral_tui.demo.main import run_demo
+
+    return run_demo(plain or not (is_terminal(sys.stdin) and is_terminal(sys.stdout)))

@@ -1,0 +1,157 @@
+"""`corral run --wait`: copies what the job writes, and stops it when we are interrupted."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from contextlib import closing
+
+from corral.observe.output import Pace
+from corral.service.client import Client, Pending
+from corral.service.protocol import Started, StopJobs, Stops, Waited, WaitForJobs
+from corral.values.errors import CannotStartError, CorralError
+from corral.values.home import Home
+from corral.values.jobs import Job
+from corral_tui.cli import reach
+from corral_tui.cli.copying import Copier, Outlet, Stream
+from corral_tui.cli.guard import INTERRUPTED, OUTPUT_CLOSED, complain
+from corral_tui.cli.interrupts import Interrupts
+from corral_tui.cli.jsontext import print_json
+from corral_tui.cli.plain import is_terminal, note
+from corral_tui.cli.request import Prepared
+from corral_tui.cli.wait import exit_status_of
+
+TERMINATED = 143
+
+
+def run_and_wait(prepared: Prepared, *, quiet: bool, as_json: bool) -> int:
+    """Start the job, stay with it to its end, and return its exit status."""
+    with Interrupts() as interrupts, reach.daemon() as client:
+        try:
+            job = _start(client, prepared, interrupts)
+        except CannotStartError as error:
+            from corral_tui.cli.run import could_not_start
+
+            return could_not_start(client, error, as_json=as_json)
+        if is_terminal(sys.stderr) and not quiet:
+            note(f"corral: job {job}")
+        stages = len(prepared.request.specs[0].pipeline.stages)
+        streams = [] if as_json else _streams(reach.chosen_home(), job, stages)
+        with closing(Copier(streams)) as copier:
+            watch = _Watch(client, job, copier, interrupts)
+            ended = watch.to_the_end()
+    if ended is None:
+        return watch.left_with
+    if as_json:
+        print_json(ended)
+    return _status(ended, watch.left_with)
+
+
+def _start(client: Client, prepared: Prepared, interrupts: Interrupts) -> str:
+    """The id of the started job. A redirection may keep it from starting for as long as it likes (fifo(7)): the
+    second Ctrl-C leaves it so; the first is dealt with once there is a job to stop.
+    """
+    pending = client.begin(prepared.request, prepared.descriptors)
+    copier = Copier([])
+    while (started := pending.result(0)) is None:
+        copier.wait(None, (pending.fileno(), interrupts.fileno()))
+        if interrupts.count > 1:
+            complain("the job had not started yet, and may still do so; corral ps")
+            raise KeyboardInterrupt
+    assert isinstance(started, Started)
+    return started.ids[0]
+
+
+def _streams(home: Home, job: str, stages: int) -> list[Stream]:
+    out, err = Outlet(1), Outlet(2)
+
+    def refuse_gap(dropped: int) -> None:
+        raise CorralError(
+            f"job {job}: {dropped} bytes of its output were dropped before they could be copied; it goes on: "
+            f"corral logs {job}, corral wait {job}"
+        )
+
+    paths = [(home.stdout(job), out)]
+    paths += [(home.stderr(job, stage), err) for stage in range(1, stages + 1)]
+    return [Stream(path, outlet, on_drop=refuse_gap) for path, outlet in paths]
+
+
+class _Watch:
+    """One job, from its start to its end, and what we were told to do with it meanwhile."""
+
+    def __init__(self, client: Client, job: str, copier: Copier, interrupts: Interrupts) -> None:
+        self._client = client
+        self._job = job
+        self._copier = copier
+        self._interrupts = interrupts
+        self._stops: list[Pending[Stops]] = []
+        self._has_skipped_grace = False
+        self.left_with = 0
+        """What to exit with because of how we were told to stop; 0: as the job did."""
+
+    def to_the_end(self) -> Job | None:
+        """The ended job, all of its output copied; None when the user would not wait for that."""
+        waiting = self._client.begin(WaitForJobs(ids=(self._job,)))
+        pace = Pace(time.monotonic())
+        ended: Job | None = None
+        while True:
+            if not self._obey():
+                return None
+            if ended is None and (ended := self._end_of(waiting)) is not None:
+                self._copier.fix_ends()
+            try:
+                has_moved = self._copier.step()
+                if ended is not None and self._copier.is_done:
+                    return ended
+                self._sleep(waiting, has_moved, pace, is_over=ended is not None)
+            except BrokenPipeError:
+                self._copier.discard()
+                self._stop(StopJobs(ids=(self._job,), wait=False, by="as its output was closed"))
+                self.left_with = self.left_with or OUTPUT_CLOSED
+
+    def _sleep(self, waiting: Pending[Waited], has_moved: bool, pace: Pace, *, is_over: bool) -> None:
+        delay = pace.delay(time.monotonic(), had_output=has_moved)
+        wakers = [self._interrupts.fileno()] if is_over else [self._interrupts.fileno(), waiting.fileno()]
+        self._copier.wait(0 if has_moved else delay, wakers)
+
+    def _end_of(self, waiting: Pending[Waited]) -> Job | None:
+        waited = waiting.result(0)
+        for stop in list(self._stops):
+            if stop.result(0) is not None:
+                self._stops.remove(stop)
+        return None if waited is None else waited.jobs[0]
+
+    def _obey(self) -> bool:
+        """Do what the signals ask for; whether to go on waiting."""
+        for number in self._interrupts.take():
+            is_first = self.left_with == 0
+            if number == signal.SIGTERM:
+                self.left_with = self.left_with or TERMINATED
+                request = StopJobs(ids=(self._job,), wait=False, by="by SIGTERM to corral run --wait")
+            elif is_first:
+                self.left_with = INTERRUPTED
+                request = StopJobs(ids=(self._job,), signal="INT", wait=False, by="by Ctrl-C")
+            elif not self._has_skipped_grace:
+                self._has_skipped_grace = True
+                request = StopJobs(ids=(self._job,), grace=0.0, wait=False, by="by Ctrl-C")
+            else:
+                note(f"corral: job {self._job} is still being stopped; corral show {self._job}")
+                return False
+            self._stop(request)
+        return True
+
+    def _stop(self, request: StopJobs) -> None:
+        self._stops.append(self._client.begin(request))
+
+
+def _status(job: Job, left_with: int) -> int:
+    """How we were told to stop counts where the job was indeed stopped; else it had ended first, by itself."""
+    if left_with and job.state in ("stopped", "timed_out"):
+        return left_with
+    if left_with == OUTPUT_CLOSED:
+        return OUTPUT_CLOSED
+    is_ours_to_say = job.state == "lost" or job.started is None
+    if is_ours_to_say or (job.state == "timed_out" and is_terminal(sys.stderr)):
+        complain(f"job {job.id}: {job.state.replace('_', ' ')}: {job.reason or 'nobody knows why'}")
+    return exit_status_of([job])

@@ -1,0 +1,114 @@
+"""The verbs as one click group that loads a verb's file only when that verb is asked for."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+
+import click
+
+from corral import __version__
+from corral.values.errors import CorralError, UsageError
+
+VERBS = {
+    "demo": "demo",
+    "run": "run",
+    "ps": "ps",
+    "show": "show",
+    "logs": "logs",
+    "why": "why",
+    "peek": "peek",
+    "stop": "stop",
+    "kill": "kill",
+    "signal": "signal",
+    "pause": "pause",
+    "resume": "resume",
+    "restart": "restart",
+    "wait": "wait",
+    "send": "send",
+    "rm": "rm",
+    "daemon": "daemon",
+    "completion": "completion",
+}
+"""Each verb, in the order of the help, and its module in `corral_tui.cli`, which calls its command `command`."""
+
+COMPLETION_VARIABLE = "_CORRAL_COMPLETE"
+
+
+class Verbs(click.Group):
+    """Imports a verb's module on first use: `corral ps` must not pay for `corral show`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = import_module(f"corral_tui.cli.{VERBS[cmd_name]}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        verb = args[0]
+        if verb not in VERBS and not verb.startswith("-"):
+            raise click.UsageError(f"no such verb: {verb!r}{_nearest(verb)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def _nearest(verb: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(verb, VERBS, n=1)
+    if near:
+        return f"; did you mean corral {near[0]}?"
+    return f"; to start a program: corral run {verb} …"
+
+
+@click.group(
+    cls=Verbs,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: corral run 'pg_dump shop | gzip -9 > shop.gz'; corral; corral why; corral stop 1",
+)
+@click.version_option(__version__, prog_name="corral", message="%(prog)s %(version)s")
+@click.pass_context
+def corral(ctx: click.Context) -> int:
+    """Run many commands and pipelines, see them live, know why one hangs, and stop it so that nothing is left.
+
+    Without a verb: the dashboard.
+    """
+    if ctx.invoked_subcommand is not None:
+        return 0
+    from corral_tui.cli.screen import open_dashboard
+
+    return open_dashboard()
+
+
+def invoke(words: list[str]) -> int:
+    """Parse `words`, run the verb, and return its exit status. Raises CorralError for wrong usage too."""
+    instruction = os.environ.get(COMPLETION_VARIABLE)
+    if instruction:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(corral, {}, "corral", COMPLETION_VARIABLE, instruction)
+    try:
+        with corral.make_context("corral", words) as ctx:
+            status = corral.invoke(ctx)
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except click.UsageError as error:
+        raise UsageError(_one_line(error)) from None
+    except click.ClickException as error:
+        raise CorralError(error.format_message()) from None
+    return status if isinstance(status, int) else 0
+
+
+def _one_line(error: click.UsageError) -> str:
+    said = " ".join(error.format_message().split())
+    said = said[:1].lower() + said[1:] if said[:2] != said[:2].upper() else said
+    return f"{said.rstrip('.')}; see {error.ctx.command_path if error.ctx else 'corral'} --help"

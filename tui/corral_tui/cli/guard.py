@@ -1,0 +1,122 @@
+"""What stands around every verb: one line for every error, and the exit statuses of the contract."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import TextIO
+
+from corral.values.errors import CannotStartError, CorralError
+from corral_tui.cli.plain import visible
+
+USAGE = 2
+CORRAL_FAILED = 125
+INTERRUPTED = 130
+OUTPUT_CLOSED = 141
+
+WRAPPING_VERBS = frozenset({"run", "wait"})
+"""Verbs whose exit status is the job's: there every error that is not the job's is 125, as timeout and env do."""
+
+
+def guarded(words: list[str], dispatch: Callable[[list[str]], int]) -> int:
+    """Run `dispatch(words)`; whatever goes wrong becomes one line on stderr and an exit status."""
+    try:
+        if sys.platform == "win32":
+            raise CorralError("Windows is not supported yet: Corral needs Linux or macOS; WSL works")
+        _prepare_streams()
+        status = dispatch(words)
+        sys.stdout.flush()
+        return status
+    except CorralError as error:
+        complain(str(error))
+        return status_of(error, words)
+    except KeyboardInterrupt:
+        return _leave_quietly(INTERRUPTED)
+    except BrokenPipeError:
+        return _leave_quietly(OUTPUT_CLOSED)
+    except OSError as error:
+        complain(_told(error))
+        return _leave_quietly(CORRAL_FAILED)
+    except Exception as error:  # noqa: BLE001 - the last place where it can be caught: never a traceback
+        complain(
+            f"unexpected {type(error).__name__}: {error}; details are in {_keep_details()}; please report it"
+        )
+        return _leave_quietly(CORRAL_FAILED)
+
+
+def status_of(error: CorralError, words: list[str]) -> int:
+    """The exit status for `error` in the verb that `words` name."""
+    if isinstance(error, CannotStartError) and words[:1] == ["run"]:
+        return error.status
+    if words[:1] and words[0] in WRAPPING_VERBS:
+        return CORRAL_FAILED
+    return error.exit_status
+
+
+def complain(message: str) -> None:
+    """`corral: message` as one line on stderr; control characters of names and paths made visible."""
+    line = visible(" ".join(message.split("\n")))
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _silence(1)  # Nobody reads stdout any more; the complaint still has a reader.
+    try:
+        sys.stderr.write(f"corral: {line}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        _silence(2)  # stderr is closed or None: there is nowhere left to say it.
+
+
+def _prepare_streams() -> None:
+    """Give us streams that never raise over a letter, also where we were started with a descriptor closed."""
+    if sys.stdin is None:
+        _silence(0)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it lives as long as the process
+    if sys.stdout is None:
+        sys.stdout = _on_null(1)
+    if sys.stderr is None:
+        sys.stderr = _on_null(2)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _on_null(descriptor: int) -> TextIO:
+    """Null on `descriptor`, which is closed: else the next file opened would take its number."""
+    _silence(descriptor)
+    return open(descriptor, "w", closefd=False)
+
+
+def _leave_quietly(status: int) -> int:
+    """Flush what can be flushed, so that the interpreter has nothing to complain about on its way out."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _silence(1)
+    return status
+
+
+def _silence(descriptor: int) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    if null != descriptor:
+        os.dup2(null, descriptor)
+        os.close(null)
+
+
+def _told(error: OSError) -> str:
+    what = error.strerror or str(error)
+    return f"{os.fsdecode(error.filename)}: {what}" if error.filename is not None else what
+
+
+def _keep_details() -> str:
+    """The traceback in a file, which only the user can read; its path."""
+    import tempfile
+    import traceback
+
+    descriptor, path = tempfile.mkstemp(prefix="corral-error-", suffix=".txt", text=True)
+    with open(descriptor, "w", errors="backslashreplace") as file:
+        file.write(f"corral {' '.join(map(repr, sys.argv[1:2]))}\n")
+        traceback.print_exc(file=file)
+    return path

@@ -1,0 +1,155 @@
+"""`corral logs`: what jobs have written, each stream to its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from typing import NamedTuple
+
+import click
+
+from corral.observe.output import OutputFile, Pace
+from corral.service.client import Client, Pending
+from corral.service.protocol import ListJobs, Waited, WaitForJobs
+from corral.values.errors import NotSoError, UsageError
+from corral.values.home import Home
+from corral.values.jobs import Job
+from corral_tui.cli import reach
+from corral_tui.cli.copying import Copier, Outlet, Stream
+from corral_tui.cli.guard import complain
+from corral_tui.cli.listing import unknown_job
+from corral_tui.cli.options import ids_argument
+from corral_tui.cli.transforms import transform_for
+
+
+class Choice(NamedTuple):
+    """Which streams, and how."""
+
+    stdout: bool
+    stderr: bool
+    stage: int | None
+    tail: int | None
+    raw: bool
+    follow: bool
+
+
+@click.command("logs", epilog="Example: corral logs -f --tail 20 build")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@click.option(
+    "-n", "--tail", metavar="N", type=click.IntRange(min=0), help="Only the last N lines of each stream."
+)
+@click.option("--stdout", "stdout", is_flag=True, help="Only stdout.")
+@click.option("--stderr", "stderr", is_flag=True, help="Only stderr.")
+@click.option("--stage", type=click.IntRange(min=1), help="Only the stderr of this stage.")
+@click.option("--raw", is_flag=True, help="On a terminal too: every byte as it is.")
+@ids_argument(required=False)
+def command(
+    follow: bool,
+    tail: int | None,
+    stdout: bool,
+    stderr: bool,
+    stage: int | None,
+    raw: bool,
+    ids: tuple[str, ...],
+) -> int:
+    """Print the stdout of jobs on stdout and their stderr on stderr; without an id, those of the newest job.
+
+    Of several jobs each line begins with the job's name. On a terminal control sequences are made visible; colours
+    are kept.
+    """
+    if stage is not None and stdout:
+        raise UsageError("logs: --stage N is the stderr of one stage; leave --stdout out")
+    has_choice = stdout or stderr or stage is not None
+    choice = Choice(
+        stdout=stdout or not has_choice,
+        stderr=stderr or stage is not None or not has_choice,
+        stage=stage,
+        tail=tail,
+        raw=raw,
+        follow=follow,
+    )
+    return print_logs(ids or ("@",), choice)
+
+
+def print_logs(ids: tuple[str, ...], choice: Choice) -> int:
+    """Print what was chosen of these jobs; 1 where an id is unknown."""
+    home = reach.chosen_home()
+    with reach.reader() as caller:
+        found = caller.call(ListJobs(ids=ids))
+        for unknown in found.unknown:
+            complain("there is no job yet; corral run starts one" if unknown == "@" else unknown_job(unknown))
+        running = [job for job in found.jobs if not job.is_ended]
+        with ExitStack() as closing_files:
+            streams = list(_streams(home, found.jobs, choice))
+            copier = closing_files.enter_context(closing(Copier(streams)))
+            if choice.follow and running and isinstance(caller, Client):
+                _follow(copier, caller, running)
+            else:
+                copier.fix_ends()
+            _drain(copier)
+    return 1 if found.unknown else 0
+
+
+def _streams(home: Home, jobs: tuple[Job, ...], choice: Choice) -> Iterator[Stream]:
+    out, err = Outlet(1), Outlet(2)
+    is_several = len(jobs) > 1
+    for job in jobs:
+        if choice.stage is not None and choice.stage > len(job.stages):
+            raise NotSoError(f"job {job.id}: it has no stage {choice.stage}; its last is {len(job.stages)}")
+        for path, outlet in _files(home, job, choice, out, err):
+            prefix = f"{job.title} | " if is_several else ""
+            yield Stream(
+                path,
+                outlet,
+                start=_start(path, choice.tail),
+                transform=transform_for(outlet.descriptor, prefix, raw=choice.raw),
+                on_drop=_Gap(job.id),
+            )
+
+
+def _files(home: Home, job: Job, choice: Choice, out: Outlet, err: Outlet) -> Iterator[tuple[str, Outlet]]:
+    if choice.stdout:
+        yield home.stdout(job.id), out
+    if choice.stderr:
+        stages = [choice.stage] if choice.stage is not None else range(1, len(job.stages) + 1)
+        for stage in stages:
+            yield home.stderr(job.id, stage), err
+
+
+def _start(path: str, lines: int | None) -> int:
+    if lines is None:
+        return 0
+    with OutputFile(path) as file:
+        return file.start_of_last_lines(lines)
+
+
+class _Gap:
+    """Says on stderr what of a stream is no more."""
+
+    def __init__(self, job: str) -> None:
+        self._job = job
+
+    def __call__(self, dropped: int) -> None:
+        complain(f"job {self._job}: {dropped} bytes are no more: only the newest output is kept")
+
+
+def _follow(copier: Copier, client: Client, jobs: list[Job]) -> None:
+    """Copy until all of `jobs` have ended."""
+    waiting = client.begin(WaitForJobs(ids=tuple(job.id for job in jobs)))
+    pace = Pace(time.monotonic())
+    while not _has_come(waiting):
+        has_moved = copier.step()
+        delay = pace.delay(time.monotonic(), had_output=has_moved)
+        copier.wait(0 if has_moved else delay, (waiting.fileno(),))
+    copier.fix_ends()
+
+
+def _has_come(waiting: Pending[Waited]) -> bool:
+    return waiting.result(0) is not None
+
+
+def _drain(copier: Copier) -> None:
+    while not copier.is_done:
+        if not copier.step():
+            copier.wait(Pace.SLOW, ())

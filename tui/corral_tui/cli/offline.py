@@ -1,0 +1,86 @@
+"""Answers from the journal alone, for commands that only read while no daemon runs and no job has to be looked after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self, cast
+
+from msgspec import structs
+
+from corral.decide.endings import whole_life
+from corral.decide.reader import JournalReader
+from corral.service.protocol import Answers, AskWhy, Jobs, ListJobs, Reply_, ShowJob, Waited, WaitForJobs
+from corral.values.errors import CorralError, NotSoError, UnknownJobError
+from corral.values.home import Home
+from corral.values.jobs import Job
+from corral.values.reports import Detail, Diagnosis
+
+
+class Offline:
+    """A `Caller` that knows what the journal knows: jobs that have ended. A context manager."""
+
+    def __init__(self, journal: JournalReader) -> None:
+        self._journal = journal
+        self._answers: dict[type, Callable[[Any], object]] = {
+            ListJobs: self._list,
+            ShowJob: self._show,
+            AskWhy: self._why,
+            WaitForJobs: self._wait,
+        }
+
+    @classmethod
+    def open(cls, home: Home) -> Self:
+        """The journal of `home`. Raises CorralError where it cannot be read."""
+        return cls(JournalReader.open(home))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._journal.close()
+
+    def has_unended(self) -> bool:
+        """Whether a daemon is needed: some job runs, or nobody has noted its end yet."""
+        return bool(self._journal.unended_ids())
+
+    def call(
+        self, request: Answers[Reply_], descriptors: Sequence[int] = (), timeout: float | None = None
+    ) -> Reply_:
+        """The answer. Raises CorralError, for a request that needs a daemon too."""
+        answer = self._answers.get(type(request))
+        if answer is None:
+            raise CorralError(f"{type(request).__name__}: no daemon runs to answer it")
+        return cast("Reply_", answer(request))
+
+    def _list(self, request: ListJobs) -> Jobs:
+        if not request.ids:
+            return Jobs(tuple(self._journal.jobs() if request.all else self._journal.unended_jobs()))
+        found: list[Job] = []
+        unknown: list[str] = []
+        for wanted in dict.fromkeys(request.ids):
+            try:
+                found.append(self._journal.job(self._journal.resolve(wanted)))
+            except UnknownJobError:
+                unknown.append(wanted)
+        return Jobs(tuple(found), tuple(unknown))
+
+    def _show(self, request: ShowJob) -> Detail:
+        detail = self._journal.detail(self._journal.resolve(request.job))
+        return structs.replace(detail, events=whole_life(detail.job, detail.events))
+
+    def _why(self, request: AskWhy) -> Diagnosis:
+        from corral.observe.diagnose import diagnose
+
+        if request.job is None:
+            raise NotSoError("why: nothing runs; corral why ID tells how a job ended")
+        return diagnose(self._journal.job(self._journal.resolve(request.job)))
+
+    def _wait(self, request: WaitForJobs) -> Waited:
+        """All have ended: there is nothing to wait for."""
+        jobs = tuple(self._journal.job(self._journal.resolve(wanted)) for wanted in request.ids)
+        if not request.any:
+            return Waited(jobs)
+        return Waited((min(jobs, key=lambda job: job.ended or job.created),))

@@ -1,0 +1,123 @@
+"""What the verbs' options and arguments have in common: their types, and what the shell completes them with."""
+
+from __future__ import annotations
+
+import signal as signals
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from corral.service.protocol import ListJobs
+from corral.values.errors import CorralError, UsageError
+from corral.values.jobs import Job
+from corral.values.units import parse_duration, parse_signal, signal_name
+from corral.values.wire import to_wire
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # Takes no parameter at run time before click 8.3.
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Duration(_ParamType):
+    """Seconds, written `500ms 0.1s 90 2m 1h30m 1d`."""
+
+    name = "DUR"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Signal(_ParamType):
+    """The name of a signal, written `HUP`, `SIGHUP` or `1`."""
+
+    name = "SIG"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return signal_name(parse_signal(value))
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        names = [member.name.removeprefix("SIG") for member in signals.Signals]
+        wanted = incomplete.upper()
+        matching = [name for name in names if name.startswith(wanted)]
+        return [CompletionItem(name) for name in matching or [f"SIG{name}" for name in names]]
+
+
+class _JobId(_ParamType):
+    """A job by its number, its name, or `@` for the newest."""
+
+    name = "ID"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value:
+            self.fail("an empty id; corral ps lists the ids", param, ctx)
+        return to_wire(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        found = [item for job in _known_jobs() for item in _ways_to_write(job)]
+        return [item for item in found if str(item.value).startswith(incomplete)]
+
+
+def _known_jobs() -> tuple[Job, ...]:
+    """Jobs for completion, newest first. Whatever is wrong must not disturb the line that is being typed."""
+    from corral_tui.cli.reach import onlooker
+
+    try:
+        with onlooker() as caller:
+            return tuple(reversed(caller.call(ListJobs(all=True)).jobs))[:200]
+    except (CorralError, OSError):
+        return ()
+
+
+def _ways_to_write(job: Job) -> list[CompletionItem]:
+    told = f"{job.title}: {job.state}"
+    items = [CompletionItem(job.id, help=told)]
+    if job.name is not None:
+        items.append(CompletionItem(job.name, help=f"job {job.id}: {job.state}"))
+    return items
+
+
+class Words(_ParamType):
+    """The words of a command; the shell completes them as files."""
+
+    name = "COMMAND"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
+
+
+DURATION = _Duration()
+SIGNAL = _Signal()
+JOB_ID = _JobId()
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def ids_argument(*, required: bool = True) -> Callable[[Function], Function]:
+    """One job or several."""
+    return click.argument(
+        "ids", metavar="ID..." if required else "[ID]...", type=JOB_ID, nargs=-1, required=required
+    )
+
+
+def id_argument(*, required: bool = True) -> Callable[[Function], Function]:
+    """One job."""
+    return click.argument("job", metavar="ID" if required else "[ID]", type=JOB_ID, required=required)

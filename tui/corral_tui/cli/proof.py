@@ -1,0 +1,95 @@
+"""A stop report in words: each process that took more than a word, and the sentence that says what is left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from corral.values.reports import StoppedProcess, StopReport, Survivor
+from corral_tui import numbers
+from corral_tui.cli.plain import visible
+
+MOST_LINES = 20
+"""Lines of single processes in one report; JSON has them all."""
+
+
+def report_lines(report: StopReport, title: str) -> Iterator[str]:
+    """The report of one job for a person; `title` is its id and name."""
+    if report.note is not None and not report.processes and not report.survivors:
+        yield f"{title}: {visible(report.note)}."
+        return
+    yield f"{title}: {report.state} after {numbers.duration(report.seconds)}"
+    remarkable = [process for process in report.processes if _is_remarkable(process)]
+    for process in remarkable[:MOST_LINES]:
+        yield f"  {_process_line(process)}"
+    if len(remarkable) > MOST_LINES:
+        yield f"  and {len(remarkable) - MOST_LINES} more; --json lists them all"
+    for survivor in report.survivors:
+        yield f"  {_survivor_line(survivor)}"
+    if report.note is not None:
+        yield f"  {visible(report.note)}"
+    yield proof_sentence(report)
+
+
+def proof_sentence(report: StopReport) -> str:
+    """`Nothing of it is left. 9 processes: 5 by TERM, 3 by themselves, 1 by KILL.`, or how many are left."""
+    ended = [process for process in report.processes if process.ended_by is not None]
+    if report.survivors:
+        left = numbers.counted(len(report.survivors), "process")
+        verb = "is" if len(report.survivors) == 1 else "are"
+        return f"{left} {verb} left, and the job stays {report.state}. {_ended_sentence(ended)}".rstrip()
+    if not report.nothing_is_left:
+        return f"It is being stopped. {_ended_sentence(ended)}".rstrip()
+    return f"Nothing of it is left. {_ended_sentence(ended)}".rstrip()
+
+
+def _ended_sentence(ended: list[StoppedProcess]) -> str:
+    if not ended:
+        return ""
+    ways = Counter(_way(process) for process in ended)
+    told = ", ".join(_way_in_words(way, count) for way, count in sorted(ways.items(), key=_way_order))
+    return f"{numbers.counted(len(ended), 'process')}: {told}."
+
+
+def _way(process: StoppedProcess) -> str:
+    """The signal that brought it to its end, whether it died of it or exited because of it; `` for none."""
+    ended_by = process.ended_by or ""
+    if ended_by == "itself" or not process.signals:
+        return ""
+    return process.signals[-1] if ended_by.startswith("exit") else ended_by
+
+
+def _way_in_words(way: str, count: int) -> str:
+    if way:
+        return f"{count} by {way}"
+    return f"{count} by {'itself' if count == 1 else 'themselves'}"
+
+
+def _way_order(item: tuple[str, int]) -> tuple[int, str]:
+    """KILL last: that is what a reader looks for."""
+    way, _ = item
+    return ({"KILL": 2, "": 1}.get(way, 0), way)
+
+
+def _is_remarkable(process: StoppedProcess) -> bool:
+    """Whether a plain kill of the leader would have missed it, or it took more than one signal."""
+    return len(process.signals) > 1 or "session" in process.where or process.ended_by == "KILL"
+
+
+def _process_line(process: StoppedProcess) -> str:
+    sent = " then ".join(process.signals) or "no signal"
+    after = "" if process.seconds is None else f" after {numbers.duration(process.seconds)}"
+    end = "still there" if process.ended_by is None else f"ended by {process.ended_by}{after}"
+    return f"{process.pid}  {visible(process.name)}  {_stage(process.stage)}{process.where}  {sent}  {end}"
+
+
+def _survivor_line(survivor: Survivor) -> str:
+    where = "" if survivor.blocked_in is None else f" in {visible(survivor.blocked_in)}"
+    return (
+        f"{survivor.pid}  {visible(survivor.name)}  {_stage(survivor.stage)}LEFT  state {survivor.state}{where}: "
+        f"{visible(survivor.reason)}"
+    )
+
+
+def _stage(stage: int | None) -> str:
+    return "" if stage is None else f"stage {stage}  "

@@ -1,0 +1,30 @@
+"""`corral ps`: its options for click. The work, and the fast way to it, are in `listing`."""
+
+from __future__ import annotations
+
+import click
+
+from corral_tui.cli import listing
+from corral_tui.cli.options import ids_argument
+
+
+def _states() -> click.Choice[str]:
+    return click.Choice(listing.CHOICES["--state"][1])
+
+
+@click.command("ps", epilog="Example: corral ps --health stuck -q")
+@click.option("-a", "--all", "everything", is_flag=True, help="Ended jobs too.")
+@click.option("-q", "--quiet", "only_ids", is_flag=True, help="Ids alone, one a line.")
+@click.option("--state", "states", multiple=True, type=_states(), help="Only jobs in this state.")
+@click.option(
+    "--health",
+    "healths",
+    multiple=True,
+    type=click.Choice(listing.CHOICES["--health"][1]),
+    help="Only jobs of this health.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@ids_argument(required=False)
+def command(**options: object) -> int:
+    """List what has not ended, or the jobs named."""
+    return listing.list_jobs(listing.ListOptions(**options))  # type: ignore[arg-type]

@@ -1,0 +1,149 @@
+"""From the options of `run` to the specification of a job."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from corral.service.protocol import StartJobs
+from corral.service.surroundings import surroundings
+from corral.values.commandline import parse, parse_argv, shell_pipeline
+from corral.values.errors import UsageError
+from corral.values.spec import (
+    DEFAULT_STOP_GRACE,
+    DEFAULT_STOP_SIGNAL,
+    DEFAULT_STUCK_AFTER,
+    DescriptorInput,
+    FileInput,
+    InteractiveInput,
+    JobInput,
+    JobSpec,
+    NullInput,
+    Pipeline,
+    StdinSource,
+)
+from corral.values.units import check_name, quote
+from corral.values.wire import to_wire
+from corral_tui.cli.environment import job_environment
+
+_OWN_DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/self/fd)/([0-9]{1,6})")
+
+
+class Wanted(NamedTuple):
+    """The options of `run`."""
+
+    words: tuple[str, ...]
+    is_argv: bool = False
+    """Written after `--`: one word is a program, not a line."""
+    name: str | None = None
+    cwd: str | None = None
+    environment: tuple[str, ...] = ()
+    environment_files: tuple[str, ...] = ()
+    stdin: str | None = None
+    interactive: bool = False
+    source: str | None = None
+    shell: bool = False
+    timeout: float | None = None
+    stop_signal: str | None = None
+    stop_grace: float | None = None
+    stuck_after: float | None = None
+    after: tuple[str, ...] = ()
+    wait: bool = False
+    quiet: bool = False
+    as_json: bool = False
+
+
+class Prepared(NamedTuple):
+    """A request, and the descriptors that go with it."""
+
+    request: StartJobs
+    descriptors: tuple[int, ...]
+
+
+def prepare(wanted: Wanted) -> Prepared:
+    """The request to start what is wanted. Raises UsageError."""
+    words = tuple(map(to_wire, wanted.words))
+    source, descriptors = _stdin(wanted)
+    spec = JobSpec(
+        pipeline=_pipeline(words, wanted),
+        command=words[0] if _is_line(words, wanted) else quote(words),
+        name=None if wanted.name is None else check_name(wanted.name),
+        stdin=source,
+        timeout=_timeout(wanted.timeout),
+        stop_signal=wanted.stop_signal or DEFAULT_STOP_SIGNAL,
+        stop_grace=DEFAULT_STOP_GRACE if wanted.stop_grace is None else wanted.stop_grace,
+        stuck_after=DEFAULT_STUCK_AFTER if wanted.stuck_after is None else wanted.stuck_after,
+        after=wanted.after,
+        origin="command_line",
+    )
+    around = surroundings(
+        environment=job_environment(wanted.environment_files, wanted.environment), cwd=wanted.cwd
+    )
+    return Prepared(StartJobs(specs=(spec,), surroundings=around, wait_started=True), descriptors)
+
+
+def _is_line(words: Sequence[str], wanted: Wanted) -> bool:
+    return wanted.shell or (len(words) == 1 and not wanted.is_argv)
+
+
+def _pipeline(words: Sequence[str], wanted: Wanted) -> Pipeline:
+    if wanted.shell:
+        if len(words) > 1:
+            raise UsageError("run --shell: takes one word, the whole line; put quotes around it")
+        return shell_pipeline(words[0])
+    return parse(words[0]) if _is_line(words, wanted) else parse_argv(words)
+
+
+def _timeout(seconds: float | None) -> float | None:
+    if seconds == 0:
+        raise UsageError("run --timeout: 0 leaves no time to run; leave it out for no limit")
+    return seconds
+
+
+def _stdin(wanted: Wanted) -> tuple[StdinSource, tuple[int, ...]]:
+    ways = [
+        option
+        for option, is_given in (
+            ("--stdin", wanted.stdin is not None),
+            ("--interactive", wanted.interactive),
+            ("--from", wanted.source is not None),
+        )
+        if is_given
+    ]
+    if len(ways) > 1:
+        raise UsageError(f"run: {' and '.join(ways)} exclude each other; a job has one stdin")
+    if wanted.interactive:
+        return InteractiveInput(), ()
+    if wanted.source is not None:
+        return JobInput(wanted.source), ()
+    if wanted.stdin is not None:
+        return _from_file(wanted.stdin)
+    return NullInput(), ()
+
+
+def _from_file(path: str) -> tuple[StdinSource, tuple[int, ...]]:
+    own = _own_descriptor(path)
+    if own is None:
+        # Where the user types, not where the job will run: that is what the shell completes, too.
+        return FileInput(to_wire(os.path.abspath(path))), ()
+    try:
+        is_terminal = os.isatty(own)
+        os.fstat(own)
+    except OSError:
+        raise UsageError(f"run --stdin {path}: it is closed here; name a file") from None
+    if is_terminal:
+        raise UsageError(
+            f"run --stdin {path}: it is a terminal, which a job in the background cannot read; "
+            "use -i and corral send, or name a file"
+        )
+    return DescriptorInput(), (own,)
+
+
+def _own_descriptor(path: str) -> int | None:
+    """The descriptor of this process that `path` means; the daemon would open one of its own by these names."""
+    if path in ("-", "/dev/stdin"):
+        return 0
+    found = _OWN_DESCRIPTOR.fullmatch(path)
+    return int(found[1]) if found else None

@@ -1,0 +1,34 @@
+"""`corral restart`: the same command in the same surroundings once more."""
+
+from __future__ import annotations
+
+import click
+
+from corral.service.protocol import RestartJobs
+from corral.values.errors import NotSoError
+from corral_tui.cli import reach
+from corral_tui.cli.guard import complain
+from corral_tui.cli.options import ids_argument
+from corral_tui.cli.plain import say
+
+
+@click.command("restart", epilog="Example: corral restart build")
+@ids_argument()
+def command(ids: tuple[str, ...]) -> int:
+    """Run jobs again as they were first started, and print the new ids.
+
+    A running one is stopped first; if something of it survives, nothing is started.
+    """
+    status = 0
+    with reach.daemon() as client:
+        for job in ids:
+            # One at a time: a job that cannot be restarted must not hide the new id of one that was.
+            try:
+                started = client.call(RestartJobs(ids=(job,)))
+            except NotSoError as error:
+                complain(str(error))
+                status = error.exit_status
+                continue
+            for new in started.ids:
+                say(new)
+    return status

@@ -1,0 +1,17 @@
+"""`corral rm`: deletes ended jobs with their output."""
+
+from __future__ import annotations
+
+import click
+
+from corral.service.protocol import RemoveJobs
+from corral_tui.cli.options import ids_argument
+from corral_tui.cli.outcomes import carry_out
+
+
+@click.command("rm", epilog="Example: corral rm --force build 7")
+@click.option("--force", is_flag=True, help="Stop those that run first.")
+@ids_argument()
+def command(force: bool, ids: tuple[str, ...]) -> int:
+    """Delete ended jobs with their output. There is no way back."""
+    return carry_out(RemoveJobs(ids=ids, force=force))

@@ -1,0 +1,107 @@
+"""`corral run`: starts a job, and may wait for it."""
+
+from __future__ import annotations
+
+import click
+
+from corral.service.protocol import ListJobs
+from corral.values.errors import CannotStartError
+from corral_tui.cli import reach
+from corral_tui.cli.guard import complain
+from corral_tui.cli.jsontext import print_json
+from corral_tui.cli.options import DURATION, JOB_ID, SIGNAL, Words
+from corral_tui.cli.plain import say
+from corral_tui.cli.request import Wanted, prepare
+
+
+class _Run(click.Command):
+    """Options end at the first word of the command; whether `--` stood before it decides what one word is."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        written = list(args)
+        rest = super().parse_args(ctx, args)
+        words = ctx.params.get("words") or ()
+        before = len(written) - len(words) - 1
+        ctx.params["is_argv"] = bool(words) and before >= 0 and written[before] == "--"
+        return rest
+
+
+@click.command(
+    "run",
+    cls=_Run,
+    context_settings={"allow_interspersed_args": False},
+    epilog="Example: corral run --name dump --timeout 2h 'pg_dump shop | gzip -9 > shop.gz'",
+)
+@click.option("-n", "--name", metavar="NAME", help="A name to call the job by.")
+@click.option(
+    "-C", "--cwd", metavar="DIR", type=click.Path(file_okay=False), help="Its directory; else this one."
+)
+@click.option(
+    "-e", "--env", "environment", metavar="K[=V]", multiple=True, help="Set a variable; K alone takes ours."
+)
+@click.option(
+    "--env-file",
+    "environment_files",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(),
+    help="NAME=VALUE lines; --env has the last word.",
+)
+@click.option(
+    "--stdin", metavar="FILE|-", type=click.Path(allow_dash=True), help="Its stdin; - hands over ours."
+)
+@click.option("-i", "--interactive", is_flag=True, help="Keep its stdin open for corral send.")
+@click.option("--from", "source", type=JOB_ID, help="Feed it the stdout of this job, live.")
+@click.option("--shell", is_flag=True, help="Let sh run the line: &&, globs, variables.")
+@click.option("--timeout", type=DURATION, help="Stop it after this time.")
+@click.option("--stop-signal", type=SIGNAL, help="The first signal of a stop; else TERM.")
+@click.option("--stop-grace", "--grace", "stop_grace", type=DURATION, help="From that to KILL; else 5s.")
+@click.option("--stuck-after", type=DURATION, help="Without progress for so long it may be stuck; else 60s.")
+@click.option("--after", type=JOB_ID, multiple=True, help="Start once this job has succeeded.")
+@click.option("-w", "--wait", is_flag=True, help="Copy its output, and exit as it does.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not print the id.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the job as JSON; with --wait, once it has ended."
+)
+@click.argument("words", metavar="COMMAND...", type=Words(), nargs=-1, required=True)
+def command(**options: object) -> int:
+    """Start a job in the background, and print its id.
+
+    One word is a command line, pipes and redirections allowed, no shell involved: corral run 'a | b > f'.
+    Several words, and whatever stands after --, are a program and its arguments.
+    """
+    return run_job(Wanted(**options))  # type: ignore[arg-type]
+
+
+def run_job(wanted: Wanted) -> int:
+    """Start what is wanted; with `wait`, stay with it."""
+    prepared = prepare(wanted)
+    if wanted.wait:
+        from corral_tui.cli.following import run_and_wait
+
+        return run_and_wait(prepared, quiet=wanted.quiet, as_json=wanted.as_json)
+    with reach.daemon() as client:
+        try:
+            (job,) = client.call(prepared.request, prepared.descriptors).ids
+        except CannotStartError as error:
+            return could_not_start(client, error, as_json=wanted.as_json)
+        if wanted.as_json:
+            print_json(client.call(ListJobs(ids=(job,))).jobs[0])
+        elif not wanted.quiet:
+            say(job)
+    _mention_logind()
+    return 0
+
+
+def could_not_start(caller: reach.Caller, error: CannotStartError, *, as_json: bool) -> int:
+    """Say why nothing runs; with `as_json` print the failed job. 127 not found, 126 not executable, else 125."""
+    if as_json and error.job is not None:
+        print_json(caller.call(ListJobs(ids=(error.job,))).jobs[0])
+    complain(str(error))
+    return error.status
+
+
+def _mention_logind() -> None:
+    from corral_tui.cli.logind import warn_once
+
+    warn_once(reach.chosen_home())

@@ -1,0 +1,201 @@
+"""All of one job as lines for a person."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from corral.values.jobs import Job, JobEvent, Pipe, ProcessView, Stage
+from corral.values.reports import Detail
+from corral.values.units import format_duration
+from corral_tui import numbers
+from corral_tui.cli.columns import lay_out
+from corral_tui.cli.plain import visible, width_of
+from corral_tui.cli.proof import report_lines
+from corral_tui.cli.styled import ALERT, FAILURE, HEADING, MUTED, Line
+
+_ORIGINS = {
+    "dashboard": "from the dashboard",
+    "command_line": "from the command line",
+    "library": "from a program",
+}
+
+
+def described(detail: Detail) -> Iterator[Line]:
+    """Headings and lines; a section with nothing in it is left out."""
+    job = detail.job
+    yield Line(f"{job.id} {visible(job.title)}  {_status(job)}", _style(job))
+    yield Line(visible(job.command))
+    yield Line()
+    for key, value in _facts(job):
+        yield Line(f"  {key:<10} {value}")
+    yield from _table("STAGES", _STAGE_HEADER, [_stage(stage) for stage in job.stages], {0, 2, 4, 5, 6, 7, 8})
+    yield from _table("PIPES", _PIPE_HEADER, [_pipe(pipe) for pipe in job.pipes], {0, 1, 2, 3, 4, 5, 6})
+    yield from _table("PROCESSES", _TREE_HEADER, [_process(process) for process in detail.tree], {0, 4, 5})
+    yield from _life(detail.events)
+    if detail.stop is not None:
+        yield from _heading("STOP")
+        for line in report_lines(detail.stop, "the stop"):
+            yield Line(f"  {line}")
+    yield from _earlier(detail)
+
+
+def _status(job: Job) -> str:
+    health = f", {job.health}" if job.health else ""
+    elapsed = "" if job.elapsed is None else f"  {numbers.duration(job.elapsed)}"
+    return f"{job.state.replace('_', ' ')}{health}{elapsed}"
+
+
+def _style(job: Job) -> str:
+    if job.state in ("failed", "timed_out", "lost"):
+        return FAILURE
+    return ALERT if job.health == "stuck" else HEADING
+
+
+def _facts(job: Job) -> Iterator[tuple[str, str]]:
+    yield "directory", visible(job.cwd)
+    yield "created", f"{_time(job.created)} {_ORIGINS.get(job.origin, job.origin)}{_parent(job)}"
+    if job.started is not None:
+        yield "started", _time(job.started)
+    if job.waiting_for is not None:
+        yield "queued", visible(job.waiting_for)
+    if job.summary is not None:
+        yield "now", visible(job.summary)
+    if job.ended is not None:
+        yield "ended", f"{_time(job.ended)} {_result(job)}"
+    if job.leftovers:
+        yield (
+            "leftovers",
+            f"{numbers.counted(job.leftovers, 'process')} live on; corral stop {job.id} ends them",
+        )
+    yield "stdin", job.stdin if job.from_ is None else f"the stdout of job {job.from_}"
+    yield "limits", _limits(job)
+    yield "usage", _usage(job)
+    yield "output", _output(job)
+
+
+def _parent(job: Job) -> str:
+    return f", within job {job.parent}" if job.parent is not None else ""
+
+
+def _result(job: Job) -> str:
+    status = "" if job.exit_status is None else f"exit status {job.exit_status}"
+    reason = visible(job.reason or "")
+    return ", ".join(part for part in (reason, status) if part)
+
+
+def _limits(job: Job) -> str:
+    timeout = "no timeout" if job.timeout is None else f"timeout {format_duration(job.timeout)}"
+    grace = format_duration(job.stop_grace)
+    stuck = format_duration(job.stuck_after)
+    return f"{timeout}; stuck after {stuck}; stop with {job.stop_signal}, KILL after {grace}"
+
+
+def _usage(job: Job) -> str:
+    seconds = "-" if job.cpu_seconds is None else f"{job.cpu_seconds:.1f} s"
+    parts = [f"cpu {seconds}"]
+    if not job.is_ended:
+        parts = [
+            f"cpu {numbers.cpu(job.cpu_percent)} % ({seconds})",
+            f"memory {numbers.size(job.memory_bytes)}",
+        ]
+    parts.append(f"peak memory {numbers.size(job.peak_memory_bytes)}")
+    if job.processes:
+        parts.append(numbers.counted(job.processes, "process"))
+    return ", ".join(parts)
+
+
+def _output(job: Job) -> str:
+    parts = [f"stdout {numbers.size(job.stdout_bytes)}", f"stderr {numbers.size(job.stderr_bytes)}"]
+    dropped = job.stdout_dropped_bytes + job.stderr_dropped_bytes
+    if dropped:
+        parts.append(f"dropped {numbers.size(dropped)}")
+    if job.last_output is not None:
+        parts.append(f"last at {_time(job.last_output)}")
+    return ", ".join(parts)
+
+
+_STAGE_HEADER = ("N", "NAME", "PID", "STATE", "EXIT", "CPU%", "MEM", "READ", "WRITTEN", "WHY")
+_PIPE_HEADER = ("N", "FROM", "TO", "FILL", "CAPACITY", "RATE", "TOTAL", "LIMITED BY")
+_TREE_HEADER = ("PID", "NAME", "WHERE", "STATE", "CPU%", "MEM", "DOES")
+
+
+def _stage(stage: Stage) -> tuple[str, ...]:
+    end = stage.signal if stage.signal is not None else _number(stage.exit_status)
+    return (
+        str(stage.number),
+        visible(stage.name),
+        _number(stage.pid),
+        stage.state,
+        end,
+        numbers.cpu(stage.cpu_percent),
+        numbers.size(stage.memory_bytes),
+        numbers.size(stage.read_bytes),
+        numbers.size(stage.written_bytes),
+        visible(stage.reason or stage.waits or "-"),
+    )
+
+
+def _pipe(pipe: Pipe) -> tuple[str, ...]:
+    return (
+        str(pipe.number),
+        str(pipe.from_stage),
+        str(pipe.to_stage),
+        numbers.size(pipe.fill_bytes),
+        numbers.size(pipe.capacity_bytes),
+        numbers.rate(pipe.bytes_per_second),
+        numbers.size(pipe.bytes_total),
+        pipe.limited_by or "-",
+    )
+
+
+def _process(process: ProcessView) -> tuple[str, ...]:
+    return (
+        str(process.pid),
+        visible(process.name),
+        process.where,
+        process.state,
+        numbers.cpu(process.cpu_percent),
+        numbers.size(process.memory_bytes),
+        visible(process.does or "-"),
+    )
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _table(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]
+) -> Iterator[Line]:
+    if not rows:
+        return
+    yield from _heading(title)
+    width = width_of(sys.stdout)
+    lines = lay_out(header, rows, frozenset(right), None if width is None else width - 2)
+    for number, line in enumerate(lines):
+        yield Line(f"  {line}", MUTED if number == 0 else "")
+
+
+def _life(events: Sequence[JobEvent]) -> Iterator[Line]:
+    if events:
+        yield from _heading("LIFE")
+    for event in events:
+        yield Line(f"  {_time(event.at)}  {visible(event.text)}")
+
+
+def _earlier(detail: Detail) -> Iterator[Line]:
+    if detail.earlier_runs:
+        yield from _heading("EARLIER RUNS")
+    for run, state, elapsed in detail.earlier_runs:
+        yield Line(f"  {run}  {state.replace('_', ' ')}  {numbers.duration(elapsed)}")
+
+
+def _heading(title: str) -> Iterator[Line]:
+    yield Line()
+    yield Line(title, HEADING)
+
+
+def _time(at: datetime) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,43 @@
+"""`corral show`: all of one job."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from corral.service.protocol import ShowJob
+from corral.values.reports import Detail
+from corral_tui.cli import reach
+from corral_tui.cli.jsontext import print_json
+from corral_tui.cli.options import id_argument, json_option
+from corral_tui.cli.sheet import described
+from corral_tui.cli.styled import print_lines
+
+
+@click.command("show", epilog="Example: corral show --json build")
+@json_option
+@id_argument()
+def command(as_json: bool, job: str) -> int:
+    """Print all of one job: its stages, pipes, processes and life."""
+    with reach.reader() as caller:
+        detail = caller.call(ShowJob(job=job))
+    if as_json:
+        print_json(_as_object(detail))
+    else:
+        print_lines(described(detail))
+    return 0
+
+
+def _as_object(detail: Detail) -> dict[str, object]:
+    """The keys of the job, and beside them what only `show` knows. The environment may hold secrets: not shown."""
+    job = msgspec.to_builtins(detail.job)
+    assert isinstance(job, dict)
+    return {
+        **job,
+        "events": detail.events,
+        "tree": detail.tree,
+        "stop": detail.stop,
+        "earlier_runs": [
+            {"id": run, "state": state, "elapsed": elapsed} for run, state, elapsed in detail.earlier_runs
+        ],
+    }

@@ -1,0 +1,23 @@
+"""`corral signal`: sends a signal, no more."""
+
+from __future__ import annotations
+
+import click
+
+from corral.service.protocol import SignalJobs
+from corral.values.errors import UsageError
+from corral_tui.cli.options import SIGNAL, ids_argument
+from corral_tui.cli.outcomes import carry_out
+
+
+@click.command("signal", epilog="Example: corral signal --tree USR1 7")
+@click.option("--tree", is_flag=True, help="Every process of the job, not the leaders alone.")
+@click.option("--stage", type=click.IntRange(min=1), help="The processes of this stage.")
+@click.option("--pid", type=click.IntRange(min=2), help="This process of the job.")
+@click.argument("number", metavar="SIG", type=SIGNAL)
+@ids_argument()
+def command(tree: bool, stage: int | None, pid: int | None, number: str, ids: tuple[str, ...]) -> int:
+    """Send a signal to the leader of each stage of these jobs."""
+    if sum((tree, stage is not None, pid is not None)) > 1:
+        raise UsageError("signal: --tree, --stage and --pid exclude each other; give one")
+    return carry_out(SignalJobs(ids=ids, signal=number, tree=tree, stage=stage, pid=pid))

@@ -1,0 +1,51 @@
+"""`corral wait`: waits for jobs, and exits as they did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from corral.service.protocol import Waited, WaitForJobs
+from corral.values.jobs import Job
+from corral_tui.cli import reach
+from corral_tui.cli.guard import CORRAL_FAILED, complain
+from corral_tui.cli.jsontext import print_json
+from corral_tui.cli.options import DURATION, ids_argument, json_option
+from corral_tui.cli.plain import say
+
+TIMED_OUT = 124
+
+
+@click.command("wait", epilog="Example: corral wait --timeout 10m build tests")
+@click.option("--any", "first_only", is_flag=True, help="Return with the first that ends, and print its id.")
+@click.option("--timeout", type=DURATION, help="Give up after this time with 124; it stops nothing.")
+@json_option
+@ids_argument()
+def command(first_only: bool, timeout: float | None, as_json: bool, ids: tuple[str, ...]) -> int:
+    """Wait for jobs to end. Exits with the status of the first named that did not succeed, else 0."""
+    request = WaitForJobs(ids=ids, any=first_only, timeout=timeout)
+    with reach.reader() as caller:
+        waited = caller.call(request)
+    if as_json:
+        print_json(waited.jobs)
+    elif first_only and not waited.timed_out:
+        for job in waited.jobs:
+            say(job.id)
+    return _status(waited, timeout)
+
+
+def _status(waited: Waited, timeout: float | None) -> int:
+    if waited.timed_out:
+        left = ", ".join(f"{job.id} {job.title}" for job in waited.jobs if not job.is_ended)
+        complain(f"wait: {left or 'the jobs'} had not ended after {timeout:g} s; nothing was stopped")
+        return TIMED_OUT
+    return exit_status_of(waited.jobs)
+
+
+def exit_status_of(jobs: Sequence[Job]) -> int:
+    """The status of the first job that did not succeed; 125 where nobody knows it."""
+    for job in jobs:
+        if job.state != "succeeded":
+            return CORRAL_FAILED if job.exit_status is None else job.exit_status
+    return 0

@@ -1,0 +1,89 @@
+"""`corral why`: the diagnosis in one sentence, the evidence for it, and what can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import click
+
+from corral.service.protocol import AskWhy
+from corral.values.reports import Diagnosis, Wait
+from corral_tui import numbers
+from corral_tui.cli import reach
+from corral_tui.cli.jsontext import print_json
+from corral_tui.cli.options import id_argument, json_option
+from corral_tui.cli.plain import visible
+from corral_tui.cli.styled import ALERT, HEADING, MUTED, Line, print_lines
+
+
+@click.command("why", epilog="Example: corral why fetch-index")
+@json_option
+@id_argument(required=False)
+def command(as_json: bool, job: str | None) -> int:
+    """Say what a job waits for, with the evidence; without an id, of the job that needs you most."""
+    with reach.reader() as caller:
+        diagnosis = caller.call(AskWhy(job=job))
+    if as_json:
+        print_json(diagnosis)
+    else:
+        print_lines(told(diagnosis))
+    return 0
+
+
+def told(diagnosis: Diagnosis) -> Iterator[Line]:
+    """The diagnosis for a person."""
+    summary = visible(diagnosis.summary)
+    yield Line(f"{diagnosis.id}: {summary}", ALERT if diagnosis.health == "stuck" else HEADING)
+    yield from _evidence(diagnosis)
+    if diagnosis.root is not None:
+        yield from _section("ROOT")
+        yield Line(f"  {_root(diagnosis)}")
+    if diagnosis.advice:
+        yield from _section("WHAT YOU CAN DO")
+        width = max(numbers.cells(advice.text) for advice in diagnosis.advice)
+        for advice in diagnosis.advice:
+            text = visible(advice.text)
+            command_text = visible(advice.command or "")
+            yield Line(f"  {text}{' ' * (width - numbers.cells(text))}   {command_text}".rstrip())
+    for missing in diagnosis.not_looked_at:
+        yield Line()
+        yield Line(f"not looked at: {visible(missing)}", MUTED)
+
+
+def _section(title: str) -> Iterator[Line]:
+    yield Line()
+    yield Line(title, HEADING)
+
+
+def _evidence(diagnosis: Diagnosis) -> Iterator[Line]:
+    if diagnosis.since is None and not diagnosis.waits and diagnosis.bottleneck is None:
+        return
+    yield from _section("EVIDENCE")
+    if diagnosis.since is not None and diagnosis.health is not None:
+        yield Line(f"  {diagnosis.health} since {_clock(diagnosis.since)}")
+    if diagnosis.bottleneck is not None:
+        yield Line(f"  stage {diagnosis.bottleneck} holds up the rest")
+    for wait in diagnosis.waits:
+        yield Line(f"  {_wait(wait)}")
+    if diagnosis.cycle:
+        circle = " waits for ".join(str(pid) for pid in (*diagnosis.cycle, diagnosis.cycle[0]))
+        yield Line(f"  a circle: {circle}", ALERT)
+
+
+def _wait(wait: Wait) -> str:
+    stage = "" if wait.stage is None else f"stage {wait.stage}  "
+    since = "" if wait.since is None else f"  since {_clock(wait.since)}"
+    return f"{wait.pid} {visible(wait.name)}  {stage}{wait.kind}  {visible(wait.detail)}{since}"
+
+
+def _root(diagnosis: Diagnosis) -> str:
+    root = diagnosis.root
+    assert root is not None
+    process = "outside the job" if root.pid is None else f"process {root.pid}"
+    stage = "" if root.stage is None else f", stage {root.stage}"
+    return f"{process}{stage}: {root.kind}"
+
+
+def _clock(at: datetime) -> str:
+    return f"{at.astimezone():%H:%M:%S}"
