@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from corral.observe.machine import MachineSampler
+from corral.observe.sampler import ProcessSampler
+from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.identity import ProcessIdentity, identify
+from until import python, running, until
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="/proc/PID/io is Linux")
+
+
+def known(pid: int) -> ProcessIdentity:
+    identity = identify(pid)
+    assert identity is not None
+    return identity
+
+
+def test_busy_process_gains_cpu_time_and_holds_memory():
+    with running(*python("while True: pass")) as process:
+        sampler, identity = ProcessSampler(), known(process.pid)
+
+        def is_busy() -> bool:
+            usage = sampler.usage(identity)
+            return usage is not None and usage.cpu_seconds > 0.05
+
+        until(is_busy, "the loop to have used CPU")
+        usage = sampler.usage(identity)
+        assert usage is not None
+        assert usage.memory_bytes > 1_000_000
+        assert usage.threads == 1
+        assert usage.state in "RS"
+
+
+def test_threads_are_counted():
+    code = "import threading, sys\nfor _ in range(3): threading.Thread(target=sys.stdin.read).start()"
+    with running(*python(code), stdin=subprocess.PIPE) as process:
+        sampler, identity = ProcessSampler(), known(process.pid)
+        until(lambda: (u := sampler.usage(identity)) and u.threads == 4, "four threads")
+
+
+@LINUX
+def test_bytes_through_a_pipe_are_counted():
+    code = "import os\nos.write(1, b'x' * 5000)\nos.read(0, 1)"
+    with running(*python(code), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        sampler, identity = ProcessSampler(), known(process.pid)
+        until(lambda: (u := sampler.usage(identity)) and u.written_bytes == 5000, "5000 bytes written")
+
+
+def test_zombie_and_gone_process_have_no_usage():
+    with running("true") as process:
+        sampler, identity = ProcessSampler(), known(process.pid)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert sampler.usage(identity) is None
+        process.wait()
+        assert sampler.usage(identity) is None
+
+
+def test_reused_pid_is_a_stranger():
+    mine = known(os.getpid())
+    other = ProcessIdentity(mine.pid, mine.started + 1)
+    assert ProcessSampler().usage(other) is None
+    assert ProcessSampler().usage(mine) is not None
+
+
+def test_cpu_time_that_went_back_asks_for_the_identity_again(monkeypatch):
+    sampler, mine = ProcessSampler(), known(os.getpid())
+    assert sampler.usage(mine) is not None
+    stranger = ProcessIdentity(mine.pid, mine.started + 1)
+    sampler._handles[stranger] = sampler._handles[mine]
+    sampler._cpu_seconds[stranger] = 1e9
+    assert sampler.usage(stranger) is None
+    assert stranger not in sampler._handles
+
+
+def test_only_what_used_cpu_has_moved():
+    with running(*python("import os\nos.write(1, b'r')\nwhile os.read(0, 1): sum(range(200000))"),
+                 stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.read(1)
+        sampler, identity = ProcessSampler(), known(process.pid)
+        until(lambda: (u := sampler.usage(identity)) and u.state == "S", "it to wait for input")
+        before = cpu_nanoseconds(process.pid)
+        assert before is not None
+        assert sampler.moved(identity, before) is False
+        process.stdin.write(b"x")
+        process.stdin.flush()
+        until(lambda: sampler.moved(identity, before), "it to have used CPU")
+    assert sampler.moved(identity, before) is None
+
+
+def test_handles_are_dropped():
+    sampler, mine = ProcessSampler(), known(os.getpid())
+    sampler.usage(mine)
+    sampler.forget_all_but({mine})
+    assert mine in sampler._handles
+    sampler.forget_all_but(set())
+    assert not sampler._handles
+    sampler.forget(mine)
+
+
+def test_stopped_process_shows_its_letter():
+    with running("sleep", "30") as process:
+        sampler, identity = ProcessSampler(), known(process.pid)
+        process.send_signal(signal.SIGSTOP)
+        until(lambda: (u := sampler.usage(identity)) and u.state == "T", "state T")
+
+
+def test_machine_has_plausible_numbers_and_a_bounded_past():
+    sampler = MachineSampler()
+    for _ in range(70):
+        machine = sampler.sample()
+    assert 0 <= machine.cpu_percent <= 100
+    assert machine.cores == os.cpu_count()
+    assert 0 < machine.memory_used_bytes < machine.memory_total_bytes
+    assert len(machine.cpu_past) == len(machine.memory_past) == 60
+    assert machine.cpu_past[-1] == machine.cpu_percent
