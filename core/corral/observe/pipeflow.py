@@ -46,7 +46,7 @@ class Steady(Generic[_Value]):
 
 class _Total(NamedTuple):
     at: float
-    value: float
+    value: int
 
 
 class PipeFlow:
@@ -62,8 +62,9 @@ class PipeFlow:
         self.number = number
         self._from = writer_stage or number
         self._to = reader_stage or number + 1
-        self._bounds = {"writer": _Bound(), "reader": _Bound()}
-        self._total: float | None = None
+        self._counts: dict[str, int] = {}
+        self._offsets: dict[str, int] = {}
+        self._total: int | None = None
         self._past: deque[_Total] = deque()
         self._fill: int | None = None
         self._capacity: int | None = None
@@ -93,10 +94,12 @@ class PipeFlow:
         written = None if writer is None else writer.written_bytes
         taken = None if reader is None else reader.read_bytes
         self._is_untouched = writer_is_alone and written == 0
-        self._count(
-            None if written is None else max(0, written - writer_stderr_bytes),
-            None if taken is None or fill is None else taken + fill,
-        )
+        counts = {}
+        if written is not None:
+            counts["writer"] = max(0, written - writer_stderr_bytes)
+        if taken is not None and fill is not None:
+            counts["reader"] = taken + fill
+        self._count(counts)
         if self._total is not None:
             self._remember(now, self._total)
         self._limiter.observe(limiter(fill, capacity, writer, writer_waits, reader_waits))
@@ -110,7 +113,7 @@ class PipeFlow:
             fill_bytes=self._fill,
             capacity_bytes=self._capacity,
             bytes_per_second=self.bytes_per_second,
-            bytes_total=None if self._total is None else round(self._total),
+            bytes_total=self._total,
             exact=self._is_untouched,
             limited_by=self._limiter.value,
         )
@@ -123,51 +126,27 @@ class PipeFlow:
         oldest, newest = self._past[0], self._past[-1]
         return (newest.value - oldest.value) / (newest.at - oldest.at)
 
-    def _count(self, written: int | None, taken: int | None) -> None:
-        """The smaller bound is the total. One that vanishes, its process having ended, hands over to the other
-        where the total stands, so that bytes which the other moved elsewhere are not added after the fact."""
-        estimates = []
-        for bound, value in zip(self._bounds.values(), (written, taken), strict=True):
-            estimate = bound.estimate(value, self._total)
-            if estimate is not None:
-                estimates.append(estimate)
-        if not estimates:
-            return
-        self._total = max(self._total or 0.0, min(estimates))
-        if len(estimates) == 1:
-            for bound in self._bounds.values():
-                bound.hand_over(self._total)
+    def _count(self, counts: dict[str, int]) -> None:
+        """The smaller of the two counts is the total. Where one side ends, the other goes on from there, so that bytes
+        which it moved elsewhere are not added after the fact."""
+        if self._total is not None and counts.keys() != self._counts.keys():
+            goes_on = counts.keys() & self._counts.keys()
+            for side, count in counts.items():
+                if side in goes_on:
+                    self._offsets[side] = self._total - self._counts[side]
+                elif side in self._offsets or not goes_on:
+                    self._offsets[side] = self._total - count
+        self._counts = counts
+        if counts:
+            smaller = min(count + self._offsets.setdefault(side, 0) for side, count in counts.items())
+            self._total = max(self._total or 0, smaller)
 
-    def _remember(self, now: float, total: float) -> None:
+    def _remember(self, now: float, total: int) -> None:
         if self._past and now <= self._past[-1].at:
             return
         self._past.append(_Total(now, total))
         while len(self._past) > 2 and self._past[1].at <= now - RATE_WINDOW:
             self._past.popleft()
-
-
-class _Bound:
-    """One side's count, as an estimate of the bytes through the pipe."""
-
-    def __init__(self) -> None:
-        self._offset = 0.0
-        self._previous: int | None = None
-        self._has_begun = False
-
-    def estimate(self, value: int | None, total: float | None) -> float | None:
-        if value is not None and self._previous is None and self._has_begun and total is not None:
-            # Seen again after a gap: it goes on from where the total is.
-            self._offset = total - value
-        self._previous = value
-        if value is None:
-            return None
-        self._has_begun = True
-        return value + self._offset
-
-    def hand_over(self, total: float) -> None:
-        """From here on this side counts alone, from `total`."""
-        if self._previous is not None:
-            self._offset = total - self._previous
 
 
 def limiter(

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corral.observe.health import MOVES_FOR, Progress, health_of
+
+STUCK_AFTER = 60.0
+
+
+def still(seconds_still: float) -> tuple[Progress, float]:
+    progress = Progress(100.0)
+    progress.observe(100.0, 5, 5, 5, 1)
+    return progress, 100.0 + seconds_still
+
+
+def test_silent_but_busy_job_is_active():
+    progress = Progress(0.0)
+    for second in range(300):
+        progress.observe(float(second), second * 1000, 0, 0, 1)
+    assert health_of(progress, 300.0, STUCK_AFTER, None) == ("active", 0.0)
+
+
+def test_each_kind_of_progress_counts_by_itself():
+    for change in ((6, 5, 5, 1), (5, 6, 5, 1), (5, 5, 6, 1), (5, 5, 5, 2), (4, 5, 5, 1)):
+        progress, now = still(50)
+        assert progress.observe(now, *change)
+        assert progress.last_moved == now
+    progress, now = still(50)
+    assert not progress.observe(now, 5, 5, 5, 1)
+    assert progress.last_moved == 100.0
+
+
+def test_counter_that_becomes_known_is_no_progress():
+    progress, now = still(50)
+    assert not progress.observe(now, 5, None, 5, 1)
+    assert not progress.observe(now + 1, 5, 700, 5, 1)
+    assert progress.observe(now + 2, 5, 701, 5, 1)
+
+
+def test_wait_that_is_not_benign_is_stuck_after_the_time():
+    progress, now = still(59.9)
+    assert health_of(progress, now, STUCK_AFTER, False) == ("waiting", 100.0)
+    assert health_of(progress, now + 0.1, STUCK_AFTER, False) == ("stuck", 100.0)
+
+
+def test_benign_wait_is_never_stuck():
+    progress, now = still(1e6)
+    assert health_of(progress, now, STUCK_AFTER, True) == ("waiting", 100.0)
+
+
+def test_unknown_wait_has_no_health_once_it_is_long():
+    progress, now = still(10)
+    assert health_of(progress, now, STUCK_AFTER, None) == ("waiting", 100.0)
+    progress, now = still(61)
+    assert health_of(progress, now, STUCK_AFTER, None) == (None, 100.0)
+
+
+def test_cycle_is_stuck_at_once():
+    progress, now = still(0.5)
+    assert health_of(progress, now, STUCK_AFTER, False, is_cycle=True) == ("stuck", 100.0)
+
+
+def test_paused_job_has_no_health_and_its_time_is_not_held_against_it():
+    progress, now = still(500)
+    assert health_of(progress, now, STUCK_AFTER, False, is_paused=True) == (None, None)
+    progress.touch(now)
+    assert health_of(progress, now + 1, STUCK_AFTER, False) == ("active", now)
+
+
+def test_short_limit_is_kept():
+    progress, now = still(1.0)
+    assert health_of(progress, now, 0.5, False)[0] == "stuck"
+
+
+def test_active_has_lasted_since_it_began_to_move():
+    progress, now = still(30)
+    progress.observe(now, 6, 5, 5, 1)
+    progress.observe(now + 2, 7, 5, 5, 1)
+    assert health_of(progress, now + 2, STUCK_AFTER, None) == ("active", now)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0.01, 50), st.integers(0, 2), st.sampled_from([True, False, None]), st.booleans()
+        ),
+        max_size=60,
+    ),
+    st.floats(0.1, 100),
+)
+def test_health_follows_from_the_evidence(events, stuck_after):
+    progress, now, cpu, moved_at = Progress(0.0), 0.0, 0, 0.0
+    progress.observe(now, cpu, None, 0, 0)
+    for passed, used, benign, is_paused in events:
+        now, cpu = now + passed, cpu + used
+        if progress.observe(now, cpu, None, 0, 0):
+            moved_at = now
+        assert progress.last_moved == moved_at
+        health, since = health_of(progress, now, stuck_after, benign, is_paused=is_paused)
+        still_for = now - moved_at
+        assert since is None or since <= now
+        assert (health == "stuck") == (not is_paused and benign is False and still_for >= stuck_after)
+        if health == "active":
+            assert still_for <= MOVES_FOR
+        if is_paused:
+            assert health is None
+        if health is None and not is_paused:
+            assert benign is None

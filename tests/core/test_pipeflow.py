@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corral.observe.pipeflow import WAITS_FOR_INPUT, PipeFlow, Steady, bottleneck, limiter
+from corral.values.jobs import Limiter, Pipe, Stage
+
+CAPACITY = 65536
+
+
+class Counters(NamedTuple):
+    read_bytes: int | None
+    written_bytes: int | None
+
+
+def wrote(count: int) -> Counters:
+    return Counters(0, count)
+
+
+def took(count: int) -> Counters:
+    return Counters(count, 0)
+
+
+def test_rate_is_over_the_last_five_seconds():
+    flow = PipeFlow(1)
+    for second in range(20):
+        sent = 1000 * second if second <= 10 else 10_000
+        flow.observe(float(second), wrote(sent), took(sent), 0, CAPACITY)
+    pipe = flow.pipe()
+    assert pipe.bytes_total == 10_000
+    assert pipe.bytes_per_second == 0
+    flow = PipeFlow(1)
+    for second in range(8):
+        flow.observe(float(second), wrote(1000 * second), took(1000 * second), 0, CAPACITY)
+    assert flow.pipe().bytes_per_second == 1000
+
+
+def test_one_observation_gives_no_rate():
+    flow = PipeFlow(2)
+    assert flow.pipe().bytes_total is None
+    flow.observe(0.0, wrote(5), took(5), 0, CAPACITY)
+    assert flow.pipe().bytes_per_second is None
+    flow.observe(0.0, wrote(9), took(9), 0, CAPACITY)
+    assert flow.pipe().bytes_per_second is None
+
+
+def test_what_the_writer_says_on_stderr_is_not_counted():
+    flow = PipeFlow(1)
+    flow.observe(0.0, wrote(1500), None, 0, CAPACITY, writer_stderr_bytes=500)
+    assert flow.pipe().bytes_total == 1000
+
+
+def test_what_stands_in_the_pipe_has_left_the_writer():
+    flow = PipeFlow(1)
+    flow.observe(0.0, wrote(70_000), took(10_000), 60_000, CAPACITY)
+    assert flow.pipe().bytes_total == 70_000
+
+
+def test_reader_of_files_is_told_apart_by_the_writer():
+    flow = PipeFlow(1)
+    flow.observe(0.0, wrote(100), took(5_000_000), 0, CAPACITY)
+    assert flow.pipe().bytes_total == 100
+
+
+def test_end_of_the_writer_adds_nothing_after_the_fact():
+    flow = PipeFlow(1)
+    flow.observe(0.0, wrote(100), took(5_000_000), 0, CAPACITY)
+    flow.observe(1.0, None, took(5_000_000), 0, CAPACITY)
+    assert flow.pipe().bytes_total == 100
+    flow.observe(2.0, None, took(5_000_040), 0, CAPACITY)
+    assert flow.pipe().bytes_total == 140
+    flow.observe(3.0, None, None, None, None)
+    assert flow.pipe().bytes_total == 140
+    assert flow.pipe().limited_by is not None
+
+
+def test_count_is_exact_only_where_nothing_was_ever_written():
+    flow = PipeFlow(1)
+    flow.observe(0.0, wrote(0), took(7000), 0, CAPACITY, writer_is_alone=True)
+    assert (flow.pipe().bytes_total, flow.pipe().exact) == (0, True)
+    flow.observe(1.0, wrote(10), took(7000), 0, CAPACITY, writer_is_alone=True)
+    assert (flow.pipe().bytes_total, flow.pipe().exact) == (10, False)
+    flow.observe(2.0, wrote(0), took(0), 0, CAPACITY)
+    assert not flow.pipe().exact
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.integers(0, 10**9), st.booleans(), st.integers(0, 10**9), st.integers(0, CAPACITY)),
+        max_size=40,
+    )
+)  # fmt: skip
+def test_total_never_falls_and_rate_is_never_negative(ticks):
+    flow, before, written, taken = PipeFlow(1), 0, 0, 0
+    for now, (has_writer, more_written, has_reader, more_taken, fill) in enumerate(ticks):
+        written, taken = written + more_written, taken + more_taken
+        flow.observe(
+            float(now),
+            wrote(written) if has_writer else None,
+            took(taken) if has_reader else None,
+            fill,
+            CAPACITY,
+        )
+        pipe = flow.pipe()
+        assert (pipe.bytes_total or 0) >= before
+        assert (pipe.bytes_per_second or 0) >= 0
+        before = pipe.bytes_total or 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), min_size=1, max_size=40))
+def test_total_never_exceeds_either_side_while_both_live(ticks):
+    flow, written, taken = PipeFlow(1), 0, 0
+    for now, (more_written, more_taken) in enumerate(ticks):
+        written, taken = written + more_written, taken + more_taken
+        flow.observe(float(now), wrote(written), took(taken), 0, CAPACITY)
+        total = flow.pipe().bytes_total
+        assert total == min(written, taken)
+
+
+@pytest.mark.parametrize(
+    ("fill", "writer", "writer_waits", "reader_waits", "expected"),
+    [
+        (CAPACITY, "alive", None, "running", "reader"),
+        (60_000, None, None, "running", "reader"),
+        (40_000, "alive", "pipe_write", "running", "reader"),
+        (40_000, "alive", "running", "running", "none"),
+        (0, "alive", "timer", "pipe_read", "writer"),
+        (0, "alive", "running", None, "writer"),
+        (0, "alive", "running", "timer", "none"),
+        (0, None, None, "pipe_read", "none"),
+        (None, "alive", None, None, None),
+    ],
+)
+def test_slow_side_of_a_pipe(fill, writer, writer_waits, reader_waits, expected):
+    assert limiter(fill, CAPACITY, writer, writer_waits, reader_waits) == expected
+
+
+def test_mark_does_not_dance():
+    steady = Steady("none")
+    shown = [steady.observe(seen) for seen in ("a", "a", "b", "a", "b", "a", "b", "b")]
+    assert shown == ["a", "a", "a", "a", "b", "a", "b", "b"]
+    steady = Steady("none")
+    assert [steady.observe(seen) for seen in ("a", "b", "c", "d")] == ["a", "a", "a", "a"]
+
+
+def stages(*states: str, waits: dict[int, str] | None = None) -> list[Stage]:
+    return [
+        Stage(number=n, name="x", argv=("x",), state=state, waits=(waits or {}).get(n))
+        for n, state in enumerate(states, 1)
+    ]
+
+
+def pipes(*limited: Limiter | None, fills: dict[int, int] | None = None) -> list[Pipe]:
+    return [
+        Pipe(number=n, from_stage=n, to_stage=n + 1, limited_by=by, fill_bytes=(fills or {}).get(n, 0))
+        for n, by in enumerate(limited, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("states", "limited", "expected"),
+    [
+        (["running"], [], None),
+        (["running"] * 3, ["reader", "writer"], 2),
+        (["running"] * 3, ["writer", "writer"], 1),
+        (["running"] * 3, ["reader", "reader"], 3),
+        (["running"] * 3, ["none", "none"], None),
+        (["running"] * 3, [None, None], None),
+        (["running"] * 4, ["reader", "writer", "reader"], 4),
+        (["succeeded", "running", "running"], ["none", "writer"], 2),
+        (["running", "succeeded"], ["none"], None),
+    ],
+)
+def test_stage_that_holds_up_the_rest(states, limited, expected):
+    assert bottleneck(stages(*states), pipes(*limited)) == expected
+
+
+def test_draining_pipe_of_an_ended_writer_still_counts():
+    drained = pipes("reader", "writer", fills={1: 60_000})
+    assert bottleneck(stages("succeeded", "running", "running"), drained) == 2
+
+
+def test_stage_that_waits_for_the_users_input_holds_up_nobody():
+    waiting = stages("running", "running", waits={1: WAITS_FOR_INPUT})
+    assert bottleneck(waiting, pipes("writer")) is None
+
+
+@given(st.lists(st.sampled_from(["reader", "writer", "none", None]), min_size=1, max_size=8))
+def test_bottleneck_is_fed_and_awaited(limited):
+    number = bottleneck(stages(*["running"] * (len(limited) + 1)), pipes(*limited))
+    if number is not None:
+        assert number == 1 or limited[number - 2] == "reader"
+        assert number == len(limited) + 1 or limited[number - 1] == "writer"
