@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corral.observe.calls import meaning_of
+from corral.observe.waits import ProcessWait, WaitClock, wait_of, words
+from corral.system import syscalls
+from corral.system.pipes import inode_of
+from corral.system.procfs import HAS_PROCFS
+from corral.system.syscalls import Call, parse_syscall, signed
+from until import python, running, until, zoo
+
+LINUX = pytest.mark.skipif(not HAS_PROCFS, reason="waits are read from /proc")
+KNOWN = (
+    LINUX if os.uname().machine in ("x86_64", "aarch64") else pytest.mark.skip("numbers of calls not known")
+)
+
+
+def settled(pid: int, is_meant: Callable[[ProcessWait], bool]) -> ProcessWait:
+    def seen() -> ProcessWait | None:
+        wait = wait_of(pid)
+        return wait if wait is not None and is_meant(wait) else None
+
+    return until(seen, "the process to wait as expected")
+
+
+def of_kind(pid: int, kind: str) -> ProcessWait:
+    return settled(pid, lambda wait: wait.kind == kind)
+
+
+@LINUX
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import time; time.sleep(30)",
+        "import select; select.select([], [], [], 30)",
+        "import select; select.poll().poll(30000)",
+    ],
+)
+def test_sleeps_are_timers(code):
+    with running(*python(code)) as process:
+        assert of_kind(process.pid, "timer").detail == "waits for a timer"
+
+
+@LINUX
+def test_sleep_is_still_a_timer_after_it_was_suspended():
+    with running("sleep", "30") as process:
+        of_kind(process.pid, "timer")
+        process.send_signal(signal.SIGSTOP)
+        assert of_kind(process.pid, "suspended").detail == "is suspended (state T)"
+        process.send_signal(signal.SIGCONT)
+        of_kind(process.pid, "timer")
+
+
+@KNOWN
+def test_reader_and_writer_of_pipes():
+    reader, writer = os.pipe()
+    try:
+        with running("cat", stdin=reader, stdout=subprocess.DEVNULL) as process:
+            wait = of_kind(process.pid, "pipe_read")
+            assert (wait.fd, wait.pipe) == (0, inode_of(writer))
+            assert words(wait) == "waits to read"
+            assert words(wait, 2) == "waits to read: pipe 2"
+            assert words(wait, is_input=True) == "waits for input"
+        with running(*python("import os; os.write(1, b'x' * 1000000)"), stdout=writer) as process:
+            wait = of_kind(process.pid, "pipe_write")
+            assert (wait.fd, wait.pipe) == (1, inode_of(reader))
+            assert words(wait, 1) == "waits to write: pipe 1"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+@KNOWN
+def test_fifo_is_a_pipe_with_a_name(tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    code = f"import os; os.read(os.open({str(path)!r}, os.O_RDWR), 1)"
+    with running(*python(code)) as process:
+        wait = of_kind(process.pid, "pipe_read")
+        assert wait.pipe is None
+        assert str(path) in wait.detail
+
+
+@KNOWN
+def test_parent_waits_for_its_child():
+    with running("sh", "-c", "cat; :", stdin=subprocess.PIPE) as process:
+        of_kind(process.pid, "child")
+    code = "import os\np = os.fork()\nif p == 0: os.read(0, 1)\nelse: print(p, flush=True); os.waitpid(p, 0)"
+    with running(*python(code), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        assert of_kind(process.pid, "child").on_pid == child
+
+
+@KNOWN
+def test_shell_that_waits_by_a_signal_waits_for_a_child():
+    with running("sh", "-c", "exec 3<&0; cat <&3 & wait", stdin=subprocess.PIPE) as process:
+        of_kind(process.pid, "child")
+
+
+@LINUX
+def test_zombie():
+    with running("true") as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        wait = wait_of(process.pid)
+        assert wait is not None
+        assert (wait.kind, words(wait)) == ("zombie", "has ended")
+        process.wait()
+        assert wait_of(process.pid) is None
+
+
+def test_busy_loop_runs():
+    with running(*python("while True: pass")) as process:
+        of_kind(process.pid, "running")
+
+
+@LINUX
+def test_another_thread_that_runs_counts():
+    code = "import threading\ndef busy():\n    while True: pass\nthreading.Thread(target=busy).start()"
+    with running(*python(code)) as process:
+        settled(process.pid, lambda wait: wait.detail == "runs, in another thread than its first")
+
+
+@KNOWN
+@pytest.mark.parametrize(
+    ("name", "in_words"),
+    [
+        ("deadlocks", "(futex)"),
+        ("waits_for_lock", "waits for a file lock (flock)"),
+        ("waits_for_socket", "waits for data from a socket (recvfrom)"),
+        ("waits_for_terminal", "waits to read from the terminal /dev/pts/"),
+    ],
+)
+def test_kinds_to_come_are_unknown_and_named(name, in_words):
+    with zoo(name) as (process, _):
+        wait = settled(process.pid, lambda wait: in_words in wait.detail)
+        assert wait.kind == "unknown"
+
+
+@KNOWN
+def test_watching_descriptors_is_no_timer():
+    for limit, in_words in (("30", "with a time limit"), ("None", "without a time limit")):
+        with running(
+            *python(f"import select; select.select([0], [], [], {limit})"), stdin=subprocess.PIPE
+        ) as process:
+            wait = settled(process.pid, lambda wait, said=in_words: said in wait.detail)
+            assert wait.kind == "unknown"
+
+
+@LINUX
+def test_process_that_stopped_itself():
+    with zoo("stops_itself") as (process, _):
+        of_kind(process.pid, "suspended")
+
+
+@LINUX
+def test_syscall_that_may_not_be_read_leaves_the_kernel_function(monkeypatch):
+    from corral.observe import waits
+
+    real = waits.read_file
+    monkeypatch.setattr(waits, "read_file", lambda path: None if path.endswith("/syscall") else real(path))
+    with running("sleep", "30") as process:
+        settled(process.pid, lambda wait: wait.kind in ("timer", "unknown") and wait.state == "S")
+    monkeypatch.setattr(
+        waits, "read_file", lambda path: None if path.endswith(("/syscall", "/wchan")) else real(path)
+    )
+    with running("sleep", "30") as process:
+        wait = settled(process.pid, lambda wait: wait.state == "S")
+        assert (wait.kind, wait.detail) == ("unknown", "sleeps")
+        assert wait.reason is not None
+        assert "may not be read" in wait.reason
+
+
+def test_system_without_proc_says_so(monkeypatch):
+    from corral.observe import waits
+
+    monkeypatch.setattr(waits, "HAS_PROCFS", False)
+    with running("sleep", "30") as process:
+        wait = settled(process.pid, lambda wait: wait.state == "S")
+        assert wait.kind == "unknown"
+        assert wait.reason == "this system does not tell what a process waits for"
+
+
+def test_forms_of_the_syscall_file():
+    assert parse_syscall(b"running\n") == "running"
+    assert parse_syscall(b"-1 0x7ffd 0x7f1c\n") is None
+    assert parse_syscall(b"") is None
+    assert parse_syscall(b"0 1 2 3 4 5 6 7 zz") is None
+    call = parse_syscall(b"0 0x3 0x10 0x0 0x0 0x0 0xffffffffffffffff 0x7ffd00000000 0x7f1c\n")
+    assert call == Call(0, (3, 16, 0, 0, 0, (1 << 64) - 1), 0x7FFD00000000)
+
+
+def test_numbers_of_a_32_bit_process_are_not_read_as_64_bit(monkeypatch):
+    monkeypatch.setattr(syscalls, "_TABLE", syscalls._X86_64)
+    assert Call(7, (0,) * 6, 0x7FFD00000000).name == "poll"
+    assert Call(7, (0,) * 6, 0xFFD0_0000).name is None
+
+
+@given(st.binary(max_size=80))
+def test_any_content_of_the_syscall_file_is_survived(text):
+    parse_syscall(text)
+
+
+@given(st.integers(-(2**31), 2**31 - 1))
+def test_registers_hold_signed_numbers(number):
+    assert signed(number & 0xFFFFFFFF) == signed(number & 0xFFFFFFFFFFFFFFFF) == number
+
+
+@given(
+    st.sampled_from([*sorted(set(syscalls._X86_64.values()) | set(syscalls._AARCH64.values())), None]),
+    st.tuples(*[st.integers(0, 2**64 - 1)] * 6),
+    st.sampled_from([None, "pipe_read", "anon_pipe_write", "do_wait", "hrtimer_nanosleep", "futex_do_wait"]),
+)
+def test_every_call_has_a_meaning_in_words(call, arguments, wchan):
+    meaning = meaning_of(call, arguments, wchan)
+    assert meaning.detail or meaning.kind in ("pipe_read", "pipe_write") or call is None
+
+
+def test_splice_waits_on_the_side_that_the_kernel_names():
+    arguments = (5, 0, 7, 0, 0, 0)
+    assert meaning_of("splice", arguments, "pipe_wait_readable")[::2] == ("pipe_read", 5)
+    assert meaning_of("splice", arguments, "pipe_wait_writable")[::2] == ("pipe_write", 7)
+    assert meaning_of("splice", arguments, None).kind == "unknown"
+
+
+def test_wait_has_lasted_since_it_was_first_seen():
+    clock, start = WaitClock(), datetime.now(UTC)
+    wait = ProcessWait(2**22 + 1, "x", "S", "pipe_read", "waits", fd=0, pipe=7)
+    assert clock.since(wait, start) == start
+    assert clock.since(wait, start + timedelta(seconds=5)) == start
+    later = start + timedelta(seconds=9)
+    assert clock.since(wait._replace(pipe=8), later) == later
+    clock.forget(wait.pid)
+    assert clock.since(wait._replace(pipe=8), later + timedelta(seconds=1)) > later
