@@ -105,7 +105,7 @@ class Web:
 
     def _child(self, wait: ProcessWait) -> int | None:
         if wait.on_pid is not None:
-            return wait.on_pid if wait.on_pid in self.waits else None
+            return wait.on_pid if wait.on_pid in self.waits and wait.on_pid != wait.pid else None
         children = self._children.get(wait.pid, ())
         return min(children, key=self._likelihood, default=None)
 

@@ -170,7 +170,7 @@ def _holding_up(web: Web, root: Chain) -> str:
     if end.pid == own.pid:
         does = f"it {_state(web, end)}"
     else:
-        does = f"it waits for {_name(web, end)}, which {_state(web, end)}"
+        does = f"it waits for {_name(web, end)}, which {_state(web, end)},"
     return f"{_label(stage)} holds up the rest: {does} and {side}"
 
 

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from corral.observe.chains import Observations, Web
+from corral.observe.diagnose import diagnose, is_benign
+from corral.observe.waits import ProcessWait, wait_of
+from corral.system.pipes import inode_of
+from corral.system.procfs import HAS_PROCFS
+from corral.values.jobs import Job, Pipe, Stage, Stopping
+from until import python, running, until
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+INPUT = 900
+PIPES = {101: 1, 102: 2, 103: 3}
+
+
+def job(*commands: str, **values: object) -> Job:
+    """A running job whose stage n has the pid 10 n."""
+    stages = tuple(
+        Stage(number=n, name=command.split()[0], argv=tuple(command.split()), pid=10 * n, state="running")
+        for n, command in enumerate(commands, 1)
+    )
+    pipes = tuple(Pipe(number=n, from_stage=n, to_stage=n + 1, fill_bytes=0) for n in range(1, len(commands)))
+    made = Job(id="5", name=None, command=" | ".join(commands), cwd="/", state="running", created=NOW)
+    return structs.replace(made, **{"stages": stages, "pipes": pipes, **values})
+
+
+def wait(pid: int, name: str, kind: str, detail: str = "", **more: object) -> ProcessWait:
+    state = {"running": "R", "suspended": "T", "disk": "D"}.get(kind, "S")
+    return ProcessWait(pid, name, state, kind, detail or f"waits for a {kind}", **more)  # type: ignore[arg-type]
+
+
+def reads(pid: int, name: str, pipe: int) -> ProcessWait:
+    return wait(pid, name, "pipe_read", "waits to read from a pipe (fd 0)", fd=0, pipe=pipe)
+
+
+def writes(pid: int, name: str, pipe: int) -> ProcessWait:
+    return wait(pid, name, "pipe_write", "waits to write to a pipe (fd 1)", fd=1, pipe=pipe)
+
+
+def seen(*waits: ProcessWait, **more: object) -> Observations:
+    return Observations(waits, pipes=PIPES, input_pipe=INPUT, **more)  # type: ignore[arg-type]
+
+
+def test_sleep_waits_for_a_timer():
+    looked = seen(wait(10, "sleep", "timer"))
+    diagnosis = diagnose(job("sleep 60"), looked)
+    assert diagnosis.summary == "sleep waits for a timer"
+    assert diagnosis.root is not None
+    assert (diagnosis.root.stage, diagnosis.root.pid, diagnosis.root.kind) == (1, 10, "timer")
+    assert diagnosis.advice == ()
+    assert is_benign(job("sleep 60"), looked) is True
+
+
+def test_reader_of_an_interactive_input_waits_for_a_person():
+    asking, looked = job("cat", stdin="interactive", health="stuck"), seen(reads(10, "cat", INPUT))
+    diagnosis = diagnose(asking, looked)
+    assert diagnosis.summary == "cat waits for input; only `corral send 5` gives it some"
+    assert "corral send 5 TEXT" in [advice.command for advice in diagnosis.advice]
+    assert "corral stop 5" in [advice.command for advice in diagnosis.advice]
+    assert is_benign(asking, looked) is False
+
+
+def test_the_input_explains_the_stages_after_it():
+    asking = job("cat", "sort", stdin="interactive", health="stuck")
+    diagnosis = diagnose(asking, seen(reads(10, "cat", INPUT), reads(20, "sort", 101)))
+    assert diagnosis.summary == "cat waits for input; only `corral send 5` gives it some"
+    last = diagnosis.waits[1]
+    assert (last.stage, last.on_stage, last.on_pid) == (2, 1, 10)
+    assert last.detail == "waits to read from pipe 1, which is empty"
+
+
+def test_reader_of_another_jobs_output_names_it():
+    fed, looked = job("sort", stdin="job", from_="3"), seen(reads(10, "sort", INPUT))
+    diagnosis = diagnose(fed, looked)
+    assert diagnosis.summary == "sort waits for the output of job 3"
+    assert is_benign(fed, looked) is True
+
+
+def test_bottleneck_is_named_with_its_evidence():
+    piped = job("pg_dump shop", "gzip -9", "ssh vault cat", bottleneck=2, health="active")
+    looked = seen(writes(10, "pg_dump", 101), wait(20, "gzip", "running", "runs"), reads(30, "ssh", 102))
+    diagnosis = diagnose(piped, looked)
+    assert diagnosis.summary == "gzip -9 holds up the rest: it is busy and its input is full"
+    assert diagnosis.bottleneck == 2
+    assert [w.on_stage for w in diagnosis.waits] == [2, None, 2]
+    assert diagnosis.root is not None
+    assert diagnosis.root.stage == 2
+
+
+def test_bottleneck_at_the_front_has_no_input():
+    piped = job("sleep 60", "cat", bottleneck=1)
+    diagnosis = diagnose(piped, seen(wait(10, "sleep", "timer"), reads(20, "cat", 101)))
+    assert diagnosis.summary == "sleep 60 holds up the rest: it waits for a timer and its output is empty"
+
+
+def test_bottleneck_that_waits_for_its_child():
+    piped = job("sh -c x", "cat", bottleneck=1)
+    looked = seen(
+        wait(10, "sh", "child"),
+        wait(11, "sleep", "timer"),
+        reads(20, "cat", 101),
+        parents={11: 10, 10: 1, 20: 1},
+    )
+    assert diagnose(piped, looked).summary == (
+        "sh -c x holds up the rest: it waits for sleep, which waits for a timer, and its output is empty"
+    )
+
+
+def test_chain_through_pipes_to_the_root():
+    piped = job("tar x", "sort", "uniq")
+    looked = seen(wait(10, "tar", "timer"), reads(20, "sort", 101), reads(30, "uniq", 102))
+    assert diagnose(piped, looked).summary == "tar waits for a timer; the 2 others wait for it"
+    assert is_benign(piped, looked) is True
+
+
+def test_child_is_what_its_parent_does():
+    shell = job("sh -c x")
+    looked = seen(wait(10, "sh", "child"), wait(12, "sleep", "timer"), parents={12: 10})
+    assert diagnose(shell, looked).summary == "sleep waits for a timer; sh waits for it"
+    assert is_benign(shell, looked) is True
+    looked = seen(wait(10, "sh", "child", on_pid=13), wait(12, "sleep", "timer"), parents={12: 10})
+    assert is_benign(shell, looked) is None
+
+
+def test_of_several_children_the_one_that_moves_counts():
+    looked = seen(
+        wait(10, "sh", "child"),
+        wait(12, "a", "unknown", "waits for a file lock (flock)"),
+        wait(13, "b", "running", "runs"),
+        parents={12: 10, 13: 10},
+    )
+    assert diagnose(job("sh -c x"), looked).summary == "b is busy; sh waits for it"
+
+
+def test_suspended_process_can_be_resumed():
+    halted, looked = (
+        job("gzip", health="stuck"),
+        seen(wait(10, "gzip", "suspended", "is suspended (state T)")),
+    )
+    diagnosis = diagnose(halted, looked)
+    assert diagnosis.summary == "gzip is suspended (state T); `corral resume 5` lets it go on"
+    assert "corral resume 5" in [advice.command for advice in diagnosis.advice]
+    assert is_benign(halted, looked) is False
+
+
+def test_unknown_wait_is_named_and_not_judged():
+    looked = seen(
+        wait(10, "curl", "unknown", "watches 1 descriptor without a time limit (poll)", call="poll")
+    )
+    diagnosis = diagnose(job("curl"), looked)
+    assert diagnosis.summary == "curl watches 1 descriptor without a time limit (poll)"
+    assert diagnosis.not_looked_at
+    assert is_benign(job("curl"), looked) is None
+
+
+def test_reason_of_what_could_not_be_read_is_passed_on():
+    looked = seen(wait(10, "x", "unknown", "sleeps", reason="/proc/10/syscall may not be read"))
+    assert "x (10): /proc/10/syscall may not be read" in diagnose(job("x"), looked).not_looked_at
+
+
+def test_writer_that_has_ended_leaves_its_reader_alone():
+    piped, looked = job("seq 3", "cat"), seen(reads(20, "cat", 101))
+    assert diagnose(piped, looked).summary == (
+        "cat waits to read from pipe 1, which is empty; no process of stage 1 was found"
+    )
+    assert is_benign(piped, looked) is None
+    left = seen(reads(20, "cat", 101), wait(77, "left", "timer"), stages={77: 1})
+    assert diagnose(piped, left).summary == "left waits for a timer; cat waits for it"
+
+
+def test_ring_of_waits_is_found():
+    piped, looked = job("a", "b"), seen(reads(10, "a", 102), writes(20, "b", 101))
+    web = Web(piped, Observations(looked.waits, pipes={102: 2, 101: 1}))
+    assert web.chain(20).cycle == ()
+    ring = Observations((wait(10, "a", "child", on_pid=20), reads(20, "b", 101)), pipes=PIPES)
+    diagnosis = diagnose(piped, ring)
+    assert diagnosis.summary == "a and b wait for each other"
+    assert diagnosis.cycle == (10, 20)
+    assert is_benign(piped, ring) is False
+
+
+@pytest.mark.parametrize(
+    ("values", "summary"),
+    [
+        ({"state": "queued", "waiting_for": "job 3 to end well"}, "queued: waits for job 3 to end well"),
+        ({"state": "queued"}, "queued: waits for its turn"),
+        ({"state": "succeeded"}, "it succeeded"),
+        (
+            {"state": "failed", "reason": "stage 2 (gzip) exited with 1"},
+            "it failed: stage 2 (gzip) exited with 1",
+        ),
+        ({"state": "timed_out", "reason": "5m"}, "it ran into its time limit: 5m"),
+        ({"state": "succeeded", "leftovers": 2}, "it succeeded; 2 processes of it are still alive"),
+        ({"state": "paused"}, "paused; `corral resume 5` lets it go on"),
+        (
+            {
+                "state": "stopping",
+                "stopping": Stopping(since=NOW, signal="TERM", total=9, left=3, kill_at=None),
+            },
+            "it is being stopped: TERM was sent, 3 of 9 processes are left",
+        ),
+        ({}, "nothing is known of its processes"),
+    ],
+)
+def test_job_in_every_state_has_a_diagnosis(values, summary):
+    assert diagnose(job("x", **values)).summary == summary
+
+
+def test_names_that_a_child_chose_cannot_harm_a_screen():
+    hostile = wait(10, "\x1b[2J[/]x\n", "timer")
+    diagnosis = diagnose(job("\x1b]0;t\x07x"), seen(hostile))
+    assert "\x1b" not in diagnosis.summary + diagnosis.waits[0].name
+
+
+KINDS = st.sampled_from(
+    ["running", "timer", "child", "pipe_read", "pipe_write", "suspended", "unknown", "disk", "zombie"]
+)
+
+
+@given(
+    st.lists(
+        st.tuples(KINDS, st.sampled_from([None, 101, 102, 103, INPUT]), st.none() | st.integers(1, 6)),
+        max_size=6,
+    ),
+    st.sampled_from(["none", "interactive", "job", "descriptor"]),
+    st.sampled_from([None, "active", "waiting", "stuck"]),
+    st.none() | st.integers(1, 4),
+    st.dictionaries(st.integers(1, 6).map(lambda n: 10 * n), st.integers(1, 6).map(lambda n: 10 * n)),
+)
+def test_any_tangle_has_one_sentence(tangle, stdin, health, bottleneck, parents):
+    waits = [
+        wait(10 * n, f"p{n}", kind, pipe=pipe, on_pid=None if on is None else 10 * on)
+        for n, (kind, pipe, on) in enumerate(tangle, 1)
+    ]
+    looked = seen(*waits, parents=parents)
+    tangled = job("a", "b", "c", "d", stdin=stdin, health=health, bottleneck=bottleneck, from_="3")
+    diagnosis = diagnose(tangled, looked)
+    assert diagnosis.summary
+    assert "\n" not in diagnosis.summary
+    assert len(diagnosis.waits) == len(waits)
+    assert is_benign(tangled, looked) in (True, False, None)
+    if diagnosis.cycle:
+        assert len(diagnosis.cycle) >= 1
+
+
+@pytest.mark.skipif(not HAS_PROCFS, reason="waits are read from /proc")
+def test_real_pipeline_whose_first_stage_is_suspended():
+    feed_reader, feed = os.pipe()
+    reader, writer = os.pipe()
+    pipe, stdin = inode_of(reader), inode_of(feed)
+    with (
+        running("cat", stdin=feed_reader, stdout=writer) as first,
+        running("cat", stdin=reader, stdout=subprocess.DEVNULL) as second,
+    ):
+        for end in (feed_reader, reader, writer):
+            os.close(end)
+        pids = (first.pid, second.pid)
+        stages = tuple(
+            Stage(number=n, name="cat", argv=("cat",), pid=p, state="running") for n, p in enumerate(pids, 1)
+        )
+        real = job("cat", "cat", stages=stages, stdin="interactive")
+
+        def look() -> Observations:
+            return Observations(
+                tuple(w for p in pids if (w := wait_of(p))), pipes={pipe: 1}, input_pipe=stdin
+            )
+
+        until(lambda: is_benign(real, look()) is False, "both to wait for the input")
+        assert diagnose(real, look()).summary == "cat waits for input; only `corral send 5` gives it some"
+        first.send_signal(signal.SIGSTOP)
+        until(lambda: "suspended" in diagnose(real, look()).summary, "the first stage to be suspended")
+        root = diagnose(real, look()).root
+        assert root is not None
+        assert (root.stage, root.kind) == (1, "suspended")
+        os.close(feed)
+
+
+@pytest.mark.skipif(not HAS_PROCFS, reason="waits are read from /proc")
+def test_real_shell_whose_child_reads_the_input():
+    code = "import subprocess; subprocess.run(['cat'])"
+    with running(*python(code), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        pipe = inode_of(process.stdin.fileno())
+        stage = Stage(number=1, name="python", argv=("python",), pid=process.pid, state="running")
+        real = job("python", stages=(stage,), stdin="interactive")
+
+        def look() -> Observations:
+            parent = wait_of(process.pid)
+            assert parent is not None
+            child = wait_of(parent.on_pid) if parent.on_pid else None
+            waits = (parent,) if child is None else (parent, child)
+            return Observations(waits, input_pipe=pipe, parents={w.pid: process.pid for w in waits[1:]})
+
+        until(lambda: is_benign(real, look()) is False, "the child to wait for input")
+        assert diagnose(real, look()).summary == "cat waits for input; only `corral send 5` gives it some"
