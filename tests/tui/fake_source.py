@@ -67,7 +67,7 @@ MACHINE = Machine(
     memory_used_bytes=int(9.1 * 2**30),
     memory_total_bytes=31 * 2**30,
     cpu_past=(30.0, 41.0, 52.0, 55.0, 63.0, 70.0, 58.0, 71.0),
-    memory_past=(9.0 * 2**30,) * 4 + (9.1 * 2**30,) * 4,
+    memory_past=(29.0,) * 4 + (29.4,) * 4,
 )
 
 

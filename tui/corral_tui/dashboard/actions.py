@@ -53,8 +53,8 @@ class Action:
     refusal: Refusal
     rank: int | None = None
     is_in_palette: bool = True
-    is_kept_in_text: bool = False
-    """Whether its key acts also while a text field has the focus."""
+    is_kept_under_sheet: bool = False
+    """Whether its key acts also while a sheet is up that does not take it."""
 
     def is_possible(self, context: Context) -> bool:
         return self.refusal(context) is None
@@ -165,34 +165,24 @@ def _named(context: Context) -> str:
     return f"each of the {len(targets)} marked jobs"
 
 
+def _move(name: str, keys: tuple[str, ...], text: str) -> Action:
+    """Moving is possible everywhere, and never anything else."""
+    return Action(f"move.{name}", keys, name, text, BOARD_AND_OPENED, _always, None, False, True)
+
+
 # ---- the registry ---------------------------------------------------------------------------------------------------
 
 ACTIONS: tuple[Action, ...] = (
-    Action("move.down", ("down", "j"), "down", "next job", BOARD_AND_OPENED, _always, None, False),
-    Action("move.up", ("up", "k"), "up", "previous job", BOARD_AND_OPENED, _always, None, False),
-    Action(
-        "move.left", ("left", "h"), "left", "the panel to the left", BOARD_AND_OPENED, _always, None, False
-    ),
-    Action(
-        "move.right",
-        ("right", "l"),
-        "right",
-        "the panel to the right",
-        BOARD_AND_OPENED,
-        _always,
-        None,
-        False,
-    ),
-    Action("move.first", ("g", "home"), "first", "first job", BOARD_AND_OPENED, _always, None, False),
-    Action("move.last", ("G", "end"), "last", "last job", BOARD_AND_OPENED, _always, None, False),
-    Action("move.page_up", ("pageup",), "page up", "a page up", BOARD_AND_OPENED, _always, None, False),
-    Action(
-        "move.page_down", ("pagedown",), "page down", "a page down", BOARD_AND_OPENED, _always, None, False
-    ),
-    Action("move.half_up", ("ctrl+u",), "half up", "half a page up", BOARD_AND_OPENED, _always, None, False),
-    Action(
-        "move.half_down", ("ctrl+d",), "half down", "half a page down", BOARD_AND_OPENED, _always, None, False
-    ),
+    _move("down", ("down", "j"), "next job"),
+    _move("up", ("up", "k"), "previous job"),
+    _move("left", ("left", "h"), "the panel to the left"),
+    _move("right", ("right", "l"), "the panel to the right"),
+    _move("first", ("g", "home"), "first job"),
+    _move("last", ("G", "end"), "last job"),
+    _move("page_up", ("pageup",), "a page up"),
+    _move("page_down", ("pagedown",), "a page down"),
+    _move("half_up", ("ctrl+u",), "half a page up"),
+    _move("half_down", ("ctrl+d",), "half a page down"),
     Action("job.new", ("n",), "new", "start a command or a pipeline", BOARD, _when_daemon_is_there, 1),
     Action(
         "job.chain", ("c",), "chain", "feed this job's output to a new one", BOARD_AND_OPENED, _on_a_job, 12

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -18,13 +20,17 @@ from corral.service.source import Source
 from corral.values.errors import CorralError
 from corral.values.jobs import Job
 from corral_tui.dashboard.actions import ACTIONS, Action, Scope, action
+from corral_tui.dashboard.board_screen import BoardScreen
+from corral_tui.dashboard.doings import Doings
 from corral_tui.dashboard.marks import Charset, charset_of_terminal
 from corral_tui.dashboard.settings import Settings
 from corral_tui.dashboard.view import DashboardScreen, Sheet
 
 SNAPSHOT_INTERVAL = 0.25
-LOOK_INTERVAL = 0.5
-"""Seconds between two requests to look at other jobs."""
+"""Seconds between two snapshots at least; the board shows values once a second."""
+LOOK_DELAY = 0.3
+"""Seconds after which the daemon is told that other jobs are on the screen."""
+LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 ActionCallback = Callable[[str, tuple[str, ...]], None]
 
@@ -36,7 +42,11 @@ def utc_now() -> datetime:
 class DashboardApp(App[int], inherit_bindings=False):
     """The dashboard of one daemon."""
 
-    CSS = "Screen { layers: default sheet; }"
+    TITLE = "corral"
+    CSS = """
+    Screen { layers: default sheet; }
+    CommandPalette > Vertical { margin-top: 1; }
+    """
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(key, f"press('{key}')", show=False)
@@ -57,12 +67,32 @@ class DashboardApp(App[int], inherit_bindings=False):
         self.settings = settings or Settings()
         self.charset = charset or charset_of_terminal()
         self.clock = clock
-        self.strip: Content | None = None
-        """A line above the footer, such as the demo's `Try it, 1 of 5: …`."""
         self.sheet: Widget | None = None
+        self._strip: Content | None = None
         self._listeners: list[ActionCallback] = []
         self._looked_at: tuple[str, ...] = ()
         self._wanted: tuple[str, ...] = ()
+        self._is_look_due = False
+        self._doings = Doings(self)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a first snapshot has come."""
+        return self.snapshot.rev > 0 or bool(self.snapshot.jobs) or self.snapshot.machine is not None
+
+    @property
+    def strip(self) -> Content | None:
+        """A line above the footer, such as the demo's `Try it, 1 of 5: …`."""
+        return self._strip
+
+    @strip.setter
+    def strip(self, content: Content | None) -> None:
+        self._strip = content
+        for screen in self._dashboard_screens():
+            screen.strip_changed()
+
+    def get_default_screen(self) -> BoardScreen:
+        return BoardScreen()
 
     # ---- what sheets and screens use ----
 
@@ -74,6 +104,9 @@ class DashboardApp(App[int], inherit_bindings=False):
     def look(self, job_ids: Iterable[str]) -> None:
         """These jobs are on the screen now: have them sampled every second."""
         self._wanted = tuple(sorted(job_ids))
+        if self._wanted != self._looked_at and not self._is_look_due:
+            self._is_look_due = True
+            self.set_timer(LOOK_DELAY, self._send_look)
 
     def open_job(self, job_id: str, pane: str | None = None) -> None:
         """Open one job on a screen of its own."""
@@ -108,6 +141,15 @@ class DashboardApp(App[int], inherit_bindings=False):
         for listener in self._listeners:
             listener(action_id, job_ids)
 
+    def select_job(self, job_id: str) -> None:
+        """Select a job on every screen with a list, now or as soon as a snapshot holds it."""
+        for screen in self._dashboard_screens():
+            screen.select_job(job_id)
+
+    def choose_theme(self, name: str) -> None:
+        """Colours of another theme, for this time; `theme = …` in the settings keeps one."""
+        self.theme = name
+
     def job(self, job_id: str) -> Job | None:
         return self.snapshot.jobs.get(job_id)
 
@@ -118,12 +160,32 @@ class DashboardApp(App[int], inherit_bindings=False):
             if sheet.can_focus and not sheet.has_focus_within:
                 sheet.focus()
 
-    # ---- snapshots ----
+    def _dashboard_screens(self) -> list[DashboardScreen]:
+        return [screen for screen in self.screen_stack if isinstance(screen, DashboardScreen)]
+
+    # ---- life ----
 
     def on_mount(self) -> None:
+        self._take_theme()
         self.set_interval(1.0, self._tick)
-        self.set_interval(LOOK_INTERVAL, self._send_look)
-        self.run_worker(self._follow(), group="snapshots", exit_on_error=True)
+        self.run_worker(self._follow(), group="snapshots")
+        # What ends a terminal program ends this one, and no job. Not in a thread that may not have handlers.
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop = asyncio.get_running_loop()
+            for number in LEAVING_SIGNALS:
+                loop.add_signal_handler(number, self._leave_by_signal, number)
+
+    def _take_theme(self) -> None:
+        wanted = self.settings.theme
+        if wanted is None:
+            return
+        if wanted in self.available_themes:
+            self.theme = wanted
+        else:
+            self.settings.notice = self.settings.notice or f"settings: there is no theme {wanted!r}"
+
+    def _leave_by_signal(self, number: int) -> None:
+        self.exit(128 + number, return_code=128 + number)
 
     async def _follow(self) -> None:
         while True:
@@ -134,29 +196,33 @@ class DashboardApp(App[int], inherit_bindings=False):
     def _apply(self, snapshot: Snapshot) -> None:
         if snapshot is self.snapshot:
             return
+        if self.snapshot.trouble and not snapshot.trouble:
+            self._looked_at = ()  # the new daemon has not been told
         self.snapshot = snapshot
-        for screen in self.screen_stack:
-            if isinstance(screen, DashboardScreen):
-                screen.snapshot_applied(snapshot)
+        for screen in self._dashboard_screens():
+            screen.snapshot_applied(snapshot)
         if isinstance(self.sheet, Sheet):
             self.sheet.snapshot_applied(snapshot)
 
     def _tick(self) -> None:
         now = self.clock()
-        if isinstance(self.screen, DashboardScreen):
-            self.screen.ticked(now)
+        top = self.screen_stack[-1]
+        for screen in self._dashboard_screens():
+            # Beneath a palette or the help the list goes on; beneath an opened job it is not seen.
+            if screen is top or not isinstance(top, DashboardScreen):
+                screen.ticked(now)
         if isinstance(self.sheet, Sheet):
             self.sheet.ticked(now)
 
     async def _send_look(self) -> None:
+        self._is_look_due = False
         if self._wanted == self._looked_at or self.snapshot.trouble:
             return
-        wanted = self._wanted
+        wanted = self._looked_at = self._wanted
         try:
             await self.source.call(Look(ids=wanted))
         except CorralError:
-            return  # the daemon went away; the next tick asks the next one
-        self._looked_at = wanted
+            self._looked_at = ()  # the daemon went away; the next one is asked when the list is drawn again
 
     # ---- keys ----
 
@@ -176,12 +242,15 @@ class DashboardApp(App[int], inherit_bindings=False):
         self.perform(action(action_id))
 
     def perform(self, chosen: Action) -> None:
-        """Do an action, or say why it cannot be done now."""
+        """Do an action, or say why it cannot be done now. Beneath a sheet only the list moves."""
         screen = self.screen
         if not isinstance(screen, DashboardScreen):
             return
-        refused = chosen.refusal(screen.context())
+        if self.sheet is not None and not chosen.is_kept_under_sheet:
+            return
+        context = screen.context()
+        refused = chosen.refusal(context)
         if refused:
             self.say(refused)
-            return
-        screen.do(chosen.id)
+        elif not screen.do(chosen.id):
+            self._doings.do(chosen.id, context)

@@ -51,6 +51,12 @@ class DashboardScreen(Screen[None]):
     def show_said(self, text: str) -> None:
         """Show what just happened, in one line."""
 
+    def select_job(self, job_id: str) -> None:
+        """Select this job and scroll it into view, now or as soon as a snapshot holds it."""
+
+    def strip_changed(self) -> None:
+        """`app.strip` holds another line."""
+
     def reveal(self, job_ids: tuple[str, ...], covered: int) -> None:
         """Scroll so that the first of these jobs stands above the `covered` rows at the bottom."""
 

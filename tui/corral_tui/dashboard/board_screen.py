@@ -1,0 +1,447 @@
+"""The main screen: header, the one sentence, the board, the footer; and what the keys do on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.message import Message
+
+from corral.service.protocol import AskPast
+from corral.service.snapshot import Snapshot
+from corral.values.errors import CorralError
+from corral.values.jobs import Job
+from corral_tui.dashboard.actions import Scope
+from corral_tui.dashboard.board import Board
+from corral_tui.dashboard.footer import Footer
+from corral_tui.dashboard.header import count_jobs, header
+from corral_tui.dashboard.history import History
+from corral_tui.dashboard.model import ORDERS, Model
+from corral_tui.dashboard.painter import Painted, Painted_, Row
+from corral_tui.dashboard.scene import Scene, padded_line
+from corral_tui.dashboard.sentence import Events, sentence
+from corral_tui.dashboard.settings import View
+from corral_tui.dashboard.tails import Tails
+from corral_tui.dashboard.view import DashboardScreen
+
+
+class TopLines(Painted, can_focus=True):
+    """Lines 1 and 2. Has the focus while a filter is typed into line 2."""
+
+    DEFAULT_CSS = "TopLines { height: 2; } TopLines.-low { height: 1; }"
+
+    class Typed(Message):
+        """The filter's text has changed; `is_done` with enter, `is_left` with esc."""
+
+        def __init__(self, text: str, *, is_done: bool = False, is_left: bool = False) -> None:
+            super().__init__()
+            self.text = text
+            self.is_done = is_done
+            self.is_left = is_left
+
+    def __init__(self) -> None:
+        super().__init__(id="top")
+        self.typed: str | None = None
+        """The filter being typed; None while none is."""
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """No letter acts while a filter is typed."""
+        return self.typed is not None and character is not None and character.isprintable()
+
+    def on_key(self, event: events.Key) -> None:
+        if self.typed is None:
+            return
+        if event.key in ("enter", "escape"):
+            self._end(is_left=event.key == "escape")
+        elif event.key in ("backspace", "ctrl+h"):
+            self._type(self.typed[:-1])
+        elif event.key == "ctrl+u":
+            self._type("")
+        elif event.is_printable and event.character:
+            self._type(self.typed + event.character)
+        else:
+            return
+        event.stop()
+        event.prevent_default()
+
+    def on_paste(self, event: events.Paste) -> None:
+        if self.typed is not None:
+            event.stop()
+            self._type(self.typed + "".join(each for each in event.text if each.isprintable()))
+
+    def on_blur(self) -> None:
+        if self.typed is not None:
+            self._end(is_left=False)
+
+    def _type(self, text: str) -> None:
+        self.typed = text
+        self.post_message(self.Typed(text))
+
+    def _end(self, *, is_left: bool) -> None:
+        text, self.typed = self.typed or "", None
+        self.post_message(self.Typed("" if is_left else text, is_done=True, is_left=is_left))
+
+
+class StripLine(Painted):
+    """A line above the footer, such as the demo's."""
+
+    DEFAULT_CSS = "StripLine { height: 1; display: none; } StripLine.-on { display: block; }"
+
+
+class BoardScreen(DashboardScreen):
+    """Every job at a glance."""
+
+    scope: ClassVar[Scope] = "board"
+    AUTO_FOCUS = "#board"
+    DEFAULT_CSS = "BoardScreen { layout: vertical; overflow: hidden; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.top = TopLines()
+        self.board = Board()
+        self.strip_line = StripLine(id="strip")
+        self.footer = Footer()
+        self.events = Events()
+        self.history = History()
+        self._wanted_id: str | None = None
+        self._grew_over = False
+        """The table was taken because there are too many jobs, not because the terminal is small."""
+        self._do_by_id = self._doers()
+
+    def compose(self) -> ComposeResult:
+        yield self.top
+        yield self.board
+        yield self.strip_line
+        yield self.footer
+
+    def on_mount(self) -> None:
+        app = self.dashboard
+        self.model = Model(app.snapshot)
+        self.tails = Tails(app.source.home)
+        self.model.arrange(app.clock())
+        if app.settings.notice:
+            self.events.say(app.settings.notice, app.clock())
+
+    # ---- drawing ----
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.top.set_class(event.size.height < 8, "-low")
+        self.footer.display = event.size.height >= 5
+        self.call_after_refresh(self._resized)
+
+    def _resized(self) -> None:
+        self._decide_view(is_resized=True)
+        self.refresh_all()
+
+    def refresh_all(self) -> None:
+        """Read what grew, and draw."""
+        if not self.is_mounted:
+            return
+        scene = self._scene()
+        self.board.draw(scene, is_dimmed=bool(scene.model.snapshot.trouble))
+        self._see()
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Draw what is known now."""
+        scene = self._scene()
+        trouble = bool(scene.model.snapshot.trouble)
+        self.board.draw(scene, is_dimmed=trouble)
+        width = self.size.width
+        lines = [Row(padded_line(header(scene, count_jobs(scene), width), width, ""))]
+        if not self.top.has_class("-low"):
+            lines.append(Row(padded_line(sentence(scene, self.events, width, self._prompt()), width, "")))
+        self.top.show(lines)
+        self._draw_strip()
+        self.footer.relabel("view.switch", "table" if self.board.view == "panels" else "panels")
+        self.footer.show_keys(self.context())
+
+    def _scene(self) -> Scene:
+        app = self.dashboard
+        return Scene(self.model, self.history, self.tails, app.clock(), app.charset, app.is_ready)
+
+    def _draw_strip(self) -> None:
+        strip = self.dashboard.strip
+        self.strip_line.set_class(strip is not None and self.size.height >= 8, "-on")
+        if strip is not None:
+            self.strip_line.show([Row(((" " + strip.plain, "accent"),))])
+
+    def _prompt(self) -> tuple[Painted_, ...] | None:
+        """Line 2 while a filter is typed or holds."""
+        model = self.model
+        if self.top.typed is None and not model.filter:
+            return None
+        found = model.matches()
+        hidden = f", {model.hidden_marked} marked ones hidden" if model.hidden_marked else ""
+        count = f"   {found} of {sum(not job.hidden for job in model.snapshot.jobs.values())}{hidden}"
+        if self.top.typed is not None:
+            cursor = self.dashboard.charset.bar_edges[1]
+            return (("/ ", "key"), (self.top.typed, "bold"), (cursor, "accent"), (count, "muted"))
+        return (
+            ("/ ", "key"),
+            (model.filter, "bold"),
+            (count + "   ", "muted"),
+            ("esc", "key"),
+            (" shows all", "muted"),
+        )
+
+    def _see(self) -> None:
+        """Take in what is in view: its output, its sparks; and tell the daemon."""
+        now = self.dashboard.clock()
+        jobs = self.board.visible_jobs()
+        self.tails.update(jobs)
+        missing = self.history.missing(jobs, now)
+        self.history.note(jobs, now)
+        self.dashboard.look(job.id for job in jobs)
+        if missing and not self.model.snapshot.trouble:
+            self.run_worker(self._fill_history(missing), group="history", exit_on_error=True)
+
+    async def _fill_history(self, job_ids: tuple[str, ...]) -> None:
+        try:
+            answer = await self.dashboard.source.call(AskPast(ids=job_ids))
+        except CorralError:
+            return  # sparks begin with now; the header says if the daemon is gone
+        now = self.dashboard.clock()
+        for job_id, past in answer.past.items():
+            self.history.fill(job_id, past, now)
+        self.redraw()
+
+    # ---- what comes in ----
+
+    def snapshot_applied(self, snapshot: Snapshot) -> None:
+        now = self.dashboard.clock()
+        before = self.model.snapshot
+        self.model.apply(snapshot, now)
+        has_changed = self.events.follow(before, snapshot, self.dashboard.charset)
+        self._select_wanted()
+        if has_changed or not before.rev:
+            self.history.keep_only(snapshot.jobs)
+            self._decide_view(is_resized=not before.rev)
+            self.refresh_all()
+
+    def ticked(self, now: datetime) -> None:
+        if self.model.order != "started":
+            self.model.arrange(now)
+        self.refresh_all()
+
+    def strip_changed(self) -> None:
+        if self.is_mounted:
+            self.redraw()
+
+    def show_said(self, text: str) -> None:
+        self.events.say(text, self.dashboard.clock())
+        self.redraw()
+
+    def on_screen_resume(self) -> None:
+        if self.size:
+            self.refresh_all()
+
+    # ---- selection ----
+
+    @property
+    def job(self) -> Job | None:
+        return self.model.selected
+
+    @property
+    def marked(self) -> tuple[Job, ...]:
+        return self.model.marked
+
+    def select_job(self, job_id: str) -> None:
+        self._wanted_id = job_id
+        self._select_wanted()
+        self._show_selected()
+
+    def _select_wanted(self) -> None:
+        if self._wanted_id is not None and self._wanted_id in self.model.snapshot.jobs:
+            self.model.select(self._wanted_id)
+            self._wanted_id = None
+            self.board.reveal_selected()
+
+    def reveal(self, job_ids: tuple[str, ...], covered: int) -> None:
+        below = self.size.height - self.board.region.bottom
+        self.board.covered = max(covered - below, 0)
+        if job_ids and job_ids[0] in self.model.snapshot.jobs:
+            self.model.select(job_ids[0])
+        self._show_selected()
+
+    def _show_selected(self) -> None:
+        if not self.is_mounted:
+            return
+        self.board.draw(self._scene())
+        self.board.reveal_selected()
+        self.refresh_all()
+
+    def _decide_view(self, *, is_resized: bool) -> None:
+        """Panels while every job fits as one; the table once they do not. A pinned view stays."""
+        pinned = self.dashboard.settings.view
+        capacity = self.board.capacity_for("panels")
+        fits = len(self.model.shown) <= capacity
+        if pinned is not None:
+            self.board.view = pinned
+        elif not fits:
+            self._grew_over = self._grew_over or not is_resized
+            self.board.view = "table"
+        elif is_resized and not self._grew_over:
+            self.board.view = "panels"
+        self.model.capacity = self.board.capacity_for(self.board.view)
+
+    # ---- keys and mouse ----
+
+    def do(self, action_id: str) -> bool:
+        doer = self._do_by_id.get(action_id)
+        if doer is None:
+            return False
+        self.model.touch(self.dashboard.clock())
+        doer()
+        return True
+
+    def _doers(self) -> dict[str, Callable[[], None]]:
+        return {
+            "move.down": lambda: self._move(self.board.columns),
+            "move.up": lambda: self._move(-self.board.columns),
+            "move.left": lambda: self._move_aside(-1),
+            "move.right": lambda: self._move_aside(1),
+            "move.first": lambda: self._move_to(0),
+            "move.last": lambda: self._move_to(len(self.model.shown) - 1),
+            "move.page_up": lambda: self._move(-self.board.page),
+            "move.page_down": lambda: self._move(self.board.page),
+            "move.half_up": lambda: self._move(-max(self.board.page // 2, 1)),
+            "move.half_down": lambda: self._move(max(self.board.page // 2, 1)),
+            "job.urgent": self._go_to_urgent,
+            "job.mark": self._mark,
+            "view.filter": self._start_filter,
+            "view.order": self._next_order,
+            "view.reverse": self._reverse,
+            "view.switch": self._switch_view,
+            "view.ended": self._toggle_ended,
+            "view.preview": self._toggle_preview,
+            "app.back": self._back,
+        }
+
+    def _move(self, by: int) -> None:
+        index = self.model.index
+        if (
+            self.board.columns > 1
+            and abs(by) == self.board.columns
+            and not 0 <= index + by < len(self.model.shown)
+        ):
+            # Down from above an empty place goes to the last panel; up from the first line stays.
+            if by > 0 and index // self.board.columns < (len(self.model.shown) - 1) // self.board.columns:
+                self._move_to(len(self.model.shown) - 1)
+            return
+        self.model.move(by)
+        self._show_selected()
+
+    def _move_aside(self, by: int) -> None:
+        if self.board.columns > 1:
+            self.model.move(by)
+            self._show_selected()
+
+    def _move_to(self, index: int) -> None:
+        self.model.move_to(index)
+        self._show_selected()
+
+    def _go_to_urgent(self) -> None:
+        job = self.model.next_urgent()
+        if job is None:
+            self.show_said("nothing needs you")
+            return
+        if job.id not in {each.id for each in self.model.shown} and self.model.filter:
+            self.model.filter_by("", self.dashboard.clock())
+        self._show_selected()
+        self.dashboard.did("job.urgent", (job.id,))
+
+    def _mark(self) -> None:
+        self.model.toggle_mark()
+        self.model.move(1)
+        self._show_selected()
+        if self.model.marks:
+            self.show_said(f"{len(self.model.marked)} marked; s stops them, esc clears the marks")
+
+    def _start_filter(self) -> None:
+        self.top.typed = self.model.filter
+        self.top.focus()
+        self.redraw()
+
+    def on_top_lines_typed(self, message: TopLines.Typed) -> None:
+        self.model.filter_by(message.text, self.dashboard.clock())
+        if message.is_done:
+            self.board.focus()
+        self._decide_view(is_resized=False)
+        self._show_selected()
+
+    def _next_order(self) -> None:
+        place = ORDERS.index(self.model.order)
+        self.model.sort_by(ORDERS[(place + 1) % len(ORDERS)], self.dashboard.clock())
+        self._say_order()
+
+    def _reverse(self) -> None:
+        self.model.reverse(self.dashboard.clock())
+        self._say_order()
+
+    def _say_order(self) -> None:
+        self._show_selected()
+        self.show_said(f"order: {self.model.order}{', reversed' if self.model.is_reversed else ''}")
+
+    def on_board_order_asked(self, message: Board.OrderAsked) -> None:
+        now = self.dashboard.clock()
+        self.model.touch(now)
+        self.model.sort_by(message.order, now)
+        self._say_order()
+
+    def _switch_view(self) -> None:
+        view: View = "table" if self.board.view == "panels" else "panels"
+        problem = self.dashboard.settings.pin(view)
+        self._decide_view(is_resized=True)
+        self._show_selected()
+        if problem:
+            self.show_said(problem)
+        self.dashboard.did("view.switch")
+
+    def _toggle_ended(self) -> None:
+        self.model.show_ended(not self.model.shows_ended, self.dashboard.clock())
+        self._decide_view(is_resized=False)
+        self._show_selected()
+
+    def on_board_ended_asked(self) -> None:
+        self._toggle_ended()
+
+    def _toggle_preview(self) -> None:
+        if self.board.view == "panels":
+            self.show_said("the preview belongs to the table; v shows that")
+            return
+        is_shown = self.board.preview if self.board.preview is not None else self.board.size.height >= 36
+        self.board.preview = not is_shown
+        self._show_selected()
+
+    def _back(self) -> None:
+        """One thing at a time: the filter, then the marks, then the ended jobs. Never out of the program."""
+        if self.model.filter:
+            self.model.filter_by("", self.dashboard.clock())
+        elif self.model.marks:
+            self.model.marks.clear()
+        elif self.model.shows_ended:
+            self.model.show_ended(False, self.dashboard.clock())
+        self._show_selected()
+
+    def on_board_selected(self, message: Board.Selected) -> None:
+        self.model.touch(self.dashboard.clock())
+        self.model.select(message.job_id)
+        self._show_selected()
+
+    def on_board_opened(self, message: Board.Opened) -> None:
+        self.model.select(message.job_id)
+        self.dashboard.open_job(message.job_id)
+
+    def on_board_scrolled(self) -> None:
+        self.model.touch(self.dashboard.clock())
+        self.refresh_all()
+
+    def on_footer_chosen(self, message: Footer.Chosen) -> None:
+        self.dashboard.action_act(message.action_id)
+
+    def on_mouse_move(self) -> None:
+        self.model.touch(self.dashboard.clock())

@@ -1,0 +1,221 @@
+"""What the keys do on the board and on an opened job alike: ask the daemon, or show the sheet that asks the user."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from textual.app import SuspendNotSupported
+
+from corral.service.protocol import (
+    Answers,
+    HideJobs,
+    Outcome,
+    PauseJobs,
+    Reply_,
+    RestartJobs,
+    ResumeJobs,
+    StopJobs,
+)
+from corral.values.errors import CorralError
+from corral.values.jobs import Job
+from corral_tui.dashboard.actions import Context
+from corral_tui.dashboard.lines import clean
+from corral_tui.dashboard.marks import needs_a_human
+from corral_tui.numbers import counted, duration
+
+if TYPE_CHECKING:
+    from corral_tui.dashboard.app import DashboardApp
+
+
+class Doings:
+    """One method an action. Whether it is possible was asked before."""
+
+    def __init__(self, app: DashboardApp) -> None:
+        self.app = app
+        self._by_id: dict[str, Callable[[Context], None]] = {
+            "job.new": self.new,
+            "job.chain": self.chain,
+            "job.stop": self.stop,
+            "job.pause": self.pause,
+            "job.restart": self.restart,
+            "job.why": self.why,
+            "job.open": self.open,
+            "job.signal": self.signal,
+            "job.attach": self.attach,
+            "job.hide": self.hide,
+            "job.copy": self.copy,
+            "app.palette": self.palette,
+            "app.help": self.help,
+            "app.leave": lambda context: app.exit(0),
+            "app.stop_all": self.stop_all,
+            "app.hint": lambda context: app.say("q leaves, jobs go on · s stops one"),
+            "app.suspend": lambda context: app.action_suspend_process(),
+        }
+
+    def do(self, action_id: str, context: Context) -> bool:
+        """Do it; False where this is nothing that is done here."""
+        doer = self._by_id.get(action_id)
+        if doer is None:
+            return False
+        doer(context)
+        return True
+
+    # ---- sheets ----
+
+    def new(self, context: Context) -> None:
+        from corral_tui.dashboard.sheets import PromptSheet
+
+        self.app.show_sheet(PromptSheet(self.app, None))
+
+    def chain(self, context: Context) -> None:
+        from corral_tui.dashboard.sheets import PromptSheet
+
+        if context.job:
+            self.app.show_sheet(PromptSheet(self.app, context.job.id))
+
+    def stop(self, context: Context) -> None:
+        ids = tuple(job.id for job in context.targets if not job.is_ended or job.leftovers)
+        if not self.app.settings.asks:
+            self._ask(StopJobs(ids=ids, wait=False, by="from the dashboard"), f"stopping {self._named(ids)}")
+            self.app.did("job.stop", ids)
+            return
+        from corral_tui.dashboard.sheets import StopSheet
+
+        self.app.show_sheet(StopSheet(self.app, ids))
+
+    def signal(self, context: Context) -> None:
+        from corral_tui.dashboard.sheets import SignalSheet
+
+        if context.job:
+            self.app.show_sheet(SignalSheet(self.app, context.job.id))
+
+    def stop_all(self, context: Context) -> None:
+        from corral_tui.dashboard.sheets import QuitSheet
+
+        self.app.show_sheet(QuitSheet(self.app))
+
+    def restart(self, context: Context) -> None:
+        job = context.job
+        if job is None:
+            return
+        if job.is_ended or not self.app.settings.asks:
+            self.app.run_worker(self._restart(job), group="keys")
+            return
+        from corral_tui.dashboard.sheets import RestartSheet
+
+        self.app.show_sheet(RestartSheet(self.app, job.id))
+
+    async def _restart(self, job: Job) -> None:
+        started = await self._reply(RestartJobs(ids=(job.id,)))
+        if started is None:
+            return
+        for new_id in started.ids:
+            self.app.say(f"{new_id} {clean(job.title)} runs again, as {job.id} did")
+            self.app.select_job(new_id)
+        self.app.did("job.restart", (job.id,))
+
+    # ---- at once ----
+
+    def pause(self, context: Context) -> None:
+        """Pause what runs; where all is paused, let it go on."""
+        running = tuple(job.id for job in context.targets if job.state == "running")
+        paused = tuple(job.id for job in context.targets if job.state == "paused")
+        if running:
+            self._ask(PauseJobs(ids=running), f"paused {self._named(running)}; p lets it go on")
+        else:
+            self._ask(ResumeJobs(ids=paused), f"{self._named(paused)} goes on")
+        self.app.did("job.pause", running or paused)
+
+    def hide(self, context: Context) -> None:
+        ids = tuple(job.id for job in context.targets if job.is_ended)
+        self._ask(HideJobs(ids=ids), f"{self._named(ids)} is off the list; nothing was deleted")
+        self.app.did("job.hide", ids)
+
+    def copy(self, context: Context) -> None:
+        job = context.job
+        if job is None:
+            return
+        self.app.copy_to_clipboard(summary_of(job))
+        self.app.say(f"copied the summary of {self._named((job.id,))}")
+
+    # ---- screens ----
+
+    def open(self, context: Context) -> None:
+        if context.job:
+            self.app.open_job(context.job.id)
+            self.app.did("job.open", (context.job.id,))
+
+    def why(self, context: Context) -> None:
+        if context.job:
+            self.app.open_job(context.job.id, "why")
+            self.app.did("job.why", (context.job.id,))
+
+    def palette(self, context: Context) -> None:
+        from corral_tui.dashboard.palette import open_palette
+
+        open_palette(self.app)
+
+    def help(self, context: Context) -> None:
+        from corral_tui.dashboard.help import HelpScreen
+
+        self.app.push_screen(HelpScreen(context.scope))
+
+    def attach(self, context: Context) -> None:
+        """The terminal is the job's until it is detached: by our own command line, in our place."""
+        job = context.job
+        if job is None:
+            return
+        program = [sys.executable, "-c", "from corral_tui.main import main; main()", "attach", job.id]
+        environment = {**os.environ, "CORRAL_HOME": self.app.source.home.path}
+        try:
+            with self.app.suspend():
+                ended = subprocess.run(program, env=environment, check=False)
+        except SuspendNotSupported:
+            self.app.say(f"this terminal cannot be handed over; in another one: corral attach {job.id}")
+            return
+        if ended.returncode:
+            self.app.say(f"attach ended with {ended.returncode}; in another terminal: corral attach {job.id}")
+
+    # ---- asking ----
+
+    def _ask(self, request: Answers[Reply_], done: str) -> None:
+        self.app.run_worker(self._ask_and_say(request, done), group="keys")
+
+    async def _ask_and_say(self, request: Answers[Reply_], done: str) -> None:
+        reply = await self._reply(request)
+        if reply is None:
+            return
+        if isinstance(reply, Outcome) and reply.errors:
+            self.app.say(reply.errors[0])
+            return
+        self.app.say(done)
+
+    async def _reply(self, request: Answers[Reply_]) -> Reply_ | None:
+        try:
+            return await self.app.source.call(request)
+        except CorralError as error:
+            self.app.say(str(error))
+            return None
+
+    def _named(self, ids: tuple[str, ...]) -> str:
+        job = self.app.job(ids[0]) if ids else None
+        if len(ids) == 1 and job is not None:
+            return f"{job.id} {clean(job.title)}"
+        return counted(len(ids), "job")
+
+
+def summary_of(job: Job) -> str:
+    """A few lines about a job, to be pasted somewhere."""
+    state = job.state if job.health is None else f"{job.state}, {job.health}"
+    lines = [f"{job.id} {job.title}: {state}", f"command: {job.command}", f"directory: {job.cwd}"]
+    if job.elapsed is not None:
+        lines.append(f"time: {duration(job.elapsed)}")
+    if job.reason or needs_a_human(job):
+        lines.append(f"reason: {job.reason or job.summary or 'unknown'}")
+    if job.summary and not job.is_ended:
+        lines.append(job.summary)
+    return "\n".join(lines) + "\n"

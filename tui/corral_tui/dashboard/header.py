@@ -1,0 +1,150 @@
+"""Line 1: how many jobs do what, the machine, the clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from corral.values.jobs import Job
+from corral.values.machine import Machine
+from corral_tui.dashboard.lines import clean
+from corral_tui.dashboard.marks import Charset, needs_a_human, sparks
+from corral_tui.dashboard.painter import Painted_
+from corral_tui.dashboard.scene import Scene, cut_line
+from corral_tui.numbers import cells, size
+
+Line = tuple[Painted_, ...]
+_WIDE = 100
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many jobs of the list do what."""
+
+    running: int = 0
+    stuck: int = 0
+    paused: int = 0
+    stopping: int = 0
+    queued: int = 0
+    failed: int = 0
+    well: int = 0
+
+    @property
+    def is_quiet(self) -> bool:
+        return not (self.running or self.paused or self.stopping or self.queued)
+
+
+def count_jobs(scene: Scene) -> Counts:
+    """Jobs that were taken off the list do not count; those that ended well count for today."""
+    counts = Counts()
+    today = scene.now.astimezone().date()
+    for job in scene.model.snapshot.jobs.values():
+        if job.hidden:
+            continue
+        if job.is_ended:
+            _count_ended(job, counts, job.ended is None or job.ended.astimezone().date() == today)
+        elif job.state == "running":
+            counts.running += 1
+            counts.stuck += job.health == "stuck"
+        else:
+            setattr(counts, job.state, getattr(counts, job.state) + 1)
+    return counts
+
+
+def _count_ended(job: Job, counts: Counts, is_today: bool) -> None:
+    if needs_a_human(job):
+        counts.failed += 1
+    elif job.state == "succeeded" and is_today:
+        counts.well += 1
+
+
+def header(scene: Scene, counts: Counts, width: int) -> Line:
+    """The line, in at most `width` cells; the machine's part goes before the counts do."""
+    is_wide = width >= _WIDE
+    left = _left(scene, counts, width)
+    for right in _rights(scene, width):
+        missing = width - _width(left) - _width(right)
+        if missing >= 1:
+            return (*left, (" " * missing, "plain"), *right)
+    return cut_line(left, width, scene.charset.ellipsis if is_wide else "")
+
+
+def _left(scene: Scene, counts: Counts, width: int) -> Line:
+    is_wide = width >= _WIDE
+    trouble = scene.model.snapshot.trouble
+    brand: Line = ((" CORRAL", "bold"), ("   ", "plain")) if is_wide else ((" ", "plain"),)
+    if not scene.is_ready:
+        return (*brand, ("connecting", "muted"))
+    if trouble:
+        return (*brand, (f" {clean(trouble)} ", "error-alert"))
+    if counts.is_quiet and not counts.failed:
+        return (*brand, ("nothing runs", "plain"))
+    gap = "   " if width >= 140 else ("  " if width >= 60 else " ")
+    parts = [part for part in _parts(counts, width) if part]
+    line: list[Painted_] = list(brand)
+    for number, part in enumerate(parts):
+        line += [(gap, "plain")] if number else []
+        line += part
+    return tuple(line)
+
+
+def _parts(counts: Counts, width: int) -> list[Line]:
+    is_full = width >= 60
+    is_crowded = bool(counts.paused or counts.stopping or counts.queued > 9) and width < _WIDE
+    running = "run" if not is_full or is_crowded else "running"
+    edge = " " if width >= _WIDE else ""
+    failed: Line = (
+        ((f"[{edge}{counts.failed} FAILED{edge}]", "error-alert"),)
+        if counts.failed
+        else (("0 failed", "muted"),)
+    )
+    if is_crowded and not counts.failed:
+        failed = ()
+    stuck: Line = ((f"[{edge}{counts.stuck} STUCK{edge}]", "alert"),) if counts.stuck else ()
+    parts: list[Line] = [((f"{counts.running} {running}", "plain"),), stuck, failed]
+    parts += [
+        ((f"{number} {word}", "plain"),) if number else ()
+        for number, word in ((counts.paused, "paused"), (counts.stopping, "stopping"))
+    ]
+    if is_full:
+        parts.append(((f"{counts.queued} queued", "plain" if counts.queued else "muted"),))
+    if width >= 120:
+        crowded = counts.paused or counts.stopping or counts.failed
+        parts.append(((f"{counts.well} {'well' if crowded else 'ended well'}", "muted"),))
+    return parts
+
+
+def _rights(scene: Scene, width: int) -> list[Line]:
+    """The machine and the clock, the fullest form first."""
+    machine, charset = scene.model.snapshot.machine, scene.charset
+    clock = scene.now.astimezone()
+    if machine is None:
+        return [((clock.strftime("%H:%M:%S "), "plain"),), ((clock.strftime("%H:%M "), "plain"),)]
+    cpu = f"{machine.cpu_percent:.0f}%"
+    used, total = size(machine.memory_used_bytes), size(machine.memory_total_bytes)
+    short: Line = (("cpu ", "muted"), (cpu, "plain"), ("  mem ", "muted"), (f"{used}/{total}", "plain"))
+    forms: list[Line] = []
+    if width >= _WIDE:
+        forms.append((*_with_sparks(machine, charset), (clock.strftime("   %H:%M:%S "), "plain")))
+        forms.append((*short, (clock.strftime("   %H:%M:%S "), "plain")))
+    forms.append((*short, (clock.strftime("  %H:%M "), "plain")))
+    forms.append((*short, (" ", "plain")))
+    forms.append((("cpu ", "muted"), (f"{cpu} ", "plain")))
+    return forms
+
+
+def _with_sparks(machine: Machine, charset: Charset) -> Line:
+    cpu, memory = list(machine.cpu_past), list(machine.memory_past)
+    cores = f"{machine.cpu_percent:3.0f}% of {machine.cores} core{'s' if machine.cores != 1 else ''}"
+    used, total = size(machine.memory_used_bytes), size(machine.memory_total_bytes)
+    return (
+        ("cpu ", "muted"),
+        (sparks(cpu, 8, 100.0, charset), "spark"),
+        (f" {cores}", "plain"),
+        ("   mem ", "muted"),
+        (sparks(memory, 8, 100.0, charset), "spark"),
+        (f" {used:>5} of {total}", "plain"),
+    )
+
+
+def _width(line: Line) -> int:
+    return sum(cells(text) for text, _ in line)

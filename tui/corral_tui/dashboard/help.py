@@ -1,0 +1,102 @@
+"""The help: every key, what it does and what the marks mean, from the registry and the table of marks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+
+from corral_tui.dashboard.actions import ACTIONS, Action, Scope, key_name
+from corral_tui.dashboard.canvas import ScrolledLines
+from corral_tui.dashboard.lines import Line
+from corral_tui.dashboard.marks import Charset, Role, stuck_label
+from corral_tui.numbers import left
+
+if TYPE_CHECKING:
+    from corral_tui.dashboard.app import DashboardApp
+
+_TITLES: dict[Scope, str] = {
+    "board": "On the list",
+    "opened": "In an opened job",
+    "output": "In a searched output",
+    "sheet": "In a question or a prompt",
+}
+_KEYS_WIDTH = 16
+
+
+class HelpScreen(ModalScreen[None]):
+    """All keys, over what is on the screen; any of esc, q and ? leaves it."""
+
+    DEFAULT_CSS = """
+    HelpScreen { align: center middle; }
+    HelpScreen ScrolledLines {
+        width: 90%; max-width: 100; height: 90%; background: $surface; padding: 1 2;
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,enter", "leave", show=False),
+        Binding("j", "scroll(1)", show=False),
+        Binding("k", "scroll(-1)", show=False),
+    ]
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__()
+        self._scope = scope
+
+    def compose(self) -> ComposeResult:
+        app = cast("DashboardApp", self.app)
+        yield ScrolledLines(lambda width: help_lines(self._scope, app.charset, width), id="help")
+
+    def action_leave(self) -> None:
+        self.dismiss()
+
+    def action_scroll(self, by: int) -> None:
+        self.query_one(ScrolledLines).scroll_relative(y=by, animate=False)
+
+
+def help_lines(scope: Scope, charset: Charset, width: int) -> list[Line]:
+    """The keys of `scope` first, then those of the others, then the marks."""
+    lines: list[Line] = [[("Corral", "bold"), ("   esc leaves this help", "muted")], []]
+    shown: set[str] = set()
+    for each in (scope, *(other for other in _TITLES if other != scope)):
+        entries = [action for action in ACTIONS if each in action.scopes and action.id not in shown]
+        if not entries:
+            continue
+        shown.update(action.id for action in entries)
+        lines += [[(_TITLES[each], "bold")], *(_entry(action) for action in entries), []]
+    lines += [[("Marks", "bold")], *_marks(charset), []]
+    lines.append(
+        [("q leaves and jobs go on; nothing but s, S, Q and r ends a job, and each asks first.", "plain")]
+    )
+    return lines
+
+
+def _entry(action: Action) -> Line:
+    keys = " ".join(key_name(key) for key in action.keys)
+    return [("  " + left(keys, _KEYS_WIDTH), "key"), (action.text, "plain")]
+
+
+def _marks(charset: Charset) -> list[Line]:
+    marks: list[tuple[str, Role, str]] = [
+        (charset.active, "success", "runs and makes progress"),
+        (charset.waiting, "muted", "waits, as it should: for a timer, for somebody to connect"),
+        (charset.unknown, "muted", "runs; the system does not tell more"),
+        (charset.queued, "muted", "waits for its turn"),
+        (charset.paused, "accent", "paused"),
+        (charset.stopping, "accent", "being stopped, or stopped"),
+        (charset.succeeded, "muted", "ended well"),
+        (charset.failed, "error", "failed, or ran out of time"),
+        (charset.lost, "error", "ended while nobody looked"),
+        (charset.bottleneck, "warning", "the stage that holds up the rest of its pipeline"),
+    ]
+    lines: list[Line] = [
+        [("  " + left(mark, _KEYS_WIDTH, ""), role), (words, "plain")] for mark, role, words in marks
+    ]
+    label = stuck_label(charset)
+    blank = " " * (_KEYS_WIDTH - sum(len(text) for text, _ in label))
+    lines.insert(
+        2, [("  ", "plain"), *label, (blank, "plain"), ("nothing moves; line 2 and w say why", "plain")]
+    )
+    return lines

@@ -1,0 +1,333 @@
+"""The board as panels: one a job, from three rows up; framed where there is room for frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from corral.values.jobs import Job
+from corral_tui.dashboard.lines import clean, wrapped
+from corral_tui.dashboard.marks import Role, Status, stuck_label
+from corral_tui.dashboard.painter import EMPTY, Painted_, Row
+from corral_tui.dashboard.pipeline import draw_pipeline
+from corral_tui.dashboard.scene import Scene, ended_badly, padded_line, title
+from corral_tui.numbers import cells, counted, cpu, cut_middle, rate, right, size
+
+TWO_COLUMNS = 100
+"""From this width on panels stand side by side and may have frames."""
+LEAST_HEIGHT = 3
+FRAMED_HEIGHT = 6
+COMFORTABLE_HEIGHT = 7
+WHOLE_VIEW = 12
+"""So many panels are still seen as a whole."""
+
+Line = tuple[Painted_, ...]
+
+
+class Place(NamedTuple):
+    """Where a panel stands."""
+
+    job_id: str
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class PanelsLayout:
+    """What stands where: for the mouse and the keys."""
+
+    places: tuple[Place, ...]
+    columns: int
+    height: int
+    """Of one panel."""
+
+    def job_at(self, x: int, y: int) -> str | None:
+        for place in self.places:
+            if place.x <= x < place.x + place.width and place.y <= y < place.y + place.height:
+                return place.job_id
+        return None
+
+
+def column_count(width: int, number: int) -> int:
+    return 2 if width >= TWO_COLUMNS and number > 1 else 1
+
+
+def capacity(width: int, height: int) -> int:
+    """How many jobs fit as panels."""
+    if width < TWO_COLUMNS:
+        return max(height // LEAST_HEIGHT, 1) if width >= 60 else 1
+    return max(min(WHOLE_VIEW, 2 * (height // LEAST_HEIGHT)), 2 * (height // COMFORTABLE_HEIGHT), 2)
+
+
+def panel_height(width: int, height: int, number: int) -> int:
+    """The height of each of `number` panels: what is there is shared; more than fit have to be scrolled."""
+    lines_of_panels = -(-max(number, 1) // column_count(width, number))
+    least = LEAST_HEIGHT if height < COMFORTABLE_HEIGHT * 2 or width < TWO_COLUMNS else FRAMED_HEIGHT
+    if number <= capacity(width, height):
+        least = LEAST_HEIGHT
+    return min(max(height // lines_of_panels, least), max(height, 1))
+
+
+def draw_panels(scene: Scene, width: int, height: int, offset: int) -> tuple[list[Row], PanelsLayout]:
+    """`height` rows; `offset` counts lines of panels."""
+    jobs = scene.model.shown
+    columns = column_count(width, len(jobs))
+    tall = panel_height(width, height, len(jobs))
+    rows: list[Row] = []
+    places: list[Place] = []
+    for first in range(offset * columns, len(jobs), columns):
+        room = min(tall, height - len(rows))
+        if room <= 0:
+            break
+        side_by_side = []
+        for number, job in enumerate(jobs[first : first + columns]):
+            x, panel_width = _column(number, columns, width)
+            places.append(Place(job.id, x, len(rows), panel_width, room))
+            side_by_side.append(draw_panel(scene, job, panel_width, tall)[:room])
+        rows += _beside(side_by_side, columns, width, room)
+    rows += [EMPTY] * (height - len(rows))
+    return rows, PanelsLayout(tuple(places), columns, tall)
+
+
+def _column(number: int, columns: int, width: int) -> tuple[int, int]:
+    """Where the column of that number begins, and how wide it is."""
+    each = width // columns
+    return number * each, each if number + 1 < columns else width - each * number
+
+
+def _beside(panels: Sequence[list[Line]], columns: int, width: int, height: int) -> list[Row]:
+    if len(panels) == 1 and columns == 2:
+        blank: Line = ((" " * _column(1, 2, width)[1], "plain"),)
+        panels = [panels[0], [blank] * height]
+    return [Row(tuple(piece for panel in panels for piece in panel[y])) for y in range(height)]
+
+
+def draw_panel(scene: Scene, job: Job, width: int, height: int) -> list[Line]:
+    """Exactly `height` lines of exactly `width` cells."""
+    is_framed = width >= TWO_COLUMNS // 2 - 2 and height >= FRAMED_HEIGHT and _is_wide(scene, width)
+    is_selected = job.id == scene.model.selected_id
+    status = scene.status(job)
+    role: Role = "rule-selected" if is_selected else ("rule-stuck" if status.is_stuck else "rule")
+    inside = width - 4 if is_framed else width - 1
+    lines = [_head(scene, job, status, width, is_selected, is_framed, role)]
+    body_height = height - 2 if is_framed else height - 1
+    body = _body(scene, job, inside, max(body_height, 0))
+    ellipsis = scene.charset.ellipsis
+    if not is_framed:
+        lines += [((" ", "plain"), *padded_line(line, inside, ellipsis)) for line in body]
+        return lines[:height]
+    side = (scene.charset.heavy_frame if is_selected else scene.charset.frame)[4]
+    for line in body:
+        lines.append(((side + " ", role), *padded_line(line, inside, ellipsis), (" " + side, role)))
+    lines.append(_foot(scene, job, width, is_selected, role))
+    return lines
+
+
+def _is_wide(scene: Scene, width: int) -> bool:
+    """Frames from 100 columns of the screen on: one column of two, or the only one."""
+    return width >= TWO_COLUMNS or (len(scene.model.shown) > 1 and width >= TWO_COLUMNS // 2)
+
+
+# ---- frame ----------------------------------------------------------------------------------------------------------
+
+
+def _head(
+    scene: Scene, job: Job, status: Status, width: int, is_selected: bool, is_framed: bool, role: Role
+) -> Line:
+    """`─ ● 1 train ───────── active   2h03m ─`"""
+    charset = scene.charset
+    rule = charset.heavy_rule if is_selected else charset.rule
+    corners = (charset.heavy_frame if is_selected else charset.frame) if is_framed else None
+    before = corners[0] + rule if corners else rule
+    after = rule + corners[1] if corners else rule
+    mark: list[Painted_] = [*stuck_label(charset)] if status.is_stuck else [(status.mark, status.mark_role)]
+    marked: list[Painted_] = [(" *", "marked")] if job.id in scene.model.marks else []
+    tail: list[Painted_] = [
+        (" ", "plain"),
+        (status.word, "warning" if status.is_stuck else status.role),
+        (" " + right(scene.time(job), 7) + " ", "plain"),
+        (after, role),
+    ]
+    room = width - cells(before) - 1 - _width(mark) - _width(marked) - _width(tail) - 4 - len(job.id)
+    name = cut_middle(title(job), max(room, 4), charset.ellipsis)
+    head: list[Painted_] = [
+        (before + " ", role),
+        *mark,
+        *marked,
+        (f" {job.id} ", "muted"),
+        (name, "title" if not job.is_ended or ended_badly(job) else "muted"),
+        (" ", "plain"),
+    ]
+    missing = max(width - _width(head) - _width(tail), 0)
+    return padded_line((*head, (rule * missing, role), *tail), width, "")
+
+
+def _foot(scene: Scene, job: Job, width: int, is_selected: bool, role: Role) -> Line:
+    """`╰─ 3 stages · 3 processes ───╯`"""
+    charset = scene.charset
+    rule = charset.heavy_rule if is_selected else charset.rule
+    frame = charset.heavy_frame if is_selected else charset.frame
+    parts = [counted(len(job.stages), "stage")] if len(job.stages) > 1 else []
+    if not job.is_ended and job.state != "queued":
+        parts.append(counted(job.processes, "process"))
+    if job.leftovers:
+        parts.append(f"{counted(job.leftovers, 'process')} left over")
+    text = f" {charset.dot} ".join(parts)
+    words = f" {text} " if text else ""
+    return (
+        (frame[3] + rule, role),
+        (words, "muted"),
+        (rule * (width - 3 - cells(words)) + frame[2], role),
+    )
+
+
+def _width(line: Sequence[Painted_]) -> int:
+    return sum(cells(text) for text, _ in line)
+
+
+# ---- inside ---------------------------------------------------------------------------------------------------------
+
+
+def _body(scene: Scene, job: Job, width: int, height: int) -> list[Line]:
+    """Exactly `height` lines: what matters most comes first, the last lines of output fill the rest."""
+    if height <= 2:
+        lines = [_meters(scene, job, width), _one_line(scene, job, width)]
+        return lines[:height]
+    top: list[Line] = []
+    if height >= 4:
+        top.append(((cut_middle(clean(job.command), width, scene.charset.ellipsis), "muted"),))
+    if job.state != "queued":
+        top.append(_meters(scene, job, width))
+    top += _key_lines(scene, job, width, height - len(top))
+    return _with_output(scene, job, top[:height], height)
+
+
+def _with_output(scene: Scene, job: Job, top: list[Line], height: int) -> list[Line]:
+    room = height - len(top)
+    if room <= 0:
+        return top
+    tail = scene.tails.of(job)
+    lines: list[Line] = list(tail.last_lines(room)) if tail else []
+    if room > len(lines) and len(top) > 1:
+        top = [*top, ()]
+    if not lines and not job.is_ended and job.state != "queued" and height > len(top):
+        lines = [((_no_output(job), "muted"),)]
+    lines = lines[-(height - len(top)) :] if height > len(top) else []
+    return [*top, *lines, *([()] * (height - len(top) - len(lines)))]
+
+
+def _no_output(job: Job) -> str:
+    if len(job.stages) > 1:
+        return "no output on stdout or stderr"
+    return "no output yet"
+
+
+def _meters(scene: Scene, job: Job, width: int) -> Line:
+    """`cpu  780% ▅▆▇▇   mem  6.2G ▂▃▃▄   out  120/s   12 procs`; what does not fit goes, the last first."""
+    if job.is_ended:
+        return _summary_of_end(scene, job)
+    gap = "   " if width >= 76 else "  "
+    processes = f"{job.processes} proc{'s' if job.processes != 1 else ''}"
+    fixed = len("cpu ") + 5 + 1 + len(gap) + len("mem ") + 5 + 1
+    has_out = width >= fixed + len(gap) + 11 + 8
+    has_processes = width < TWO_COLUMNS // 2 + 46 and width >= fixed + 2 * len(gap) + 11 + 11 + 16
+    room = width - fixed - (len(gap) + 11 if has_out else 0) - (len(gap) + 11 if has_processes else 0)
+    spark = max(min(room // 2, 20), 0)
+    line: list[Painted_] = [
+        ("cpu ", "muted"),
+        (right(cpu(job.cpu_percent), 4) + "%", "plain"),
+        (" " + scene.cpu_spark(job, spark), "spark"),
+        (f"{gap}mem ", "muted"),
+        (right(size(job.memory_bytes), 5), "plain"),
+        (" " + scene.memory_spark(job, spark), "spark"),
+    ]
+    if has_out:
+        line += [(f"{gap}out ", "muted"), (right(rate(job.output_bytes_per_second), 7), "plain")]
+    if has_processes:
+        line.append((f"{gap}{processes}", "muted"))
+    return tuple(line)
+
+
+def _summary_of_end(scene: Scene, job: Job) -> Line:
+    if job.reason:
+        return ((clean(job.reason), "error" if ended_badly(job) else "muted"),)
+    word = scene.status(job).word
+    return ((f"{word} after {scene.time(job)}" if scene.time(job) else word, "muted"),)
+
+
+def _one_line(scene: Scene, job: Job, width: int) -> Line:
+    """The one line that there is room for: the reason, the pipeline, or the last output."""
+    why = scene.why(job)
+    if why is not None:
+        return ((why, "plain"),)
+    if len(job.stages) > 1 and not job.is_ended:
+        drawing, _ = draw_pipeline(job, width * 2 // 3 if job.bottleneck else width, scene.charset)
+        return (*drawing, *_short_bottleneck(scene, job))
+    return scene.last_line(job)
+
+
+def _short_bottleneck(scene: Scene, job: Job) -> Line:
+    """`◆ gzip is slowest: 99%, 12M/s`"""
+    stage = next((stage for stage in job.stages if stage.number == job.bottleneck), None)
+    if stage is None:
+        return ()
+    facts = []
+    if stage.cpu_percent is not None:
+        facts.append(f"{stage.cpu_percent:.0f}%")
+    pipe = next((pipe for pipe in job.pipes if pipe.number == stage.number), None)
+    if pipe is not None and pipe.bytes_per_second is not None:
+        facts.append(rate(pipe.bytes_per_second))
+    text = f" {clean(stage.name)} is slowest" + (f": {', '.join(facts)}" if facts else "")
+    return (("  " + scene.charset.bottleneck, "warning"), (text, "plain"))
+
+
+def _key_lines(scene: Scene, job: Job, width: int, room: int) -> list[Line]:
+    """What matters more than output: why it is stuck, its pipeline, how the stop goes."""
+    blank: list[Line] = [()] if room >= 6 else []
+    if len(job.stages) > 1 and not job.is_ended and job.state != "queued":
+        return [
+            *blank,
+            *_pipeline_lines(scene, job, width, room - len(blank)),
+            *_stuck_lines(scene, job, width),
+        ]
+    if job.state == "running" and job.health == "stuck":
+        return [*blank, *_stuck_lines(scene, job, width)]
+    why = scene.why(job)
+    return _sentence(why, width, "plain") if why else []
+
+
+def _stuck_lines(scene: Scene, job: Job, width: int) -> list[Line]:
+    if job.health != "stuck" or job.state != "running":
+        return []
+    lines = _sentence(scene.why(job) or "", width, "bold")
+    if job.health_since is not None:
+        since = job.health_since.astimezone().strftime("%H:%M:%S")
+        lines.append(((f"nothing has moved since {since} (cpu, i/o, output, processes)", "muted"),))
+    keys: Line = (
+        ("w", "key"),
+        ("  the whole evidence      ", "muted"),
+        ("s", "key"),
+        ("  stop it      ", "muted"),
+        ("r", "key"),
+        ("  restart it", "muted"),
+    )
+    return [*lines, keys]
+
+
+def _pipeline_lines(scene: Scene, job: Job, width: int, room: int) -> list[Line]:
+    drawing, numbers = draw_pipeline(job, width, scene.charset)
+    lines: list[Line] = [drawing]
+    if room >= 3:
+        lines.append(numbers)
+    if job.bottleneck is not None and job.health != "stuck":
+        name = next((stage.name for stage in job.stages if stage.number == job.bottleneck), "")
+        sentence = job.summary or f"stage {job.bottleneck} ({name}) holds up the rest"
+        lines.append(((scene.charset.bottleneck + " ", "warning"), (clean(sentence), "plain")))
+    return lines
+
+
+def _sentence(text: str, width: int, role: Role) -> list[Line]:
+    return [tuple(line) for line in wrapped(text, width, "", role=role)][:3]

@@ -1,0 +1,132 @@
+"""What the layouts draw from: the board's state at one moment, and the words for one job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from corral.values.jobs import Job
+from corral_tui.dashboard.history import History
+from corral_tui.dashboard.lines import clean
+from corral_tui.dashboard.marks import Charset, Status, needs_a_human, sparks, status_of
+from corral_tui.dashboard.model import Model
+from corral_tui.dashboard.painter import Painted_
+from corral_tui.dashboard.tails import Tails
+from corral_tui.numbers import cells, counted, cut_end, duration, whole_duration
+
+RECENT_OUTPUT = 30.0
+"""Seconds for which a waiting job's last line tells more than what it waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One moment of the board."""
+
+    model: Model
+    history: History
+    tails: Tails
+    now: datetime
+    charset: Charset
+    is_ready: bool = True
+    """False until the first snapshot came: nothing is known yet, not even that nothing runs."""
+
+    def status(self, job: Job) -> Status:
+        return status_of(job, self.now, self.charset)
+
+    def time(self, job: Job) -> str:
+        """How long it runs, or ran; blank before it started."""
+        if job.ended is not None or job.is_ended:
+            return duration(job.elapsed) if job.started is not None and job.elapsed is not None else ""
+        if job.started is None:
+            return ""
+        return whole_duration((self.now - job.started).total_seconds())
+
+    def why(self, job: Job) -> str | None:
+        """The sentence that says more than the job's last line does; None where there is none."""
+        if job.state == "running":
+            if job.health == "stuck":
+                return clean(job.summary or "nothing moves")
+            if job.health is None:
+                return clean(job.summary) if job.summary else None
+            return clean(job.summary) if job.summary and self._is_quiet(job) else None
+        if job.state == "queued":
+            return clean(job.waiting_for or "waits for its turn")
+        if job.state == "stopping":
+            return stopping_line(job, self.now, self.charset)
+        return clean(job.reason) if job.state in ("timed_out", "lost") and job.reason else None
+
+    def _is_quiet(self, job: Job) -> bool:
+        if job.health != "waiting":
+            return False
+        return job.last_output is None or (self.now - job.last_output).total_seconds() > RECENT_OUTPUT
+
+    def last_line(self, job: Job) -> tuple[Painted_, ...]:
+        """Its last line of output, else why there is none."""
+        tail = self.tails.of(job)
+        line = tail.last_line() if tail else ()
+        if line:
+            return line
+        fallback = job.reason if job.is_ended else job.summary
+        if tail is not None and tail.problem:
+            fallback = tail.problem
+        return ((clean(fallback), "muted"),) if fallback else ()
+
+    def cpu_spark(self, job: Job, width: int) -> str:
+        past = self.history.of(job.id)
+        return sparks(list(past.cpu), width, 10.0, self.charset) if past else " " * width
+
+    def memory_spark(self, job: Job, width: int) -> str:
+        past = self.history.of(job.id)
+        return sparks(list(past.memory), width, 16 << 20, self.charset) if past else " " * width
+
+    def output_spark(self, job: Job, width: int) -> str:
+        past = self.history.of(job.id)
+        return sparks(list(past.output), width, 1024.0, self.charset) if past else " " * width
+
+
+def title(job: Job) -> str:
+    """Its name, fit for the screen."""
+    return clean(job.title)
+
+
+def stopping_line(job: Job, now: datetime, charset: Charset) -> str:
+    """`TERM sent to 2 · 1 left · KILL in 3 s`."""
+    stopping = job.stopping
+    if stopping is None:
+        return "is being stopped"
+    parts = [f"{stopping.signal} sent to {stopping.total}", f"{stopping.left} left"]
+    if stopping.kill_at is not None:
+        parts.append(f"KILL in {max(round((stopping.kill_at - now).total_seconds()), 0)} s")
+    return f" {charset.dot} ".join(parts)
+
+
+def process_count(job: Job) -> str:
+    """`3 stages · 3 processes` without the dot's glyph: the caller joins."""
+    return counted(job.processes, "process")
+
+
+def ended_badly(job: Job) -> bool:
+    return job.is_ended and needs_a_human(job)
+
+
+def cut_line(line: tuple[Painted_, ...], width: int, ellipsis: str) -> tuple[Painted_, ...]:
+    """A line in at most `width` cells, styles kept."""
+    if width <= 0:
+        return ()
+    room = width
+    kept: list[Painted_] = []
+    for place, (text, look) in enumerate(line):
+        needed = cells(text)
+        if needed > room or (needed == room and place + 1 < len(line)):
+            kept.append((cut_end(text + ellipsis, room, ellipsis), look))
+            return tuple(kept)
+        kept.append((text, look))
+        room -= needed
+    return tuple(kept)
+
+
+def padded_line(line: tuple[Painted_, ...], width: int, ellipsis: str) -> tuple[Painted_, ...]:
+    """A line in exactly `width` cells."""
+    cut = cut_line(line, width, ellipsis)
+    missing = width - sum(cells(text) for text, _ in cut)
+    return (*cut, (" " * missing, "plain")) if missing > 0 else cut

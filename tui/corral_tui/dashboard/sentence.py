@@ -1,0 +1,159 @@
+"""Line 2: the most urgent job and its root cause, else what happened last, else a hint."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from corral.service.snapshot import Snapshot
+from corral.values.jobs import Job
+from corral_tui.dashboard.lines import clean
+from corral_tui.dashboard.marks import Charset, needs_a_human, stuck_label
+from corral_tui.dashboard.painter import Painted_
+from corral_tui.dashboard.scene import Scene, cut_line, title
+from corral_tui.numbers import cells, duration
+
+SAID_SECONDS = 6.0
+"""For so long an answer to a key stands in front of what is urgent."""
+
+Line = tuple[Painted_, ...]
+
+
+class Events:
+    """What happened last, in words."""
+
+    def __init__(self) -> None:
+        self._text: Line = ()
+        self._said_at: datetime | None = None
+
+    def say(self, text: str, now: datetime) -> None:
+        """An answer to what the user just did."""
+        self._text, self._said_at = ((clean(text), "plain"),), now
+
+    def note(self, event: Line) -> None:
+        """Something happened by itself; it does not take the place of a fresh answer."""
+        if self._said_at is None:
+            self._text = event
+
+    def fresh(self, now: datetime) -> Line | None:
+        """What was said a moment ago."""
+        if self._said_at is not None and (now - self._said_at).total_seconds() > SAID_SECONDS:
+            self._said_at = None
+        return self._text if self._said_at is not None else None
+
+    @property
+    def last(self) -> Line:
+        return self._text
+
+    def follow(self, before: Snapshot, after: Snapshot, charset: Charset) -> bool:
+        """Note what changed between two snapshots; whether a job came, went, or changed its state."""
+        has_changed = before.jobs.keys() != after.jobs.keys() or before.trouble != after.trouble
+        for job_id, job in after.jobs.items():
+            old = before.jobs.get(job_id)
+            if old is job or old is None:
+                continue
+            if old.state != job.state or old.health != job.health or old.hidden != job.hidden:
+                has_changed = True
+                event = _event(old, job, charset)
+                if event:
+                    self.note(event)
+        return has_changed
+
+
+def _event(old: Job, job: Job, charset: Charset) -> Line | None:
+    name = f"{job.id} {title(job)}"
+    if job.is_ended and not old.is_ended:
+        if needs_a_human(job):
+            return (
+                (f"{charset.failed} ", "error"),
+                (name, "bold"),
+                (f"   {clean(job.reason or job.state.replace('_', ' '))}", "plain"),
+            )
+        mark = charset.succeeded if job.state == "succeeded" else charset.stopping
+        words = "ended well" if job.state == "succeeded" else "stopped"
+        return ((f"{mark} {name} {words} after {duration(job.elapsed)}", "muted"),)
+    if job.state == "paused":
+        return ((f"{charset.paused} {name} is paused; p lets it go on", "muted"),)
+    if old.state == "paused" and job.state == "running":
+        return ((f"{charset.active} {name} goes on", "muted"),)
+    if old.state == "queued" and job.state == "running":
+        return ((f"{charset.active} {name} has started", "muted"),)
+    if old.health == "stuck" and job.health in ("active", "waiting"):
+        return ((f"{charset.active} {name} moves again", "muted"),)
+    return None
+
+
+def sentence(scene: Scene, events: Events, width: int, prompt: Line | None = None) -> Line:
+    """The line, in at most `width` cells. `prompt` is a filter being typed, or what it found."""
+    fresh = events.fresh(scene.now)
+    ellipsis = scene.charset.ellipsis
+    if prompt is not None:
+        return cut_line(((" ", "plain"), *prompt), width, ellipsis)
+    if scene.model.snapshot.trouble:
+        return cut_line(fresh or _trouble(scene.model.snapshot.trouble), width, ellipsis)
+    if fresh is not None:
+        return cut_line(((" ", "plain"), *fresh), width, ellipsis)
+    urgent = scene.model.urgent()
+    if urgent:
+        return _urgent(scene, urgent, width)
+    if events.last:
+        return cut_line(((" ", "plain"), *events.last), width, ellipsis)
+    return cut_line(_hint(scene), width, ellipsis)
+
+
+def _trouble(trouble: str) -> Line:
+    return (
+        (" jobs go on without it; what is shown is what was known last", "warning"),
+        (f" ({clean(trouble)})", "muted"),
+    )
+
+
+def _hint(scene: Scene) -> Line:
+    if not scene.is_ready or not scene.model.shown:
+        return ()
+    return (
+        (" n", "key"),
+        (" starts something   ", "muted"),
+        ("enter", "key"),
+        (" opens a job   ", "muted"),
+        ("s", "key"),
+        (" stops it   ", "muted"),
+        ("?", "key"),
+        (" all keys   ", "muted"),
+        ("q", "key"),
+        (" leaves, jobs go on", "muted"),
+    )
+
+
+def _urgent(scene: Scene, urgent: list[Job], width: int) -> Line:
+    """`▐STUCK▌ 4 fetch-index   curl waits for …      w why   s stop   ! next one (2)`"""
+    job, is_wide = urgent[0], width >= 100
+    keys = _keys(job, len(urgent), is_wide)
+    room = width - sum(cells(text) for text, _ in keys) - 1
+    status = scene.status(job)
+    head: Line = (
+        (*stuck_label(scene.charset),)
+        if status.is_stuck
+        else ((f"{status.mark} {status.word}", "error-alert"),)
+    )
+    gap = "   " if is_wide else ": "
+    name: Line = ((f" {job.id} {title(job)}", "bold"), (gap, "plain"))
+    why = clean((job.summary if status.is_stuck else job.reason) or "")
+    line = cut_line(((" ", "plain"), *head, *name, (why, "plain")), room, scene.charset.ellipsis)
+    missing = width - sum(cells(text) for text, _ in (*line, *keys))
+    return (*line, (" " * max(missing, 0), "plain"), *keys)
+
+
+def _keys(job: Job, number: int, is_wide: bool) -> Line:
+    more = f" ({number})" if number > 1 else ""
+    act = "r" if job.is_ended else "s"
+    if not is_wide:
+        return (("  w", "key"), (f"  {act}", "key"), ("  !", "key"), (more + " ", "muted"))
+    word = " restart   " if job.is_ended else " stop   "
+    return (
+        ("   w", "key"),
+        (" why   ", "muted"),
+        (act, "key"),
+        (word, "muted"),
+        ("!", "key"),
+        (f" next one{more} " if number > 1 else " goes there ", "muted"),
+    )

@@ -1,0 +1,288 @@
+"""The board as a table: one row a job, columns that go when it is narrow, a scrollbar that says where trouble is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from corral.values.jobs import Job
+from corral_tui.dashboard.marks import Role, Status, needs_a_human, stuck_label
+from corral_tui.dashboard.model import Order
+from corral_tui.dashboard.painter import EMPTY, Painted_, Row
+from corral_tui.dashboard.scene import Scene, padded_line, title
+from corral_tui.numbers import cells, count, cpu, cut_end, cut_middle, left, rate, right, size
+
+ColumnName = Literal[
+    "id", "name", "status", "cpu", "cpu_spark", "mem", "mem_spark", "procs", "out", "time", "last"
+]
+
+
+RowCache = dict[str, tuple[Job, object, Row]]
+"""By job id: the very job that was drawn, what else went into its row, and the row."""
+
+
+class Column(NamedTuple):
+    """One column: its width, and the blanks in front of it."""
+
+    name: ColumnName
+    width: int
+    gap: int = 1
+
+
+_WIDE = 100
+_DROPPED_FIRST: tuple[ColumnName, ...] = ("procs", "out", "mem_spark", "cpu_spark", "mem", "last")
+_ORDER_OF: dict[ColumnName, Order] = {
+    "id": "started",
+    "name": "name",
+    "status": "status",
+    "cpu": "cpu",
+    "cpu_spark": "cpu",
+    "mem": "mem",
+    "mem_spark": "mem",
+    "procs": "procs",
+    "out": "out",
+    "time": "time",
+}
+_HEADS: dict[ColumnName, str] = {
+    "id": "ID",
+    "name": "NAME",
+    "status": "STATUS",
+    "cpu": "CPU%",
+    "mem": "MEM",
+    "procs": "PROCS",
+    "out": "OUT",
+    "time": "TIME",
+    "last": "LAST LINE, OR WHY",
+}
+
+
+def columns_for(width: int, widest_id: int) -> tuple[Column, ...]:
+    """The columns that fit into `width` cells, the scrollbar's one not counted."""
+    is_wide = width >= _WIDE
+    id_width = max(widest_id, 4 if width >= 60 else 3)
+    wanted = [
+        Column("id", id_width, 0),
+        Column("name", 16 if is_wide else 10),
+        Column("status", 14 if is_wide else (10 if width >= 60 else 9)),
+        Column("cpu", 4, 1),
+        Column("cpu_spark", 8),
+        Column("mem", 5, 2 if is_wide else 1),
+        Column("mem_spark", 8),
+        Column("procs", 5, 2),
+        Column("out", 7, 2),
+        Column("time", 6, 2 if is_wide else 1),
+        Column("last", 0, 2 if is_wide else 1),
+    ]
+    least = 40 if is_wide else 18
+    for name in _DROPPED_FIRST:
+        if _room_left(wanted, width) >= least:
+            break
+        wanted = [column for column in wanted if column.name != name]
+        least = min(least, 18)
+    return _with_last(wanted, width)
+
+
+def _room_left(columns: Sequence[Column], width: int) -> int:
+    return width - 2 - sum(column.width + column.gap for column in columns)
+
+
+def _with_last(columns: list[Column], width: int) -> tuple[Column, ...]:
+    room = max(_room_left(columns, width), 0)
+    if columns[-1].name == "last":
+        return (*columns[:-1], columns[-1]._replace(width=room))
+    # Nothing to say why: the names get the room.
+    named = columns[1]._replace(width=max(min(columns[1].width + room, 24), 4))
+    return (columns[0], named, *columns[2:])
+
+
+@dataclass(frozen=True, slots=True)
+class TableLayout:
+    """What stands where: for the mouse."""
+
+    columns: tuple[Column, ...]
+    first_y: int
+    offset: int
+    ids: tuple[str, ...]
+    width: int
+
+    def job_at(self, x: int, y: int) -> str | None:
+        place = y - self.first_y
+        return self.ids[place] if 0 <= place < len(self.ids) else None
+
+    def order_at(self, x: int, y: int) -> Order | None:
+        """The order that a click on a column's head asks for."""
+        if self.first_y == 0 or y != self.first_y - 1:
+            return None
+        at = 2
+        for column in self.columns:
+            at += column.gap + column.width
+            if x < at:
+                return _ORDER_OF.get(column.name)
+        return None
+
+
+def draw_table(
+    scene: Scene, width: int, height: int, offset: int, cache: RowCache
+) -> tuple[list[Row], TableLayout]:
+    """`height` rows from the job at `offset` on, the heads first where there is room for them."""
+    jobs = scene.model.shown
+    widest = max((len(job.id) for job in (jobs[-1:] + jobs[:1])), default=1)
+    widest = max(widest, max((len(job.id) for job in jobs), default=1) if len(jobs) < 50 else widest)
+    columns = columns_for(width - 1, widest)
+    has_heads = height >= 12
+    visible = jobs[offset : offset + height - has_heads]
+    rows = [_heads(scene, columns, width)] if has_heads else []
+    bar = scrollbar(scene, len(visible) if len(jobs) <= height - has_heads else height - has_heads, offset)
+    for job, (glyph, role) in zip(visible, bar, strict=False):
+        rows.append(_cached(scene, job, columns, width, (glyph, role), cache))
+    rows += [EMPTY] * (height - len(rows))
+    layout = TableLayout(columns, int(has_heads), offset, tuple(job.id for job in visible), width)
+    return rows, layout
+
+
+def _heads(scene: Scene, columns: Sequence[Column], width: int) -> Row:
+    model = scene.model
+    pieces: list[Painted_] = [("  ", "muted")]
+    for column in columns:
+        head = _HEADS.get(column.name, "")
+        role: Role = "bold" if _ORDER_OF.get(column.name) == model.order and head else "muted"
+        is_left = column.name in ("name", "status", "last", "cpu_spark", "mem_spark")
+        cell = left(head, column.width, "") if is_left else right(head, column.width)
+        pieces.append((" " * column.gap + cell, role))
+    arrow = scene.charset.menu_up if model.is_reversed else scene.charset.menu
+    note = f"order: {model.order} {arrow}  {len(model.shown)} "
+    if columns[-1].name == "last" and columns[-1].width >= cells(note) + 20:
+        text, look = pieces[-1]
+        pieces[-1] = (left(text, cells(text) - cells(note), ""), look)
+        pieces.append((note, "muted"))
+    return Row(padded_line(tuple(pieces), width, ""))
+
+
+def _cached(
+    scene: Scene,
+    job: Job,
+    columns: tuple[Column, ...],
+    width: int,
+    bar: tuple[str, Role],
+    cache: RowCache,
+) -> Row:
+    """The row of a job; built anew only where something in it differs."""
+    model = scene.model
+    is_selected, is_marked = job.id == model.selected_id, job.id in model.marks
+    status, time, last = scene.status(job), scene.time(job), _last(scene, job)
+    wants_sparks = any(column.name == "cpu_spark" for column in columns)
+    spark = scene.cpu_spark(job, 8) + scene.memory_spark(job, 8) if wants_sparks else ""
+    key = (
+        id(job),
+        columns,
+        width,
+        bar,
+        is_selected,
+        is_marked,
+        status,
+        time,
+        last,
+        spark,
+        scene.charset.name,
+    )
+    known = cache.get(job.id)
+    if known is not None and known[0] is job and known[1] == key:
+        return known[2]
+    drawn = _row(scene, job, columns, width, bar, status, last)
+    cache[job.id] = (job, key, drawn)
+    return drawn
+
+
+def _last(scene: Scene, job: Job) -> tuple[Painted_, ...]:
+    why = scene.why(job)
+    if why is None:
+        return scene.last_line(job)
+    return ((why, "muted" if job.state == "queued" else "plain"),)
+
+
+def _row(
+    scene: Scene,
+    job: Job,
+    columns: Sequence[Column],
+    width: int,
+    bar: tuple[str, Role],
+    status: Status,
+    last: tuple[Painted_, ...],
+) -> Row:
+    model, charset = scene.model, scene.charset
+    is_selected = job.id == model.selected_id
+    pieces: list[Painted_] = [
+        (charset.cursor if is_selected else " ", "rule-selected"),
+        ("*" if job.id in model.marks else " ", "marked"),
+    ]
+    for column in columns:
+        if column.gap:
+            pieces.append((" " * column.gap, "plain"))
+        if column.name == "last":
+            pieces += padded_line(last, column.width, charset.ellipsis)
+        elif column.name == "status":
+            pieces += status_cell(scene, status, column.width)
+        else:
+            pieces.append(_cell(scene, job, column))
+    body = padded_line(tuple(pieces), width - 1, charset.ellipsis)
+    return Row((*body, bar), "cursor" if is_selected else None)
+
+
+def _cell(scene: Scene, job: Job, column: Column) -> Painted_:
+    width, has_numbers = column.width, job.state in ("running", "paused", "stopping")
+    if column.name == "id":
+        return right(job.id, width), "muted"
+    if column.name == "name":
+        role: Role = "muted" if job.is_ended and not needs_a_human(job) else "plain"
+        return left(cut_middle(title(job), width, scene.charset.ellipsis), width), role
+    if column.name == "time":
+        return right(scene.time(job), width), "plain"
+    if not has_numbers:
+        return " " * width, "plain"
+    if column.name == "cpu_spark":
+        return scene.cpu_spark(job, width), "spark"
+    if column.name == "mem_spark":
+        return scene.memory_spark(job, width), "spark"
+    texts = {
+        "cpu": cpu(job.cpu_percent),
+        "mem": size(job.memory_bytes),
+        "procs": count(job.processes),
+        "out": rate(job.output_bytes_per_second),
+    }
+    return right(texts[column.name], width), "plain"
+
+
+def status_cell(scene: Scene, status: Status, width: int) -> tuple[Painted_, ...]:
+    """The status in exactly `width` cells: mark and word; where the number does not fit it goes first."""
+    if status.is_stuck:
+        time = status.word.removeprefix("STUCK").strip()
+        gap = " " if width >= 12 else ""
+        return padded_line((*stuck_label(scene.charset), (gap + time, "warning")), width, "")
+    word = status.word if cells(status.word) + 2 <= width else status.short
+    return (
+        (status.mark + " ", status.mark_role),
+        (left(cut_end(word, width - 2, ""), width - 2), status.role),
+    )
+
+
+def scrollbar(scene: Scene, height: int, offset: int) -> list[tuple[str, Role]]:
+    """A cell for each visible row: the track, the part that is seen, and a tick where a job needs a human."""
+    jobs, charset = scene.model.shown, scene.charset
+    total = len(jobs)
+    if total <= height:
+        return [(" ", "plain")] * height
+    first = round(offset / total * height)
+    length = max(round(height / total * height), 1)
+    first = min(first, height - length)
+    bar: list[tuple[str, Role]] = [
+        (charset.thumb, "plain") if first <= y < first + length else (charset.track, "rule")
+        for y in range(height)
+    ]
+    for place, job in enumerate(jobs):
+        if needs_a_human(job):
+            y = min(place * height // total, height - 1)
+            is_stuck = job.state == "running"
+            if bar[y][1] != "warning":
+                bar[y] = (charset.stuck, "warning") if is_stuck else (charset.failed, "error")
+    return bar

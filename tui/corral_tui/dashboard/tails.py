@@ -1,0 +1,136 @@
+"""The last lines of the jobs on the screen, read from their output files when these have grown."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from rich.style import Style
+
+from corral.observe.output import OutputFile
+from corral.values.home import Home
+from corral.values.jobs import Job
+from corral.values.text import resolve_returns
+from corral_tui.dashboard.ansi import output_line
+
+TAIL_BYTES = 4096
+KEPT_LINES = 80
+OPEN_JOBS = 400
+"""Jobs whose lines are kept; beyond, the longest unseen are forgotten and read again when they come back."""
+
+OutputLine = tuple[tuple[str, Style], ...]
+
+
+class _Stream:
+    """One output file: up to where it was read, and its unfinished last line."""
+
+    __slots__ = ("partial", "path", "position")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.position = 0
+        self.partial = b""
+
+    def read(self, size: int) -> list[bytes]:
+        """The lines finished since the last read; only the last 4 KiB of them are looked at."""
+        if size < self.position:
+            self.position, self.partial = 0, b""
+        start = max(self.position, size - TAIL_BYTES)
+        with OutputFile(self.path) as file:
+            chunk = file.read(start, size - start)
+        is_gap = chunk.offset > self.position
+        data = chunk.data if is_gap else self.partial + chunk.data
+        self.position = chunk.end
+        lines = data.split(b"\n")
+        if is_gap and len(lines) > 1:
+            del lines[0]  # it began before what was read
+        self.partial = lines.pop()[-TAIL_BYTES:]
+        return lines
+
+
+class Tail:
+    """The last lines of one job, of all its streams, in the order in which they were seen to come."""
+
+    def __init__(self, home: Home, job: Job) -> None:
+        paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
+        self._streams = [_Stream(path) for path in paths]
+        self._lines: deque[bytes] = deque(maxlen=KEPT_LINES)
+        self._sizes: tuple[int, ...] = ()
+        self._newest = self._streams[0]
+        self.problem: str | None = None
+
+    def update(self, job: Job) -> bool:
+        """Read what is new; whether there was any. stderr first: what was there before was there together."""
+        sizes = _sizes_of(job)
+        if sizes == self._sizes:
+            return False
+        before = self._sizes or (0,) * len(sizes)
+        self._sizes = sizes
+        for stream, size, old in reversed(list(zip(self._streams, sizes, before, strict=False))):
+            if size != old:
+                self._read(stream, size)
+        return True
+
+    def _read(self, stream: _Stream, size: int) -> None:
+        try:
+            self._lines.extend(stream.read(size))
+            self._newest = stream
+            self.problem = None
+        except OSError as error:
+            self.problem = f"its output cannot be read: {stream.path}: {error.strerror}"
+
+    def last_lines(self, count: int) -> list[OutputLine]:
+        """At most `count` lines, the newest last, unfinished ones included."""
+        raw = [*self._lines, *(stream.partial for stream in self._unfinished())]
+        return [output_line(resolve_returns(line)) for line in raw[-count:]] if count > 0 else []
+
+    def last_line(self) -> OutputLine:
+        """The newest line with anything to see."""
+        for stream in reversed(self._unfinished()):
+            if stream.partial.strip():
+                line = output_line(resolve_returns(stream.partial))
+                if line:
+                    return line
+        for raw in reversed(self._lines):
+            if raw.strip():
+                return output_line(resolve_returns(raw))
+        return ()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._lines and not any(stream.partial for stream in self._streams)
+
+    def _unfinished(self) -> list[_Stream]:
+        others = [stream for stream in self._streams if stream.partial and stream is not self._newest]
+        return [*others, self._newest] if self._newest.partial else others
+
+
+class Tails:
+    """The tails of the jobs on the screen."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._tails: dict[str, Tail] = {}
+
+    def of(self, job: Job) -> Tail | None:
+        return self._tails.get(job.id)
+
+    def update(self, jobs: Iterable[Job]) -> None:
+        """Read what has grown of these jobs, which are on the screen."""
+        for job in jobs:
+            tail = self._tails.pop(job.id, None)
+            if tail is None:
+                if not (job.stdout_bytes or job.stderr_bytes):
+                    continue
+                tail = Tail(self._home, job)
+            tail.update(job)
+            self._tails[job.id] = tail
+        while len(self._tails) > OPEN_JOBS:
+            del self._tails[next(iter(self._tails))]
+
+
+def _sizes_of(job: Job) -> tuple[int, ...]:
+    stages = [stage.stderr_bytes for stage in job.stages]
+    if len(stages) == 1:
+        stages = [job.stderr_bytes]
+    return (job.stdout_bytes, *stages)
