@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from corral.manage.past import PastOfJob
 from corral.observe.health import Progress
 from corral.observe.pipeflow import PipeFlow
 from corral.observe.sampler import Usage
+from corral.observe.waits import WaitClock
 from corral.system.identity import ProcessIdentity
 from corral.system.openings import PatientOpening
 from corral.values.jobs import Job, Pipe
@@ -90,6 +92,13 @@ class ManagedJob:
     pipe_bytes: int = 0
     """What its pipes take of the pipe budget."""
     pipe_views: tuple[Pipe, ...] = ()
+    pipe_inodes: dict[int, int] = field(default_factory=dict)
+    """Number of the pipe between two stages, by inode."""
+    input_pipe: int | None = None
+    """Inode of the pipe that is its stdin, when it is interactive or fed by another job."""
+    wait_clock: WaitClock = field(default_factory=WaitClock)
+    is_benign: bool | None = None
+    """Whether the waits in `diagnosis` resolve by themselves; None where nothing tells."""
     output: OutputSizes = field(default_factory=OutputSizes)
     progress: Progress | None = None
     past: PastOfJob = field(default_factory=PastOfJob)
@@ -111,6 +120,7 @@ class ManagedJob:
     stdin_writer: int | None = None
     """The write end of an interactive job's stdin."""
     openings: list[PatientOpening] = field(default_factory=list)
+    timeout_timer: asyncio.TimerHandle | None = None
     report: StopReport | None = None
     hidden: bool = False
     view: Job | None = None

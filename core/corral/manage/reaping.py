@@ -6,6 +6,8 @@ import os
 from typing import NamedTuple
 
 from corral.manage.jobs import ManagedStage
+from corral.system.pidfd import wait_status_of_reaped
+from corral.system.procfs import read_stat
 from corral.values.units import signal_name
 
 
@@ -74,3 +76,23 @@ def reap_orphan(pid: int) -> Orphan | None:
     if reaped == 0:
         return None
     return Orphan(pid, decode(status, usage.ru_utime + usage.ru_stime))
+
+
+def poll_adopted(stage: ManagedStage) -> ChildEnd | None:
+    """The end of a process that an earlier daemon started; it is not our child, so somebody else reaps it.
+
+    While it is a zombie its status stands in /proc/PID/stat (field 52), afterwards in its pidfd. None while it runs.
+    """
+    identity = stage.identity
+    if identity is None:
+        return None
+    stat = read_stat(identity.pid)
+    is_there = stat is not None and stat.started == identity.started
+    if is_there and stat is not None:
+        if stat.state not in "ZX":
+            return None
+        return decode(stat.wait_status, stat.cpu_seconds)
+    status = None if stage.pidfd is None else wait_status_of_reaped(stage.pidfd)
+    if status is None:
+        return ChildEnd(None, None, stage.cpu_seconds or 0.0)
+    return decode(status, stage.cpu_seconds or 0.0)

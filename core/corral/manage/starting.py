@@ -18,7 +18,7 @@ from corral.system.limits import LimitPlan
 from corral.system.mark import Mark
 from corral.system.openings import empty, may_block, open_redirection
 from corral.system.pidfd import open_pidfd
-from corral.system.pipes import DEFAULT_CAPACITY, PipeBudget, set_capacity
+from corral.system.pipes import DEFAULT_CAPACITY, PipeBudget, inode_of, set_capacity
 from corral.system.spawn import find_program, spawn
 from corral.values.errors import CannotStartError
 from corral.values.home import Home
@@ -192,7 +192,7 @@ class Starter:
         for number in range(1, len(job.stages) + 1):
             sink, following = stdout, -1
             if number < len(job.stages):
-                following, sink = self._open_pipe(job)
+                following, sink = self._open_pipe(job, number)
                 owned(following)
                 owned(sink)
             stderr = owned(os.open(self._home.stderr(job.id, number), _OUTPUT_FLAGS, 0o600))
@@ -200,8 +200,9 @@ class Starter:
             source = following
         return tables
 
-    def _open_pipe(self, job: ManagedJob) -> tuple[int, int]:
+    def _open_pipe(self, job: ManagedJob, number: int) -> tuple[int, int]:
         reader, writer = os.pipe()
+        job.pipe_inodes[inode_of(reader)] = number
         size = self._budget.size_for_next()
         taken = (set_capacity(writer, size) if size else None) or DEFAULT_CAPACITY
         self._budget.took(taken)
@@ -215,6 +216,7 @@ class Starter:
         if isinstance(job.spec.stdin, InteractiveInput | JobInput):
             reader, writer = os.pipe()
             job.stdin_writer = keep(writer)
+            job.input_pipe = inode_of(reader)
             return owned(reader)
         return owned(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 

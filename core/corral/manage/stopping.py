@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -15,6 +15,7 @@ from typing import Protocol
 from corral.manage.census import Census, Seen, kinship_of
 from corral.manage.jobs import ManagedJob
 from corral.manage.reaping import ChildEnd
+from corral.observe.tree import where_of
 from corral.system.identity import ProcessIdentity
 from corral.system.procfs import Stat, read_file, read_stat
 from corral.system.signals import RefusedSignalError, Signaller
@@ -277,18 +278,14 @@ class Stopper:
 def _new_target(
     job: ManagedJob, entry: Seen, identity: ProcessIdentity, stat: Stat, tree: set[int]
 ) -> Target:
-    return Target(identity, stat.name, entry.stage, whereabouts(job, entry, stat, tree), stat.state)
+    return Target(identity, stat.name, entry.stage, _whereabouts(job, entry, stat, tree), stat.state)
 
 
-def whereabouts(job: ManagedJob, entry: Seen, stat: Stat, tree: Collection[int]) -> str:
-    """What a plain kill of the leader, or of its group, would have missed."""
+def _whereabouts(job: ManagedJob, entry: Seen, stat: Stat, tree: set[int]) -> str:
     leader = job.stages[entry.stage - 1].identity if 0 < entry.stage <= len(job.stages) else None
     if leader is not None and leader.pid == entry.pid:
         return "leader"
-    is_adrift = stat.ppid not in tree
-    if leader is not None and stat.session == leader.pid:
-        return "forked off" if is_adrift else "child"
-    return "its own session, forked off" if is_adrift else "its own session"
+    return where_of(stat, None if leader is None else leader.pid, tree)
 
 
 def _ended_by(target: Target, end: ChildEnd | None) -> str:
@@ -300,7 +297,7 @@ def _ended_by(target: Target, end: ChildEnd | None) -> str:
     return target.signals[-1] if target.signals else "itself"
 
 
-def report_on(stop: StopOfJob, explain: Callable[[Target], str | None] | None = None) -> StopReport:
+def report_on(stop: StopOfJob) -> StopReport:
     """The report as of now."""
     now = time.monotonic()
     targets = sorted(

@@ -26,11 +26,11 @@ def main(arguments: list[str]) -> int:
         os.set_inheritable(descriptor, False)
     _send_streams_to_log(path)
     normalise()
-    from corral.service import daemon
+    from corral.service.daemon import run_background, run_private
 
     if private:
-        return daemon.run_private(path, report, int(private[1]), int(private[2]) or None)
-    return daemon.run_background(path, report)
+        return run_private(path, report, int(private[1]), int(private[2]) or None)
+    return run_background(path, report)
 
 
 def _detach() -> None:

@@ -5,55 +5,17 @@ from __future__ import annotations
 import os
 import select
 import socket
-import stat
 import sys
 import time
 
+from corral.decide.homedir import check_owner, prepare_home
 from corral.service.address import dial
-from corral.values.errors import CorralError, DaemonUnavailableError
+from corral.values.errors import DaemonUnavailableError
 from corral.values.home import Home
 
 START_SECONDS = 5.0
 _RETRY_SECONDS = 0.005
 _LAUNCH = "corral.service.launch"
-
-
-def prepare_home(home: Home) -> None:
-    """Make the home, 0700. Raises CorralError where it cannot be made, written, or belongs to somebody else."""
-    try:
-        os.makedirs(home.path, mode=0o700, exist_ok=True)
-        found = os.stat(home.path)
-    except OSError as error:
-        raise CorralError(
-            f"cannot use {home.path} as CORRAL_HOME: {error.strerror}; set CORRAL_HOME to a directory of yours"
-        ) from None
-    check_owner(home, found)
-    if not os.access(home.path, os.W_OK | os.X_OK):
-        raise CorralError(
-            f"cannot write to CORRAL_HOME {home.path}; chmod u+rwx it, or set CORRAL_HOME to another directory"
-        )
-
-
-def check_owner(home: Home, found: os.stat_result | None = None) -> None:
-    """Refuse the home of somebody else: as root its files would end up belonging to root."""
-    if found is None:
-        try:
-            found = os.stat(home.path)
-        except OSError:
-            return
-    if not stat.S_ISDIR(found.st_mode):
-        raise CorralError(f"CORRAL_HOME {home.path} is no directory; set CORRAL_HOME to one")
-    if found.st_uid == os.geteuid():
-        return
-    if os.geteuid() == 0:
-        raise CorralError(
-            f"{home.path} belongs to uid {found.st_uid}, and this is root: run corral without sudo"
-            " (corral run sudo COMMAND), or give root a home of its own with sudo -H or CORRAL_HOME"
-        )
-    raise CorralError(
-        f"{home.path} belongs to uid {found.st_uid}, not to you (uid {os.geteuid()});"
-        " set CORRAL_HOME to a directory of yours"
-    )
 
 
 def connected(home: Home, *, start: bool) -> socket.socket:
@@ -63,7 +25,8 @@ def connected(home: Home, *, start: bool) -> socket.socket:
         DaemonUnavailableError: none runs, or it could not be started; the text says why.
         CorralError: the home cannot be used.
     """
-    check_owner(home)
+    if os.path.isdir(home.path):
+        check_owner(home)
     sock = _dialled(home)
     if sock is not None:
         return sock

@@ -59,7 +59,7 @@ class PatientOpening:
         umask: int,
         done: Callable[[int | CannotStartError], None],
     ) -> None:
-        self._path = path
+        self.path = path
         self._arguments = (redirection, path, umask)
         self._done = done
         threading.Thread(target=self._open, name=f"open {path}", daemon=True).start()
@@ -73,6 +73,6 @@ class PatientOpening:
     def give_up(self) -> None:
         """Let the thread go: opening a FIFO for reading and writing never blocks on Linux and serves both ends."""
         try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+            os.close(os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
         except OSError:
             return  # removed meanwhile, or a device: the thread stays until the system lets it go

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
+import struct
 import sys
 
 HAS_PIDFD = sys.platform == "linux" and hasattr(os, "pidfd_open")
@@ -38,3 +40,27 @@ def send_signal(pidfd: int, number: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+_PIDFD_GET_INFO = 0xC040FF0B
+"""_IOWR(0xFF, 11, struct pidfd_info) with the struct of 64 bytes of its first version (linux/pidfd.h)."""
+_PIDFD_INFO_EXIT = 1 << 3
+_INFO_SIZE = 64
+
+
+def wait_status_of_reaped(pidfd: int) -> int | None:
+    """The wait status of a process that somebody else has reaped; None where the kernel does not tell.
+
+    PIDFD_INFO_EXIT, Linux 6.15: known for as long as the pidfd is open, once the process has been reaped.
+    """
+    if sys.platform != "linux":
+        return None
+    info = bytearray(_INFO_SIZE)
+    struct.pack_into("=Q", info, 0, _PIDFD_INFO_EXIT)
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
+    except OSError:
+        # ENOTTY before 6.13; ESRCH before 6.15; EINVAL where the struct is another.
+        return None
+    mask, exit_code = struct.unpack_from("=Q", info, 0)[0], struct.unpack_from("=i", info, 60)[0]
+    return int(exit_code) if mask & _PIDFD_INFO_EXIT else None

@@ -1,0 +1,657 @@
+"""The manager: the single-threaded owner of the children of its process. Wires starting, watching and stopping.
+
+Internal: one per process, inside the daemon. Everything here runs in one thread on one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TypedDict
+
+from msgspec import structs
+
+from corral.decide.endings import dependency_failure
+from corral.decide.life import (
+    BeginStop,
+    DependencyFailed,
+    DependencyMet,
+    Effect,
+    Ending,
+    EndStages,
+    Event,
+    JobEnded,
+    Life,
+    PauseTree,
+    Record,
+    ResumeTree,
+    SignalSent,
+    SkipGrace,
+    SlotGranted,
+    StageEnded,
+    StageSignalled,
+    StagesSpawned,
+    StartFailed,
+    StartStages,
+    SurvivorsFound,
+    Ticked,
+    TreeEmptied,
+)
+from corral.decide.lifecycle import advance, new_life
+from corral.decide.naming import resolve
+from corral.decide.scheduler import Dependency, Scheduler
+from corral.decide.store import Journal, StartedStage
+from corral.manage import operations, reaping, views
+from corral.manage.census import Census
+from corral.manage.feeding import Feeder
+from corral.manage.jobs import ManagedJob, ManagedStage
+from corral.manage.monitor import Monitor
+from corral.manage.opening import FileOpener
+from corral.manage.reaping import ChildEnd
+from corral.manage.starting import Preparation, Starter, StartError
+from corral.manage.stopping import StopOfJob, Stopper, report_on
+from corral.system import mark
+from corral.system.pipes import PipeBudget
+from corral.system.signals import RefusedSignalError, Signaller
+from corral.system.subreaper import become_subreaper
+from corral.values.commandline import stage_name
+from corral.values.errors import CorralError, NotSoError, UsageError
+from corral.values.home import Home
+from corral.values.jobs import Job
+from corral.values.spec import Command, JobInput, JobSpec, Pipeline, Surroundings
+
+
+class Moment(TypedDict):
+    """The two times of an event."""
+
+    at: datetime
+    now: float
+
+
+STARTS_A_PASS = 20
+"""Spawning is synchronous; more in one pass of the loop would keep everybody else waiting."""
+KEPT_ENDED = 1000
+"""Ended jobs whose snapshots stay in memory; the journal has all."""
+LEFTOVER_CHECK_SECONDS = 0.05
+
+
+class Manager:
+    """Runs, watches and ends the jobs of one home.
+
+    Args:
+        journal: open for writing; its owner is this manager.
+        parallel: how many jobs may run at a time, None for any number.
+    """
+
+    def __init__(self, home: Home, journal: Journal, *, parallel: int | None = None) -> None:
+        self.home = home
+        self.journal = journal
+        self.why_no_marks = mark.why_not()
+        self.nonce = None if self.why_no_marks else journal.nonce
+        become_subreaper()
+        self.jobs: dict[int, ManagedJob] = {}
+        """Those that have not ended, and ended ones whose leftovers are alive or not yet looked for."""
+        self.ended: OrderedDict[int, Job] = OrderedDict()
+        self.scheduler = Scheduler(parallel)
+        self.budget = PipeBudget()
+        self.census = Census(self.nonce, home.path)
+        self.signaller = Signaller(self.nonce)
+        self.stopper = Stopper(self, self.census, self.signaller, home.path)
+        self.on_change: Callable[[], None] = lambda: None
+        """Called at least once after any job changed, before the next pass of the loop ends."""
+        self.changed_ids: set[int] = set()
+        self.removed_ids: set[int] = set()
+        self.has_leftovers_to_check = False
+        self._starter = Starter(home, self.nonce, self.budget)
+        self._opener = FileOpener()
+        self._feeders: dict[int, Feeder] = {}
+        self._waiters: dict[int, list[asyncio.Future[None]]] = {}
+        self._start_waiters: dict[int, list[asyncio.Future[None]]] = {}
+        self._to_start: list[ManagedJob] = []
+        self._ends: OrderedDict[int, ChildEnd] = OrderedDict()
+        self._loop = asyncio.get_running_loop()
+        self._has_pass = False
+        self._leftover_timer: asyncio.TimerHandle | None = None
+        self.monitor = Monitor(self)
+        for view in reversed(journal.ended(KEPT_ENDED)):
+            self.ended[int(view.id)] = view
+
+    @staticmethod
+    def moment() -> Moment:
+        """The time by both clocks, for an event."""
+        return moment()
+
+    # ---- accepting
+
+    def accept(
+        self, specs: Sequence[JobSpec], surroundings: Surroundings, descriptor: int | None = None
+    ) -> list[int]:
+        """Take jobs on: their rows are committed when this returns. `descriptor`, the first one's stdin, is taken over.
+
+        Raises:
+            UsageError, UnknownJobError: nothing was accepted.
+            CorralError: the journal could not be written.
+        """
+        specs = [self._checked(spec) for spec in specs]
+        created = datetime.now(UTC)
+        ids = self.journal.add_jobs(specs, surroundings, created)
+        self.commit()
+        for job_id, spec in zip(ids, specs, strict=True):
+            job = self.new_job(job_id, spec, surroundings, created)
+            if descriptor is not None:
+                job.stdin_descriptor, descriptor = descriptor, None
+            self.enqueue(job)
+        return ids
+
+    def new_job(
+        self, job_id: int, spec: JobSpec, surroundings: Surroundings, created: datetime
+    ) -> ManagedJob:
+        stages = [
+            ManagedStage(number, stage_name(command.argv), command.argv)
+            for number, command in enumerate(spec.pipeline.stages, 1)
+        ]
+        life = new_life(spec, [stage.name for stage in stages])
+        return ManagedJob(job_id, spec, surroundings, created, life, stages)
+
+    def enqueue(self, job: ManagedJob) -> None:
+        self.jobs[job.id] = job
+        self.scheduler.add(job.id, [self._dependency(int(reference)) for reference in job.spec.after])
+        self.touch(job)
+        self.wake()
+
+    def _dependency(self, job_id: int) -> Dependency:
+        job = self.jobs.get(job_id)
+        if job is not None and not job.life.is_ended:
+            return Dependency(job_id, job.spec.name)
+        view = self.snapshot(job_id)
+        return Dependency(job_id, view.name, view.state == "succeeded")
+
+    def _checked(self, spec: JobSpec) -> JobSpec:
+        """The specification with its references made numbers. Raises UsageError, UnknownJobError."""
+        if not spec.pipeline.stages or not all(command.argv for command in spec.pipeline.stages):
+            raise UsageError("nothing to run: the pipeline has a stage without a command")
+        if len(spec.pipeline.stages) > mark.MAX_STAGES:
+            raise UsageError(f"{len(spec.pipeline.stages)} stages: at most {mark.MAX_STAGES} are supported")
+        if spec.pty or spec.on_stuck != "mark":
+            raise UsageError("a terminal (pty) and on_stuck=stop are not supported by this version")
+        after = tuple(str(self.resolve(reference)) for reference in spec.after)
+        stdin = spec.stdin
+        if isinstance(stdin, JobInput):
+            stdin = JobInput(str(self.resolve(stdin.job)))
+        return structs.replace(spec, after=after, stdin=stdin)
+
+    # ---- the passes of the loop
+
+    def wake(self) -> None:
+        """Start what may start, soon."""
+        if not self._has_pass:
+            self._has_pass = True
+            self._loop.call_soon(self._pass)
+
+    def _pass(self) -> None:
+        self._has_pass = False
+        for failed in self.scheduler.take_failed():
+            state = self._state_of(failed.dependency)
+            message = dependency_failure(failed.dependency, state)  # type: ignore[arg-type]
+            self.apply(self.jobs[failed.job], DependencyFailed(**moment(), message=message))
+        ready = self.scheduler.take_ready(STARTS_A_PASS)
+        for job_id in ready:
+            self.apply(self.jobs[job_id], SlotGranted(**moment()))
+        if self._to_start:
+            self.journal.mark_starting([job.id for job in self._to_start])
+        self.commit_soon()
+        starting, self._to_start = self._to_start, []
+        for job in starting:
+            self._start(job)
+        if len(ready) == STARTS_A_PASS:
+            self.wake()
+        elif self.journal.is_dirty:
+            self._loop.call_soon(self.commit_soon)
+
+    def _state_of(self, job_id: int) -> str:
+        job = self.jobs.get(job_id)
+        return job.life.state if job is not None else self.snapshot(job_id).state
+
+    def commit(self) -> None:
+        """Commit what the journal collected. Raises CorralError where it cannot be written."""
+        self.journal.commit()
+
+    def commit_soon(self) -> None:
+        """The same for what no client waits for: kept and tried again at the next pass where it fails."""
+        try:
+            self.journal.commit()
+        except CorralError as error:
+            print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {error}", flush=True)  # noqa: T201  (daemon.log)
+
+    # ---- starting
+
+    def _start(self, job: ManagedJob) -> None:
+        try:
+            preparation = self._starter.prepare(job)
+            patient = self._starter.patient_ones(preparation)
+            if patient:
+                self._opener.open(preparation, patient, self._opened)
+                self.touch(job)
+                return
+            self._launch(preparation)
+        except StartError as error:
+            self._fail_start(job, error)
+
+    def _opened(self, preparation: Preparation, error: StartError | None) -> None:
+        """The files that could make us wait are open, or one cannot be."""
+        job = preparation.job
+        if job.life.is_ended:
+            preparation.close()
+            return
+        try:
+            if error is not None:
+                raise error
+            self._launch(preparation)
+        except StartError as problem:
+            preparation.close()
+            self._fail_start(job, problem)
+
+    def _launch(self, preparation: Preparation) -> None:
+        job = preparation.job
+        self._starter.open_rest(preparation)
+        try:
+            self._starter.launch(preparation)
+        finally:
+            self._note_spawned(job)
+        self.apply(job, StagesSpawned(**moment()))
+        if isinstance(job.spec.stdin, JobInput):
+            self._feed(job, job.spec.stdin)
+        self._resolve_waiters(self._start_waiters, job.id)
+
+    def _note_spawned(self, job: ManagedJob) -> None:
+        rows = [
+            StartedStage(stage.number, stage.identity.pid, stage.identity.started)
+            for stage in job.stages
+            if stage.identity is not None
+        ]
+        if rows:
+            self.journal.stages_started(job.id, rows, datetime.now(UTC))
+        for stage in job.stages:
+            self.watch(job, stage)
+
+    def watch(self, job: ManagedJob, stage: ManagedStage) -> None:
+        """Let the stage's pidfd wake us when it ends."""
+        if stage.pidfd is not None:
+            self._loop.add_reader(stage.pidfd, self._note_readable, job, stage)
+
+    def _fail_start(self, job: ManagedJob, error: StartError) -> None:
+        self._close_stdin(job)
+        failed = StartFailed(
+            **moment(), stage=error.stage, status=error.status, message=str(error), spawned=error.spawned
+        )
+        self.apply(job, failed)
+        self._resolve_waiters(self._start_waiters, job.id)
+
+    def _feed(self, job: ManagedJob, source: JobInput) -> None:
+        writer, job.stdin_writer = job.stdin_writer, None
+        if writer is not None:
+            self._feeders[job.id] = Feeder(self, job, int(source.job), writer)
+
+    # ---- the state machine
+
+    def apply(self, job: ManagedJob, event: Event) -> None:
+        """The one way in which a job's life goes on."""
+        before = job.life
+        job.life, effects = advance(before, event)
+        if job.life.state != before.state and not job.life.is_ended and job.life.state != "queued":
+            self.journal.state_changed(job.id, job.life)
+        if job.spec.timeout is not None and job.life.deadline != before.deadline:
+            self._arm_timeout(job)
+        self.touch(job)
+        for effect in effects:
+            self._do(job, effect)
+
+    def _arm_timeout(self, job: ManagedJob) -> None:
+        """Wake when the time limit runs out, were the job not paused before."""
+        if job.timeout_timer is not None:
+            job.timeout_timer.cancel()
+            job.timeout_timer = None
+        deadline = job.life.deadline
+        if deadline is not None:
+            delay = max(0.0, deadline - time.monotonic())
+            job.timeout_timer = self._loop.call_later(delay, self._watch_time, job)
+
+    def _watch_time(self, job: ManagedJob) -> None:
+        job.timeout_timer = None
+        self.apply(job, Ticked(**moment()))
+        if job.life.deadline is not None and job.timeout_timer is None:
+            self._arm_timeout(job)
+
+    def _do(self, job: ManagedJob, effect: Effect) -> None:
+        match effect:
+            case StartStages():
+                self._to_start.append(job)
+            case BeginStop(signal, grace):
+                self.stopper.begin(job, signal, grace)
+            case EndStages():
+                self.stopper.begin(job, "KILL", 0.0)
+            case SkipGrace():
+                self.stopper.skip_grace(job)
+            case PauseTree():
+                self._signal_tree(job, "STOP")
+            case ResumeTree():
+                self._signal_tree(job, "CONT")
+            case Record(kind, text):
+                self.journal.record(job.id, datetime.now(UTC), kind, text)
+            case JobEnded():
+                self._finish(job)
+
+    def _signal_tree(self, job: ManagedJob, signal: str) -> None:
+        try:
+            operations.signal_tree(self, job, signal)
+        except (RefusedSignalError, PermissionError) as error:
+            self.journal.record(job.id, datetime.now(UTC), "signal", f"{signal} was not sent to all: {error}")
+
+    def _finish(self, job: ManagedJob) -> None:
+        self._close_stdin(job)
+        feeder = self._feeders.pop(job.id, None)
+        if feeder is not None:
+            feeder.close()
+        for opening in job.openings:
+            opening.give_up()
+        job.output.close()
+        self.budget.gave_back(job.pipe_bytes)
+        job.pipe_bytes = 0
+        views.final_sizes(job, self.home)
+        stop = self.stopper.of(job)
+        if stop is not None:
+            job.report = report_on(stop)
+        job.view = None
+        view = self.view(job)
+        self.journal.job_ended(view, job.report)
+        self.scheduler.ended(job.id, view.state == "succeeded")
+        self._remember(view)
+        self._resolve_waiters(self._waiters, job.id)
+        self._resolve_waiters(self._start_waiters, job.id)
+        self._check_leftovers_soon()
+        self.wake()
+
+    def _close_stdin(self, job: ManagedJob) -> None:
+        for descriptor in (job.stdin_descriptor, job.stdin_writer):
+            if descriptor is not None:
+                os.close(descriptor)
+        job.stdin_descriptor = job.stdin_writer = None
+
+    def _remember(self, view: Job) -> None:
+        self.ended[int(view.id)] = view
+        while len(self.ended) > KEPT_ENDED:
+            self.ended.popitem(last=False)
+
+    # ---- ends of processes
+
+    def _note_readable(self, job: ManagedJob, stage: ManagedStage) -> None:
+        """The pidfd of a stage says that it has ended."""
+        if stage.pidfd is not None:
+            self._loop.remove_reader(stage.pidfd)
+        if self.poll_stage(job, stage):
+            self._reap_orphans()
+            self.stopper.wake()
+
+    def _unwatch(self, stage: ManagedStage) -> None:
+        if stage.pidfd is not None:
+            self._loop.remove_reader(stage.pidfd)
+            os.close(stage.pidfd)
+            stage.pidfd = None
+
+    def poll_stage(self, job: ManagedJob, stage: ManagedStage) -> bool:
+        """Reap the stage if it has ended; the fallback where there is no pidfd. Whether it had."""
+        if not stage.is_running:
+            return False
+        end = reaping.poll(stage) if stage.popen is not None else reaping.poll_adopted(stage)
+        if end is None:
+            return False
+        self.note_end(job, stage, end)
+        return True
+
+    def note_end(self, job: ManagedJob, stage: ManagedStage, end: ChildEnd) -> None:
+        """A stage's process has ended so."""
+        self._unwatch(stage)
+        stage.ended = datetime.now(UTC)
+        stage.cpu_seconds = end.cpu_seconds
+        if stage.identity is not None:
+            job.members.pop(stage.identity.pid, None)
+            self._keep_end(stage.identity.pid, end)
+        self.journal.stage_ended(
+            job.id, stage.number, stage.ended, end.exit_status, end.signal, end.cpu_seconds
+        )
+        self.apply(
+            job, StageEnded(**moment(), number=stage.number, exit_status=end.exit_status, signal=end.signal)
+        )
+        self.wake()
+
+    def reap(self) -> None:
+        """Reap every child that has ended: stages first, then the orphans that came to us."""
+        self._reap_orphans()
+
+    def _reap_orphans(self) -> None:
+        while (pid := reaping.next_zombie()) is not None:
+            owned = self._stage_with(pid)
+            if owned is not None:
+                if not self.poll_stage(*owned):
+                    return
+                continue
+            orphan = reaping.reap_orphan(pid)
+            if orphan is None:
+                return
+            self._keep_end(pid, orphan.end)
+            for job in self.jobs.values():
+                if job.members.pop(pid, None) is not None:
+                    job.reaped_cpu_seconds += orphan.end.cpu_seconds
+
+    def _stage_with(self, pid: int) -> tuple[ManagedJob, ManagedStage] | None:
+        for job in self.jobs.values():
+            for stage in job.stages:
+                if stage.popen is not None and stage.popen.pid == pid and stage.popen.returncode is None:
+                    return job, stage
+        return None
+
+    def _keep_end(self, pid: int, end: ChildEnd) -> None:
+        self._ends[pid] = end
+        while len(self._ends) > 4096:
+            self._ends.popitem(last=False)
+
+    def end_of(self, pid: int) -> ChildEnd | None:
+        """How a process that we reaped lately has ended."""
+        return self._ends.get(pid)
+
+    # ---- what the stop sequence tells
+
+    def signal_sent(self, stop: StopOfJob, signal: str) -> None:
+        if stop.stage is None:
+            self.apply(stop.job, SignalSent(**moment(), signal=signal))
+        else:
+            by = "corral stop"
+            self.apply(stop.job, StageSignalled(**moment(), number=stop.stage, signal=signal, by=by))
+
+    def tree_emptied(self, stop: StopOfJob) -> None:
+        job = stop.job
+        if stop.stage is not None:
+            return
+        job.report = report_on(stop)
+        job.leftovers = 0
+        was_ended = job.life.is_ended
+        self.apply(job, TreeEmptied(**moment()))
+        job.report = structs.replace(job.report, state=job.life.state)
+        self.journal.stop_reported(job.id, job.report)
+        if was_ended:
+            self._note_leftovers(job, 0)
+        self.wake()
+
+    def survivors_found(self, stop: StopOfJob, text: str) -> None:
+        self.apply(stop.job, SurvivorsFound(**moment(), text=text))
+
+    def unended(self) -> Collection[ManagedJob]:
+        return self.jobs.values()
+
+    # ---- leftovers
+
+    def _check_leftovers_soon(self) -> None:
+        if self._leftover_timer is None:
+            self._leftover_timer = self._loop.call_later(LEFTOVER_CHECK_SECONDS, self.check_leftovers)
+
+    def check_leftovers(self) -> None:
+        """One look for what ended jobs have left alive. Jobs without leftovers are let go."""
+        if self._leftover_timer is not None:
+            self._leftover_timer.cancel()
+            self._leftover_timer = None
+        done = [job for job in self.jobs.values() if job.life.is_ended]
+        if not done:
+            return
+        self._reap_orphans()
+        found = self.census.take(done)
+        for job in done:
+            alive = operations.live_members(found.get(job.id, []))
+            self._note_leftovers(job, len(alive))
+
+    def _note_leftovers(self, job: ManagedJob, count: int) -> None:
+        if count != job.leftovers or (job.id in self.ended and self.ended[job.id].leftovers != count):
+            job.leftovers = count
+            view = structs.replace(self.snapshot(job.id), leftovers=count)
+            self.ended[job.id] = view
+            self.journal.update_ended(view)
+            job.view = None
+            self.touch(job)
+            self.wake()
+        if count == 0 and self.stopper.of(job) is None:
+            self.jobs.pop(job.id, None)
+
+    # ---- asking
+
+    def resolve(self, reference: str) -> int:
+        """The id that a number, a name or `@` means. Raises UnknownJobError, NotSoError."""
+        unended = ((job.id, job.spec.name) for job in self.jobs.values() if not job.life.is_ended)
+        return resolve(
+            reference,
+            unended,
+            exists=lambda job_id: job_id in self.jobs or job_id in self.ended or self.journal.exists(job_id),
+            newest_ended=self.journal.newest_ended,
+            newest=self.journal.newest,
+        )
+
+    def snapshot(self, job_id: int) -> Job:
+        """The job as it is now."""
+        job = self.jobs.get(job_id)
+        if job is not None and not job.life.is_ended:
+            return self.view(job)
+        return self.ended.get(job_id) or self.journal.job(job_id)
+
+    def fresh(self, job_id: int, now: float) -> Job:
+        """The same with `elapsed` as of `now` (monotonic seconds), which no change of the job carries along."""
+        view = self.snapshot(job_id)
+        job = self.jobs.get(job_id)
+        if job is None or job.life.is_ended or job.life.started is None:
+            return view
+        elapsed = job.life.elapsed(now)
+        return structs.replace(view, elapsed=None if elapsed is None else round(elapsed, 3))
+
+    def origin_of(self, job_id: int) -> tuple[JobSpec, Surroundings]:
+        """What a job was started with. Raises NotSoError where the journal does not know."""
+        job = self.jobs.get(job_id)
+        return (job.spec, job.surroundings) if job is not None else self.journal.origin(job_id)
+
+    def look_after_leftovers(self, job_id: int) -> None:
+        """An ended job of which processes are alive, found when this daemon started."""
+        try:
+            self.jobs[job_id] = self.recall(job_id)
+        except NotSoError:
+            self.jobs[job_id] = self._unknown_job(self.snapshot(job_id))
+        self._check_leftovers_soon()
+
+    def _unknown_job(self, view: Job) -> ManagedJob:
+        """One of which only the mark is known."""
+        spec = JobSpec(pipeline=Pipeline((Command((view.command,)),)), command=view.command)
+        job = self.new_job(int(view.id), spec, Surroundings({}, view.cwd, 0o022), view.created)
+        job.life = self._life_of(view, job.life)
+        return job
+
+    @staticmethod
+    def _life_of(view: Job, life: Life) -> Life:
+        ending = Ending(view.state, view.exit_status, view.signal, view.reason)
+        return structs.replace(life, state=view.state, ending=ending, started=view.started, ended=view.ended)
+
+    def is_known(self, job_id: int) -> bool:
+        return job_id in self.jobs or job_id in self.ended
+
+    def recall(self, job_id: int) -> ManagedJob:
+        """A job that has ended, in hand again to end what it left behind."""
+        view = self.snapshot(job_id)
+        spec, surroundings = self.origin_of(job_id)
+        job = self.new_job(job_id, spec, surroundings, view.created)
+        job.life = self._life_of(view, job.life)
+        return job
+
+    def note_changed(self, job_id: int) -> None:
+        self.changed_ids.add(job_id)
+        self.on_change()
+
+    def view(self, job: ManagedJob) -> Job:
+        """The snapshot of a job in hand, built anew only when something changed."""
+        if job.view is None:
+            waiting_for = self._waiting_for(job) if job.life.state == "queued" else None
+            job.view = views.view_of(job, time.monotonic(), waiting_for, self.stopper.of(job))
+        return job.view
+
+    def _waiting_for(self, job: ManagedJob) -> str | None:
+        if job.openings:
+            return f"{', '.join(opening.path for opening in job.openings)} to be opened at its other end"
+        return self.scheduler.waiting_for(job.id)
+
+    def touch(self, job: ManagedJob) -> None:
+        """Something about the job changed."""
+        job.view = None
+        self.changed_ids.add(job.id)
+        self.on_change()
+
+    def note_removed(self, job_ids: Iterable[int]) -> None:
+        for job_id in job_ids:
+            self.ended.pop(job_id, None)
+            self.changed_ids.discard(job_id)
+            self.removed_ids.add(job_id)
+        self.on_change()
+
+    def note_met_dependency(self, job: ManagedJob, dependency: int) -> None:
+        self.apply(job, DependencyMet(**moment(), job=dependency))
+
+    # ---- waiting
+
+    async def until_ended(self, job_id: int) -> None:
+        """Return once that job has ended."""
+        job = self.jobs.get(job_id)
+        if job is None or job.life.is_ended:
+            return
+        await self._future(self._waiters, job_id)
+
+    async def until_started(self, job_id: int) -> None:
+        """Return once it has started, could not start, or has to wait in the queue."""
+        job = self.jobs.get(job_id)
+        while job is not None and job.life.state == "queued" and not self._has_to_wait(job):
+            future = self._future(self._start_waiters, job_id)
+            await asyncio.wait([future], timeout=0.05)
+
+    def _has_to_wait(self, job: ManagedJob) -> bool:
+        return bool(job.openings) or (self._waiting_for(job) is not None and not job.life.is_starting)
+
+    def _future(self, where: dict[int, list[asyncio.Future[None]]], job_id: int) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = self._loop.create_future()
+        where.setdefault(job_id, []).append(future)
+        return future
+
+    @staticmethod
+    def _resolve_waiters(where: dict[int, list[asyncio.Future[None]]], job_id: int) -> None:
+        for future in where.pop(job_id, ()):
+            if not future.done():
+                future.set_result(None)
+
+
+def moment() -> Moment:
+    """The time by both clocks, for an event."""
+    return {"at": datetime.now(UTC), "now": time.monotonic()}

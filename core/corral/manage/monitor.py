@@ -1,0 +1,310 @@
+"""The monitor: one pass a second over all jobs, cheap for what sleeps, thorough for what moves or is looked at."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from corral.manage import views
+from corral.manage.jobs import ManagedJob, Member, OutputSizes
+from corral.manage.reasons import observe_waits, words_for
+from corral.observe.diagnose import diagnose, is_benign
+from corral.observe.health import Progress, health_of
+from corral.observe.pipeflow import PipeFlow, Steady, bottleneck
+from corral.observe.sampler import ProcessSampler
+from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.descriptors import keep
+from corral.system.identity import ProcessIdentity, identify
+from corral.system.pipes import fill_and_capacity
+from corral.system.procfs import CLOCK_TICKS, read_stat
+
+if TYPE_CHECKING:
+    from corral.manage.manager import Manager
+
+TICK_SECONDS = 1.0
+SCAN_SECONDS = 5.0
+"""How often the whole process table is read for marks when nothing asks for it sooner."""
+SLEEPY_AFTER = 8.0
+"""A job that has not moved for so long is visited every third tick only, unless somebody looks at it."""
+IDLE_SAMPLE_SECONDS = 60.0
+DIAGNOSE_AFTER = 1.5
+RATE_WINDOW = 5.0
+
+
+class Monitor:
+    """Observes the jobs of a manager. `tick` is called once a second."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._sampler = ProcessSampler()
+        self._bottlenecks: dict[int, Steady[int | None]] = {}
+        self._ticks = 0
+        self._last_scan = 0.0
+        self.looked_at: set[int] = set()
+        """Jobs on somebody's screen."""
+
+    def tick(self) -> None:
+        """One pass over everything."""
+        now = time.monotonic()
+        self._ticks += 1
+        if now - self._last_scan >= SCAN_SECONDS:
+            self.scan(now)
+        for job in list(self._manager.jobs.values()):
+            if job.life.is_ended:
+                continue
+            if job.life.is_started and self._is_due(job, now):
+                self._visit(job, now)
+
+    def _is_due(self, job: ManagedJob, now: float) -> bool:
+        if job.progress is None or job.id in self.looked_at:
+            return True
+        return job.progress.still_for(now) < SLEEPY_AFTER or (self._ticks + job.id) % 3 == 0
+
+    # ---- the tree
+
+    def scan(self, now: float) -> None:
+        """Read the process table and give every job its members."""
+        self._last_scan = now
+        manager = self._manager
+        found = manager.census.take(manager.jobs.values())
+        for job in list(manager.jobs.values()):
+            self._set_members(job, [(seen.pid, seen.stage) for seen in found.get(job.id, ())])
+        manager.check_leftovers()
+        alive = {member.identity for job in manager.jobs.values() for member in job.members.values()}
+        self._sampler.forget_all_but(alive)
+        self._bottlenecks = {
+            job_id: kept for job_id, kept in self._bottlenecks.items() if job_id in manager.jobs
+        }
+
+    def scan_job(self, job: ManagedJob) -> None:
+        """The same for one job, at once."""
+        found = self._manager.census.take([job])
+        self._set_members(job, [(seen.pid, seen.stage) for seen in found.get(job.id, ())])
+
+    def _set_members(self, job: ManagedJob, found: list[tuple[int, int]]) -> None:
+        if not found and not job.members:
+            return
+        members: dict[int, Member] = {}
+        for pid, stage in found:
+            known = job.members.get(pid)
+            if known is not None and (len(found) == len(job.members) or identify(pid) == known.identity):
+                members[pid] = known
+                continue
+            stat = read_stat(pid)
+            if stat is not None and stat.state not in "ZX":
+                members[pid] = Member(ProcessIdentity(pid, stat.started), stage, -1, stat.cpu_seconds)
+        if members.keys() != job.members.keys():
+            job.members = members
+            self._manager.touch(job)
+
+    # ---- one job
+
+    def _visit(self, job: ManagedJob, now: float) -> None:
+        for stage in job.running_stages:
+            if stage.pidfd is None and self._manager.poll_stage(job, stage) and job.life.is_ended:
+                return
+        if job.progress is None:
+            self._begin(job, now)
+        cpu_ns, moved = self._read_clocks(job)
+        has_output = self._read_sizes(job, now)
+        progress = job.progress
+        assert progress is not None
+        has_moved = progress.observe(
+            now, cpu_ns, None, job.output.stdout + job.output.stderr, frozenset(job.members)
+        )
+        is_first = job.last_sampled is None
+        if has_moved:
+            job.diagnosis = None
+        if (
+            moved
+            or is_first
+            or has_output
+            or job.pipes
+            or now - (job.last_sampled or 0) > IDLE_SAMPLE_SECONDS
+        ):
+            self._sample(job, now, moved, is_first)
+        elif job.cpu_percent:
+            self._cool_down(job, now)
+        self._judge(job, now)
+        job.past.note(
+            now,
+            None if job.life.state == "paused" else job.cpu_percent,
+            job.memory_bytes,
+            views.output_rate(job),
+            tuple(stage.cpu_percent for stage in job.stages) if len(job.stages) > 1 else (),
+        )
+        if job.life.state == "stopping":
+            self._manager.touch(job)
+
+    def _begin(self, job: ManagedJob, now: float) -> None:
+        job.progress = Progress(now)
+        self.scan_job(job)
+        job.output = OutputSizes()
+        home = self._manager.home
+        paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
+        for path in paths:
+            job.output.descriptors.append(keep(os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
+        job.pipes = [PipeFlow(stage.number) for stage in job.stages[:-1]]
+        self._bottlenecks[job.id] = Steady(None)
+
+    def _read_clocks(self, job: ManagedJob) -> tuple[int, list[Member]]:
+        """All CPU clocks of the tree: their sum, and who moved."""
+        total = 0
+        moved = []
+        for member in job.members.values():
+            clock = cpu_nanoseconds(member.identity.pid)
+            if clock is None:
+                continue
+            total += clock
+            if clock != member.cpu_ns:
+                member.cpu_ns = clock
+                moved.append(member)
+        return total, moved
+
+    def _read_sizes(self, job: ManagedJob, now: float) -> bool:
+        """The sizes of the output files; whether anything was written."""
+        output = job.output
+        if not output.descriptors:
+            return False
+        sizes = [os.lseek(descriptor, 0, os.SEEK_END) for descriptor in output.descriptors]
+        total, before = sum(sizes), output.stdout + output.stderr
+        output.stdout, output.stderr = sizes[0], total - sizes[0]
+        for stage, size in zip(job.stages, sizes[1:], strict=True):
+            stage.stderr_bytes = size
+        recent = output.recent
+        if total != before:
+            output.last_output = datetime.now(UTC)
+        if total != before or recent:
+            recent.append((now, total))
+            while len(recent) > 2 and recent[1][0] <= now - RATE_WINDOW:
+                recent.pop(0)
+            if recent[0][1] == recent[-1][1] and recent[-1][0] - recent[0][0] >= RATE_WINDOW:
+                recent.clear()
+            self._manager.touch(job)
+        return total != before
+
+    def _sample(self, job: ManagedJob, now: float, moved: list[Member], is_first: bool) -> None:
+        """Ask psutil about what moved, and add up."""
+        is_full = is_first or now - (job.last_sampled or 0) > IDLE_SAMPLE_SECONDS
+        for member in job.members.values() if is_full else moved:
+            member.usage = self._sampler.usage(member.identity) or member.usage
+            member.cpu_seconds = self._with_children(member)
+        seconds = now - (job.last_sampled or now)
+        self._add_up(job, seconds)
+        job.last_sampled = now
+        if job.pipes:
+            self._follow_pipes(job, now)
+        self._manager.touch(job)
+
+    @staticmethod
+    def _with_children(member: Member) -> float:
+        """CPU seconds of a process and of all the children that it has waited for."""
+        stat = read_stat(member.identity.pid)
+        if stat is None:
+            return member.cpu_seconds
+        own = member.cpu_ns / 1e9 if member.cpu_ns > 0 else stat.cpu_seconds
+        return own + (stat.children_user_ticks + stat.children_system_ticks) / CLOCK_TICKS
+
+    def _add_up(self, job: ManagedJob, seconds: float) -> None:
+        for stage in job.stages:
+            member = job.members.get(stage.identity.pid) if stage.identity else None
+            if member is None:
+                continue
+            stage.usage = member.usage
+            if seconds > 0.05 and stage.cpu_seconds is not None:
+                used = max(0.0, member.cpu_seconds - stage.cpu_seconds)
+                stage.cpu_percent = round(100 * used / seconds, 1)
+            stage.cpu_seconds = member.cpu_seconds
+        total = views.cpu_seconds_of(job)
+        if seconds > 0.05:
+            job.cpu_percent = round(100 * max(0.0, total - job.last_cpu_seconds) / seconds, 1)
+        elif job.cpu_percent is None:
+            started = job.life.started_now
+            age = time.monotonic() - started if started is not None else 0.0
+            job.cpu_percent = round(100 * total / age, 1) if age > 0.2 else 0.0
+        job.last_cpu_seconds = total
+        resident = [member.usage.memory_bytes for member in job.members.values() if member.usage]
+        job.memory_bytes = sum(resident) if resident else job.memory_bytes
+        if job.memory_bytes is not None:
+            job.peak_memory_bytes = max(job.peak_memory_bytes or 0, job.memory_bytes)
+
+    def _cool_down(self, job: ManagedJob, now: float) -> None:
+        """Nothing used CPU since the last visit."""
+        job.cpu_percent = 0.0
+        for stage in job.stages:
+            if stage.is_running and stage.cpu_percent:
+                stage.cpu_percent = 0.0
+        job.last_sampled = now
+        self._manager.touch(job)
+
+    # ---- pipes
+
+    def _follow_pipes(self, job: ManagedJob, now: float) -> None:
+        waits = {wait.pid: wait.kind for wait in observe_waits(self._manager, job, leaders_only=True).waits}
+        for flow, writer, reader in zip(job.pipes, job.stages, job.stages[1:], strict=False):
+            measured = None
+            if reader.is_running and reader.identity:
+                measured = fill_and_capacity(reader.identity.pid, 0)
+            if measured is None and writer.is_running and writer.identity:
+                measured = fill_and_capacity(writer.identity.pid, 1)
+            fill, capacity = measured or (None, None)
+            flow.observe(
+                now,
+                writer.usage if writer.is_running else None,
+                reader.usage if reader.is_running else None,
+                fill,
+                capacity,
+                writer_waits=waits.get(writer.identity.pid) if writer.identity else None,
+                reader_waits=waits.get(reader.identity.pid) if reader.identity else None,
+                writer_stderr_bytes=writer.stderr_bytes,
+                writer_is_alone=sum(m.stage == writer.number for m in job.members.values()) <= 1,
+            )
+        pipes = tuple(flow.pipe() for flow in job.pipes)
+        if pipes != job.pipe_views:
+            job.pipe_views = pipes
+        job.view = None
+        view = self._manager.view(job)
+        steady = self._bottlenecks.setdefault(job.id, Steady(None))
+        job.bottleneck = steady.observe(bottleneck(view.stages, view.pipes))
+        job.view = None
+
+    # ---- health
+
+    def _judge(self, job: ManagedJob, now: float) -> None:
+        """The job's health, and the sentence of its diagnosis once it is still."""
+        progress = job.progress
+        assert progress is not None
+        before = (job.health, job.bottleneck, job.diagnosis)
+        is_paused = job.life.state != "running"
+        benign = None
+        if is_paused:
+            progress.touch(now)
+        elif progress.still_for(now) >= DIAGNOSE_AFTER or job.bottleneck is not None:
+            benign = self.explain(job)
+        health, since = health_of(progress, now, job.spec.stuck_after, benign, is_paused=is_paused)
+        if health != job.health:
+            job.health = health
+            job.health_since = (
+                None if since is None else datetime.now(UTC) - timedelta(seconds=max(0.0, now - since))
+            )
+            job.diagnosis = None if health == "stuck" else job.diagnosis
+            if health == "stuck":
+                job.view = None
+                self.explain(job)
+        if (job.health, job.bottleneck, job.diagnosis) != before:
+            self._manager.touch(job)
+
+    def explain(self, job: ManagedJob) -> bool | None:
+        """Diagnose anew unless nothing moved since the last time; whether the wait is benign."""
+        if job.diagnosis is not None and job.bottleneck is None:
+            return job.is_benign
+        seen = observe_waits(self._manager, job)
+        job.view = None
+        view = self._manager.view(job)
+        for stage in job.stages:
+            stage.does = words_for(seen, stage.identity.pid) if stage.identity and stage.is_running else None
+        job.is_benign = is_benign(view, seen)
+        job.diagnosis = diagnose(view, seen)
+        return job.is_benign

@@ -1,0 +1,461 @@
+"""What clients ask for, done on the manager: stopping, signalling, pausing, restarting, removing, explaining."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from corral.decide.endings import whole_life
+from corral.decide.life import (
+    Event,
+    PauseRequested,
+    RemovedFromQueue,
+    ResumeRequested,
+    StageSignalled,
+    StopCause,
+    StopRequested,
+)
+from corral.manage.census import Seen, kinship_of
+from corral.manage.jobs import ManagedJob
+from corral.manage.reasons import observe_waits, tree_of
+from corral.manage.stopping import report_on
+from corral.observe.diagnose import diagnose
+from corral.system.identity import ProcessIdentity, identify, is_alive
+from corral.system.pipes import fill_and_capacity
+from corral.system.signals import RefusedSignalError
+from corral.values.errors import CorralError, NotSoError, UsageError
+from corral.values.jobs import ProcessView
+from corral.values.reports import Detail, Diagnosis, PeekedPipe, StopReport
+from corral.values.spec import DescriptorInput, InteractiveInput, JobInput, Origin
+from corral.values.units import parse_signal, signal_name
+
+if TYPE_CHECKING:
+    from corral.manage.manager import Manager
+
+_URGENCY = {"stuck": 0, "active": 3, "waiting": 2}
+
+
+def live_members(seen: Iterable[Seen]) -> list[ProcessIdentity]:
+    """Those of a count that are alive: no zombies."""
+    identities = (identify(entry.pid) for entry in seen)
+    return [identity for identity in identities if identity is not None and is_alive(identity)]
+
+
+# ---- stopping -----------------------------------------------------------------------------------------------------
+
+
+def request_stop(
+    manager: Manager,
+    job_id: int,
+    *,
+    by: str,
+    signal: str | None = None,
+    grace: float | None = None,
+    cause: StopCause = "user",
+) -> None:
+    """Ask for the end of a job, or of the leftovers of an ended one. Returns at once."""
+    job = manager.jobs.get(job_id)
+    if job is None:
+        job = _with_leftovers(manager, job_id)
+        if job is None:
+            return
+    if job.life.is_ended and not live_members(manager.census.take([job]).get(job.id, [])):
+        return
+    name = None if signal is None else signal_name(parse_signal(signal))
+    if job.life.state == "queued" and not job.life.is_starting:
+        manager.apply(job, RemovedFromQueue(**manager.moment()))
+        return
+    if grace == 0 and job.life.state == "stopping":
+        manager.stopper.skip_grace(job)
+    manager.apply(
+        job, StopRequested(**manager.moment(), cause=cause, reason=f"stopped {by}", signal=name, grace=grace)
+    )
+
+
+def _with_leftovers(manager: Manager, job_id: int) -> ManagedJob | None:
+    """An ended job that the manager has let go of, when something with its mark is alive after all."""
+    if not live_members(manager.census.take([]).get(job_id, [])):
+        return None
+    job = manager.recall(job_id)
+    manager.jobs[job_id] = job
+    return job
+
+
+async def stop_report(manager: Manager, job_id: int, *, wait: bool) -> StopReport:
+    """The report on a stop that was asked for: now, or once nothing is left or nothing more helps."""
+    job = manager.jobs.get(job_id)
+    stop = manager.stopper.of(job) if job is not None else None
+    if job is None or stop is None:
+        return _report_on_ended(manager, job_id)
+    if not wait:
+        return report_on(stop)
+    await manager.stopper.outcome(stop)
+    if stop.is_done and job.report is not None:
+        return _with_children_named(manager, job_id, job.report)
+    return report_on(stop)
+
+
+def _report_on_ended(manager: Manager, job_id: int) -> StopReport:
+    view = manager.snapshot(job_id)
+    report = manager.journal.stop_report(job_id) if view.is_ended else None
+    if report is not None:
+        return structs.replace(report, state=view.state)
+    note = "never started" if view.reason == "never started" else "already ended"
+    return StopReport(id=view.id, state=view.state, seconds=0.0, note=note, looked_at=datetime.now(UTC))
+
+
+def _with_children_named(manager: Manager, job_id: int, report: StopReport) -> StopReport:
+    """Name the jobs that were started from within: they are not of its tree and go on."""
+    within = [
+        str(job.id)
+        for job in manager.jobs.values()
+        if job.spec.parent == str(job_id) and not job.life.is_ended
+    ]
+    if not within:
+        return report
+    names = ", ".join(within)
+    return structs.replace(
+        report, note=f"jobs started from within it go on: {names}; corral stop {names} ends them"
+    )
+
+
+async def stop_stage(
+    manager: Manager, job_id: int, number: int, signal: str | None, grace: float | None, *, wait: bool
+) -> StopReport:
+    """Run the stop sequence on one stage's processes only."""
+    job = running_job(manager, job_id, "stopped")
+    if not 1 <= number <= len(job.stages):
+        raise UsageError(f"job {job_id} has no stage {number}; it has {len(job.stages)}")
+    name = signal_name(parse_signal(signal or job.spec.stop_signal))
+    stop = manager.stopper.begin(job, name, job.spec.stop_grace if grace is None else grace, number)
+    return await manager.stopper.outcome(stop) if wait else report_on(stop)
+
+
+# ---- signals ------------------------------------------------------------------------------------------------------
+
+
+def running_job(manager: Manager, job_id: int, what: str) -> ManagedJob:
+    """The job, which has started and not ended. Raises NotSoError that says why it cannot be `what`."""
+    job = manager.jobs.get(job_id)
+    if job is None or job.life.is_ended:
+        view = manager.snapshot(job_id)
+        raise NotSoError(f"job {job_id} cannot be {what}: it has ended ({view.state})")
+    if not job.life.is_started:
+        raise NotSoError(f"job {job_id} cannot be {what}: it is queued")
+    return job
+
+
+def signal_tree(manager: Manager, job: ManagedJob, signal: str, stage: int | None = None) -> list[int]:
+    """Send to every process of the tree, or of one stage; the pids that got it.
+
+    Looked at twice: what was started between the first look and its signal is found by the second.
+    """
+    number = parse_signal(signal)
+    sent: set[ProcessIdentity] = set()
+    for _ in range(2):
+        for entry in manager.census.take([job]).get(job.id, []):
+            identity = identify(entry.pid)
+            if identity is None or identity in sent or (stage is not None and entry.stage != stage):
+                continue
+            if manager.signaller.send(identity, number, kin=kinship_of(job, manager.home.path)):
+                sent.add(identity)
+    return [identity.pid for identity in sent]
+
+
+def signal_job(
+    manager: Manager,
+    job_id: int,
+    signal: str,
+    *,
+    tree: bool = False,
+    stage: int | None = None,
+    pid: int | None = None,
+) -> str:
+    """Send a signal to each stage's leader, or to what is named; what was done, in a few words.
+
+    Raises:
+        NotSoError: nothing to send it to.
+        UsageError: no such stage or signal.
+    """
+    job = running_job(manager, job_id, "signalled")
+    name = signal_name(parse_signal(signal))
+    if stage is not None and not 1 <= stage <= len(job.stages):
+        raise UsageError(f"job {job_id} has no stage {stage}; it has {len(job.stages)}")
+    try:
+        if pid is not None:
+            pids = _signal_one(manager, job, name, pid)
+        elif tree or stage is not None:
+            _note_signalled(manager, job, name, stage)
+            pids = signal_tree(manager, job, name, stage)
+        else:
+            _note_signalled(manager, job, name, None)
+            pids = [
+                sent
+                for each in job.running_stages
+                for sent in _signal_stage(manager, job, each.identity, name)
+            ]
+    except (RefusedSignalError, PermissionError) as error:
+        raise NotSoError(f"job {job_id}: {error}") from None
+    if not pids:
+        raise NotSoError(f"job {job_id}: nothing is left to signal")
+    return f"{name} sent to {len(pids)} of job {job_id}"
+
+
+def _signal_stage(
+    manager: Manager, job: ManagedJob, identity: ProcessIdentity | None, name: str
+) -> list[int]:
+    if identity is None:
+        return []
+    kinship = kinship_of(job, manager.home.path)
+    return [identity.pid] if manager.signaller.send(identity, parse_signal(name), kin=kinship) else []
+
+
+def _signal_one(manager: Manager, job: ManagedJob, name: str, pid: int) -> list[int]:
+    found = {entry.pid: entry for entry in manager.census.take([job], thorough=True).get(job.id, [])}
+    identity = identify(pid) if pid in found else None
+    if identity is None:
+        raise NotSoError(f"pid {pid} is no process of job {job.id}")
+    for stage in job.running_stages:
+        if stage.identity == identity:
+            _note_signalled(manager, job, name, stage.number)
+    return _signal_stage(manager, job, identity, name)
+
+
+def _note_signalled(manager: Manager, job: ManagedJob, name: str, stage: int | None) -> None:
+    """Before it is sent: the end that it causes may come at once."""
+    for each in job.running_stages:
+        if stage in (None, each.number):
+            event = StageSignalled(**manager.moment(), number=each.number, signal=name, by="corral signal")
+            manager.apply(job, event)
+
+
+# ---- pausing ------------------------------------------------------------------------------------------------------
+
+
+def pause(manager: Manager, job_id: int) -> str:
+    job = running_job(manager, job_id, "paused")
+    if job.life.state != "running":
+        raise NotSoError(f"job {job_id} cannot be paused: it is {job.life.state}")
+    manager.apply(job, PauseRequested(**manager.moment()))
+    return f"job {job_id} is paused"
+
+
+def resume(manager: Manager, job_id: int) -> str:
+    """Let a paused job go on, or one that was suspended by others (state T)."""
+    job = running_job(manager, job_id, "resumed")
+    event: Event = ResumeRequested(**manager.moment())
+    if job.life.state == "paused":
+        manager.apply(job, event)
+        return f"job {job_id} goes on"
+    states = [view.state for view in tree_of(manager, job)]
+    if "T" not in states:
+        raise NotSoError(f"job {job_id} is not paused: it is {job.life.state}")
+    signal_tree(manager, job, "CONT")
+    return f"job {job_id} goes on"
+
+
+# ---- again, and away ----------------------------------------------------------------------------------------------
+
+
+async def restart(manager: Manager, job_id: int, origin: Origin) -> int:
+    """Run the job again with the same specification and surroundings; the new id. A running one is stopped first.
+
+    Raises:
+        NotSoError: it cannot be run again, or something of it survives; nothing was started then.
+    """
+    spec, surroundings = manager.origin_of(job_id)
+    if isinstance(spec.stdin, DescriptorInput):
+        raise NotSoError(
+            f"job {job_id} read the stdin of the command that started it, which is gone;"
+            " start it with --stdin FILE to be able to restart it"
+        )
+    if isinstance(spec.stdin, JobInput) and not _has_output(manager, spec.stdin.job):
+        raise NotSoError(
+            f"job {job_id} read the output of job {spec.stdin.job}, which was removed; start it with --stdin FILE"
+        )
+    job = manager.jobs.get(job_id)
+    if job is not None and not job.life.is_ended:
+        request_stop(manager, job_id, by="to restart it")
+        report = await stop_report(manager, job_id, wait=True)
+        if report.survivors:
+            names = ", ".join(f"{survivor.pid} {survivor.name}" for survivor in report.survivors)
+            raise NotSoError(f"job {job_id} was not restarted: {names} is still there")
+    again = structs.replace(spec, after=(), restarted_from=str(job_id), origin=origin)
+    return manager.accept([again], surroundings)[0]
+
+
+def _has_output(manager: Manager, job_id: str) -> bool:
+    return os.path.exists(manager.home.stdout(job_id))
+
+
+async def remove(manager: Manager, job_ids: Sequence[int], *, force: bool) -> tuple[list[str], list[str]]:
+    """Delete ended jobs and their output; (what was done, what was not)."""
+    done, errors, gone = [], [], []
+    running = [job_id for job_id in job_ids if not manager.snapshot(job_id).is_ended]
+    if force:
+        for job_id in running:
+            request_stop(manager, job_id, by="to remove it")
+        await asyncio.gather(*(stop_report(manager, job_id, wait=True) for job_id in running))
+    for job_id in dict.fromkeys(job_ids):
+        view = manager.snapshot(job_id)
+        if not view.is_ended:
+            hint = "something of it survives" if force else "corral rm --force stops it first"
+            errors.append(f"job {job_id} is {view.state}; {hint}")
+        elif job_id in manager.jobs and live_members(
+            manager.census.take([manager.jobs[job_id]]).get(job_id, [])
+        ):
+            errors.append(f"processes of job {job_id} are still alive; corral stop {job_id} ends them")
+        else:
+            gone.append(job_id)
+            done.append(f"job {job_id} removed")
+    _delete(manager, gone)
+    return done, errors
+
+
+def _delete(manager: Manager, job_ids: list[int]) -> None:
+    manager.journal.remove(job_ids)
+    manager.commit()
+    for job_id in job_ids:
+        manager.jobs.pop(job_id, None)
+        shutil.rmtree(manager.home.job(job_id), ignore_errors=False, onerror=_unless_missing)
+    manager.note_removed(job_ids)
+
+
+def _unless_missing(_: object, path: str, problem: tuple[type[BaseException], BaseException, object]) -> None:
+    """A job that never started has no folder."""
+    if not isinstance(problem[1], FileNotFoundError):
+        raise CorralError(f"cannot delete {path}: {problem[1]}")
+
+
+def hide(manager: Manager, job_ids: Sequence[int], hidden: bool) -> tuple[list[str], list[str]]:
+    """Take ended jobs off the dashboards' lists."""
+    done, errors = [], []
+    for job_id in job_ids:
+        view = manager.snapshot(job_id)
+        if not view.is_ended:
+            errors.append(f"job {job_id} runs; corral stop {job_id} ends it")
+            continue
+        if job_id in manager.ended:
+            manager.ended[job_id] = structs.replace(view, hidden=hidden)
+        if job_id in manager.jobs:
+            manager.jobs[job_id].hidden = hidden
+        manager.journal.set_hidden([job_id], hidden)
+        manager.note_changed(job_id)
+        done.append(f"job {job_id} is off the list" if hidden else f"job {job_id} is on the list")
+    manager.wake()
+    return done, errors
+
+
+# ---- input --------------------------------------------------------------------------------------------------------
+
+
+def input_of(manager: Manager, job_id: int) -> int:
+    """The write end of an interactive job's stdin; stays the manager's. Raises NotSoError with how to start one."""
+    job = manager.jobs.get(job_id)
+    how = "start it with corral run -i to be able to send to it"
+    if job is None or job.life.is_ended:
+        raise NotSoError(f"job {job_id} has ended and reads nothing any more")
+    if not isinstance(job.spec.stdin, InteractiveInput):
+        raise NotSoError(f"job {job_id} has no open stdin; {how}")
+    if job.life.state == "queued":
+        raise NotSoError(f"job {job_id} is queued and has no stdin yet")
+    if job.stdin_writer is None:
+        raise NotSoError(f"the stdin of job {job_id} was closed; {how}")
+    return job.stdin_writer
+
+
+def close_input(manager: Manager, job_id: int) -> None:
+    """Close the manager's end: EOF, once nobody else holds a copy."""
+    os.close(input_of(manager, job_id))
+    manager.jobs[job_id].stdin_writer = None
+
+
+# ---- asking -------------------------------------------------------------------------------------------------------
+
+
+def processes(manager: Manager, job_id: int) -> tuple[ProcessView, ...]:
+    """The tree of a job, counted now; empty for one that has ended without leftovers."""
+    job = manager.jobs.get(job_id)
+    if job is None:
+        return ()
+    manager.monitor.scan_job(job)
+    return tree_of(manager, job)
+
+
+def why(manager: Manager, job_id: int) -> Diagnosis:
+    """The diagnosis of a job, looked at now."""
+    job = manager.jobs.get(job_id)
+    view = manager.snapshot(job_id)
+    if job is None or not job.life.is_started:
+        return diagnose(view)
+    manager.monitor.scan_job(job)
+    return diagnose(manager.snapshot(job_id), observe_waits(manager, job))
+
+
+def most_urgent(manager: Manager) -> int:
+    """The job that needs somebody most: stuck, else the one that waits longest, else the newest."""
+    views = [manager.view(job) for job in manager.jobs.values() if not job.life.is_ended]
+    if not views:
+        return manager.resolve("@")
+    now = datetime.now(UTC)
+    return int(
+        min(
+            views,
+            key=lambda view: (_URGENCY.get(view.health or "", 1), view.health_since or now, -int(view.id)),
+        ).id
+    )
+
+
+def peek(manager: Manager, job_id: int, pipe: int | None) -> tuple[PeekedPipe, ...]:
+    """The fill of one pipe or of all, read now."""
+    view = manager.snapshot(job_id)
+    count = len(view.stages) - 1
+    if pipe is not None and not 1 <= pipe <= count:
+        has = "no pipes: it has one stage" if count == 0 else f"pipes 1 to {count}"
+        raise NotSoError(f"job {job_id} has no pipe {pipe}; it has {has}")
+    numbers = range(1, count + 1) if pipe is None else [pipe]
+    return tuple(_peeked(manager, job_id, number) for number in numbers)
+
+
+def _peeked(manager: Manager, job_id: int, number: int) -> PeekedPipe:
+    job = manager.jobs.get(job_id)
+    measured = None
+    if job is not None:
+        for stage, descriptor in ((job.stages[number], 0), (job.stages[number - 1], 1)):
+            if measured is None and stage.is_running and stage.identity is not None:
+                measured = fill_and_capacity(stage.identity.pid, descriptor)
+    fill, capacity = measured or (None, None)
+    note = None
+    if measured is None:
+        is_over = job is None or job.life.is_ended
+        note = (
+            "the job has ended"
+            if is_over
+            else "the pipe is gone: both its stages have ended or redirected it"
+        )
+    return PeekedPipe(
+        number=number,
+        from_stage=number,
+        to_stage=number + 1,
+        fill_bytes=fill,
+        capacity_bytes=capacity,
+        note=note,
+    )
+
+
+def detail(manager: Manager, job_id: int) -> Detail:
+    """All of one job."""
+    manager.commit_soon()
+    found = manager.journal.detail(job_id)
+    view = manager.fresh(job_id, time.monotonic())
+    job = manager.jobs.get(job_id)
+    report = job.report if job is not None and job.report is not None else found.stop
+    events = whole_life(view, manager.journal.events(job_id))
+    return structs.replace(found, job=view, events=events, tree=processes(manager, job_id), stop=report)

@@ -1,0 +1,65 @@
+"""What the processes of one job wait for, looked at now."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from corral.manage.jobs import ManagedJob
+from corral.observe import tree
+from corral.observe.chains import Observations
+from corral.observe.waits import wait_of, words
+from corral.system.procfs import read_stat
+from corral.values.jobs import ProcessView
+
+if TYPE_CHECKING:
+    from corral.manage.manager import Manager
+
+
+def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = False) -> Observations:
+    """The waits of the stages' own processes and, unless `leaders_only`, of the whole tree."""
+    pids = [stage.identity.pid for stage in job.running_stages if stage.identity is not None]
+    if not leaders_only:
+        pids += [pid for pid in job.members if pid not in pids]
+    now = datetime.now(UTC)
+    waits = tuple(wait for wait in map(wait_of, pids) if wait is not None)
+    parents = {}
+    if not leaders_only:
+        stats = (read_stat(wait.pid) for wait in waits)
+        parents = {stat.pid: stat.ppid for stat in stats if stat is not None}
+    return Observations(
+        waits=waits,
+        stages={pid: member.stage for pid, member in job.members.items()},
+        pipes=job.pipe_inodes,
+        input_pipe=job.input_pipe,
+        parents=parents,
+        since={wait.pid: job.wait_clock.since(wait, now) for wait in waits},
+    )
+
+
+def words_for(seen: Observations, pid: int) -> str | None:
+    """What that process does, for a narrow column."""
+    for wait in seen.waits:
+        if wait.pid == pid:
+            number = None if wait.pipe is None else seen.pipes.get(wait.pipe)
+            is_input = wait.pipe is not None and wait.pipe == seen.input_pipe and wait.kind == "pipe_read"
+            return words(wait, number, is_input=is_input)
+    return None
+
+
+def tree_of(manager: Manager, job: ManagedJob) -> tuple[ProcessView, ...]:
+    """The tree of the job as a screen shows it; the caller has just scanned it."""
+    seen = observe_waits(manager, job)
+    return tree.views(
+        [tree.Member(member.identity, member.stage) for member in job.members.values()],
+        {stage.number: stage.identity for stage in job.stages if stage.identity is not None},
+        usages={m.identity: m.usage for m in job.members.values() if m.usage is not None},
+        cpu_percents={
+            stage.identity: stage.cpu_percent
+            for stage in job.stages
+            if stage.identity is not None and stage.cpu_percent is not None
+        },
+        waits={wait.pid: wait for wait in seen.waits},
+        pipes=job.pipe_inodes,
+        input_pipe=job.input_pipe,
+    )

@@ -1,0 +1,165 @@
+"""Snapshots of jobs: from handles and observations to a frozen value."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+
+from corral.decide.endings import StageView, view_stages
+from corral.manage.jobs import ManagedJob, ManagedStage
+from corral.manage.stopping import StopOfJob
+from corral.values.home import Home
+from corral.values.jobs import Job, Stage, Stopping
+from corral.values.spec import (
+    DescriptorInput,
+    FileInput,
+    InteractiveInput,
+    JobInput,
+    NullInput,
+    StdinSource,
+)
+
+_STDIN_NAMES: dict[type[StdinSource], str] = {
+    NullInput: "none",
+    FileInput: "file",
+    DescriptorInput: "descriptor",
+    InteractiveInput: "interactive",
+    JobInput: "job",
+}
+
+
+def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJob | None) -> Job:
+    """The job as it is at `now` (monotonic seconds)."""
+    life, spec = job.life, job.spec
+    is_running = life.state == "running"
+    ending = life.ending
+    return Job(
+        id=str(job.id),
+        name=spec.name,
+        command=spec.command,
+        cwd=job.surroundings.cwd,
+        pty=spec.pty,
+        state=life.state,
+        health=job.health if is_running else None,  # type: ignore[arg-type]
+        parent=spec.parent,
+        after=spec.after,
+        from_=spec.stdin.job if isinstance(spec.stdin, JobInput) else None,
+        restarted_from=spec.restarted_from,
+        created=job.created,
+        started=life.started,
+        ended=life.ended,
+        elapsed=_rounded(life.elapsed(now)),
+        exit_status=ending.exit_status if ending else None,
+        signal=ending.signal if ending else None,
+        reason=ending.reason if ending else None,
+        timeout=spec.timeout,
+        stop_signal=spec.stop_signal,
+        stop_grace=spec.stop_grace,
+        stuck_after=spec.stuck_after,
+        on_stuck=spec.on_stuck,
+        cpu_percent=None if life.is_ended else job.cpu_percent,
+        cpu_seconds=_rounded(cpu_seconds_of(job)) if life.started else None,
+        memory_bytes=None if life.is_ended else job.memory_bytes,
+        peak_memory_bytes=job.peak_memory_bytes,
+        processes=0 if life.is_ended else _process_count(job),
+        leftovers=job.leftovers,
+        stdout_bytes=job.output.stdout,
+        stderr_bytes=sum(stage.stderr_bytes for stage in job.stages),
+        output_bytes_per_second=None if life.is_ended else output_rate(job),
+        last_output=job.output.last_output,
+        bottleneck=job.bottleneck if is_running else None,
+        origin=spec.origin,
+        waiting_for=waiting_for if life.state == "queued" else None,
+        stages=tuple(_stage(job, *pair) for pair in zip(job.stages, view_stages(life), strict=True)),
+        pipes=job.pipe_views,
+        health_since=job.health_since if is_running else None,
+        summary=job.diagnosis.summary if job.diagnosis and is_running else None,
+        paused_since=life.paused_since,
+        stopping=_stopping(job, stop, now) if life.state == "stopping" else None,
+        hidden=job.hidden,
+        stdin=_STDIN_NAMES[type(spec.stdin)],
+    )
+
+
+def _stage(job: ManagedJob, stage: ManagedStage, seen: StageView) -> Stage:
+    lived = job.life.stages[stage.number - 1]
+    usage = stage.usage
+    return Stage(
+        number=stage.number,
+        name=stage.name,
+        argv=stage.argv,
+        pid=stage.identity.pid if stage.identity else None,
+        state=seen.state,
+        started=lived.started,
+        ended=lived.end.at if lived.end else None,
+        exit_status=lived.end.exit_status if lived.end else None,
+        signal=lived.end.signal if lived.end else None,
+        reason=seen.reason,
+        cpu_percent=stage.cpu_percent if lived.is_running else None,
+        cpu_seconds=_rounded(stage.cpu_seconds),
+        memory_bytes=usage.memory_bytes if usage and lived.is_running else None,
+        read_bytes=usage.read_bytes if usage else None,
+        written_bytes=usage.written_bytes if usage else None,
+        stderr_bytes=stage.stderr_bytes,
+        waits=stage.does if lived.is_running else None,
+    )
+
+
+def _stopping(job: ManagedJob, stop: StopOfJob | None, now: float) -> Stopping | None:
+    life = job.life
+    if stop is None or life.stop is None:
+        return None
+    since = life.stop.since
+    return Stopping(
+        since=since,
+        signal=life.stop.signal or stop.signal,
+        total=len(stop.targets),
+        left=len(stop.alive),
+        kill_at=None if stop.is_killing else _later(since, stop.grace),
+    )
+
+
+def _later(since: datetime, seconds: float) -> datetime:
+    from datetime import timedelta
+
+    return since + timedelta(seconds=seconds)
+
+
+def _process_count(job: ManagedJob) -> int:
+    return max(len(job.members), len(job.running_stages))
+
+
+def cpu_seconds_of(job: ManagedJob) -> float:
+    """CPU seconds of the whole tree, ended children included."""
+    leaders = {stage.identity.pid for stage in job.stages if stage.identity and stage.is_running}
+    total = job.reaped_cpu_seconds + sum(stage.cpu_seconds or 0.0 for stage in job.stages)
+    return total + sum(member.cpu_seconds for pid, member in job.members.items() if pid not in leaders)
+
+
+def output_rate(job: ManagedJob) -> float | None:
+    """Bytes per second of stdout and stderr over the last 5 s."""
+    recent = job.output.recent
+    if len(recent) < 2 or recent[-1][0] <= recent[0][0]:
+        return 0.0 if job.output.descriptors else None
+    return round((recent[-1][1] - recent[0][1]) / (recent[-1][0] - recent[0][0]), 1)
+
+
+def final_sizes(job: ManagedJob, home: Home) -> None:
+    """Note the sizes of the output files, now that every stage has ended."""
+    if job.life.started is None and not any(stage.identity for stage in job.stages):
+        return
+    for stage in job.stages:
+        stage.stderr_bytes = size_of(home.stderr(job.id, stage.number))
+    job.output.stdout = size_of(home.stdout(job.id))
+
+
+def size_of(path: str) -> int:
+    """0 where the file is not there."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

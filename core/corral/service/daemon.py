@@ -1,0 +1,392 @@
+"""The daemon: one process per user and CORRAL_HOME that owns the children and serves every client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import psutil
+
+from corral.decide.store import Journal
+from corral.manage import operations
+from corral.manage.adopting import adopt_all
+from corral.manage.manager import Manager
+from corral.manage.monitor import TICK_SECONDS
+from corral.service import protocol as p
+from corral.service.address import listen
+from corral.service.channel import Channel
+from corral.service.handlers import Handlers
+from corral.service.lines import close_all
+from corral.service.publisher import MACHINE_SECONDS, Publisher
+from corral.system.descriptors import keep
+from corral.values.errors import BadLineError, CorralError
+from corral.values.home import Home
+from corral.values.reports import StopReport
+
+IDLE_SECONDS = 30.0
+"""With neither an unended job nor leftovers nor a client for so long the daemon ends by itself."""
+
+
+class Connection:
+    """One client."""
+
+    def __init__(self, daemon: Daemon, sock: socket.socket) -> None:
+        self._daemon = daemon
+        self.hello: p.SayHello | None = None
+        self.looks_at: frozenset[int] = frozenset()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._channel = Channel(
+            sock,
+            p.LINE_LIMIT,
+            on_line=self._take,
+            on_overlong=self._refuse_overlong,
+            on_end=self._end,
+        )
+
+    @property
+    def unsent_bytes(self) -> int:
+        return self._channel.unsent_bytes
+
+    def push(self, line: bytes) -> None:
+        self._channel.send(line)
+
+    def when_drained(self, call: Callable[[], None]) -> None:
+        self._channel.when_drained(call)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _take(self, line: bytes, descriptors: list[int]) -> None:
+        try:
+            number, request = p.read_request(line)
+        except BadLineError as error:
+            close_all(descriptors)
+            self._channel.send(p.error_line(error.number, error))
+            return
+        task = asyncio.create_task(self._serve(number, request, descriptors))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, number: int, request: p.AnyRequest, descriptors: list[int]) -> None:
+        try:
+            answer = await self._daemon.handlers.handle(self, request, descriptors)
+            self._channel.send(p.reply_line(number, answer.reply), answer.descriptors)
+        except CorralError as error:
+            self._channel.send(p.error_line(number, error))
+        except Exception as error:  # noqa: BLE001  (a fault in one request must not end everybody's daemon)
+            log_fault(f"request {type(request).__name__}", error)
+            what = f"{type(error).__name__}: {error}"
+            self._channel.send(
+                p.error_line(
+                    number, CorralError(f"the daemon failed at this request ({what}); corral daemon log")
+                )
+            )
+        finally:
+            close_all(descriptors)
+        self._daemon.note_answered(request)
+
+    def _refuse_overlong(self) -> None:
+        self._channel.send(
+            p.error_line(None, BadLineError(f"a line of more than {p.LINE_LIMIT} bytes; it was skipped"))
+        )
+
+    def _end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._daemon.forget(self)
+
+
+class Daemon:
+    """Serves one manager on a socket, until there is nothing to do or somebody ends it."""
+
+    def __init__(self, manager: Manager, *, is_private: bool = False) -> None:
+        self.manager = manager
+        self.is_private = is_private
+        self.started = datetime.now(UTC)
+        self.process = psutil.Process()
+        self.publisher = Publisher(manager)
+        self.handlers = Handlers(self, manager)
+        self._connections: set[Connection] = set()
+        self._ending = asyncio.Event()
+        self._idle_since: float | None = None
+        self._listener: socket.socket | None = None
+        self._cpu_mark = (time.monotonic(), time.process_time())
+        self._cpu_percent: float | None = None
+        self._must_end = False
+
+    # ---- connections
+
+    def serve_on(self, listener: socket.socket) -> None:
+        listener.setblocking(False)
+        self._listener = listener
+        asyncio.get_running_loop().add_reader(listener, self._accept)
+
+    def serve(self, sock: socket.socket) -> None:
+        """Serve one connected client."""
+        self._connections.add(Connection(self, sock))
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            sock, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return
+        except OSError as error:
+            # EMFILE: no descriptor for another client; those that are connected go on.
+            log(f"cannot accept a client: {error.strerror}")
+            return
+        if not is_own_user(sock):
+            log("refused a client of another user")
+            sock.close()
+            return
+        sock = socket.socket(fileno=keep(sock.detach()))
+        self.serve(sock)
+
+    def forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self.publisher.drop(connection)
+        self.note_looks()
+        if self.is_private and not self._connections:
+            # The owner has left or crashed: EOF is the end of the lease.
+            self._ending.set()
+
+    def note_looks(self) -> None:
+        looked_at: set[int] = set()
+        for connection in self._connections:
+            looked_at |= connection.looks_at
+        self.manager.monitor.looked_at = looked_at
+
+    def note_answered(self, request: p.AnyRequest) -> None:
+        if isinstance(request, p.Shutdown) and self._must_end:
+            self._ending.set()
+
+    # ---- life
+
+    def end_soon(self) -> None:
+        """End once the answer that says so is on its way."""
+        self._must_end = True
+
+    def end_now(self) -> None:
+        self._ending.set()
+
+    async def run(self) -> None:
+        """Watch the jobs and the time until the daemon is to end; then stop listening."""
+        ticker = asyncio.create_task(self._tick())
+        try:
+            await self._ending.wait()
+        finally:
+            ticker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await ticker
+        if self.is_private:
+            await self.stop_everything("with the program that had started it")
+        self._stop_listening()
+        for connection in list(self._connections):
+            connection.close()
+        self.manager.journal.close()
+
+    def _stop_listening(self) -> None:
+        if self._listener is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._listener)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.manager.home.socket)
+        self._listener.close()
+        self._listener = None
+
+    async def stop_everything(self, by: str) -> tuple[StopReport, ...]:
+        """Stop every job and all leftovers; the reports."""
+        manager = self.manager
+        manager.check_leftovers()
+        ids = list(manager.jobs)
+        for job_id in ids:
+            operations.request_stop(manager, job_id, by=by, cause="shutdown")
+        return tuple(
+            await asyncio.gather(*(operations.stop_report(manager, job_id, wait=True) for job_id in ids))
+        )
+
+    async def _tick(self) -> None:
+        next_machine = 0.0
+        while True:
+            began = time.monotonic()
+            try:
+                self.manager.monitor.tick()
+                self.manager.reap()
+                self.manager.commit_soon()
+                if began >= next_machine:
+                    next_machine = began + MACHINE_SECONDS
+                    self.publisher.sample_machine()
+            except Exception as error:  # noqa: BLE001  (one job that cannot be observed must not end all)
+                log_fault("the monitor", error)
+            self._watch_idleness(began)
+            await asyncio.sleep(max(0.001, began + TICK_SECONDS - time.monotonic()))
+
+    def _watch_idleness(self, now: float) -> None:
+        if self.is_private:
+            return
+        if self._connections or self.manager.jobs:
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = now
+        elif now - self._idle_since >= IDLE_SECONDS:
+            self._ending.set()
+
+    def cpu_percent(self) -> float | None:
+        """The daemon's own share of a core since the last question that is at least a second old."""
+        now, used = time.monotonic(), time.process_time()
+        before, used_before = self._cpu_mark
+        if now - before >= 1.0:
+            self._cpu_percent = round(100 * (used - used_before) / (now - before), 2)
+            self._cpu_mark = (now, used)
+        return self._cpu_percent
+
+
+# ---- the program --------------------------------------------------------------------------------------------------
+
+
+def log(text: str) -> None:
+    """A line of daemon.log."""
+    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def log_fault(where: str, error: BaseException) -> None:
+    import traceback
+
+    log(f"fault in {where}: {''.join(traceback.format_exception(error)).rstrip()}")
+
+
+def is_own_user(sock: socket.socket) -> bool:
+    """Whether the peer is of our uid. Linux tells pid, uid and gid (unix(7)); elsewhere the 0700 directory guards."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", credentials)
+    return bool(uid in (os.geteuid(), 0))
+
+
+def take_lock(home: Home) -> int | None:
+    """The lock that a daemon holds for life; None where another one has it."""
+    descriptor = os.open(home.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+class Report:
+    """The pipe on which the starter waits: `ready`, or why not."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    def say(self, text: str) -> None:
+        if self._descriptor is None:
+            return
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._descriptor, text.encode() + b"\n")
+        os.close(self._descriptor)
+        self._descriptor = None
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def run_background(path: str, report_descriptor: int) -> int:
+    """The user's daemon, already detached. The exit status: 0 also where another one runs."""
+    home, report = Home(path), Report(report_descriptor)
+    lock = take_lock(home)
+    if lock is None:
+        report.close()
+        return 0
+    return _run(home, report, lambda daemon: daemon.serve_on(listen(home)))
+
+
+def run_private(path: str, report_descriptor: int, sock: int, parallel: int | None) -> int:
+    """A daemon for one program, on a socketpair; its home goes with it."""
+    home, report = Home(path), Report(report_descriptor)
+    connected = socket.socket(fileno=sock)
+    try:
+        return _run(home, report, lambda daemon: daemon.serve(connected), is_private=True, parallel=parallel)
+    finally:
+        shutil.rmtree(home.path, ignore_errors=True)
+
+
+def run_foreground(home: Home) -> int:
+    """The user's daemon in this very process, for service managers and for looking at it. Returns its exit status.
+
+    Raises:
+        CorralError: another one runs, or the home or its journal cannot be used.
+    """
+    from corral.decide.homedir import prepare_home
+    from corral.service.launch import normalise
+
+    prepare_home(home)
+    lock = take_lock(home)
+    if lock is None:
+        raise CorralError(f"a daemon already runs for {home.path}; corral daemon stop ends it")
+    normalise()
+    os.chdir("/")
+    journal = Journal.open(home)
+    asyncio.run(
+        _serve(home, journal, Report(None), lambda daemon: daemon.serve_on(listen(home)), False, None)
+    )
+    return 0
+
+
+def _run(
+    home: Home,
+    report: Report,
+    connect: Callable[[Daemon], None],
+    *,
+    is_private: bool = False,
+    parallel: int | None = None,
+) -> int:
+    try:
+        journal = Journal.open(home)
+    except CorralError as error:
+        log(str(error))
+        report.say(str(error))
+        return 125
+    try:
+        asyncio.run(_serve(home, journal, report, connect, is_private, parallel))
+    except Exception as error:  # noqa: BLE001  (the last word before the process ends)
+        log_fault("the daemon", error)
+        report.say(f"the daemon failed: {error}; see {home.daemon_log}")
+        return 125
+    return 0
+
+
+async def _serve(
+    home: Home,
+    journal: Journal,
+    report: Report,
+    connect: Callable[[Daemon], None],
+    is_private: bool,
+    parallel: int | None,
+) -> None:
+    for notice in journal.notices:
+        log(notice)
+    manager = Manager(home, journal, parallel=parallel)
+    adopt_all(manager)
+    daemon = Daemon(manager, is_private=is_private)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Ended from outside: the jobs go on, and the next daemon finds them again.
+        loop.add_signal_handler(number, daemon.end_now)
+    connect(daemon)
+    report.say("ready")
+    await daemon.run()
