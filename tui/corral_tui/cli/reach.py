@@ -28,21 +28,24 @@ def chosen_home() -> Home:
     try:
         check_owner(home)
     except FileNotFoundError:
-        _refuse_to_make(home)
+        _refuse_under_sudo(home, _owner_above(home.path))
     except OSError as error:
         raise CorralError(
             f"cannot use CORRAL_HOME {home.path}: {error.strerror}; set it to a directory of yours"
         ) from None
+    except CorralError:
+        _refuse_under_sudo(home, os.stat(home.path).st_uid)
+        raise
     return home
 
 
-def _refuse_to_make(home: Home) -> None:
-    """Under sudo with the user's HOME, a new home would belong to root, in the user's directory."""
+def _refuse_under_sudo(home: Home, owner: int) -> None:
+    """With the user's HOME kept, root would work in the user's home, or make one there that the user cannot use."""
     user = os.environ.get("SUDO_UID", "")
-    if os.geteuid() == 0 and user.isdigit() and int(user) != 0 and _owner_above(home.path) == int(user):
+    if os.geteuid() == 0 and user.isdigit() and int(user) != 0 and owner == int(user):
         raise CorralError(
-            f"{home.path} would be root's in your own directory; run corral without sudo "
-            "(sudo may stand in the job's command), or use sudo -H corral, or set CORRAL_HOME"
+            f"sudo corral would use {home.path}, which is not root's; run corral without sudo "
+            "(corral run sudo COMMAND), or use sudo -H corral, or set CORRAL_HOME"
         )
 
 

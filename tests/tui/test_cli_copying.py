@@ -1,0 +1,141 @@
+"""From growing files to descriptors: every byte, in order, never stuck in a write."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corral_tui.cli.copying import Copier, Outlet, Stream
+from corral_tui.cli.interrupts import Interrupts
+from corral_tui.cli.transforms import LONGEST_LINE, Prefixed, Visible, transform_for
+
+_NO_DROP = [0].append
+
+
+@pytest.fixture
+def pipe() -> Any:
+    reader, writer = os.pipe()
+    yield reader, writer
+    for descriptor in (reader, writer):
+        try:
+            os.close(descriptor)
+        except OSError:
+            assert descriptor == reader
+
+
+def _copier(path: Path, writer: int, **options: Any) -> Copier:
+    return Copier([Stream(os.fspath(path), Outlet(writer), on_drop=_NO_DROP, **options)])
+
+
+def test_a_full_pipe_is_no_place_to_be_stuck_in(pipe: tuple[int, int], tmp_path: Path) -> None:
+    reader, writer = pipe
+    data = os.urandom(300_000)
+    (tmp_path / "out").write_bytes(data)
+    copier = _copier(tmp_path / "out", writer)
+    copier.fix_ends()
+    arrived = b""
+    while not copier.is_done:
+        while copier.step():
+            pass
+        arrived += os.read(reader, 70_000)
+    while len(arrived) < len(data):
+        arrived += os.read(reader, 70_000)
+    copier.close()
+    assert arrived == data
+
+
+def test_what_is_written_after_the_end_is_not_copied(pipe: tuple[int, int], tmp_path: Path) -> None:
+    reader, writer = pipe
+    path = tmp_path / "out"
+    path.write_bytes(b"before")
+    copier = _copier(path, writer)
+    copier.fix_ends()
+    with path.open("ab") as file:
+        file.write(b"after")
+    while not copier.is_done:
+        copier.step()
+    copier.close()
+    assert os.read(reader, 100) == b"before"
+
+
+def test_a_file_that_is_not_there_yet(pipe: tuple[int, int], tmp_path: Path) -> None:
+    reader, writer = pipe
+    copier = _copier(tmp_path / "out", writer)
+    assert not copier.step()
+    (tmp_path / "out").write_bytes(b"now")
+    assert copier.step()
+    copier.close()
+    assert os.read(reader, 100) == b"now"
+
+
+def test_a_reader_that_goes_is_noticed_without_a_write(pipe: tuple[int, int], tmp_path: Path) -> None:
+    reader, writer = pipe
+    copier = _copier(tmp_path / "out", writer)
+    os.close(reader)
+    with pytest.raises(BrokenPipeError):
+        copier.wait(30, ())
+    copier.discard()
+    assert copier.wait(0, ()) == set()
+
+
+def test_dropped_bytes_are_reported(pipe: tuple[int, int], tmp_path: Path) -> None:
+    _, writer = pipe
+    path = tmp_path / "out"
+    with path.open("wb") as file:
+        file.seek(1 << 20)
+        file.write(b"kept")
+    dropped: list[int] = []
+    copier = Copier([Stream(os.fspath(path), Outlet(writer), on_drop=dropped.append)])
+    copier.step()
+    copier.close()
+    assert dropped == [1 << 20]
+
+
+def test_prefixes_stand_before_whole_lines_only() -> None:
+    prefixed = Prefixed(b"web | ", transform_for(os.open(os.devnull, os.O_WRONLY), "", raw=False))
+    assert prefixed.feed(b"a\nb") == b"web | a\n"
+    assert prefixed.feed(b"c\n\n") == b"web | bc\nweb | \n"
+    assert prefixed.feed(b"end") == b""
+    assert prefixed.flush() == b"web | end\n"
+    assert prefixed.flush() == b""
+
+
+def test_a_line_without_end_is_not_held_for_ever() -> None:
+    prefixed = Prefixed(b"x | ", Visible())
+    out = prefixed.feed(b"y" * (LONGEST_LINE + 1))
+    assert len(out) > LONGEST_LINE
+    assert prefixed.flush() == b""
+
+
+def test_on_a_terminal_sequences_are_seen_and_colours_kept() -> None:
+    visible = Visible()
+    shown = visible.feed(b"\x1b[31mred\x1b[0m \x1b]0;title\x07\n") + visible.flush()
+    assert b"\x1b[31mred\x1b[0m" in shown
+    assert b"\x1b]" not in shown
+    assert b"title" in shown
+
+
+def test_interrupts_are_noted_and_wake() -> None:
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGTERM)
+        copier = Copier([])
+        assert copier.wait(30, (interrupts.fileno(),)) == {interrupts.fileno()}
+        assert interrupts.count == 1
+        assert interrupts.take() == [signal.SIGTERM]
+        assert interrupts.take() == []
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_what_was_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert interrupts.take() == []
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

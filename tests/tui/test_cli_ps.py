@@ -1,0 +1,127 @@
+"""`corral ps`: two ways to read its options that must agree, and its columns."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+
+from corral.service.protocol import Jobs, ListJobs
+from corral_tui.cli import listing
+from corral_tui.cli.columns import cells, cut, lay_out
+from corral_tui.cli.group import invoke
+from corral_tui.main import main
+from tui.cli_fakes import FakeDaemon, ended_job, fake, make_job
+
+__all__ = ["fake"]
+
+_WORDS = (
+    "-a",
+    "--all",
+    "-q",
+    "--quiet",
+    "--json",
+    "7",
+    "build",
+    "--state running",
+    "--state lost",
+    "--health stuck",
+)
+
+
+def _by_click(words: list[str], monkeypatch: pytest.MonkeyPatch) -> listing.ListOptions:
+    seen: list[listing.ListOptions] = []
+
+    def note(options: listing.ListOptions) -> int:
+        seen.append(options)
+        return 0
+
+    monkeypatch.setattr(listing, "list_jobs", note)
+    invoke(["ps", *words])
+    return seen[0]
+
+
+def test_the_fast_reading_of_options_is_clicks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in range(4):
+        for chosen in itertools.permutations(_WORDS, size):
+            words = " ".join(chosen).split()
+            assert listing.plain_options(words) == _by_click(words, monkeypatch), words
+
+
+@pytest.mark.parametrize(
+    "words", [["-aq"], ["--state=running"], ["--state", "x"], ["--state"], ["--help"], ["--"], ["-x"], [""]]
+)
+def test_what_is_not_plain_is_left_to_click(words: list[str]) -> None:
+    assert listing.plain_options(words) is None
+
+
+def test_every_option_of_click_is_in_the_fast_table() -> None:
+    from corral_tui.cli.ps import command
+
+    written = {name for option in command.params for name in option.opts if name.startswith("-")}
+    assert written == {*listing.FLAGS, *listing.CHOICES}
+
+
+def test_columns_are_two_blanks_apart_and_nothing_is_cut(fake: FakeDaemon, capsys: Any) -> None:
+    command = "x" * 300
+    fake.answers[ListJobs] = Jobs((make_job(7, name="build", command=command), ended_job(12, exit_status=1)))
+    assert main(["ps", "-a"]) == 0
+    header, first, second = capsys.readouterr().out.splitlines()
+    assert header.split() == ["ID", "NAME", "STATE", "HEALTH", "EXIT", "CPU%", "MEM", "TIME", "COMMAND"]
+    assert first.split() == ["7", "build", "running", "waiting", "-", "0", "2.0M", "4m10s", command]
+    assert second.split()[:5] == ["12", "sleep", "succeeded", "-", "1"]
+    assert first.index("running") == header.index("STATE") == second.index("succeeded")
+
+
+def test_a_command_cannot_reach_the_terminal(fake: FakeDaemon, capsys: Any) -> None:
+    fake.answers[ListJobs] = Jobs((make_job(command="printf \x1b]0;evil\x07\nnext"),))
+    assert main(["ps"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\x07" not in out
+    assert len(out.splitlines()) == 2
+
+
+def test_ids_alone_and_json(fake: FakeDaemon, capsys: Any) -> None:
+    fake.answers[ListJobs] = Jobs((make_job(7), make_job(8)))
+    assert main(["ps", "-q"]) == 0
+    assert capsys.readouterr().out == "7\n8\n"
+    assert main(["ps", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [job["id"] for job in listed] == ["7", "8"]
+    assert listed[0]["from"] is None
+    assert listed[0]["exit_status"] is None
+
+
+def test_states_filter_and_reach_for_the_ended(fake: FakeDaemon, capsys: Any) -> None:
+    fake.answers[ListJobs] = Jobs((make_job(7), ended_job(8, state="failed", exit_status=1)))
+    assert main(["ps", "-q", "--state", "failed"]) == 0
+    assert capsys.readouterr().out == "8\n"
+    assert fake.asked == [ListJobs(ids=(), all=True)]
+
+
+def test_an_unknown_id_is_said_and_the_others_listed(fake: FakeDaemon, capsys: Any) -> None:
+    fake.answers[ListJobs] = Jobs((make_job(7),), ("99", "nope"))
+    assert main(["ps", "7", "99", "nope", "-q"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "7\n"
+    assert said.err.splitlines() == [
+        "corral: no job 99; corral ps -a lists all",
+        "corral: no job named nope; corral ps -a lists all",
+    ]
+
+
+def test_on_a_terminal_lines_end_at_its_edge() -> None:
+    rows = [("7", "build", "make -j8 all"), ("12", "日本", "日本語のコマンド")]
+    for width in range(1, 30):
+        assert all(
+            cells(line) <= width for line in lay_out(("ID", "NAME", "COMMAND"), rows, frozenset({0}), width)
+        )
+
+
+def test_a_cut_is_marked() -> None:
+    assert cut("build all", 6) == "build…"
+    assert cut("日本語", 4) == "日…"
+    assert cut("build", 5) == "build"
