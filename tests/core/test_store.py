@@ -609,6 +609,17 @@ def test_a_home_that_cannot_be_written(home: Home) -> None:
         os.chmod(os.path.dirname(home.path), 0o700)
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_home_that_can_only_be_read(home: Home) -> None:
+    with_jobs(home, 3)
+    os.chmod(home.path, 0o500)
+    try:
+        with closing(JournalReader.open(home)) as reader:
+            assert reader.unended_ids() == [1, 2, 3]
+    finally:
+        os.chmod(home.path, 0o700)
+
+
 def test_reading_where_nothing_is_makes_nothing(home: Home) -> None:
     reader = JournalReader.open(home)
     assert reader.unended_ids() == []

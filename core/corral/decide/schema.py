@@ -77,7 +77,7 @@ def open_for_reading(path: str) -> sqlite3.Connection:
     """A read-only connection; to an empty journal where there is none yet. Raises as `open_for_writing` does.
 
     What a killed writer left in the write-ahead log is read too, which needs the `-shm` file: SQLite makes it where
-    the directory can be written (sqlite.org/wal.html). Where not, the log is left out: better old than nothing.
+    the directory can be written (sqlite.org/wal.html). Where not, only a journal without such a log can be read.
     """
     if not os.path.exists(path) or not os.path.getsize(path):
         return _empty()
@@ -87,7 +87,8 @@ def open_for_reading(path: str) -> sqlite3.Connection:
     except DamagedJournalError:
         raise
     except JournalError:
-        if os.access(os.path.dirname(path), os.W_OK):
+        log = path + "-wal"
+        if os.access(os.path.dirname(path), os.W_OK) or (os.path.exists(log) and os.path.getsize(log)):
             raise
         return _read_only(location + "&immutable=1", path)
 
