@@ -1,0 +1,111 @@
+"""Completion of a command line: programs where a program stands, files elsewhere. Pure but for reading directories."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from corral.values.commandline import WordAt, word_at
+from corral.values.units import quote_words
+from corral_tui.dashboard.sheets.line_check import Place
+
+MOST_CANDIDATES = 400
+"""More names than anybody reads; the directory is not read further."""
+
+
+class Completion(NamedTuple):
+    """`text[start:end]` becomes `word`; `candidates` are what it could be, by their last part."""
+
+    start: int
+    end: int
+    word: str
+    candidates: tuple[str, ...]
+
+    def applied(self, text: str) -> tuple[str, int]:
+        """The new text, and the cursor in it."""
+        return text[: self.start] + self.word + text[self.end :], self.start + len(self.word)
+
+
+def complete(text: str, cursor: int, place: Place) -> Completion | None:
+    """How the word that ends at `cursor` goes on; None where no completion is known or it stands complete."""
+    word = word_at(text, cursor)
+    if word.end != cursor or not word.before or word.role not in ("program", "argument", "file"):
+        return None
+    is_program = word.role == "program" and "/" not in word.before and not word.before.startswith("~")
+    names = _programs(word.before, place) if is_program else _files(word.before, place)
+    if not names:
+        return None
+    common = _common_start(names)
+    is_only = len(names) == 1
+    if is_only and common == _expanded(word.before):
+        return None
+    shown = tuple(os.path.basename(name.rstrip("/")) + ("/" if name.endswith("/") else "") for name in names)
+    return Completion(word.start, word.end, _written(common, word, is_whole=is_only), shown)
+
+
+def complete_directory(text: str) -> str | None:
+    """`text` with its last part completed to a directory, or None."""
+    names = [name for name in _files(text, Place("/", "")) if name.endswith("/")] if text else []
+    common = _common_start(names)
+    return common if common and common != text else None
+
+
+def _common_start(names: list[str]) -> str:
+    """The letters that all of them start with. Of sorted names the first and the last differ the earliest."""
+    if not names:
+        return ""
+    first, last = min(names), max(names)
+    same = 0
+    while same < len(first) and first[same] == last[same]:
+        same += 1
+    return first[:same]
+
+
+def _written(value: str, word: WordAt, *, is_whole: bool) -> str:
+    """`value` as it stands in the line: quoted if it must be, with the blank that ends a whole word."""
+    closes = is_whole and not value.endswith("/")
+    if word.quote:
+        return word.quote + value + (word.quote + " " if closes else "")
+    return "".join(quote_words([value])) + (" " if closes else "")
+
+
+def _expanded(path: str) -> str:
+    """`~/x` in full: the parser refuses a tilde, completion can replace it."""
+    return os.path.expanduser(path) if path.startswith("~/") else path
+
+
+def _programs(prefix: str, place: Place) -> list[str]:
+    found: set[str] = set()
+    for directory in place.search_path.split(os.pathsep):
+        for name in _names_in(directory or ".", prefix):
+            path = os.path.join(directory, name)
+            if os.access(path, os.X_OK) and not os.path.isdir(path):
+                found.add(name)
+    return sorted(found)
+
+
+def _files(prefix: str, place: Place) -> list[str]:
+    """Paths as typed that start with `prefix`, directories with a slash. Hidden ones only where the dot is typed."""
+    prefix = _expanded(prefix)
+    directory, name = os.path.split(prefix)
+    inside = os.path.join(place.directory, directory)
+    names = [each for each in _names_in(inside, name) if name.startswith(".") or not each.startswith(".")]
+    paths = (os.path.join(directory, each) for each in names)
+    return sorted(
+        path + "/" if os.path.isdir(os.path.join(place.directory, path)) else path for path in paths
+    )
+
+
+def _names_in(directory: str, prefix: str) -> list[str]:
+    """Names that start so; those that no line of text can hold are left out."""
+    names: list[str] = []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.startswith(prefix) and entry.name.isprintable():
+                    names.append(entry.name)
+                    if len(names) >= MOST_CANDIDATES:
+                        break
+    except OSError:
+        return []
+    return names

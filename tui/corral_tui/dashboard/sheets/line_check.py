@@ -1,0 +1,237 @@
+"""What a typed command line would do: parsed, its programs found, its files looked at. Reads only, starts nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from typing import NamedTuple
+
+from corral.values.commandline import Part, first_problem, parse, parts, shell_pipeline
+from corral.values.errors import UsageError
+from corral.values.spec import Command, Pipeline, Redirection
+from corral.values.units import quote_words
+from corral.values.words import RUN_WITH_SHELL
+from corral_tui import numbers
+
+
+class Finding(NamedTuple):
+    """Why the line cannot start: a mark under `text[position : position + length]`, the reason, the way out."""
+
+    position: int
+    length: int
+    problem: str
+    hint: str
+    offers_shell: bool = False
+
+
+class FileNote(NamedTuple):
+    """What a redirection will do: `> top.txt` and `4.1M: emptied`. `loses` where bytes are thrown away."""
+
+    arrow: str
+    path: str
+    note: str
+    loses: bool = False
+
+
+class StagePreview(NamedTuple):
+    """One stage that the line will start. `found` is the program's path, None where there is none."""
+
+    number: int
+    words: str
+    found: str | None
+    files: tuple[FileNote, ...] = ()
+
+
+class LineCheck(NamedTuple):
+    """A line, looked at. It can start where `finding` is None; then `pipeline` is what will run."""
+
+    text: str
+    finding: Finding | None
+    stages: tuple[StagePreview, ...] = ()
+    pipeline: Pipeline | None = None
+
+
+class Place(NamedTuple):
+    """Where the line would run."""
+
+    directory: str
+    search_path: str
+    """PATH, colon-separated."""
+
+
+def check_line(text: str, place: Place, *, with_shell: bool = False) -> LineCheck:
+    """Look at `text` as it would run in `place`; with `with_shell` as one stage that sh runs."""
+    directory = _directory_finding(place)
+    if directory is not None:
+        return LineCheck(text, directory)
+    if with_shell:
+        return _check_shell_line(text)
+    found = parts(text)
+    problem = first_problem(found)
+    stages = _previews(found, place)
+    if problem is not None:
+        hint = problem.hint.removeprefix(RUN_WITH_SHELL).removeprefix(", ").removeprefix("or ")
+        finding = Finding(problem.position, problem.length, problem.problem, hint, problem.needs_shell)
+        return LineCheck(text, finding, stages)
+    pipeline = parse(text)
+    return LineCheck(text, _first_finding(found, pipeline, place), stages, pipeline)
+
+
+def _directory_finding(place: Place) -> Finding | None:
+    if os.path.isdir(place.directory):
+        return None
+    return Finding(
+        0, 0, f"no such directory: {place.directory}", "correct the directory in front of the line"
+    )
+
+
+def _check_shell_line(text: str) -> LineCheck:
+    try:
+        pipeline = shell_pipeline(text)
+    except UsageError as error:
+        return LineCheck(text, Finding(0, len(text), str(error), "write the commands that sh is to run"))
+    return LineCheck(text, None, (StagePreview(1, f"sh -c {text}", "/bin/sh"),), pipeline)
+
+
+# ---- programs -----------------------------------------------------------------------------------------------------
+
+
+def find_program(program: str, place: Place, assignments: tuple[tuple[str, str], ...] = ()) -> str | None:
+    """The path that execvp(3) would run, or None. A PATH assigned in front of the program counts."""
+    if "/" in program:
+        path = os.path.join(place.directory, program)
+        return path if os.path.isfile(path) and os.access(path, os.X_OK) else None
+    search = dict(assignments).get("PATH", place.search_path)
+    return shutil.which(program, path=search)
+
+
+def _program_problem(program: str, place: Place) -> tuple[str, str]:
+    path = os.path.join(place.directory, program)
+    if "/" not in program:
+        return (
+            f"no such program: {program}",
+            "it is in no directory of PATH; correct it, or write its whole path",
+        )
+    if os.path.isdir(path):
+        return f"{program} is a directory", "name the program in it"
+    if os.path.exists(path):
+        return f"{program} is not executable", f"chmod +x {program}, or name its interpreter in front"
+    return f"no such file: {program}", "correct the path"
+
+
+# ---- files --------------------------------------------------------------------------------------------------------
+
+
+def _file_problem(one: Redirection, place: Place) -> tuple[str, str] | None:
+    """What keeps a redirection from being opened. Nothing is opened here: opening a FIFO would block."""
+    if one.path is None:
+        return None
+    path = os.path.join(place.directory, one.path)
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return _missing_file_problem(one, path)
+    except OSError as error:
+        return f"{one.path}: {(error.strerror or str(error)).lower()}", "name another file"
+    if one.mode == "read":
+        if stat.S_ISDIR(mode):
+            return f"{one.path} is a directory", "name a file to read"
+        return None if os.access(path, os.R_OK) else (f"{one.path} may not be read", "see its permissions")
+    if stat.S_ISDIR(mode):
+        return f"{one.path} is a directory", "name a file in it"
+    return None if os.access(path, os.W_OK) else (f"{one.path} may not be written", "see its permissions")
+
+
+def _missing_file_problem(one: Redirection, path: str) -> tuple[str, str] | None:
+    if one.mode == "read":
+        return f"no such file: {one.path}", "it is to be read; correct the name"
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        return (
+            f"no such directory: {os.path.dirname(one.path or '') or parent}",
+            "make it, or name another file",
+        )
+    return (
+        None if os.access(parent, os.W_OK) else (f"nothing may be written in {parent}", "name another file")
+    )
+
+
+def _file_note(one: Redirection, place: Place) -> FileNote | None:
+    if one.path is None:
+        return None
+    arrow = {"read": "<", "append": ">>"}.get(one.mode, ">")
+    arrow = f"2{arrow}" if one.fd == 2 else arrow
+    try:
+        status = os.stat(os.path.join(place.directory, one.path))
+    except OSError:
+        return FileNote(arrow, one.path, "" if one.mode == "read" else "new file")
+    if not stat.S_ISREG(status.st_mode):
+        return FileNote(arrow, one.path, "")
+    size = numbers.size(status.st_size) if status.st_size >= 1000 else numbers.counted(status.st_size, "byte")
+    if one.mode == "write" and status.st_size:
+        return FileNote(arrow, one.path, f"{size}: emptied", loses=True)
+    return FileNote(arrow, one.path, f"{size}: added to" if one.mode == "append" else size)
+
+
+# ---- the whole line -----------------------------------------------------------------------------------------------
+
+
+def _first_finding(found: list[Part], pipeline: Pipeline, place: Place) -> Finding | None:
+    """The first program or file that is not there, at the word that names it."""
+    for number, command in enumerate(pipeline.stages, start=1):
+        words = [part for part in found if part.stage == number]
+        finding = _command_finding(command, words, place)
+        if finding is not None:
+            return finding
+    return None
+
+
+def _command_finding(command: Command, words: list[Part], place: Place) -> Finding | None:
+    program = next(part for part in words if part.role == "program")
+    if find_program(command.argv[0], place, command.assignments) is None:
+        problem, hint = _program_problem(command.argv[0], place)
+        return Finding(program.start, program.end - program.start, problem, hint)
+    files = [part for part in words if part.role == "file"]
+    for part, redirection in zip(files, command.redirections, strict=True):
+        trouble = _file_problem(redirection, place)
+        if trouble is not None:
+            return Finding(part.start, part.end - part.start, *trouble)
+    return None
+
+
+def _previews(found: list[Part], place: Place) -> tuple[StagePreview, ...]:
+    """The stages as far as they are written; a word with a problem is shown as typed."""
+    numbers_of_stages = sorted({part.stage for part in found if part.role in ("program", "argument")})
+    return tuple(
+        _preview(number, [part for part in found if part.stage == number], place)
+        for number in numbers_of_stages
+    )
+
+
+def _preview(number: int, words: list[Part], place: Place) -> StagePreview:
+    argv = [part.token.value for part in words if part.role in ("program", "argument")]
+    program = next((part for part in words if part.role == "program"), None)
+    assigned = tuple(
+        (part.token.value[: part.token.assigns], part.token.value[part.token.assigns + 1 :])
+        for part in words
+        if part.role == "assignment"
+    )
+    path = find_program(program.token.value, place, assigned) if program else None
+    notes = (_file_note(one, place) for one in _redirections(words))
+    return StagePreview(number, " ".join(quote_words(argv)), path, tuple(note for note in notes if note))
+
+
+def _redirections(words: list[Part]) -> list[Redirection]:
+    """What `parse` would make of the redirections, for a line that may not be whole yet."""
+    line = "true " + " ".join(
+        part.token.descriptor + part.token.value
+        if part.role == "operator"
+        else "".join(quote_words([part.token.value]))
+        for part in words
+        if part.role == "file" or (part.role == "operator" and "|" not in part.token.value.replace(">|", ""))
+    )
+    try:
+        return list(parse(line).stages[0].redirections)
+    except UsageError:
+        return []

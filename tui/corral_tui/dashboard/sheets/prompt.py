@@ -1,0 +1,414 @@
+"""`n` and `c`: a command line, checked as it is typed, with the stages it will start and the fields of a job."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import subprocess
+import tempfile
+from typing import TYPE_CHECKING, ClassVar
+from weakref import WeakKeyDictionary
+
+from textual import on
+from textual.app import ComposeResult, SuspendNotSupported
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Input
+
+from corral.service.protocol import StartJobs
+from corral.service.snapshot import Snapshot
+from corral.service.surroundings import surroundings
+from corral.values.errors import CorralError
+from corral.values.jobs import Job
+from corral_tui import numbers
+from corral_tui.dashboard.canvas import Block
+from corral_tui.dashboard.lines import Line, clean, cut, plain, wrapped
+from corral_tui.dashboard.sheets import prompt_draft as draft
+from corral_tui.dashboard.sheets import prompt_text
+from corral_tui.dashboard.sheets.base import LOW, BottomSheet
+from corral_tui.dashboard.sheets.completion import Completion, complete, complete_directory
+from corral_tui.dashboard.sheets.line_check import LineCheck, Place, check_line
+from corral_tui.dashboard.sheets.prompt_fields import Cycle, FieldInput, Label, LineInput, Radio, TextField
+
+if TYPE_CHECKING:
+    from corral_tui.dashboard.app import DashboardApp
+
+CHECK_SECONDS = 0.15
+"""From the last key to the check."""
+COMMAND_WIDTH = 120
+"""Columns from which the same as a command is shown."""
+ONE_ROW_WIDTH = 100
+"""Columns from which the fields stand in one row."""
+
+_kept_lines: WeakKeyDictionary[DashboardApp, str] = WeakKeyDictionary()
+"""What stood in the prompt when esc left it."""
+
+
+class PromptSheet(BottomSheet):
+    """Starts a new pipeline, on its own or chained onto a job."""
+
+    DEFAULT_CSS = """
+    PromptSheet .prompt--line { height: 1; width: 100%; }
+    PromptSheet .prompt--fields { height: 1; width: 100%; margin: 1 0 0 0; padding: 0 0 0 1; }
+    PromptSheet .prompt--more-fields, PromptSheet.-low .prompt--fields { margin: 0; }
+    PromptSheet #directory { width: auto; max-width: 30; min-width: 2; background: $background; }
+    PromptSheet #prompt-start { width: 3; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "start", show=False, priority=True),
+        Binding("tab", "complete_or_next", show=False, priority=True),
+        Binding("shift+tab", "next_field(-1)", show=False, priority=True),
+        Binding("ctrl+t", "start_with_shell", show=False, priority=True),
+        Binding("ctrl+o", "edit", show=False, priority=True),
+        Binding("up", "earlier(1)", show=False),
+        Binding("down", "earlier(-1)", show=False),
+    ]
+
+    def __init__(self, app: DashboardApp, chain_onto: str | None = None) -> None:
+        super().__init__(app, (chain_onto,) if chain_onto else ())
+        self.chain_onto = chain_onto
+        self.check: LineCheck | None = None
+        self.candidates: tuple[str, ...] = ()
+        self.is_starting = False
+        self.earlier = draft.earlier_commands(tuple(app.snapshot.jobs.values()))
+        self._earlier_number = -1
+        self._typed = ""
+        self._timer: Timer | None = None
+        self._tabbed: tuple[str, int] | None = None
+
+    @property
+    def chained(self) -> Job | None:
+        return self.host.job(self.chain_onto) if self.chain_onto else None
+
+    @property
+    def line(self) -> LineInput:
+        return self.query_one("#line", LineInput)
+
+    # ---- its parts ----
+
+    def compose(self) -> ComposeResult:
+        text = _kept_lines.get(self.host, "")
+        directory = draft.short_directory(draft.current_directory())
+        yield Block(self._head_lines, id="sheet-head")
+        with Horizontal(classes="prompt--line"):
+            yield Label(" in" if not self.is_narrow else "")
+            yield FieldInput(directory, compact=True, id="directory")
+            yield Label(" $")
+            yield LineInput(text, compact=True, id="line", select_on_focus=False)
+        yield Block(self._mark_lines, id="prompt-mark")
+        yield Block(self._stage_lines, id="prompt-stages")
+        yield from self._compose_fields()
+        yield Block(self._command_lines, id="prompt-command")
+        yield Block(self._key_lines, id="sheet-keys")
+
+    def _compose_fields(self) -> ComposeResult:
+        menu = f" {self.host.charset.menu}"
+        first: list[Widget] = [TextField("name", "", "-", 12, id="name")]
+        second: list[Widget] = [
+            TextField("timeout", "", "none", 6, id="timeout"),
+            TextField(
+                "stuck after" if self.host.size.width >= COMMAND_WIDTH else "stuck", "", "60s", 5, id="stuck"
+            ),
+            Cycle("with sh", lambda: [("", "[ ]"), ("sh", "[x]")], self._check_soon, id="with_sh"),
+        ]
+        if self.chain_onto:
+            options = draft.chain_options(self.chained, self.chain_onto)
+            yield Radio("start", options, self._options_changed, id="chain")
+        else:
+            first.append(Cycle("start", self._start_options, self._options_changed, menu=menu, id="start"))
+            first.append(Cycle("stdin", self._stdin_options, self._options_changed, menu=menu, id="stdin"))
+        rows = [[*first, *second]]
+        if self.host.size.width < ONE_ROW_WIDTH:
+            rows = (
+                [first, second] if not self.is_narrow else [first[:2], [*first[2:], *second[:1]], second[1:]]
+            )
+        for number, row in enumerate(rows):
+            with Horizontal(
+                classes="prompt--fields" if number == 0 else "prompt--fields prompt--more-fields"
+            ):
+                yield from row
+
+    def _start_options(self) -> list[tuple[str, str]]:
+        return draft.start_options(self.host.snapshot)
+
+    def _stdin_options(self) -> list[tuple[str, str]]:
+        return draft.stdin_options(self.host.snapshot)
+
+    def on_mount(self) -> None:
+        self._fit_directory()
+        self.line.focus()
+        self.line.cursor_position = len(self.line.value)
+        self._check_soon()
+
+    def snapshot_applied(self, snapshot: Snapshot) -> None:
+        if self.chain_onto:
+            self.query_one("#prompt-stages", Block).redraw()
+
+    # ---- checking ----
+
+    @property
+    def place(self) -> Place:
+        directory = draft.full_directory(self.query_one("#directory", FieldInput).value)
+        return Place(directory, os.environ.get("PATH", os.defpath))
+
+    @property
+    def with_shell(self) -> bool:
+        return self.query_one("#with_sh", Cycle).value == "sh"
+
+    @on(Input.Changed)
+    def _typed_something(self, event: Input.Changed) -> None:
+        event.stop()
+        self.candidates = ()
+        self.problem = None
+        if event.input.id == "directory":
+            self._fit_directory()
+        self._check_soon()
+
+    def _fit_directory(self) -> None:
+        directory = self.query_one("#directory", FieldInput)
+        directory.styles.width = min(numbers.cells(directory.value) + 1, max(self.host.size.width // 4, 8))
+
+    def _options_changed(self) -> None:
+        self.problem = None
+        self.redraw()
+
+    def _check_soon(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(CHECK_SECONDS, self._start_check)
+
+    def _start_check(self) -> None:
+        self.run_worker(self._check_now(), group="check", exclusive=True)
+
+    async def _check_now(self, *, with_shell: bool = False) -> LineCheck:
+        """In a thread: a look at a file of a dead file server may take for ever."""
+        if self._timer is not None:
+            self._timer.stop()
+        text, place = self.line.value, self.place
+        check = await asyncio.to_thread(check_line, text, place, with_shell=with_shell or self.with_shell)
+        self.check = check
+        self.redraw()
+        return check
+
+    # ---- keys ----
+
+    def action_next_field(self, step: int) -> None:
+        fields = [one for one in self.query("*") if isinstance(one, Input | Cycle | Radio)]
+        here = next((number for number, one in enumerate(fields) if one.has_focus), 0)
+        fields[(here + step) % len(fields)].focus()
+
+    def action_complete_or_next(self) -> None:
+        directory = self.query_one("#directory", FieldInput)
+        if directory.has_focus:
+            whole = complete_directory(draft.full_directory(directory.value) if directory.value else "")
+            if whole and not directory.value.endswith("/") and self._tabbed != (whole, 0):
+                self._tabbed = (whole, 0)
+                directory.value = draft.short_directory(whole)
+                directory.cursor_position = len(directory.value)
+                return
+        elif self.line.has_focus and not self.with_shell:
+            self.run_worker(self._complete(), group="complete", exclusive=True)
+            return
+        self.action_next_field(1)
+
+    async def _complete(self) -> None:
+        text, cursor = self.line.value, self.line.cursor_position
+        found = await asyncio.to_thread(complete, text, cursor, self.place)
+        if found is None or (text, cursor) == self._tabbed:
+            self._tabbed = None
+            self.action_next_field(1)
+            return
+        self._take_completion(found, text)
+
+    def _take_completion(self, found: Completion, text: str) -> None:
+        new_text, cursor = found.applied(text)
+        with self.prevent(Input.Changed):
+            self.line.value = new_text
+        self.line.cursor_position = cursor
+        self._tabbed = (new_text, cursor)
+        self.candidates = found.candidates if len(found.candidates) > 1 else ()
+        self.query_one("#prompt-mark", Block).redraw()
+        self._check_soon()
+
+    def action_earlier(self, step: int) -> None:
+        """Up goes to older commands, down to newer ones and at last to what was being typed."""
+        if not self.line.has_focus or not self.earlier:
+            return
+        if self._earlier_number < 0:
+            self._typed = self.line.value
+        self._earlier_number = min(max(self._earlier_number + step, -1), len(self.earlier) - 1)
+        if self._earlier_number < 0:
+            self._put_line(self._typed)
+            return
+        chosen = self.earlier[self._earlier_number]
+        self.query_one("#with_sh", Cycle).put("sh" if chosen.with_shell else "")
+        self._put_line(chosen.text)
+
+    def _put_line(self, text: str) -> None:
+        self.line.value = text
+        self.line.cursor_position = len(text)
+
+    def action_edit(self) -> None:
+        """The line in the user's editor; new lines in it become blanks, as one line is what runs."""
+        try:
+            with self.host.suspend():
+                text = edited(self.line.value)
+        except SuspendNotSupported:
+            self.show_problem("no editor can be opened in this terminal")
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            self.show_problem(f"the editor failed: {error}; set EDITOR to one that works")
+        else:
+            self._put_line(text)
+            self.line.focus()
+
+    def action_start(self) -> None:
+        self._start(with_shell=False)
+
+    def action_start_with_shell(self) -> None:
+        self._start(with_shell=True)
+
+    def _start(self, *, with_shell: bool) -> None:
+        if not self.is_starting:
+            self.run_worker(self._check_and_start(with_shell=with_shell), group="start")
+
+    # ---- starting ----
+
+    def _fields(self, *, with_shell: bool) -> draft.Fields:
+        chain = self.query_one("#chain", Radio).value if self.chain_onto else None
+        return draft.Fields(
+            name=self.query_one("#name", FieldInput).value,
+            start=draft.NOW if self.chain_onto else self.query_one("#start", Cycle).value,
+            stdin=draft.NO_INPUT if self.chain_onto else self.query_one("#stdin", Cycle).value,
+            timeout=self.query_one("#timeout", FieldInput).value,
+            stuck_after=self.query_one("#stuck", FieldInput).value,
+            chain=chain,
+            chain_onto=self.chain_onto,
+            with_shell=with_shell or self.with_shell,
+        )
+
+    async def _check_and_start(self, *, with_shell: bool) -> None:
+        self.is_starting = True
+        try:
+            check = await self._check_now(with_shell=with_shell)
+            if check.pipeline is None or check.finding is not None:
+                self._go_to_mark(check)
+                return
+            wanted = draft.wanted_of(self._fields(with_shell=with_shell), self.place.directory)
+            spec = draft.spec_of(check.text, check.pipeline, wanted)
+            request = StartJobs(
+                specs=(spec,), surroundings=surroundings(cwd=self.place.directory), wait_started=True
+            )
+            self._started((await self.host.source.call(request)).ids[0])
+        except draft.FieldError as error:
+            self.show_problem(str(error))
+            self.query_one(f"#{error.field}", FieldInput).focus()
+        except CorralError as error:
+            self.show_problem(str(error))
+        finally:
+            self.is_starting = False
+
+    def _go_to_mark(self, check: LineCheck) -> None:
+        """A wrong line starts nothing: the cursor goes to where it is wrong."""
+        self.line.focus()
+        if check.finding is not None:
+            self.line.cursor_position = check.finding.position
+
+    def _started(self, job_id: str) -> None:
+        _kept_lines.pop(self.host, None)
+        self.host.did("job.chain" if self.chain_onto else "job.new", (job_id,))
+        super().leave()
+        self.host.select_job(job_id)
+
+    def leave(self) -> None:
+        """The line stays for the next time."""
+        _kept_lines[self.host] = self.line.value
+        super().leave()
+
+    # ---- what it says ----
+
+    def title(self) -> tuple[Line, Line]:
+        up = self.host.charset.up
+        if self.chain_onto:
+            name = clean(self.chained.title) if self.chained else ""
+            return plain(f"Chain onto {self.chain_onto} {name}".rstrip(), "title"), plain(
+                "esc leaves it", "muted"
+            )
+        return plain("New pipeline", "title"), plain(f"{up} earlier commands   tab completes", "muted")
+
+    def keys(self) -> list[tuple[str, str]]:
+        enter = (
+            "enter",
+            "not yet, see the mark" if self.host.size.width >= ONE_ROW_WIDTH else "see the mark",
+        )
+        if self.check is None or self.check.finding is None:
+            count = len(self.check.stages) if self.check else 0
+            enter = ("enter", f"starts {numbers.counted(count, 'stage')}" if count else "starts it")
+        return [enter, ("esc", "leaves it"), ("tab", "next"), ("ctrl+t", "with sh"), ("ctrl+o", "$EDITOR")]
+
+    def _mark_lines(self, width: int) -> list[Line]:
+        charset = self.host.charset
+        if self.candidates:
+            return [cut(plain("   " + "  ".join(self.candidates), "muted"), width, charset.ellipsis)]
+        finding = self.check.finding if self.check else None
+        if finding is None or not self.line.value or self.check is None or self.check.text != self.line.value:
+            return [[]]
+        column = self.line.column_of(finding.position) - self.region.x
+        lines = prompt_text.finding_lines(finding, column, width, charset)
+        return lines[:4] if self.host.size.height < LOW else lines
+
+    def _stage_lines(self, width: int) -> list[Line]:
+        charset = self.host.charset
+        head = self._chain_lines(width) if self.chain_onto else []
+        if self.check is None or not self.line.value:
+            return [*head, plain("   such as   zcat big.gz | sort | uniq -c > top.txt", "muted")]
+        if self.host.size.height < LOW:
+            # So few rows are left that the reason goes before the drawing.
+            most = 0 if self.check.finding else 1 if self.chain_onto else 2
+        else:
+            most = 12 if self.host.size.height >= 40 else 6
+        return [*head, *prompt_text.stage_lines(self.check.stages, width, charset, most)]
+
+    def _chain_lines(self, width: int) -> list[Line]:
+        job = self.chained
+        if job is None:
+            return [plain(f"   {self.chain_onto} is gone", "error")]
+        words = "its stdout, from the first byte, followed live"
+        words = "its stdout, from the first byte" if job.is_ended else words
+        lines: list[Line] = [[(f"   {job.id} {clean(job.title)}", "bold"), (f"  {words}", "muted")]]
+        if not job.stdout_bytes:
+            lines.append(plain(f"   ! {job.id} has printed nothing on stdout yet", "warning"))
+        return lines
+
+    def _command_lines(self, width: int) -> list[Line]:
+        if width < COMMAND_WIDTH or not self.line.value:
+            return []
+        offers_shell = bool(self.check and self.check.finding and self.check.finding.offers_shell)
+        try:
+            wanted = draft.wanted_of(self._fields(with_shell=offers_shell), self.place.directory)
+        except draft.FieldError:
+            return []
+        command = prompt_text.equivalent_command(self.line.value, wanted)
+        lead = "with ctrl+t:  " if offers_shell and not self.with_shell else "the same as:  "
+        return wrapped(f"{lead}{command}", width, indent="  ", hanging=" " * 18, role="muted")
+
+
+def edited(text: str) -> str:
+    """`text` as the user's editor leaves it, on one line.
+
+    Raises:
+        OSError: the editor cannot be run.
+        ValueError: `$EDITOR` is not a command line.
+        CalledProcessError: the editor says that it failed.
+    """
+    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    with tempfile.NamedTemporaryFile("w+", suffix=".sh", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        subprocess.run([*editor, file.name], check=True)
+        # By its name: an editor may write a new file in place of the old one.
+        with open(file.name, encoding="utf-8", errors="replace") as written:
+            lines = written.read().replace("\\\n", "").split("\n")
+    return " ".join(line.strip() for line in lines if line.strip())
