@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import time
 from typing import NamedTuple
 
 import pytest
@@ -7,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.observe.pipeflow import WAITS_FOR_INPUT, PipeFlow, Steady, bottleneck, limiter
+from corral.observe.sampler import ProcessSampler
+from corral.observe.waits import wait_of
+from corral.system.identity import identify
+from corral.system.pipes import fill_and_capacity
+from corral.system.procfs import HAS_PROCFS
 from corral.values.jobs import Limiter, Pipe, Stage
+from until import python, running, until
 
 CAPACITY = 65536
 
@@ -66,6 +75,15 @@ def test_reader_of_files_is_told_apart_by_the_writer():
     assert flow.pipe().bytes_total == 100
 
 
+def test_one_huge_write_is_followed_by_its_reader():
+    """The kernel adds a write to the writer's count when it returns, however long that takes."""
+    flow = PipeFlow(1)
+    for second in range(1, 6):
+        flow.observe(float(second), wrote(0), took(1000 * second), 500, CAPACITY, writer_pending=10**9)
+        assert flow.pipe().bytes_total == 1000 * second + 500
+    assert flow.pipe().bytes_per_second == 1000
+
+
 def test_end_of_the_writer_adds_nothing_after_the_fact():
     flow = PipeFlow(1)
     flow.observe(0.0, wrote(100), took(5_000_000), 0, CAPACITY)
@@ -80,7 +98,9 @@ def test_end_of_the_writer_adds_nothing_after_the_fact():
 
 def test_count_is_exact_only_where_nothing_was_ever_written():
     flow = PipeFlow(1)
-    flow.observe(0.0, wrote(0), took(7000), 0, CAPACITY, writer_is_alone=True)
+    flow.observe(0.0, wrote(0), took(7000), 0, CAPACITY, writer_is_alone=True, writer_waits="running")
+    assert (flow.pipe().bytes_total, flow.pipe().exact) == (0, False)
+    flow.observe(0.5, wrote(0), took(7000), 0, CAPACITY, writer_is_alone=True, writer_waits="timer")
     assert (flow.pipe().bytes_total, flow.pipe().exact) == (0, True)
     flow.observe(1.0, wrote(10), took(7000), 0, CAPACITY, writer_is_alone=True)
     assert (flow.pipe().bytes_total, flow.pipe().exact) == (10, False)
@@ -195,3 +215,43 @@ def test_bottleneck_is_fed_and_awaited(limited):
     if number is not None:
         assert number == 1 or limited[number - 2] == "reader"
         assert number == len(limited) + 1 or limited[number - 1] == "writer"
+
+
+@pytest.mark.skipif(not HAS_PROCFS, reason="pipes are seen from outside on Linux only")
+def test_real_pipeline_with_a_slow_middle():
+    """Stage 1 writes without end, stage 2 reads nothing and waits on a timer, stage 3 waits for what never comes."""
+    into, out_of = os.pipe(), os.pipe()
+    with (
+        running(*python("import os\nwhile True: os.write(1, b'x' * 5000)"), stdout=into[1]) as first,
+        running(*python("import time; time.sleep(60)"), stdin=into[0], stdout=out_of[1]) as second,
+        running("cat", stdin=out_of[0], stdout=subprocess.DEVNULL) as third,
+    ):
+        for end in (*into, *out_of):
+            os.close(end)
+        processes = (first, second, third)
+        sampler, flows = ProcessSampler(), (PipeFlow(1), PipeFlow(2))
+        identities = [identify(process.pid) for process in processes]
+        seen_stages = [
+            Stage(number=n, name="x", argv=("x",), pid=p.pid, state="running")
+            for n, p in enumerate(processes, 1)
+        ]
+
+        def look() -> int | None:
+            for flow, (writer, reader) in zip(flows, ((0, 1), (1, 2)), strict=True):
+                usages = [sampler.usage(i) if i else None for i in (identities[writer], identities[reader])]
+                waits = [w for n in (writer, reader) if (w := wait_of(processes[n].pid))]
+                fill, capacity = fill_and_capacity(processes[writer].pid, 1) or (None, None)
+                flow.observe(
+                    time.monotonic(),
+                    *usages,
+                    fill,
+                    capacity,
+                    writer_waits=waits[0].kind,
+                    reader_waits=waits[1].kind,
+                )
+            return bottleneck(seen_stages, [flow.pipe() for flow in flows])
+
+        assert until(look, "the middle to hold up the rest") == 2
+        assert flows[0].pipe().limited_by == "reader"
+        assert flows[0].pipe().bytes_total == flows[0].pipe().fill_bytes > CAPACITY // 2
+        assert flows[1].pipe().limited_by == "writer"

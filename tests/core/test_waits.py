@@ -72,7 +72,7 @@ def test_reader_and_writer_of_pipes():
             assert words(wait, is_input=True) == "waits for input"
         with running(*python("import os; os.write(1, b'x' * 1000000)"), stdout=writer) as process:
             wait = of_kind(process.pid, "pipe_write")
-            assert (wait.fd, wait.pipe) == (1, inode_of(reader))
+            assert (wait.fd, wait.pipe, wait.pending) == (1, inode_of(reader), 1_000_000)
             assert words(wait, 1) == "waits to write: pipe 1"
     finally:
         os.close(reader)
@@ -227,8 +227,8 @@ def test_every_call_has_a_meaning_in_words(call, arguments, wchan):
 
 def test_splice_waits_on_the_side_that_the_kernel_names():
     arguments = (5, 0, 7, 0, 0, 0)
-    assert meaning_of("splice", arguments, "pipe_wait_readable")[::2] == ("pipe_read", 5)
-    assert meaning_of("splice", arguments, "pipe_wait_writable")[::2] == ("pipe_write", 7)
+    assert meaning_of("splice", arguments, "pipe_wait_readable")[::2] == ("pipe_read", 5, 0)
+    assert meaning_of("splice", arguments, "pipe_wait_writable")[::2] == ("pipe_write", 7, 0)
     assert meaning_of("splice", arguments, None).kind == "unknown"
 
 

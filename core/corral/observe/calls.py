@@ -49,12 +49,16 @@ _CLOCK_IDS = 16
 
 
 class Meaning(NamedTuple):
-    """`detail` is empty where there are no words for it. A `pipe_*` is one only if `fd` turns out to be a pipe."""
+    """`detail` is empty where there are no words for it. A `pipe_*` is one only if `fd` turns out to be a pipe.
+
+    `pending` is the length of a write(2), which counts as written only when all of it is; 0 for other calls.
+    """
 
     kind: WaitKind
     detail: str = ""
     fd: int | None = None
     on_pid: int | None = None
+    pending: int = 0
 
 
 _TIMER = Meaning("timer", "waits for a timer")
@@ -67,7 +71,7 @@ def meaning_of(call: str | None, arguments: tuple[int, ...], wchan: str | None) 
     if call in _READS:
         return Meaning("pipe_read", fd=signed(arguments[0]))
     if call in _WRITES:
-        return Meaning("pipe_write", fd=signed(arguments[0]))
+        return Meaning("pipe_write", fd=signed(arguments[0]), pending=arguments[2] if call == "write" else 0)
     if call in _WRITES_SECOND:
         return _moving(call, arguments, wchan)
     if call in _TIMERS:

@@ -52,10 +52,10 @@ class _Total(NamedTuple):
 class PipeFlow:
     """Follows one pipe. Feed it once a tick, read `pipe()`.
 
-    The kernel counts per process, not per pipe, so the bytes are an upper bound: what the writer has written (less its
-    stderr, whose size is known) and what the reader has read and what stands in the pipe; the smaller of the two.
-    A reader that also reads files, or a writer that also writes some, is told apart by the other side; where both do,
-    the count is too high, and nothing shows it. So `exact` is True only for a pipe that nothing was ever written to.
+    The kernel counts per process, not per pipe, so the bytes are an upper bound: the smaller of what the writer has
+    written (less its stderr, whose size is known) and of what the reader has read and what stands in the pipe. A reader
+    that also reads files, or a writer that also writes some, is told apart by the other side; where both do, the count
+    is too high, and nothing shows it. So `exact` is True only for a pipe that nothing was ever written to.
     """
 
     def __init__(self, number: int, writer_stage: int | None = None, reader_stage: int | None = None) -> None:
@@ -82,21 +82,25 @@ class PipeFlow:
         writer_waits: WaitKind | None = None,
         reader_waits: WaitKind | None = None,
         writer_stderr_bytes: int = 0,
+        writer_pending: int = 0,
         writer_is_alone: bool = False,
     ) -> None:
         """Take what was seen at `now` (monotonic seconds).
 
         `writer` and `reader` are None once they have ended or cannot be read; for one that was not sampled because it
         did not move, give its last usage. `writer_waits` and `reader_waits` are what they wait for, None where not
-        known. `writer_is_alone`: its stage has no other process.
+        known. `writer_pending` is `ProcessWait.pending`: a write(2) of 1 GB counts as written only when it returns, and
+        until then the reader tells how far it is. `writer_is_alone`: its stage has no other process and no thread.
         """
         self._fill, self._capacity = fill, capacity
         written = None if writer is None else writer.written_bytes
         taken = None if reader is None else reader.read_bytes
-        self._is_untouched = writer_is_alone and written == 0
+        is_writing = writer_waits in (None, "running", "unknown", "pipe_write")
+        self._is_untouched = writer_is_alone and written == 0 and not is_writing
         counts = {}
         if written is not None:
-            counts["writer"] = max(0, written - writer_stderr_bytes)
+            pending = writer_pending if taken is not None else 0
+            counts["writer"] = max(0, written + pending - writer_stderr_bytes)
         if taken is not None and fill is not None:
             counts["reader"] = taken + fill
         self._count(counts)
@@ -139,7 +143,7 @@ class PipeFlow:
         self._counts = counts
         if counts:
             smaller = min(count + self._offsets.setdefault(side, 0) for side, count in counts.items())
-            self._total = max(self._total or 0, smaller)
+            self._total = max(self._total or 0, smaller, self._fill or 0)
 
     def _remember(self, now: float, total: int) -> None:
         if self._past and now <= self._past[-1].at:

@@ -27,7 +27,8 @@ class ProcessWait(NamedTuple):
 
     `detail` completes a sentence that begins with its name: `waits for a timer`. `fd` is the descriptor that it reads
     or writes, `pipe` the inode of the pipe behind it (None for a FIFO, whose number is of another file system), `on_pid` the child that it waits for, where the call names one.
-    `call` is the system call, `reason` why the kind is unknown because something could not be read.
+    `call` is the system call, `reason` why the kind is unknown because something could not be read, `pending` the length
+    of the write it is blocked in.
     """
 
     pid: int
@@ -40,6 +41,7 @@ class ProcessWait(NamedTuple):
     on_pid: int | None = None
     call: str | None = None
     reason: str | None = None
+    pending: int = 0
 
 
 def wait_of(pid: int) -> ProcessWait | None:
@@ -139,7 +141,17 @@ def _transfer(stat: Stat, meaning: Meaning, call: str | None) -> ProcessWait:
     target = _target(stat.pid, meaning.fd)
     kind = meaning.kind if target.is_pipe else "unknown"
     detail = f"waits to {verb} {target.words} (fd {meaning.fd})"
-    return ProcessWait(stat.pid, stat.name, stat.state, kind, detail, meaning.fd, target.inode, call=call)
+    return ProcessWait(
+        stat.pid,
+        stat.name,
+        stat.state,
+        kind,
+        detail,
+        meaning.fd,
+        target.inode,
+        call=call,
+        pending=meaning.pending,
+    )
 
 
 class _Target(NamedTuple):
