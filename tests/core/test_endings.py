@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from corral.decide.endings import dependency_failure, view_stages, whole_life
 from corral.decide.lifecycle import (
@@ -228,6 +229,13 @@ def test_taken_from_the_queue(event: Event, before: tuple[Event, ...]) -> None:
 def test_nobody_knows() -> None:
     life = after(running("ls"), of(DeclaredLost, reason="ended while no daemon ran"))
     assert life.ending == Ending("lost", None, None, "ended while no daemon ran")
+
+
+def test_a_job_of_which_not_every_stage_was_started_has_not_succeeded() -> None:
+    """The daemon was killed between two stages; the next one found the first."""
+    life = after(queued("tar", "gzip"), of(SlotGranted), of(StagesSpawned, numbers=(1,)))
+    life = after(replace(life, is_starting=False), *ends(0))
+    assert life.ending == Ending("lost", None, None, "the daemon ended while it was starting this job")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from corral.values.units import format_duration, parse_signal
 
 NEVER_STARTED = "never started"
 LOST = "ended while no daemon ran"
+HALF_STARTED = "the daemon ended while it was starting this job"
 BROKEN_PIPE_STATUS = 128 + int(signal.SIGPIPE)
 TIMED_OUT_STATUS = 124
 OWN_FAILURE_STATUS = 125
@@ -139,6 +140,8 @@ def ending_of(life: Life) -> Ending:
     started = [stage for stage in life.stages if stage.started is not None]
     if life.stop is not None:
         return _of_stopped(life, started)
+    if len(started) < len(life.stages):
+        return Ending("lost", None, None, HALF_STARTED)
     return _of_itself(started)
 
 

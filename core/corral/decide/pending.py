@@ -123,10 +123,14 @@ class Pending:
 
     def _write_rare(self, connection: sqlite3.Connection) -> None:
         many = connection.executemany
-        many(_KEEP_LIFE, self.lives.values())
-        many(_KEEP_SNAPSHOT, ((raw, job) for job, raw in self.snapshots.items()))
-        many(_KEEP_STOP, ((raw, job) for job, raw in self.stops.items()))
-        many(_HIDE, ((hidden, job) for job, hidden in self.hidden.items()))
+        if self.lives:
+            many(_KEEP_LIFE, self.lives.values())
+        if self.snapshots:
+            many(_KEEP_SNAPSHOT, ((raw, job) for job, raw in self.snapshots.items()))
+        if self.stops:
+            many(_KEEP_STOP, ((raw, job) for job, raw in self.stops.items()))
+        if self.hidden:
+            many(_HIDE, ((hidden, job) for job, hidden in self.hidden.items()))
         if self.removed:
             for statement in _REMOVE:
                 many(statement, ((job,) for job in self.removed))

@@ -120,7 +120,7 @@ def decode_stop(raw: bytes | None) -> StopReport | None:
 
 
 def encode_environment(environment: dict[str, str]) -> tuple[bytes, bytes]:
-    """(hash, content). Level 1: 0.1 ms for the usual 5 kB, once for all jobs that share it."""
+    """(hash, content). Level 1: 0.15 ms for the usual 5 kB, once for all jobs that share it."""
     raw = encode(environment)
     return hashlib.blake2b(raw, digest_size=16).digest(), zlib.compress(raw, 1)
 
