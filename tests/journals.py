@@ -1,0 +1,26 @@
+"""A small journal to test with: one place, specifications, ended jobs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
+
+from corral.decide.rows import new_job
+from corral.values.jobs import Job
+from corral.values.spec import Command, JobSpec, Pipeline, Surroundings
+
+AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+PLACE = Surroundings(environment={"PATH": "/bin"}, cwd="/srv", umask=0o22, limits={7: (64, -1)}, nice=3)
+
+
+def spec(*programs: str, name: str | None = None) -> JobSpec:
+    stages = tuple(Command((program, "-x")) for program in programs or ("true",))
+    return JobSpec(Pipeline(stages), " | ".join(programs or ("true",)), name=name)
+
+
+def ended(job: int, what: JobSpec, state: str = "succeeded", seconds: float = 2.0) -> Job:
+    base = new_job(job, what, PLACE.cwd, AT)
+    stages = tuple(replace(stage, state="succeeded", pid=100 + stage.number) for stage in base.stages)
+    end = AT + timedelta(seconds=seconds)
+    return replace(base, state=state, stages=stages, started=AT, ended=end, exit_status=0)  # type: ignore[arg-type]
