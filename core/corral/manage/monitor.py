@@ -242,7 +242,7 @@ class Monitor:
     # ---- pipes
 
     def _follow_pipes(self, job: ManagedJob, now: float) -> None:
-        waits = {wait.pid: wait.kind for wait in observe_waits(self._manager, job, leaders_only=True).waits}
+        waits = {wait.pid: wait for wait in observe_waits(self._manager, job, leaders_only=True).waits}
         for flow, writer, reader in zip(job.pipes, job.stages, job.stages[1:], strict=False):
             measured = None
             if reader.is_running and reader.identity:
@@ -250,14 +250,17 @@ class Monitor:
             if measured is None and writer.is_running and writer.identity:
                 measured = fill_and_capacity(writer.identity.pid, 1)
             fill, capacity = measured or (None, None)
+            writing = waits.get(writer.identity.pid) if writer.identity else None
+            reading = waits.get(reader.identity.pid) if reader.identity else None
             flow.observe(
                 now,
                 writer.usage if writer.is_running else None,
                 reader.usage if reader.is_running else None,
                 fill,
                 capacity,
-                writer_waits=waits.get(writer.identity.pid) if writer.identity else None,
-                reader_waits=waits.get(reader.identity.pid) if reader.identity else None,
+                writer_waits=writing.kind if writing else None,
+                reader_waits=reading.kind if reading else None,
+                writer_pending=writing.pending if writing else 0,
                 writer_stderr_bytes=writer.stderr_bytes,
                 writer_is_alone=sum(m.stage == writer.number for m in job.members.values()) <= 1,
             )

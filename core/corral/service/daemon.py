@@ -191,9 +191,12 @@ class Daemon:
         if self.is_private:
             await self.stop_everything("with the program that had started it")
         self._stop_listening()
+        self.manager.journal.close()
+        if self.is_private:
+            # Before the owner sees EOF, so that nothing is left when it goes on.
+            shutil.rmtree(self.manager.home.path, ignore_errors=True)
         for connection in list(self._connections):
             connection.close()
-        self.manager.journal.close()
 
     def _stop_listening(self) -> None:
         if self._listener is None:
@@ -319,10 +322,7 @@ def run_private(path: str, report_descriptor: int, sock: int, parallel: int | No
     """A daemon for one program, on a socketpair; its home goes with it."""
     home, report = Home(path), Report(report_descriptor)
     connected = socket.socket(fileno=sock)
-    try:
-        return _run(home, report, lambda daemon: daemon.serve(connected), is_private=True, parallel=parallel)
-    finally:
-        shutil.rmtree(home.path, ignore_errors=True)
+    return _run(home, report, lambda daemon: daemon.serve(connected), is_private=True, parallel=parallel)
 
 
 def run_foreground(home: Home) -> int:

@@ -56,6 +56,7 @@ class Jobs(Struct, frozen=True):
 
     jobs: tuple[Job, ...]
     unknown: tuple[str, ...] = ()
+    """One line for each id that is no job, or not one job."""
 
 
 class Started(Struct, frozen=True):
@@ -69,6 +70,7 @@ class Stops(Struct, frozen=True):
 
     reports: tuple[StopReport, ...]
     unknown: tuple[str, ...] = ()
+    """One line for each id that is no job, or not one job."""
 
 
 class Processes(Struct, frozen=True):

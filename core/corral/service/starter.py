@@ -36,7 +36,7 @@ def connected(home: Home, *, start: bool) -> socket.socket:
     deadline = time.monotonic() + START_SECONDS
     reader = launch(home)
     try:
-        _await_report(reader, home, deadline)
+        await_report(reader, home, START_SECONDS)
     finally:
         os.close(reader)
     while time.monotonic() < deadline:
@@ -97,7 +97,9 @@ def _reap(child: int) -> None:
         return
 
 
-def _await_report(reader: int, home: Home, deadline: float) -> None:
+def await_report(reader: int, home: Home, seconds: float) -> None:
+    """Wait for the word of a daemon that was launched. Raises DaemonUnavailableError with its reason."""
+    deadline = time.monotonic() + seconds
     report = b""
     while not report.endswith(b"\n"):
         poller = select.poll()

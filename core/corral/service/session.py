@@ -1,0 +1,278 @@
+"""The asyncio client: what the dashboard and the library speak to a daemon with."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from corral import __version__
+from corral.decide.reader import JournalReader
+from corral.service import protocol
+from corral.service.channel import Channel
+from corral.service.client import checked
+from corral.service.lines import close_all
+from corral.service.protocol import Answers, Envelope, Hello, Reply_, SayHello, Shutdown, Subscribe
+from corral.service.snapshot import Snapshot
+from corral.service.starter import START_SECONDS, await_report, connected, launch
+from corral.values.errors import CorralError, DaemonUnavailableError
+from corral.values.home import Home
+from corral.values.reports import StopReport
+from corral.values.spec import Origin
+
+RETRY_SECONDS = 3.0
+
+
+class Session:
+    """A connection to a daemon, on the running loop. Implements `corral.service.source.Source`."""
+
+    def __init__(self, home: Home, origin: Origin, sock: socket.socket, *, is_private: bool = False) -> None:
+        self._home = home
+        self._origin: Origin = origin
+        self._is_private = is_private
+        self._owner = os.getpid()
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Envelope]] = {}
+        self._descriptors: list[int] = []
+        self._snapshot = Snapshot()
+        self._changed: list[asyncio.Future[Snapshot]] = []
+        self._is_subscribed = False
+        self._is_closed = False
+        self._retry: asyncio.Task[None] | None = None
+        self._on_gone: Callable[[], None] | None = None
+        self.last_trouble: str | None = None
+        """Why the last try to reach the daemon again failed."""
+        self.hello: Hello | None = None
+        self._channel = self._channel_on(sock)
+
+    # ---- beginning
+
+    @classmethod
+    async def connect(cls, home: Home, *, start: bool = True, origin: Origin = "library") -> Session:
+        """Connect to the daemon of this home, starting one when none runs and `start` is true.
+
+        Raises:
+            DaemonUnavailableError: none runs or none could be started.
+            ProtocolMismatchError: it is of another protocol number.
+        """
+        for _ in range(20):
+            sock = await asyncio.to_thread(lambda: connected(home, start=start))
+            session = cls(home, origin, sock)
+            try:
+                await session._greet()
+            except DaemonUnavailableError:
+                # EOF before hello: it was just about to end for want of work.
+                session._channel.close()
+                continue
+            except BaseException:
+                session._is_closed = True
+                session._channel.close()
+                raise
+            return session
+        raise DaemonUnavailableError(f"the daemon hangs up before it says hello; see {home.daemon_log}")
+
+    @classmethod
+    async def open_private(
+        cls, *, parallel: int | None = None, home: Home | None = None, origin: Origin = "library"
+    ) -> Session:
+        """Start a daemon of one's own on a temporary home (or `home`, which it then removes). It ends with this program.
+
+        Raises:
+            DaemonUnavailableError: it could not be started.
+        """
+        home = home or Home(tempfile.mkdtemp(prefix="corral-"))
+        ours, theirs = socket.socketpair()
+        try:
+            reader = launch(home, "private", "4", str(parallel or 0), passed=(theirs.fileno(),))
+            try:
+                await asyncio.to_thread(await_report, reader, home, START_SECONDS)
+            finally:
+                os.close(reader)
+            theirs.close()
+            session = cls(home, origin, ours, is_private=True)
+            await session._greet()
+        except BaseException:
+            ours.close()
+            theirs.close()
+            await asyncio.to_thread(shutil.rmtree, home.path, ignore_errors=True)
+            raise
+        return session
+
+    async def _greet(self) -> None:
+        parent = None if self._is_private else os.environ.get("CORRAL_JOB_ID")
+        hello = SayHello(version=__version__, protocol=protocol.PROTOCOL, client=self._origin, parent=parent)
+        self.hello = checked(await self.call(hello))
+
+    def _channel_on(self, sock: socket.socket) -> Channel:
+        return Channel(
+            sock,
+            protocol.REPLY_LIMIT,
+            on_line=self._take,
+            on_overlong=self._refuse_overlong,
+            on_end=self._note_end,
+        )
+
+    # ---- what a Source is
+
+    @property
+    def home(self) -> Home:
+        return self._home
+
+    @property
+    def is_private(self) -> bool:
+        return self._is_private
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._snapshot
+
+    async def subscribe(self) -> None:
+        """Return once the first whole snapshot is here."""
+        self._is_subscribed = True
+        first = asyncio.ensure_future(self.changed())
+        await self.call(Subscribe())
+        await first
+
+    async def changed(self) -> Snapshot:
+        """Wait for a newer snapshot."""
+        future: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
+        self._changed.append(future)
+        return await future
+
+    async def call(self, request: Answers[Reply_], descriptors: Sequence[int] = ()) -> Reply_:
+        """Ask, and wait for the reply.
+
+        Raises:
+            CorralError: as the daemon says, or DaemonUnavailableError where it is gone.
+        """
+        if os.getpid() != self._owner:
+            raise CorralError(
+                "this connection belongs to the process that opened it; a forked child opens its own"
+            )
+        assert isinstance(request, protocol.Request)
+        if not self._channel.is_open:
+            raise DaemonUnavailableError("the daemon is gone; its jobs go on")
+        number = next(self._numbers)
+        line = protocol.request_line(number, request)
+        future: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        self._channel.send(line, descriptors)
+        try:
+            envelope = await future
+        finally:
+            self._waiting.pop(number, None)
+        if envelope.error is not None:
+            raise envelope.error.as_error()
+        return protocol.read_reply(envelope.ok, request)
+
+    def received_descriptors(self) -> list[int]:
+        """The descriptors that came beside replies since the last call; the caller closes them."""
+        taken, self._descriptors = self._descriptors, []
+        return taken
+
+    async def close(self) -> None:
+        """Let go of the daemon; a private one ends with all its jobs."""
+        await self.end()
+
+    async def end(self) -> tuple[StopReport, ...]:
+        """The same; the reports of what a private daemon stopped."""
+        if self._is_closed or os.getpid() != self._owner:
+            return ()
+        reports: tuple[StopReport, ...] = ()
+        if self._is_private and self._channel.is_open:
+            try:
+                reports = (await self.call(Shutdown(jobs="stop"))).reports
+            except DaemonUnavailableError:
+                # It has ended already, and its lease with it.
+                reports = ()
+            await self._until_gone()
+        self._is_closed = True
+        if self._retry is not None:
+            self._retry.cancel()
+        self._channel.close()
+        close_all(self.received_descriptors())
+        return reports
+
+    async def _until_gone(self) -> None:
+        """Wait for the private daemon's EOF, so that its home is gone when we return."""
+        gone = asyncio.get_running_loop().create_future()
+        self._on_gone = lambda: None if gone.done() else gone.set_result(None)
+        if not self._channel.is_open:
+            return
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await gone
+        except TimeoutError:
+            raise CorralError(f"the private daemon did not end; see {self._home.daemon_log}") from None
+
+    # ---- lines
+
+    def _take(self, line: bytes, descriptors: list[int]) -> None:
+        self._descriptors.extend(descriptors)
+        try:
+            envelope = protocol.read_envelope(line)
+            if envelope.event is not None:
+                self._replace(self._snapshot.having(protocol.read_push(line)))
+                return
+        except msgspec.DecodeError:
+            # Not of our protocol after all.
+            self._channel.close()
+            return
+        waiting = self._waiting.get(envelope.id) if envelope.id is not None else None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(envelope)
+
+    def _replace(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        waiting, self._changed = self._changed, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(snapshot)
+
+    def _refuse_overlong(self) -> None:
+        self._channel.close()
+
+    def _note_end(self) -> None:
+        if self._on_gone is not None:
+            self._on_gone()
+        error = DaemonUnavailableError("the daemon has gone away; its jobs go on")
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(error)
+        if self._is_subscribed and not self._is_closed:
+            self._replace(self._snapshot.in_trouble("daemon gone"))
+            if not self._is_private:
+                self._retry = asyncio.create_task(self._reconnect())
+
+    async def _reconnect(self) -> None:
+        """Try again until a daemon answers. One is started where jobs have not ended: it takes them over."""
+        while not self._is_closed:
+            self._replace(self._snapshot.in_trouble(f"daemon gone, retrying {RETRY_SECONDS:g}s"))
+            try:
+                start = await asyncio.to_thread(_has_unended_jobs, self._home)
+                sock = await asyncio.to_thread(lambda start=start: connected(self._home, start=start))  # type: ignore[misc]
+                self._channel = self._channel_on(sock)
+                await self._greet()
+                await self.call(Subscribe())
+                return
+            except CorralError as error:
+                self._replace(self._snapshot.in_trouble(f"daemon gone, retrying {RETRY_SECONDS:g}s"))
+                self.last_trouble = str(error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+
+def _has_unended_jobs(home: Home) -> bool:
+    try:
+        reader = JournalReader.open(home)
+    except CorralError:
+        return False
+    try:
+        return bool(reader.unended_ids())
+    finally:
+        reader.close()
