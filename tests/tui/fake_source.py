@@ -408,8 +408,14 @@ class FakeSource:
             file.write(data)
             size = file.tell()
         key = "stdout_bytes" if stderr_of_stage is None else "stderr_bytes"
-        if job_id in self.snapshot.jobs:
-            self.change(job_id, **{key: size, "last_output": NOW})
+        known = self.snapshot.jobs.get(job_id)
+        if known is None:
+            return
+        stages = tuple(
+            structs.replace(each, stderr_bytes=size) if each.number == stderr_of_stage else each
+            for each in known.stages
+        )
+        self.change(job_id, **{key: size, "last_output": NOW, "stages": stages})
 
     def asked(self, kind: type[Any]) -> list[Any]:
         """The requests of that type, in order."""

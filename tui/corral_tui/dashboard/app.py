@@ -24,6 +24,7 @@ from corral_tui.dashboard.board_screen import BoardScreen
 from corral_tui.dashboard.doings import Doings
 from corral_tui.dashboard.marks import Charset, charset_of_terminal
 from corral_tui.dashboard.settings import Settings
+from corral_tui.dashboard.themes import DARK, THEMES
 from corral_tui.dashboard.view import DashboardScreen, Sheet
 
 SNAPSHOT_INTERVAL = 0.25
@@ -46,6 +47,7 @@ class DashboardApp(App[int], inherit_bindings=False):
     CSS = """
     Screen { layers: default sheet; }
     CommandPalette > Vertical { margin-top: 1; }
+    CommandPalette SearchIcon { display: none; }
     """
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -176,6 +178,9 @@ class DashboardApp(App[int], inherit_bindings=False):
                 loop.add_signal_handler(number, self._leave_by_signal, number)
 
     def _take_theme(self) -> None:
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = DARK.name
         wanted = self.settings.theme
         if wanted is None:
             return

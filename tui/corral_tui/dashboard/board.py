@@ -128,7 +128,7 @@ class Board(Painted, can_focus=True):
 
     def _rows_below(self, scene: Scene, width: int, height: int) -> list[Row]:
         """The line of ended jobs, or what part of a table is in view."""
-        if scene.model.is_nothing or height < 9:
+        if scene.model.is_nothing or height < 10:
             return []
         line = self._line_below(scene, width)
         if not line:

@@ -27,6 +27,8 @@ from corral_tui.dashboard.settings import View
 from corral_tui.dashboard.tails import Tails
 from corral_tui.dashboard.view import DashboardScreen
 
+KEYS_OF_NOTHING = ("job.new", "job.restart", "job.open", "view.ended", "app.palette")
+
 
 class TopLines(Painted, can_focus=True):
     """Lines 1 and 2. Has the focus while a filter is typed into line 2."""
@@ -122,6 +124,7 @@ class BoardScreen(DashboardScreen):
         self.model = Model(app.snapshot)
         self.tails = Tails(app.source.home)
         self.model.arrange(app.clock())
+        self._select_first()
         if app.settings.notice:
             self.events.say(app.settings.notice, app.clock())
 
@@ -134,7 +137,7 @@ class BoardScreen(DashboardScreen):
 
     def _resized(self) -> None:
         self._decide_view(is_resized=True)
-        self.refresh_all()
+        self._show_selected()
 
     def refresh_all(self) -> None:
         """Read what grew, and draw."""
@@ -157,7 +160,10 @@ class BoardScreen(DashboardScreen):
         self.top.show(lines)
         self._draw_strip()
         self.footer.relabel("view.switch", "table" if self.board.view == "panels" else "panels")
-        self.footer.show_keys(self.context())
+        is_nothing = self.model.is_nothing
+        self.footer.relabel("job.restart", "run again" if is_nothing else "restart")
+        self.footer.relabel("view.ended", "ended jobs" if is_nothing else "ended")
+        self.footer.show_keys(self.context(), KEYS_OF_NOTHING if is_nothing else None)
 
     def _scene(self) -> Scene:
         app = self.dashboard
@@ -217,6 +223,8 @@ class BoardScreen(DashboardScreen):
         self.model.apply(snapshot, now)
         has_changed = self.events.follow(before, snapshot, self.dashboard.charset)
         self._select_wanted()
+        if not before.jobs:
+            self._select_first()
         if has_changed or not before.rev:
             self.history.keep_only(snapshot.jobs)
             self._decide_view(is_resized=not before.rev)
@@ -253,6 +261,12 @@ class BoardScreen(DashboardScreen):
         self._wanted_id = job_id
         self._select_wanted()
         self._show_selected()
+
+    def _select_first(self) -> None:
+        """At opening the job that needs a human is selected, if there is one."""
+        urgent = [job for job in self.model.urgent() if not job.is_ended]
+        if urgent:
+            self.model.select(urgent[0].id)
 
     def _select_wanted(self) -> None:
         if self._wanted_id is not None and self._wanted_id in self.model.snapshot.jobs:

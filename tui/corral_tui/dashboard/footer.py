@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual import events
 from textual.message import Message
 
@@ -10,6 +12,7 @@ from corral_tui.dashboard.painter import Painted, Painted_, row
 from corral_tui.numbers import cells
 
 _RIGHT = ("app.help", "app.leave")
+"""Stand at the right edge."""
 
 
 class Footer(Painted):
@@ -33,17 +36,13 @@ class Footer(Painted):
         """Another word for an action, such as `panels` where it says `table`."""
         self._labels[action_id] = label
 
-    def show_keys(self, context: Context) -> None:
-        """Show what is possible now, as much as fits, the most important first."""
+    def show_keys(self, context: Context, only: Sequence[str] | None = None) -> None:
+        """Show what is possible now, as much as fits, the most important first; or `only` some, in that order."""
         width = self.size.width
-        ranked = [
-            each for each in actions_of(context.scope) if each.rank is not None and each.id not in _RIGHT
-        ]
-        ranked.sort(key=lambda each: each.rank or 0)
-        possible = [each for each in ranked if each.is_possible(context)]
-        right = self._right_side(context, width)
+        possible = self._ranked(context, only)
+        right = self._right_side(width)
         room = width - sum(cells(text) for text, _ in right)
-        gap = "  " if width >= 100 else " "
+        gap = "  "
         pieces: list[Painted_] = []
         self._spans = []
         x = 0
@@ -56,27 +55,36 @@ class Footer(Painted):
             self._spans.append((x, x + cells(text) + cells(word), each.id))
             x += cells(text) + cells(word)
         pieces.append((" " * max(room - x, 0), "plain"))
-        self._place_right(room)
+        self._place_right(right, room)
         self.show([row(*pieces, *right)], is_dimmed=False)
+
+    def _ranked(self, context: Context, only: Sequence[str] | None) -> list[Action]:
+        wanted = [each for each in actions_of(context.scope) if each.id not in _RIGHT]
+        if only is None:
+            ranked = sorted(
+                (each for each in wanted if each.rank is not None), key=lambda each: each.rank or 0
+            )
+        else:
+            ranked = sorted(
+                (each for each in wanted if each.id in only), key=lambda each: only.index(each.id)
+            )
+        return [each for each in ranked if each.is_possible(context)]
 
     def _word(self, each: Action) -> str:
         return self._labels.get(each.id, each.label)
 
-    def _right_side(self, context: Context, width: int) -> list[Painted_]:
-        if width >= 100:
-            return [(" ?", "key"), (" help  ", "muted"), ("q", "key"), (" leave (jobs go on) ", "muted")]
-        return (
-            [(" ?", "key"), (" ", "plain")]
-            if width < 60
-            else [(" ?", "key"), (" help  ", "muted"), ("q", "key"), (" leave ", "muted")]
-        )
-
-    def _place_right(self, room: int) -> None:
-        width = self.size.width
+    def _right_side(self, width: int) -> list[Painted_]:
+        """Help and leaving: always there but where it is very narrow."""
         if width < 60:
-            self._spans.append((room, width, "app.help"))
-            return
-        self._spans += [(room, room + 9, "app.help"), (room + 9, width, "app.leave")]
+            return [(" ?", "key"), (" ", "plain")]
+        help_word, leave_word = (" help", " leave (jobs go on) ") if width >= 100 else ("", " leave ")
+        return [(" ?", "key"), (help_word, "muted"), ("  q", "key"), (leave_word, "muted")]
+
+    def _place_right(self, right: list[Painted_], room: int) -> None:
+        middle = room + sum(cells(text) for text, _ in right[:2])
+        self._spans.append((room, middle, "app.help"))
+        if len(right) > 2:
+            self._spans.append((middle, self.size.width, "app.leave"))
 
     def on_click(self, event: events.Click) -> None:
         for start, end, action_id in self._spans:

@@ -78,7 +78,10 @@ def _left(scene: Scene, counts: Counts, width: int) -> Line:
         return (*brand, (f" {clean(trouble)} ", "error-alert"))
     if counts.is_quiet and not counts.failed:
         return (*brand, ("nothing runs", "plain"))
-    gap = "   " if width >= 140 else ("  " if width >= 60 else " ")
+    is_crowded = bool(counts.paused or counts.stopping or counts.failed)
+    gap = (
+        ("  " if is_crowded else "   ") if width >= 140 else ("  " if width >= 60 and not is_crowded else " ")
+    )
     parts = [part for part in _parts(counts, width) if part]
     line: list[Painted_] = list(brand)
     for number, part in enumerate(parts):

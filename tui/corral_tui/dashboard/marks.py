@@ -148,7 +148,7 @@ ASCII = Charset(
     rule="-",
     heavy_rule="=",
     frame="++++|",
-    heavy_frame="####H",
+    heavy_frame="++++|",
     track=":",
     thumb="|",
     cursor=">",
@@ -184,6 +184,8 @@ class Status(NamedTuple):
     role: Role
     short: str
     """The words without a number that counts: `paused` of `paused 1m`."""
+    since: datetime | None = None
+    """Since when it is so, where that counts."""
 
     @property
     def is_stuck(self) -> bool:
@@ -200,7 +202,9 @@ def status_of(job: Job, now: datetime, charset: Charset) -> Status:
         )
     if job.state == "stopping":
         since = job.stopping.since if job.stopping else None
-        return Status(charset.stopping, "accent", _with_time("stopping", since, now), "plain", "stopping")
+        return Status(
+            charset.stopping, "accent", _with_time("stopping", since, now), "plain", "stopping", since
+        )
     if job.state == "queued":
         return Status(charset.queued, "muted", "queued", "muted", "queued")
     return _ended(job, charset)
@@ -208,7 +212,14 @@ def status_of(job: Job, now: datetime, charset: Charset) -> Status:
 
 def _running(job: Job, now: datetime, charset: Charset) -> Status:
     if job.health == "stuck":
-        return Status(charset.stuck, "alert", _with_time("STUCK", job.health_since, now), "alert", "STUCK")
+        return Status(
+            charset.stuck,
+            "alert",
+            _with_time("STUCK", job.health_since, now),
+            "alert",
+            "STUCK",
+            job.health_since,
+        )
     if job.health == "waiting":
         return Status(charset.waiting, "muted", "waiting", "plain", "waiting")
     if job.health == "active":

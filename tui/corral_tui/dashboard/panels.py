@@ -12,7 +12,7 @@ from corral_tui.dashboard.marks import Role, Status, stuck_label
 from corral_tui.dashboard.painter import EMPTY, Painted_, Row
 from corral_tui.dashboard.pipeline import draw_pipeline
 from corral_tui.dashboard.scene import Scene, ended_badly, padded_line, title
-from corral_tui.numbers import cells, counted, cpu, cut_middle, rate, right, size
+from corral_tui.numbers import cells, counted, cpu, cut_middle, rate, right, size, whole_duration
 
 TWO_COLUMNS = 100
 """From this width on panels stand side by side and may have frames."""
@@ -114,7 +114,7 @@ def draw_panel(scene: Scene, job: Job, width: int, height: int) -> list[Line]:
     inside = width - 4 if is_framed else width - 1
     lines = [_head(scene, job, status, width, is_selected, is_framed, role)]
     body_height = height - 2 if is_framed else height - 1
-    body = _body(scene, job, inside, max(body_height, 0))
+    body = _body(scene, job, inside, max(body_height, 0), is_framed=is_framed)
     ellipsis = scene.charset.ellipsis
     if not is_framed:
         lines += [((" ", "plain"), *padded_line(line, inside, ellipsis)) for line in body]
@@ -145,9 +145,12 @@ def _head(
     after = rule + corners[1] if corners else rule
     mark: list[Painted_] = [*stuck_label(charset)] if status.is_stuck else [(status.mark, status.mark_role)]
     marked: list[Painted_] = [(" *", "marked")] if job.id in scene.model.marks else []
+    word = status.word
+    if status.since is not None:
+        word = f"{status.short} {whole_duration((scene.now - status.since).total_seconds())}"
     tail: list[Painted_] = [
         (" ", "plain"),
-        (status.word, "warning" if status.is_stuck else status.role),
+        (word, "warning" if status.is_stuck else status.role),
         (" " + right(scene.time(job), 7) + " ", "plain"),
         (after, role),
     ]
@@ -191,16 +194,16 @@ def _width(line: Sequence[Painted_]) -> int:
 # ---- inside ---------------------------------------------------------------------------------------------------------
 
 
-def _body(scene: Scene, job: Job, width: int, height: int) -> list[Line]:
+def _body(scene: Scene, job: Job, width: int, height: int, *, is_framed: bool) -> list[Line]:
     """Exactly `height` lines: what matters most comes first, the last lines of output fill the rest."""
     if height <= 2:
-        lines = [_meters(scene, job, width), _one_line(scene, job, width)]
+        lines = [_meters(scene, job, width, has_processes=True), _one_line(scene, job, width)]
         return lines[:height]
     top: list[Line] = []
     if height >= 4:
         top.append(((cut_middle(clean(job.command), width, scene.charset.ellipsis), "muted"),))
     if job.state != "queued":
-        top.append(_meters(scene, job, width))
+        top.append(_meters(scene, job, width, has_processes=not is_framed))
     top += _key_lines(scene, job, width, height - len(top))
     return _with_output(scene, job, top[:height], height)
 
@@ -210,13 +213,13 @@ def _with_output(scene: Scene, job: Job, top: list[Line], height: int) -> list[L
     if room <= 0:
         return top
     tail = scene.tails.of(job)
-    lines: list[Line] = list(tail.last_lines(room)) if tail else []
-    if room > len(lines) and len(top) > 1:
+    if room >= 3 and len(top) > 1:
         top = [*top, ()]
-    if not lines and not job.is_ended and job.state != "queued" and height > len(top):
+        room -= 1
+    lines: list[Line] = list(tail.last_lines(room)) if tail else []
+    if not lines and not job.is_ended and job.state != "queued":
         lines = [((_no_output(job), "muted"),)]
-    lines = lines[-(height - len(top)) :] if height > len(top) else []
-    return [*top, *lines, *([()] * (height - len(top) - len(lines)))]
+    return [*top, *lines, *([()] * (room - len(lines)))]
 
 
 def _no_output(job: Job) -> str:
@@ -225,7 +228,7 @@ def _no_output(job: Job) -> str:
     return "no output yet"
 
 
-def _meters(scene: Scene, job: Job, width: int) -> Line:
+def _meters(scene: Scene, job: Job, width: int, *, has_processes: bool) -> Line:
     """`cpu  780% ▅▆▇▇   mem  6.2G ▂▃▃▄   out  120/s   12 procs`; what does not fit goes, the last first."""
     if job.is_ended:
         return _summary_of_end(scene, job)
@@ -233,7 +236,7 @@ def _meters(scene: Scene, job: Job, width: int) -> Line:
     processes = f"{job.processes} proc{'s' if job.processes != 1 else ''}"
     fixed = len("cpu ") + 5 + 1 + len(gap) + len("mem ") + 5 + 1
     has_out = width >= fixed + len(gap) + 11 + 8
-    has_processes = width < TWO_COLUMNS // 2 + 46 and width >= fixed + 2 * len(gap) + 11 + 11 + 16
+    has_processes = has_processes and width >= fixed + 2 * len(gap) + 11 + 11 + 16
     room = width - fixed - (len(gap) + 11 if has_out else 0) - (len(gap) + 11 if has_processes else 0)
     spark = max(min(room // 2, 20), 0)
     line: list[Painted_] = [
@@ -264,8 +267,9 @@ def _one_line(scene: Scene, job: Job, width: int) -> Line:
     if why is not None:
         return ((why, "plain"),)
     if len(job.stages) > 1 and not job.is_ended:
-        drawing, _ = draw_pipeline(job, width * 2 // 3 if job.bottleneck else width, scene.charset)
-        return (*drawing, *_short_bottleneck(scene, job))
+        note = _short_bottleneck(scene, job)
+        drawing, _ = draw_pipeline(job, width - _width(note), scene.charset)
+        return (*drawing, *note)
     return scene.last_line(job)
 
 

@@ -80,10 +80,11 @@ def _fitted(job: Job, width: int, charset: Charset) -> tuple[list[str], int]:
     full = [clean(" ".join(stage.argv[:2]) if len(job.stages) <= 4 else stage.name) for stage in job.stages]
     short = [clean(stage.name) for stage in job.stages]
     extra = sum(2 for stage in job.stages if stage.number == job.bottleneck)
+    cut: list[str] = []
     for names, most in ((full, 16), (short, 16), (short, 8), (short, LEAST_NAME)):
         cut = [cut_middle(name, most, charset.ellipsis) for name in names]
         fixed = sum(cells(name) + 1 for name in cut) + extra
         room = (width - fixed) // max(len(job.pipes), 1) - 4
-        if room >= 3:
+        if room >= (4 if names is full else 3):
             return cut, min(room, 8)
     return cut, 2

@@ -108,7 +108,7 @@ def _trouble(trouble: str) -> Line:
 
 
 def _hint(scene: Scene) -> Line:
-    if not scene.is_ready or not scene.model.shown:
+    if not scene.is_ready or scene.model.is_nothing or not scene.model.shown:
         return ()
     return (
         (" n", "key"),

@@ -26,7 +26,7 @@ _RULES: dict[Role, str] = {
     "rule-stuck": "color: $warning;",
     "cursor": "background: $primary 25%;",
     "marked": "color: $accent; text-style: bold;",
-    "key": "color: $accent; text-style: bold;",
+    "key": "color: $primary; text-style: bold;",
     "spark": "color: $secondary;",
 }
 

@@ -32,6 +32,7 @@ class Column(NamedTuple):
 
 _WIDE = 100
 _DROPPED_FIRST: tuple[ColumnName, ...] = ("procs", "out", "mem_spark", "cpu_spark", "mem", "last")
+_DROPPED_LAST: tuple[ColumnName, ...] = ("cpu", "time", "status")
 _ORDER_OF: dict[ColumnName, Order] = {
     "id": "started",
     "name": "name",
@@ -80,6 +81,10 @@ def columns_for(width: int, widest_id: int) -> tuple[Column, ...]:
             break
         wanted = [column for column in wanted if column.name != name]
         least = min(least, 18)
+    for name in _DROPPED_LAST:
+        if _room_left(wanted, width) >= 0:
+            break
+        wanted = [column for column in wanted if column.name != name]
     return _with_last(wanted, width)
 
 
