@@ -12,7 +12,7 @@ import pytest
 
 from corral.service.protocol import Request
 from corral.values.jobs import Job, Pipe, Stage
-from corral_tui.cli import reach
+from corral_tui.cli import listing, reach
 
 CREATED = datetime(2026, 11, 22, 13, 0, 0, tzinfo=UTC)
 
@@ -93,4 +93,5 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> FakeDaemon:
     monkeypatch.setenv("CORRAL_HOME", os.fspath(tmp_path / "home"))
     for way in ("daemon", "running_daemon", "reader", "onlooker"):
         monkeypatch.setattr(reach, way, reached)
+    monkeypatch.setattr(listing, "glance", lambda home, ids, everything: None)
     return daemon

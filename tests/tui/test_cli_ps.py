@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from corral.service.protocol import Jobs, ListJobs
+from corral.values.jobs import ENDED_STATES, UNENDED_STATES
 from corral_tui.cli import listing
 from corral_tui.cli.columns import cells, cut, lay_out
 from corral_tui.cli.group import invoke
@@ -64,6 +65,11 @@ def test_every_option_of_click_is_in_the_fast_table() -> None:
     assert written == {*listing.FLAGS, *listing.CHOICES}
 
 
+def test_the_words_for_states_are_the_protocols() -> None:
+    assert set(listing.UNENDED) == UNENDED_STATES
+    assert set(listing.ENDED) == ENDED_STATES
+
+
 def test_columns_are_two_blanks_apart_and_nothing_is_cut(fake: FakeDaemon, capsys: Any) -> None:
     command = "x" * 300
     fake.answers[ListJobs] = Jobs((make_job(7, name="build", command=command), ended_job(12, exit_status=1)))
@@ -103,7 +109,9 @@ def test_states_filter_and_reach_for_the_ended(fake: FakeDaemon, capsys: Any) ->
 
 
 def test_an_unknown_id_is_said_and_the_others_listed(fake: FakeDaemon, capsys: Any) -> None:
-    fake.answers[ListJobs] = Jobs((make_job(7),), ("99", "nope"))
+    fake.answers[ListJobs] = Jobs(
+        (make_job(7),), ("no job 99; corral ps -a lists all", "no job named nope; corral ps -a lists all")
+    )
     assert main(["ps", "7", "99", "nope", "-q"]) == 1
     said = capsys.readouterr()
     assert said.out == "7\n"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from corral.values.errors import CorralError
-from corral_tui.cli import reach
+from corral_tui.cli.homes import chosen_home
 from corral_tui.main import main
 
 _IS_ROOT = os.geteuid() == 0
@@ -24,7 +24,7 @@ def test_sudo_with_a_users_home_is_refused(is_there: bool, tmp_path: Path, monke
     monkeypatch.setenv("CORRAL_HOME", os.fspath(home))
     monkeypatch.setenv("SUDO_UID", "12345")
     with pytest.raises(CorralError, match="sudo -H corral"):
-        reach.chosen_home()
+        chosen_home()
 
 
 @pytest.mark.skipif(not _IS_ROOT, reason="only root can give a directory to another user")

@@ -119,7 +119,7 @@ def test_stop_with_survivors_or_unknown_ids_is_1(fake: FakeDaemon, capsys: Any) 
     fake.answers[ListJobs] = Jobs((make_job(7, state="stopping"),))
     fake.answers[StopJobs] = Stops((LEFT,))
     assert main(["stop", "7"]) == 1
-    fake.answers[StopJobs] = Stops((GONE,), ("99",))
+    fake.answers[StopJobs] = Stops((GONE,), ("no job 99; corral ps -a lists all",))
     assert main(["stop", "7", "99"]) == 1
     assert capsys.readouterr().err == "corral: no job 99; corral ps -a lists all\n"
 

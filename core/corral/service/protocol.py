@@ -12,6 +12,7 @@ from typing import ClassVar, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
+from corral.service.numbers import PROTOCOL as PROTOCOL
 from corral.values.errors import ERRORS, BadLineError, CannotStartError, CorralError
 from corral.values.jobs import Job, ProcessView
 from corral.values.machine import Machine
@@ -19,7 +20,6 @@ from corral.values.past import Past
 from corral.values.reports import DaemonStatus, Detail, Diagnosis, PeekedPipe, StopReport
 from corral.values.spec import JobSpec, Origin, Surroundings
 
-PROTOCOL = 1
 LINE_LIMIT = 1 << 20
 """Bytes in a line to the daemon, the newline included. A longer one is answered with an error and skipped."""
 REPLY_LIMIT = 64 << 20

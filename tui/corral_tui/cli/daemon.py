@@ -14,6 +14,7 @@ from corral.values.jobs import Job
 from corral.values.reports import DaemonStatus
 from corral_tui import numbers
 from corral_tui.cli import reach
+from corral_tui.cli.homes import chosen_home
 from corral_tui.cli.jsontext import print_json
 from corral_tui.cli.options import json_option
 from corral_tui.cli.plain import say, visible
@@ -35,9 +36,9 @@ def show_status(as_json: bool) -> int:
     with reach.running_daemon() as client:
         status = None if client is None else client.call(AskStatus())
     if as_json:
-        print_json(_nothing(reach.chosen_home()) if status is None else status)
+        print_json(_nothing(chosen_home()) if status is None else status)
     elif status is None:
-        say(f"no daemon runs for {visible(reach.chosen_home().path)}")
+        say(f"no daemon runs for {visible(chosen_home().path)}")
     else:
         _print_status(status)
     return NONE_RUNS if status is None else 0
@@ -71,7 +72,7 @@ def run_in_foreground() -> int:
     """Run the daemon here, in the foreground, for a service manager or to watch it work."""
     from corral.service.daemon import run_foreground
 
-    return run_foreground(reach.chosen_home())
+    return run_foreground(chosen_home())
 
 
 @command.command("stop", epilog="Example: corral daemon stop --jobs stop")
@@ -109,7 +110,7 @@ def _which_way(jobs: tuple[Job, ...]) -> str:
 )
 def show_log(lines: int) -> int:
     """Print the end of the daemon's log."""
-    home = reach.chosen_home()
+    home = chosen_home()
     try:
         with open(home.daemon_log, "rb") as log:
             size = os.fstat(log.fileno()).st_size

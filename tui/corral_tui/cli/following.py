@@ -16,6 +16,7 @@ from corral.values.jobs import Job
 from corral_tui.cli import reach
 from corral_tui.cli.copying import Copier, Outlet, Stream
 from corral_tui.cli.guard import INTERRUPTED, OUTPUT_CLOSED, complain
+from corral_tui.cli.homes import chosen_home
 from corral_tui.cli.interrupts import Interrupts
 from corral_tui.cli.jsontext import print_json
 from corral_tui.cli.plain import is_terminal, note
@@ -37,7 +38,7 @@ def run_and_wait(prepared: Prepared, *, quiet: bool, as_json: bool) -> int:
         if is_terminal(sys.stderr) and not quiet:
             note(f"corral: job {job}")
         stages = len(prepared.request.specs[0].pipeline.stages)
-        streams = [] if as_json else _streams(reach.chosen_home(), job, stages)
+        streams = [] if as_json else _streams(chosen_home(), job, stages)
         with closing(Copier(streams)) as copier:
             watch = _Watch(client, job, copier, interrupts)
             ended = watch.to_the_end()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from corral.service.protocol import Jobs, ListJobs
-from corral.values.jobs import ENDED_STATES, UNENDED_STATES, Job
+from corral.service.glance import Glance, glance
 from corral.values.wire import to_wire
 from corral_tui import numbers
 from corral_tui.cli.columns import lay_out
 from corral_tui.cli.guard import complain
-from corral_tui.cli.plain import say, visible, width_of
+from corral_tui.cli.homes import chosen_home
+from corral_tui.cli.plain import is_terminal, say, visible, width_of
+
+UNENDED = ("queued", "running", "paused", "stopping")
+ENDED = ("succeeded", "failed", "stopped", "timed_out", "lost")
+"""As in `corral.values.jobs`, which loads msgspec; a test compares them."""
 
 FLAGS = {
     "-a": "everything",
@@ -21,7 +25,7 @@ FLAGS = {
     "--json": "as_json",
 }
 CHOICES = {
-    "--state": ("states", ("queued", "running", "paused", "stopping", *sorted(ENDED_STATES))),
+    "--state": ("states", (*UNENDED, *ENDED)),
     "--health": ("healths", ("active", "waiting", "stuck")),
 }
 """The options of `ps`, for `plain_options` and for click alike."""
@@ -43,7 +47,7 @@ class ListOptions(NamedTuple):
     @property
     def wants_ended(self) -> bool:
         """Also by asking for a state that only ended jobs have."""
-        return self.everything or not UNENDED_STATES.issuperset(self.states)
+        return self.everything or any(state in ENDED for state in self.states)
 
 
 def plain_options(words: list[str]) -> ListOptions | None:
@@ -77,54 +81,66 @@ def plain_options(words: list[str]) -> ListOptions | None:
 
 def list_jobs(options: ListOptions) -> int:
     """Print the jobs asked for; 1 where an id is unknown."""
+    found = glance(chosen_home(), options.ids, everything=options.wants_ended) or _ask_at_length(options)
+    _print([job for job in found.jobs if _is_wanted(job, options)], options)
+    for problem in found.unknown:
+        complain(problem)
+    return 1 if found.unknown else 0
+
+
+def _ask_at_length(options: ListOptions) -> Glance:
+    """By the typed client, or from the journal."""
+    from msgspec import to_builtins
+
+    from corral.service.protocol import ListJobs
     from corral_tui.cli import reach
 
     with reach.reader() as caller:
         found = caller.call(ListJobs(ids=options.ids, all=options.wants_ended))
-    _print(_selected(found, options), options)
-    for unknown in found.unknown:
-        complain(unknown_job(unknown))
-    return 1 if found.unknown else 0
+    return Glance(to_builtins(found.jobs), list(found.unknown))
 
 
-def unknown_job(wanted: str) -> str:
-    """The complaint about an id or name that no job has."""
-    named = "" if wanted.isdigit() or wanted == "@" else "named "
-    return f"no job {named}{wanted}; corral ps -a lists all"
+def _is_wanted(job: dict[str, Any], options: ListOptions) -> bool:
+    return (not options.states or job["state"] in options.states) and (
+        not options.healths or job["health"] in options.healths
+    )
 
 
-def _selected(found: Jobs, options: ListOptions) -> list[Job]:
-    return [
-        job
-        for job in found.jobs
-        if (not options.states or job.state in options.states)
-        and (not options.healths or job.health in options.healths)
-    ]
-
-
-def _print(jobs: list[Job], options: ListOptions) -> None:
+def _print(jobs: list[dict[str, Any]], options: ListOptions) -> None:
     if options.as_json:
-        from corral_tui.cli.jsontext import print_json
-
-        print_json(jobs)
+        _print_json(jobs)
     elif options.only_ids:
         for job in jobs:
-            say(job.id)
+            say(job["id"])
     else:
         lines = lay_out(_HEADER, [_row(job) for job in jobs], _NUMBERS, width_of(sys.stdout))
         sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _row(job: Job) -> tuple[str, ...]:
-    is_alive = not job.is_ended
+def _print_json(jobs: list[dict[str, Any]]) -> None:
+    import json
+
+    if is_terminal(sys.stdout):
+        say(json.dumps(jobs, ensure_ascii=False, indent=2))
+    else:
+        say(json.dumps(jobs, ensure_ascii=False, separators=(",", ":")))
+
+
+def _row(job: dict[str, Any]) -> tuple[str, ...]:
+    is_alive = job["state"] not in ENDED
     return (
-        job.id,
-        visible(job.title),
-        job.state,
-        job.health or "-",
-        "-" if job.exit_status is None else str(job.exit_status),
-        numbers.cpu(job.cpu_percent) if is_alive else "-",
-        numbers.size(job.memory_bytes) if is_alive else "-",
-        numbers.duration(job.elapsed),
-        visible(job.command),
+        job["id"],
+        visible(job["name"] or _first_program(job)),
+        job["state"],
+        job["health"] or "-",
+        "-" if job["exit_status"] is None else str(job["exit_status"]),
+        numbers.cpu(job["cpu_percent"]) if is_alive else "-",
+        numbers.size(job["memory_bytes"]) if is_alive else "-",
+        numbers.duration(job["elapsed"]),
+        visible(job["command"]),
     )
+
+
+def _first_program(job: dict[str, Any]) -> str:
+    """What a person calls a job without a name."""
+    return str(job["stages"][0]["name"] if job["stages"] else job["command"])

@@ -18,7 +18,7 @@ from corral.values.jobs import Job
 from corral_tui.cli import reach
 from corral_tui.cli.copying import Copier, Outlet, Stream
 from corral_tui.cli.guard import complain
-from corral_tui.cli.listing import unknown_job
+from corral_tui.cli.homes import chosen_home
 from corral_tui.cli.options import ids_argument
 from corral_tui.cli.transforms import transform_for
 
@@ -74,11 +74,11 @@ def command(
 
 def print_logs(ids: tuple[str, ...], choice: Choice) -> int:
     """Print what was chosen of these jobs; 1 where an id is unknown."""
-    home = reach.chosen_home()
+    home = chosen_home()
     with reach.reader() as caller:
         found = caller.call(ListJobs(ids=ids))
-        for unknown in found.unknown:
-            complain("there is no job yet; corral run starts one" if unknown == "@" else unknown_job(unknown))
+        for problem in found.unknown:
+            complain(problem)
         running = [job for job in found.jobs if not job.is_ended]
         with ExitStack() as closing_files:
             streams = list(_streams(home, found.jobs, choice))

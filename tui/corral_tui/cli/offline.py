@@ -11,7 +11,7 @@ from msgspec import structs
 from corral.decide.endings import whole_life
 from corral.decide.reader import JournalReader
 from corral.service.protocol import Answers, AskWhy, Jobs, ListJobs, Reply_, ShowJob, Waited, WaitForJobs
-from corral.values.errors import CorralError, NotSoError, UnknownJobError
+from corral.values.errors import CorralError, NotSoError
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.reports import Detail, Diagnosis
@@ -63,8 +63,8 @@ class Offline:
         for wanted in dict.fromkeys(request.ids):
             try:
                 found.append(self._journal.job(self._journal.resolve(wanted)))
-            except UnknownJobError:
-                unknown.append(wanted)
+            except NotSoError as error:
+                unknown.append(str(error))
         return Jobs(tuple(found), tuple(unknown))
 
     def _show(self, request: ShowJob) -> Detail:

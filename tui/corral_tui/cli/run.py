@@ -8,6 +8,7 @@ from corral.service.protocol import ListJobs
 from corral.values.errors import CannotStartError
 from corral_tui.cli import reach
 from corral_tui.cli.guard import complain
+from corral_tui.cli.homes import chosen_home
 from corral_tui.cli.jsontext import print_json
 from corral_tui.cli.options import DURATION, JOB_ID, SIGNAL, Words
 from corral_tui.cli.plain import say
@@ -104,4 +105,4 @@ def could_not_start(caller: reach.Caller, error: CannotStartError, *, as_json: b
 def _mention_logind() -> None:
     from corral_tui.cli.logind import warn_once
 
-    warn_once(reach.chosen_home())
+    warn_once(chosen_home())

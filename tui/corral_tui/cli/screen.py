@@ -6,16 +6,16 @@ import os
 import sys
 
 from corral.values.errors import NotSoError
-from corral_tui.cli import reach
+from corral_tui.cli.homes import chosen_home
 from corral_tui.cli.plain import is_terminal
 
 
 def open_dashboard() -> int:
     """Show the dashboard until the user leaves it. Raises NotSoError where no screen can be shown."""
     refuse_without_terminal()
-    from corral_tui.dashboard.app import run_dashboard
+    from corral_tui.dashboard.start import run_dashboard
 
-    return run_dashboard(reach.chosen_home())
+    return run_dashboard(chosen_home())
 
 
 def refuse_without_terminal() -> None:

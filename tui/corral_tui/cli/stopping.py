@@ -8,7 +8,6 @@ from corral.values.reports import StopReport
 from corral_tui.cli import reach
 from corral_tui.cli.guard import complain
 from corral_tui.cli.jsontext import print_json
-from corral_tui.cli.listing import unknown_job
 from corral_tui.cli.plain import say
 from corral_tui.cli.proof import report_lines
 
@@ -34,8 +33,8 @@ def print_stops(stops: Stops, titles: dict[str, str], *, as_json: bool, is_over:
         for report in stops.reports:
             for line in _lines(report, titles.get(report.id, report.id), is_over):
                 say(line)
-    for unknown in stops.unknown:
-        complain(unknown_job(unknown))
+    for problem in stops.unknown:
+        complain(problem)
 
 
 def _lines(report: StopReport, title: str, is_over: bool) -> list[str]:
