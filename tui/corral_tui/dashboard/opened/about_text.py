@@ -1,0 +1,132 @@
+"""All else of a job: how it was started, its limits, its life, the proof of its stop, earlier runs."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from corral.values.jobs import Job
+from corral.values.reports import Detail
+from corral.values.units import format_duration
+from corral.values.wire import from_wire
+from corral_tui import numbers
+from corral_tui.dashboard.lines import Line, clean, cut, plain, wrapped
+from corral_tui.dashboard.marks import Charset
+from corral_tui.dashboard.opened.head import ORIGINS
+from corral_tui.dashboard.sheets.stop_text import ending_sentence, looked_words, survivor_lines
+
+LABEL = 9
+INPUTS = {
+    "none": "none",
+    "file": "a file",
+    "descriptor": "what the client's stdin was",
+    "interactive": "open: corral send gives it some",
+    "job": "another job's output",
+}
+MARKS = {
+    "succeeded": "succeeded",
+    "failed": "failed",
+    "timed_out": "failed",
+    "lost": "lost",
+    "stopped": "stopping",
+}
+
+
+def about_lines(
+    job: Job, detail: Detail | None, *, shows_values: bool, width: int, charset: Charset
+) -> list[Line]:
+    """The lines of the pane; before the daemon has answered those that the snapshot knows."""
+    lines: list[Line] = []
+    if detail is not None and detail.earlier_runs:
+        lines += _earlier(detail, width, charset)
+    lines += _field("command", clean(from_wire(job.command)), width)
+    lines += _field("in", clean(job.cwd), width)
+    lines += _field("started", _started(job), width)
+    lines += _field("limits", _limits(job), width)
+    lines += _field("stdin", _stdin(job), width)
+    if detail is not None:
+        lines += _environment(detail, width, shows_values=shows_values)
+        lines += _life(detail, width)
+        lines += _stop(detail, width)
+    return lines
+
+
+def _field(label: str, words: str, width: int) -> list[Line]:
+    indent = f" {label:<{LABEL}}"
+    first, *rest = wrapped(words, width, indent=indent, hanging=" " * len(indent))
+    written = first[0][0]
+    return [[(written[: len(indent)], "muted"), (written[len(indent) :], "plain")], *rest]
+
+
+def _started(job: Job) -> str:
+    at = job.started or job.created
+    words = f"{at.astimezone():%d %b %H:%M:%S} {ORIGINS.get(job.origin, clean(job.origin))}"
+    words += f", within job {job.parent}" if job.parent else ""
+    words += f", after {', '.join(job.after)}" if job.after else ""
+    return words + (f", as {job.restarted_from} was" if job.restarted_from else "")
+
+
+def _limits(job: Job) -> str:
+    timeout = "no timeout" if job.timeout is None else f"timeout {format_duration(job.timeout)}"
+    stop = f"stop {job.stop_signal}, KILL after {format_duration(job.stop_grace)}"
+    stuck = f"stuck after {format_duration(job.stuck_after)}"
+    return f"{timeout}, {stop}, {stuck}"
+
+
+def _stdin(job: Job) -> str:
+    return f"the output of job {job.from_}" if job.from_ else INPUTS.get(job.stdin, clean(job.stdin))
+
+
+def _environment(detail: Detail, width: int, *, shows_values: bool) -> list[Line]:
+    """Names alone are told unasked: a value may be a secret, and somebody may look over the shoulder."""
+    names = sorted(detail.environment)
+    if not names:
+        return []
+    if not shows_values:
+        lines = _field("env", f"{numbers.counted(len(names), 'name')} (values hidden, V shows)", width)
+        return [
+            *lines,
+            *wrapped(" ".join(clean(name) for name in names), width, indent=" " * (LABEL + 1), role="muted"),
+        ]
+    lines = _field("env", f"{numbers.counted(len(names), 'name')} (V hides the values)", width)
+    for name in names:
+        words = f"{clean(name)}={clean(from_wire(detail.environment[name]))}"
+        lines += wrapped(words, width, indent=" " * (LABEL + 1), hanging=" " * (LABEL + 3), role="muted")
+    return lines
+
+
+def _life(detail: Detail, width: int) -> list[Line]:
+    if not detail.events:
+        return []
+    lines: list[Line] = [[], plain(" ITS LIFE", "muted")]
+    for event in detail.events:
+        at = f"{event.at.astimezone():%H:%M:%S}"
+        lines += wrapped(clean(event.text), width, indent=f"   {at}  ", hanging=" " * 13)
+    return lines
+
+
+def _stop(detail: Detail, width: int) -> list[Line]:
+    report = detail.stop
+    if report is None:
+        return []
+    lines: list[Line] = [[], plain(" ITS STOP", "muted")]
+    if not report.nothing_is_left:
+        return (
+            [*lines, *survivor_lines(report, width)] if report.survivors else [*lines, plain("   going on")]
+        )
+    lines += wrapped(ending_sentence(report), width, indent="   ")
+    for one in report.processes:
+        how = f"{'+'.join(one.signals) or 'no signal'}, ended by {one.ended_by or 'nothing yet'}"
+        when = "" if one.seconds is None else f" after {one.seconds:.1f} s"
+        lines.append(cut(plain(f"   {one.pid} {clean(one.name)}: {clean(how)}{when}", "muted"), width))
+    looked = looked_words(report)
+    return [*lines, *wrapped(looked, width, indent="   ", role="muted")] if looked else lines
+
+
+def _earlier(detail: Detail, width: int, charset: Charset) -> list[Line]:
+    """`28m ✓  29m ✓  (median 28m)`."""
+    runs = [
+        f"{numbers.duration(elapsed)} {getattr(charset, MARKS.get(state, 'unknown'))}"
+        for _, state, elapsed in detail.earlier_runs
+    ]
+    middle = median(elapsed for _, _, elapsed in detail.earlier_runs)
+    return _field("earlier", "  ".join(runs[:8]) + f"   (median {numbers.duration(middle)})", width)
