@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from corral.decide.endings import LOST
-from corral.decide.life import DeclaredLost, StagesSpawned
+from corral.decide.life import Adopted, DeclaredLost, StagesSpawned
 from corral.decide.recovery import StoredJob, unended_jobs
 from corral.decide.store import StartedStage
 from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob
+from corral.manage.moments import moment
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.pidfd import is_supported, open_pidfd
 from corral.system.procfs import read_stat
@@ -50,15 +51,14 @@ def _take_over(manager: Manager, stored: StoredJob, seen: Sequence[Seen]) -> Non
     manager.scheduler.adopt(job.id)
     _find_processes(manager, job, stored, seen)
     if job.life.state == "queued" or not job.life.is_started:
-        manager.apply(job, DeclaredLost(**manager.moment(), reason=LOST))
+        manager.apply(job, DeclaredLost(**moment(), reason=LOST))
         return
     manager.journal.record(job.id, datetime.now(UTC), "adopted", "taken over by a new daemon")
     if isinstance(job.spec.stdin, JobInput):
         text = "the daemon that fed it has ended, and with it its input"
         manager.journal.record(job.id, datetime.now(UTC), "feed", text)
     _watch(manager, job)
-    if job.life.state == "stopping":
-        manager.stopper.begin(job, job.life.stop_signal, job.life.stop_grace)
+    manager.apply(job, Adopted(**moment()))
 
 
 def _find_processes(manager: Manager, job: ManagedJob, stored: StoredJob, seen: Sequence[Seen]) -> None:
@@ -79,7 +79,7 @@ def _find_processes(manager: Manager, job: ManagedJob, stored: StoredJob, seen: 
         manager.journal.stages_started(job.id, found, datetime.now(UTC))
         job.life = replace(job.life, is_starting=True)
         numbers = tuple(stage.number for stage in found)
-        manager.apply(job, StagesSpawned(**manager.moment(), numbers=numbers))
+        manager.apply(job, StagesSpawned(**moment(), numbers=numbers))
     if job.life.is_starting:
         # What had not been started when the daemon died never will be.
         job.life = replace(job.life, is_starting=False)
@@ -101,9 +101,9 @@ def _watch(manager: Manager, job: ManagedJob) -> None:
         if is_supported() and identify(stage.identity.pid) == stage.identity:
             stage.pidfd = open_pidfd(stage.identity.pid)
         if stage.pidfd is not None:
-            manager.watch(job, stage)
+            manager.children.watch(job, stage)
         else:
-            manager.poll_stage(job, stage)
+            manager.children.poll(job, stage)
 
 
 def _add_leftovers(manager: Manager, job_id: int, seen: Sequence[Seen]) -> None:
@@ -126,4 +126,4 @@ def _add_leftovers(manager: Manager, job_id: int, seen: Sequence[Seen]) -> None:
         )
         manager.journal.add_found(lost)
         manager.commit_soon()
-    manager.look_after_leftovers(job_id)
+    manager.leftovers.take_on(job_id)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import time
 from typing import TYPE_CHECKING
 
 from corral.decide.life import FeedFailed
 from corral.manage.jobs import ManagedJob
+from corral.manage.moments import moment
 from corral.system.descriptors import keep
 
 if TYPE_CHECKING:
@@ -136,7 +136,5 @@ class Feeder:
             self._timer = self._loop.call_later(_LIVE_PAUSE, self._pump)
 
     def _fail(self, reason: str) -> None:
-        from datetime import UTC, datetime
-
         self.close()
-        self._manager.apply(self._job, FeedFailed(at=datetime.now(UTC), now=time.monotonic(), reason=reason))
+        self._manager.apply(self._job, FeedFailed(**moment(), reason=reason))

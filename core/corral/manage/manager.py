@@ -11,7 +11,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TypedDict
 
 from msgspec import structs
 
@@ -21,7 +20,6 @@ from corral.decide.life import (
     DependencyFailed,
     DependencyMet,
     Effect,
-    Ending,
     EndStages,
     Event,
     JobEnded,
@@ -32,10 +30,7 @@ from corral.decide.life import (
     SignalSent,
     SkipGrace,
     SlotGranted,
-    StageEnded,
     StageSignalled,
-    StagesSpawned,
-    StartFailed,
     StartStages,
     SurvivorsFound,
     Ticked,
@@ -44,39 +39,33 @@ from corral.decide.life import (
 from corral.decide.lifecycle import advance, new_life
 from corral.decide.naming import resolve
 from corral.decide.scheduler import Dependency, Scheduler
-from corral.decide.store import Journal, StartedStage
-from corral.manage import operations, reaping, views
+from corral.decide.store import Journal
+from corral.manage import operations, views
 from corral.manage.census import Census
-from corral.manage.feeding import Feeder
+from corral.manage.children import Children
 from corral.manage.jobs import ManagedJob, ManagedStage
+from corral.manage.launching import Launcher
+from corral.manage.leftovers import Leftovers
+from corral.manage.moments import moment
 from corral.manage.monitor import Monitor
-from corral.manage.opening import FileOpener
 from corral.manage.reaping import ChildEnd
-from corral.manage.starting import Preparation, Starter, StartError
 from corral.manage.stopping import StopOfJob, Stopper, report_on
 from corral.system import mark
 from corral.system.pipes import PipeBudget
 from corral.system.signals import RefusedSignalError, Signaller
 from corral.system.subreaper import become_subreaper
 from corral.values.commandline import stage_name
-from corral.values.errors import CorralError, NotSoError, UsageError
+from corral.values.errors import CorralError, UsageError
 from corral.values.home import Home
 from corral.values.jobs import Job
-from corral.values.spec import Command, JobInput, JobSpec, Pipeline, Surroundings
-
-
-class Moment(TypedDict):
-    """The two times of an event."""
-
-    at: datetime
-    now: float
-
+from corral.values.spec import JobInput, JobSpec, Surroundings
 
 STARTS_A_PASS = 20
 """Spawning is synchronous; more in one pass of the loop would keep everybody else waiting."""
+RETRY_SECONDS = 1.0
+"""Until the next try where the journal cannot be written."""
 KEPT_ENDED = 1000
 """Ended jobs whose snapshots stay in memory; the journal has all."""
-LEFTOVER_CHECK_SECONDS = 0.05
 
 
 class Manager:
@@ -105,25 +94,18 @@ class Manager:
         """Called at least once after any job changed, before the next pass of the loop ends."""
         self.changed_ids: set[int] = set()
         self.removed_ids: set[int] = set()
-        self.has_leftovers_to_check = False
-        self._starter = Starter(home, self.nonce, self.budget)
-        self._opener = FileOpener()
-        self._feeders: dict[int, Feeder] = {}
+        self.children = Children(self)
+        self.leftovers = Leftovers(self)
+        self.monitor = Monitor(self)
+        self._launcher = Launcher(self)
         self._waiters: dict[int, list[asyncio.Future[None]]] = {}
         self._start_waiters: dict[int, list[asyncio.Future[None]]] = {}
         self._to_start: list[ManagedJob] = []
-        self._ends: OrderedDict[int, ChildEnd] = OrderedDict()
         self._loop = asyncio.get_running_loop()
         self._has_pass = False
-        self._leftover_timer: asyncio.TimerHandle | None = None
-        self.monitor = Monitor(self)
-        for view in reversed(journal.ended(KEPT_ENDED)):
+        self._complaint: str | None = None
+        for view in journal.ended(KEPT_ENDED):
             self.ended[int(view.id)] = view
-
-    @staticmethod
-    def moment() -> Moment:
-        """The time by both clocks, for an event."""
-        return moment()
 
     # ---- accepting
 
@@ -139,7 +121,11 @@ class Manager:
         specs = [self._checked(spec) for spec in specs]
         created = datetime.now(UTC)
         ids = self.journal.add_jobs(specs, surroundings, created)
-        self.commit()
+        try:
+            self.commit()
+        except CorralError:
+            self.journal.remove(ids)
+            raise
         for job_id, spec in zip(ids, specs, strict=True):
             job = self.new_job(job_id, spec, surroundings, created)
             if descriptor is not None:
@@ -203,10 +189,13 @@ class Manager:
             self.apply(self.jobs[job_id], SlotGranted(**moment()))
         if self._to_start:
             self.journal.mark_starting([job.id for job in self._to_start])
-        self.commit_soon()
+        if not self.commit_soon():
+            # Nothing starts that the journal does not know to be starting: after a crash it would start again.
+            self._loop.call_later(RETRY_SECONDS, self.wake)
+            return
         starting, self._to_start = self._to_start, []
         for job in starting:
-            self._start(job)
+            self._launcher.start(job)
         if len(ready) == STARTS_A_PASS:
             self.wake()
         elif self.journal.is_dirty:
@@ -220,81 +209,21 @@ class Manager:
         """Commit what the journal collected. Raises CorralError where it cannot be written."""
         self.journal.commit()
 
-    def commit_soon(self) -> None:
+    def commit_soon(self) -> bool:
         """The same for what no client waits for: kept and tried again at the next pass where it fails."""
         try:
             self.journal.commit()
         except CorralError as error:
-            print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {error}", flush=True)  # noqa: T201  (daemon.log)
+            self._complain(str(error))
+            return False
+        self._complaint = None
+        return True
 
-    # ---- starting
-
-    def _start(self, job: ManagedJob) -> None:
-        try:
-            preparation = self._starter.prepare(job)
-            patient = self._starter.patient_ones(preparation)
-            if patient:
-                self._opener.open(preparation, patient, self._opened)
-                self.touch(job)
-                return
-            self._launch(preparation)
-        except StartError as error:
-            self._fail_start(job, error)
-
-    def _opened(self, preparation: Preparation, error: StartError | None) -> None:
-        """The files that could make us wait are open, or one cannot be."""
-        job = preparation.job
-        if job.life.is_ended:
-            preparation.close()
-            return
-        try:
-            if error is not None:
-                raise error
-            self._launch(preparation)
-        except StartError as problem:
-            preparation.close()
-            self._fail_start(job, problem)
-
-    def _launch(self, preparation: Preparation) -> None:
-        job = preparation.job
-        self._starter.open_rest(preparation)
-        try:
-            self._starter.launch(preparation)
-        finally:
-            self._note_spawned(job)
-        self.apply(job, StagesSpawned(**moment()))
-        if isinstance(job.spec.stdin, JobInput):
-            self._feed(job, job.spec.stdin)
-        self._resolve_waiters(self._start_waiters, job.id)
-
-    def _note_spawned(self, job: ManagedJob) -> None:
-        rows = [
-            StartedStage(stage.number, stage.identity.pid, stage.identity.started)
-            for stage in job.stages
-            if stage.identity is not None
-        ]
-        if rows:
-            self.journal.stages_started(job.id, rows, datetime.now(UTC))
-        for stage in job.stages:
-            self.watch(job, stage)
-
-    def watch(self, job: ManagedJob, stage: ManagedStage) -> None:
-        """Let the stage's pidfd wake us when it ends."""
-        if stage.pidfd is not None:
-            self._loop.add_reader(stage.pidfd, self._note_readable, job, stage)
-
-    def _fail_start(self, job: ManagedJob, error: StartError) -> None:
-        self._close_stdin(job)
-        failed = StartFailed(
-            **moment(), stage=error.stage, status=error.status, message=str(error), spawned=error.spawned
-        )
-        self.apply(job, failed)
-        self._resolve_waiters(self._start_waiters, job.id)
-
-    def _feed(self, job: ManagedJob, source: JobInput) -> None:
-        writer, job.stdin_writer = job.stdin_writer, None
-        if writer is not None:
-            self._feeders[job.id] = Feeder(self, job, int(source.job), writer)
+    def _complain(self, text: str) -> None:
+        """Once in daemon.log, not at each try."""
+        if text != self._complaint:
+            self._complaint = text
+            print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}", flush=True)  # noqa: T201
 
     # ---- the state machine
 
@@ -302,7 +231,7 @@ class Manager:
         """The one way in which a job's life goes on."""
         before = job.life
         job.life, effects = advance(before, event)
-        if job.life.state != before.state and not job.life.is_ended and job.life.state != "queued":
+        if _is_worth_noting(before, job.life):
             self.journal.state_changed(job.id, job.life)
         if job.spec.timeout is not None and job.life.deadline != before.deadline:
             self._arm_timeout(job)
@@ -352,10 +281,8 @@ class Manager:
             self.journal.record(job.id, datetime.now(UTC), "signal", f"{signal} was not sent to all: {error}")
 
     def _finish(self, job: ManagedJob) -> None:
-        self._close_stdin(job)
-        feeder = self._feeders.pop(job.id, None)
-        if feeder is not None:
-            feeder.close()
+        self.close_stdin(job)
+        self._launcher.end_feed(job)
         for opening in job.openings:
             opening.give_up()
         job.output.close()
@@ -372,10 +299,11 @@ class Manager:
         self._remember(view)
         self._resolve_waiters(self._waiters, job.id)
         self._resolve_waiters(self._start_waiters, job.id)
-        self._check_leftovers_soon()
+        self.leftovers.check_soon()
         self.wake()
 
-    def _close_stdin(self, job: ManagedJob) -> None:
+    def close_stdin(self, job: ManagedJob) -> None:
+        """Close our ends of its stdin."""
         for descriptor in (job.stdin_descriptor, job.stdin_writer):
             if descriptor is not None:
                 os.close(descriptor)
@@ -386,84 +314,15 @@ class Manager:
         while len(self.ended) > KEPT_ENDED:
             self.ended.popitem(last=False)
 
-    # ---- ends of processes
-
-    def _note_readable(self, job: ManagedJob, stage: ManagedStage) -> None:
-        """The pidfd of a stage says that it has ended."""
-        if stage.pidfd is not None:
-            self._loop.remove_reader(stage.pidfd)
-        if self.poll_stage(job, stage):
-            self._reap_orphans()
-            self.stopper.wake()
-
-    def _unwatch(self, stage: ManagedStage) -> None:
-        if stage.pidfd is not None:
-            self._loop.remove_reader(stage.pidfd)
-            os.close(stage.pidfd)
-            stage.pidfd = None
-
-    def poll_stage(self, job: ManagedJob, stage: ManagedStage) -> bool:
-        """Reap the stage if it has ended; the fallback where there is no pidfd. Whether it had."""
-        if not stage.is_running:
-            return False
-        end = reaping.poll(stage) if stage.popen is not None else reaping.poll_adopted(stage)
-        if end is None:
-            return False
-        self.note_end(job, stage, end)
-        return True
-
-    def note_end(self, job: ManagedJob, stage: ManagedStage, end: ChildEnd) -> None:
-        """A stage's process has ended so."""
-        self._unwatch(stage)
-        stage.ended = datetime.now(UTC)
-        stage.cpu_seconds = end.cpu_seconds
-        if stage.identity is not None:
-            job.members.pop(stage.identity.pid, None)
-            self._keep_end(stage.identity.pid, end)
-        self.journal.stage_ended(
-            job.id, stage.number, stage.ended, end.exit_status, end.signal, end.cpu_seconds
-        )
-        self.apply(
-            job, StageEnded(**moment(), number=stage.number, exit_status=end.exit_status, signal=end.signal)
-        )
-        self.wake()
+    # ---- what the stop sequence asks and tells
 
     def reap(self) -> None:
-        """Reap every child that has ended: stages first, then the orphans that came to us."""
-        self._reap_orphans()
-
-    def _reap_orphans(self) -> None:
-        while (pid := reaping.next_zombie()) is not None:
-            owned = self._stage_with(pid)
-            if owned is not None:
-                if not self.poll_stage(*owned):
-                    return
-                continue
-            orphan = reaping.reap_orphan(pid)
-            if orphan is None:
-                return
-            self._keep_end(pid, orphan.end)
-            for job in self.jobs.values():
-                if job.members.pop(pid, None) is not None:
-                    job.reaped_cpu_seconds += orphan.end.cpu_seconds
-
-    def _stage_with(self, pid: int) -> tuple[ManagedJob, ManagedStage] | None:
-        for job in self.jobs.values():
-            for stage in job.stages:
-                if stage.popen is not None and stage.popen.pid == pid and stage.popen.returncode is None:
-                    return job, stage
-        return None
-
-    def _keep_end(self, pid: int, end: ChildEnd) -> None:
-        self._ends[pid] = end
-        while len(self._ends) > 4096:
-            self._ends.popitem(last=False)
+        """Reap every child that has ended."""
+        self.children.reap()
 
     def end_of(self, pid: int) -> ChildEnd | None:
         """How a process that we reaped lately has ended."""
-        return self._ends.get(pid)
-
-    # ---- what the stop sequence tells
+        return self.children.end_of(pid)
 
     def signal_sent(self, stop: StopOfJob, signal: str) -> None:
         if stop.stage is None:
@@ -483,7 +342,7 @@ class Manager:
         job.report = structs.replace(job.report, state=job.life.state)
         self.journal.stop_reported(job.id, job.report)
         if was_ended:
-            self._note_leftovers(job, 0)
+            self.leftovers.note(job, 0)
         self.wake()
 
     def survivors_found(self, stop: StopOfJob, text: str) -> None:
@@ -491,38 +350,6 @@ class Manager:
 
     def unended(self) -> Collection[ManagedJob]:
         return self.jobs.values()
-
-    # ---- leftovers
-
-    def _check_leftovers_soon(self) -> None:
-        if self._leftover_timer is None:
-            self._leftover_timer = self._loop.call_later(LEFTOVER_CHECK_SECONDS, self.check_leftovers)
-
-    def check_leftovers(self) -> None:
-        """One look for what ended jobs have left alive. Jobs without leftovers are let go."""
-        if self._leftover_timer is not None:
-            self._leftover_timer.cancel()
-            self._leftover_timer = None
-        done = [job for job in self.jobs.values() if job.life.is_ended]
-        if not done:
-            return
-        self._reap_orphans()
-        found = self.census.take(done)
-        for job in done:
-            alive = operations.live_members(found.get(job.id, []))
-            self._note_leftovers(job, len(alive))
-
-    def _note_leftovers(self, job: ManagedJob, count: int) -> None:
-        if count != job.leftovers or (job.id in self.ended and self.ended[job.id].leftovers != count):
-            job.leftovers = count
-            view = structs.replace(self.snapshot(job.id), leftovers=count)
-            self.ended[job.id] = view
-            self.journal.update_ended(view)
-            job.view = None
-            self.touch(job)
-            self.wake()
-        if count == 0 and self.stopper.of(job) is None:
-            self.jobs.pop(job.id, None)
 
     # ---- asking
 
@@ -558,36 +385,8 @@ class Manager:
         job = self.jobs.get(job_id)
         return (job.spec, job.surroundings) if job is not None else self.journal.origin(job_id)
 
-    def look_after_leftovers(self, job_id: int) -> None:
-        """An ended job of which processes are alive, found when this daemon started."""
-        try:
-            self.jobs[job_id] = self.recall(job_id)
-        except NotSoError:
-            self.jobs[job_id] = self._unknown_job(self.snapshot(job_id))
-        self._check_leftovers_soon()
-
-    def _unknown_job(self, view: Job) -> ManagedJob:
-        """One of which only the mark is known."""
-        spec = JobSpec(pipeline=Pipeline((Command((view.command,)),)), command=view.command)
-        job = self.new_job(int(view.id), spec, Surroundings({}, view.cwd, 0o022), view.created)
-        job.life = self._life_of(view, job.life)
-        return job
-
-    @staticmethod
-    def _life_of(view: Job, life: Life) -> Life:
-        ending = Ending(view.state, view.exit_status, view.signal, view.reason)
-        return structs.replace(life, state=view.state, ending=ending, started=view.started, ended=view.ended)
-
     def is_known(self, job_id: int) -> bool:
         return job_id in self.jobs or job_id in self.ended
-
-    def recall(self, job_id: int) -> ManagedJob:
-        """A job that has ended, in hand again to end what it left behind."""
-        view = self.snapshot(job_id)
-        spec, surroundings = self.origin_of(job_id)
-        job = self.new_job(job_id, spec, surroundings, view.created)
-        job.life = self._life_of(view, job.life)
-        return job
 
     def note_changed(self, job_id: int) -> None:
         self.changed_ids.add(job_id)
@@ -630,6 +429,10 @@ class Manager:
             return
         await self._future(self._waiters, job_id)
 
+    def note_started(self, job: ManagedJob) -> None:
+        """Its start is over, well or not."""
+        self._resolve_waiters(self._start_waiters, job.id)
+
     async def until_started(self, job_id: int) -> None:
         """Return once it has started, could not start, or has to wait in the queue."""
         job = self.jobs.get(job_id)
@@ -652,6 +455,10 @@ class Manager:
                 future.set_result(None)
 
 
-def moment() -> Moment:
-    """The time by both clocks, for an event."""
-    return {"at": datetime.now(UTC), "now": time.monotonic()}
+def _is_worth_noting(before: Life, after: Life) -> bool:
+    """Whether the journal has to know it at once. Starts and ends have rows of their own."""
+    if after is before or after.is_ended or "queued" in (before.state, after.state):
+        return False
+    if after.state != before.state or after.stop != before.stop:
+        return True
+    return any(new.signalled != old.signalled for new, old in zip(after.stages, before.stages, strict=True))

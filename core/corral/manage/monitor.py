@@ -71,7 +71,7 @@ class Monitor:
         found = manager.census.take(manager.jobs.values())
         for job in list(manager.jobs.values()):
             self._set_members(job, [(seen.pid, seen.stage) for seen in found.get(job.id, ())])
-        manager.check_leftovers()
+        manager.leftovers.check()
         alive = {member.identity for job in manager.jobs.values() for member in job.members.values()}
         self._sampler.forget_all_but(alive)
         self._bottlenecks = {
@@ -103,7 +103,7 @@ class Monitor:
 
     def _visit(self, job: ManagedJob, now: float) -> None:
         for stage in job.running_stages:
-            if stage.pidfd is None and self._manager.poll_stage(job, stage) and job.life.is_ended:
+            if stage.pidfd is None and self._manager.children.poll(job, stage) and job.life.is_ended:
                 return
         if job.progress is None:
             self._begin(job, now)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -22,12 +22,14 @@ from corral.decide.life import (
     StopCause,
     StopRequested,
 )
-from corral.manage.census import Seen, kinship_of
+from corral.manage.census import kinship_of
 from corral.manage.jobs import ManagedJob
+from corral.manage.leftovers import live_members
+from corral.manage.moments import moment
 from corral.manage.reasons import observe_waits, tree_of
 from corral.manage.stopping import report_on
 from corral.observe.diagnose import diagnose
-from corral.system.identity import ProcessIdentity, identify, is_alive
+from corral.system.identity import ProcessIdentity, identify
 from corral.system.pipes import fill_and_capacity
 from corral.system.signals import RefusedSignalError
 from corral.values.errors import CorralError, NotSoError, UsageError
@@ -40,12 +42,6 @@ if TYPE_CHECKING:
     from corral.manage.manager import Manager
 
 _URGENCY = {"stuck": 0, "active": 3, "waiting": 2}
-
-
-def live_members(seen: Iterable[Seen]) -> list[ProcessIdentity]:
-    """Those of a count that are alive: no zombies."""
-    identities = (identify(entry.pid) for entry in seen)
-    return [identity for identity in identities if identity is not None and is_alive(identity)]
 
 
 # ---- stopping -----------------------------------------------------------------------------------------------------
@@ -70,12 +66,12 @@ def request_stop(
         return
     name = None if signal is None else signal_name(parse_signal(signal))
     if job.life.state == "queued" and not job.life.is_starting:
-        manager.apply(job, RemovedFromQueue(**manager.moment()))
+        manager.apply(job, RemovedFromQueue(**moment()))
         return
     if grace == 0 and job.life.state == "stopping":
         manager.stopper.skip_grace(job)
     manager.apply(
-        job, StopRequested(**manager.moment(), cause=cause, reason=f"stopped {by}", signal=name, grace=grace)
+        job, StopRequested(**moment(), cause=cause, reason=f"stopped {by}", signal=name, grace=grace)
     )
 
 
@@ -83,9 +79,7 @@ def _with_leftovers(manager: Manager, job_id: int) -> ManagedJob | None:
     """An ended job that the manager has let go of, when something with its mark is alive after all."""
     if not live_members(manager.census.take([]).get(job_id, [])):
         return None
-    job = manager.recall(job_id)
-    manager.jobs[job_id] = job
-    return job
+    return manager.leftovers.take_on(job_id)
 
 
 async def stop_report(manager: Manager, job_id: int, *, wait: bool) -> StopReport:
@@ -232,7 +226,7 @@ def _note_signalled(manager: Manager, job: ManagedJob, name: str, stage: int | N
     """Before it is sent: the end that it causes may come at once."""
     for each in job.running_stages:
         if stage in (None, each.number):
-            event = StageSignalled(**manager.moment(), number=each.number, signal=name, by="corral signal")
+            event = StageSignalled(**moment(), number=each.number, signal=name, by="corral signal")
             manager.apply(job, event)
 
 
@@ -243,14 +237,14 @@ def pause(manager: Manager, job_id: int) -> str:
     job = running_job(manager, job_id, "paused")
     if job.life.state != "running":
         raise NotSoError(f"job {job_id} cannot be paused: it is {job.life.state}")
-    manager.apply(job, PauseRequested(**manager.moment()))
+    manager.apply(job, PauseRequested(**moment()))
     return f"job {job_id} is paused"
 
 
 def resume(manager: Manager, job_id: int) -> str:
     """Let a paused job go on, or one that was suspended by others (state T)."""
     job = running_job(manager, job_id, "resumed")
-    event: Event = ResumeRequested(**manager.moment())
+    event: Event = ResumeRequested(**moment())
     if job.life.state == "paused":
         manager.apply(job, event)
         return f"job {job_id} goes on"

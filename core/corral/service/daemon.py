@@ -210,7 +210,7 @@ class Daemon:
     async def stop_everything(self, by: str) -> tuple[StopReport, ...]:
         """Stop every job and all leftovers; the reports."""
         manager = self.manager
-        manager.check_leftovers()
+        manager.leftovers.check()
         ids = list(manager.jobs)
         for job_id in ids:
             operations.request_stop(manager, job_id, by=by, cause="shutdown")

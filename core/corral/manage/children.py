@@ -1,0 +1,121 @@
+"""The children of this process: waking when one ends, reaping it, and reaping the orphans that come to us."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from corral.decide.life import StageEnded
+from corral.manage import reaping
+from corral.manage.jobs import ManagedJob, ManagedStage
+from corral.manage.moments import moment
+from corral.manage.reaping import ChildEnd, Orphan
+from corral.system import mark
+
+if TYPE_CHECKING:
+    from corral.manage.manager import Manager
+
+KEPT_ENDS = 4096
+"""Ends that are remembered for the reports of stop sequences."""
+
+
+class Children:
+    """Every process that was started for a stage, and every orphan below us."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._loop = asyncio.get_running_loop()
+        self._stages: dict[int, tuple[ManagedJob, ManagedStage]] = {}
+        """By pid, while it is ours to reap."""
+        self._ends: OrderedDict[int, ChildEnd] = OrderedDict()
+
+    def watch(self, job: ManagedJob, stage: ManagedStage) -> None:
+        """Let the stage's pidfd wake us when it ends. Without one it is polled each tick."""
+        if stage.popen is not None:
+            self._stages[stage.popen.pid] = (job, stage)
+        if stage.pidfd is not None:
+            self._loop.add_reader(stage.pidfd, self._note_readable, job, stage)
+
+    def poll(self, job: ManagedJob, stage: ManagedStage) -> bool:
+        """Reap the stage if it has ended. Whether it had. Never blocks."""
+        if not stage.is_running:
+            return False
+        end = reaping.poll(stage) if stage.popen is not None else reaping.poll_adopted(stage)
+        if end is None:
+            return False
+        self._note_end(job, stage, end)
+        return True
+
+    def reap(self) -> None:
+        """Reap every child that has ended, stages and orphans."""
+        while (pid := reaping.next_zombie()) is not None:
+            owned = self._stages.get(pid)
+            if owned is not None:
+                if not self.poll(*owned):
+                    return
+                continue
+            job_id = self._job_of_zombie(pid)
+            orphan = reaping.reap_orphan(pid)
+            if orphan is None:
+                return
+            self._note_orphan(orphan, job_id)
+
+    def end_of(self, pid: int) -> ChildEnd | None:
+        """How a process that we reaped lately has ended."""
+        return self._ends.get(pid)
+
+    def _note_readable(self, job: ManagedJob, stage: ManagedStage) -> None:
+        """The pidfd of a stage says that it has ended."""
+        if stage.pidfd is not None:
+            self._loop.remove_reader(stage.pidfd)
+        if self.poll(job, stage):
+            self.reap()
+            self._manager.stopper.wake()
+
+    def _note_end(self, job: ManagedJob, stage: ManagedStage, end: ChildEnd) -> None:
+        self._unwatch(stage)
+        now = moment()
+        stage.ended = now["at"]
+        stage.cpu_seconds = end.cpu_seconds
+        if stage.identity is not None:
+            pid = stage.identity.pid
+            job.members.pop(pid, None)
+            self._stages.pop(pid, None)
+            self._keep_end(pid, end)
+        self._manager.journal.stage_ended(
+            job.id, stage.number, now["at"], end.exit_status, end.signal, end.cpu_seconds
+        )
+        self._manager.apply(
+            job, StageEnded(**now, number=stage.number, exit_status=end.exit_status, signal=end.signal)
+        )
+        self._manager.wake()
+
+    def _unwatch(self, stage: ManagedStage) -> None:
+        if stage.pidfd is not None:
+            self._loop.remove_reader(stage.pidfd)
+            os.close(stage.pidfd)
+            stage.pidfd = None
+
+    def _job_of_zombie(self, pid: int) -> int | None:
+        """Whose orphan it was: a zombie keeps its limits, and so its mark, until it is reaped."""
+        if self._manager.nonce is None:
+            return None
+        try:
+            found = mark.read(pid)
+        except PermissionError:
+            return None
+        return found.job if found is not None and found.nonce == self._manager.nonce else None
+
+    def _note_orphan(self, orphan: Orphan, job_id: int | None) -> None:
+        self._keep_end(orphan.pid, orphan.end)
+        job = self._manager.jobs.get(job_id) if job_id is not None else None
+        if job is not None:
+            job.members.pop(orphan.pid, None)
+            job.reaped_cpu_seconds += orphan.end.cpu_seconds
+
+    def _keep_end(self, pid: int, end: ChildEnd) -> None:
+        self._ends[pid] = end
+        while len(self._ends) > KEPT_ENDS:
+            self._ends.popitem(last=False)

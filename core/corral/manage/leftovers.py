@@ -1,0 +1,91 @@
+"""What jobs that have ended left alive: found by the mark, shown, and in hand again to be ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from corral.decide.life import Ending, Life
+from corral.manage.census import Seen
+from corral.manage.jobs import ManagedJob
+from corral.system.identity import ProcessIdentity, identify, is_alive
+from corral.values.errors import NotSoError
+from corral.values.jobs import Job
+from corral.values.spec import Command, JobSpec, Pipeline, Surroundings
+
+if TYPE_CHECKING:
+    from corral.manage.manager import Manager
+
+CHECK_SECONDS = 0.05
+"""How soon after a job's end its leftovers are looked for: one look for all that ended meanwhile."""
+
+
+def live_members(seen: Iterable[Seen]) -> list[ProcessIdentity]:
+    """Those of a count that are alive: no zombies."""
+    identities = (identify(entry.pid) for entry in seen)
+    return [identity for identity in identities if identity is not None and is_alive(identity)]
+
+
+class Leftovers:
+    """Looks after the jobs that have ended while processes of theirs have not."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def check_soon(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(CHECK_SECONDS, self.check)
+
+    def check(self) -> None:
+        """One look for what ended jobs have left alive. Jobs without leftovers are let go."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        manager = self._manager
+        done = [job for job in manager.jobs.values() if job.life.is_ended]
+        if not done:
+            return
+        manager.children.reap()
+        found = manager.census.take(done)
+        for job in done:
+            self.note(job, len(live_members(found.get(job.id, []))))
+
+    def note(self, job: ManagedJob, count: int) -> None:
+        """So many processes of that ended job are alive."""
+        manager = self._manager
+        view = manager.snapshot(job.id)
+        job.leftovers = count
+        if view.leftovers != count:
+            view = structs.replace(view, leftovers=count)
+            manager.ended[job.id] = view
+            manager.journal.update_ended(view)
+            manager.touch(job)
+            manager.wake()
+        if count == 0 and manager.stopper.of(job) is None:
+            manager.jobs.pop(job.id, None)
+
+    def take_on(self, job_id: int) -> ManagedJob:
+        """An ended job of which processes are alive, in hand again."""
+        manager = self._manager
+        view = manager.snapshot(job_id)
+        try:
+            spec, surroundings = manager.origin_of(job_id)
+        except NotSoError:
+            # Only its mark tells of it.
+            spec = JobSpec(pipeline=Pipeline((Command((view.command,)),)), command=view.command)
+            surroundings = Surroundings({}, view.cwd, 0o022)
+        job = manager.new_job(job_id, spec, surroundings, view.created)
+        job.life = _life_of(view, job.life)
+        manager.jobs[job_id] = job
+        self.check_soon()
+        return job
+
+
+def _life_of(view: Job, life: Life) -> Life:
+    ending = Ending(view.state, view.exit_status, view.signal, view.reason)
+    return structs.replace(life, state=view.state, ending=ending, started=view.started, ended=view.ended)
