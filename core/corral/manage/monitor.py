@@ -42,6 +42,8 @@ class Monitor:
         self._bottlenecks: dict[int, Steady[int | None]] = {}
         self._ticks = 0
         self._last_scan = 0.0
+        self._scan_cost = 0.0
+        self._has_moved = False
         self.looked_at: set[int] = set()
         """Jobs on somebody's screen."""
 
@@ -49,7 +51,7 @@ class Monitor:
         """One pass over everything."""
         now = time.monotonic()
         self._ticks += 1
-        if now - self._last_scan >= SCAN_SECONDS:
+        if now - self._last_scan >= self._scan_interval:
             self.scan(now)
         for job in list(self._manager.jobs.values()):
             if job.life.is_ended:
@@ -67,6 +69,7 @@ class Monitor:
     def scan(self, now: float) -> None:
         """Read the process table and give every job its members."""
         self._last_scan = now
+        began = time.process_time()
         manager = self._manager
         found = manager.census.take(manager.jobs.values())
         for job in list(manager.jobs.values()):
@@ -77,6 +80,15 @@ class Monitor:
         self._bottlenecks = {
             job_id: kept for job_id, kept in self._bottlenecks.items() if job_id in manager.jobs
         }
+        self._has_moved = False
+        self._scan_cost = time.process_time() - began
+
+    @property
+    def _scan_interval(self) -> float:
+        """Each tick while a job moves, were that not more than a thousandth of a core; else now and then."""
+        if not self._has_moved:
+            return SCAN_SECONDS
+        return min(SCAN_SECONDS, max(0.9 * TICK_SECONDS, 1000 * self._scan_cost))
 
     def scan_job(self, job: ManagedJob) -> None:
         """The same for one job, at once."""
@@ -101,6 +113,11 @@ class Monitor:
 
     # ---- one job
 
+    def see(self, job: ManagedJob) -> None:
+        """Have a first look at a job that was started since the last tick, for somebody who asks already."""
+        if job.last_sampled is None and job.life.is_started:
+            self._visit(job, time.monotonic())
+
     def _visit(self, job: ManagedJob, now: float) -> None:
         for stage in job.running_stages:
             if stage.pidfd is None and self._manager.children.poll(job, stage) and job.life.is_ended:
@@ -116,6 +133,7 @@ class Monitor:
         )
         is_first = job.last_sampled is None
         if has_moved:
+            self._has_moved = True
             job.diagnosis = None
         if (
             moved

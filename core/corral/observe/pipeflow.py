@@ -11,8 +11,9 @@ from corral.values.reports import WaitKind
 
 RATE_WINDOW = 5.0
 """Seconds over which `bytes_per_second` is taken."""
-FULL = 0.9
-"""From this share of the capacity on a pipe counts as full: the writer's next block hardly fits."""
+FULL = 0.75
+"""From this share of the capacity on a pipe counts as full. A writer of 128 KiB blocks into 1 MiB waits from 88 % on, and
+between two reads of the slow side the fill swings below that."""
 WAITS_FOR_INPUT = "waits for input"
 """The words of a stage that reads the job's stdin: then it is not the stage that holds up the others."""
 

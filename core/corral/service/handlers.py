@@ -123,6 +123,8 @@ class Handlers:
         if request.ids:
             ids, unknown = self._resolved(request.ids)
             return Answer(p.Jobs(tuple(manager.fresh(job_id, now) for job_id in ids), tuple(unknown)))
+        for job in list(manager.jobs.values()):
+            manager.monitor.see(job)
         unended = sorted(job_id for job_id, job in manager.jobs.items() if not job.life.is_ended)
         jobs = [manager.fresh(job_id, now) for job_id in unended]
         if request.all:
