@@ -17,7 +17,7 @@ from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob
 from corral.manage.moments import moment
 from corral.system.identity import ProcessIdentity, identify
-from corral.system.pidfd import is_supported, open_pidfd
+from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.procfs import read_stat
 from corral.values.jobs import Job
 from corral.values.spec import JobInput
@@ -98,12 +98,9 @@ def _watch(manager: Manager, job: ManagedJob) -> None:
     for stage in job.stages:
         if not stage.is_running or stage.identity is None:
             continue
-        if is_supported() and identify(stage.identity.pid) == stage.identity:
-            stage.pidfd = open_pidfd(stage.identity.pid)
-        if stage.pidfd is not None:
-            manager.children.watch(job, stage)
-        else:
-            manager.children.poll(job, stage)
+        if identify(stage.identity.pid) == stage.identity:
+            stage.pidfd = open_pidfd_if_possible(stage.identity.pid)
+        manager.children.watch(job, stage)
 
 
 def _add_leftovers(manager: Manager, job_id: int, seen: Sequence[Seen]) -> None:

@@ -17,6 +17,7 @@ from corral.system import mark
 if TYPE_CHECKING:
     from corral.manage.manager import Manager
 
+POLL_SECONDS = 0.02
 KEPT_ENDS = 4096
 """Ends that are remembered for the reports of stop sequences."""
 
@@ -30,13 +31,18 @@ class Children:
         self._stages: dict[int, tuple[ManagedJob, ManagedStage]] = {}
         """By pid, while it is ours to reap."""
         self._ends: OrderedDict[int, ChildEnd] = OrderedDict()
+        self._polled: list[tuple[ManagedJob, ManagedStage]] = []
+        self._poll_timer: asyncio.TimerHandle | None = None
 
     def watch(self, job: ManagedJob, stage: ManagedStage) -> None:
-        """Let the stage's pidfd wake us when it ends. Without one it is polled each tick."""
+        """Let the stage's pidfd wake us when it ends. Without one it is polled, 50 times a second."""
         if stage.popen is not None:
             self._stages[stage.popen.pid] = (job, stage)
         if stage.pidfd is not None:
             self._loop.add_reader(stage.pidfd, self._note_readable, job, stage)
+        elif stage.is_running:
+            self._polled.append((job, stage))
+            self._poll_soon()
 
     def poll(self, job: ManagedJob, stage: ManagedStage) -> bool:
         """Reap the stage if it has ended. Whether it had. Never blocks."""
@@ -65,6 +71,22 @@ class Children:
     def end_of(self, pid: int) -> ChildEnd | None:
         """How a process that we reaped lately has ended."""
         return self._ends.get(pid)
+
+    def _poll_soon(self) -> None:
+        if self._poll_timer is None:
+            self._poll_timer = self._loop.call_later(POLL_SECONDS, self._poll_all)
+
+    def _poll_all(self) -> None:
+        """Where the system has no pidfd, or gave none."""
+        self._poll_timer = None
+        polled, self._polled = self._polled, []
+        for job, stage in polled:
+            if self.poll(job, stage):
+                self._manager.stopper.wake()
+            elif stage.is_running:
+                self._polled.append((job, stage))
+        if self._polled:
+            self._poll_soon()
 
     def _note_readable(self, job: ManagedJob, stage: ManagedStage) -> None:
         """The pidfd of a stage says that it has ended."""

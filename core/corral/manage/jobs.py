@@ -123,6 +123,8 @@ class ManagedJob:
     timeout_timer: asyncio.TimerHandle | None = None
     report: StopReport | None = None
     hidden: bool = False
+    trouble: str | None = None
+    """Why it could not be observed, once that was noted."""
     view: Job | None = None
     """The snapshot built last; None when something changed since."""
 

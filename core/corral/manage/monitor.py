@@ -57,7 +57,7 @@ class Monitor:
             if job.life.is_ended:
                 continue
             if job.life.is_started and self._is_due(job, now):
-                self._visit(job, now)
+                self._visit_safely(job, now)
 
     def _is_due(self, job: ManagedJob, now: float) -> bool:
         if job.progress is None or job.id in self.looked_at:
@@ -116,12 +116,19 @@ class Monitor:
     def see(self, job: ManagedJob) -> None:
         """Have a first look at a job that was started since the last tick, for somebody who asks already."""
         if job.last_sampled is None and job.life.is_started:
-            self._visit(job, time.monotonic())
+            self._visit_safely(job, time.monotonic())
+
+    def _visit_safely(self, job: ManagedJob, now: float) -> None:
+        """One job that cannot be observed, its output file removed by hand say, keeps no other from it."""
+        try:
+            self._visit(job, now)
+        except OSError as error:
+            text = f"cannot be observed: {error}"
+            if job.trouble != text:
+                job.trouble = text
+                self._manager.journal.record(job.id, datetime.now(UTC), "trouble", text)
 
     def _visit(self, job: ManagedJob, now: float) -> None:
-        for stage in job.running_stages:
-            if stage.pidfd is None and self._manager.children.poll(job, stage) and job.life.is_ended:
-                return
         if job.progress is None:
             self._begin(job, now)
         cpu_ns, moved = self._read_clocks(job)

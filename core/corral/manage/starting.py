@@ -17,7 +17,7 @@ from corral.system.identity import identify
 from corral.system.limits import LimitPlan
 from corral.system.mark import Mark
 from corral.system.openings import empty, may_block, open_redirection
-from corral.system.pidfd import open_pidfd
+from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.pipes import DEFAULT_CAPACITY, PipeBudget, inode_of, set_capacity
 from corral.system.spawn import find_program, spawn
 from corral.values.errors import CannotStartError
@@ -140,7 +140,6 @@ class Starter:
             StartError: its `spawned` stages run and are the caller's to end. No descriptor is left open.
         """
         job = preparation.job
-        spawned: list[int] = []
         stage = None
         with ExitStack() as always_closed:
             always_closed.callback(preparation.close)
@@ -151,12 +150,11 @@ class Starter:
                         empty(preparation.opened[number, position])
                 for stage in job.stages:
                     self._spawn(preparation, stage, tables[stage.number - 1])
-                    spawned.append(stage.number)
             except CannotStartError as error:
-                raise StartError(stage.number if stage else None, error, tuple(spawned)) from None
+                raise StartError(stage.number if stage else None, error, _spawned(job)) from None
             except OSError as error:
                 cause = CannotStartError(f"{error.strerror}: {error.filename or 'no more descriptors'}", 125)
-                raise StartError(stage.number if stage else None, cause, tuple(spawned)) from None
+                raise StartError(stage.number if stage else None, cause, _spawned(job)) from None
 
     def _spawn(self, preparation: Preparation, stage: ManagedStage, table: tuple[int, int, int]) -> None:
         job = preparation.job
@@ -174,7 +172,7 @@ class Starter:
         pid = stage.popen.pid
         # Unreaped, so it still has its pid, even if it ended already.
         stage.identity = identify(pid)
-        descriptor = open_pidfd(pid) if hasattr(os, "pidfd_open") else None
+        descriptor = open_pidfd_if_possible(pid)
         stage.pidfd = None if descriptor is None else keep(descriptor)
 
     def _wire(self, preparation: Preparation, always_closed: ExitStack) -> list[tuple[int, int, int]]:
@@ -252,6 +250,10 @@ class Starter:
         environment[b"CORRAL_JOB_ID"] = b"%d" % job.id
         environment[b"CORRAL_STAGE"] = b"%d" % number
         return environment, path
+
+
+def _spawned(job: ManagedJob) -> tuple[int, ...]:
+    return tuple(stage.number for stage in job.stages if stage.popen is not None)
 
 
 def _redirections(job: ManagedJob, number: int) -> tuple[Redirection, ...]:

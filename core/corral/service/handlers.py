@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from corral.service.daemon import Connection, Daemon
 
 
+LISTED_ENDED = 20_000
+"""Ended jobs in one reply, the newest: about 30 MB. Any older one is still found by its number."""
+
+
 class Answer(NamedTuple):
     """A reply, and the descriptors that go beside it; those stay the daemon's."""
 
@@ -130,7 +134,7 @@ class Handlers:
         if request.all:
             manager.commit_soon()
             running = {job.id for job in jobs}
-            ended = [job for job in manager.journal.jobs() if job.id not in running]
+            ended = [job for job in manager.journal.ended(LISTED_ENDED) if job.id not in running]
             jobs = sorted([*ended, *jobs], key=lambda job: int(job.id))
         return Answer(p.Jobs(tuple(jobs)))
 

@@ -86,6 +86,8 @@ def normalise() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for name in ("CORRAL_JOB_ID", "CORRAL_STAGE"):
         os.environ.pop(name, None)
+    # Whatever a job's own files are to allow is set on them; ours are nobody else's.
+    os.umask(0o077)
     mark.take_off()
     limits.raise_soft_nofile()
 

@@ -56,7 +56,10 @@ class Publisher:
             self._push(ChangesPushed(rev=self._rev, machine=self._machine))
 
     def _note_change(self) -> None:
-        if self._timer is None and self._subscribers:
+        if not self._subscribers:
+            self._manager.changed_ids.clear()
+            self._manager.removed_ids.clear()
+        elif self._timer is None:
             self._timer = self._loop.call_later(PUSH_SECONDS, self._push_changes)
 
     def _push_changes(self) -> None:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import msgspec
 
@@ -54,7 +55,7 @@ class Session:
     # ---- beginning
 
     @classmethod
-    async def connect(cls, home: Home, *, start: bool = True, origin: Origin = "library") -> Session:
+    async def connect(cls, home: Home, *, start: bool = True, origin: Origin = "library") -> Self:
         """Connect to the daemon of this home, starting one when none runs and `start` is true.
 
         Raises:
@@ -80,7 +81,7 @@ class Session:
     @classmethod
     async def open_private(
         cls, *, parallel: int | None = None, home: Home | None = None, origin: Origin = "library"
-    ) -> Session:
+    ) -> Self:
         """Start a daemon of one's own on a temporary home (or `home`, which it then removes). It ends with this program.
 
         Raises:

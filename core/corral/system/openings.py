@@ -33,10 +33,29 @@ def open_redirection(redirection: Redirection, path: str, umask: int) -> int:
         CannotStartError: 125, with what is wrong with which file.
     """
     try:
-        return os.open(path, _FLAGS[redirection.mode] | os.O_CLOEXEC, 0o666 & ~umask)
+        return _open(path, _FLAGS[redirection.mode] | os.O_CLOEXEC, 0o666 & ~umask)
     except OSError as error:
         verb = "read" if redirection.mode == "read" else "write to"
         raise CannotStartError(f"cannot {verb} {redirection.path}: {error.strerror}", 125) from None
+
+
+def _open(path: str, flags: int, mode: int) -> int:
+    """Open; a new file gets `mode` whatever the umask of this process, which is shared by all its threads."""
+    if not flags & os.O_CREAT:
+        return os.open(path, flags)
+    while True:
+        try:
+            descriptor = os.open(path, flags | os.O_EXCL, 0o600)
+        except FileExistsError:
+            try:
+                return os.open(path, flags & ~os.O_CREAT)
+            except FileNotFoundError:
+                if os.path.islink(path):
+                    # O_EXCL does not follow a dangling link (open(2)); without it the target is made.
+                    return os.open(path, flags, mode)
+                continue  # removed between the two
+        os.fchmod(descriptor, mode)
+        return descriptor
 
 
 def empty(descriptor: int) -> None:

@@ -8,10 +8,12 @@ import os
 import signal
 import struct
 import sys
+from functools import cache
 
 HAS_PIDFD = sys.platform == "linux" and hasattr(os, "pidfd_open")
 
 
+@cache
 def is_supported() -> bool:
     """Whether the kernel has pidfd_open (Linux 5.3) and lets us call it: some sandboxes do not."""
     if not HAS_PIDFD:
@@ -24,13 +26,23 @@ def is_supported() -> bool:
 
 
 def open_pidfd(pid: int) -> int | None:
-    """A pidfd (close-on-exec by itself), or None where no such process exists."""
+    """A pidfd (close-on-exec by itself), or None where no such process exists. Raises OSError else, such as EMFILE."""
     try:
         return os.pidfd_open(pid)
     except OSError as error:
         if error.errno in (errno.ESRCH, errno.EINVAL):
             return None
         raise
+
+
+def open_pidfd_if_possible(pid: int) -> int | None:
+    """A pidfd to wait on, or None where there is none to be had: then the process is polled."""
+    if not is_supported():
+        return None
+    try:
+        return open_pidfd(pid)
+    except OSError:
+        return None
 
 
 def send_signal(pidfd: int, number: int) -> bool:
