@@ -127,6 +127,8 @@ class Signaller:
             else:
                 if found is None or found.nonce != self._nonce:
                     raise RefusedSignalError(f"pid {stat.pid} ({stat.name}) carries no mark of this home")
+                if kin is not None and found.job != kin.job:
+                    raise RefusedSignalError(f"pid {stat.pid} ({stat.name}) is a process of another job")
                 return
         if kin is None or kin.ways_that_agree(stat) < 2:
             raise RefusedSignalError(f"pid {stat.pid} ({stat.name}) is not provably a process of this job")
