@@ -32,7 +32,7 @@ def run_dashboard_on(source: Source, prepare: Prepare | None = None) -> int:
 
     `prepare` gets the app before it starts, as the demo wants: it may set `app.strip` and call `app.on_action`.
     """
-    return asyncio.run(_run_on(source, prepare))
+    return asyncio.run(show(source, prepare))
 
 
 async def _run(home: Home) -> int:
@@ -45,7 +45,7 @@ async def _run(home: Home) -> int:
     finally:
         source = await connecting
     try:
-        return await _run_on(source, None)
+        return await show(source)
     finally:
         await source.close()
 
@@ -54,7 +54,8 @@ def _import_app() -> None:
     import corral_tui.dashboard.app  # noqa: F401
 
 
-async def _run_on(source: Source, prepare: Prepare | None) -> int:
+async def show(source: Source, prepare: Prepare | None = None) -> int:
+    """`run_dashboard_on`, on the running loop."""
     from corral_tui.dashboard.app import DashboardApp
     from corral_tui.dashboard.settings import read_settings
 

@@ -1,0 +1,268 @@
+"""The six kinds of work that Corral is for, each run for real and held against what was expected."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from corral.service.library import JobHandle
+from corral.values.errors import CorralError
+from corral.values.jobs import Job
+from corral_tui.demo import feeding
+from corral_tui.demo.engine import DIRECTORY, DemoManager, program
+from corral_tui.demo.tools import Tools, output_of, password_environment
+
+GREETING = "Hello from the child!"
+AT_ONCE = 3
+"""Encryptors at a time, with so many random bytes each:"""
+RANDOM_BYTES = 10
+SLEEPS = 10
+WHIRLPOOL_BYTES = 64
+LIMIT = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One kind: what was expected, and what happened. `skipped` says why it could not be tried, else it is empty."""
+
+    kind: str
+    expected: str
+    found: str
+    agrees: bool
+    job_ids: tuple[str, ...] = ()
+    skipped: str = ""
+    brief: str = ""
+    """The kind in a few words, for a line that names all six."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a check works with. `is_thorough` adds what would only clutter a screen."""
+
+    manager: DemoManager
+    tools: Tools
+    is_thorough: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One of the six. `run` returns what it found; `needs` why it cannot be tried here, or nothing."""
+
+    name: str
+    expected: str
+    run: Callable[[Bench], Awaitable[Result]]
+    needs: Callable[[Tools], str] = lambda tools: ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What happened, in words, and whether it is what was expected."""
+
+    found: str
+    agrees: bool
+    jobs: tuple[Job, ...]
+    brief: str = ""
+    """What is worth telling beside the name of the kind."""
+
+
+async def check(kind: Kind, bench: Bench) -> Finding:
+    """Run one kind. What goes wrong is a finding that does not agree, not an exception."""
+    missing = kind.needs(bench.tools)
+    if missing:
+        words = f"skipped: {missing}"
+        return Finding(kind.name, words, words, True, skipped=missing, brief=f"{kind.name}: {words}")
+    try:
+        result = await kind.run(bench)
+    except (CorralError, OSError, TimeoutError) as error:
+        return Finding(kind.name, kind.expected, str(error), False)
+    ids = tuple(job.id for job in result.jobs)
+    brief = result.brief or kind.name
+    return Finding(kind.name, kind.expected, result.found, result.agrees, ids, brief=brief)
+
+
+# ---- 1 to 3 -------------------------------------------------------------------------------------------------------
+
+
+async def _run_and_check(bench: Bench) -> Result:
+    result = await bench.manager.run(["echo", GREETING], name="hello", cwd=DIRECTORY)
+    printed = result.stdout.decode(errors="replace")
+    agrees = result.succeeded and result.exit_status == 0 and printed == GREETING + "\n"
+    return Result(f"{printed.strip()!r}, exit {result.exit_status}", agrees, (result.job,))
+
+
+async def _poll(bench: Bench) -> Result:
+    """Look at a job again and again while our own loop goes on."""
+    handle = await bench.manager.start(program("numbers", "1"), name="count", cwd=DIRECTORY)
+    end = asyncio.ensure_future(handle.wait())
+    seen: list[Job] = []
+    while not end.done():
+        seen.append(await handle.snapshot())
+        await asyncio.wait([end], timeout=0.1)
+    job = await end
+    running = [each for each in seen if each.state == "running"]
+    elapsed = [each.elapsed or 0.0 for each in running]
+    grows = len(running) > 2 and all(before < after for before, after in itertools.pairwise(elapsed))
+    has_numbers = any(each.memory_bytes and each.cpu_percent is not None for each in running)
+    found = f"seen running {len(running)} times, {'its time grew' if grows else 'its time stood still'}, "
+    found += f"{'with' if has_numbers else 'without'} CPU and memory; exit {job.exit_status}"
+    return Result(found, grows and has_numbers and job.exit_status == 0, (job,))
+
+
+async def _parallel(bench: Bench) -> Result:
+    handles = await bench.manager.start_many([["sleep", "1"]] * SLEEPS, cwd=DIRECTORY)
+    jobs = await bench.manager.wait(handles)
+    well = sum(job.state == "succeeded" for job in jobs)
+    started = [job.started for job in jobs if job.started is not None]
+    ended = [job.ended for job in jobs if job.ended is not None]
+    is_whole = len(started) == len(ended) == SLEEPS
+    together = is_whole and max(started) < min(ended)
+    seconds = (max(ended) - min(started)).total_seconds() if is_whole else float("nan")
+    found = (
+        f"{well} ended well, {'' if together else 'not '}all at the same time: {seconds:.1f} s, not {SLEEPS}"
+    )
+    return Result(found, well == SLEEPS and together, jobs, f"ten × sleep 1: {seconds:.1f} s, not {SLEEPS}")
+
+
+# ---- 4: feed and read ---------------------------------------------------------------------------------------------
+
+
+async def _feed_and_read(bench: Bench) -> Result:
+    encrypt = bench.tools.encrypt
+    assert encrypt is not None
+    secrets = [os.urandom(RANDOM_BYTES) for _ in range(AT_ONCE)]
+    handles = [
+        await _start_with(bench, encrypt, secret, f"des3-{number}")
+        for number, secret in enumerate(secrets, 1)
+    ]
+    jobs = await bench.manager.wait(handles)
+    made = [await handle.stdout() for handle in handles]
+    decrypt = (*encrypt[:2], "-d", *encrypt[2:])
+    back = [await asyncio.to_thread(output_of, decrypt, each) for each in made]
+    right = sum(one == other for one, other in zip(secrets, back, strict=True))
+    found = f"{right} of {AT_ONCE} decrypt to what was fed"
+    agrees = right == AT_ONCE and all(job.state == "succeeded" for job in jobs)
+    if bench.is_thorough and bench.tools.digest is None:
+        found += "; 100 MB not tried: no sha256sum"
+    elif bench.is_thorough and bench.tools.digest is not None:
+        whole, digest_job = await _hundred_megabytes(bench, bench.tools.digest)
+        found += f"; 100 MB {'arrived whole' if whole else 'did not arrive whole'}"
+        agrees, jobs = agrees and whole, (*jobs, digest_job)
+    return Result(found, agrees, jobs)
+
+
+async def _hundred_megabytes(bench: Bench, digest: Sequence[str]) -> tuple[bool, Job]:
+    handle, writer = await bench.manager.start_fed(digest, name="feed")
+    await feeding.feed(writer, feeding.HUNDRED_MEGABYTES)
+    job = await handle.wait()
+    printed = (await handle.stdout()).split()
+    expected = await asyncio.to_thread(feeding.sha256_of, feeding.HUNDRED_MEGABYTES)
+    return printed[:1] == [expected.encode()], job
+
+
+async def _start_with(bench: Bench, command: str | Sequence[str], data: bytes, name: str) -> JobHandle:
+    """Start a job with `data`, which fits in a pipe, as its stdin."""
+    handle, writer = await bench.manager.start_fed(command, name=name, env=password_environment())
+    await feeding.give(writer, data)
+    return handle
+
+
+# ---- 5: chains ----------------------------------------------------------------------------------------------------
+
+
+async def _chains(bench: Bench) -> Result:
+    """Encryptors piped into a digest, against the same two programs run by Python one after the other."""
+    encrypt, whirlpool = bench.tools.encrypt, bench.tools.whirlpool
+    assert encrypt is not None
+    assert whirlpool is not None
+    secrets = [os.urandom(RANDOM_BYTES) for _ in range(AT_ONCE)]
+    salted = [(*encrypt, "-S", os.urandom(8).hex()) for _ in secrets]
+    commands = [f"{_quoted(each)} | {_quoted(whirlpool)}" for each in salted]
+    handles = [
+        await _start_with(bench, command, secret, f"chain-{number}")
+        for number, (command, secret) in enumerate(zip(commands, secrets, strict=True), 1)
+    ]
+    jobs = await bench.manager.wait(handles)
+    digests = [await handle.stdout() for handle in handles]
+    expected = [
+        await asyncio.to_thread(_chained, one, whirlpool, secret)
+        for one, secret in zip(salted, secrets, strict=True)
+    ]
+    right = sum(
+        one == other and len(one) == WHIRLPOOL_BYTES for one, other in zip(digests, expected, strict=True)
+    )
+    statuses = {stage.exit_status for job in jobs for stage in job.stages}
+    found = f"{right} of {AT_ONCE} digests right, {_statuses(statuses)}"
+    agrees = right == AT_ONCE and statuses == {0}
+    if bench.is_thorough:
+        head = await bench.manager.run("yes | head -n 1", name="yes", cwd=DIRECTORY)
+        found += f"; yes | head -n 1 {head.job.state}"
+        agrees, jobs = agrees and head.succeeded and head.stdout == b"y\n", (*jobs, head.job)
+    return Result(found, agrees, jobs)
+
+
+def _chained(encrypt: tuple[str, ...], whirlpool: tuple[str, ...], data: bytes) -> bytes | None:
+    encrypted = output_of(encrypt, data)
+    return None if encrypted is None else output_of(whirlpool, encrypted)
+
+
+def _quoted(argv: Sequence[str]) -> str:
+    """Our own argvs hold nothing that needs quotes."""
+    return " ".join(argv)
+
+
+def _statuses(statuses: set[int | None]) -> str:
+    return "each stage exit 0" if statuses == {0} else f"exit statuses {sorted(map(str, statuses))}"
+
+
+# ---- 6: time limits -----------------------------------------------------------------------------------------------
+
+
+async def _time_limits(bench: Bench) -> Result:
+    limited = await bench.manager.start(["sleep", "10"], name="limit", timeout=LIMIT, cwd=DIRECTORY)
+    handles = [limited]
+    if bench.is_thorough:
+        deaf = ["sh", "-c", "trap '' TERM; sleep 10"]
+        handles.append(
+            await bench.manager.start(deaf, name="deaf", timeout=0.5, stop_grace=0.2, cwd=DIRECTORY)
+        )
+    jobs = await bench.manager.wait(handles)
+    wanted = ("TERM", "KILL")
+    told = [await _how_stopped(bench, job) for job in jobs]
+    agrees = all(
+        job.state == "timed_out" and job.signal == signal and "nothing is left" in words
+        for job, signal, words in zip(jobs, wanted, told, strict=False)
+    )
+    return Result("; ".join(told), agrees, jobs)
+
+
+async def _how_stopped(bench: Bench, job: Job) -> str:
+    report = await bench.manager.job(job.id).stop()
+    left = "nothing is left" if report.nothing_is_left else f"{len(report.survivors)} left"
+    return f"{job.state.replace('_', ' ')} by {job.signal} in {report.seconds * 1000:.0f} ms, {left}"
+
+
+KINDS = (
+    Kind("run and check", f"{GREETING!r}, exit 0", _run_and_check),
+    Kind("poll while working", "seen running, its time grows, with CPU and memory; exit 0", _poll),
+    Kind("many in parallel", "10 end well, all at the same time: about 1 s, not 10", _parallel),
+    Kind(
+        "feed and read",
+        "3 of 3 decrypt to what was fed; 100 MB arrive whole",
+        _feed_and_read,
+        lambda tools: "" if tools.encrypt else tools.no_encrypt,
+    ),
+    Kind(
+        "chains",
+        "3 of 3 digests right, each stage exit 0; yes | head -n 1 succeeds",
+        _chains,
+        lambda tools: "" if tools.encrypt and tools.whirlpool else tools.no_whirlpool or tools.no_encrypt,
+    ),
+    Kind(
+        "time limits",
+        "timed out by TERM, or KILL where it ignores TERM, nothing is left",
+        _time_limits,
+    ),
+)

@@ -1,0 +1,83 @@
+"""The end of the demo: everything is ended, counted and, where something is left, named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from corral.service.protocol import AskStopping, ListJobs
+from corral.values.errors import DaemonUnavailableError
+from corral.values.jobs import Job
+from corral.values.reports import StopReport
+from corral_tui.cli.plain import visible
+from corral_tui.demo.engine import DemoSession
+from corral_tui.numbers import counted
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the demo had run, and what is left of it: one line each, which should be none."""
+
+    jobs: int
+    processes: int
+    left: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """`N jobs, M processes, nothing is left.`, or how many things are."""
+        told = f"{counted(self.jobs, 'job')}, {counted(self.processes, 'process')}"
+        return f"{told}, {f'{len(self.left)} LEFT' if self.left else 'nothing is left'}."
+
+
+async def end(session: DemoSession) -> Ending:
+    """Stop every job, end the daemon, remove its home."""
+    try:
+        jobs, earlier = await _before(session)
+    except DaemonUnavailableError:
+        last_known = tuple(session.snapshot.jobs.values())
+        await session.close()
+        if not _has_home(session):
+            return _ending(session, last_known, ())
+        # It was killed: its jobs run on, and the next daemon on its home finds them there.
+        session = await DemoSession.open_private(home=session.home, origin="dashboard")
+        jobs, earlier = await _before(session)
+    reports = await session.end()
+    return _ending(session, jobs, (*earlier, *reports))
+
+
+def _ending(session: DemoSession, jobs: tuple[Job, ...], reports: tuple[StopReport, ...]) -> Ending:
+    return Ending(len(jobs), len(_pids(jobs, reports)), tuple(_left(session, jobs, reports)))
+
+
+def _has_home(session: DemoSession) -> bool:
+    return os.path.isdir(session.home.path)
+
+
+async def _before(session: DemoSession) -> tuple[tuple[Job, ...], tuple[StopReport, ...]]:
+    """All jobs, and the reports on those that were stopped while the demo ran."""
+    jobs = (await session.call(ListJobs(all=True))).jobs
+    ended = tuple(job.id for job in jobs if job.is_ended)
+    reports = (await session.call(AskStopping(ids=ended))).reports if ended else ()
+    return jobs, reports
+
+
+def _pids(jobs: Iterable[Job], reports: Iterable[StopReport]) -> set[tuple[str, int]]:
+    """Every process that is known, by job: the kernel may have given a number twice."""
+    stages = {(job.id, stage.pid) for job in jobs for stage in job.stages if stage.pid is not None}
+    return stages | {(report.id, process.pid) for report in reports for process in report.processes}
+
+
+def _left(session: DemoSession, jobs: Iterable[Job], reports: tuple[StopReport, ...]) -> list[str]:
+    lines = [
+        f"{survivor.pid}  {visible(survivor.name)}  state {survivor.state}: {visible(survivor.reason)}"
+        for report in {report.id: report for report in reports}.values()
+        for survivor in report.survivors
+    ]
+    told = {report.id for report in reports}
+    lines += [
+        f"job {job.id} {visible(job.title)}: nobody told how it ended" for job in jobs if job.id not in told
+    ]
+    if _has_home(session):
+        lines.append(f"{session.home.path}: the demo's folder")
+    return lines

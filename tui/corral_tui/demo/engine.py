@@ -1,0 +1,177 @@
+"""The demo's own daemon, and jobs that are gentle to the machine of a stranger."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Self
+
+from msgspec import structs
+
+from corral.service.library import JobHandle, JobManager
+from corral.service.protocol import Answers, Reply_, StartJobs
+from corral.service.session import Session
+from corral.service.snapshot import Snapshot
+from corral.service.surroundings import surroundings
+from corral.values.commandline import parse, parse_argv, quote_pipeline
+from corral.values.errors import CorralError
+from corral.values.spec import DescriptorInput, JobSpec
+from corral.values.units import quote
+
+NICE = 19
+CORES = 2
+ALL_SECONDS = 600.0
+"""How long the demo's jobs may run, counted from its start."""
+STUCK_AFTER = 3.0
+GRACE = 3.0
+DIRECTORY = "/"
+"""Of the demo's own jobs. It is there on every machine and names nobody."""
+
+
+class DemoSession(Session):
+    """A private session. Whatever is started through it, by the demo or with `n`, runs gently and not for long."""
+
+    _deadline = float("inf")
+    _reasons: Mapping[str, str] = {}
+    _always_shown: frozenset[str] | None = None
+    _shown_for: Snapshot | None = None
+    _shown = Snapshot()
+
+    @classmethod
+    async def open(cls) -> Self:
+        """Start the demo's daemon in a temporary home.
+
+        Raises:
+            DaemonUnavailableError: it could not be started.
+        """
+        with on_few_cores():
+            session = await cls.open_private(origin="dashboard")
+        session._deadline = time.monotonic() + ALL_SECONDS
+        return session
+
+    async def call(self, request: Answers[Reply_], descriptors: Sequence[int] = ()) -> Reply_:
+        if isinstance(request, StartJobs):
+            request.specs = tuple(self._gentle(spec) for spec in request.specs)
+            request.surroundings = structs.replace(request.surroundings, nice=NICE)
+        return await super().call(request, descriptors)
+
+    # ---- what the screen is shown ----
+
+    @property
+    def snapshot(self) -> Snapshot:
+        newest = super().snapshot
+        if self._shown_for is not newest:
+            self._shown_for, self._shown = newest, self._for_screen(newest)
+        return self._shown
+
+    async def changed(self) -> Snapshot:
+        await super().changed()
+        return self.snapshot
+
+    def show_only_ended_but(self, job_ids: Iterable[str] | None) -> None:
+        """Keep jobs off the screen until they have ended, but for these; None shows all from now on.
+
+        Else twelve jobs that live for a second would turn the panels into a table.
+        """
+        self._always_shown = None if job_ids is None else frozenset(job_ids)
+        self._show_again()
+
+    def explain(self, job_ids: Iterable[str], reason: str) -> None:
+        """From now on the screen gives this as the reason why these ended jobs ended as they did."""
+        self._reasons = {**self._reasons, **dict.fromkeys(job_ids, reason)}
+        self._show_again()
+
+    def _show_again(self) -> None:
+        self._replace(structs.replace(super().snapshot))
+
+    def _for_screen(self, snapshot: Snapshot) -> Snapshot:
+        always = self._always_shown
+        jobs = {
+            job_id: structs.replace(job, reason=self._reasons[job_id])
+            if job.is_ended and job_id in self._reasons
+            else job
+            for job_id, job in snapshot.jobs.items()
+            if always is None or job.is_ended or job_id in always
+        }
+        return structs.replace(snapshot, jobs=jobs)
+
+    # ---- inside ----
+
+    def _gentle(self, spec: JobSpec) -> JobSpec:
+        left = float(max(1, math.ceil(self._deadline - time.monotonic())))
+        return structs.replace(
+            spec,
+            # The path of the interpreter says nothing to a reader, and takes half of a panel.
+            command=spec.command.replace(quote([sys.executable]), "python"),
+            timeout=min(spec.timeout or left, left),
+            stop_grace=min(spec.stop_grace, GRACE),
+            stuck_after=min(spec.stuck_after, STUCK_AFTER),
+        )
+
+
+class DemoManager(JobManager):
+    """The library's manager on a `DemoSession`. Leaving it ends all its jobs."""
+
+    def __init__(self) -> None:
+        super().__init__(is_private=True)
+
+    async def __aenter__(self) -> Self:
+        self._session = await DemoSession.open()
+        return self
+
+    @property
+    def session(self) -> DemoSession:
+        session = super().session
+        assert isinstance(session, DemoSession)
+        return session
+
+    async def start_fed(
+        self, command: str | Sequence[str], *, name: str | None = None, env: Mapping[str, str] | None = None
+    ) -> tuple[JobHandle, int]:
+        """Start a job whose stdin is a pipe from here; its handle, and the write end, which the caller closes.
+
+        Raises:
+            CannotStartError: nothing runs then.
+        """
+        pipeline = parse(command) if isinstance(command, str) else parse_argv(command)
+        spec = JobSpec(
+            pipeline=pipeline, command=quote_pipeline(pipeline), name=name, stdin=DescriptorInput()
+        )
+        around = surroundings(environment=None if env is None else dict(env), cwd=DIRECTORY)
+        reader, writer = os.pipe()
+        try:
+            return await self._start(spec, around, (reader,)), writer
+        except BaseException:
+            os.close(writer)
+            raise
+        finally:
+            os.close(reader)
+
+
+def program(name: str, *words: str) -> list[str]:
+    """The argv of one of the demo's own programs.
+
+    Raises:
+        CorralError: this Python does not know where its interpreter is.
+    """
+    if not sys.executable:
+        raise CorralError("this Python does not say where its interpreter is; run the demo from a venv")
+    return [sys.executable, "-m", f"corral_tui.demo.programs.{name}", *words]
+
+
+@contextlib.contextmanager
+def on_few_cores() -> Iterator[None]:
+    """What is started inside stays on at most two of the cores that we have; children inherit it (sched_setaffinity(2))."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    ours = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(sorted(ours)[:CORES]))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, ours)

@@ -1,0 +1,47 @@
+"""The five jobs that live as long as the demo does, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from corral_tui.demo.engine import program
+from corral_tui.demo.tools import Tools
+
+STUBBORN = "stubborn"
+ASK = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoJob:
+    """One of them. `command` is a command line or an argv; `is_asked` gives it a stdin that stays open and silent."""
+
+    name: str
+    command: str | Sequence[str]
+    is_asked: bool = False
+    is_fed: bool = False
+    """Whether its stdin is a pipe from the demo, which writes 100 MB to it at a pace that one can watch."""
+
+    needs_password: bool = False
+
+
+def long_jobs(tools: Tools) -> list[DemoJob]:
+    """In the order of their panels. What needs a program that this machine lacks does with less, or is left out."""
+    jobs = [
+        DemoJob("squeeze", _squeeze(tools), needs_password=True),
+        DemoJob("numbers", program("numbers")),
+        DemoJob(ASK, program("ask"), is_asked=True),
+        DemoJob(STUBBORN, program("stubborn")),
+    ]
+    if tools.digest is not None:
+        jobs.append(DemoJob("feed", tools.digest, is_fed=True))
+    return jobs
+
+
+def _squeeze(tools: Tools) -> str:
+    """Endless, and gzip -9 its slowest stage: noise does not compress, and everything else is many times as fast."""
+    end = f" | {' '.join(tools.digest)}" if tools.digest else " > /dev/null"
+    if tools.encrypt is None:
+        return "cat /dev/urandom | gzip -9" + end
+    cipher = "openssl enc -aes-256-ctr -pbkdf2 -pass env:password"
+    return f"{cipher} < /dev/zero | gzip -9 | {cipher}{end}"

@@ -1,0 +1,197 @@
+"""The demo on a terminal: the dashboard on real jobs, a line that says what to try, and the end with its proof."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from corral.service.library import Options
+from corral.values.errors import CannotStartError
+from corral_tui.cli.guard import INTERRUPTED
+from corral_tui.cli.plain import note, say, visible
+from corral_tui.demo import feeding
+from corral_tui.demo.checks import KINDS, Bench, Finding, check
+from corral_tui.demo.ending import Ending, end
+from corral_tui.demo.engine import DIRECTORY, GRACE, DemoManager
+from corral_tui.demo.jobs import DemoJob, long_jobs
+from corral_tui.demo.steps import Progress
+from corral_tui.demo.tools import Tools, find_tools, password_environment
+from corral_tui.numbers import counted
+
+if TYPE_CHECKING:
+    from corral_tui.dashboard.app import DashboardApp
+
+FEED_PAUSE = 0.1
+"""Seconds between two chunks: 100 MB then take 40 s."""
+TRY_AFTER = 5.0
+"""Seconds until the first thing to try is shown; before, the line tells what ended as expected."""
+YOUR_OWN = "Your own:  corral run make -j8   ·   corral"
+
+
+def run_on_screen() -> int:
+    """The exit status: 1 where something is left or the screen crashed, 128 + n where signal n ended it."""
+    status, ending = asyncio.run(_run())
+    with contextlib.suppress(OSError):  # EIO: the terminal has gone, as after SIGHUP
+        for line in ending.left:
+            say(f"  {line}")
+        say(f"Demo over: {ending.sentence}  {YOUR_OWN}")
+        sys.stdout.flush()
+    return 1 if ending.left else status
+
+
+async def _run() -> tuple[int, Ending]:
+    manager = DemoManager()
+    finding_tools = asyncio.ensure_future(asyncio.to_thread(find_tools))
+    async with manager:
+        show = Show(manager)
+        try:
+            status = await show.run(finding_tools)
+        except asyncio.CancelledError:
+            # Ctrl-C before the screen was up: asyncio turns it into this (asyncio.Runner).
+            status = INTERRUPTED
+        finally:
+            with _uninterrupted():
+                await show.settle()
+                _tell_of_the_end(manager)
+                ending = await end(manager.session)
+    return status, ending
+
+
+def _tell_of_the_end(manager: DemoManager) -> None:
+    left = sum(not job.is_ended for job in manager.session.snapshot.jobs.values())
+    with contextlib.suppress(OSError):
+        note(f"Ending {counted(left, 'job')}; what ignores TERM is killed after {GRACE:g} s.")
+
+
+class Show:
+    """What goes on behind the dashboard while it is up."""
+
+    def __init__(self, manager: DemoManager) -> None:
+        self.manager = manager
+        self.progress = Progress(self._name_of)
+        self._began = time.monotonic()
+        self._long: list[str] = []
+        self._findings: list[Finding] = []
+        self._app: DashboardApp | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self, finding_tools: asyncio.Future[Tools]) -> int:
+        """Show the dashboard until it is left; its exit status."""
+        from corral_tui.dashboard.start import show
+
+        importing = asyncio.ensure_future(asyncio.to_thread(import_module, "corral_tui.dashboard.app"))
+        tools = await finding_tools
+        for job in long_jobs(tools):
+            await self._start(job)
+        self.manager.session.show_only_ended_but(self._long)
+        await importing
+        bench = Bench(self.manager, tools, is_thorough=False)
+        self._tasks += [asyncio.create_task(self._check_all(bench)), asyncio.create_task(self._keep_time())]
+        return await show(self.manager.session, self._prepare)
+
+    async def settle(self) -> None:
+        """End what goes on behind the screen. Raises what went wrong in there."""
+        for task in self._tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    # ---- jobs ----
+
+    async def _start(self, job: DemoJob) -> None:
+        # One that cannot start is on the screen with its reason.
+        with contextlib.suppress(CannotStartError):
+            if job.is_fed:
+                handle, writer = await self.manager.start_fed(job.command, name=job.name)
+                self._tasks.append(asyncio.create_task(_feed_slowly(writer)))
+            else:
+                handle = await self.manager.start(job.command, **_options(job))
+            self._long.append(handle.id)
+
+    async def _check_all(self, bench: Bench) -> None:
+        for running in asyncio.as_completed([check(kind, bench) for kind in KINDS]):
+            finding = await running
+            self._findings.append(finding)
+            verdict = "as expected" if finding.agrees else f"NOT as expected ({finding.expected})"
+            self.manager.session.explain(finding.job_ids, f"{verdict}: {finding.found}")
+            self._show_strip()
+        self.manager.session.show_only_ended_but(None)
+
+    def _name_of(self, job_id: str) -> str | None:
+        job = self.manager.session.snapshot.jobs.get(job_id)
+        return job.name if job else None
+
+    # ---- the line above the footer ----
+
+    def _prepare(self, app: DashboardApp) -> None:
+        self._app = app
+        app.on_action(self._note)
+        with contextlib.suppress(NotImplementedError, ValueError):
+            # Textual takes ctrl+c as a key; SIGINT can only come from outside.
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGINT, lambda: app.exit(INTERRUPTED, return_code=INTERRUPTED))
+
+    def _note(self, action: str, job_ids: tuple[str, ...]) -> None:
+        if self.progress.note(action, job_ids):
+            self._show_strip()
+
+    async def _keep_time(self) -> None:
+        await asyncio.sleep(TRY_AFTER)
+        self._show_strip()
+
+    def _show_strip(self) -> None:
+        """Change the line from within the app: its widgets can be reached from there alone."""
+        app = self._app
+        if app is not None:
+            app.call_later(self._set_strip, app)
+
+    def _set_strip(self, app: DashboardApp) -> None:
+        from textual.content import Content
+
+        if time.monotonic() - self._began < TRY_AFTER and not self.progress.done:
+            app.strip = Content(findings_line(self._findings))
+        else:
+            app.strip = Content(self.progress.line(app.charset.succeeded))
+
+
+def findings_line(findings: list[Finding]) -> str:
+    """What ended as expected so far; first, what did not."""
+    wrong = [f"{finding.kind}: {visible(finding.found)}" for finding in findings if not finding.agrees]
+    if wrong:
+        return f"NOT as expected: {' · '.join(wrong)}"
+    return f"As expected: {' · '.join(finding.brief for finding in findings)}"
+
+
+def _options(job: DemoJob) -> Options:
+    options = Options(name=job.name, cwd=DIRECTORY)
+    if job.is_asked:
+        options["stdin"] = "interactive"
+    if job.needs_password:
+        options["env"] = password_environment()
+    return options
+
+
+async def _feed_slowly(writer: int) -> None:
+    await feeding.feed(writer, feeding.HUNDRED_MEGABYTES, FEED_PAUSE)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Nothing cuts the end short: it takes no longer than the grace, and the proof comes after it."""
+    loop = asyncio.get_running_loop()
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.remove_signal_handler(number)
+        before[number] = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

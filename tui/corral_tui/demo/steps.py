@@ -1,0 +1,58 @@
+"""The five things to try: which are done, and the line that says what is next. Knows nothing of the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from corral_tui.demo.jobs import STUBBORN
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One of them. `action` is the id of what the dashboard says was done; `job` the name of the job it is about."""
+
+    keys: str
+    text: str
+    action: str
+    job: str | None = None
+
+
+STEPS = (
+    Step("!", "goes to the job that needs you", "job.urgent"),
+    Step("w", "says why it is stuck, and what it waits for", "job.why"),
+    Step("s, then y", f"on {STUBBORN}: stops what refuses to stop", "job.stop", STUBBORN),
+    Step("n", "and type  seq 1000000 | sort -R | sha256sum", "job.new"),
+    Step("q", "leaves; here it also ends the demo, with proof", "app.leave"),
+)
+
+
+@dataclass(slots=True)
+class Progress:
+    """Steps are ticked when they are done, in any order. The next one is the first after the last that was done."""
+
+    name_of: Callable[[str], str | None]
+    """The name of a job by its id."""
+    done: set[int] = field(default_factory=set)
+
+    def note(self, action: str, job_ids: tuple[str, ...]) -> bool:
+        """Something was done; whether that was a step, and a new one."""
+        for number, step in enumerate(STEPS):
+            if number not in self.done and step.action == action and self._is_about(step, job_ids):
+                self.done.add(number)
+                return True
+        return False
+
+    @property
+    def next(self) -> int:
+        """The index of the step to show."""
+        return min(max(self.done, default=-1) + 1, len(STEPS) - 1)
+
+    def line(self, tick: str) -> str:
+        """`Try it, 2 of 5:  w  says why …`, and a tick for each that was done."""
+        step = STEPS[self.next]
+        ticks = "  ".join(f"{tick} {number + 1}" for number in sorted(self.done))
+        return f"Try it, {self.next + 1} of {len(STEPS)}:  {step.keys}  {step.text}      {ticks}".rstrip()
+
+    def _is_about(self, step: Step, job_ids: tuple[str, ...]) -> bool:
+        return step.job is None or any(self.name_of(job_id) == step.job for job_id in job_ids)
