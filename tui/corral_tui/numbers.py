@@ -65,7 +65,7 @@ def duration(seconds: float | None) -> str:
         return f"{whole // 60}m{whole % 60:02}s"
     if whole < 86400:
         return f"{whole // 3600}h{whole // 60 % 60:02}m"
-    if whole < 86400 * 1000:
+    if whole < 86400 * 100:
         return f"{whole // 86400}d{whole // 3600 % 24:02}h"
     return f"{whole // 86400}d"
 

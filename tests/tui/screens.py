@@ -1,0 +1,78 @@
+"""Running the dashboard on a fake source, and reading its screen as text."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+
+from corral_tui.dashboard.app import DashboardApp
+from corral_tui.dashboard.board_screen import BoardScreen
+from corral_tui.dashboard.marks import UNICODE, Charset
+from corral_tui.dashboard.settings import Settings
+from tui.fake_source import FakeSource, fixed_clock
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+
+
+async def until(condition: Callable[[], object], what: str, *, seconds: float = 30.0) -> None:
+    """Let the app go on until `condition` is true; AssertionError that names it at the deadline."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+        await asyncio.sleep(0.005)
+
+
+def screen_text(app: DashboardApp) -> str:
+    """What is on the screen, line by line, without blanks at the ends of lines."""
+    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips()) + "\n"
+
+
+def board_of(app: DashboardApp) -> BoardScreen:
+    """The main screen, wherever it is in the stack."""
+    return next(screen for screen in app.screen_stack if isinstance(screen, BoardScreen))
+
+
+@asynccontextmanager
+async def running(
+    source: FakeSource,
+    size: tuple[int, int] = (80, 24),
+    *,
+    charset: Charset = UNICODE,
+    settings: Settings | None = None,
+    clock: Callable[[], Any] = fixed_clock,
+) -> AsyncIterator[tuple[DashboardApp, Pilot[int]]]:
+    """The dashboard, drawn for the first time, its sparks filled."""
+    app = DashboardApp(source, charset=charset, settings=settings, clock=clock)
+    async with app.run_test(size=size) as pilot:
+        screen = board_of(app)
+        await until(lambda: screen.board.scene is not None, "a first paint")
+        await until(
+            lambda: not screen.history.missing(screen.board.visible_jobs(), clock()),
+            "the past of the visible jobs",
+        )
+        await pilot.pause()
+        yield app, pilot
+
+
+async def shown(app: DashboardApp, condition: Callable[[str], bool], what: str) -> str:
+    """The screen's text, once it fulfils the condition."""
+    await until(lambda: condition(screen_text(app)), what)
+    return screen_text(app)
+
+
+def assert_snapshot(app: DashboardApp, name: str) -> None:
+    """The screen is as in `snapshots/NAME.txt`; CORRAL_UPDATE_SNAPSHOTS=1 writes the file instead."""
+    path, text = SNAPSHOTS / f"{name}.txt", screen_text(app)
+    if os.environ.get("CORRAL_UPDATE_SNAPSHOTS") == "1":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), (
+        f"{path.name} differs; look, then CORRAL_UPDATE_SNAPSHOTS=1"
+    )
