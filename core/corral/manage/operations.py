@@ -55,24 +55,25 @@ def request_stop(
     signal: str | None = None,
     grace: float | None = None,
     cause: StopCause = "user",
-) -> None:
-    """Ask for the end of a job, or of the leftovers of an ended one. Returns at once."""
+) -> bool:
+    """Ask for the end of a job, or of the leftovers of an ended one. Returns at once: whether there was anything."""
     job = manager.jobs.get(job_id)
     if job is None:
         job = _with_leftovers(manager, job_id)
         if job is None:
-            return
+            return False
     if job.life.is_ended and not live_members(manager.census.take([job]).get(job.id, [])):
-        return
+        return False
     name = None if signal is None else signal_name(parse_signal(signal))
     if job.life.state == "queued" and not job.life.is_starting:
         manager.apply(job, RemovedFromQueue(**moment()))
-        return
+        return True
     if grace == 0 and job.life.state == "stopping":
         manager.stopper.skip_grace(job)
     manager.apply(
         job, StopRequested(**moment(), cause=cause, reason=f"stopped {by}", signal=name, grace=grace)
     )
+    return True
 
 
 def _with_leftovers(manager: Manager, job_id: int) -> ManagedJob | None:

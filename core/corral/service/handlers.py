@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from corral import __version__
 from corral.manage import operations
@@ -109,9 +109,7 @@ class Handlers:
 
     @staticmethod
     def _with_origin(spec: JobSpec, hello: p.SayHello) -> JobSpec:
-        from msgspec.structs import replace
-
-        return replace(spec, origin=hello.client, parent=hello.parent)
+        return structs.replace(spec, origin=hello.client, parent=hello.parent)
 
     def _raise_if_not_started(self, ids: Sequence[int]) -> None:
         if len(ids) != 1:
@@ -212,15 +210,22 @@ class Handlers:
                 )
             )
             return Answer(p.Stops(tuple(reports), tuple(unknown)))
-        for job_id in ids:
-            operations.request_stop(
+        had_ended = {
+            str(job_id)
+            for job_id in ids
+            if not operations.request_stop(
                 manager, job_id, by=request.by, signal=request.signal, grace=request.grace
             )
+        }
         reports = await asyncio.gather(
             *(operations.stop_report(manager, job_id, wait=request.wait) for job_id in ids)
         )
         manager.commit_soon()
-        return Answer(p.Stops(tuple(reports), tuple(unknown)))
+        told = (
+            structs.replace(report, note="already ended") if report.id in had_ended else report
+            for report in reports
+        )
+        return Answer(p.Stops(tuple(told), tuple(unknown)))
 
     async def _stopping(self, _: Connection, request: p.AskStopping, __: list[int]) -> Answer:
         ids, unknown = self._resolved(request.ids)

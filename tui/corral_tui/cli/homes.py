@@ -14,6 +14,8 @@ def chosen_home() -> Home:
     home = default_home()
     try:
         check_owner(home)
+        if not os.path.isdir(home.path):
+            raise CorralError(f"CORRAL_HOME {home.path} is no directory; set CORRAL_HOME to one")
     except FileNotFoundError:
         _refuse_under_sudo(home, _owner_above(home.path))
     except OSError as error:

@@ -11,10 +11,15 @@ from corral_tui.cli.plain import visible
 
 MOST_LINES = 20
 """Lines of single processes in one report; JSON has them all."""
+ALREADY_ENDED = "already ended"
+"""The note of a report on a stop that had nothing to do: its processes are those of an earlier one."""
 
 
 def report_lines(report: StopReport, title: str) -> Iterator[str]:
     """The report of one job for a person; `title` is its id and name."""
+    if report.note == ALREADY_ENDED and report.nothing_is_left:
+        yield f"{title}: {ALREADY_ENDED}. Nothing of it is left."
+        return
     if report.note is not None and not report.processes and not report.survivors:
         yield f"{title}: {visible(report.note)}."
         return

@@ -1,0 +1,243 @@
+"""`corral demo`: it shows what it promises, agrees with itself, and leaves nothing behind however it is left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from e2e.command import Corral
+from e2e.terminal import Terminal
+from until import until
+
+PROGRAMS = ("echo", "sleep", "sh", "gzip", "sha256sum", "yes", "head", "cat")
+KINDS = ("run and check", "poll while working", "many in parallel", "feed and read", "chains", "time limits")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The demo with a folder of the test's own for its temporary home; every process inherits the folder's name."""
+
+    folder: Path
+    environment: dict[str, str]
+    argv = (sys.executable, "-m", "corral_tui.main", "demo")
+
+    def plain(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self.argv, "--plain"],
+            env=self.environment | environment,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def on_terminal(self, columns: int = 160, rows: int = 50) -> Terminal:
+        return Terminal(self.argv, environment=self.environment, columns=columns, rows=rows, cwd="/")
+
+    def processes(self) -> list[int]:
+        """All that are alive and have our folder in their environment."""
+        wanted = b"TMPDIR=" + os.fsencode(self.folder)
+        return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _has(entry, wanted)]
+
+    def is_gone(self) -> bool:
+        return not self.processes() and not os.listdir(self.folder)
+
+
+def _has(pid: str, variable: bytes) -> bool:
+    try:
+        return variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False  # ended meanwhile
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Demo]:
+    """The demo. A process or a file that is left at the end fails the test."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    environment = Corral(tmp_path / "home", tmp_path).environment | {"TMPDIR": os.fspath(folder)}
+    environment |= {"LC_ALL": "C.UTF-8"}
+    demo = Demo(folder, environment)
+    yield demo
+    try:
+        until(demo.is_gone, "every process and file of the demo to be gone", seconds=20)
+    finally:
+        for pid in demo.processes():
+            os.kill(pid, signal.SIGKILL)
+    assert not (tmp_path / "home").exists(), "the demo touched the user's own home"
+
+
+def verdicts(output: str) -> dict[str, str]:
+    """The last word of each kind's line."""
+    return {kind: line.split()[-1] for kind in KINDS for line in output.splitlines() if line.startswith(kind)}
+
+
+# ---- without a screen ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="two of the kinds need openssl")
+def test_plain_runs_the_six_kinds_and_each_agrees(demo: Demo) -> None:
+    ended = demo.plain()
+    assert (ended.returncode, ended.stderr) == (0, ""), ended
+    assert verdicts(ended.stdout) == dict.fromkeys(KINDS, "agrees")
+    assert "nothing is left." in ended.stdout
+    assert ended.stdout.splitlines()[-1].startswith("6 of 6 checked: all as expected")
+    assert "\x1b" not in ended.stdout
+    assert demo.is_gone()
+
+
+def test_without_openssl_its_rows_say_so_and_the_rest_goes_on(demo: Demo, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in PROGRAMS:
+        found = shutil.which(name)
+        assert found is not None
+        (programs / name).symlink_to(found)
+    ended = demo.plain(PATH=os.fspath(programs))
+    assert (ended.returncode, ended.stderr) == (0, ""), ended
+    skipped = {"feed and read": "skipped", "chains": "skipped"}
+    assert verdicts(ended.stdout) == dict.fromkeys(KINDS, "agrees") | skipped
+    for line in ended.stdout.splitlines():
+        if line.startswith(tuple(skipped)):
+            assert line.count("skipped: no openssl on this machine") == 2
+    assert ended.stdout.splitlines()[-1].startswith("4 of 6 checked, 2 skipped")
+
+
+def test_a_program_that_does_something_else_differs_and_the_status_is_1(demo: Demo, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "echo").write_text("#!/bin/sh\nprintf 'Goodbye\\n'\n")
+    (programs / "echo").chmod(0o755)
+    ended = demo.plain(PATH=f"{programs}:{os.environ['PATH']}")
+    assert ended.returncode == 1, ended
+    assert verdicts(ended.stdout)["run and check"] == "DIFFERS"
+    assert "run and check: NOT as expected" in ended.stdout.splitlines()[-1]
+
+
+def test_no_terminal_is_plain_without_being_asked(demo: Demo) -> None:
+    ended = subprocess.run(
+        demo.argv,
+        env=demo.environment,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended
+    assert set(verdicts(ended.stdout)) == set(KINDS)
+
+
+# ---- on a terminal ------------------------------------------------------------------------------------------------
+
+
+def wait_until_it_is_all_there(terminal: Terminal) -> None:
+    """Its panels, the job that needs a human, and the first thing to try."""
+    for words in ("squeeze", "numbers", "stubborn", "feed", "STUCK", "waits for input", "Try it, 1 of 5:"):
+        terminal.wait_for(words)
+
+
+def assert_restored(terminal: Terminal) -> None:
+    assert terminal.settings_now() == terminal.settings
+    assert terminal.written.rindex("\x1b[?1049l") > terminal.written.rindex("\x1b[?1049h")
+    assert terminal.written.rindex("\x1b[?25h") > terminal.written.rindex("\x1b[?25l")
+
+
+def test_the_steps_are_ticked_and_q_ends_it_with_proof(demo: Demo) -> None:
+    with demo.on_terminal() as terminal:
+        wait_until_it_is_all_there(terminal)
+        terminal.press("!")
+        terminal.wait_for("Try it, 2 of 5:")
+        terminal.press("w")
+        terminal.wait_for("EVIDENCE")
+        terminal.press("\x1b")
+        terminal.wait_for("Try it, 3 of 5:")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+        screen = terminal.text()
+        assert "Demo over: 24 jobs" in screen.replace("\n", ""), screen
+        assert "nothing is left.  Your own:  corral run make -j8   ·   corral" in screen
+        assert_restored(terminal)
+        assert demo.is_gone()
+
+
+def test_what_refuses_to_stop_is_stopped_with_proof(demo: Demo) -> None:
+    with demo.on_terminal() as terminal:
+        wait_until_it_is_all_there(terminal)
+        select(terminal, "4 stubborn")
+        terminal.press("s")
+        terminal.wait_for("Stop 4 stubborn?")
+        terminal.press("y")
+        terminal.wait_for("Nothing of it is left. 4 processes: 1 by TERM, 3 by KILL.")
+        terminal.press("\x1b")
+        terminal.wait_for("Try it, 4 of 5:")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+        assert "nothing is left" in terminal.text()
+
+
+def select(terminal: Terminal, title: str) -> None:
+    """Walk down the list until the job of this title has the heavy frame of the selected one."""
+    terminal.press("g")
+
+    def is_selected() -> bool:
+        if any("━" in line and title in line for line in terminal.lines() if _is_heavy_at(line, title)):
+            return True
+        terminal.press("l")
+        return False
+
+    until(is_selected, f"{title} to be selected", seconds=10)
+
+
+def _is_heavy_at(line: str, title: str) -> bool:
+    """Whether the frame around the title is the heavy one; two panels share a line."""
+    place = line.find(title)
+    return place >= 0 and "┏" in line[max(0, place - 12) : place]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_it_with_proof_and_restores_the_terminal(demo: Demo, number: signal.Signals) -> None:
+    with demo.on_terminal(80, 24) as terminal:
+        terminal.wait_for("Try it, 1 of 5:")
+        terminal.process.send_signal(number)
+        assert terminal.wait_for_end() == 128 + number
+        assert "nothing is left." in terminal.text()
+        assert_restored(terminal)
+        assert demo.is_gone()
+
+
+def test_killed_outright_it_leaves_no_job_behind(demo: Demo) -> None:
+    with demo.on_terminal() as terminal:
+        terminal.wait_for("stubborn")
+        terminal.process.kill()
+        terminal.wait_for_end()
+        until(demo.is_gone, "the daemon to notice, end the jobs and remove its home", seconds=20)
+
+
+def test_a_killed_daemon_is_replaced_by_one_that_ends_its_jobs(demo: Demo) -> None:
+    with demo.on_terminal() as terminal:
+        wait_until_it_is_all_there(terminal)
+        os.kill(_daemon_of(demo), signal.SIGKILL)
+        terminal.wait_for("daemon gone")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0, terminal.text()
+        assert "nothing is left." in terminal.text()
+        assert demo.is_gone()
+
+
+def _daemon_of(demo: Demo) -> int:
+    (found,) = (
+        pid
+        for pid in demo.processes()
+        if b"corral.service.launch" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
+    return found
