@@ -19,7 +19,7 @@ import pytest
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = """
-import sys
+import contextlib, os, sys
 sys.path.insert(0, sys.argv[1])
 from corral_tui.dashboard.start import run_dashboard_on
 from tui.fake_source import FakeSource, six_jobs
@@ -30,7 +30,8 @@ def prepare(app):
 source = FakeSource(six_jobs(), home=sys.argv[2])
 code = run_dashboard_on(source, prepare)
 kinds = {type(each).__name__ for each in source.requests} - {"Subscribe", "Look", "AskPast"}
-print("asked for:", sorted(kinds), flush=True)
+with contextlib.suppress(OSError):  # the terminal may be gone
+    os.write(1, f"asked for: {sorted(kinds)}".encode())
 sys.exit(code)
 """
 ENTERED, LEFT = b"\x1b[?1049h", b"\x1b[?1049l"
