@@ -246,6 +246,13 @@ def test_peek(fake: FakeDaemon, capsys: Any) -> None:
     assert capsys.readouterr().out.splitlines()[1].split() == ["1", "1", "2", "64K", "-", "-"]
 
 
+def test_peek_where_there_is_no_pipe(fake: FakeDaemon, capsys: Any) -> None:
+    fake.answers[PeekPipes] = Pipes(())
+    assert main(["peek", "7"]) == 1
+    said = capsys.readouterr()
+    assert (said.out, len(said.err.splitlines())) == ("", 1)
+
+
 def test_why_in_words_and_in_json(fake: FakeDaemon, capsys: Any) -> None:
     fake.answers[AskWhy] = Diagnosis(
         id="7",

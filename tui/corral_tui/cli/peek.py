@@ -7,6 +7,7 @@ import sys
 import click
 
 from corral.service.protocol import PeekPipes
+from corral.values.errors import NotSoError
 from corral.values.reports import PeekedPipe
 from corral_tui import numbers
 from corral_tui.cli import reach
@@ -24,6 +25,10 @@ def command(job: str, pipe: int | None) -> int:
     """Print how full the pipes of a job are now, taking nothing out. Pipe N leaves stage N."""
     with reach.daemon() as client:
         pipes = client.call(PeekPipes(job=job, pipe=pipe)).pipes
+    if not pipes:
+        raise NotSoError(
+            f"job {job}: it has no pipes; one stands between each two stages of a running pipeline"
+        )
     rows = [_row(found) for found in pipes]
     for line in lay_out(_HEADER, rows, frozenset({0, 1, 2, 3, 4}), width_of(sys.stdout)):
         say(line)
