@@ -76,6 +76,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         self._wanted: tuple[str, ...] = ()
         self._is_look_due = False
         self._doings = Doings(self)
+        self._take_theme()
 
     @property
     def is_ready(self) -> bool:
@@ -163,12 +164,16 @@ class DashboardApp(App[int], inherit_bindings=False):
                 sheet.focus()
 
     def _dashboard_screens(self) -> list[DashboardScreen]:
-        return [screen for screen in self.screen_stack if isinstance(screen, DashboardScreen)]
+        # A screen is on the stack before it is mounted; it takes the snapshot of that moment then.
+        return [
+            screen
+            for screen in self.screen_stack
+            if isinstance(screen, DashboardScreen) and screen.is_mounted
+        ]
 
     # ---- life ----
 
     def on_mount(self) -> None:
-        self._take_theme()
         self.set_interval(1.0, self._tick)
         self.run_worker(self._follow(), group="snapshots")
         # What ends a terminal program ends this one, and no job. Not in a thread that may not have handlers.

@@ -11,7 +11,7 @@ from corral_tui.dashboard.lines import clean, wrapped
 from corral_tui.dashboard.marks import Role, Status, stuck_label
 from corral_tui.dashboard.painter import EMPTY, Painted_, Row
 from corral_tui.dashboard.pipeline import draw_pipeline
-from corral_tui.dashboard.scene import Scene, ended_badly, padded_line, title
+from corral_tui.dashboard.scene import Scene, end_reason, ended_badly, padded_line, title
 from corral_tui.numbers import cells, counted, cpu, cut_middle, rate, right, size, whole_duration
 
 TWO_COLUMNS = 100
@@ -255,8 +255,9 @@ def _meters(scene: Scene, job: Job, width: int, *, has_processes: bool) -> Line:
 
 
 def _summary_of_end(scene: Scene, job: Job) -> Line:
-    if job.reason:
-        return ((clean(job.reason), "error" if ended_badly(job) else "muted"),)
+    reason = end_reason(job)
+    if reason:
+        return ((reason, "error" if ended_badly(job) else "muted"),)
     word = scene.status(job).word
     return ((f"{word} after {scene.time(job)}" if scene.time(job) else word, "muted"),)
 
@@ -299,7 +300,7 @@ def _key_lines(scene: Scene, job: Job, width: int, room: int) -> list[Line]:
         ]
     if job.state == "running" and job.health == "stuck":
         return [*blank, *_stuck_lines(scene, job, width)]
-    why = scene.why(job)
+    why = None if job.is_ended else scene.why(job)  # the meters' line already says how it ended
     return _sentence(why, width, "plain") if why else []
 
 

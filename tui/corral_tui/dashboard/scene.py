@@ -53,7 +53,7 @@ class Scene:
             return clean(job.waiting_for or "waits for its turn")
         if job.state == "stopping":
             return stopping_line(job, self.now, self.charset)
-        return clean(job.reason) if job.state in ("timed_out", "lost") and job.reason else None
+        return end_reason(job) if job.state in ("timed_out", "lost") else None
 
     def _is_quiet(self, job: Job) -> bool:
         if job.health != "waiting":
@@ -66,7 +66,7 @@ class Scene:
         line = tail.last_line() if tail else ()
         if line:
             return line
-        fallback = job.reason if job.is_ended else job.summary
+        fallback = end_reason(job) if job.is_ended else job.summary
         if tail is not None and tail.problem:
             fallback = tail.problem
         return ((clean(fallback), "muted"),) if fallback else ()
@@ -103,6 +103,17 @@ def stopping_line(job: Job, now: datetime, charset: Charset) -> str:
 def process_count(job: Job) -> str:
     """`3 stages · 3 processes` without the dot's glyph: the caller joins."""
     return counted(job.processes, "process")
+
+
+def end_reason(job: Job) -> str | None:
+    """Why it ended as it did, in words; the reason of a job that ran out of time is but its limit."""
+    if job.state == "timed_out":
+        return (
+            f"it ran longer than its limit, {clean(job.reason)}"
+            if job.reason
+            else "it ran longer than its limit"
+        )
+    return clean(job.reason) if job.reason else None
 
 
 def ended_badly(job: Job) -> bool:

@@ -9,7 +9,7 @@ from corral.values.jobs import Job
 from corral_tui.dashboard.lines import clean
 from corral_tui.dashboard.marks import Charset, needs_a_human, stuck_label
 from corral_tui.dashboard.painter import Painted_
-from corral_tui.dashboard.scene import Scene, cut_line, title
+from corral_tui.dashboard.scene import Scene, cut_line, end_reason, title
 from corral_tui.numbers import cells, duration
 
 SAID_SECONDS = 6.0
@@ -66,7 +66,7 @@ def _event(old: Job, job: Job, charset: Charset) -> Line | None:
             return (
                 (f"{charset.failed} ", "error"),
                 (name, "bold"),
-                (f"   {clean(job.reason or job.state.replace('_', ' '))}", "plain"),
+                (f"   {end_reason(job) or job.state}", "plain"),
             )
         mark = charset.succeeded if job.state == "succeeded" else charset.stopping
         words = "ended well" if job.state == "succeeded" else "stopped"
@@ -137,7 +137,7 @@ def _urgent(scene: Scene, urgent: list[Job], width: int) -> Line:
     )
     gap = "   " if is_wide else ": "
     name: Line = ((f" {job.id} {title(job)}", "bold"), (gap, "plain"))
-    why = clean((job.summary if status.is_stuck else job.reason) or "")
+    why = clean((job.summary if status.is_stuck else end_reason(job)) or "")
     line = cut_line(((" ", "plain"), *head, *name, (why, "plain")), room, scene.charset.ellipsis)
     missing = width - sum(cells(text) for text, _ in (*line, *keys))
     return (*line, (" " * max(missing, 0), "plain"), *keys)

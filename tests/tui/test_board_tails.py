@@ -1,0 +1,94 @@
+"""The last lines of a job: read when the files have grown, bounded, colours kept and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from corral_tui.dashboard.ansi import output_line
+from corral_tui.dashboard.tails import KEPT_LINES, OutputLine, Tails
+from tui.fake_source import FakeSource, job, pipeline_job
+
+
+def texts(lines: list[OutputLine]) -> list[str]:
+    return ["".join(text for text, _ in line) for line in lines]
+
+
+def lines_of(source: FakeSource, tails: Tails, job_id: str = "1", count: int = 100) -> list[str]:
+    known = source.snapshot.jobs[job_id]
+    tails.update([known])
+    tail = tails.of(known)
+    return texts(tail.last_lines(count)) if tail else []
+
+
+def test_both_streams_in_the_order_they_were_seen(tmp_path: Path) -> None:
+    source = FakeSource([pipeline_job(1, "dump")], home=str(tmp_path))
+    tails = Tails(source.home)
+    assert lines_of(source, tails) == []
+    source.write_output("1", "out 1\n")
+    assert lines_of(source, tails) == ["out 1"]
+    source.write_output("1", "err 2\n", stderr_of_stage=2)
+    assert lines_of(source, tails) == ["out 1", "err 2"]
+    source.write_output("1", "out 3\nhalf")
+    assert lines_of(source, tails) == ["out 1", "err 2", "out 3", "half"]
+    source.write_output("1", " a line\n")
+    assert lines_of(source, tails) == ["out 1", "err 2", "out 3", "half a line"]
+
+
+def test_a_flood_costs_its_last_lines_only(tmp_path: Path) -> None:
+    source = FakeSource([job(1, "flood")], home=str(tmp_path))
+    tails = Tails(source.home)
+    source.write_output("1", "".join(f"line {number}\n" for number in range(100_000)))
+    lines = lines_of(source, tails)
+    assert lines[-1] == "line 99999"
+    assert len(lines) <= KEPT_LINES
+    assert all(line.startswith("line ") for line in lines)
+
+
+def test_one_endless_line_stays_bounded(tmp_path: Path) -> None:
+    source = FakeSource([job(1, "long")], home=str(tmp_path))
+    tails = Tails(source.home)
+    for _ in range(3):
+        source.write_output("1", "x" * 100_000)
+        assert max(map(len, lines_of(source, tails))) <= 4096
+
+
+def test_a_file_made_shorter_is_read_anew(tmp_path: Path) -> None:
+    source = FakeSource([job(1, "a")], home=str(tmp_path))
+    tails = Tails(source.home)
+    source.write_output("1", "one\ntwo\n")
+    assert lines_of(source, tails) == ["one", "two"]
+    Path(source.home.stdout("1")).write_text("")
+    source.write_output("1", "new\n")
+    assert lines_of(source, tails)[-1] == "new"
+
+
+def test_a_progress_bar_is_its_last_state(tmp_path: Path) -> None:
+    source = FakeSource([job(1, "a")], home=str(tmp_path))
+    source.write_output("1", "10%\r20%\r30%")
+    assert lines_of(source, Tails(source.home)) == ["30%"]
+
+
+def test_output_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    source = FakeSource([job(1, "a", stdout_bytes=10)], home=str(tmp_path))
+    Path(source.home.stdout("1")).mkdir(parents=True)
+    tails = Tails(source.home)
+    tails.update(source.snapshot.jobs.values())
+    tail = tails.of(source.snapshot.jobs["1"])
+    assert tail is not None
+    assert "its output cannot be read" in (tail.problem or "")
+
+
+def test_colours_are_kept_and_every_other_sequence_goes() -> None:
+    pieces = output_line(
+        b"\x1b[1;31mred\x1b[0m \x1b[38;5;200mpink\x1b[48;2;1;2;3m on \x1b[2J\x1b]0;title\x07end"
+    )
+    assert "".join(text for text, _ in pieces) == "red pink on end"
+    style = pieces[0][1]
+    assert style.bold
+    assert style.color is not None
+    assert style.color.number == 1
+
+
+def test_nonsense_colours_do_not_hurt() -> None:
+    for code in ("38", "38;5", "38;5;999", "38;2;1", "38;2;999;1;1", "48;9", "999", "5;8", ";;;"):
+        assert "".join(text for text, _ in output_line(f"\x1b[{code}mx".encode())) == "x"
