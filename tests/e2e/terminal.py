@@ -127,5 +127,7 @@ class Terminal:
 
 
 def _known(found: re.Match[str]) -> str:
-    """Keep the private modes that pyte has: whether the cursor is shown, wrapping."""
+    """What pyte has of it: the cursor, wrapping. It knows one screen only; here the other one is always empty."""
+    if found[0] in ("\x1b[?1049h", "\x1b[?1049l"):
+        return "\x1b[H\x1b[2J"
     return found[0] if found[0] in ("\x1b[?25l", "\x1b[?25h", "\x1b[?7l", "\x1b[?7h") else ""

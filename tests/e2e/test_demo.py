@@ -51,6 +51,17 @@ class Demo:
     def is_gone(self) -> bool:
         return not self.processes() and not os.listdir(self.folder)
 
+    def has_left_nothing(self) -> bool:
+        """No file, and no process but the daemon, which says goodbye first and ends then."""
+        return not os.listdir(self.folder) and not [pid for pid in self.processes() if not is_daemon(pid)]
+
+
+def is_daemon(pid: int) -> bool:
+    try:
+        return b"corral.service.launch" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return True  # ended meanwhile
+
 
 def _has(pid: str, variable: bytes) -> bool:
     try:
@@ -92,7 +103,7 @@ def test_plain_runs_the_six_kinds_and_each_agrees(demo: Demo) -> None:
     assert "nothing is left." in ended.stdout
     assert ended.stdout.splitlines()[-1].startswith("6 of 6 checked: all as expected")
     assert "\x1b" not in ended.stdout
-    assert demo.is_gone()
+    assert demo.has_left_nothing()
 
 
 def test_without_openssl_its_rows_say_so_and_the_rest_goes_on(demo: Demo, tmp_path: Path) -> None:
@@ -167,13 +178,13 @@ def test_the_steps_are_ticked_and_q_ends_it_with_proof(demo: Demo) -> None:
         assert "Demo over: 24 jobs" in screen.replace("\n", ""), screen
         assert "nothing is left.  Your own:  corral run make -j8   ·   corral" in screen
         assert_restored(terminal)
-        assert demo.is_gone()
+        assert demo.has_left_nothing()
 
 
 def test_what_refuses_to_stop_is_stopped_with_proof(demo: Demo) -> None:
     with demo.on_terminal() as terminal:
         wait_until_it_is_all_there(terminal)
-        select(terminal, "4 stubborn")
+        select_stubborn(terminal)
         terminal.press("s")
         terminal.wait_for("Stop 4 stubborn?")
         terminal.press("y")
@@ -185,17 +196,14 @@ def test_what_refuses_to_stop_is_stopped_with_proof(demo: Demo) -> None:
         assert "nothing is left" in terminal.text()
 
 
-def select(terminal: Terminal, title: str) -> None:
-    """Walk down the list until the job of this title has the heavy frame of the selected one."""
-    terminal.press("g")
-
-    def is_selected() -> bool:
-        if any("━" in line and title in line for line in terminal.lines() if _is_heavy_at(line, title)):
-            return True
-        terminal.press("l")
-        return False
-
-    until(is_selected, f"{title} to be selected", seconds=10)
+def select_stubborn(terminal: Terminal) -> None:
+    """From the first of two columns of panels, one down and one to the right; until it has the heavy frame."""
+    terminal.press("gjl")
+    until(
+        lambda: any(_is_heavy_at(line, "4 stubborn") for line in terminal.lines()),
+        "stubborn to be selected",
+        seconds=10,
+    )
 
 
 def _is_heavy_at(line: str, title: str) -> bool:
@@ -209,10 +217,10 @@ def test_a_signal_ends_it_with_proof_and_restores_the_terminal(demo: Demo, numbe
     with demo.on_terminal(80, 24) as terminal:
         terminal.wait_for("Try it, 1 of 5:")
         terminal.process.send_signal(number)
-        assert terminal.wait_for_end() == 128 + number
+        assert terminal.wait_for_end() == 128 + number, terminal.text()
         assert "nothing is left." in terminal.text()
         assert_restored(terminal)
-        assert demo.is_gone()
+        assert demo.has_left_nothing()
 
 
 def test_killed_outright_it_leaves_no_job_behind(demo: Demo) -> None:
@@ -231,13 +239,9 @@ def test_a_killed_daemon_is_replaced_by_one_that_ends_its_jobs(demo: Demo) -> No
         terminal.press("q")
         assert terminal.wait_for_end() == 0, terminal.text()
         assert "nothing is left." in terminal.text()
-        assert demo.is_gone()
+        assert demo.has_left_nothing()
 
 
 def _daemon_of(demo: Demo) -> int:
-    (found,) = (
-        pid
-        for pid in demo.processes()
-        if b"corral.service.launch" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    )
+    (found,) = filter(is_daemon, demo.processes())
     return found

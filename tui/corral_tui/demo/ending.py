@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from corral.service.protocol import AskStopping, ListJobs
+from corral.service.protocol import AskStopping, ListJobs, StopJobs
 from corral.values.errors import DaemonUnavailableError
 from corral.values.jobs import Job
 from corral.values.reports import StopReport
@@ -33,7 +33,7 @@ class Ending:
 async def end(session: DemoSession) -> Ending:
     """Stop every job, end the daemon, remove its home."""
     try:
-        jobs, earlier = await _before(session)
+        jobs, reports = await _stop_all(session)
     except DaemonUnavailableError:
         last_known = tuple(session.snapshot.jobs.values())
         await session.close()
@@ -41,9 +41,17 @@ async def end(session: DemoSession) -> Ending:
             return _ending(session, last_known, ())
         # It was killed: its jobs run on, and the next daemon on its home finds them there.
         session = await DemoSession.open_private(home=session.home, origin="dashboard")
-        jobs, earlier = await _before(session)
-    reports = await session.end()
-    return _ending(session, jobs, (*earlier, *reports))
+        jobs, reports = await _stop_all(session)
+    # What jobs that had ended before left behind is ended with the daemon.
+    return _ending(session, jobs, (*reports, *await session.end()))
+
+
+async def _stop_all(session: DemoSession) -> tuple[tuple[Job, ...], tuple[StopReport, ...]]:
+    """Every job, ended or given up, and the report on how it ended, whether it was stopped now, before, or never."""
+    await session.call(StopJobs(all=True, by="with the demo"))
+    jobs = (await session.call(ListJobs(all=True))).jobs
+    ids = tuple(job.id for job in jobs)
+    return jobs, (await session.call(AskStopping(ids=ids))).reports if ids else ()
 
 
 def _ending(session: DemoSession, jobs: tuple[Job, ...], reports: tuple[StopReport, ...]) -> Ending:
@@ -52,14 +60,6 @@ def _ending(session: DemoSession, jobs: tuple[Job, ...], reports: tuple[StopRepo
 
 def _has_home(session: DemoSession) -> bool:
     return os.path.isdir(session.home.path)
-
-
-async def _before(session: DemoSession) -> tuple[tuple[Job, ...], tuple[StopReport, ...]]:
-    """All jobs, and the reports on those that were stopped while the demo ran."""
-    jobs = (await session.call(ListJobs(all=True))).jobs
-    ended = tuple(job.id for job in jobs if job.is_ended)
-    reports = (await session.call(AskStopping(ids=ended))).reports if ended else ()
-    return jobs, reports
 
 
 def _pids(jobs: Iterable[Job], reports: Iterable[StopReport]) -> set[tuple[str, int]]:

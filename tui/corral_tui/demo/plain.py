@@ -21,10 +21,10 @@ def run_plain() -> int:
     findings, ending = asyncio.run(_run())
     _print(findings)
     say()
-    say(_total(findings, time.monotonic() - began))
     say(f"Demo over: {ending.sentence}")
     for line in ending.left:
         say(f"  {line}")
+    say(_total(findings, time.monotonic() - began))
     return 0 if not ending.left and all(finding.agrees for finding in findings) else 1
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from corral.service.library import Options
 from corral.values.errors import CannotStartError
 from corral_tui.cli.guard import INTERRUPTED
-from corral_tui.cli.plain import note, say, visible
+from corral_tui.cli.plain import note, say, visible, width_of
 from corral_tui.demo import feeding
 from corral_tui.demo.checks import KINDS, Bench, Finding, check
 from corral_tui.demo.ending import Ending, end
@@ -40,7 +40,9 @@ def run_on_screen() -> int:
     with contextlib.suppress(OSError):  # EIO: the terminal has gone, as after SIGHUP
         for line in ending.left:
             say(f"  {line}")
-        say(f"Demo over: {ending.sentence}  {YOUR_OWN}")
+        over = f"Demo over: {ending.sentence}"
+        is_narrow = len(over) + len(YOUR_OWN) + 2 > (width_of(sys.stdout) or 1000)
+        say(f"{over}\n{YOUR_OWN}" if is_narrow else f"{over}  {YOUR_OWN}")
         sys.stdout.flush()
     return 1 if ending.left else status
 
@@ -122,7 +124,12 @@ class Show:
             verdict = "as expected" if finding.agrees else f"NOT as expected ({finding.expected})"
             self.manager.session.explain(finding.job_ids, f"{verdict}: {finding.found}")
             self._show_strip()
-        self.manager.session.show_only_ended_but(None)
+        # The answer to a wait can be here before the snapshot that shows the end.
+        session = self.manager.session
+        for job_id in [job_id for finding in self._findings for job_id in finding.job_ids]:
+            while job_id not in session.snapshot.jobs:
+                await session.changed()
+        session.show_only_ended_but(None)
 
     def _name_of(self, job_id: str) -> str | None:
         job = self.manager.session.snapshot.jobs.get(job_id)
