@@ -58,6 +58,7 @@ def _take_over(manager: Manager, stored: StoredJob, seen: Sequence[Seen]) -> Non
         text = "the daemon that fed it has ended, and with it its input"
         manager.journal.record(job.id, datetime.now(UTC), "feed", text)
     _watch(manager, job)
+    manager.arm_timeout(job)
     manager.apply(job, Adopted(**moment()))
 
 

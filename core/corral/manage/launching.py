@@ -11,7 +11,8 @@ from corral.manage.feeding import Feeder
 from corral.manage.jobs import ManagedJob
 from corral.manage.moments import moment
 from corral.manage.opening import FileOpener
-from corral.manage.starting import Preparation, Starter, StartError
+from corral.manage.starting import Preparation, Starter, StartError, spawned_stages
+from corral.values.errors import CannotStartError
 from corral.values.spec import JobInput
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class Launcher:
             self._launch(preparation)
         except StartError as error:
             self._fail(job, error)
+        except Exception as error:  # noqa: BLE001  (a fault in one start must not keep the others from starting)
+            what = CannotStartError(f"the daemon failed at starting it: {type(error).__name__}: {error}", 125)
+            self._fail(job, StartError(None, what, spawned_stages(job)))
 
     def end_feed(self, job: ManagedJob) -> None:
         """The job has ended: let go of what fed it."""

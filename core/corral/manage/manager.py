@@ -42,6 +42,7 @@ from corral.decide.scheduler import Dependency, Scheduler
 from corral.decide.store import Journal
 from corral.manage import operations, views
 from corral.manage.census import Census
+from corral.manage.checking import check_values
 from corral.manage.children import Children
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.launching import Launcher
@@ -55,7 +56,7 @@ from corral.system.pipes import PipeBudget
 from corral.system.signals import RefusedSignalError, Signaller
 from corral.system.subreaper import become_subreaper
 from corral.values.commandline import stage_name
-from corral.values.errors import CorralError, UsageError
+from corral.values.errors import CorralError, UnknownJobError
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.spec import JobInput, JobSpec, Surroundings
@@ -153,17 +154,16 @@ class Manager:
         job = self.jobs.get(job_id)
         if job is not None and not job.life.is_ended:
             return Dependency(job_id, job.spec.name)
-        view = self.snapshot(job_id)
+        try:
+            view = self.snapshot(job_id)
+        except UnknownJobError:
+            # Removed since, and it had succeeded: else this job would not be queued any more.
+            return Dependency(job_id, None, True)
         return Dependency(job_id, view.name, view.state == "succeeded")
 
     def _checked(self, spec: JobSpec) -> JobSpec:
         """The specification with its references made numbers. Raises UsageError, UnknownJobError."""
-        if not spec.pipeline.stages or not all(command.argv for command in spec.pipeline.stages):
-            raise UsageError("nothing to run: the pipeline has a stage without a command")
-        if len(spec.pipeline.stages) > mark.MAX_STAGES:
-            raise UsageError(f"{len(spec.pipeline.stages)} stages: at most {mark.MAX_STAGES} are supported")
-        if spec.pty or spec.on_stuck != "mark":
-            raise UsageError("a terminal (pty) and on_stuck=stop are not supported by this version")
+        check_values(spec)
         after = tuple(str(self.resolve(reference)) for reference in spec.after)
         stdin = spec.stdin
         if isinstance(stdin, JobInput):
@@ -195,7 +195,8 @@ class Manager:
             return
         starting, self._to_start = self._to_start, []
         for job in starting:
-            self._launcher.start(job)
+            if not job.life.is_ended:
+                self._launcher.start(job)
         if len(ready) == STARTS_A_PASS:
             self.wake()
         elif self.journal.is_dirty:
@@ -234,12 +235,12 @@ class Manager:
         if _is_worth_noting(before, job.life):
             self.journal.state_changed(job.id, job.life)
         if job.spec.timeout is not None and job.life.deadline != before.deadline:
-            self._arm_timeout(job)
+            self.arm_timeout(job)
         self.touch(job)
         for effect in effects:
             self._do(job, effect)
 
-    def _arm_timeout(self, job: ManagedJob) -> None:
+    def arm_timeout(self, job: ManagedJob) -> None:
         """Wake when the time limit runs out, were the job not paused before."""
         if job.timeout_timer is not None:
             job.timeout_timer.cancel()
@@ -253,7 +254,7 @@ class Manager:
         job.timeout_timer = None
         self.apply(job, Ticked(**moment()))
         if job.life.deadline is not None and job.timeout_timer is None:
-            self._arm_timeout(job)
+            self.arm_timeout(job)
 
     def _do(self, job: ManagedJob, effect: Effect) -> None:
         match effect:
@@ -439,13 +440,16 @@ class Manager:
         while job is not None and job.life.state == "queued" and not self._has_to_wait(job):
             future = self._future(self._start_waiters, job_id)
             await asyncio.wait([future], timeout=0.05)
+            future.cancel()
 
     def _has_to_wait(self, job: ManagedJob) -> bool:
         return bool(job.openings) or (self._waiting_for(job) is not None and not job.life.is_starting)
 
     def _future(self, where: dict[int, list[asyncio.Future[None]]], job_id: int) -> asyncio.Future[None]:
         future: asyncio.Future[None] = self._loop.create_future()
-        where.setdefault(job_id, []).append(future)
+        # Who asks again and again with a time limit leaves none behind.
+        waiting = [one for one in where.get(job_id, ()) if not one.done()]
+        where[job_id] = [*waiting, future]
         return future
 
     @staticmethod

@@ -6,12 +6,20 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 
+from corral.manage.jobs import ManagedJob
 from corral.manage.starting import Preparation, StartError
 from corral.system.openings import PatientOpening
 from corral.values.errors import CannotStartError
 from corral.values.spec import Redirection
 
 Opened = Callable[[Preparation, StartError | None], None]
+
+
+def _give_up(job: ManagedJob) -> None:
+    """One file cannot be opened, so nobody waits for the others."""
+    for opening in job.openings:
+        opening.give_up()
+    job.openings.clear()
 
 
 class FileOpener:
@@ -32,13 +40,14 @@ class FileOpener:
             nonlocal has_failed
             left.discard((number, position))
             if isinstance(result, CannotStartError):
-                if not has_failed:
+                if not (has_failed or job.life.is_ended):
                     has_failed = True
-                    job.openings.clear()
+                    _give_up(job)
                     opened(preparation, StartError(number, result))
                 return
             if has_failed or job.life.is_ended:
                 os.close(result)
+                preparation.close()
                 return
             preparation.opened[number, position] = result
             if not left:

@@ -23,6 +23,7 @@ from corral.decide.life import (
     StopRequested,
 )
 from corral.manage.census import kinship_of
+from corral.manage.checking import check_seconds
 from corral.manage.jobs import ManagedJob
 from corral.manage.leftovers import live_members
 from corral.manage.moments import moment
@@ -65,6 +66,7 @@ def request_stop(
     if job.life.is_ended and not live_members(manager.census.take([job]).get(job.id, [])):
         return False
     name = None if signal is None else signal_name(parse_signal(signal))
+    check_seconds("grace", grace)
     if job.life.state == "queued" and not job.life.is_starting:
         manager.apply(job, RemovedFromQueue(**moment()))
         return True
@@ -129,6 +131,7 @@ async def stop_stage(
     if not 1 <= number <= len(job.stages):
         raise UsageError(f"job {job_id} has no stage {number}; it has {len(job.stages)}")
     name = signal_name(parse_signal(signal or job.spec.stop_signal))
+    check_seconds("grace", grace)
     stop = manager.stopper.begin(job, name, job.spec.stop_grace if grace is None else grace, number)
     return await manager.stopper.outcome(stop) if wait else report_on(stop)
 

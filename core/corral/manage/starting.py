@@ -151,10 +151,10 @@ class Starter:
                 for stage in job.stages:
                     self._spawn(preparation, stage, tables[stage.number - 1])
             except CannotStartError as error:
-                raise StartError(stage.number if stage else None, error, _spawned(job)) from None
+                raise StartError(stage.number if stage else None, error, spawned_stages(job)) from None
             except OSError as error:
                 cause = CannotStartError(f"{error.strerror}: {error.filename or 'no more descriptors'}", 125)
-                raise StartError(stage.number if stage else None, cause, _spawned(job)) from None
+                raise StartError(stage.number if stage else None, cause, spawned_stages(job)) from None
 
     def _spawn(self, preparation: Preparation, stage: ManagedStage, table: tuple[int, int, int]) -> None:
         job = preparation.job
@@ -252,7 +252,8 @@ class Starter:
         return environment, path
 
 
-def _spawned(job: ManagedJob) -> tuple[int, ...]:
+def spawned_stages(job: ManagedJob) -> tuple[int, ...]:
+    """Those that have a process."""
     return tuple(stage.number for stage in job.stages if stage.popen is not None)
 
 

@@ -13,6 +13,9 @@ from collections.abc import Callable, Sequence
 
 from corral.service.lines import LineSplitter, close_all, receive
 
+UNSENT_LIMIT = 16 << 20
+"""Bytes queued for the other side above which nothing more is read from it: who asks and never reads costs no more."""
+
 LineHandler = Callable[[bytes, list[int]], None]
 
 
@@ -41,6 +44,7 @@ class Channel:
         self._queue: deque[tuple[memoryview, list[int]]] = deque()
         self._loop = asyncio.get_running_loop()
         self._is_writing = False
+        self._is_reading = True
         self.is_open = True
         self.unsent_bytes = 0
         self._drained: list[Callable[[], None]] = []
@@ -97,6 +101,17 @@ class Channel:
                 self._on_overlong()
             else:
                 self._on_line(line, beside)
+        self._watch_for_lines()
+
+    def _watch_for_lines(self) -> None:
+        """Read on, unless too much is waiting to be read over there."""
+        wants = self.unsent_bytes <= UNSENT_LIMIT
+        if self.is_open and wants != self._is_reading:
+            self._is_reading = wants
+            if wants:
+                self._loop.add_reader(self._sock, self._read)
+            else:
+                self._loop.remove_reader(self._sock)
 
     def _write(self) -> None:
         while self._queue and self.is_open:
@@ -116,6 +131,7 @@ class Channel:
             else:
                 self._queue.popleft()
         self._watch_for_room()
+        self._watch_for_lines()
 
     def _send_some(self, view: memoryview, descriptors: list[int]) -> int:
         if not descriptors:

@@ -30,6 +30,12 @@ def checked(hello: Hello) -> Hello:
     return hello
 
 
+def own_job(home: Home) -> str | None:
+    """The job of this home that this program runs in, as its environment says."""
+    is_ours = os.environ.get("CORRAL_HOME") == home.path
+    return os.environ.get("CORRAL_JOB_ID") if is_ours else None
+
+
 class Pending(Generic[Reply_]):
     """A request under way, for a caller that does other work meanwhile."""
 
@@ -55,13 +61,12 @@ class Pending(Generic[Reply_]):
 class Client:
     """A connection to a daemon. A context manager. Not for use by several threads at once."""
 
-    def __init__(self, sock: socket.socket, origin: Origin) -> None:
+    def __init__(self, sock: socket.socket, origin: Origin, home: Home) -> None:
         self._sock = sock
         self._reader = LineReader(sock)
         self._number = 0
         self._arrived: dict[int, protocol.Envelope] = {}
-        parent = os.environ.get("CORRAL_JOB_ID")
-        hello = SayHello(version=__version__, protocol=protocol.PROTOCOL, client=origin, parent=parent)
+        hello = SayHello(version=__version__, protocol=protocol.PROTOCOL, client=origin, parent=own_job(home))
         self.hello = checked(self.call(hello, timeout=10))
 
     @classmethod
@@ -75,7 +80,7 @@ class Client:
         for _ in range(20):
             sock = connected(home, start=start)
             try:
-                return cls(sock, origin)
+                return cls(sock, origin, home)
             except DaemonUnavailableError:
                 # EOF before hello: it was just about to end for want of work. The next try starts another.
                 sock.close()

@@ -29,12 +29,15 @@ from corral.service.handlers import Handlers
 from corral.service.lines import close_all
 from corral.service.publisher import MACHINE_SECONDS, Publisher
 from corral.system.descriptors import keep
+from corral.system.pidfd import open_pidfd_if_possible
 from corral.values.errors import BadLineError, CorralError
 from corral.values.home import Home
 from corral.values.reports import StopReport
 
 IDLE_SECONDS = 30.0
 """With neither an unended job nor leftovers nor a client for so long the daemon ends by itself."""
+
+ACCEPT_PAUSE_SECONDS = 0.2
 
 
 class Connection:
@@ -135,6 +138,18 @@ class Daemon:
         """Serve one connected client."""
         self._connections.add(Connection(self, sock))
 
+    def serve_owner(self, sock: socket.socket) -> None:
+        """Serve the program that holds the lease. Its end is seen even where a child that it forked keeps the socket."""
+        pidfd = open_pidfd_if_possible(peer_of(sock)) if peer_of(sock) > 0 else None
+        if pidfd is not None:
+            asyncio.get_running_loop().add_reader(pidfd, self._note_owner_ended, pidfd)
+        self.serve(sock)
+
+    def _note_owner_ended(self, pidfd: int) -> None:
+        asyncio.get_running_loop().remove_reader(pidfd)
+        os.close(pidfd)
+        self._ending.set()
+
     def _accept(self) -> None:
         assert self._listener is not None
         try:
@@ -144,6 +159,7 @@ class Daemon:
         except OSError as error:
             # EMFILE: no descriptor for another client; those that are connected go on.
             log(f"cannot accept a client: {error.strerror}")
+            self._pause_accepting()
             return
         if not is_own_user(sock):
             log("refused a client of another user")
@@ -151,6 +167,17 @@ class Daemon:
             return
         sock = socket.socket(fileno=keep(sock.detach()))
         self.serve(sock)
+
+    def _pause_accepting(self) -> None:
+        """The client that waits would wake us at once again."""
+        assert self._listener is not None
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._listener)
+        loop.call_later(ACCEPT_PAUSE_SECONDS, self._resume_accepting)
+
+    def _resume_accepting(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
@@ -242,6 +269,8 @@ class Daemon:
         elif self._idle_since is None:
             self._idle_since = now
         elif now - self._idle_since >= IDLE_SECONDS:
+            # First of all, so that no client comes in between: who connects from now on starts another daemon.
+            self._stop_listening()
             self._ending.set()
 
     def cpu_percent(self) -> float | None:
@@ -266,6 +295,14 @@ def log_fault(where: str, error: BaseException) -> None:
     import traceback
 
     log(f"fault in {where}: {''.join(traceback.format_exception(error)).rstrip()}")
+
+
+def peer_of(sock: socket.socket) -> int:
+    """The pid of the process that made the other end (unix(7)); 0 where the system does not tell."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return 0
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[0])
 
 
 def is_own_user(sock: socket.socket) -> bool:
@@ -322,7 +359,9 @@ def run_private(path: str, report_descriptor: int, sock: int, parallel: int | No
     """A daemon for one program, on a socketpair; its home goes with it."""
     home, report = Home(path), Report(report_descriptor)
     connected = socket.socket(fileno=sock)
-    return _run(home, report, lambda daemon: daemon.serve(connected), is_private=True, parallel=parallel)
+    return _run(
+        home, report, lambda daemon: daemon.serve_owner(connected), is_private=True, parallel=parallel
+    )
 
 
 def run_foreground(home: Home) -> int:

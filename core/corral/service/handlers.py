@@ -104,6 +104,10 @@ class Handlers:
             raise
         if request.wait_started:
             await asyncio.gather(*(self._manager.until_started(job_id) for job_id in ids))
+            # Of what was half started the rest is being ended; until then its end is not known.
+            await asyncio.gather(
+                *(self._manager.until_ended(job_id) for job_id in ids if self._has_failed(job_id))
+            )
             self._raise_if_not_started(ids)
         return Answer(p.Started(tuple(map(str, ids))))
 
@@ -111,11 +115,16 @@ class Handlers:
     def _with_origin(spec: JobSpec, hello: p.SayHello) -> JobSpec:
         return structs.replace(spec, origin=hello.client, parent=hello.parent)
 
+    def _has_failed(self, job_id: int) -> bool:
+        job = self._manager.jobs.get(job_id)
+        return job is not None and job.life.start_failure is not None
+
     def _raise_if_not_started(self, ids: Sequence[int]) -> None:
         if len(ids) != 1:
             return
         view = self._manager.snapshot(ids[0])
-        if view.state == "failed" and view.started is None and view.exit_status is not None:
+        has_unstarted = any(stage.started is None for stage in view.stages)
+        if view.state == "failed" and has_unstarted and view.exit_status is not None:
             raise CannotStartError(view.reason or "could not start", view.exit_status, view.id)
 
     # ---- asking
@@ -164,7 +173,7 @@ class Handlers:
 
     async def _past(self, _: Connection, request: p.AskPast, __: list[int]) -> Answer:
         now = time.monotonic()
-        jobs = (self._manager.jobs.get(int(job_id)) for job_id in request.ids if job_id.isdigit())
+        jobs = (self._manager.jobs.get(int(job_id)) for job_id in request.ids if job_id.isdecimal())
         return Answer(p.Pasts({str(job.id): job.past.values(now) for job in jobs if job is not None}))
 
     async def _status(self, _: Connection, __: p.AskStatus, ___: list[int]) -> Answer:
@@ -318,7 +327,7 @@ class Handlers:
         return Answer(p.Done())
 
     async def _look(self, connection: Connection, request: p.Look, _: list[int]) -> Answer:
-        connection.looks_at = frozenset(int(job_id) for job_id in request.ids if job_id.isdigit())
+        connection.looks_at = frozenset(int(job_id) for job_id in request.ids if job_id.isdecimal())
         self._daemon.note_looks()
         return Answer(p.Done())
 

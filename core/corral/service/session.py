@@ -17,7 +17,7 @@ from corral import __version__
 from corral.decide.reader import JournalReader
 from corral.service import protocol
 from corral.service.channel import Channel
-from corral.service.client import checked
+from corral.service.client import checked, own_job
 from corral.service.lines import close_all
 from corral.service.protocol import Answers, Envelope, Hello, Reply_, SayHello, Shutdown, Subscribe
 from corral.service.snapshot import Snapshot
@@ -106,7 +106,7 @@ class Session:
         return session
 
     async def _greet(self) -> None:
-        parent = None if self._is_private else os.environ.get("CORRAL_JOB_ID")
+        parent = None if self._is_private else own_job(self._home)
         hello = SayHello(version=__version__, protocol=protocol.PROTOCOL, client=self._origin, parent=parent)
         self.hello = checked(await self.call(hello))
 

@@ -15,6 +15,7 @@ from corral.values.home import Home
 
 START_SECONDS = 5.0
 _RETRY_SECONDS = 0.005
+_RELAUNCH_SECONDS = 0.5
 _LAUNCH = "corral.service.launch"
 
 
@@ -34,16 +35,19 @@ def connected(home: Home, *, start: bool) -> socket.socket:
         raise DaemonUnavailableError(f"no daemon runs for {home.path}; corral run starts one")
     prepare_home(home)
     deadline = time.monotonic() + START_SECONDS
-    reader = launch(home)
-    try:
-        await_report(reader, home, START_SECONDS)
-    finally:
-        os.close(reader)
     while time.monotonic() < deadline:
-        sock = _dialled(home)
-        if sock is not None:
-            return sock
-        time.sleep(_RETRY_SECONDS)
+        reader = launch(home)
+        try:
+            await_report(reader, home, START_SECONDS)
+        finally:
+            os.close(reader)
+        # Another one may have held the lock, to begin just as we do, or to end: then it is for us to start one after all.
+        patience = min(deadline, time.monotonic() + _RELAUNCH_SECONDS)
+        while time.monotonic() < patience:
+            sock = _dialled(home)
+            if sock is not None:
+                return sock
+            time.sleep(_RETRY_SECONDS)
     raise DaemonUnavailableError(
         f"the daemon did not answer within {START_SECONDS:g} s; see {home.daemon_log}"
     )

@@ -26,6 +26,9 @@ _SAFE_TO_WEAR = frozenset(
 """Soft limits that this process can wear around a spawn. CPU, FSIZE, AS, DATA and RSS would hit the daemon itself:
 SIGXCPU, SIGXFSZ, or no memory for the fork."""
 
+FEWEST_TO_WEAR = 512
+"""Soft NOFILE below which a child gets it inside instead: up to 256 kept descriptors stand at the bottom."""
+
 Limits = Mapping[int, tuple[int, int]]
 
 
@@ -58,7 +61,7 @@ def plan(wanted: Limits, nice: int, own: Limits, own_nice: int) -> LimitPlan:
                 f"the limit {NAMES.get(number, number)} of {_shown(hard)} is above the daemon's {_shown(own_hard)};"
                 " corral daemon stop, then start it again from here"
             )
-        if hard == own_hard and number in _SAFE_TO_WEAR:
+        if hard == own_hard and number in _SAFE_TO_WEAR and not _leaves_too_few(number, soft):
             around.append((number, (soft, hard)))
         else:
             inside.append((number, (soft, hard)))
@@ -69,6 +72,11 @@ def plan(wanted: Limits, nice: int, own: Limits, own_nice: int) -> LimitPlan:
     if not inside and nice == own_nice:
         return LimitPlan(tuple(around), None)
     return LimitPlan(tuple(around), _setter(tuple(inside), nice - own_nice))
+
+
+def _leaves_too_few(number: int, soft: int) -> bool:
+    """Whether Popen could not open its own pipe while this process wears that limit: the low descriptors are taken."""
+    return number == NOFILE and soft != resource.RLIM_INFINITY and soft < FEWEST_TO_WEAR
 
 
 def _is_above(one: int, other: int) -> bool:

@@ -1,0 +1,382 @@
+"""Redirections, starts that fail, feeding, waiting, input: through the library, with real programs."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import corral
+from corral.values.errors import CannotStartError, NotSoError, UnknownJobError, UsageError
+from managers import eventually, eventually_so, marked, nonce_of, opened, python, ready, state_is, zoo_argv
+
+BOTH = "sh -c 'echo out; echo err >&2'"
+
+
+@pytest.mark.parametrize(
+    ("line", "stdout", "stderr", "file"),
+    [
+        (f"{BOTH} > f", b"", b"err\n", b"out\n"),
+        (f"{BOTH} >> f", b"", b"err\n", b"old\nout\n"),
+        (f"{BOTH} 2> f", b"out\n", b"", b"err\n"),
+        (f"{BOTH} 2>> f", b"out\n", b"", b"old\nerr\n"),
+        (f"{BOTH} > f 2>&1", b"", b"", b"out\nerr\n"),
+        (f"{BOTH} 2>&1 > f", b"err\n", b"", b"out\n"),
+        ("cat < f", b"old\n", b"", b"old\n"),
+        (f"{BOTH} |& cat", b"out\nerr\n", b"", b"old\n"),
+        (f"{BOTH} 2>&1 | cat", b"out\nerr\n", b"", b"old\n"),
+        (f"{BOTH} 2>&1 > f | cat", b"err\n", b"", b"out\n"),
+        (f"{BOTH} > f |& cat", b"", b"", b"out\nerr\n"),
+        (f"{BOTH} > f | cat", b"", b"err\n", b"out\n"),
+        ("echo piped | cat < f", b"old\n", b"", b"old\n"),
+        ("cat < f > f", b"", b"", b""),
+        ("A=1 A=2 sh -c 'echo $A'", b"2\n", b"", b"old\n"),
+    ],
+)
+async def test_redirections(line: str, stdout: bytes, stderr: bytes, file: bytes, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"old\n")
+    async with opened() as manager:
+        result = await manager.run(line, cwd=str(tmp_path))
+    assert result.job.state == "succeeded", result
+    assert (result.stdout, result.stderr, (tmp_path / "f").read_bytes()) == (stdout, stderr, file)
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "reason"),
+    [
+        ("cat < f | cat | gzipp > kept | cat", 127, "stage 3: no such program: gzipp"),
+        ("cat < f | cat | ./plain > kept | cat", 126, "stage 3: not executable: ./plain"),
+        ("cat < f | cat | . > kept", 127, "stage 3: no such program: ."),
+        ("cat < f | cat | ./ > kept", 126, "stage 3: not executable: ./ is a directory"),
+        ("echo new > kept | cat < missing", 125, "stage 2: cannot read missing: No such file or directory"),
+        ("echo new > kept | cat > no/such/place", 125, "stage 2: cannot write to no/such/place"),
+        ("echo new > kept | cat > .", 125, "stage 2: cannot write to .: Is a directory"),
+    ],
+)
+async def test_a_pipeline_that_cannot_start_empties_nothing_and_starts_nothing(
+    line: str, status: int, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "kept").write_bytes(b"kept\n")
+    (tmp_path / "f").write_bytes(b"x")
+    (tmp_path / "plain").write_bytes(b"no program")
+    async with opened() as manager:
+        with pytest.raises(CannotStartError, match=reason.replace(".", r"\.")) as raised:
+            await manager.start(line, cwd=str(tmp_path))
+        assert raised.value.status == status
+        (job,) = await manager.jobs(all=True)
+        assert (job.state, job.exit_status, job.started) == ("failed", status, None)
+        assert marked(nonce_of(manager.session.home)) == []
+        assert await manager.job(job.id).stdout() == b""
+    assert (tmp_path / "kept").read_bytes() == b"kept\n"
+
+
+async def test_a_stage_that_the_kernel_refuses_ends_those_before_it(tmp_path: Path) -> None:
+    """Seen only at exec(2): its interpreter is missing, so the stages before it run already."""
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"#!/no/such/interpreter\n")
+    broken.chmod(0o755)
+    async with opened() as manager:
+        home = manager.session.home
+        with pytest.raises(CannotStartError, match="stage 3: not executable") as raised:
+            await manager.start("sleep 60 | sleep 60 | ./broken | sleep 60", cwd=str(tmp_path))
+        assert raised.value.status == 126
+        await eventually(lambda: not marked(nonce_of(home)), "the first two stages to be ended")
+        (job,) = await manager.jobs(all=True)
+    assert (job.state, job.exit_status) == ("failed", 126)
+    assert job.reason is not None
+    assert job.reason.startswith("stage 3: not executable: ./broken")
+
+
+async def test_a_directory_that_does_not_exist() -> None:
+    async with opened() as manager:
+        with pytest.raises(CannotStartError, match="no such directory: /no/such/place"):
+            await manager.start("echo", cwd="/no/such/place")
+
+
+@pytest.mark.parametrize("line", ["", "a | | b", "echo 'x", "a && b", "a; b", "echo $HOME", "ls *"])
+async def test_a_line_that_makes_no_sense_leaves_no_job(line: str) -> None:
+    async with opened() as manager:
+        with pytest.raises(UsageError):
+            await manager.start(line)
+        assert await manager.jobs(all=True) == ()
+
+
+# ---- FIFOs
+
+
+async def test_a_fifo_holds_up_its_own_job_only(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    async with opened() as manager:
+        handle = await manager.start("cat < fifo", cwd=str(tmp_path))
+        waiting = await handle.snapshot()
+        assert waiting.state == "queued"
+        assert waiting.waiting_for is not None
+        assert "fifo" in waiting.waiting_for
+        assert (await manager.run("echo meanwhile")).stdout == b"meanwhile\n"
+        await manager.run("echo through > fifo", cwd=str(tmp_path))
+        assert (await handle.wait(timeout=30)).state == "succeeded"
+        assert await handle.stdout() == b"through\n"
+
+
+async def test_stop_of_a_job_that_waits_for_a_fifo_leaves_no_descriptor(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        os.mkfifo(tmp_path / name)
+    async with opened() as manager:
+        assert manager.session.hello is not None
+        folder = f"/proc/{manager.session.hello.pid}/fd"
+        await manager.run("true")
+
+        def held() -> list[str]:
+            links = []
+            for name in os.listdir(folder):
+                try:
+                    links.append(os.readlink(f"{folder}/{name}"))
+                except FileNotFoundError:
+                    continue
+            return [link for link in links if str(tmp_path) in link]
+
+        handle = await manager.start("cat < one > two", cwd=str(tmp_path))
+        writer = await asyncio.to_thread(os.open, tmp_path / "one", os.O_WRONLY)
+        try:
+            await eventually(lambda: len(held()) == 1, "the daemon to have opened the first")
+            report = await handle.stop()
+            assert report.state == "stopped"
+            await eventually(lambda: held() == [], "the daemon to have let go of both")
+        finally:
+            os.close(writer)
+        failing = await manager.start("cat < one | cat < two", cwd=str(tmp_path))
+        await failing.stop()
+        await eventually(lambda: held() == [], "the daemon to have let go of both again")
+
+
+# ---- one job feeds another
+
+
+async def test_feed_from_an_ended_job_byte_for_byte() -> None:
+    code = "import os, sys\nblock = os.urandom(1 << 20)\nfor _ in range(20): sys.stdout.buffer.write(block)"
+    async with opened() as manager:
+        source = await manager.start(python(code))
+        await source.wait()
+        result = await manager.run("sha256sum", stdin=source)
+        expected = hashlib.sha256(await source.stdout()).hexdigest()
+    assert result.job.stdin == "job"
+    assert result.job.from_ == source.id
+    assert result.stdout.split()[0].decode() == expected
+
+
+async def test_feed_from_a_live_job_to_its_end() -> None:
+    async with opened() as manager:
+        source = await manager.start("cat", stdin="interactive")
+        reader = await manager.start("cat", stdin=source)
+        for word in (b"one ", b"two ", b"three"):
+            await source.send(word)
+
+            async def has_come(word: bytes = word) -> bool:
+                return word in await reader.stdout()
+
+            await eventually_so(has_come, f"{word!r} to arrive while the source lives")
+        assert (await reader.snapshot()).state == "running"
+        await source.close_stdin()
+        assert (await reader.wait(timeout=30)).state == "succeeded"
+        assert await reader.stdout() == b"one two three"
+
+
+async def test_a_feed_whose_reader_has_enough_ends() -> None:
+    async with opened() as manager:
+        source = await manager.start(zoo_argv("floods", "3000000"))
+        await source.wait()
+        result = await manager.run("head -c 5", stdin=source)
+    assert (result.stdout, result.job.state) == (b"ready", "succeeded")
+
+
+async def test_two_readers_of_one_job_get_all_of_it_each() -> None:
+    async with opened() as manager:
+        source = await manager.start(zoo_argv("floods", "3000000"))
+        one, two = await asyncio.gather(
+            manager.run("sha256sum", stdin=source), manager.run("sha256sum", stdin=source)
+        )
+        expected = hashlib.sha256(await source.stdout()).hexdigest().encode()
+    assert one.stdout.split()[0] == two.stdout.split()[0] == expected
+
+
+# ---- one job after another
+
+
+async def test_after_a_job_that_succeeds() -> None:
+    async with opened() as manager:
+        first = await manager.start("cat", stdin="interactive")
+        second = await manager.start("echo second", after=[first])
+        third = await manager.start("echo third", after=[first, second])
+        waiting = await third.snapshot()
+        assert waiting.state == "queued"
+        assert waiting.waiting_for == f"job {first.id} and job {second.id} to succeed"
+        await first.close_stdin()
+        jobs = await manager.wait([first, second, third], timeout=30)
+    assert [job.state for job in jobs] == ["succeeded"] * 3
+    starts, ends = [job.started for job in jobs], [job.ended for job in jobs]
+    assert ends[0] <= starts[1]  # type: ignore[operator]
+    assert ends[1] <= starts[2]  # type: ignore[operator]
+
+
+async def test_after_a_job_that_fails_nothing_of_the_chain_starts() -> None:
+    async with opened() as manager:
+        first = await manager.start("cat", stdin="interactive")
+        second = await manager.start("echo second", after=[first])
+        third = await manager.start("echo third", after=[second])
+        await first.kill()
+        jobs = await manager.wait([second, third], timeout=30)
+    assert [job.state for job in jobs] == ["failed", "failed"]
+    assert [job.exit_status for job in jobs] == [125, 125]
+    assert jobs[0].reason == f"job {first.id}, which it waited for, was stopped"
+    assert jobs[1].reason == f"job {second.id}, which it waited for, failed"
+    assert [job.started for job in jobs] == [None, None]
+
+
+# ---- input while it runs
+
+
+async def test_send_and_end_of_input() -> None:
+    async with opened() as manager:
+        handle = await manager.start("cat", stdin="interactive")
+        await handle.send(b"yes\n")
+        await handle.send(b"x" * 300_000)
+        await handle.close_stdin()
+        assert (await handle.wait(timeout=30)).state == "succeeded"
+        assert await handle.stdout() == b"yes\n" + b"x" * 300_000
+        with pytest.raises(NotSoError, match="has ended"):
+            await handle.send(b"late")
+
+
+async def test_sending_to_many_at_once_reaches_each() -> None:
+    async with opened() as manager:
+        handles = await manager.start_many(["cat"] * 8, stdin="interactive")
+        await asyncio.gather(*(state_is(handle, "running") for handle in handles))
+        await asyncio.gather(*(handle.send(handle.id.encode()) for handle in handles))
+        await asyncio.gather(*(handle.close_stdin() for handle in handles))
+        await manager.wait(handles, timeout=30)
+        assert [await handle.stdout() for handle in handles] == [handle.id.encode() for handle in handles]
+
+
+async def test_send_to_a_job_without_open_input_says_how_to_start_one() -> None:
+    async with opened() as manager:
+        handle = await manager.start("sleep 60")
+        with pytest.raises(NotSoError, match="run -i"):
+            await handle.send(b"x")
+        await handle.kill()
+        twice = await manager.start("cat", stdin="interactive")
+        await twice.close_stdin()
+        with pytest.raises(NotSoError):
+            await twice.close_stdin()
+
+
+async def test_a_sender_to_a_job_that_does_not_read_waits_alone() -> None:
+    async with opened() as manager:
+        handle = await manager.start(zoo_argv("never_reads"), stdin="interactive")
+        await ready(handle)
+        sending = asyncio.ensure_future(handle.send(b"x" * 300_000))
+        assert (await manager.run("echo fine")).stdout == b"fine\n"
+        assert not sending.done()
+        await handle.kill()
+        with pytest.raises(BrokenPipeError):
+            await sending
+
+
+# ---- again
+
+
+async def test_restart_stops_first_and_keeps_the_surroundings(tmp_path: Path) -> None:
+    async with opened() as manager:
+        line = ["sh", "-c", "pwd; echo $WHO; sleep 60"]
+        handle = await manager.start(line, cwd=str(tmp_path), env={**os.environ, "WHO": "me"}, name="again")
+        again = await handle.restart()
+        assert again.id != handle.id
+        assert (await handle.snapshot()).state == "stopped"
+
+        async def has_spoken() -> bool:
+            return (await again.stdout()).count(b"\n") == 2
+
+        await eventually_so(has_spoken, "the second run to speak")
+        assert await again.stdout() == f"{tmp_path}\nme\n".encode()
+        job = await again.snapshot()
+        assert (job.restarted_from, job.name) == (handle.id, "again")
+        await again.kill()
+
+
+async def test_what_read_the_stdin_of_its_client_cannot_run_again() -> None:
+    async with opened() as manager:
+        result = await manager.run("cat", input=b"x")
+        with pytest.raises(NotSoError, match="--stdin FILE"):
+            await manager.job(result.job.id).restart()
+
+
+async def test_unknown_jobs_and_names() -> None:
+    async with opened() as manager:
+        for reference in ("99", "nobody", "9" * 40, "-1", "0", "²", "a\x00b"):
+            with pytest.raises((UnknownJobError, NotSoError)):
+                await manager.job(reference).snapshot()
+            with pytest.raises((UnknownJobError, NotSoError)):
+                await manager.job(reference).wait(timeout=1)
+        named = await manager.start("sleep 60", name="one")
+        assert (await manager.job("one").snapshot()).id == named.id
+        assert (await manager.job("@").snapshot()).id == named.id
+        await named.kill()
+
+
+async def test_undecodable_bytes_survive_in_argv_environment_and_names_of_files(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"odd \xff\xfe name")
+    (tmp_path / odd).write_bytes(b"inside")
+    async with opened() as manager:
+        result = await manager.run(["cat", odd], cwd=str(tmp_path))
+        assert result.stdout == b"inside"
+        result = await manager.run(["sh", "-c", 'printf %s "$ODD"'], env={**os.environ, "ODD": odd})
+        assert result.stdout == b"odd \xff\xfe name"
+        result = await manager.run("cat", stdin=tmp_path / odd)
+        assert result.stdout == b"inside"
+
+
+async def test_a_job_knows_where_it_runs() -> None:
+    async with opened() as manager:
+        home = manager.session.home.path
+        result = await manager.run(
+            "sh -c 'echo $CORRAL_JOB_ID $CORRAL_STAGE' | sh -c 'cat; echo $CORRAL_STAGE $CORRAL_HOME'"
+        )
+    assert result.stdout.decode() == f"{result.job.id} 1\n2 {home}\n"
+
+
+async def test_the_reports_of_leaving_name_what_was_ended() -> None:
+    async with opened() as manager:
+        await manager.start("sleep 60 | sleep 61")
+        await manager.run("true")
+    (report,) = manager.reports
+    assert [process.name for process in report.processes] == ["sleep", "sleep"]
+    assert report.nothing_is_left
+    with pytest.raises(corral.CorralError, match="not open"):
+        await manager.run("true")
+
+
+def test_a_forked_child_may_not_use_its_parents_manager() -> None:
+    code = """
+import asyncio, os, corral
+async def main():
+    async with corral.open() as manager:
+        handle = await manager.start("sleep 60")
+        child = os.fork()
+        if child == 0:
+            try:
+                await handle.snapshot()
+                os._exit(1)
+            except corral.CorralError as error:
+                os._exit(0 if "forked" in str(error) else 2)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), (await handle.snapshot()).state)
+asyncio.run(main())
+"""
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "0 running\n"
