@@ -91,7 +91,7 @@ class ScrolledLines(ScrollView, can_focus=True):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = COMPONENTS
     DEFAULT_CSS = f"""
-    ScrolledLines {{ scrollbar-size-vertical: 1; overflow-x: hidden; background: $background; }}
+    ScrolledLines {{ scrollbar-size-vertical: 1; scrollbar-background: $background; overflow-x: hidden; background: $background; }}
     {component_css("ScrolledLines")}
     """
 
@@ -109,10 +109,14 @@ class ScrolledLines(ScrollView, can_focus=True):
 
     def redraw(self) -> None:
         """What the builder looks at has changed."""
-        width = self.scrollable_content_region.width
+        width, height = self.outer_size
         if width <= 0:
             return
         self._lines = self._build(width)
+        if len(self._lines) > height:
+            # The scrollbar, which comes a frame later, takes a column.
+            width -= 1
+            self._lines = self._build(width)
         self.virtual_size = Size(width, len(self._lines))
         self.refresh()
 

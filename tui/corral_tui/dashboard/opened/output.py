@@ -29,7 +29,7 @@ class OutputView(ScrollView, can_focus=True):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = COMPONENTS
     DEFAULT_CSS = f"""
-    OutputView {{ scrollbar-size-vertical: 1; overflow-x: hidden; overflow-y: scroll; background: $background; }}
+    OutputView {{ scrollbar-size-vertical: 1; scrollbar-background: $background; overflow-x: hidden; overflow-y: scroll; background: $background; }}
     {component_css("OutputView")}
     """
 

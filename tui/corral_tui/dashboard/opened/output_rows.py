@@ -87,7 +87,7 @@ class OutputRows:
         changed: int | None = None
         for number in self.shown_files:
             index = self._indexes[number]
-            if index.extend(SLICE):
+            if index.extend(SLICE) or self._taken[number] < index.line_count:
                 row = self._take(number, index, now)
                 changed = row if changed is None else min(changed, row)
         if self.is_complete:
@@ -100,7 +100,6 @@ class OutputRows:
         if index.generation != self._generations[number]:
             self._generations[number] = index.generation
             self._begin_anew()
-            return 0
         first_changed = self._forget_dropped(number, index)
         fresh = index.line_count - self._taken[number]
         grown = self._row_of_last(number)

@@ -48,7 +48,7 @@ def stage_words(stage: Stage) -> str:
 def does_words(stage: Stage, charset: Charset) -> tuple[str, Role]:
     """What the stage does now, or how it ended."""
     if stage.ended is not None or stage.state in ("succeeded", "failed"):
-        how = f"ended by SIG{stage.signal}" if stage.signal else f"exit {stage.exit_status}"
+        how = f"by SIG{stage.signal}" if stage.signal else f"exit {stage.exit_status}"
         mark = charset.succeeded if stage.state == "succeeded" else charset.failed
         return f"{mark} {how}", "muted" if stage.state == "succeeded" else "error"
     if stage.pid is None:

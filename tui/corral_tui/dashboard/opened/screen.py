@@ -176,6 +176,8 @@ class JobScreen(DashboardScreen):
             pane.put(job)
         self._share_rows()
         self._redraw()
+        # The board below hears of the snapshot too, and has asked for the jobs that it shows.
+        self.dashboard.look((self.job_id,))
 
     def ticked(self, now: datetime) -> None:
         if self._said is not None and now - self._said[1] > SAID_FOR:
@@ -194,15 +196,16 @@ class JobScreen(DashboardScreen):
             line.redraw()
 
     def _redraw(self) -> None:
-        if not self.is_mounted:
-            return
-        self.query_one("#opened-head", Block).redraw()
+        # A tick may come before the parts are mounted, and one more while they are being removed.
+        for head in self.query("#opened-head").results(Block):
+            head.redraw()
         for line in self.query(TabLine):
             line.redraw()
         for pane in self.panes:
             if pane.display:
                 pane.redraw()
-        self.query_one(Footer).show_keys(self.context())
+        for footer in self.query(Footer):
+            footer.show_keys(self.context())
 
     def _head_lines(self, width: int) -> list[Line]:
         job = self.job
@@ -309,8 +312,8 @@ class JobScreen(DashboardScreen):
             return
         self._said = None
         self._wanted_pane = None
-        self.dashboard.look((job_id,))
         self.dashboard.select_job(job_id)
+        self.dashboard.look((job_id,))
         for pane in self.panes:
             pane.put(job)
         self.current = self._first_pane(job) if not self.shows_all else self.current

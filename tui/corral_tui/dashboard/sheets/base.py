@@ -98,6 +98,7 @@ class BottomSheet(Sheet, can_focus=True):
         super().__init__()
         self.host = app
         self.job_ids = tuple(job_ids)
+        self.set_class(app.size.height < LOW, "-low")
         self.is_asking = True
         """Whether it is a question: then keys that it does not know do nothing at all."""
         self.problem: str | None = None

@@ -139,6 +139,7 @@ class PromptSheet(BottomSheet):
 
     def on_mount(self) -> None:
         self._fit_directory()
+        self.watch(self.line, "scroll_x", self._line_scrolled, init=False)
         self.line.focus()
         self.line.cursor_position = len(self.line.value)
         self._check_soon()
@@ -170,6 +171,10 @@ class PromptSheet(BottomSheet):
     def _fit_directory(self) -> None:
         directory = self.query_one("#directory", FieldInput)
         directory.styles.width = min(numbers.cells(directory.value) + 1, max(self.host.size.width // 4, 8))
+
+    def _line_scrolled(self) -> None:
+        """The mark stays under its character."""
+        self.query_one("#prompt-mark", Block).redraw()
 
     def _options_changed(self) -> None:
         self.problem = None
@@ -217,13 +222,14 @@ class PromptSheet(BottomSheet):
     async def _complete(self) -> None:
         text, cursor = self.line.value, self.line.cursor_position
         found = await asyncio.to_thread(complete, text, cursor, self.place)
-        if found is None or (text, cursor) == self._tabbed:
+        if found is None or (found.applied(text) == (text, cursor) == self._tabbed):
             self._tabbed = None
             self.action_next_field(1)
             return
         self._take_completion(found, text)
 
     def _take_completion(self, found: Completion, text: str) -> None:
+        """Where several are possible they are shown; a second tab that adds nothing goes on to the next field."""
         new_text, cursor = found.applied(text)
         with self.prevent(Input.Changed):
             self.line.value = new_text

@@ -74,7 +74,7 @@ def _process_row(group: tuple[ProcessView, ...], width: int, charset: Charset) -
         pid_words([one.pid for one in group]),
         name,
         "" if first.stage is None else str(first.stage),
-        first.where,
+        clean(first.where),
     )
     role: Role = "accent" if is_escaped(first.where) else "plain"
     line: Line = [("    " + _columns(texts, width - 100), role), (clean(first.does or ""), "muted")]
@@ -180,7 +180,7 @@ def _wide_row(
         pid_words([one.pid for one in group]),
         process,
         "" if first.stage is None else str(first.stage),
-        first.where,
+        clean(first.where),
     )
     line: Line = [
         ("    " + _columns(texts, width - 126), "plain"),

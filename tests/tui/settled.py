@@ -1,0 +1,24 @@
+"""Waiting until what a sheet or an opened job wants to show is what stands on the screen."""
+
+from __future__ import annotations
+
+from corral_tui.dashboard.app import DashboardApp
+from corral_tui.dashboard.canvas import Block, ScrolledLines
+from tui.screens import assert_snapshot, until
+
+
+def is_settled(app: DashboardApp) -> bool:
+    """Whether each visible block has as many rows as it has lines, and nothing waits for a layout."""
+    if app.screen._layout_required or app.screen._dirty_widgets:
+        return False
+    views = [view for view in app.screen.query(ScrolledLines) if view.display and view.size.width]
+    if any(view.show_vertical_scrollbar != (len(view.lines) > view.outer_size.height) for view in views):
+        return False
+    blocks = [block for block in app.screen.query(Block) if block.display and block.size.width]
+    return all(block.size.height == len(block.lines) for block in blocks if block.styles.height.is_auto)  # type: ignore[union-attr]
+
+
+async def assert_settled_snapshot(app: DashboardApp, name: str) -> None:
+    """`assert_snapshot`, once nothing waits to be laid out: a block that grew has its rows one frame later."""
+    await until(lambda: is_settled(app), "the layout to settle")
+    assert_snapshot(app, name)

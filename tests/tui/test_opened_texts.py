@@ -1,0 +1,266 @@
+"""The drawings of an opened job as text: pipelines, trees, charts, the why, and the rows of an output of any size."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from corral.values.jobs import Pipe, ProcessView
+from corral.values.past import Past
+from corral.values.reports import Advice, Diagnosis, Root, Wait
+from corral_tui.dashboard import lines
+from corral_tui.dashboard.marks import ASCII, UNICODE
+from corral_tui.dashboard.opened.charts_text import chart_lines, squeezed
+from corral_tui.dashboard.opened.head import tab_at, tab_line
+from corral_tui.dashboard.opened.output_rows import MOST_RUNS, QUIET_SECONDS, OutputRows
+from corral_tui.dashboard.opened.pipeline_text import pipeline_lines
+from corral_tui.dashboard.opened.screen import shared
+from corral_tui.dashboard.opened.tree_text import in_tree_order, tree_lines
+from corral_tui.dashboard.opened.why_text import why_as_text
+from tui.fake_source import NOW, job, pipeline_job, stage
+
+
+def texts(drawn: list[lines.Line]) -> list[str]:
+    return [lines.text(line).rstrip() for line in drawn]
+
+
+# ---- pipelines ------------------------------------------------------------------------------------------------------
+
+
+def test_a_pipeline_drawn_downwards() -> None:
+    drawn = texts(pipeline_lines(pipeline_job(3, "dump"), {1: (1.0,) * 8}, 80, UNICODE))
+    assert drawn[0].startswith("   1 pg_dump shop")
+    assert "├ pipe 1 ▕████████████████▏ 1.0M of 1.0M FULL" in drawn[2]
+    assert drawn[5].startswith(" ◆ 2 gzip -9")
+    assert any("the reader is slow" in line for line in drawn)
+
+
+def test_a_pipeline_drawn_sideways_from_120_columns_on() -> None:
+    drawn = texts(pipeline_lines(pipeline_job(3, "dump"), {}, 160, UNICODE))
+    assert "╭─ 1 pg_dump shop ─" in drawn[0]
+    assert "┏━ 2 gzip -9  ◆ ━" in drawn[0]
+    assert "1.0M of 1.0M FULL" in drawn[2]
+
+
+@pytest.mark.parametrize("width", [40, 80, 119, 120, 160, 300])
+@pytest.mark.parametrize("stages", [1, 2, 3, 4, 5, 12])
+@pytest.mark.parametrize("charset", [UNICODE, ASCII])
+def test_any_pipeline_fits_any_width(width: int, stages: int, charset: object) -> None:
+    argv = ("prog[/]", "\x1b[31m" + "x" * 300)
+    pipes = tuple(
+        Pipe(number=n, from_stage=n, to_stage=n + 1, fill_bytes=n, capacity_bytes=9) for n in range(1, stages)
+    )
+    made = tuple(stage(n, "prog[/]", argv, cpu_percent=99.0) for n in range(1, stages + 1))
+    shown = job(1, "x", stages=made, pipes=pipes, bottleneck=stages)
+    drawn = pipeline_lines(shown, {}, width, charset)  # type: ignore[arg-type]
+    assert all(lines.width_of(line) <= width for line in drawn)
+    assert "\x1b" not in "".join(texts(drawn))
+    assert sum(text.count("prog[/]") for text in texts(drawn)) >= stages
+
+
+def test_an_ended_stage_says_how() -> None:
+    ended = stage(1, "sort", state="failed", ended=NOW, signal="SEGV", exit_status=None)
+    drawn = "\n".join(texts(pipeline_lines(job(1, "x", stages=(ended,)), {}, 80, UNICODE)))
+    assert "✗ by SIGSEGV" in drawn
+
+
+# ---- trees ----------------------------------------------------------------------------------------------------------
+
+
+def process(pid: int, parent: int | None = None, **changes: object) -> ProcessView:
+    view = ProcessView(pid=pid, name=f"p{pid}", command=f"p{pid} [/]", parent_pid=parent, state="S")
+    return structs.replace(view, **changes)
+
+
+def test_children_stand_below_their_parents() -> None:
+    made = [process(5, 1), process(1, is_leader=True), process(9), process(7, 5), process(6, 1)]
+    assert [(depth, one.pid) for depth, one in in_tree_order(made)] == [
+        (0, 1),
+        (1, 5),
+        (2, 7),
+        (1, 6),
+        (0, 9),
+    ]
+
+
+def test_a_feigned_cycle_of_parents_loses_nobody() -> None:
+    made = [process(1, 2), process(2, 1), process(3, 3)]
+    assert sorted(one.pid for _, one in in_tree_order(made)) == [1, 2, 3]
+
+
+def test_what_left_the_session_says_so() -> None:
+    (row,) = texts(tree_lines([process(4, where="its own session, forked off")], None, 120, UNICODE))
+    assert "in its own session, forked off" in row
+
+
+# ---- charts ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_paused_stretch_is_blank_and_not_zero() -> None:
+    past = Past(seconds=5.0, cpu=(100.0, None, 0.0), memory=(1, 1, 1), output=(0.0, 0.0, 0.0))
+    top, bottom, axis, *_ = texts(chart_lines(past, NOW, 20, 3, UNICODE))[:3]
+    assert (bottom if bottom.endswith("▁") else top)[-3:] == "█ ▁"
+    assert axis.endswith("14:02")
+
+
+def test_a_long_past_is_squeezed_to_its_means() -> None:
+    assert squeezed([0.0, 10.0, None, 20.0, None, None], 3) == [5.0, 20.0, None]
+
+
+@pytest.mark.parametrize("height", [1, 3, 7, 12, 40])
+def test_charts_keep_to_their_room(height: int) -> None:
+    values = tuple(float(n % 7) for n in range(500))
+    past = Past(seconds=5.0, cpu=values, memory=tuple(int(v) for v in values), output=values)
+    drawn = chart_lines(past, NOW, 60, height, UNICODE)
+    assert len(drawn) <= max(height, 2)
+    assert all(lines.width_of(line) <= 60 for line in drawn)
+
+
+# ---- why ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_why_as_text_for_a_bug_report() -> None:
+    wait = Wait(
+        stage=1,
+        pid=7,
+        name="cu[/]rl",
+        kind="socket_read",
+        detail="tcp to 10.0.0.7:443",
+        since=NOW - timedelta(seconds=130),
+    )
+    found = Diagnosis(
+        id="4",
+        health="stuck",
+        since=NOW - timedelta(seconds=130),
+        summary="curl waits for 10.0.0.7:443",
+        root=Root(stage=None, pid=None, kind="socket_read"),
+        waits=(wait,),
+        cycle=(7, 8),
+        advice=(Advice("stop it", "corral stop 4"), Advice("look at the server")),
+        not_looked_at=("threads: not permitted",),
+    )
+    text = why_as_text(found, NOW, UNICODE)
+    assert text.startswith(" curl waits for 10.0.0.7:443\n")
+    for part in (
+        " EVIDENCE\n   nothing has moved since 14:00:01",
+        "7 1 cu[/]rl   socket_read   since 2m10s\n      tcp to 10.0.0.7:443",
+        "a circle that cannot resolve: 7 → 8 → 7",
+        " ROOT\n   outside this job: socket_read",
+        "corral stop 4",
+        "look at the server",
+        "not looked at: threads: not permitted",
+    ):
+        assert part in text
+
+
+# ---- tabs and rows --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [40, 80])
+@pytest.mark.parametrize("current", [1, 3, 6])
+def test_each_tab_is_where_it_is_drawn(width: int, current: int) -> None:
+    drawn = lines.text(tab_line(current, width, UNICODE))
+    for number in range(1, 7):
+        assert tab_at(drawn.index(str(number)), current, width) == number
+    assert tab_at(width + 50, current, width) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "total", "given"),
+    [
+        ([5, 5], 20, [5, 15]),
+        ([50, 50], 20, [10, 10]),
+        ([2, 50, 3], 20, [2, 15, 3]),
+        ([], 9, []),
+        ([4, 4], 0, [0, 0]),
+    ],
+)
+def test_empty_panes_give_their_room_away(wanted: list[int], total: int, given: list[int]) -> None:
+    assert shared(wanted, total) == given
+
+
+# ---- the rows of an output ------------------------------------------------------------------------------------------
+
+
+class Files:
+    """stdout and the stderr of one stage, which grow."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = [str(folder / "stdout"), str(folder / "stderr.1")]
+
+    def write(self, number: int, text: bytes) -> None:
+        with open(self.paths[number], "ab") as file:
+            file.write(text)
+
+
+def all_rows(rows: OutputRows) -> list[bytes | str]:
+    return [note or line for line, note in rows.rows(0, rows.row_count)]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def test_what_grows_while_one_looks_is_mixed_as_it_came(files: Files) -> None:
+    files.write(0, b"one\n")
+    files.write(1, b"warning\n")
+    rows = OutputRows(files.paths, "both", 0.0)
+    rows.update(0.0)
+    assert all_rows(rows) == [b"warning", b"one"]
+    files.write(1, b"again\n")
+    assert rows.update(1.0) == 0
+    files.write(0, b"two\nthr")
+    rows.update(2.0)
+    files.write(0, b"ee\n")
+    assert rows.update(3.0) == 4
+    assert all_rows(rows) == [b"warning", b"one", b"again", b"two", b"three"]
+    rows.show("stdout")
+    rows.update(4.0)
+    assert all_rows(rows) == [b"one", b"two", b"three"]
+    rows.close()
+
+
+def test_a_long_pause_gets_a_row(files: Files) -> None:
+    files.write(0, b"one\n")
+    rows = OutputRows(files.paths, "both", 0.0)
+    rows.update(0.0)
+    files.write(0, b"two\n")
+    rows.update(QUIET_SECONDS + 5)
+    assert all_rows(rows) == [b"one", "65", b"two"]
+    assert rows.line_count == 2
+    rows.close()
+
+
+def test_no_files_yet_are_no_rows(files: Files) -> None:
+    rows = OutputRows(files.paths, "both", 0.0)
+    assert rows.update(0.0) is None
+    assert rows.row_count == 0
+    rows.close()
+
+
+def test_a_file_made_shorter_begins_anew(files: Files) -> None:
+    files.write(0, b"one\ntwo\n")
+    rows = OutputRows(files.paths, "both", 0.0)
+    rows.update(0.0)
+    os.truncate(files.paths[0], 0)
+    files.write(0, b"new\n")
+    assert rows.update(1.0) == 0
+    assert all_rows(rows) == [b"new"]
+    rows.close()
+
+
+def test_thousands_of_turns_between_the_streams_stay_bounded(files: Files) -> None:
+    rows = OutputRows(files.paths, "both", 0.0)
+    for number in range(MOST_RUNS // 2 + 10):
+        files.write(0, b"out\n")
+        files.write(1, b"err\n")
+        rows.update(float(number) / 1000)
+    assert len(rows._runs) <= MOST_RUNS
+    assert sorted(set(all_rows(rows))) == [b"err", b"out"]  # type: ignore[type-var]
+    assert rows.line_count == 2 * (MOST_RUNS // 2 + 10)
+    rows.close()

@@ -1,0 +1,309 @@
+"""The prompt on the screen: checked as it is typed, completed, started, kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from corral.service.protocol import StartJobs
+from corral.values.errors import CannotStartError
+from corral.values.spec import InteractiveInput, JobInput, NullInput
+from corral_tui.dashboard.app import DashboardApp
+from corral_tui.dashboard.sheets import PromptSheet
+from corral_tui.dashboard.sheets.prompt import edited
+from tui.fake_source import FakeSource, ended_job, job
+from tui.screens import board_of, running, screen_text, shown, until
+from tui.settled import assert_settled_snapshot
+from tui.test_board_screens import SIZES, six
+
+PROGRAMS = ("zcat", "grep", "sort", "uniq", "sha256sum", "sorted")
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of our own with a few programs and files; nothing of this machine shows."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in PROGRAMS:
+        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).chmod(0o755)
+    work = tmp_path / "work"
+    (work / "logs").mkdir(parents=True)
+    (work / "logs" / "a.txt").write_text("x" * 5000)
+    (work / "top.txt").write_text("x" * 4_300_000)
+    monkeypatch.setenv("PATH", "../bin")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(work)
+    return work
+
+
+async def prompted(app: DashboardApp, line: str = "", chain_onto: str | None = None) -> PromptSheet:
+    """The prompt with this line in it, checked."""
+    sheet = PromptSheet(app, chain_onto)
+    app.show_sheet(sheet)
+    await until(lambda: sheet.is_mounted and sheet.line.has_focus, "the focus in the line")
+    if line:
+        await typed(sheet, line)
+    return sheet
+
+
+async def typed(sheet: PromptSheet, line: str) -> None:
+    sheet.line.value = line
+    sheet.line.cursor_position = len(line)
+    await until(lambda: sheet.check is not None and sheet.check.text == line, f"{line!r} to be checked")
+    await until(lambda: sheet.query_one("#prompt-stages").lines is not None, "the stages")  # type: ignore[attr-defined]
+
+
+def is_marked(text: str) -> bool:
+    """Whether a mark stands right under the star of the line."""
+    rows = text.splitlines()
+    number = next((number for number, row in enumerate(rows) if "$ zcat" in row), None)
+    return number is not None and rows[number + 1].find("^") == rows[number].find("*") > 0
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_line_that_needs_a_shell(size: tuple[int, int], tmp_path: Path) -> None:
+    async with running(six(tmp_path), size) as (app, _):
+        sheet = await prompted(app, "zcat logs/*.gz | grep -v health | sort -k4 | uniq -c > top.txt")
+        sheet.line.cursor_position = 0
+        await shown(app, is_marked, "the mark under the star")
+        await assert_settled_snapshot(app, f"prompt_shell_{size[0]}x{size[1]}")
+
+
+async def test_the_mark_stands_under_the_character(tmp_path: Path) -> None:
+    async with running(six(tmp_path), (160, 50)) as (app, _):
+        await prompted(app, "zcat logs/*.gz | sort")
+        await shown(app, is_marked, "the mark under the star")
+
+
+async def test_a_line_that_can_run_shows_its_stages_and_files(tmp_path: Path) -> None:
+    async with running(six(tmp_path), (160, 50)) as (app, _):
+        await prompted(app, "zcat logs/a.txt | sort > top.txt")
+        text = await shown(app, lambda text: "emptied" in text and "the same as" in text, "the stages")
+        assert "../bin/zcat" in text
+        assert "> top.txt   ! 4.1M: emptied" in text
+        assert "enter starts 2 stages" in text
+        assert "the same as: corral run 'zcat logs/a.txt | sort > top.txt'" in text
+
+
+async def test_enter_starts_it_with_the_dashboards_surroundings(surroundings: Path, tmp_path: Path) -> None:
+    source = six(tmp_path)
+    async with running(source) as (app, pilot):
+        await prompted(app, "grep -v 'a b' | sort")
+        await pilot.press("enter")
+        await until(lambda: source.asked(StartJobs), "the request")
+        await until(lambda: app.sheet is None, "the sheet to close")
+        await until(
+            lambda: board_of(app).job is not None and board_of(app).job.id == "10", "the new job selected"
+        )
+    request = source.asked(StartJobs)[0]
+    assert request.surroundings.cwd == str(surroundings)
+    assert request.surroundings.environment["PATH"] == os.environ["PATH"]
+    (spec,) = request.specs
+    assert [stage.argv for stage in spec.pipeline.stages] == [("grep", "-v", "a b"), ("sort",)]
+    assert (spec.command, spec.origin, spec.stdin) == ("grep -v 'a b' | sort", "dashboard", NullInput())
+
+
+@pytest.mark.parametrize(
+    ("line", "position", "reason"),
+    [
+        ("sort | srt -k4", 7, "no such program: srt"),
+        ("sort < nothing", 7, "no such file: nothing"),
+        ("sort > no/where", 7, "no such directory: no"),
+        ("sort > logs", 7, "logs is a directory"),
+        ("sort | | uniq", 5, "nothing stands behind this pipe"),
+        ("sort 'x", 5, "never closed"),
+        ("logs/a.txt", 0, "logs/a.txt is not executable"),
+    ],
+)
+async def test_enter_on_a_wrong_line_goes_to_the_mark(
+    line: str, position: int, reason: str, tmp_path: Path
+) -> None:
+    source = six(tmp_path)
+    async with running(source, (160, 50)) as (app, pilot):
+        sheet = await prompted(app, line)
+        await shown(app, lambda text: reason in text, reason)
+        await pilot.press("enter")
+        await until(lambda: sheet.line.cursor_position == position, "the cursor at the mark")
+    assert not source.asked(StartJobs)
+
+
+async def test_ctrl_t_runs_the_whole_line_with_sh(tmp_path: Path) -> None:
+    source = six(tmp_path)
+    async with running(source) as (app, pilot):
+        await prompted(app, "sort *.txt && uniq")
+        await pilot.press("ctrl+t")
+        await until(lambda: source.asked(StartJobs), "the request")
+    (stage,) = source.asked(StartJobs)[0].specs[0].pipeline.stages
+    assert stage.argv == ("/bin/sh", "-c", "sort *.txt && uniq")
+
+
+async def test_letters_are_text_while_the_line_has_the_focus(tmp_path: Path) -> None:
+    source = six(tmp_path)
+    async with running(source) as (app, pilot):
+        sheet = await prompted(app)
+        await pilot.press("q", "s", "y", "Q", "x", "question_mark", "colon")
+        assert sheet.line.value == "qsyQx?:"
+        assert app.sheet is sheet
+    assert not source.asked(StartJobs)
+
+
+async def test_tab_completes_programs_then_files_then_goes_on(tmp_path: Path) -> None:
+    async with running(six(tmp_path), (160, 50)) as (app, pilot):
+        sheet = await prompted(app, "zc")
+        await pilot.press("tab")
+        await until(lambda: sheet.line.value == "zcat ", "the program")
+        await typed(sheet, "zcat lo")
+        await pilot.press("tab")
+        await until(lambda: sheet.line.value == "zcat logs/", "the directory")
+        await pilot.press("tab")
+        await until(lambda: sheet.line.value == "zcat logs/a.txt ", "the file")
+        await pilot.press("tab")
+        await until(lambda: not sheet.line.has_focus, "the next field")
+
+
+async def test_tab_shows_what_it_could_be(tmp_path: Path) -> None:
+    async with running(six(tmp_path), (160, 50)) as (app, pilot):
+        sheet = await prompted(app, "so")
+        await pilot.press("tab")
+        await until(lambda: sheet.line.value == "sort", "what they share")
+        await shown(app, lambda text: "sort  sorted" in text, "the candidates")
+        await pilot.press("tab")
+        await until(lambda: not sheet.line.has_focus, "the next field")
+
+
+async def test_up_walks_through_earlier_commands(tmp_path: Path) -> None:
+    jobs = [
+        ended_job(1, "a", command="sort a"),
+        ended_job(2, "b", command="uniq b"),
+        ended_job(3, "c", command="sort a"),
+    ]
+    async with running(FakeSource(jobs, home=str(tmp_path))) as (app, pilot):
+        sheet = await prompted(app, "typed")
+        await pilot.press("up")
+        assert sheet.line.value == "sort a"
+        await pilot.press("up", "up")
+        assert sheet.line.value == "uniq b"
+        await pilot.press("down", "down")
+        assert sheet.line.value == "typed"
+
+
+async def test_esc_keeps_the_line(tmp_path: Path) -> None:
+    async with running(six(tmp_path)) as (app, pilot):
+        await prompted(app, "sort [/] half writ")
+        await pilot.press("escape")
+        await until(lambda: app.sheet is None, "the sheet to close")
+        again = await prompted(app)
+        assert again.line.value == "sort [/] half writ"
+
+
+async def test_fields_reach_the_job(tmp_path: Path) -> None:
+    source = six(tmp_path)
+    async with running(source, (160, 50)) as (app, pilot):
+        sheet = await prompted(app, "sha256sum")
+        await pilot.press("tab")
+        await until(lambda: sheet.query_one("#name").has_focus, "the focus in the name")
+        await pilot.press(*"nightly", "tab", "right", "tab", "right", "tab", *"5m", "tab", *"90")
+        await shown(
+            app, lambda text: "--timeout 5m" in text and "--name nightly" in text, "the same as a command"
+        )
+        assert sheet.line.value == "sha256sum"
+        await pilot.press("enter")
+        await until(lambda: source.asked(StartJobs), "the request")
+    (spec,) = source.asked(StartJobs)[0].specs
+    assert (spec.name, spec.timeout, spec.stuck_after) == ("nightly", 300.0, 90.0)
+    assert spec.after == ("6",)
+    assert spec.stdin == InteractiveInput()
+
+
+async def test_a_field_that_makes_no_sense_starts_nothing(tmp_path: Path) -> None:
+    source = six(tmp_path)
+    async with running(source) as (app, pilot):
+        sheet = await prompted(app, "sort")
+        sheet.query_one("#timeout").value = "soon"  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await shown(app, lambda text: "not a duration: 'soon'" in text, "the error")
+        assert sheet.query_one("#timeout").has_focus
+    assert not source.asked(StartJobs)
+
+
+async def test_the_directory_can_be_changed(surroundings: Path, tmp_path: Path) -> None:
+    source = six(tmp_path)
+    async with running(source) as (app, pilot):
+        sheet = await prompted(app, "sort < a.txt")
+        await until(lambda: sheet.check is not None and sheet.check.finding is not None, "no such file")
+        sheet.query_one("#directory").value = "logs"  # type: ignore[attr-defined]
+        await until(lambda: sheet.check is not None and sheet.check.finding is None, "the file to be found")
+        await pilot.press("enter")
+        await until(lambda: source.asked(StartJobs), "the request")
+    assert source.asked(StartJobs)[0].surroundings.cwd == str(surroundings / "logs")
+
+
+async def test_what_the_daemon_refuses_is_said_and_the_line_stays(tmp_path: Path) -> None:
+    source = six(tmp_path)
+    source.answers[StartJobs] = CannotStartError("stage 1: no such program: sort [/]", 127, "10")
+    async with running(source) as (app, pilot):
+        sheet = await prompted(app, "sort")
+        await pilot.press("enter")
+        await shown(app, lambda text: "no such program: sort [/]" in text, "the error")
+        assert sheet.line.value == "sort"
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_chain_onto_a_job(size: tuple[int, int], tmp_path: Path) -> None:
+    async with running(six(tmp_path), size) as (app, _):
+        await prompted(app, "sha256sum", "3")
+        await shown(app, lambda text: "1 sha256sum" in text or "1  sha256sum" in text, "the stage")
+        # The directory is a temporary one of changing length: the snapshot is of what stands below the line.
+        text = screen_text(app)
+        assert "Chain onto 3 nightly-dump" in text
+        assert "(•) now, fed live" in text
+        assert "( ) once 3 succeeded, without it" in text
+        assert "! 3 has printed nothing on stdout yet" in text
+
+
+@pytest.mark.parametrize(
+    ("steps", "after", "stdin"),
+    [(0, (), JobInput("3")), (1, ("3",), JobInput("3")), (2, ("3",), NullInput())],
+)
+async def test_the_three_ways_to_chain(
+    steps: int, after: tuple[str, ...], stdin: object, tmp_path: Path
+) -> None:
+    source = six(tmp_path)
+    async with running(source) as (app, pilot):
+        sheet = await prompted(app, "sha256sum", "3")
+        sheet.query_one("#chain").focus()
+        await pilot.press(*["right"] * steps, "enter")
+        await until(lambda: source.asked(StartJobs), "the request")
+    (spec,) = source.asked(StartJobs)[0].specs
+    assert (spec.after, spec.stdin) == (after, stdin)
+
+
+async def test_hostile_names_and_lines_are_text(tmp_path: Path) -> None:
+    jobs = [
+        job(1, "[/]\x1b[31m", command="echo \x1b]0;x\x07"),
+        job(2, "two", command="sort [/][@click=app.quit]x"),
+    ]
+    async with running(FakeSource(jobs, home=str(tmp_path)), (160, 50)) as (app, pilot):
+        sheet = await prompted(app, chain_onto="1")
+        await pilot.press("up")
+        assert sheet.line.value == "sort [/][@click=app.quit]x"
+        text = await shown(app, lambda text: "1  sort" in text or "Corral uses none" in text, "the check")
+        assert "\x1b" not in text
+
+
+def test_the_editor_gives_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\nprintf '%s\\n' 'sort |' 'uniq \\' '  -c' > \"$1\"\n")
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    assert edited("sort") == "sort | uniq   -c"
+
+
+async def test_a_terminal_that_cannot_be_handed_over_says_so(tmp_path: Path) -> None:
+    async with running(six(tmp_path)) as (app, pilot):
+        await prompted(app, "sort")
+        await pilot.press("ctrl+o")
+        await shown(app, lambda text: "no editor can be opened in this terminal" in text, "the refusal")
