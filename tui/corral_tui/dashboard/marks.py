@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import locale
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -288,8 +288,3 @@ def bar(filled: float | None, width: int, charset: Charset, *, shows_rest: bool 
     before, after = charset.bar_edges
     rest = charset.bar_rest if shows_rest else charset.bar_empty
     return before + charset.bar_full * taken + rest * (width - taken) + after
-
-
-def text_of(pieces: Iterable[Piece]) -> str:
-    """The pieces' text alone."""
-    return "".join(text for text, _ in pieces)

@@ -8,11 +8,20 @@ from datetime import datetime
 from corral.values.jobs import Job
 from corral_tui.dashboard.history import History
 from corral_tui.dashboard.lines import clean
-from corral_tui.dashboard.marks import Charset, Status, needs_a_human, sparks, status_of
+from corral_tui.dashboard.marks import (
+    CPU_FLOOR,
+    MEMORY_FLOOR,
+    OUTPUT_FLOOR,
+    Charset,
+    Status,
+    needs_a_human,
+    sparks,
+    status_of,
+)
 from corral_tui.dashboard.model import Model
 from corral_tui.dashboard.painter import Painted_
 from corral_tui.dashboard.tails import Tails
-from corral_tui.numbers import cells, counted, cut_end, duration, whole_duration
+from corral_tui.numbers import cells, cut_end, duration, whole_duration
 
 RECENT_OUTPUT = 30.0
 """Seconds for which a waiting job's last line tells more than what it waits for."""
@@ -73,15 +82,15 @@ class Scene:
 
     def cpu_spark(self, job: Job, width: int) -> str:
         past = self.history.of(job.id)
-        return sparks(list(past.cpu), width, 10.0, self.charset) if past else " " * width
+        return sparks(list(past.cpu), width, CPU_FLOOR, self.charset) if past else " " * width
 
     def memory_spark(self, job: Job, width: int) -> str:
         past = self.history.of(job.id)
-        return sparks(list(past.memory), width, 16 << 20, self.charset) if past else " " * width
+        return sparks(list(past.memory), width, MEMORY_FLOOR, self.charset) if past else " " * width
 
     def output_spark(self, job: Job, width: int) -> str:
         past = self.history.of(job.id)
-        return sparks(list(past.output), width, 1024.0, self.charset) if past else " " * width
+        return sparks(list(past.output), width, OUTPUT_FLOOR, self.charset) if past else " " * width
 
 
 def title(job: Job) -> str:
@@ -98,11 +107,6 @@ def stopping_line(job: Job, now: datetime, charset: Charset) -> str:
     if stopping.kill_at is not None:
         parts.append(f"KILL in {max(round((stopping.kill_at - now).total_seconds()), 0)} s")
     return f" {charset.dot} ".join(parts)
-
-
-def process_count(job: Job) -> str:
-    """`3 stages · 3 processes` without the dot's glyph: the caller joins."""
-    return counted(job.processes, "process")
 
 
 def end_reason(job: Job) -> str | None:
