@@ -36,8 +36,12 @@ class Leftovers:
         self._manager = manager
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._ended: set[int] = set()
+        """The jobs in hand that have ended."""
 
-    def check_soon(self) -> None:
+    def look_after(self, job: ManagedJob) -> None:
+        """It has ended: look soon what is left of it."""
+        self._ended.add(job.id)
         if self._timer is None:
             self._timer = self._loop.call_later(CHECK_SECONDS, self.check)
 
@@ -47,7 +51,8 @@ class Leftovers:
             self._timer.cancel()
             self._timer = None
         manager = self._manager
-        done = [job for job in manager.jobs.values() if job.life.is_ended]
+        done = [manager.jobs[job_id] for job_id in self._ended if job_id in manager.jobs]
+        self._ended = {job.id for job in done}
         if not done:
             return
         manager.children.reap()
@@ -68,6 +73,7 @@ class Leftovers:
             manager.wake()
         if count == 0 and manager.stopper.of(job) is None:
             manager.jobs.pop(job.id, None)
+            self._ended.discard(job.id)
 
     def take_on(self, job_id: int) -> ManagedJob:
         """An ended job of which processes are alive, in hand again."""
@@ -82,7 +88,7 @@ class Leftovers:
         job = manager.new_job(job_id, spec, surroundings, view.created)
         job.life = _life_of(view, job.life)
         manager.jobs[job_id] = job
-        self.check_soon()
+        self.look_after(job)
         return job
 
 

@@ -63,6 +63,9 @@ from corral.values.spec import JobInput, JobSpec, Surroundings
 
 STARTS_A_PASS = 20
 """Spawning is synchronous; more in one pass of the loop would keep everybody else waiting."""
+COMMIT_SECONDS = 0.01
+"""Until the pids of what was started are committed, unless an earlier pass takes them along. A daemon that dies
+before finds them by their marks, since the jobs were committed as starting."""
 RETRY_SECONDS = 1.0
 """Until the next try where the journal cannot be written."""
 KEPT_ENDED = 1000
@@ -104,6 +107,7 @@ class Manager:
         self._to_start: list[ManagedJob] = []
         self._loop = asyncio.get_running_loop()
         self._has_pass = False
+        self._commit_timer: asyncio.TimerHandle | None = None
         self._complaint: str | None = None
         for view in journal.ended(KEPT_ENDED):
             self.ended[int(view.id)] = view
@@ -199,12 +203,16 @@ class Manager:
                 self._launcher.start(job)
         if len(ready) == STARTS_A_PASS:
             self.wake()
-        elif self.journal.is_dirty:
-            self._loop.call_soon(self.commit_soon)
+        elif self.journal.is_dirty and self._commit_timer is None:
+            self._commit_timer = self._loop.call_later(COMMIT_SECONDS, self._commit_started)
 
     def _state_of(self, job_id: int) -> str:
         job = self.jobs.get(job_id)
         return job.life.state if job is not None else self.snapshot(job_id).state
+
+    def _commit_started(self) -> None:
+        self._commit_timer = None
+        self.commit_soon()
 
     def commit(self) -> None:
         """Commit what the journal collected. Raises CorralError where it cannot be written."""
@@ -300,7 +308,7 @@ class Manager:
         self._remember(view)
         self._resolve_waiters(self._waiters, job.id)
         self._resolve_waiters(self._start_waiters, job.id)
-        self.leftovers.check_soon()
+        self.leftovers.look_after(job)
         self.wake()
 
     def close_stdin(self, job: ManagedJob) -> None:
@@ -423,12 +431,12 @@ class Manager:
 
     # ---- waiting
 
-    async def until_ended(self, job_id: int) -> None:
-        """Return once that job has ended."""
-        job = self.jobs.get(job_id)
-        if job is None or job.life.is_ended:
-            return
-        await self._future(self._waiters, job_id)
+    def ends_of(self, job_ids: Iterable[int]) -> list[asyncio.Future[None]]:
+        """For each of these jobs that has not ended a future that is done once it has. Cancel what is not awaited."""
+        jobs = (self.jobs.get(job_id) for job_id in job_ids)
+        return [
+            self._future(self._waiters, job.id) for job in jobs if job is not None and not job.life.is_ended
+        ]
 
     def note_started(self, job: ManagedJob) -> None:
         """Its start is over, well or not."""

@@ -183,7 +183,7 @@ class Starter:
             return descriptor
 
         job = preparation.job
-        os.makedirs(self._home.job(job.id), mode=0o700, exist_ok=True)
+        _make_folder(self._home.job(job.id))
         stdout = owned(os.open(self._home.stdout(job.id), _OUTPUT_FLAGS, 0o600))
         source = self._open_stdin(job, owned)
         tables = []
@@ -255,6 +255,14 @@ class Starter:
 def spawned_stages(job: ManagedJob) -> tuple[int, ...]:
     """Those that have a process."""
     return tuple(stage.number for stage in job.stages if stage.popen is not None)
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
 
 
 def _redirections(job: ManagedJob, number: int) -> tuple[Redirection, ...]:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import psutil
 
@@ -38,6 +39,8 @@ IDLE_SECONDS = 30.0
 """With neither an unended job nor leftovers nor a client for so long the daemon ends by itself."""
 
 ACCEPT_PAUSE_SECONDS = 0.2
+LAST_WORDS_SECONDS = 2.0
+"""How long a daemon that ends waits for clients to read their answers."""
 
 
 class Connection:
@@ -222,8 +225,19 @@ class Daemon:
         if self.is_private:
             # Before the owner sees EOF, so that nothing is left when it goes on.
             shutil.rmtree(self.manager.home.path, ignore_errors=True)
+        await self._let_answers_go()
         for connection in list(self._connections):
             connection.close()
+
+    async def _let_answers_go(self) -> None:
+        """Wait until what is queued has been sent: the proof of a thousand stops is more than a socket holds."""
+        loop = asyncio.get_running_loop()
+        sent = []
+        for connection in self._connections:
+            sent.append(loop.create_future())
+            connection.when_drained(partial(_set_done, sent[-1]))
+        if sent:
+            await asyncio.wait(sent, timeout=LAST_WORDS_SECONDS)
 
     def _stop_listening(self) -> None:
         if self._listener is None:
@@ -284,6 +298,11 @@ class Daemon:
 
 
 # ---- the program --------------------------------------------------------------------------------------------------
+
+
+def _set_done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def log(text: str) -> None:

@@ -105,9 +105,7 @@ class Handlers:
         if request.wait_started:
             await asyncio.gather(*(self._manager.until_started(job_id) for job_id in ids))
             # Of what was half started the rest is being ended; until then its end is not known.
-            await asyncio.gather(
-                *(self._manager.until_ended(job_id) for job_id in ids if self._has_failed(job_id))
-            )
+            await asyncio.gather(*self._manager.ends_of(job_id for job_id in ids if self._has_failed(job_id)))
             self._raise_if_not_started(ids)
         return Answer(p.Started(tuple(map(str, ids))))
 
@@ -285,18 +283,21 @@ class Handlers:
         ids, unknown = self._resolved(request.ids)
         if unknown:
             raise UnknownJobError("; ".join(unknown))
-        tasks = {asyncio.create_task(self._manager.until_ended(job_id)): job_id for job_id in ids}
+        ends = self._manager.ends_of(ids)
         mode = asyncio.FIRST_COMPLETED if request.any else asyncio.ALL_COMPLETED
+        is_over = len(ends) < len(ids) if request.any else not ends
         try:
-            _done, pending = await asyncio.wait(tasks, timeout=request.timeout, return_when=mode)
+            if not is_over:
+                await asyncio.wait(ends, timeout=request.timeout, return_when=mode)
+            timed_out = not all(end.done() for end in ends)
         finally:
-            for task in tasks:
-                task.cancel()
+            for end in ends:
+                end.cancel()
         jobs = [self._manager.fresh(job_id, time.monotonic()) for job_id in ids]
         ended = [job for job in jobs if job.is_ended]
         if request.any and ended:
             return Answer(p.Waited((min(ended, key=_ended_at),)))
-        return Answer(p.Waited(tuple(jobs), timed_out=bool(pending)))
+        return Answer(p.Waited(tuple(jobs), timed_out=timed_out))
 
     # ---- input
 

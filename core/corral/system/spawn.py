@@ -30,11 +30,12 @@ def find_program(name: str, path: str, cwd: str) -> str:
         return _checked(name, os.path.join(cwd, name))
     denied = None
     for directory in path.split(":"):
-        candidate = os.path.join(cwd, directory, name)
-        if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
+        candidate = f"{directory}/{name}" if directory.startswith("/") else os.path.join(cwd, directory, name)
+        if not os.access(candidate, os.F_OK) or not os.path.isfile(candidate):
+            continue
+        if os.access(candidate, os.X_OK):
             return candidate
-        if denied is None and os.path.isfile(candidate):
-            denied = candidate
+        denied = denied or candidate
     if denied is not None:
         raise CannotStartError(f"not executable: {denied}; chmod +x lets it run", 126)
     raise CannotStartError(f"no such program: {name}", 127)
