@@ -52,7 +52,7 @@ class Doings:
             "app.help": self.help,
             "app.leave": lambda context: app.exit(0),
             "app.stop_all": self.stop_all,
-            "app.hint": lambda context: app.say("q leaves, jobs go on · s stops one"),
+            "app.hint": self.hint,
             "app.suspend": lambda context: app.action_suspend_process(),
         }
 
@@ -141,6 +141,11 @@ class Doings:
             return
         self.app.copy_to_clipboard(summary_of(job))
         self.app.say(f"copied the summary of {self._named((job.id,))}")
+
+    def hint(self, context: Context) -> None:
+        """ctrl+c ends nothing; it says what does."""
+        what = "ends all jobs" if self.app.source.is_private else "jobs go on"
+        self.app.say(f"q leaves, {what} · s stops one")
 
     # ---- screens ----
 

@@ -77,8 +77,19 @@ class Footer(Painted):
         """Help and leaving: always there but where it is very narrow."""
         if width < 60:
             return [(" ?", "key"), (" ", "plain")]
-        help_word, leave_word = (" help", " leave (jobs go on) ") if width >= 100 else ("", " leave ")
+        if width < 100:
+            help_word, leave_word = "", " leave "
+        else:
+            help_word, leave_word = (
+                " help",
+                f" leave ({'ends the jobs' if self._is_private() else 'jobs go on'}) ",
+            )
         return [(" ?", "key"), (help_word, "muted"), ("  q", "key"), (leave_word, "muted")]
+
+    def _is_private(self) -> bool:
+        from corral_tui.dashboard.app import DashboardApp
+
+        return isinstance(self.app, DashboardApp) and self.app.source.is_private
 
     def _place_right(self, right: list[Painted_], room: int) -> None:
         middle = room + sum(cells(text) for text, _ in right[:2])

@@ -88,14 +88,17 @@ class Show:
         from corral_tui.dashboard.start import show
 
         importing = asyncio.ensure_future(asyncio.to_thread(import_module, "corral_tui.dashboard.app"))
-        tools = await finding_tools
+        await self.begin(await finding_tools)
+        await importing
+        return await show(self.manager.session, self.prepare)
+
+    async def begin(self, tools: Tools) -> None:
+        """Start the five jobs that stay, and the six kinds behind them."""
         for job in long_jobs(tools):
             await self._start(job)
         self.manager.session.show_only_ended_but(self._long)
-        await importing
         bench = Bench(self.manager, tools, is_thorough=False)
         self._tasks += [asyncio.create_task(self._check_all(bench)), asyncio.create_task(self._keep_time())]
-        return await show(self.manager.session, self._prepare)
 
     async def settle(self) -> None:
         """End what goes on behind the screen. Raises what went wrong in there."""
@@ -137,7 +140,8 @@ class Show:
 
     # ---- the line above the footer ----
 
-    def _prepare(self, app: DashboardApp) -> None:
+    def prepare(self, app: DashboardApp) -> None:
+        """Tell this of what is done on the app, and give it the line; before it starts."""
         self._app = app
         app.on_action(self._note)
         with contextlib.suppress(NotImplementedError, ValueError):
