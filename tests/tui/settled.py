@@ -12,10 +12,16 @@ def is_settled(app: DashboardApp) -> bool:
     if app.screen._layout_required or app.screen._dirty_widgets:
         return False
     views = [view for view in app.screen.query(ScrolledLines) if view.display and view.size.width]
-    if any(view.show_vertical_scrollbar != (len(view.lines) > view.outer_size.height) for view in views):
+    if not all(_has_its_scrollbar(view) for view in views):
         return False
     blocks = [block for block in app.screen.query(Block) if block.display and block.size.width]
     return all(block.size.height == len(block.lines) for block in blocks if block.styles.height.is_auto)  # type: ignore[union-attr]
+
+
+def _has_its_scrollbar(view: ScrolledLines) -> bool:
+    """Whether a scrollbar is laid out just where lines are more than rows."""
+    is_laid_out = view.show_vertical_scrollbar and view.vertical_scrollbar.region.height > 0
+    return is_laid_out == (len(view.lines) > view.outer_size.height)
 
 
 async def assert_settled_snapshot(app: DashboardApp, name: str) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from corral.values.jobs import Job
-from corral_tui.numbers import one_unit
+from corral_tui.numbers import duration, one_unit, whole_duration
 
 Role = Literal[
     "plain",
@@ -238,6 +238,15 @@ def _ended(job: Job, charset: Charset) -> Status:
         return Status(charset.lost, "error", "lost", "error", "lost")
     word = "failed" if job.exit_status is None else f"failed {job.exit_status}"
     return Status(charset.failed, "error", word, "error", "failed")
+
+
+def time_of(job: Job, now: datetime) -> str:
+    """How long it runs, or ran; blank before it started. The snapshot's `elapsed` is as old as its last change."""
+    if job.started is None:
+        return ""
+    if job.is_ended:
+        return "" if job.elapsed is None else duration(job.elapsed)
+    return whole_duration((now - job.started).total_seconds())
 
 
 def _with_time(word: str, since: datetime | None, now: datetime) -> str:

@@ -9,7 +9,7 @@ from corral.values.jobs import ENDED_STATES, Job
 from corral.values.units import format_duration
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, plain, spread
-from corral_tui.dashboard.marks import Charset, status_of, stuck_label
+from corral_tui.dashboard.marks import Charset, status_of, stuck_label, time_of
 
 WIDE = 120
 
@@ -48,7 +48,7 @@ def _identity(job: Job, now: datetime, width: int, charset: Charset) -> Line:
         line += [*stuck_label(charset), (status.word.removeprefix("STUCK"), "warning")]
     else:
         line += [(f"{status.mark} ", status.mark_role), (status.word, status.role)]
-    return [*line, (f"  {numbers.whole_duration(job.elapsed)}", "plain")]
+    return [*line, (f"  {time_of(job, now)}", "plain")]
 
 
 def _numbers(job: Job, snapshot: Snapshot, width: int) -> Line:

@@ -53,7 +53,8 @@ def does_words(stage: Stage, charset: Charset) -> tuple[str, Role]:
         return f"{mark} {how}", "muted" if stage.state == "succeeded" else "error"
     if stage.pid is None:
         return "not started", "muted"
-    return clean(stage.waits or "runs"), "plain"
+    # Which pipe it waits for is seen in the drawing.
+    return clean(stage.waits or "runs").partition(": pipe ")[0], "plain"
 
 
 def _moved_words(job: Job, stage: Stage) -> str:

@@ -261,6 +261,7 @@ class JobScreen(DashboardScreen):
             "job.copy": self._copy,
             "job.environment": self._toggle_values,
             "output.follow": self._follow,
+            "output.search": lambda: self.show_said(f"to search it:  corral logs {self.job_id} | grep WORD"),
             "app.back": self._back,
         }
 

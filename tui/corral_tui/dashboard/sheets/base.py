@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.style import Style
@@ -155,6 +156,9 @@ class BottomSheet(Sheet, can_focus=True):
         """Show what is known now."""
         for block in self.query(Block):
             block.redraw()
+
+    def ticked(self, now: datetime) -> None:
+        self.redraw()
 
     def show_problem(self, problem: str | None) -> None:
         self.problem = problem

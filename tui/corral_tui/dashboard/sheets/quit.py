@@ -13,7 +13,7 @@ from corral.values.jobs import Job
 from corral.values.reports import StopReport
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, plain, wrapped
-from corral_tui.dashboard.marks import status_of
+from corral_tui.dashboard.marks import status_of, time_of
 from corral_tui.dashboard.sheets import stop_text
 from corral_tui.dashboard.sheets.base import BottomSheet, Choice
 from corral_tui.dashboard.sheets.stop import BY, POLL_SECONDS, is_stoppable
@@ -192,7 +192,7 @@ class QuitSheet(BottomSheet):
                 origin = f"   from {ORIGINS.get(job.origin, job.origin)}"
                 origin += f", within {job.parent}" if job.parent else ""
             name = f"   {job.id:>4} {numbers.left(numbers.cut_middle(clean(job.title), 20), 20)} "
-            words = f"{numbers.left(status.word, 12)} {numbers.duration(job.elapsed):>6}"
+            words = f"{numbers.left(status.word, 12)} {time_of(job, now):>6}"
             lines.append(
                 cut([(name, "plain"), (words, "muted"), (origin, "accent")], width, charset.ellipsis)
             )

@@ -12,7 +12,7 @@ from corral.service.snapshot import Snapshot
 from corral.values.jobs import Job
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, plain, wrapped
-from corral_tui.dashboard.marks import status_of
+from corral_tui.dashboard.marks import status_of, time_of
 from corral_tui.dashboard.sheets import stop_text
 from corral_tui.dashboard.sheets.base import BottomSheet, Choice
 
@@ -95,7 +95,7 @@ class RestartSheet(BottomSheet):
         word = status_of(job, self.host.clock(), self.host.charset).word
         lines = wrapped(clean(job.command), width, hanging="   ")
         count = job.processes or job.leftovers
-        state = f" {word}, {numbers.duration(job.elapsed)}, {numbers.counted(count, 'process')}"
+        state = f" {word}, {time_of(job, self.host.clock())}, {numbers.counted(count, 'process')}"
         if job.is_ended:
             return [*lines, plain(f" {word}", "muted")]
         plan = stop_text.plan_words(max(count, 1), job.stop_signal, job.stop_grace)

@@ -14,7 +14,7 @@ from corral.values.jobs import STARTED_STATES, Job, ProcessView
 from corral.values.reports import StopReport
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, plain, spread, wrapped
-from corral_tui.dashboard.marks import status_of
+from corral_tui.dashboard.marks import status_of, time_of
 from corral_tui.dashboard.sheets import stop_text
 from corral_tui.dashboard.sheets.base import BottomSheet, Choice
 
@@ -312,7 +312,8 @@ class StopSheet(BottomSheet):
         charset = self.host.charset
         listed = self.processes.get(job.id)
         count = len(listed) if listed else job.processes or job.leftovers
-        state = f"{self._status_words(job)}, {numbers.duration(job.elapsed)}   {numbers.counted(count, 'process')}"
+        ran = time_of(job, self.host.clock())
+        state = f"{self._status_words(job)}, {ran}   {numbers.counted(count, 'process')}"
         command = plain(" " + clean(job.command))
         if self.is_narrow:
             lines: list[Line] = [cut(command, width, charset.ellipsis), plain(" " + state, "muted")]

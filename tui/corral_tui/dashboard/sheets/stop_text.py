@@ -220,11 +220,12 @@ def _now(one: StoppedProcess, survivors: dict[int, Survivor], known: Known, char
 
 
 def _still_words(one: StoppedProcess, survivors: dict[int, Survivor], known: Known) -> str:
-    survivor = survivors.get(one.pid)
-    if survivor is not None and survivor.reason:
-        return clean(survivor.reason)
+    """What it does instead of ending, as seen a moment ago; else the reason that the report gives."""
     does = known.does.get(one.pid)
-    return clean(does) if does else "still there"
+    if does:
+        return clean(does)
+    survivor = survivors.get(one.pid)
+    return clean(survivor.reason) if survivor is not None and survivor.reason else "still there"
 
 
 def _end_words(group: tuple[StoppedProcess, ...]) -> str:
