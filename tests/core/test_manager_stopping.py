@@ -324,9 +324,12 @@ async def test_pause_reaches_the_whole_tree() -> None:
         handle = await manager.start(zoo_argv("own_session"))
         await ready(handle)
         await handle.pause()
-        states = [view.state for view in await handle.processes()]
-        assert len(states) == 3
-        assert set(states) == {"T"}
+
+        async def all_are_suspended() -> bool:
+            # A process acts on a signal when it gets the processor again.
+            return [view.state for view in await handle.processes()] == ["T"] * 3
+
+        await eventually_so(all_are_suspended, "all three to be suspended")
         with pytest.raises(NotSoError, match="is paused"):
             await handle.pause()
         await handle.resume()

@@ -16,6 +16,7 @@ from corral.manage.census import Census, Seen, kinship_of
 from corral.manage.jobs import ManagedJob
 from corral.manage.reaping import ChildEnd
 from corral.observe.tree import where_of
+from corral.system.descriptors import Reserve
 from corral.system.identity import ProcessIdentity
 from corral.system.procfs import Stat, read_file, read_stat
 from corral.system.signals import RefusedSignalError, Signaller
@@ -24,6 +25,8 @@ from corral.values.units import parse_signal
 
 PATIENCE_AFTER_KILL = 5.0
 """Seconds without any change after KILL was sent to all, until what is left is named as surviving."""
+_RESERVED = 4
+"""Descriptors that a step of a stop sequence needs at a time: a listing, a file in /proc, a pidfd, one to spare."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _HOPELESS_PAUSE = 0.002, 0.05, 1.0
 
 
@@ -106,6 +109,7 @@ class Stopper:
         self._stops: dict[tuple[int, int | None], StopOfJob] = {}
         self._task: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
+        self._reserve = Reserve(_RESERVED)
 
     # ---- asked by the manager
 
@@ -153,7 +157,7 @@ class Stopper:
             while self._stops:
                 self._woken.clear()
                 began = time.monotonic()
-                has_changed = self._step()
+                has_changed = self._step_in_need()
                 cost = time.monotonic() - began
                 pause = _SHORTEST_PAUSE if has_changed else min(_LONGEST_PAUSE, pause * 1.6)
                 await self._rest(max(pause, 2 * cost), has_changed)
@@ -172,6 +176,21 @@ class Stopper:
                 await self._woken.wait()
         except TimeoutError:
             return
+
+    def _step_in_need(self) -> bool:
+        """One step; where descriptors have run out, with those that are kept for that. Tried again where it fails."""
+        try:
+            return self._step()
+        except OSError:
+            self._reserve.release()
+        try:
+            return self._step()
+        except OSError as error:
+            for stop in self._stops.values():
+                stop.note = f"the table of processes could not be read: {error.strerror}; trying again"
+            return False
+        finally:
+            self._reserve.take()
 
     def _step(self) -> bool:
         """One look at everything that is being stopped. Whether anything was new."""

@@ -18,6 +18,8 @@ UNSENT_LIMIT = 16 << 20
 
 LineHandler = Callable[[bytes, list[int]], None]
 
+LINES_A_PASS = 8
+
 
 class Channel:
     """A connected socket on the running loop. Owns the socket and every descriptor that is queued on it.
@@ -44,7 +46,10 @@ class Channel:
         self._queue: deque[tuple[memoryview, list[int]]] = deque()
         self._loop = asyncio.get_running_loop()
         self._is_writing = False
+        self._lines: deque[tuple[bytes | None, list[int]]] = deque()
+        """Read and not yet handed over."""
         self._is_reading = True
+        self._is_delivering = False
         self.is_open = True
         self.unsent_bytes = 0
         self._drained: list[Callable[[], None]] = []
@@ -78,6 +83,9 @@ class Channel:
         for _, descriptors in self._queue:
             close_all(descriptors)
         self._queue.clear()
+        for _, beside in self._lines:
+            close_all(beside)
+        self._lines.clear()
         self._on_end()
 
     def _read(self) -> None:
@@ -93,20 +101,36 @@ class Channel:
             close_all(descriptors)
             self.close()
             return
-        for line, beside in self._splitter.feed(data, descriptors):
-            if not self.is_open:
-                close_all(beside)
-            elif line is None:
-                close_all(beside)
-                self._on_overlong()
-            else:
-                self._on_line(line, beside)
-        self._watch_for_lines()
+        self._lines.extend(self._splitter.feed(data, descriptors))
+        self._deliver()
+
+    def _deliver(self) -> None:
+        """Hand over some lines; the rest once these have been answered, so that their answers count."""
+        self._is_delivering = False
+        try:
+            for _ in range(LINES_A_PASS):
+                # Handing one over may close this channel, and with it drop the others.
+                if not self._lines:
+                    return
+                line, beside = self._lines.popleft()
+                if line is None:
+                    close_all(beside)
+                    self._on_overlong()
+                else:
+                    self._on_line(line, beside)
+        finally:
+            self._watch_for_lines()
 
     def _watch_for_lines(self) -> None:
-        """Read on, unless too much is waiting to be read over there."""
-        wants = self.unsent_bytes <= UNSENT_LIMIT
-        if self.is_open and wants != self._is_reading:
+        """Go on with what was read, or read on, unless too much is waiting to be read over there."""
+        if not self.is_open or self._is_delivering:
+            return
+        has_room = self.unsent_bytes <= UNSENT_LIMIT
+        if self._lines and has_room:
+            self._is_delivering = True
+            self._loop.call_soon(self._deliver)
+        wants = has_room and not self._lines
+        if wants != self._is_reading:
             self._is_reading = wants
             if wants:
                 self._loop.add_reader(self._sock, self._read)

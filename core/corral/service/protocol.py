@@ -417,7 +417,7 @@ def read_request(line: bytes) -> tuple[int, AnyRequest]:
     try:
         number = _request_ids.decode(line).id
         return number, _requests.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem = BadLineError(f"not a request: {error}")
         problem.number = number
         raise problem from None

@@ -24,3 +24,25 @@ def keep(descriptor: int, above: int = 1024) -> int:
         return descriptor
     os.close(descriptor)
     return moved
+
+
+class Reserve:
+    """Descriptors held so that they can be let go of when there are no others: what ends jobs must not fail for one."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._held: list[int] = []
+        self.take()
+
+    def take(self) -> None:
+        """Hold as many again; fewer where there are no more."""
+        try:
+            while len(self._held) < self._count:
+                self._held.append(keep(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)))
+        except OSError:
+            return  # EMFILE, ENFILE: taken again after the next need
+
+    def release(self) -> None:
+        """Let go of all. Only what runs before anything else in this thread is sure to get them."""
+        while self._held:
+            os.close(self._held.pop())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 HAS_PROCFS = sys.platform == "linux" and os.path.exists("/proc/self/stat")
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+_NOTHING_TO_LOOK_WITH = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Stat(NamedTuple):
@@ -35,10 +37,16 @@ class Stat(NamedTuple):
 
 
 def read_file(path: str) -> bytes | None:
-    """The whole of a small file under /proc."""
+    """The whole of a small file under /proc.
+
+    Raises:
+        OSError: there is no descriptor or memory to look with, which says nothing about the process.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        if error.errno in _NOTHING_TO_LOOK_WITH:
+            raise
         return None
     try:
         return os.read(descriptor, 65536)
