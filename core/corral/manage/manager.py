@@ -52,6 +52,7 @@ from corral.manage.monitor import Monitor
 from corral.manage.reaping import ChildEnd
 from corral.manage.stopping import StopOfJob, Stopper, report_on
 from corral.system import mark
+from corral.system.daemonlog import log
 from corral.system.pipes import PipeBudget
 from corral.system.signals import RefusedSignalError, Signaller
 from corral.system.subreaper import become_subreaper
@@ -232,7 +233,7 @@ class Manager:
         """Once in daemon.log, not at each try."""
         if text != self._complaint:
             self._complaint = text
-            print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}", flush=True)  # noqa: T201
+            log(text)
 
     # ---- the state machine
 

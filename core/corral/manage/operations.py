@@ -318,12 +318,14 @@ async def remove(manager: Manager, job_ids: Sequence[int], *, force: bool) -> tu
 
 
 def _delete(manager: Manager, job_ids: list[int]) -> None:
+    # The output first: on a full disk it is what makes room for the journal to note anything.
+    for job_id in job_ids:
+        shutil.rmtree(manager.home.job(job_id), ignore_errors=False, onerror=_unless_missing)
     manager.journal.remove(job_ids)
-    manager.commit()
     for job_id in job_ids:
         manager.jobs.pop(job_id, None)
-        shutil.rmtree(manager.home.job(job_id), ignore_errors=False, onerror=_unless_missing)
     manager.note_removed(job_ids)
+    manager.commit()
 
 
 def _unless_missing(_: object, path: str, problem: tuple[type[BaseException], BaseException, object]) -> None:

@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import struct
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from corral.service.channel import Channel
 from corral.service.handlers import Handlers
 from corral.service.lines import close_all
 from corral.service.publisher import MACHINE_SECONDS, Publisher
+from corral.system.daemonlog import log, log_fault
 from corral.system.descriptors import keep
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.values.errors import BadLineError, CorralError
@@ -278,7 +278,8 @@ class Daemon:
     def _watch_idleness(self, now: float) -> None:
         if self.is_private:
             return
-        if self._connections or self.manager.jobs:
+        if self._connections or self.manager.jobs or self.manager.journal.is_dirty:
+            # What a full disk has not taken yet would be lost with us.
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = now
@@ -303,17 +304,6 @@ class Daemon:
 def _set_done(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def log(text: str) -> None:
-    """A line of daemon.log."""
-    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}", file=sys.stderr, flush=True)  # noqa: T201
-
-
-def log_fault(where: str, error: BaseException) -> None:
-    import traceback
-
-    log(f"fault in {where}: {''.join(traceback.format_exception(error)).rstrip()}")
 
 
 def peer_of(sock: socket.socket) -> int:
@@ -416,14 +406,14 @@ def _run(
     try:
         journal = Journal.open(home)
     except CorralError as error:
-        log(str(error))
         report.say(str(error))
+        log(str(error))
         return 125
     try:
         asyncio.run(_serve(home, journal, report, connect, is_private, parallel))
     except Exception as error:  # noqa: BLE001  (the last word before the process ends)
-        log_fault("the daemon", error)
         report.say(f"the daemon failed: {error}; see {home.daemon_log}")
+        log_fault("the daemon", error)
         return 125
     return 0
 

@@ -138,9 +138,11 @@ class Handlers:
         jobs = [manager.fresh(job_id, now) for job_id in unended]
         if request.all:
             manager.commit_soon()
-            running = {job.id for job in jobs}
-            ended = [job for job in manager.journal.ended(LISTED_ENDED) if job.id not in running]
-            jobs = sorted([*ended, *jobs], key=lambda job: int(job.id))
+            known = {job.id: job for job in manager.journal.ended(LISTED_ENDED)}
+            # What a full disk has not taken yet is known here only.
+            known.update((str(job_id), job) for job_id, job in manager.ended.items())
+            known.update((job.id, job) for job in jobs)
+            jobs = sorted(known.values(), key=lambda job: int(job.id))
         return Answer(p.Jobs(tuple(jobs)))
 
     def _resolved(self, references: Sequence[str]) -> tuple[list[int], list[str]]:
