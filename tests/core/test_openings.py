@@ -1,0 +1,167 @@
+"""Opening what redirections name: nothing emptied early, nothing blocked, the umask of the job."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import queue
+import resource
+from pathlib import Path
+
+import pytest
+
+from corral.system import limits
+from corral.system.descriptors import Reserve, keep
+from corral.system.limits import NOFILE
+from corral.system.openings import PatientOpening, empty, may_block, open_redirection
+from corral.system.spawn import find_program
+from corral.values.errors import CannotStartError
+from corral.values.spec import Redirection
+
+READ, WRITE = Redirection(0, "read", "fifo"), Redirection(1, "write", "fifo")
+
+
+def test_opening_for_writing_keeps_what_is_there_until_it_is_emptied(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"kept")
+    descriptor = open_redirection(Redirection(1, "write", "f"), str(path), 0)
+    try:
+        assert path.read_bytes() == b"kept"
+        empty(descriptor)
+        assert path.read_bytes() == b""
+        assert fcntl.fcntl(descriptor, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077, 0o777])
+def test_a_new_file_gets_the_umask_of_its_job_and_not_ours(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "new"
+    os.close(open_redirection(Redirection(1, "append", "new"), str(path), umask))
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_dangling_link_makes_its_target(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    os.close(open_redirection(Redirection(1, "write", "link"), str(tmp_path / "link"), 0o022))
+    assert (tmp_path / "target").exists()
+
+
+def test_what_may_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "file").touch()
+    assert may_block(str(tmp_path / "fifo"))
+    assert not any(map(may_block, (str(tmp_path / "file"), str(tmp_path), "/dev/null", "/no/such")))
+
+
+@pytest.mark.parametrize("redirection", [READ, WRITE], ids=["read", "write"])
+def test_giving_up_a_fifo_lets_its_thread_go(tmp_path: Path, redirection: Redirection) -> None:
+    path = str(tmp_path / "fifo")
+    os.mkfifo(path)
+    results: queue.Queue[int | CannotStartError] = queue.Queue()
+    opening = PatientOpening(redirection, path, 0, results.put)
+    with pytest.raises(queue.Empty):
+        results.get_nowait()
+    result: int | CannotStartError | None = None
+    for _ in range(3000):
+        # The thread may not have reached its open yet; giving up twice harms nobody.
+        opening.give_up()
+        try:
+            result = results.get(timeout=0.01)
+            break
+        except queue.Empty:
+            continue
+    assert isinstance(result, int)
+    os.close(result)
+
+
+def test_giving_up_what_was_removed_is_quiet(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    results: queue.Queue[int | CannotStartError] = queue.Queue()
+    opening = PatientOpening(Redirection(0, "read", "plain"), str(tmp_path / "plain"), 0, results.put)
+    result = results.get(timeout=30)
+    assert isinstance(result, int)
+    os.close(result)
+    (tmp_path / "plain").unlink()
+    opening.give_up()
+
+
+# ---- descriptors and limits
+
+
+def test_low_descriptors_stay_and_scarce_ones_move_up() -> None:
+    reader, writer = os.pipe()
+    assert keep(reader) == reader
+    room = resource.getrlimit(NOFILE)
+    resource.setrlimit(NOFILE, (room[1], room[1]))
+    try:
+        middle = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, 300)
+        moved = keep(middle)
+        assert moved >= 1024
+        assert fcntl.fcntl(moved, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+        with pytest.raises(OSError):
+            os.fstat(middle)
+        assert keep(moved) == moved
+        os.close(moved)
+    finally:
+        resource.setrlimit(NOFILE, room)
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_reserve_is_let_go_and_taken_again() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    reserve = Reserve(3)
+    assert len(os.listdir("/proc/self/fd")) == before + 3
+    reserve.release()
+    assert len(os.listdir("/proc/self/fd")) == before
+    reserve.take()
+    reserve.take()
+    assert len(os.listdir("/proc/self/fd")) == before + 3
+    reserve.release()
+
+
+def test_limits_are_worn_where_that_is_safe_and_set_inside_where_not() -> None:
+    own = {NOFILE: (4096, 8192), resource.RLIMIT_CPU: (-1, -1)}
+    assert limits.plan(own, 0, own, 0) == limits.LimitPlan((), None)
+    assert limits.plan({NOFILE: (1024, 8192)}, 0, own, 0) == limits.LimitPlan(((NOFILE, (1024, 8192)),), None)
+    for inside in ({NOFILE: (8, 8192)}, {NOFILE: (1024, 1024)}, {resource.RLIMIT_CPU: (10, -1)}):
+        plan = limits.plan(inside, 0, own, 0)
+        assert plan.around == ()
+        assert plan.inside is not None
+    assert limits.plan(own, 5, own, 0).inside is not None
+
+
+def test_what_may_not_be_raised_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    own = {NOFILE: (1024, 4096)}
+    for wanted, nice in (({NOFILE: (1024, 8192)}, 0), ({NOFILE: (1024, -1)}, 0), (own, -5)):
+        with pytest.raises(PermissionError, match="corral daemon stop"):
+            limits.plan(wanted, nice, own, 0)
+
+
+# ---- programs
+
+
+def test_a_program_is_looked_up_as_a_shell_does(tmp_path: Path) -> None:
+    for folder, mode in (("first", 0o644), ("second", 0o755)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "tool").write_text("#!/bin/sh\n")
+        (tmp_path / folder / "tool").chmod(mode)
+    (tmp_path / "first" / "folder").mkdir()
+    path, cwd = f"{tmp_path}/first:{tmp_path}/second", str(tmp_path)
+    assert find_program("tool", path, cwd) == f"{tmp_path}/second/tool"
+    assert find_program("second/tool", "/nowhere", cwd) == f"{tmp_path}/second/tool"
+    assert find_program("tool", "first:second", cwd) == f"{tmp_path}/second/tool"
+    assert find_program("tool", ":", f"{tmp_path}/second") == f"{tmp_path}/second/tool"
+    for name, status in (("nothing", 127), ("folder", 127), ("", 127), ("./nothing", 127)):
+        with pytest.raises(CannotStartError) as raised:
+            find_program(name, path, cwd)
+        assert raised.value.status == status
+    for name in ("first/tool", "first/folder", "first"):
+        with pytest.raises(CannotStartError) as raised:
+            find_program(f"./{name}", path, cwd)
+        assert raised.value.status == 126
+    with pytest.raises(CannotStartError, match="chmod") as raised:
+        find_program("tool", f"{tmp_path}/first", cwd)
+    assert raised.value.status == 126
