@@ -25,7 +25,9 @@ def kinship_of(job: ManagedJob, home: str) -> Kinship:
     """What is known of the job's processes by other ways than the mark."""
     leaders = {stage.identity.pid for stage in job.stages if stage.identity is not None}
     # Each stage leads a session and a group of its own, so their numbers are its pid (setsid(2)).
-    return Kinship(job.id, leaders | set(job.members), leaders, leaders, home)
+    # Orphans come to this process, a subreaper; which job they are of, another way has to tell.
+    ancestors = {os.getpid()} | leaders | set(job.members)
+    return Kinship(job.id, ancestors, leaders, leaders, home)
 
 
 class Census:

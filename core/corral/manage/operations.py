@@ -157,13 +157,20 @@ def signal_tree(manager: Manager, job: ManagedJob, signal: str, stage: int | Non
     """
     number = parse_signal(signal)
     sent: set[ProcessIdentity] = set()
+    refusal: Exception | None = None
     for _ in range(2):
         for entry in manager.census.take([job]).get(job.id, []):
             identity = identify(entry.pid)
             if identity is None or identity in sent or (stage is not None and entry.stage != stage):
                 continue
-            if manager.signaller.send(identity, number, kin=kinship_of(job, manager.home.path)):
-                sent.add(identity)
+            try:
+                if manager.signaller.send(identity, number, kin=kinship_of(job, manager.home.path)):
+                    sent.add(identity)
+            except (RefusedSignalError, PermissionError) as error:
+                # One that changed its uid, say, keeps nobody else from it.
+                refusal = error
+    if refusal is not None and not sent:
+        raise refusal
     return [identity.pid for identity in sent]
 
 

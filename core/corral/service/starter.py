@@ -14,6 +14,7 @@ from corral.values.errors import DaemonUnavailableError
 from corral.values.home import Home
 
 START_SECONDS = 5.0
+NEVER_INHERITED = ("CORRAL_JOB_ID", "CORRAL_STAGE")
 _RETRY_SECONDS = 0.005
 _RELAUNCH_SECONDS = 0.5
 _LAUNCH = "corral.service.launch"
@@ -77,13 +78,18 @@ def launch(home: Home, *arguments: str, passed: tuple[int, ...] = ()) -> int:
     actions += [(os.POSIX_SPAWN_DUP2, descriptor, 4 + index) for index, descriptor in enumerate(high)]
     argv = [sys.executable, "-P", "-m", _LAUNCH, home.path, str(child_writer), *arguments]
     try:
-        child = os.posix_spawn(sys.executable, argv, dict(os.environ), file_actions=actions)
+        child = os.posix_spawn(sys.executable, argv, _environment(), file_actions=actions)
     finally:
         os.close(writer)
         for descriptor in (*spare, *high):
             os.close(descriptor)
     _reap(child)
     return reader
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without what would make the daemon look like a process of the job that we may be in."""
+    return {name: value for name, value in os.environ.items() if name not in NEVER_INHERITED}
 
 
 def _above(descriptor: int, least: int) -> int:

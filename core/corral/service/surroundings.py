@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 
+from corral.service.starter import NEVER_INHERITED
 from corral.system import limits
 from corral.values.errors import CorralError
 from corral.values.spec import Surroundings
 from corral.values.wire import to_wire
-
-_NEVER_INHERITED = ("CORRAL_JOB_ID", "CORRAL_STAGE")
 
 
 def surroundings(*, environment: dict[str, str] | None = None, cwd: str | None = None) -> Surroundings:
@@ -23,7 +22,7 @@ def surroundings(*, environment: dict[str, str] | None = None, cwd: str | None =
         CorralError: this process's own directory has been removed and `cwd` is not absolute.
     """
     variables = dict(os.environ if environment is None else environment)
-    for name in _NEVER_INHERITED:
+    for name in NEVER_INHERITED:
         variables.pop(name, None)
     try:
         directory = os.path.abspath(cwd or os.getcwd())

@@ -1,0 +1,68 @@
+"""Systems that lack something: no pidfd, no marks. The same jobs, found and ended by the other ways."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from corral.service import protocol as p
+from corral.system.identity import identify, is_alive
+from e2e.daemons import Daemons, job, start, wait
+from managers import zoo_argv
+from until import until
+
+WITHOUT = {
+    "pidfd": "from corral.system import pidfd; pidfd.is_supported = lambda: False",
+    "marks": "from corral.system import mark; mark.why_not = lambda: 'taken away for a test'",
+    "both": (
+        "from corral.system import mark, pidfd; pidfd.is_supported = lambda: False;"
+        " mark.why_not = lambda: 'taken away for a test'"
+    ),
+}
+
+
+@pytest.fixture(params=sorted(WITHOUT))
+def daemons(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Daemons]:
+    """A daemon of a poorer system."""
+    made = Daemons(tmp_path / "home")
+    code = (
+        f"import sys\n{WITHOUT[request.param]}\nfrom corral.service import daemon\n"
+        "from corral.values.home import Home\nsys.exit(daemon.run_foreground(Home(sys.argv[1])))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, made.home.path], start_new_session=True) as process:
+        until(lambda: os.path.exists(made.home.socket) or process.poll() is not None, "it to listen")
+        yield made
+        with made.client(start=False) as client:
+            client.call(p.Shutdown(jobs="stop"), timeout=30)
+        assert process.wait(30) == 0
+    made.end()
+
+
+def test_ends_and_statuses_come_all_the_same(daemons: Daemons) -> None:
+    with daemons.client(start=False) as client:
+        ids = start(client, *(["sh", "-c", f"exit {n}"] for n in range(30)))
+        assert [each.exit_status for each in wait(client, *ids)] == list(range(30))
+        (late,) = start(client, "sleep 60", timeout=0.1)
+        assert wait(client, late)[0].state == "timed_out"
+
+
+@pytest.mark.parametrize("name", ["ignores_term", "own_session", "double_fork"])
+def test_what_escapes_is_ended_all_the_same(daemons: Daemons, name: str) -> None:
+    with daemons.client(start=False) as client:
+        (one,) = start(client, zoo_argv(name))
+        path = Path(daemons.home.stdout(one))
+        until(lambda: path.read_bytes().endswith(b"\n"), "its habit to be in place")
+        members = [identify(view.pid) for view in client.call(p.ListProcesses(job=one)).processes]
+        report = client.call(p.StopJobs(ids=(one,), grace=0.2), timeout=30).reports[0]
+        assert report.nothing_is_left
+        assert [each for each in members if each is not None and is_alive(each)] == []
+        assert len(report.processes) >= (1 if name == "ignores_term" else 2)
+        said = path.read_bytes().split()[1:]
+        for pid in map(int, said):
+            assert not os.path.exists(f"/proc/{pid}") or (left := identify(pid)) is None or not is_alive(left)
+        assert job(client, one).state == "stopped"
