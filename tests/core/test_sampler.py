@@ -8,9 +8,10 @@ import sys
 import pytest
 
 from corral.observe.machine import MachineSampler
-from corral.observe.sampler import ProcessSampler
+from corral.observe.sampler import ProcessSampler, with_last_counters
 from corral.system.cpuclock import cpu_nanoseconds
 from corral.system.identity import ProcessIdentity, identify
+from corral.system.procfs import read_stat
 from until import python, running, until
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="/proc/PID/io is Linux")
@@ -122,3 +123,26 @@ def test_machine_has_plausible_numbers_and_a_bounded_past():
     assert 0 < machine.memory_used_bytes < machine.memory_total_bytes
     assert len(machine.cpu_past) == len(machine.memory_past) == 60
     assert machine.cpu_past[-1] == machine.cpu_percent
+
+
+def test_the_counters_of_a_process_that_has_ended_are_still_read_until_it_is_reaped() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read(); sys.stdout.write('x' * 5000)"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    identity = identify(child.pid)
+    assert identity is not None
+    before = ProcessSampler().usage(identity)
+    assert before is not None
+    child.stdin.close()
+    assert len(child.stdout.read()) == 5000
+    until(lambda: (stat := read_stat(child.pid)) is not None and stat.state == "Z", "the child to have ended")
+    after = with_last_counters(before, child.pid)
+    child.wait()
+    child.stdout.close()
+    assert after.written_bytes is not None
+    assert before.written_bytes is not None
+    assert after.written_bytes >= before.written_bytes + 5000

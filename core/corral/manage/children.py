@@ -12,6 +12,7 @@ from corral.manage import reaping
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.moments import moment
 from corral.manage.reaping import ChildEnd, Orphan
+from corral.observe.sampler import with_last_counters
 from corral.system import mark
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class Children:
         """Reap the stage if it has ended. Whether it had. Never blocks."""
         if not stage.is_running:
             return False
+        if stage.usage is not None and stage.identity is not None:
+            # Reaping takes the counters away; a zombie still has them.
+            stage.usage = with_last_counters(stage.usage, stage.identity.pid)
         end = reaping.poll(stage) if stage.popen is not None else reaping.poll_adopted(stage)
         if end is None:
             return False

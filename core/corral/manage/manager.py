@@ -296,6 +296,7 @@ class Manager:
         for opening in job.openings:
             opening.give_up()
         job.output.close()
+        self.monitor.close_pipes(job)
         self.budget.gave_back(job.pipe_bytes)
         job.pipe_bytes = 0
         views.final_sizes(job, self.home)

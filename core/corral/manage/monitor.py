@@ -7,6 +7,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from corral.manage import views
 from corral.manage.jobs import ManagedJob, Member, OutputSizes
 from corral.manage.reasons import observe_waits, words_for
@@ -297,6 +299,18 @@ class Monitor:
         steady = self._bottlenecks.setdefault(job.id, Steady(None))
         job.bottleneck = steady.observe(bottleneck(view.stages, view.pipes))
         job.view = None
+
+    def close_pipes(self, job: ManagedJob) -> None:
+        """Every stage has ended: what the readers took in all is what went through."""
+        now = time.monotonic()
+        for flow, reader in zip(job.pipes, job.stages[1:], strict=True):
+            flow.observe(now, None, reader.usage, 0, None)
+        job.pipe_views = tuple(
+            structs.replace(
+                flow.pipe(), fill_bytes=None, capacity_bytes=None, bytes_per_second=None, limited_by=None
+            )
+            for flow in job.pipes
+        )
 
     # ---- health
 

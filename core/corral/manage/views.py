@@ -9,7 +9,7 @@ from corral.decide.endings import StageView, view_stages
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.stopping import StopOfJob
 from corral.values.home import Home
-from corral.values.jobs import Job, Stage, Stopping
+from corral.values.jobs import Job, Pipe, Stage, Stopping
 from corral.values.spec import (
     DescriptorInput,
     FileInput,
@@ -71,7 +71,7 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
         origin=spec.origin,
         waiting_for=waiting_for if life.state == "queued" else None,
         stages=tuple(_stage(job, *pair) for pair in zip(job.stages, view_stages(life), strict=True)),
-        pipes=job.pipe_views,
+        pipes=job.pipe_views or _unseen_pipes(job),
         health_since=job.health_since if is_running else None,
         summary=job.diagnosis.summary if job.diagnosis and is_running else None,
         paused_since=life.paused_since,
@@ -102,6 +102,13 @@ def _stage(job: ManagedJob, stage: ManagedStage, seen: StageView) -> Stage:
         written_bytes=usage.written_bytes if usage else None,
         stderr_bytes=stage.stderr_bytes,
         waits=stage.does if lived.is_running else None,
+    )
+
+
+def _unseen_pipes(job: ManagedJob) -> tuple[Pipe, ...]:
+    return tuple(
+        Pipe(number=stage.number, from_stage=stage.number, to_stage=stage.number + 1)
+        for stage in job.stages[:-1]
     )
 
 

@@ -152,6 +152,8 @@ def _summary(web: Web, chains: list[Chain], root: Chain) -> str:
         step.pid: step for chain in chains for step in chain.steps[:-1] if chain.end.pid == root.end.pid
     }
     waiting.pop(root.end.pid, None)
+    # That a shell waits for what it runs is its trade, and no news.
+    waiting = {pid: step for pid, step in waiting.items() if step.kind != "child"}
     if not waiting:
         return sentence
     if len(waiting) == 1:

@@ -10,7 +10,7 @@ import psutil
 
 from corral.system.cpuclock import cpu_nanoseconds
 from corral.system.identity import ProcessIdentity, identify
-from corral.system.procfs import HAS_PROCFS
+from corral.system.procfs import HAS_PROCFS, read_file
 
 _LETTERS = {
     psutil.STATUS_RUNNING: "R",
@@ -110,6 +110,15 @@ class ProcessSampler:
     def _is_still(self, identity: ProcessIdentity, cpu_seconds: float) -> bool:
         """psutil does not compare start times when it reads; CPU time that went back betrays a reused pid."""
         return cpu_seconds >= self._cpu_seconds.get(identity, 0.0) or identify(identity.pid) == identity
+
+
+def with_last_counters(usage: Usage, pid: int) -> Usage:
+    """The same with its bytes as they stand now. Unlike psutil it also reads those of a zombie (proc(5), `io`)."""
+    counters = read_file(f"/proc/{pid}/io") if HAS_PROCFS else None
+    if not counters:
+        return usage
+    numbers = dict(line.split(b": ") for line in counters.splitlines())
+    return usage._replace(read_bytes=int(numbers[b"rchar"]), written_bytes=int(numbers[b"wchar"]))
 
 
 def _transferred(handle: psutil.Process) -> tuple[int | None, int | None]:

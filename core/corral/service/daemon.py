@@ -254,7 +254,10 @@ class Daemon:
         manager.leftovers.check()
         ids = list(manager.jobs)
         for job_id in ids:
-            operations.request_stop(manager, job_id, by=by, cause="shutdown")
+            try:
+                operations.request_stop(manager, job_id, by=by, cause="shutdown")
+            except Exception as error:  # noqa: BLE001  (one that cannot be asked must not spare the others)
+                log_fault(f"the stop of job {job_id}", error)
         return tuple(
             await asyncio.gather(*(operations.stop_report(manager, job_id, wait=True) for job_id in ids))
         )
