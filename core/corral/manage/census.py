@@ -41,6 +41,11 @@ class Census:
         self._nonce = nonce
         self._home = home
 
+    @property
+    def has_marks(self) -> bool:
+        """Whether every descendant is found, wherever it went."""
+        return self._nonce is not None
+
     def take(self, jobs: Collection[ManagedJob], *, thorough: bool = False) -> dict[int, list[Seen]]:
         """The processes of all jobs, by job id; zombies included, and with marks those of unknown jobs too.
 

@@ -14,6 +14,7 @@ from corral.manage.moments import moment
 from corral.manage.reaping import ChildEnd, Orphan
 from corral.observe.sampler import with_last_counters
 from corral.system import mark
+from corral.system.identity import ProcessIdentity, identify
 
 if TYPE_CHECKING:
     from corral.manage.manager import Manager
@@ -31,7 +32,7 @@ class Children:
         self._loop = asyncio.get_running_loop()
         self._stages: dict[int, tuple[ManagedJob, ManagedStage]] = {}
         """By pid, while it is ours to reap."""
-        self._ends: OrderedDict[int, ChildEnd] = OrderedDict()
+        self._ends: OrderedDict[ProcessIdentity, ChildEnd] = OrderedDict()
         self._polled: list[tuple[ManagedJob, ManagedStage]] = []
         self._poll_timer: asyncio.TimerHandle | None = None
 
@@ -66,15 +67,17 @@ class Children:
                 if not self.poll(*owned):
                     return
                 continue
-            job_id = self._job_of_zombie(pid)
+            job_id, identity = self._job_of_zombie(pid), identify(pid)
             orphan = reaping.reap_orphan(pid)
             if orphan is None:
                 return
+            if identity is not None:
+                self._keep_end(identity, orphan.end)
             self._note_orphan(orphan, job_id)
 
-    def end_of(self, pid: int) -> ChildEnd | None:
+    def end_of(self, identity: ProcessIdentity) -> ChildEnd | None:
         """How a process that we reaped lately has ended."""
-        return self._ends.get(pid)
+        return self._ends.get(identity)
 
     def _poll_soon(self) -> None:
         if self._poll_timer is None:
@@ -109,7 +112,7 @@ class Children:
             pid = stage.identity.pid
             job.members.pop(pid, None)
             self._stages.pop(pid, None)
-            self._keep_end(pid, end)
+            self._keep_end(stage.identity, end)
         self._manager.journal.stage_ended(
             job.id, stage.number, now["at"], end.exit_status, end.signal, end.cpu_seconds
         )
@@ -135,13 +138,12 @@ class Children:
         return found.job if found is not None and found.nonce == self._manager.nonce else None
 
     def _note_orphan(self, orphan: Orphan, job_id: int | None) -> None:
-        self._keep_end(orphan.pid, orphan.end)
         job = self._manager.jobs.get(job_id) if job_id is not None else None
         if job is not None:
             job.members.pop(orphan.pid, None)
             job.reaped_cpu_seconds += orphan.end.cpu_seconds
 
-    def _keep_end(self, pid: int, end: ChildEnd) -> None:
-        self._ends[pid] = end
+    def _keep_end(self, identity: ProcessIdentity, end: ChildEnd) -> None:
+        self._ends[identity] = end
         while len(self._ends) > KEPT_ENDS:
             self._ends.popitem(last=False)

@@ -53,6 +53,7 @@ from corral.manage.reaping import ChildEnd
 from corral.manage.stopping import StopOfJob, Stopper, report_on
 from corral.system import mark
 from corral.system.daemonlog import log
+from corral.system.identity import ProcessIdentity
 from corral.system.pipes import PipeBudget
 from corral.system.signals import RefusedSignalError, Signaller
 from corral.system.subreaper import become_subreaper
@@ -331,9 +332,9 @@ class Manager:
         """Reap every child that has ended."""
         self.children.reap()
 
-    def end_of(self, pid: int) -> ChildEnd | None:
+    def end_of(self, identity: ProcessIdentity) -> ChildEnd | None:
         """How a process that we reaped lately has ended."""
-        return self.children.end_of(pid)
+        return self.children.end_of(identity)
 
     def signal_sent(self, stop: StopOfJob, signal: str) -> None:
         if stop.stage is None:

@@ -302,6 +302,8 @@ class Monitor:
 
     def close_pipes(self, job: ManagedJob) -> None:
         """Every stage has ended: what the readers took in all is what went through."""
+        if not job.pipes:
+            return
         now = time.monotonic()
         for flow, reader in zip(job.pipes, job.stages[1:], strict=True):
             flow.observe(now, None, reader.usage, 0, None)

@@ -86,7 +86,7 @@ class Owner(Protocol):
     def reap(self) -> None:
         """Reap everything that has ended."""
 
-    def end_of(self, pid: int) -> ChildEnd | None:
+    def end_of(self, identity: ProcessIdentity) -> ChildEnd | None:
         """How a process that we reaped lately has ended."""
 
     def signal_sent(self, stop: StopOfJob, signal: str) -> None: ...
@@ -242,7 +242,7 @@ class Stopper:
         gone = [target for target in stop.alive if target.identity not in alive]
         for target in gone:
             target.seconds = round(now - stop.began, 3)
-            target.ended_by = _ended_by(target, self._owner.end_of(target.identity.pid))
+            target.ended_by = _ended_by(target, self._owner.end_of(target.identity))
         return bool(gone)
 
     def _signal(self, stop: StopOfJob) -> None:
@@ -275,6 +275,8 @@ class Stopper:
     def _finish(self, stop: StopOfJob) -> None:
         stop.looked_at = datetime.now(UTC)
         stop.is_done = True
+        if not self._census.has_marks:
+            stop.note = "marks do not work here: a process that left its session and cleared its environment is not seen"
         self._stops.pop((stop.job.id, stop.stage), None)
         self._owner.tree_emptied(stop)
         self._answer(stop)

@@ -35,6 +35,8 @@ from corral.values.errors import BadLineError, CorralError
 from corral.values.home import Home
 from corral.values.reports import StopReport
 
+MOST_REQUESTS = 20_000
+"""Requests of one client under way at a time. A program may well wait for thousands of jobs one by one."""
 IDLE_SECONDS = 30.0
 """With neither an unended job nor leftovers nor a client for so long the daemon ends by itself."""
 
@@ -78,6 +80,13 @@ class Connection:
         except BadLineError as error:
             close_all(descriptors)
             self._channel.send(p.error_line(error.number, error))
+            return
+        if len(self._tasks) >= MOST_REQUESTS:
+            close_all(descriptors)
+            refusal = CorralError(
+                f"{MOST_REQUESTS} requests of this client are under way; wait for some of them"
+            )
+            self._channel.send(p.error_line(number, refusal))
             return
         task = asyncio.create_task(self._serve(number, request, descriptors))
         self._tasks.add(task)
@@ -221,7 +230,10 @@ class Daemon:
         if self.is_private:
             await self.stop_everything("with the program that had started it")
         self._stop_listening()
-        self.manager.journal.close()
+        try:
+            self.manager.journal.close()
+        except CorralError as error:
+            log(str(error))
         if self.is_private:
             # Before the owner sees EOF, so that nothing is left when it goes on.
             shutil.rmtree(self.manager.home.path, ignore_errors=True)

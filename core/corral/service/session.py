@@ -28,6 +28,8 @@ from corral.values.reports import StopReport
 from corral.values.spec import Origin
 
 RETRY_SECONDS = 3.0
+LEAVE_SECONDS = 30.0
+"""For a private daemon to end once its jobs have: it looks once more, with the usual grace."""
 
 
 class Session:
@@ -207,7 +209,7 @@ class Session:
         if not self._channel.is_open:
             return
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(LEAVE_SECONDS):
                 await gone
         except TimeoutError:
             raise CorralError(f"the private daemon did not end; see {self._home.daemon_log}") from None
