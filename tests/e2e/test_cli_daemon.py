@@ -75,6 +75,39 @@ def test_jobs_that_were_left_are_found_again(corral: Corral) -> None:
     assert corral("stop", "nap").returncode == 0
 
 
+def test_after_a_crash_it_is_said_that_a_job_goes_on_and_how_to_get_it_back(corral: Corral) -> None:
+    waiting = corral.start("run", "--wait", "sh", "-c", "echo ready; exec sleep 100")
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline() == b"ready\n"
+    os.kill(json.loads(corral.ok("daemon", "status", "--json"))["pid"], signal.SIGKILL)
+    assert waiting.wait(timeout=30) == 125
+    (line,) = read_all(waiting.stderr).decode().splitlines()
+    assert "corral wait 1" in line
+    read_all(waiting.stdout)
+    left = "1 job was left unwatched, corral ps takes it over"
+    status = corral("daemon", "status")
+    assert (status.returncode, left in status.stdout) == (3, True)
+    assert left in corral.ok("daemon", "stop")
+    assert corral.ok("ps", "-q") == "1"
+    assert corral("stop", "1").returncode == 0
+
+
+def test_leftovers_are_told_and_outlive_the_daemon(corral: Corral) -> None:
+    corral.ok("run", "-n", "bg", "--shell", "sleep 100 & sleep 101 & exit 0")
+    corral("wait", "bg")
+    until(lambda: " +2 left " in corral.ok("ps", "-a"), "the leftovers to be found")
+    assert json.loads(corral.ok("daemon", "status", "--json"))["leftovers"] == {"1": 2}
+    named = "2 processes of ended job 1 live on: corral stop 1"
+    assert named in corral.ok("daemon", "status")
+    assert corral.ok("daemon", "stop") == named
+    until(lambda: not _runs(corral), "the daemon to be gone")
+    assert len(corral.processes()) == 2
+    ended = corral("stop", "bg")
+    assert ended.returncode == 0
+    assert "1 bg: its leftovers ended" in ended.stdout
+    until(lambda: "left" not in corral.ok("ps", "-a"), "the mark to go")
+
+
 def test_in_the_foreground(corral: Corral) -> None:
     process = corral.start("daemon", "run")
     until(lambda: _runs(corral), "the daemon to answer")
@@ -132,15 +165,22 @@ def _is_refused(corral: Corral, word: str) -> None:
         assert "CORRAL_HOME" in line
 
 
-def test_a_damaged_journal_is_set_aside(corral: Corral) -> None:
+def test_a_damaged_journal_is_set_aside_and_that_is_said_once(corral: Corral) -> None:
     corral.home.mkdir(mode=0o700)
     (corral.home / "corral.db").write_bytes(b"this is no database" * 100)
     ended = corral("ps")
     assert ended.returncode == 125
-    assert len(ended.stderr.splitlines()) == 1
-    corral("run", "-q", "true")
+    (line,) = ended.stderr.splitlines()
+    for expected in ("damaged", "corral run", "corral.db.damaged-", "jobs/"):
+        assert expected in line
+    assert "damaged" in corral("daemon", "status").stdout
+    started = corral("run", "-q", "true")
     kept = [path for path in corral.home.iterdir() if path.name.startswith("corral.db") and _is_the_old(path)]
     assert len(kept) == 1
+    (line,) = started.stderr.splitlines()
+    assert line.startswith("corral: the journal ")
+    assert str(kept[0]) in line
+    assert corral.ok("ps", "-a", "-q") == "1"
 
 
 def _is_the_old(path: Path) -> bool:

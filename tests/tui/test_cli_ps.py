@@ -90,6 +90,80 @@ def test_a_command_cannot_reach_the_terminal(fake: FakeDaemon, capsys: Any) -> N
     assert len(out.splitlines()) == 2
 
 
+def _on_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int = 80) -> None:
+    monkeypatch.setattr(listing, "width_of", lambda stream: width)
+    monkeypatch.setattr(listing, "is_terminal", lambda stream: True)
+
+
+_FAILED = "stage 1: no such program: gzipp"
+
+
+def test_what_did_not_succeed_has_its_reason(fake: FakeDaemon, capsys: Any) -> None:
+    fake.answers[ListJobs] = Jobs(
+        (
+            ended_job(7, state="failed", exit_status=127, reason=_FAILED),
+            ended_job(8, state="timed_out", exit_status=124, reason="0.2s"),
+            ended_job(9),
+        )
+    )
+    assert main(["ps", "-a"]) == 0
+    _, failed, timed_out, succeeded = capsys.readouterr().out.splitlines()
+    assert failed.endswith(f"sleep 60  — {_FAILED}")
+    assert timed_out.endswith("sleep 60  — after 0.2s")
+    assert succeeded.endswith("sleep 60")
+    assert main(["ps", "-a", "--json"]) == 0
+    assert [job["reason"] for job in json.loads(capsys.readouterr().out)] == [_FAILED, "0.2s", None]
+
+
+@pytest.mark.parametrize("width", [20, 80, 200])
+def test_on_a_terminal_a_reason_stands_where_there_is_room(
+    width: int, fake: FakeDaemon, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _on_a_terminal(monkeypatch, width)
+    fake.answers[ListJobs] = Jobs((ended_job(7, state="failed", exit_status=127, reason=_FAILED),))
+    assert main(["ps", "-a"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(cells(line) <= width for line in lines)
+    assert len(lines) == (2 if width == 200 else 3)
+    if width >= 80:
+        assert lines[-1].endswith(f"— {_FAILED}")
+
+
+def test_a_script_as_command(fake: FakeDaemon, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.answers[ListJobs] = Jobs((make_job(command="echo a\necho b\n" + "x" * 200),))
+    assert main(["ps"]) == 0
+    header, line = capsys.readouterr().out.splitlines()
+    assert line.endswith("echo a␤echo b␤" + "x" * 200)
+    _on_a_terminal(monkeypatch)
+    assert main(["ps"]) == 0
+    header, line = capsys.readouterr().out.splitlines()
+    assert line[header.index("COMMAND") :] == "echo a …"
+
+
+def test_leftovers_are_marked_and_named(
+    fake: FakeDaemon, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.answers[ListJobs] = Jobs((ended_job(13, leftovers=2),))
+    assert main(["ps", "-a"]) == 0
+    assert "succeeded +2 left  -" in capsys.readouterr().out
+    fake.answers[ListJobs] = Jobs((), leftovers={"13": 2})
+    assert main(["ps"]) == 0
+    assert capsys.readouterr().err == ""
+    _on_a_terminal(monkeypatch)
+    assert main(["ps"]) == 0
+    assert capsys.readouterr().err == "corral: 2 processes of ended job 13 live on: corral stop 13\n"
+    for words in (["-q"], ["--json"], ["--health", "stuck"]):
+        assert main(["ps", *words]) == 0
+        assert capsys.readouterr().err == ""
+
+
+def test_what_the_daemon_tells_the_first_command_is_said(capsys: Any, monkeypatch: Any) -> None:
+    glance = listing.Glance([], [], {}, ["the journal was set aside"])
+    monkeypatch.setattr(listing, "glance", lambda home, ids, everything: glance)
+    assert main(["ps", "-q"]) == 0
+    assert capsys.readouterr() == ("", "corral: the journal was set aside\n")
+
+
 def test_ids_alone_and_json(fake: FakeDaemon, capsys: Any) -> None:
     fake.answers[ListJobs] = Jobs((make_job(7), make_job(8)))
     assert main(["ps", "-q"]) == 0

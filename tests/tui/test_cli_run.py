@@ -138,10 +138,35 @@ def test_a_terminal_and_a_closed_descriptor_are_no_stdin() -> None:
 def test_a_command_that_cannot_start(fake: FakeDaemon, capsys: Any) -> None:
     fake.answers[StartJobs] = CannotStartError("no such program: gzipp", 127, "7")
     assert main(["run", "gzipp"]) == 127
-    assert capsys.readouterr() == ("", "corral: no such program: gzipp\n")
+    assert capsys.readouterr() == ("", "corral: no such program: gzipp; is it installed, and on PATH?\n")
     fake.answers[ListJobs] = Jobs((ended_job(7, state="failed", exit_status=127),))
     assert main(["run", "--json", "gzipp"]) == 127
     assert json.loads(capsys.readouterr().out)["exit_status"] == 127
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("gzipp", "; is it installed, and on PATH?"),
+        ("./build", "; is the path right?"),
+        ("cd", "; cd is a word of the shell: corral run --shell 'LINE'"),
+    ],
+)
+def test_a_program_that_is_not_there_comes_with_what_to_do(
+    name: str, hint: str, fake: FakeDaemon, capsys: Any
+) -> None:
+    fake.answers[StartJobs] = CannotStartError(f"stage 1: no such program: {name}", 127)
+    assert main(["run", name]) == 127
+    assert capsys.readouterr().err == f"corral: stage 1: no such program: {name}{hint}\n"
+
+
+@pytest.mark.parametrize(
+    "message", ["stage 1: no such program: the name is empty", "not executable: x; chmod +x lets it run"]
+)
+def test_other_reasons_say_it_themselves(message: str, fake: FakeDaemon, capsys: Any) -> None:
+    fake.answers[StartJobs] = CannotStartError(message, 126)
+    assert main(["run", "x"]) == 126
+    assert capsys.readouterr().err == f"corral: {message}\n"
 
 
 def test_environment_files_and_settings(tmp_path: Any, monkeypatch: Any) -> None:

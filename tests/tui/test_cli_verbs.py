@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from corral.service.protocol import (
     AskStatus,
@@ -86,11 +87,38 @@ def test_the_sentence_of_proof() -> None:
 
 
 def test_a_report_names_what_a_plain_kill_would_have_missed() -> None:
-    lines = list(report_lines(GONE, "7 tests"))
+    many = structs.replace(
+        GONE, processes=NINE + tuple(_process(pid, "TERM", ended_by="TERM") for pid in (10, 11))
+    )
+    lines = list(report_lines(many, "7 tests"))
     assert len(lines) == 3
     assert "its own session, forked off" in lines[1]
     assert "TERM then KILL" in lines[1]
-    assert "nfs_wait" in list(report_lines(LEFT, "7 tests"))[1]
+    assert "nfs_wait" in list(report_lines(LEFT, "7 tests"))[2]
+
+
+def test_a_report_of_few_processes_has_a_line_for_each() -> None:
+    head, *lines, proof = report_lines(structs.replace(GONE, seconds=0.001), "7 tests")
+    assert head == "7 tests: stopped at once"
+    assert [line.split()[0] for line in lines] == [str(process.pid) for process in NINE]
+    assert lines[0] == "  1  sleep  stage 1  leader  TERM  ended by exit 2 after 0.3s"
+    assert proof.startswith("Nothing of it is left. 9 processes")
+
+
+def test_a_report_on_leftovers_says_so() -> None:
+    ended = StopReport(
+        id="13", state="succeeded", seconds=0.12, processes=(_process(5, "TERM", ended_by="TERM"),)
+    )
+    assert next(report_lines(ended, "13 bg")) == "13 bg: its leftovers ended in 0.1s"
+    left = structs.replace(ended, processes=(), survivors=LEFT.survivors)
+    lines = list(report_lines(left, "13 bg"))
+    assert lines[0] == "13 bg: it had succeeded before; its leftovers are being ended"
+    assert lines[-1] == "1 process is left."
+
+
+def test_a_report_of_a_job_that_ran_into_its_time_limit() -> None:
+    report = StopReport(id="7", state="timed_out", seconds=1.2)
+    assert next(report_lines(report, "the stop")) == "the stop: timed out, and was ended after 1s"
 
 
 def test_a_report_of_a_fork_bomb_stays_short() -> None:
@@ -130,6 +158,17 @@ def test_stop_without_waiting_is_0(fake: FakeDaemon, capsys: Any) -> None:
     assert main(["stop", "--no-wait", "--all"]) == 0
     assert fake.asked[0] == StopJobs(all=True, wait=False, by="by corral stop")
     assert "is being stopped" in capsys.readouterr().out
+
+
+def test_stop_of_leftovers_without_waiting_claims_nothing(fake: FakeDaemon, capsys: Any) -> None:
+    fake.answers[ListJobs] = Jobs((ended_job(13, name="bg", leftovers=1),))
+    going_on = StopReport(
+        id="13", state="succeeded", seconds=0.0, processes=(_process(5, "TERM", ended_by=None),)
+    )
+    fake.answers[StopJobs] = Stops((going_on,))
+    assert main(["stop", "--no-wait", "13"]) == 0
+    told = "13 bg: its leftovers are being ended; corral stop 13 waits for their end\n"
+    assert capsys.readouterr().out == told
 
 
 def test_stop_json_is_a_list(fake: FakeDaemon, capsys: Any) -> None:
@@ -337,6 +376,45 @@ STATUS = DaemonStatus(
     cpu_percent=0.1,
     memory_bytes=30 << 20,
 )
+
+
+def test_daemon_status_names_leftovers_and_an_unknown_share(fake: FakeDaemon, capsys: Any) -> None:
+    fake.answers[AskStatus] = structs.replace(STATUS, cpu_percent=None, leftovers={"13": 2, "15": 1})
+    assert main(["daemon", "status"]) == 0
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert rows["cpu"] == "-"
+    assert rows["leftovers"] == "3 processes of ended jobs 13, 15 live on: corral stop 13 15"
+
+
+def test_daemon_stop_names_what_it_leaves(fake: FakeDaemon, capsys: Any) -> None:
+    fake.answers[Shutdown] = Stops(())
+    fake.answers[ListJobs] = Jobs((), leftovers={"13": 1})
+    assert main(["daemon", "stop"]) == 0
+    assert capsys.readouterr().out == "1 process of ended job 13 lives on: corral stop 13\n"
+    fake.answers[ListJobs] = Jobs((make_job(7, name="build"), make_job(8)))
+    assert main(["daemon", "stop", "--jobs", "leave"]) == 0
+    told = "2 jobs are left unwatched: 7 build, 8 sleep; corral ps starts a daemon that takes them over\n"
+    assert capsys.readouterr().out == told
+    assert main(["daemon", "stop", "--jobs", "leave", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_a_time_limit_and_one_leftover_in_show(fake: FakeDaemon, capsys: Any) -> None:
+    job = ended_job(7, state="timed_out", exit_status=124, reason="0.2s", leftovers=1)
+    fake.answers[ShowJob] = Detail(job=job)
+    assert main(["show", "7"]) == 0
+    out = capsys.readouterr().out
+    assert "after 0.2s, exit status 124" in out
+    assert "1 process lives on; corral stop 7 ends it" in out
+    assert main(["show", "7", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["reason"] == "0.2s"
+
+
+def test_an_unknown_share_of_a_core_has_no_unit(fake: FakeDaemon, capsys: Any) -> None:
+    fake.answers[ShowJob] = Detail(job=make_job(7, cpu_percent=None, cpu_seconds=1.25))
+    assert main(["show", "7"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  usage")]
+    assert "cpu 1.2 s, memory" in line
 
 
 def test_daemon_status(fake: FakeDaemon, capsys: Any) -> None:

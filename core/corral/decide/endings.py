@@ -204,6 +204,7 @@ def whole_life(job: Job, recorded: Sequence[JobEvent]) -> tuple[JobEvent, ...]:
             ended = stage.reason or "exited with 0"
             life.append(JobEvent(stage.ended, "stage_ended", f"stage {stage.number} ({stage.name}) {ended}"))
     if job.ended is not None:
-        text = job.state.replace("_", " ") + (f": {job.reason}" if job.reason else "")
+        between = " after " if job.state == "timed_out" else ": "
+        text = job.state.replace("_", " ") + (f"{between}{job.reason}" if job.reason else "")
         life.append(JobEvent(job.ended, "ended", text))
     return tuple(sorted(life, key=lambda event: event.at))

@@ -21,10 +21,14 @@ _PATIENCE = 10.0
 
 
 class Glance(NamedTuple):
-    """Jobs as JSON objects with the keys of the contract, and a line for each id that is no job."""
+    """Jobs as JSON objects with the keys of the contract, a line for each id that is no job, and what else to say."""
 
     jobs: list[dict[str, Any]]
     unknown: list[str]
+    leftovers: dict[str, int]
+    """How many processes live on of ended jobs, by id."""
+    notices: list[str]
+    """What the daemon tells the first command line."""
 
 
 def glance(home: Home, ids: Sequence[str] = (), *, everything: bool = False) -> Glance | None:
@@ -53,7 +57,9 @@ def _ask(sock: socket.socket, ids: Sequence[str], everything: bool) -> Glance | 
         if greeting is None or greeting.get("protocol") != PROTOCOL:
             return None
         found = _answer(lines, 2)
-    return None if found is None else Glance(found["jobs"], found["unknown"])
+    if found is None:
+        return None
+    return Glance(found["jobs"], found["unknown"], found.get("leftovers", {}), greeting.get("notices", []))
 
 
 def _answer(lines: IO[bytes], number: int) -> dict[str, Any] | None:

@@ -76,6 +76,11 @@ class Handlers:
 
     async def _hello(self, connection: Connection, request: p.SayHello, _: list[int]) -> Answer:
         connection.hello = request
+        notices: tuple[str, ...] = ()
+        if request.client == "command_line":
+            # Said once: a dashboard has no line for it, a program nobody who reads it.
+            notices = tuple(self._manager.journal.notices)
+            self._manager.journal.notices.clear()
         return Answer(
             p.Hello(
                 version=__version__,
@@ -83,6 +88,7 @@ class Handlers:
                 pid=os.getpid(),
                 home=self._manager.home.path,
                 private=self._daemon.is_private,
+                notices=notices,
             )
         )
 
@@ -143,7 +149,12 @@ class Handlers:
             known.update((str(job_id), job) for job_id, job in manager.ended.items())
             known.update((job.id, job) for job in jobs)
             jobs = sorted(known.values(), key=lambda job: int(job.id))
-        return Answer(p.Jobs(tuple(jobs)))
+        return Answer(p.Jobs(tuple(jobs), leftovers={} if request.all else self._leftovers()))
+
+    def _leftovers(self) -> dict[str, int]:
+        """How many processes live on of each job that has ended."""
+        jobs = sorted(self._manager.jobs.items())
+        return {str(job_id): job.leftovers for job_id, job in jobs if job.life.is_ended and job.leftovers}
 
     def _resolved(self, references: Sequence[str]) -> tuple[list[int], list[str]]:
         """The ids that are known, and a sentence for each that is not."""
@@ -195,6 +206,7 @@ class Handlers:
                     cpu_percent=self._daemon.cpu_percent(),
                     memory_bytes=process.memory_info().rss,
                     marks=manager.why_no_marks or "on",
+                    leftovers=self._leftovers(),
                 )
             )
 
@@ -262,15 +274,15 @@ class Handlers:
         return self._each(request.ids, lambda job_id: operations.resume(self._manager, job_id))
 
     def _each(self, references: Sequence[str], act: Callable[[int], str]) -> Answer:
-        ids, errors = self._resolved(references)
-        done = []
+        ids, unknown = self._resolved(references)
+        done, errors = [], list(unknown)
         for job_id in ids:
             try:
                 done.append(act(job_id))
             except NotSoError as error:
                 errors.append(str(error))
         self._manager.wake()
-        return Answer(p.Outcome(tuple(done), tuple(errors)))
+        return Answer(p.Outcome(tuple(done), tuple(errors), tuple(unknown)))
 
     async def _restart(self, connection: Connection, request: p.RestartJobs, _: list[int]) -> Answer:
         assert connection.hello is not None
@@ -314,14 +326,14 @@ class Handlers:
     # ---- tidying
 
     async def _remove(self, _: Connection, request: p.RemoveJobs, __: list[int]) -> Answer:
-        ids, errors = self._resolved(request.ids)
+        ids, unknown = self._resolved(request.ids)
         done, more = await operations.remove(self._manager, ids, force=request.force)
-        return Answer(p.Outcome(tuple(done), (*errors, *more)))
+        return Answer(p.Outcome(tuple(done), (*unknown, *more), tuple(unknown)))
 
     async def _hide(self, _: Connection, request: p.HideJobs, __: list[int]) -> Answer:
-        ids, errors = self._resolved(request.ids)
+        ids, unknown = self._resolved(request.ids)
         done, more = operations.hide(self._manager, ids, request.hidden)
-        return Answer(p.Outcome(tuple(done), (*errors, *more)))
+        return Answer(p.Outcome(tuple(done), (*unknown, *more), tuple(unknown)))
 
     # ---- screens
 

@@ -22,7 +22,7 @@ from corral.service import protocol as p
 from corral.service.session import Session
 from corral.service.surroundings import surroundings
 from corral.values.commandline import parse, parse_argv, quote_pipeline, shell_pipeline
-from corral.values.errors import CorralError, NotSoError, UsageError
+from corral.values.errors import CorralError, NotSoError, UnknownJobError, UsageError
 from corral.values.home import Home, default_home
 from corral.values.jobs import Job, ProcessView
 from corral.values.reports import Diagnosis, StopReport
@@ -103,7 +103,11 @@ class Options(TypedDict, total=False):
 
 
 class JobHandle:
-    """One job of a manager. Cheap: it holds the id, everything else is asked for."""
+    """One job of a manager. Cheap: it holds the id, everything else is asked for.
+
+    Raises:
+        UnknownJobError: from every method, where no job has this id or name.
+    """
 
     def __init__(self, session: Session, job_id: str) -> None:
         self._session = session
@@ -115,8 +119,7 @@ class JobHandle:
     async def snapshot(self) -> Job:
         """The job as it is now."""
         reply = await self._session.call(p.ListJobs(ids=(self.id,)))
-        if not reply.jobs:
-            raise NotSoError("; ".join(reply.unknown))
+        _raise_if_unknown(reply.unknown)
         return reply.jobs[0]
 
     async def wait(self, timeout: float | None = None) -> Job:
@@ -136,6 +139,7 @@ class JobHandle:
         reply = await self._session.call(
             p.StopJobs(ids=(self.id,), signal=name, grace=grace, by="from the library")
         )
+        _raise_if_unknown(reply.unknown)
         return reply.reports[0]
 
     async def kill(self) -> StopReport:
@@ -188,20 +192,21 @@ class JobHandle:
 
     async def stdout(self) -> bytes:
         """All that is kept of its stdout, so far."""
-        return await asyncio.to_thread(_read_all, self._session.home.stdout(self.id))
+        return await asyncio.to_thread(_read_all, self._session.home.stdout(await self._number()))
 
     async def stderr(self, stage: int | None = None) -> bytes:
         """All that is kept of the stderr of one stage, or of all in their order."""
         count = len((await self.snapshot()).stages)
         stages = range(1, count + 1) if stage is None else [stage]
         home = self._session.home
-        parts = [await asyncio.to_thread(_read_all, home.stderr(self.id, number)) for number in stages]
+        job_id = await self._number()
+        parts = [await asyncio.to_thread(_read_all, home.stderr(job_id, number)) for number in stages]
         return b"".join(parts)
 
     async def follow(self) -> AsyncIterator[bytes]:
         """Its stdout from the first kept byte, live, until it has ended and all was given."""
         loop = asyncio.get_running_loop()
-        follower = Follower({"stdout": self._session.home.stdout(self.id)})
+        follower = Follower({"stdout": self._session.home.stdout(await self._number())})
         pace = Pace(loop.time())
         end = asyncio.ensure_future(self.wait())
         try:
@@ -219,8 +224,16 @@ class JobHandle:
             end.cancel()
             follower.close()
 
+    async def _number(self) -> str:
+        """The id by which its files are kept, also where the handle has its name. Raises UnknownJobError."""
+        return self.id if self._has_files() else (await self.snapshot()).id
+
+    def _has_files(self) -> bool:
+        return self.id.isdecimal() and os.path.isdir(self._session.home.job(self.id))
+
     async def _do(self, request: p.SignalJobs | p.PauseJobs | p.ResumeJobs | p.RemoveJobs) -> None:
         outcome = await self._session.call(request)
+        _raise_if_unknown(outcome.unknown)
         if outcome.errors:
             raise NotSoError("; ".join(outcome.errors))
 
@@ -359,9 +372,14 @@ class JobManager:
     async def stop(
         self, handles: Iterable[JobHandle], *, grace: float | None = None
     ) -> tuple[StopReport, ...]:
-        """Stop several at once."""
-        ids = tuple(handle.id for handle in handles)
-        return (await self.session.call(p.StopJobs(ids=ids, grace=grace))).reports
+        """Stop several at once.
+
+        Raises:
+            UnknownJobError: one of them is no job; the others are stopped.
+        """
+        reply = await self.session.call(p.StopJobs(ids=tuple(handle.id for handle in handles), grace=grace))
+        _raise_if_unknown(reply.unknown)
+        return reply.reports
 
 
 def open(*, parallel: int | None = None) -> JobManager:  # noqa: A001  (the library's name for it)
@@ -383,6 +401,11 @@ def connect(home: str | os.PathLike[str] | None = None) -> JobManager:
 
 
 # ---- inside -------------------------------------------------------------------------------------------------------
+
+
+def _raise_if_unknown(unknown: Sequence[str]) -> None:
+    if unknown:
+        raise UnknownJobError("; ".join(unknown))
 
 
 def _spec(command: CommandLike, options: Options) -> JobSpec:

@@ -49,6 +49,8 @@ class Hello(Struct, frozen=True, kw_only=True):
     pid: int
     home: str
     private: bool = False
+    notices: tuple[str, ...] = ()
+    """What a person should hear once, such as that a damaged journal was set aside: for the first command line."""
 
 
 class Jobs(Struct, frozen=True):
@@ -57,6 +59,8 @@ class Jobs(Struct, frozen=True):
     jobs: tuple[Job, ...]
     unknown: tuple[str, ...] = ()
     """One line for each id that is no job, or not one job."""
+    leftovers: dict[str, int] = {}
+    """How many processes live on of jobs that have ended and are not listed here, by id; without ids only."""
 
 
 class Started(Struct, frozen=True):
@@ -90,6 +94,8 @@ class Outcome(Struct, frozen=True):
 
     done: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    """Those of the errors that say of an id that it is no job, or not one job."""
 
 
 class Waited(Struct, frozen=True):

@@ -27,7 +27,7 @@ class NotSoError(CorralError):
 
 
 class UnknownJobError(NotSoError):
-    """No job has this id or name."""
+    """No job has this id or name, or several that run have this name."""
 
     kind = "unknown_job"
 

@@ -147,6 +147,8 @@ class DaemonStatus(Struct, frozen=True, kw_only=True):
     memory_bytes: int | None
     marks: str = "on"
     """`on`, or why the kernel's mark cannot be used here."""
+    leftovers: dict[str, int] = {}
+    """How many processes live on of each job that has ended, by id."""
 
 
 class Detail(Struct, frozen=True, kw_only=True):

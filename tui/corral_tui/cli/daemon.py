@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Literal, cast
 
 import click
 
 from corral.service.protocol import AskStatus, ListJobs, Shutdown
-from corral.values.errors import NotSoError
+from corral.values.errors import CorralError, NotSoError
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.reports import DaemonStatus
@@ -19,6 +20,7 @@ from corral_tui.cli.jsontext import print_json
 from corral_tui.cli.options import json_option
 from corral_tui.cli.plain import say, visible
 from corral_tui.cli.stopping import print_stops
+from corral_tui.cli.telling import leftovers_line
 
 NONE_RUNS = 3
 _LOG_BYTES_PER_LINE = 4096
@@ -38,7 +40,7 @@ def show_status(as_json: bool) -> int:
     if as_json:
         print_json(_nothing(chosen_home()) if status is None else status)
     elif status is None:
-        say(f"no daemon runs for {visible(chosen_home().path)}")
+        say(f"no daemon runs for {visible(chosen_home().path)}{_unwatched()}")
     else:
         _print_status(status)
     return NONE_RUNS if status is None else 0
@@ -47,24 +49,42 @@ def show_status(as_json: bool) -> int:
 def _nothing(home: Home) -> dict[str, object]:
     """The keys of a status, for no daemon."""
     unknown = dict.fromkeys(DaemonStatus.__struct_fields__)
-    return {**unknown, "home": home.path, "socket": home.socket, "jobs": {}}
+    return {**unknown, "home": home.path, "socket": home.socket, "jobs": {}, "leftovers": {}}
+
+
+def _unwatched() -> str:
+    """What the journal says of jobs that a daemon left behind, by a crash or on demand."""
+    from corral_tui.cli.offline import Offline
+
+    try:
+        with Offline.open(chosen_home()) as offline:
+            count = offline.unended()
+    except CorralError as error:
+        return f"; {visible(str(error))}"
+    if not count:
+        return ""
+    if count == 1:
+        return "; 1 job was left unwatched, corral ps takes it over"
+    return f"; {count} jobs were left unwatched, corral ps takes them over"
 
 
 def _print_status(status: DaemonStatus) -> None:
     counts = ", ".join(f"{count} {state}" for state, count in status.jobs.items() if count)
-    rows = (
+    rows = [
         ("pid", str(status.pid)),
         ("version", status.version),
         ("home", status.home),
         ("socket", status.socket),
         ("started", f"{status.started.astimezone():%Y-%m-%d %H:%M:%S}"),
         ("jobs", counts or "none"),
-        ("cpu", f"{numbers.cpu(status.cpu_percent)} %"),
+        ("cpu", "-" if status.cpu_percent is None else f"{numbers.cpu(status.cpu_percent)} %"),
         ("memory", numbers.size(status.memory_bytes)),
         ("marks", status.marks),
-    )
+    ]
+    if status.leftovers:
+        rows.append(("leftovers", leftovers_line(status.leftovers)))
     for key, value in rows:
-        say(f"{key:<8} {visible(value)}")
+        say(f"{key:<10} {visible(value)}")
 
 
 @command.command("run", epilog="Example: corral daemon run")
@@ -84,15 +104,29 @@ def stop(jobs: str | None, as_json: bool) -> int:
     """End the daemon. While jobs have not ended, say what is to become of them."""
     with reach.running_daemon() as client:
         if client is None:
-            say("[]" if as_json else "no daemon runs")
+            say("[]" if as_json else f"no daemon runs{_unwatched()}")
             return 0
-        unended = client.call(ListJobs()).jobs
+        listed = client.call(ListJobs())
+        unended = listed.jobs
         if unended and jobs is None:
             raise NotSoError(_which_way(unended))
         stops = client.call(Shutdown(jobs=cast("Literal['stop', 'leave'] | None", jobs)))
     titles = {job.id: f"{job.id} {job.title}" for job in unended}
     print_stops(stops, titles, as_json=as_json)
+    if not as_json and jobs != "stop":
+        for line in _left(unended, listed.leftovers):
+            say(line)
     return 0 if all(report.nothing_is_left for report in stops.reports) else 1
+
+
+def _left(unended: tuple[Job, ...], leftovers: dict[str, int]) -> Iterator[str]:
+    """What goes on without the daemon, and how to get it back."""
+    if unended:
+        named = visible(", ".join(f"{job.id} {job.title}" for job in unended))
+        are, them = ("1 job is", "it") if len(unended) == 1 else (f"{len(unended)} jobs are", "them")
+        yield f"{are} left unwatched: {named}; corral ps starts a daemon that takes {them} over"
+    if leftovers:
+        yield leftovers_line(leftovers)
 
 
 def _which_way(jobs: tuple[Job, ...]) -> str:

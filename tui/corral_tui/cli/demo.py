@@ -9,7 +9,11 @@ import click
 from corral_tui.cli.plain import is_terminal
 
 
-@click.command("demo", epilog="Example: corral demo --plain")
+@click.command(
+    "demo",
+    short_help="See it on real jobs of every kind, ended when you leave.",
+    epilog="Example: corral demo --plain",
+)
 @click.option(
     "--plain", is_flag=True, help="No screen: run each kind once, and compare with what was expected."
 )

@@ -10,7 +10,7 @@ from contextlib import closing
 from corral.observe.output import Pace
 from corral.service.client import Client, Pending
 from corral.service.protocol import Started, StopJobs, Stops, Waited, WaitForJobs
-from corral.values.errors import CannotStartError, CorralError
+from corral.values.errors import CannotStartError, CorralError, DaemonUnavailableError
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral_tui.cli import reach
@@ -21,6 +21,7 @@ from corral_tui.cli.interrupts import Interrupts
 from corral_tui.cli.jsontext import print_json
 from corral_tui.cli.plain import is_terminal, note
 from corral_tui.cli.request import Prepared
+from corral_tui.cli.telling import told_reason
 from corral_tui.cli.wait import exit_status_of
 
 TERMINATED = 143
@@ -41,7 +42,13 @@ def run_and_wait(prepared: Prepared, *, quiet: bool, as_json: bool) -> int:
         streams = [] if as_json else _streams(chosen_home(), job, stages)
         with closing(Copier(streams)) as copier:
             watch = _Watch(client, job, copier, interrupts)
-            ended = watch.to_the_end()
+            try:
+                ended = watch.to_the_end()
+            except DaemonUnavailableError:
+                raise CorralError(
+                    f"job {job}: the daemon has gone away, and the job goes on: corral wait {job} waits for its end, "
+                    f"corral logs -f {job} shows its output"
+                ) from None
     if ended is None:
         return watch.left_with
     if as_json:
@@ -154,5 +161,10 @@ def _status(job: Job, left_with: int) -> int:
         return OUTPUT_CLOSED
     is_ours_to_say = job.state == "lost" or job.started is None
     if is_ours_to_say or (job.state == "timed_out" and is_terminal(sys.stderr)):
-        complain(f"job {job.id}: {job.state.replace('_', ' ')}: {job.reason or 'nobody knows why'}")
+        complain(f"job {job.id}: {_told(job)}")
     return exit_status_of([job])
+
+
+def _told(job: Job) -> str:
+    reason = told_reason(job.state, job.reason) or "nobody knows why"
+    return f"{job.state.replace('_', ' ')}{' ' if job.state == 'timed_out' else ': '}{reason}"

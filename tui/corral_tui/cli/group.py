@@ -71,7 +71,14 @@ def _nearest(verb: str) -> str:
     cls=Verbs,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Example: corral run 'pg_dump shop | gzip -9 > shop.gz'; corral; corral why; corral stop 1",
+    epilog="""ID is a job's number, its name, or @ for the newest. corral VERB --help has more.
+
+\b
+Example: corral run 'pg_dump shop | gzip -9 > shop.gz'   prints 1, the id
+         corral                                          watch it
+         corral why 1                                    what does it wait for?
+         corral stop 1                                   until nothing is left
+""",
 )
 @click.version_option(__version__, prog_name="corral", message="%(prog)s %(version)s")
 @click.pass_context

@@ -35,7 +35,9 @@ def _signal_of(word: str) -> str | None:
         return None
 
 
-@click.command("kill", cls=_Kill, epilog="Example: corral kill build")
+@click.command(
+    "kill", cls=_Kill, short_help="End jobs at once: stop without grace.", epilog="Example: corral kill build"
+)
 @click.option("--all", "everything", is_flag=True, help="All jobs that have not ended.")
 @json_option
 @ids_argument(required=False)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from corral.service.glance import Glance, glance
 from corral.values.wire import to_wire
 from corral_tui import numbers
-from corral_tui.cli.columns import lay_out
+from corral_tui.cli.columns import cells, cut, lay_out
 from corral_tui.cli.guard import complain
 from corral_tui.cli.homes import chosen_home
-from corral_tui.cli.plain import is_terminal, say, visible, width_of
+from corral_tui.cli.plain import is_terminal, note, say, visible, width_of
+from corral_tui.cli.telling import leftovers_line, told_reason
 
 UNENDED = ("queued", "running", "paused", "stopping")
 ENDED = ("succeeded", "failed", "stopped", "timed_out", "lost")
@@ -32,6 +34,8 @@ CHOICES = {
 
 _HEADER = ("ID", "NAME", "STATE", "HEALTH", "EXIT", "CPU%", "MEM", "TIME", "COMMAND")
 _NUMBERS = frozenset({0, 4, 5, 6, 7})
+_DASH = "— "
+_INDENT = "    "
 
 
 class ListOptions(NamedTuple):
@@ -82,7 +86,11 @@ def plain_options(words: list[str]) -> ListOptions | None:
 def list_jobs(options: ListOptions) -> int:
     """Print the jobs asked for; 1 where an id is unknown."""
     found = glance(chosen_home(), options.ids, everything=options.wants_ended) or _ask_at_length(options)
+    for notice in found.notices:
+        complain(notice)
     _print([job for job in found.jobs if _is_wanted(job, options)], options)
+    if found.leftovers and options == ListOptions() and is_terminal(sys.stderr):
+        note(f"corral: {leftovers_line(found.leftovers)}")
     for problem in found.unknown:
         complain(problem)
     return 1 if found.unknown else 0
@@ -97,7 +105,7 @@ def _ask_at_length(options: ListOptions) -> Glance:
 
     with reach.reader() as caller:
         found = caller.call(ListJobs(ids=options.ids, all=options.wants_ended))
-    return Glance(to_builtins(found.jobs), list(found.unknown))
+    return Glance(to_builtins(found.jobs), list(found.unknown), found.leftovers, [])
 
 
 def _is_wanted(job: dict[str, Any], options: ListOptions) -> bool:
@@ -113,8 +121,7 @@ def _print(jobs: list[dict[str, Any]], options: ListOptions) -> None:
         for job in jobs:
             say(job["id"])
     else:
-        lines = lay_out(_HEADER, [_row(job) for job in jobs], _NUMBERS, width_of(sys.stdout))
-        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.write("\n".join(_lines(jobs, width_of(sys.stdout))) + "\n")
 
 
 def _print_json(jobs: list[dict[str, Any]]) -> None:
@@ -126,19 +133,46 @@ def _print_json(jobs: list[dict[str, Any]]) -> None:
         say(json.dumps(jobs, ensure_ascii=False, separators=(",", ":")))
 
 
-def _row(job: dict[str, Any]) -> tuple[str, ...]:
+def _lines(jobs: list[dict[str, Any]], width: int | None) -> Iterator[str]:
+    """The table; after what did not succeed the reason, on a terminal below it where there is no room behind it."""
+    rows = [_row(job, is_cut=width is not None) for job in jobs]
+    header, *lines = lay_out(_HEADER, rows, _NUMBERS, width)
+    yield header
+    for job, line in zip(jobs, lines, strict=True):
+        reason = _reason(job)
+        if not reason:
+            yield line
+        elif width is None or cells(line) + 2 + cells(reason) <= width:
+            yield f"{line}  {reason}"
+        else:
+            yield line
+            yield cut(_INDENT + reason, width)
+
+
+def _reason(job: dict[str, Any]) -> str:
+    reason = told_reason(job["state"], job["reason"]) if job["state"] in ENDED else None
+    return _DASH + visible(reason) if reason else ""
+
+
+def _row(job: dict[str, Any], *, is_cut: bool) -> tuple[str, ...]:
     is_alive = job["state"] not in ENDED
     return (
         job["id"],
         visible(job["name"] or _first_program(job)),
-        job["state"],
+        job["state"] if not job["leftovers"] else f"{job['state']} +{job['leftovers']} left",
         job["health"] or "-",
         "-" if job["exit_status"] is None else str(job["exit_status"]),
         numbers.cpu(job["cpu_percent"]) if is_alive else "-",
         numbers.size(job["memory_bytes"]) if is_alive else "-",
         numbers.duration(job["elapsed"]),
-        visible(job["command"]),
+        _first_line(job["command"]) if is_cut else visible(job["command"]),
     )
+
+
+def _first_line(command: str) -> str:
+    """A whole script would push everything else out of sight."""
+    first, _, rest = command.strip().partition("\n")
+    return visible(first) + (" …" if rest else "")
 
 
 def _first_program(job: dict[str, Any]) -> str:

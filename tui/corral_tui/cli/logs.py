@@ -34,7 +34,9 @@ class Choice(NamedTuple):
     follow: bool
 
 
-@click.command("logs", epilog="Example: corral logs -f --tail 20 build")
+@click.command(
+    "logs", short_help="Print what jobs wrote; -f follows.", epilog="Example: corral logs -f --tail 20 build"
+)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
 @click.option(
     "-n", "--tail", metavar="N", type=click.IntRange(min=0), help="Only the last N lines of each stream."

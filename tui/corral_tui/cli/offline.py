@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, NoReturn, Self, cast
 
 from msgspec import structs
 
 from corral.decide.endings import whole_life
 from corral.decide.reader import JournalReader
+from corral.decide.schema import DamagedJournalError
 from corral.service.protocol import Answers, AskWhy, Jobs, ListJobs, Reply_, ShowJob, Waited, WaitForJobs
 from corral.values.errors import CorralError, NotSoError
 from corral.values.home import Home
@@ -32,7 +33,10 @@ class Offline:
     @classmethod
     def open(cls, home: Home) -> Self:
         """The journal of `home`. Raises CorralError where it cannot be read."""
-        return cls(JournalReader.open(home))
+        try:
+            return cls(JournalReader.open(home))
+        except DamagedJournalError as error:
+            _say_what_to_do(error)
 
     def __enter__(self) -> Self:
         return self
@@ -41,10 +45,12 @@ class Offline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._journal.close()
+        if isinstance(error, DamagedJournalError):
+            _say_what_to_do(error)
 
-    def has_unended(self) -> bool:
-        """Whether a daemon is needed: some job runs, or nobody has noted its end yet."""
-        return bool(self._journal.unended_ids())
+    def unended(self) -> int:
+        """How many jobs need a daemon: they run, or nobody has noted their end yet."""
+        return len(self._journal.unended_ids())
 
     def call(
         self, request: Answers[Reply_], descriptors: Sequence[int] = (), timeout: float | None = None
@@ -84,3 +90,10 @@ class Offline:
         if not request.any:
             return Waited(jobs)
         return Waited((min(jobs, key=lambda job: job.ended or job.created),))
+
+
+def _say_what_to_do(error: DamagedJournalError) -> NoReturn:
+    raise CorralError(
+        f"{error}; the next corral run sets it aside as corral.db.damaged-… and begins a new one; "
+        "the output of all jobs stays in jobs/"
+    ) from None

@@ -9,7 +9,9 @@ from corral_tui.cli.options import ids_argument
 from corral_tui.cli.outcomes import carry_out
 
 
-@click.command("pause", epilog="Example: corral pause build")
+@click.command(
+    "pause", short_help="Suspend jobs with all their processes.", epilog="Example: corral pause build"
+)
 @ids_argument()
 def command(ids: tuple[str, ...]) -> int:
     """Suspend jobs with all their processes; `corral resume` lets them go on. The time counts for no timeout."""

@@ -1,4 +1,4 @@
-"""A stop report in words: each process that took more than a word, and the sentence that says what is left."""
+"""A stop report in words: the processes, all where they are few, and the sentence that says what is left."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from corral.values.reports import StoppedProcess, StopReport, Survivor
 from corral_tui import numbers
 from corral_tui.cli.plain import visible
+from corral_tui.cli.telling import duration_of
 
+FEW = 10
+"""So many processes have a line each; of more only those that a plain kill would have missed, or that took more."""
 MOST_LINES = 20
 """Lines of single processes in one report; JSON has them all."""
 ALREADY_ENDED = "already ended"
@@ -23,17 +26,42 @@ def report_lines(report: StopReport, title: str) -> Iterator[str]:
     if report.note is not None and not report.processes and not report.survivors:
         yield f"{title}: {visible(report.note)}."
         return
-    yield f"{title}: {report.state} after {numbers.duration(report.seconds)}"
-    remarkable = [process for process in report.processes if _is_remarkable(process)]
-    for process in remarkable[:MOST_LINES]:
+    yield f"{title}: {_what_was_done(report)}"
+    told = report.processes
+    if len(told) > FEW:
+        told = tuple(process for process in told if _is_remarkable(process))
+    for process in told[:MOST_LINES]:
         yield f"  {_process_line(process)}"
-    if len(remarkable) > MOST_LINES:
-        yield f"  and {len(remarkable) - MOST_LINES} more; --json lists them all"
+    if len(told) > MOST_LINES:
+        yield f"  and {len(told) - MOST_LINES} more; --json lists them all"
     for survivor in report.survivors:
         yield f"  {_survivor_line(survivor)}"
     if report.note is not None:
         yield f"  {visible(report.note)}"
     yield proof_sentence(report)
+
+
+def is_of_leftovers(report: StopReport) -> bool:
+    """Whether the job had ended by itself before, and only what it had left behind was stopped."""
+    return report.state in ("succeeded", "failed", "lost")
+
+
+def is_going_on(report: StopReport) -> bool:
+    """Whether something is still being ended, with nothing given up."""
+    return not report.survivors and (
+        report.state == "stopping" or any(process.ended_by is None for process in report.processes)
+    )
+
+
+def _what_was_done(report: StopReport) -> str:
+    when = duration_of(report.seconds)
+    if report.state == "timed_out":
+        return f"timed out, and was ended {when}"
+    if not is_of_leftovers(report):
+        return f"{report.state} {when}"
+    if report.survivors or is_going_on(report):
+        return f"it had {report.state} before; its leftovers are being ended"
+    return f"its leftovers ended {when.replace('after', 'in')}"
 
 
 def proof_sentence(report: StopReport) -> str:
@@ -42,8 +70,9 @@ def proof_sentence(report: StopReport) -> str:
     if report.survivors:
         left = numbers.counted(len(report.survivors), "process")
         verb = "is" if len(report.survivors) == 1 else "are"
-        return f"{left} {verb} left, and the job stays {report.state}. {_ended_sentence(ended)}".rstrip()
-    if not report.nothing_is_left:
+        stays = "" if is_of_leftovers(report) else f", and the job stays {report.state}"
+        return f"{left} {verb} left{stays}. {_ended_sentence(ended)}".rstrip()
+    if is_going_on(report):
         return f"It is being stopped. {_ended_sentence(ended)}".rstrip()
     return f"Nothing of it is left. {_ended_sentence(ended)}".rstrip()
 
@@ -83,7 +112,7 @@ def _is_remarkable(process: StoppedProcess) -> bool:
 
 def _process_line(process: StoppedProcess) -> str:
     sent = " then ".join(process.signals) or "no signal"
-    after = "" if process.seconds is None else f" after {numbers.duration(process.seconds)}"
+    after = "" if process.seconds is None else f" {duration_of(process.seconds)}"
     end = "still there" if process.ended_by is None else f"ended by {process.ended_by}{after}"
     return f"{process.pid}  {visible(process.name)}  {_stage(process.stage)}{process.where}  {sent}  {end}"
 

@@ -9,6 +9,8 @@ from typing import Protocol
 from corral.service.client import Client
 from corral.service.protocol import Answers, Reply_
 from corral.values.errors import DaemonUnavailableError
+from corral.values.spec import Origin
+from corral_tui.cli.guard import complain
 from corral_tui.cli.homes import chosen_home
 
 
@@ -24,20 +26,28 @@ class Caller(Protocol):
 def daemon(*, start: bool = True) -> Iterator[Client]:
     """The user's daemon, started where none runs. Raises DaemonUnavailableError."""
     with Client.connect(chosen_home(), start=start) as client:
+        _say_notices(client)
         yield client
 
 
 @contextmanager
-def running_daemon() -> Iterator[Client | None]:
+def running_daemon(origin: Origin = "command_line") -> Iterator[Client | None]:
     """The daemon if one runs; never starts one."""
     home = chosen_home()
     try:
-        client = Client.connect(home, start=False)
+        client = Client.connect(home, start=False, origin=origin)
     except DaemonUnavailableError:
         yield None
         return
     with client:
+        _say_notices(client)
         yield client
+
+
+def _say_notices(client: Client) -> None:
+    """Such as that a damaged journal was set aside: the daemon tells the first command that comes."""
+    for notice in client.hello.notices:
+        complain(notice)
 
 
 @contextmanager
@@ -51,7 +61,7 @@ def reader() -> Iterator[Caller]:
     from corral_tui.cli.offline import Offline
 
     with Offline.open(home) as offline:
-        if not offline.has_unended():
+        if not offline.unended():
             yield offline
             return
     with daemon() as client:
@@ -61,7 +71,8 @@ def reader() -> Iterator[Caller]:
 @contextmanager
 def onlooker() -> Iterator[Caller]:
     """As `reader`, but a daemon is never started: what the journal says has to do, as for completion."""
-    with running_daemon() as client:
+    # Not as the command line: a notice would go into the line that is being typed, and be lost.
+    with running_daemon(origin="library") as client:
         if client is not None:
             yield client
             return

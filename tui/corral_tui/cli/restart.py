@@ -12,7 +12,9 @@ from corral_tui.cli.options import ids_argument
 from corral_tui.cli.plain import say
 
 
-@click.command("restart", epilog="Example: corral restart build")
+@click.command(
+    "restart", short_help="Run jobs again, and print the new ids.", epilog="Example: corral restart build"
+)
 @ids_argument()
 def command(ids: tuple[str, ...]) -> int:
     """Run jobs again as they were first started, and print the new ids.

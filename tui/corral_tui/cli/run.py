@@ -14,6 +14,26 @@ from corral_tui.cli.options import DURATION, JOB_ID, SIGNAL, Words
 from corral_tui.cli.plain import say
 from corral_tui.cli.request import Wanted, prepare
 
+_SHELL_WORDS = frozenset(
+    (
+        ".",
+        "alias",
+        "cd",
+        "exec",
+        "exit",
+        "export",
+        "for",
+        "if",
+        "read",
+        "set",
+        "source",
+        "trap",
+        "ulimit",
+        "umask",
+    )
+)
+"""What people start a line with although no program has this name."""
+
 
 class _Run(click.Command):
     """Options end at the first word of the command; whether `--` stood before it decides what one word is."""
@@ -31,7 +51,14 @@ class _Run(click.Command):
     "run",
     cls=_Run,
     context_settings={"allow_interspersed_args": False},
-    epilog="Example: corral run --name dump --timeout 2h 'pg_dump shop | gzip -9 > shop.gz'",
+    epilog="""DUR is 500ms, 90, 2m or 1h30m. ID is a job's number, its name, or @ for the newest.
+
+\b
+Example: corral run make -j8
+         corral run -n dump --timeout 2h 'pg_dump shop | gzip > shop.gz'
+         corral run --shell 'make && make install'
+         corral run --wait pytest || echo failed
+""",
 )
 @click.option("-n", "--name", metavar="NAME", help="A name to call the job by.")
 @click.option(
@@ -98,8 +125,20 @@ def could_not_start(caller: reach.Caller, error: CannotStartError, *, as_json: b
     """Say why nothing runs; with `as_json` print the failed job. 127 not found, 126 not executable, else 125."""
     if as_json and error.job is not None:
         print_json(caller.call(ListJobs(ids=(error.job,))).jobs[0])
-    complain(str(error))
+    complain(f"{error}{_what_to_do(str(error))}")
     return error.status
+
+
+def _what_to_do(message: str) -> str:
+    """For a program that was not found; every other message says it itself. The job's own reason stays as it is."""
+    _, is_missing, name = message.partition("no such program: ")
+    if not is_missing or name == "the name is empty":
+        return ""
+    if "/" in name:
+        return "; is the path right?"
+    if name in _SHELL_WORDS:
+        return f"; {name} is a word of the shell: corral run --shell 'LINE'"
+    return "; is it installed, and on PATH?"
 
 
 def _mention_logind() -> None:

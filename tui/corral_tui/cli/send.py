@@ -17,7 +17,9 @@ from corral_tui.cli.options import id_argument
 _CHUNK = 1 << 16
 
 
-@click.command("send", epilog="Example: corral send ask yes")
+@click.command(
+    "send", short_help="Write a line to the stdin of a job.", epilog="Example: corral send ask yes"
+)
 @click.option("-n", "no_newline", is_flag=True, help="Add no newline.")
 @click.option("--eof", is_flag=True, help="Close the job's stdin afterwards.")
 @id_argument()

@@ -14,6 +14,7 @@ from corral_tui.cli.columns import lay_out
 from corral_tui.cli.plain import visible, width_of
 from corral_tui.cli.proof import report_lines
 from corral_tui.cli.styled import ALERT, FAILURE, HEADING, MUTED, Line
+from corral_tui.cli.telling import ends_them, live_on, told_reason
 
 _ORIGINS = {
     "dashboard": "from the dashboard",
@@ -67,7 +68,8 @@ def _facts(job: Job) -> Iterator[tuple[str, str]]:
     if job.leftovers:
         yield (
             "leftovers",
-            f"{numbers.counted(job.leftovers, 'process')} live on; corral stop {job.id} ends them",
+            f"{numbers.counted(job.leftovers, 'process')} {live_on(job.leftovers)}; "
+            f"corral stop {job.id} {ends_them(job.leftovers)}",
         )
     yield "stdin", job.stdin if job.from_ is None else f"the stdout of job {job.from_}"
     yield "limits", _limits(job)
@@ -81,7 +83,7 @@ def _parent(job: Job) -> str:
 
 def _result(job: Job) -> str:
     status = "" if job.exit_status is None else f"exit status {job.exit_status}"
-    reason = visible(job.reason or "")
+    reason = visible(told_reason(job.state, job.reason) or "")
     return ", ".join(part for part in (reason, status) if part)
 
 
@@ -96,10 +98,8 @@ def _usage(job: Job) -> str:
     seconds = "-" if job.cpu_seconds is None else f"{job.cpu_seconds:.1f} s"
     parts = [f"cpu {seconds}"]
     if not job.is_ended:
-        parts = [
-            f"cpu {numbers.cpu(job.cpu_percent)} % ({seconds})",
-            f"memory {numbers.size(job.memory_bytes)}",
-        ]
+        share = "" if job.cpu_percent is None else f"{numbers.cpu(job.cpu_percent)} % "
+        parts = [f"cpu {share}({seconds})" if share else parts[0], f"memory {numbers.size(job.memory_bytes)}"]
     parts.append(f"peak memory {numbers.size(job.peak_memory_bytes)}")
     if job.processes:
         parts.append(numbers.counted(job.processes, "process"))

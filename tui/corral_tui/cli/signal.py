@@ -10,7 +10,9 @@ from corral_tui.cli.options import SIGNAL, ids_argument
 from corral_tui.cli.outcomes import carry_out
 
 
-@click.command("signal", epilog="Example: corral signal --tree USR1 7")
+@click.command(
+    "signal", short_help="Send a signal, and no more.", epilog="Example: corral signal --tree USR1 7"
+)
 @click.option("--tree", is_flag=True, help="Every process of the job, not the leaders alone.")
 @click.option("--stage", type=click.IntRange(min=1), help="The processes of this stage.")
 @click.option("--pid", type=click.IntRange(min=2), help="This process of the job.")

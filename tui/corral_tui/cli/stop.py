@@ -9,7 +9,11 @@ from corral_tui.cli.options import DURATION, SIGNAL, ids_argument, json_option
 from corral_tui.cli.stopping import stop_jobs
 
 
-@click.command("stop", epilog="Example: corral stop --grace 30s build 7")
+@click.command(
+    "stop",
+    short_help="End jobs, with whatever they started.",
+    epilog="Example: corral stop --grace 30s build 7",
+)
 @click.option(
     "-s", "--signal", "first", type=SIGNAL, help="Send this first, in place of the job's stop signal."
 )

@@ -9,7 +9,7 @@ from corral_tui.cli import reach
 from corral_tui.cli.guard import complain
 from corral_tui.cli.jsontext import print_json
 from corral_tui.cli.plain import say
-from corral_tui.cli.proof import report_lines
+from corral_tui.cli.proof import is_going_on, is_of_leftovers, report_lines
 
 
 def stop_jobs(request: StopJobs, *, verb: str, as_json: bool) -> int:
@@ -38,7 +38,9 @@ def print_stops(stops: Stops, titles: dict[str, str], *, as_json: bool, is_over:
 
 
 def _lines(report: StopReport, title: str, is_over: bool) -> list[str]:
-    if not is_over and report.state == "stopping" and not report.survivors:
+    if not is_over and is_going_on(report) and is_of_leftovers(report):
+        return [f"{title}: its leftovers are being ended; corral stop {report.id} waits for their end"]
+    if not is_over and is_going_on(report):
         return [f"{title}: is being stopped; corral wait {report.id} waits for its end"]
     return list(report_lines(report, title))
 

@@ -17,7 +17,9 @@ from corral_tui.cli.plain import visible
 from corral_tui.cli.styled import ALERT, HEADING, MUTED, Line, print_lines
 
 
-@click.command("why", epilog="Example: corral why fetch-index")
+@click.command(
+    "why", short_help="Say what a job waits for, with the evidence.", epilog="Example: corral why fetch-index"
+)
 @json_option
 @id_argument(required=False)
 def command(as_json: bool, job: str | None) -> int:

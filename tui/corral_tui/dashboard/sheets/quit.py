@@ -183,7 +183,8 @@ class QuitSheet(BottomSheet):
         processes = numbers.counted(count, "process")
         lines += wrapped(f"{processes}. Each job's own stop signal, then KILL after its grace.", width)
         if others:
-            words = f"{len(others)} of them started by others (scripts, another dashboard)."
+            were = "was" if len(others) == 1 else "were"
+            words = f"{len(others)} of them {were} started by others (scripts, another dashboard)."
             lines.append(plain(f" {words}", "accent"))
         for job in self.jobs:
             status = status_of(job, now, charset)
