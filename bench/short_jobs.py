@@ -1,0 +1,74 @@
+"""1,000 × `true`, two at a time, one batch through the library: the time against a bare Popen loop."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import tempfile
+
+import common
+from common import Options, Report, Row, Verdict
+
+import corral
+
+JOBS = 1000
+
+
+def bare_loop() -> None:
+    """Popen that keeps two running."""
+    running: list[subprocess.Popen[bytes]] = []
+    for _ in range(JOBS):
+        if len(running) == 2:
+            running.pop(0).wait()
+        running.append(subprocess.Popen(["true"]))
+    for process in running:
+        process.wait()
+
+
+def with_xargs() -> None:
+    subprocess.run(["xargs", "-P2", "-I{}", "true"], input=b"x\n" * JOBS, check=True)
+
+
+def with_parallel() -> None:
+    subprocess.run(["parallel", "-j2", "true"], input=b"x\n" * JOBS, check=True, stdout=subprocess.DEVNULL)
+
+
+async def run(options: Options) -> Report:
+    tempfile.tempdir = options.folder
+    bare, ours, xargs = [], [], []
+    async with corral.open(parallel=2) as manager:
+        daemon = manager.session.hello.pid  # type: ignore[union-attr]
+        used = []
+        for _ in range(options.rounds(9) + 1):
+            bare.append(await asyncio.to_thread(common.timed, bare_loop))
+            cpu = common.cpu_seconds(daemon)
+            began = asyncio.get_running_loop().time()
+            handles = await manager.start_many(["true"] * JOBS)
+            jobs = await manager.wait(handles)
+            ours.append(asyncio.get_running_loop().time() - began)
+            used.append(common.cpu_seconds(daemon) - cpu)
+            if [job.state for job in jobs] != ["succeeded"] * JOBS:
+                raise SystemExit("a job was lost")
+            xargs.append(await asyncio.to_thread(common.timed, with_xargs))
+    report = Report(
+        f"{JOBS:,} × true, two at a time",
+        "one batch, warm private daemon, journal and output files included; rounds interleaved",
+    )
+    report.rows += [
+        Row("Popen loop", bare[1:]),
+        Row("corral", ours[1:]),
+        Row("of it CPU of the daemon", used[1:]),
+        Row("xargs -P2", xargs[1:]),
+    ]
+    if common.is_installed("parallel"):
+        report.rows.append(Row("GNU parallel -j2", [common.timed(with_parallel)]))
+    else:
+        report.rows.append(common.missing("GNU parallel"))
+    report.verdicts.append(
+        Verdict("corral against the Popen loop", Row("", common.ratios(ours[1:], bare[1:])).median, 2.0)
+    )
+    return report
+
+
+if __name__ == "__main__":
+    common.main(__doc__, run)
