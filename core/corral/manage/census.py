@@ -67,6 +67,7 @@ class Census:
         if not candidates or not jobs:
             return
         stats = [stat for stat in map(read_stat, candidates) if stat is not None and stat.pid != os.getpid()]
+        stats = _near(stats, jobs)
         for job in jobs:
             kinship = kinship_of(job, self._home)
             for stat in _relatives(stats, kinship):
@@ -84,6 +85,25 @@ def _unreadable() -> list[int]:
         except ProcessLookupError:
             continue
     return unreadable
+
+
+def _near(stats: list[Stat], jobs: Collection[ManagedJob]) -> list[Stat]:
+    """Those with a parent, session or group of any of the jobs, our orphans, and the descendants of both.
+
+    Nothing else can be a relative, since the environment alone proves nothing; so a thousand jobs do not each look at
+    every process of the machine.
+    """
+    known = {stage.identity.pid for job in jobs for stage in job.stages if stage.identity is not None}
+    known.add(os.getpid())  # the parent of orphans
+    known.update(pid for job in jobs for pid in job.members)
+    near: list[Stat] = []
+    while new := [
+        stat for stat in stats if not known.isdisjoint((stat.ppid, stat.session, stat.process_group))
+    ]:
+        near += new
+        known.update(stat.pid for stat in new)
+        stats = [stat for stat in stats if stat not in new]
+    return near
 
 
 def _relatives(stats: list[Stat], kinship: Kinship) -> list[Stat]:

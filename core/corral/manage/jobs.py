@@ -113,6 +113,8 @@ class ManagedJob:
     """Of the orphans that came to the daemon and ended."""
     last_cpu_seconds: float = 0.0
     last_sampled: float | None = None
+    next_visit: int = 0
+    """The tick at which the monitor looks at it again, unless somebody looks at it before."""
     bottleneck: int | None = None
     leftovers: int = 0
     stdin_descriptor: int | None = None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from corral.manage import views
+from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob, Member, OutputSizes
 from corral.manage.reasons import observe_waits, words_for
 from corral.observe.diagnose import diagnose, is_benign
@@ -29,8 +31,12 @@ TICK_SECONDS = 1.0
 SCAN_SECONDS = 5.0
 """How often the whole process table is read for marks when nothing asks for it sooner."""
 SLEEPY_AFTER = 8.0
-"""A job that has not moved for so long is visited every third tick only, unless somebody looks at it."""
-IDLE_SAMPLE_SECONDS = 60.0
+"""A job that has not moved for so long is visited at each tick only while there are few, or somebody looks at it."""
+FEW_JOBS = 200
+MOST_TICKS = 5
+"""Ticks between two visits of a job that sleeps, however many there are."""
+IDLE_SAMPLE_SECONDS = 180.0
+"""How often a process that has not run is sampled all the same: its memory may have been reclaimed."""
 DIAGNOSE_AFTER = 1.5
 RATE_WINDOW = 5.0
 
@@ -56,15 +62,17 @@ class Monitor:
         if now - self._last_scan >= self._scan_interval:
             self.scan(now)
         for job in list(self._manager.jobs.values()):
-            if job.life.is_ended:
+            if job.next_visit > self._ticks and job.id not in self.looked_at:
                 continue
-            if job.life.is_started and self._is_due(job, now):
+            if job.life.is_started:
                 self._visit_safely(job, now)
 
-    def _is_due(self, job: ManagedJob, now: float) -> bool:
-        if job.progress is None or job.id in self.looked_at:
-            return True
-        return job.progress.still_for(now) < SLEEPY_AFTER or (self._ticks + job.id) % 3 == 0
+    def _next_visit(self, job: ManagedJob, still_for: float) -> int:
+        """The tick of it. Those of the jobs that sleep are spread by their ids."""
+        if still_for < SLEEPY_AFTER:
+            return self._ticks + 1
+        period = min(MOST_TICKS, 1 + len(self._manager.jobs) // FEW_JOBS)
+        return self._ticks + period - (self._ticks + job.id) % period
 
     # ---- the tree
 
@@ -75,15 +83,19 @@ class Monitor:
         manager = self._manager
         found = manager.census.take(manager.jobs.values())
         for job in list(manager.jobs.values()):
-            self._set_members(job, [(seen.pid, seen.stage) for seen in found.get(job.id, ())])
+            self._set_members(job, found.get(job.id, ()))
         manager.leftovers.check()
+        self._forget_the_gone()
+        self._has_moved = False
+        self._scan_cost = time.process_time() - began
+
+    def _forget_the_gone(self) -> None:
+        manager = self._manager
         alive = {member.identity for job in manager.jobs.values() for member in job.members.values()}
         self._sampler.forget_all_but(alive)
         self._bottlenecks = {
             job_id: kept for job_id, kept in self._bottlenecks.items() if job_id in manager.jobs
         }
-        self._has_moved = False
-        self._scan_cost = time.process_time() - began
 
     @property
     def _scan_interval(self) -> float:
@@ -95,15 +107,15 @@ class Monitor:
     def scan_job(self, job: ManagedJob) -> None:
         """The same for one job, at once."""
         found = self._manager.census.take([job])
-        self._set_members(job, [(seen.pid, seen.stage) for seen in found.get(job.id, ())])
+        self._set_members(job, found.get(job.id, ()))
 
-    def _set_members(self, job: ManagedJob, found: list[tuple[int, int]]) -> None:
-        if not found and not job.members:
+    def _set_members(self, job: ManagedJob, found: Sequence[Seen]) -> None:
+        if len(found) == len(job.members) and all(seen.pid in job.members for seen in found):
             return
         members: dict[int, Member] = {}
-        for pid, stage in found:
+        for pid, stage, _ in found:
             known = job.members.get(pid)
-            if known is not None and (len(found) == len(job.members) or identify(pid) == known.identity):
+            if known is not None and identify(pid) == known.identity:
                 members[pid] = known
                 continue
             stat = read_stat(pid)
@@ -141,17 +153,14 @@ class Monitor:
             now, cpu_ns, None, job.output.stdout + job.output.stderr, frozenset(job.members)
         )
         is_first = job.last_sampled is None
+        job.next_visit = self._next_visit(job, progress.still_for(now))
         if has_moved:
             self._has_moved = True
             job.diagnosis = None
-        if (
-            moved
-            or is_first
-            or has_output
-            or job.pipes
-            or now - (job.last_sampled or 0) > IDLE_SAMPLE_SECONDS
-        ):
+        if moved or is_first or has_output or job.pipes or self._needs_full_sample(job, now):
             self._sample(job, now, moved, is_first)
+        elif _is_settled(job):
+            return
         elif job.cpu_percent:
             self._cool_down(job, now)
         self._judge(job, now)
@@ -214,7 +223,7 @@ class Monitor:
 
     def _sample(self, job: ManagedJob, now: float, moved: list[Member], is_first: bool) -> None:
         """Ask psutil about what moved, and add up."""
-        is_full = is_first or now - (job.last_sampled or 0) > IDLE_SAMPLE_SECONDS
+        is_full = is_first or self._needs_full_sample(job, now)
         for member in job.members.values() if is_full else moved:
             member.usage = self._sampler.usage(member.identity) or member.usage
             member.cpu_seconds = self._with_children(member)
@@ -224,6 +233,11 @@ class Monitor:
         if job.pipes:
             self._follow_pipes(job, now)
         self._manager.touch(job)
+
+    @staticmethod
+    def _needs_full_sample(job: ManagedJob, now: float) -> bool:
+        """Spread by the ids: a thousand at once would keep everybody waiting for a tenth of a second."""
+        return now - (job.last_sampled or 0) > IDLE_SAMPLE_SECONDS + job.id % 60
 
     @staticmethod
     def _with_children(member: Member) -> float:
@@ -352,3 +366,12 @@ class Monitor:
         job.is_benign = is_benign(view, seen)
         job.diagnosis = diagnose(view, seen)
         return job.is_benign
+
+
+def _is_settled(job: ManagedJob) -> bool:
+    """Whether nothing about a job that has not moved can change with the time alone."""
+    if job.life.state != "running" or job.cpu_percent or job.output.recent:
+        return False
+    if job.diagnosis is None or job.bottleneck is not None:
+        return False
+    return job.health == "stuck" or (job.health == "waiting" and job.is_benign is True)

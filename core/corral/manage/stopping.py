@@ -197,11 +197,17 @@ class Stopper:
         self._owner.reap()
         found = self._census.take(self._owner.unended())
         has_changed = False
+        seemingly_empty = []
         for stop in list(self._stops.values()):
             has_changed |= self._look_at(stop, found.get(stop.job.id, []))
+            if not stop.alive and not _has_running_stage(stop):
+                seemingly_empty.append(stop)
+        if seemingly_empty:
+            self._prove(seemingly_empty)
         return has_changed
 
     def _look_at(self, stop: StopOfJob, seen: list[Seen]) -> bool:
+        """Note what is new and what is gone, and signal. Whether anything has changed."""
         now = time.monotonic()
         alive, new = self._compare(stop, seen)
         gone = self._note_gone(stop, alive, now)
@@ -212,9 +218,7 @@ class Stopper:
             stop.is_killing = True
             stop.last_change = now
         self._signal(stop)
-        if not alive and self._is_proven_empty(stop):
-            self._finish(stop)
-        elif stop.is_killing and now - stop.last_change > PATIENCE_AFTER_KILL and not stop.is_hopeless:
+        if stop.is_killing and now - stop.last_change > PATIENCE_AFTER_KILL and not stop.is_hopeless:
             self._give_word(stop)
         return bool(new or gone)
 
@@ -265,12 +269,12 @@ class Stopper:
         if is_first and any(signal in target.signals for target in stop.targets.values()):
             self._owner.signal_sent(stop, signal)
 
-    def _is_proven_empty(self, stop: StopOfJob) -> bool:
-        """Nothing found: look once more and thoroughly, and see that every child of ours is reaped."""
-        if any(stage.is_running and stop.stage in (None, stage.number) for stage in stop.job.stages):
-            return False
-        found = self._census.take([stop.job], thorough=True).get(stop.job.id, [])
-        return not self._compare(stop, found)[0]
+    def _prove(self, stops: list[StopOfJob]) -> None:
+        """Of these nothing was found and every child of ours is reaped: look once more, thoroughly, for all at once."""
+        found = self._census.take([stop.job for stop in stops], thorough=True)
+        for stop in stops:
+            if not self._compare(stop, found.get(stop.job.id, []))[0]:
+                self._finish(stop)
 
     def _finish(self, stop: StopOfJob) -> None:
         stop.looked_at = datetime.now(UTC)
@@ -294,6 +298,10 @@ class Stopper:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(report)
+
+
+def _has_running_stage(stop: StopOfJob) -> bool:
+    return any(stage.is_running and stop.stage in (None, stage.number) for stage in stop.job.stages)
 
 
 def _new_target(
