@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 
 import pytest
 
+import corral
 from corral.service.library import JobError
 from corral.values.units import parse_signal
 from managers import eventually_so, opened, python, ready, state_is, zoo_argv
@@ -283,3 +285,18 @@ async def test_a_paused_job_does_nothing() -> None:
         await handle.pause()
         report = await handle.stop(grace=5)
         assert report.processes[0].ended_by == "TERM"
+
+
+async def test_a_run_that_is_cancelled_ends_its_job() -> None:
+    async with opened() as manager:
+        run = asyncio.ensure_future(manager.run(["sleep", "60"]))
+        await eventually_so(lambda: _is_running(manager), "the job to run")
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        job = await manager.job(1).wait(timeout=20)
+    assert (job.state, job.reason) == ("stopped", "stopped by the program that cancelled its run")
+
+
+async def _is_running(manager: corral.JobManager) -> bool:
+    return any(job.state == "running" for job in await manager.jobs())

@@ -11,6 +11,7 @@ for `connect`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Literal, Self, TypedDict, Unpack
@@ -22,7 +23,7 @@ from corral.service import protocol as p
 from corral.service.session import Session
 from corral.service.surroundings import surroundings
 from corral.values.commandline import parse, parse_argv, quote_pipeline, shell_pipeline
-from corral.values.errors import CorralError, NotSoError, UnknownJobError, UsageError
+from corral.values.errors import CorralError, DaemonUnavailableError, NotSoError, UnknownJobError, UsageError
 from corral.values.home import Home, default_home
 from corral.values.jobs import Job, ProcessView
 from corral.values.reports import Diagnosis, StopReport
@@ -301,7 +302,7 @@ class JobManager:
         check: bool = False,
         **options: Unpack[Options],
     ) -> Result:
-        """Run to the end and return what it printed.
+        """Run to the end and return what it printed. Cancelled, it asks for the job's stop sequence and does not wait.
 
         Args:
             input: fed to its stdin, then EOF. A child that reads none of it, or closes early, breaks nothing.
@@ -335,11 +336,21 @@ class JobManager:
         return JobHandle(self.session, reply.ids[0])
 
     async def _result(self, handle: JobHandle, check: bool) -> Result:
-        job = await handle.wait()
+        try:
+            job = await handle.wait()
+        except asyncio.CancelledError:
+            # As subprocess.run does: what nobody waits for any more is ended.
+            await asyncio.shield(self._abandon(handle))
+            raise
         result = Result(job, await handle.stdout(), await handle.stderr())
         if check and not result.succeeded:
             raise JobError(result)
         return result
+
+    async def _abandon(self, handle: JobHandle) -> None:
+        request = p.StopJobs(ids=(handle.id,), wait=False, by="by the program that cancelled its run")
+        with contextlib.suppress(DaemonUnavailableError):
+            await self.session.call(request)
 
     # ---- all of them
 
