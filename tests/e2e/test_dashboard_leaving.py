@@ -22,7 +22,8 @@ PROGRAM = """
 import contextlib, os, sys
 sys.path.insert(0, sys.argv[1])
 from corral_tui.dashboard.start import run_dashboard_on
-from tui.fake_source import FakeSource, six_jobs
+from tui.fake_jobs import six_jobs
+from tui.fake_source import FakeSource
 def prepare(app):
     def burst(action_id, job_ids):
         raise ValueError("[/] a bug in the dashboard")

@@ -16,7 +16,8 @@ from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.board_screen import BoardScreen
 from corral_tui.dashboard.marks import UNICODE, Charset
 from corral_tui.dashboard.settings import Settings
-from tui.fake_source import FakeSource, fixed_clock
+from tui.fake_jobs import fixed_clock
+from tui.fake_source import FakeSource
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 

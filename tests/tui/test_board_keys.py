@@ -11,16 +11,8 @@ from corral.service.protocol import AskPast, HideJobs, Look, PauseJobs, RestartJ
 from corral.values.errors import NotSoError
 from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.settings import Settings
-from tui.fake_source import (
-    Clock,
-    FakeSource,
-    ended_job,
-    job,
-    many_jobs,
-    six_jobs,
-    stuck_job,
-    three_hundred_jobs,
-)
+from tui.fake_jobs import Clock, ended_job, job, many_jobs, six_jobs, stuck_job, three_hundred_jobs
+from tui.fake_source import FakeSource
 from tui.screens import board_of, running, screen_text, shown, until
 
 

@@ -15,16 +15,7 @@ from corral_tui.dashboard.marks import (
     sparks,
     status_of,
 )
-from tui.fake_source import (
-    NOW,
-    ended_job,
-    job,
-    paused_job,
-    queued_job,
-    stopping_job,
-    stuck_job,
-    waiting_job,
-)
+from tui.fake_jobs import NOW, ended_job, job, paused_job, queued_job, stopping_job, stuck_job, waiting_job
 
 JOBS = [
     job(1, "a"),

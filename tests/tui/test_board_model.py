@@ -9,7 +9,7 @@ from msgspec import structs
 from corral.service.snapshot import Snapshot
 from corral.values.jobs import Job
 from corral_tui.dashboard.model import Model
-from tui.fake_source import NOW, ended_job, job, queued_job, six_jobs, stuck_job, three_hundred_jobs
+from tui.fake_jobs import NOW, ended_job, job, queued_job, six_jobs, stuck_job, three_hundred_jobs
 
 
 def snapshot(jobs: list[Job], rev: int = 1) -> Snapshot:

@@ -8,9 +8,8 @@ import pytest
 
 from corral_tui.dashboard.marks import ASCII, UNICODE
 from corral_tui.dashboard.settings import Settings
-from tui.fake_source import (
+from tui.fake_jobs import (
     SIX_OUTPUTS,
-    FakeSource,
     ended_job,
     job,
     many_jobs,
@@ -20,6 +19,7 @@ from tui.fake_source import (
     stopping_job,
     three_hundred_jobs,
 )
+from tui.fake_source import FakeSource
 from tui.screens import assert_snapshot, running, screen_text
 
 SIZES = [(160, 50), (80, 24), (40, 12)]

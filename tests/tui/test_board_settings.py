@@ -8,7 +8,8 @@ import pytest
 
 from corral.values.home import Home
 from corral_tui.dashboard.settings import read_settings
-from tui.fake_source import FakeSource, six_jobs
+from tui.fake_jobs import six_jobs
+from tui.fake_source import FakeSource
 from tui.screens import running, shown
 
 

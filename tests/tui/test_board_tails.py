@@ -6,7 +6,8 @@ from pathlib import Path
 
 from corral_tui.dashboard.ansi import output_line
 from corral_tui.dashboard.tails import KEPT_LINES, OutputLine, Tails
-from tui.fake_source import FakeSource, job, pipeline_job
+from tui.fake_jobs import job, pipeline_job
+from tui.fake_source import FakeSource
 
 
 def texts(lines: list[OutputLine]) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.content import Content
 
 from corral.service.protocol import (
     AskWhy,
@@ -27,7 +29,8 @@ from corral_tui.dashboard.opened import JobScreen
 from corral_tui.dashboard.opened.output import OutputView
 from corral_tui.dashboard.opened.panes import AboutPane, TreePane
 from corral_tui.dashboard.sheets import PromptSheet, SignalSheet, StopSheet
-from tui.fake_source import NOW, Clock, FakeSource, ended_job, job
+from tui.fake_jobs import NOW, Clock, ended_job, job
+from tui.fake_source import FakeSource
 from tui.screens import running, screen_text, shown, until
 from tui.settled import assert_settled_snapshot
 from tui.test_board_screens import SIZES, six
@@ -237,7 +240,7 @@ async def test_hostile_output_and_names_are_text(tmp_path: Path) -> None:
     async with running(source, (160, 50)) as (app, pilot):
         await opened(app, "1")
         await pilot.press("V")
-        text = await shown(app, lambda text: "[INFO] ok" in text and "hides the values" in text, "all of it")
+        text = await shown(app, lambda text: "[INFO] ok" in text and "V hides them" in text, "all of it")
         assert "[@click=app.quit]" in text
         assert not any(letter in text for letter in "\x1b\x07\x9b\x00")
 
@@ -256,13 +259,48 @@ async def test_a_line_of_a_hundred_megabytes_is_cut_and_hurts_nobody(tmp_path: P
 async def test_values_of_the_environment_are_shown_only_when_asked_for(tmp_path: Path) -> None:
     async with running(detailed(tmp_path)) as (app, pilot):
         await opened(app, "3", "about")
-        text = await shown(app, lambda text: "values hidden" in text, "the names")
-        assert "TOKEN" in text
-        assert "hunter2" not in text
+        text = await shown(app, lambda text: "2 names, V shows them" in text, "how many names there are")
+        assert "TOKEN" not in text
+        assert text.index("ITS LIFE") < text.index("2 names")
         await pilot.press("V")
         await shown(app, lambda text: "TOKEN=hunter2" in text, "the values")
         await pilot.press("V")
         await shown(app, lambda text: "hunter2" not in text, "the values hidden again")
+
+
+async def test_a_file_that_is_made_shorter_while_it_is_shown_is_shown_as_it_is(tmp_path: Path) -> None:
+    source = FakeSource([job(1, "a")], home=str(tmp_path))
+    async with running(source) as (app, pilot):
+        output = (await opened(app, "1")).query_one(OutputView)
+        for turn in range(20):
+            source.write_output("1", b"".join(b"line %d of %d\n" % (number, turn) for number in range(300)))
+            await until(lambda: output.line_count == 300, "all lines")
+            os.truncate(source.home.stdout("1"), 0)
+            screen_text(app)  # painted before anybody looked again
+            output.move(-200)
+            screen_text(app)
+            await until(lambda: output.line_count == 0, "none")
+            await pilot.press("G")
+        source.write_output("1", "the end\n")
+        await shown(app, lambda text: "the end" in text, "the last line")
+
+
+async def test_a_tick_while_the_app_closes_finds_no_screen(tmp_path: Path) -> None:
+    async with running(FakeSource([job(1, "a")], home=str(tmp_path))) as (app, _):
+        pass
+    assert not app.screen_stack
+    app._tick()
+
+
+async def test_the_strip_is_shown_in_an_opened_job_too(tmp_path: Path) -> None:
+    async with running(detailed(tmp_path)) as (app, _):
+        app.strip = Content("Try it, 2 of 5: [/]")
+        await opened(app, "1")
+        await shown(app, lambda text: "Try it, 2 of 5: [/]" in text, "the strip")
+        app.strip = Content("Try it, 3 of 5")
+        await shown(app, lambda text: "Try it, 3 of 5" in text, "its next text")
+        app.strip = None
+        await shown(app, lambda text: "Try it" not in text, "the room to be given back")
 
 
 async def test_about_tells_its_life_and_the_proof_of_its_stop(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from corral_tui.dashboard.opened.pipeline_text import pipeline_lines
 from corral_tui.dashboard.opened.screen import shared
 from corral_tui.dashboard.opened.tree_text import in_tree_order, tree_lines
 from corral_tui.dashboard.opened.why_text import why_as_text
-from tui.fake_source import NOW, job, pipeline_job, stage
+from tui.fake_jobs import NOW, job, pipeline_job, stage
 
 
 def texts(drawn: list[lines.Line]) -> list[str]:

@@ -13,7 +13,8 @@ from corral.values.spec import InteractiveInput, JobInput, NullInput
 from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.sheets import PromptSheet
 from corral_tui.dashboard.sheets.prompt import edited
-from tui.fake_source import FakeSource, ended_job, job
+from tui.fake_jobs import ended_job, job
+from tui.fake_source import FakeSource
 from tui.screens import board_of, running, screen_text, shown, until
 from tui.settled import assert_settled_snapshot
 from tui.test_board_screens import SIZES, six

@@ -28,7 +28,8 @@ from corral_tui.dashboard.marks import ASCII
 from corral_tui.dashboard.settings import Settings
 from corral_tui.dashboard.sheets import StopSheet
 from corral_tui.dashboard.sheets.stop_text import ending_sentence
-from tui.fake_source import NOW, FakeSource, ended_job, job, stopping_job
+from tui.fake_jobs import NOW, ended_job, job, stopping_job
+from tui.fake_source import FakeSource
 from tui.screens import running, screen_text, shown, until
 from tui.settled import assert_settled_snapshot
 from tui.test_board_screens import SIZES, six
@@ -130,7 +131,7 @@ async def test_the_sequence_going_on(size: tuple[int, int], tmp_path: Path) -> N
     async with running(scripted(tmp_path, going_on()), size) as (app, pilot):
         await asked(app, "6")
         await pilot.press("y")
-        await shown(app, lambda text: "Stopping 6 tests" in text and "waits for" in text, "the stop sequence")
+        await shown(app, lambda text: "Stopping 6 tests" in text and "ignores" in text, "the stop sequence")
         await assert_settled_snapshot(app, f"stop_going_on_{size[0]}x{size[1]}")
 
 

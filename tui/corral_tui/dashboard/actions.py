@@ -27,6 +27,8 @@ class Context:
     """The selected job, or the opened one."""
     marked: tuple[Job, ...] = ()
     scope: Scope = "board"
+    hidden: frozenset[str] = frozenset()
+    """The marked jobs that the filter or a fold hides."""
 
     @property
     def targets(self) -> tuple[Job, ...]:
@@ -55,6 +57,10 @@ class Action:
     is_in_palette: bool = True
     is_kept_under_sheet: bool = False
     """Whether its key acts also while a sheet is up that does not take it."""
+
+    def words(self, *, is_private: bool) -> str:
+        """`text`, true also where the jobs end with the dashboard."""
+        return "leave; ends the jobs" if is_private and self.id == "app.leave" else self.text
 
     def is_possible(self, context: Context) -> bool:
         return self.refusal(context) is None
@@ -151,7 +157,9 @@ def _when_it_has_a_terminal(context: Context) -> str | None:
         return refused
     if context.job and context.job.pty and context.job.state in STARTED_STATES:
         return None
-    return f"{_named(context)} has no terminal; start it with --pty to attach to it"
+    if context.job and context.job.stdin == "interactive":
+        return f"{_named(context)} has no terminal to attach to; corral send {context.job.id} gives it input"
+    return f"{_named(context)} has no terminal to attach to; corral send gives input to a job started with -i"
 
 
 def _when_jobs_run(context: Context) -> str | None:

@@ -215,8 +215,10 @@ class DashboardApp(App[int], inherit_bindings=False):
             self.sheet.snapshot_applied(snapshot)
 
     def _tick(self) -> None:
-        now = self.clock()
-        top = self.screen_stack[-1]
+        stack = self.screen_stack
+        if not stack:
+            return  # while the app closes, its screens are gone before its timers
+        now, top = self.clock(), stack[-1]
         for screen in self._dashboard_screens():
             # Beneath a palette or the help the list goes on; beneath an opened job it is not seen.
             if screen is top or not isinstance(top, DashboardScreen):

@@ -16,7 +16,7 @@ from corral.values.errors import CorralError
 from corral.values.jobs import Job
 from corral_tui.dashboard.actions import Scope
 from corral_tui.dashboard.board import Board
-from corral_tui.dashboard.footer import Footer
+from corral_tui.dashboard.footer import Footer, StripLine
 from corral_tui.dashboard.header import count_jobs, header
 from corral_tui.dashboard.history import History
 from corral_tui.dashboard.model import ORDERS, Model
@@ -87,12 +87,6 @@ class TopLines(Painted, can_focus=True):
         self.post_message(self.Typed("" if is_left else text, is_done=True, is_left=is_left))
 
 
-class StripLine(Painted):
-    """A line above the footer, such as the demo's."""
-
-    DEFAULT_CSS = "StripLine { height: 1; display: none; } StripLine.-on { display: block; }"
-
-
 class BoardScreen(DashboardScreen):
     """Every job at a glance."""
 
@@ -158,7 +152,7 @@ class BoardScreen(DashboardScreen):
         if not self.top.has_class("-low"):
             lines.append(Row(padded_line(sentence(scene, self.events, width, self._prompt()), width, "")))
         self.top.show(lines)
-        self._draw_strip()
+        self.strip_line.put(self.dashboard.strip)
         self.footer.relabel("view.switch", "table" if self.board.view == "panels" else "panels")
         is_nothing = self.model.is_nothing
         self.footer.relabel("job.restart", "run again" if is_nothing else "restart")
@@ -167,13 +161,15 @@ class BoardScreen(DashboardScreen):
 
     def _scene(self) -> Scene:
         app = self.dashboard
-        return Scene(self.model, self.history, self.tails, app.clock(), app.charset, app.is_ready)
-
-    def _draw_strip(self) -> None:
-        strip = self.dashboard.strip
-        self.strip_line.set_class(strip is not None and self.size.height >= 8, "-on")
-        if strip is not None:
-            self.strip_line.show([Row(((" " + strip.plain, "accent"),))])
+        return Scene(
+            self.model,
+            self.history,
+            self.tails,
+            app.clock(),
+            app.charset,
+            app.is_ready,
+            app.source.is_private,
+        )
 
     def _prompt(self) -> tuple[Painted_, ...] | None:
         """Line 2 while a filter is typed or holds."""
@@ -256,6 +252,10 @@ class BoardScreen(DashboardScreen):
     @property
     def marked(self) -> tuple[Job, ...]:
         return self.model.marked
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        return frozenset(self.model.marks) - {job.id for job in self.model.shown}
 
     def select_job(self, job_id: str) -> None:
         self._wanted_id = job_id

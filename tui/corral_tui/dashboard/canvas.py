@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import ClassVar
 
-from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
-from corral_tui.dashboard.lines import Line, Piece
-from corral_tui.dashboard.styles import COMPONENTS, Palette, component_css
-from corral_tui.numbers import cells
+from corral_tui.dashboard.lines import Line
+from corral_tui.dashboard.styles import COMPONENTS, Palette, component_css, strip_of
 
 Build = Callable[[int], list[Line]]
 """Makes the lines for a width."""
-
-
-def strip_of(line: Sequence[Piece], width: int, palette: Palette, over: Style | None = None) -> Strip:
-    """`line` in exactly `width` cells; `over` is laid over every piece, such as reverse for the cursor."""
-    above = over or Style.null()
-    segments = [
-        Segment(words, (palette[look] if isinstance(look, str) else palette.plain + look) + above)
-        for words, look in line
-        if words
-    ]
-    strip = Strip(segments, sum(cells(words) for words, _ in line))
-    return strip.adjust_cell_length(width, palette.plain + above)
 
 
 class Block(Widget):

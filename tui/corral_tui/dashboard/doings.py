@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from textual.app import SuspendNotSupported
@@ -18,14 +19,14 @@ from corral.service.protocol import (
     Reply_,
     RestartJobs,
     ResumeJobs,
-    StopJobs,
 )
 from corral.values.errors import CorralError
 from corral.values.jobs import Job
 from corral_tui.dashboard.actions import Context
 from corral_tui.dashboard.lines import clean
-from corral_tui.dashboard.marks import needs_a_human
-from corral_tui.numbers import counted, duration
+from corral_tui.dashboard.marks import needs_a_human, time_of
+from corral_tui.dashboard.words import end_reason
+from corral_tui.numbers import counted
 
 if TYPE_CHECKING:
     from corral_tui.dashboard.app import DashboardApp
@@ -78,14 +79,10 @@ class Doings:
             self.app.show_sheet(PromptSheet(self.app, context.job.id))
 
     def stop(self, context: Context) -> None:
-        ids = tuple(job.id for job in context.targets if not job.is_ended or job.leftovers)
-        if not self.app.settings.asks:
-            self._ask(StopJobs(ids=ids, wait=False, by="from the dashboard"), f"stopping {self._named(ids)}")
-            self.app.did("job.stop", ids)
-            return
         from corral_tui.dashboard.sheets import StopSheet
 
-        self.app.show_sheet(StopSheet(self.app, ids))
+        ids = tuple(job.id for job in context.targets)
+        self.app.show_sheet(StopSheet(self.app, ids, hidden_by_filter=tuple(context.hidden)))
 
     def signal(self, context: Context) -> None:
         from corral_tui.dashboard.sheets import SignalSheet
@@ -139,7 +136,7 @@ class Doings:
         job = context.job
         if job is None:
             return
-        self.app.copy_to_clipboard(summary_of(job))
+        self.app.copy_to_clipboard(summary_of(job, self.app.clock()))
         self.app.say(f"copied the summary of {self._named((job.id,))}")
 
     def hint(self, context: Context) -> None:
@@ -213,14 +210,14 @@ class Doings:
         return counted(len(ids), "job")
 
 
-def summary_of(job: Job) -> str:
+def summary_of(job: Job, now: datetime) -> str:
     """A few lines about a job, to be pasted somewhere."""
     state = job.state if job.health is None else f"{job.state}, {job.health}"
     lines = [f"{job.id} {job.title}: {state}", f"command: {job.command}", f"directory: {job.cwd}"]
-    if job.elapsed is not None:
-        lines.append(f"time: {duration(job.elapsed)}")
+    if job.started is not None:
+        lines.append(f"time: {time_of(job, now)}")
     if job.reason or needs_a_human(job):
-        lines.append(f"reason: {job.reason or job.summary or 'unknown'}")
+        lines.append(f"reason: {end_reason(job) or job.summary or 'unknown'}")
     if job.summary and not job.is_ended:
         lines.append(job.summary)
     return "\n".join(lines) + "\n"

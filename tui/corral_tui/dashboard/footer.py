@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual import events
+from textual.content import Content
 from textual.message import Message
 
 from corral_tui.dashboard.actions import Action, Context, actions_of, key_name
@@ -13,6 +14,18 @@ from corral_tui.numbers import cells
 
 _RIGHT = ("app.help", "app.leave")
 """Stand at the right edge."""
+LEAST_HEIGHT_FOR_STRIP = 8
+
+
+class StripLine(Painted):
+    """A line above the footer, such as the demo's; none where there is nothing to say or no room."""
+
+    DEFAULT_CSS = "StripLine { height: 1; display: none; } StripLine.-on { display: block; }"
+
+    def put(self, strip: Content | None) -> None:
+        self.set_class(strip is not None and self.screen.size.height >= LEAST_HEIGHT_FOR_STRIP, "-on")
+        if strip is not None:
+            self.show([row((" " + strip.plain, "accent"))])
 
 
 class Footer(Painted):

@@ -47,7 +47,9 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         app = cast("DashboardApp", self.app)
-        yield ScrolledLines(lambda width: help_lines(self._scope, app.charset, width), id="help")
+        yield ScrolledLines(
+            lambda width: help_lines(self._scope, app.charset, is_private=app.source.is_private), id="help"
+        )
 
     def action_leave(self) -> None:
         self.dismiss()
@@ -56,7 +58,7 @@ class HelpScreen(ModalScreen[None]):
         self.query_one(ScrolledLines).scroll_relative(y=by, animate=False)
 
 
-def help_lines(scope: Scope, charset: Charset, width: int) -> list[Line]:
+def help_lines(scope: Scope, charset: Charset, *, is_private: bool) -> list[Line]:
     """The keys of `scope` first, then those of the others, then the marks."""
     lines: list[Line] = [[("Corral", "bold"), ("   esc leaves this help", "muted")], []]
     shown: set[str] = set()
@@ -65,17 +67,23 @@ def help_lines(scope: Scope, charset: Charset, width: int) -> list[Line]:
         if not entries:
             continue
         shown.update(action.id for action in entries)
-        lines += [[(_TITLES[each], "bold")], *(_entry(action) for action in entries), []]
+        lines += [
+            [(_TITLES[each], "bold")],
+            *(_entry(action, is_private=is_private) for action in entries),
+            [],
+        ]
     lines += [[("Marks", "bold")], *_marks(charset), []]
-    lines.append(
-        [("q leaves and jobs go on; nothing but s, S, Q and r ends a job, and each asks first.", "plain")]
+    ends = "s, S, Q and r end a job, and each asks first"
+    leaving = (
+        f"q leaves and ends the jobs; {ends}." if is_private else f"q leaves and jobs go on; only {ends}."
     )
+    lines.append([(leaving, "plain")])
     return lines
 
 
-def _entry(action: Action) -> Line:
+def _entry(action: Action, *, is_private: bool) -> Line:
     keys = " ".join(key_name(key) for key in action.keys)
-    return [("  " + left(keys, _KEYS_WIDTH), "key"), (action.text, "plain")]
+    return [("  " + left(keys, _KEYS_WIDTH), "key"), (action.words(is_private=is_private), "plain")]
 
 
 def _marks(charset: Charset) -> list[Line]:

@@ -8,7 +8,8 @@ from corral.values.jobs import Job
 from corral_tui.dashboard.lines import clean
 from corral_tui.dashboard.marks import Role, needs_a_human
 from corral_tui.dashboard.painter import EMPTY, Painted_, Row
-from corral_tui.dashboard.scene import Scene, padded_line, title
+from corral_tui.dashboard.scene import Scene, padded_line
+from corral_tui.dashboard.words import title
 from corral_tui.numbers import cut_middle, duration, left
 
 Line = tuple[Painted_, ...]
@@ -19,7 +20,7 @@ def draw_nothing(scene: Scene, jobs: list[Job], width: int, height: int) -> tupl
     if not scene.is_ready:
         return [EMPTY] * height, {}
     margin = 36 if width >= 150 else (8 if width >= 100 else 2)
-    lines = _words(width - margin, height)
+    lines = _words(width - margin, height, is_private=scene.is_private)
     first, shown = len(lines), 0
     if jobs and height - first >= 3:
         lines += (
@@ -43,7 +44,7 @@ def draw_nothing(scene: Scene, jobs: list[Job], width: int, height: int) -> tupl
     return rows[:height], places
 
 
-def _words(width: int, height: int) -> list[Line]:
+def _words(width: int, height: int, *, is_private: bool) -> list[Line]:
     if height < 8 or width < 60:
         return _few_words(height)
     example = "zcat big.gz | sort | uniq -c > top.txt"
@@ -68,7 +69,14 @@ def _words(width: int, height: int) -> list[Line]:
                 ("    real jobs of every kind, some of which hang, to try on", "plain"),
             ),
             (),
-            (("What runs here goes on when you leave (q) and when the line drops.", "plain"),),
+            (
+                (
+                    "What runs here ends when you leave (q)."
+                    if is_private
+                    else "What runs here goes on when you leave (q) and when the line drops.",
+                    "plain",
+                ),
+            ),
         ]
     return lines
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
-from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
 from corral_tui.dashboard.marks import Role
-from corral_tui.dashboard.styles import COMPONENTS, Palette, component_css
+from corral_tui.dashboard.styles import COMPONENTS, Palette, component_css, strip_of
 from corral_tui.numbers import cells
 
 Painted_ = tuple[str, Role | Style]
@@ -94,13 +93,7 @@ class Painted(Widget):
         palette = self.palette
         under = Style(bgcolor=palette[shown.base].bgcolor) if shown.base else Style.null()
         over = Style(dim=True) if self._is_dimmed else Style.null()
-        segments = [
-            Segment(text, (palette[look] if isinstance(look, str) else palette.plain + look) + under + over)
-            for text, look in shown.pieces
-            if text
-        ]
-        width = self.size.width
-        return Strip(segments).adjust_cell_length(width, palette.plain + under)
+        return strip_of(shown.pieces, self.size.width, palette, under + over)
 
 
 def _changed(old: Row, new: Row, y: int, width: int) -> Region:

@@ -62,7 +62,11 @@ class ActionsAndJobs(Provider):
             return []
         app = self._dashboard
         entries: list[Entry] = [
-            (f"{each.label}  ({key_name(each.keys[0])})", each.text, partial(app.action_act, each.id))
+            (
+                f"{each.label}  ({key_name(each.keys[0])})",
+                each.words(is_private=app.source.is_private),
+                partial(app.action_act, each.id),
+            )
             for each in actions_of(context.scope)
             if each.is_in_palette and each.is_possible(context)
         ]

@@ -11,7 +11,8 @@ from corral_tui.dashboard.lines import clean, wrapped
 from corral_tui.dashboard.marks import Role, Status, stuck_label
 from corral_tui.dashboard.painter import EMPTY, Painted_, Row
 from corral_tui.dashboard.pipeline import draw_pipeline
-from corral_tui.dashboard.scene import Scene, end_reason, ended_badly, padded_line, title
+from corral_tui.dashboard.scene import Scene, ended_badly, padded_line
+from corral_tui.dashboard.words import end_reason, stage_name, title
 from corral_tui.numbers import cells, counted, cpu, cut_middle, rate, right, size, whole_duration
 
 TWO_COLUMNS = 100
@@ -197,8 +198,12 @@ def _width(line: Sequence[Painted_]) -> int:
 def _body(scene: Scene, job: Job, width: int, height: int, *, is_framed: bool) -> list[Line]:
     """Exactly `height` lines: what matters most comes first, the last lines of output fill the rest."""
     if height <= 2:
-        lines = [_meters(scene, job, width, has_processes=True), _one_line(scene, job, width)]
-        return lines[:height]
+        one = _one_line(scene, job, width)
+        if height == 1:
+            return [one]
+        command = cut_middle(clean(job.command), width, scene.charset.ellipsis)
+        above: Line = ((command, "muted"),) if job.is_ended or job.state == "queued" else ()
+        return [above or _meters(scene, job, width, has_processes=True), one][:height]
     top: list[Line] = []
     if height >= 4:
         top.append(((cut_middle(clean(job.command), width, scene.charset.ellipsis), "muted"),))
@@ -264,6 +269,8 @@ def _summary_of_end(scene: Scene, job: Job) -> Line:
 
 def _one_line(scene: Scene, job: Job, width: int) -> Line:
     """The one line that there is room for: the reason, the pipeline, or the last output."""
+    if job.is_ended:
+        return _one_line_of_end(scene, job)
     why = scene.why(job)
     if why is not None:
         return ((why, "plain"),)
@@ -272,6 +279,16 @@ def _one_line(scene: Scene, job: Job, width: int) -> Line:
         drawing, _ = draw_pipeline(job, width - _width(note), scene.charset)
         return (*drawing, *note)
     return scene.last_line(job)
+
+
+def _one_line_of_end(scene: Scene, job: Job) -> Line:
+    """What helps most: the last words of one that gave a bad exit status, which its head shows; else the reason."""
+    if job.state == "failed" and job.exit_status is not None:
+        tail = scene.tails.of(job)
+        said = tail.last_line() if tail else ()
+        if said:
+            return said
+    return _summary_of_end(scene, job)
 
 
 def _short_bottleneck(scene: Scene, job: Job) -> Line:
@@ -285,7 +302,7 @@ def _short_bottleneck(scene: Scene, job: Job) -> Line:
     pipe = next((pipe for pipe in job.pipes if pipe.number == stage.number), None)
     if pipe is not None and pipe.bytes_per_second is not None:
         facts.append(rate(pipe.bytes_per_second))
-    text = f" {clean(stage.name)} is slowest" + (f": {', '.join(facts)}" if facts else "")
+    text = f" {stage_name(stage)} is slowest" + (f": {', '.join(facts)}" if facts else "")
     return (("  " + scene.charset.bottleneck, "warning"), (text, "plain"))
 
 
@@ -311,6 +328,8 @@ def _stuck_lines(scene: Scene, job: Job, width: int) -> list[Line]:
     if job.health_since is not None:
         since = job.health_since.astimezone().strftime("%H:%M:%S")
         lines.append(((f"nothing has moved since {since} (cpu, i/o, output, processes)", "muted"),))
+    if job.id != scene.model.selected_id:
+        return lines  # the keys act on another one
     keys: Line = (
         ("w", "key"),
         ("  the whole evidence      ", "muted"),
@@ -328,7 +347,7 @@ def _pipeline_lines(scene: Scene, job: Job, width: int, room: int) -> list[Line]
     if room >= 3:
         lines.append(numbers)
     if job.bottleneck is not None and job.health != "stuck":
-        name = next((stage.name for stage in job.stages if stage.number == job.bottleneck), "")
+        name = next((stage_name(stage) for stage in job.stages if stage.number == job.bottleneck), "")
         sentence = job.summary or f"stage {job.bottleneck} ({name}) holds up the rest"
         lines.append(((scene.charset.bottleneck + " ", "warning"), (clean(sentence), "plain")))
     return lines

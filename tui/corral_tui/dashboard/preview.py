@@ -7,7 +7,8 @@ from corral_tui.dashboard.lines import clean, wrapped
 from corral_tui.dashboard.marks import stuck_label
 from corral_tui.dashboard.painter import EMPTY, Painted_, Row
 from corral_tui.dashboard.pipeline import draw_pipeline
-from corral_tui.dashboard.scene import Scene, padded_line, title
+from corral_tui.dashboard.scene import Scene, padded_line
+from corral_tui.dashboard.words import end_reason, title
 from corral_tui.numbers import cells, counted, cpu, cut_middle, rate, size
 
 Line = tuple[Painted_, ...]
@@ -55,7 +56,7 @@ def _head(scene: Scene, job: Job, width: int) -> Line:
 
 
 def _few_lines(scene: Scene, job: Job, width: int) -> list[Line]:
-    why = scene.why(job) or (clean(job.reason) if job.reason else None)
+    why = scene.why(job) or end_reason(job)
     if why:
         return [tuple(line) for line in wrapped(why, width, "")]
     return [scene.last_line(job)]
@@ -76,7 +77,7 @@ def _lines(scene: Scene, job: Job, width: int, height: int) -> list[Line]:
 
 
 def _sentence_lines(scene: Scene, job: Job, width: int) -> list[Line]:
-    why = scene.why(job) or (clean(job.reason) if job.reason else clean(job.summary or ""))
+    why = scene.why(job) or end_reason(job) or clean(job.summary or "")
     status = scene.status(job)
     if not status.is_stuck:
         word: Line = ((f"{status.mark} ", status.mark_role), (status.word, status.role))

@@ -17,11 +17,13 @@ from corral_tui.dashboard.marks import (
     needs_a_human,
     sparks,
     status_of,
+    time_of,
 )
 from corral_tui.dashboard.model import Model
 from corral_tui.dashboard.painter import Painted_
 from corral_tui.dashboard.tails import Tails
-from corral_tui.numbers import cells, cut_end, duration, whole_duration
+from corral_tui.dashboard.words import end_reason
+from corral_tui.numbers import cells, cut_end
 
 RECENT_OUTPUT = 30.0
 """Seconds for which a waiting job's last line tells more than what it waits for."""
@@ -38,17 +40,15 @@ class Scene:
     charset: Charset
     is_ready: bool = True
     """False until the first snapshot came: nothing is known yet, not even that nothing runs."""
+    is_private: bool = False
+    """Whether the jobs end with the dashboard, as in the demo."""
 
     def status(self, job: Job) -> Status:
         return status_of(job, self.now, self.charset)
 
     def time(self, job: Job) -> str:
         """How long it runs, or ran; blank before it started."""
-        if job.ended is not None or job.is_ended:
-            return duration(job.elapsed) if job.started is not None and job.elapsed is not None else ""
-        if job.started is None:
-            return ""
-        return whole_duration((self.now - job.started).total_seconds())
+        return time_of(job, self.now)
 
     def why(self, job: Job) -> str | None:
         """The sentence that says more than the job's last line does; None where there is none."""
@@ -62,7 +62,7 @@ class Scene:
             return clean(job.waiting_for or "waits for its turn")
         if job.state == "stopping":
             return stopping_line(job, self.now, self.charset)
-        return end_reason(job) if job.state in ("timed_out", "lost") else None
+        return end_reason(job, is_behind_status=True) if job.state in ("timed_out", "lost") else None
 
     def _is_quiet(self, job: Job) -> bool:
         if job.health != "waiting":
@@ -75,7 +75,7 @@ class Scene:
         line = tail.last_line() if tail else ()
         if line:
             return line
-        fallback = end_reason(job) if job.is_ended else job.summary
+        fallback = end_reason(job, is_behind_status=True) if job.is_ended else job.summary
         if tail is not None and tail.problem:
             fallback = tail.problem
         return ((clean(fallback), "muted"),) if fallback else ()
@@ -93,11 +93,6 @@ class Scene:
         return sparks(list(past.output), width, OUTPUT_FLOOR, self.charset) if past else " " * width
 
 
-def title(job: Job) -> str:
-    """Its name, fit for the screen."""
-    return clean(job.title)
-
-
 def stopping_line(job: Job, now: datetime, charset: Charset) -> str:
     """`TERM sent to 2 · 1 left · KILL in 3 s`."""
     stopping = job.stopping
@@ -107,17 +102,6 @@ def stopping_line(job: Job, now: datetime, charset: Charset) -> str:
     if stopping.kill_at is not None:
         parts.append(f"KILL in {max(round((stopping.kill_at - now).total_seconds()), 0)} s")
     return f" {charset.dot} ".join(parts)
-
-
-def end_reason(job: Job) -> str | None:
-    """Why it ended as it did, in words; the reason of a job that ran out of time is but its limit."""
-    if job.state == "timed_out":
-        return (
-            f"it ran longer than its limit, {clean(job.reason)}"
-            if job.reason
-            else "it ran longer than its limit"
-        )
-    return clean(job.reason) if job.reason else None
 
 
 def ended_badly(job: Job) -> bool:

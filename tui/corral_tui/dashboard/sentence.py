@@ -9,7 +9,8 @@ from corral.values.jobs import Job
 from corral_tui.dashboard.lines import clean
 from corral_tui.dashboard.marks import Charset, needs_a_human, stuck_label
 from corral_tui.dashboard.painter import Painted_
-from corral_tui.dashboard.scene import Scene, cut_line, end_reason, title
+from corral_tui.dashboard.scene import Scene, cut_line
+from corral_tui.dashboard.words import end_reason, title
 from corral_tui.numbers import cells, duration
 
 SAID_SECONDS = 6.0
@@ -89,7 +90,7 @@ def sentence(scene: Scene, events: Events, width: int, prompt: Line | None = Non
     if prompt is not None:
         return cut_line(((" ", "plain"), *prompt), width, ellipsis)
     if scene.model.snapshot.trouble:
-        return cut_line(fresh or _trouble(scene.model.snapshot.trouble), width, ellipsis)
+        return cut_line(fresh or _trouble(scene, scene.model.snapshot.trouble), width, ellipsis)
     if fresh is not None:
         return cut_line(((" ", "plain"), *fresh), width, ellipsis)
     urgent = scene.model.urgent()
@@ -100,9 +101,10 @@ def sentence(scene: Scene, events: Events, width: int, prompt: Line | None = Non
     return cut_line(_hint(scene), width, ellipsis)
 
 
-def _trouble(trouble: str) -> Line:
+def _trouble(scene: Scene, trouble: str) -> Line:
+    jobs = "q leaves and ends what it ran" if scene.is_private else "jobs go on without it"
     return (
-        (" jobs go on without it; what is shown is what was known last", "warning"),
+        (f" {jobs}; what is shown is what was known last", "warning"),
         (f" ({clean(trouble)})", "muted"),
     )
 
@@ -120,14 +122,14 @@ def _hint(scene: Scene) -> Line:
         ("?", "key"),
         (" all keys   ", "muted"),
         ("q", "key"),
-        (" leaves, jobs go on", "muted"),
+        (f" leaves, {'ends the jobs' if scene.is_private else 'jobs go on'}", "muted"),
     )
 
 
 def _urgent(scene: Scene, urgent: list[Job], width: int) -> Line:
     """`▐STUCK▌ 4 fetch-index   curl waits for …      w why   s stop   ! next one (2)`"""
     job, is_wide = urgent[0], width >= 100
-    keys = _keys(job, len(urgent), is_wide)
+    keys = _keys(job, len(urgent), is_wide=is_wide, is_selected=job.id == scene.model.selected_id)
     room = width - sum(cells(text) for text, _ in keys) - 1
     status = scene.status(job)
     head: Line = (
@@ -137,23 +139,22 @@ def _urgent(scene: Scene, urgent: list[Job], width: int) -> Line:
     )
     gap = "   " if is_wide else ": "
     name: Line = ((f" {job.id} {title(job)}", "bold"), (gap, "plain"))
-    why = clean((job.summary if status.is_stuck else end_reason(job)) or "")
+    why = clean((job.summary if status.is_stuck else end_reason(job, is_behind_status=True)) or "")
     line = cut_line(((" ", "plain"), *head, *name, (why, "plain")), room, scene.charset.ellipsis)
     missing = width - sum(cells(text) for text, _ in (*line, *keys))
     return (*line, (" " * max(missing, 0), "plain"), *keys)
 
 
-def _keys(job: Job, number: int, is_wide: bool) -> Line:
+def _keys(job: Job, number: int, *, is_wide: bool, is_selected: bool) -> Line:
+    """Keys that act on the selected job stand here only where that is the job of the sentence."""
     more = f" ({number})" if number > 1 else ""
-    act = "r" if job.is_ended else "s"
+    there = ("next one" if is_selected else "goes there") + more if is_wide else more.strip()
+    go: Line = (("!", "key"), (f" {there} " if there else " ", "muted"))
+    if is_selected and number == 1:
+        go = ()
+    if not is_selected:
+        return (("   " if is_wide else "  ", "plain"), *go)
+    act, word = ("r", "restart") if job.is_ended else ("s", "stop")
     if not is_wide:
-        return (("  w", "key"), (f"  {act}", "key"), ("  !", "key"), (more + " ", "muted"))
-    word = " restart   " if job.is_ended else " stop   "
-    return (
-        ("   w", "key"),
-        (" why   ", "muted"),
-        (act, "key"),
-        (word, "muted"),
-        ("!", "key"),
-        (f" next one{more} " if number > 1 else " goes there ", "muted"),
-    )
+        return (("  w", "key"), (f"  {act}  ", "key"), *go)
+    return (("   w", "key"), (" why   ", "muted"), (act, "key"), (f" {word}   ", "muted"), *go)

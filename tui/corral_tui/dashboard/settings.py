@@ -40,12 +40,16 @@ class Settings:
             return None
         scratch = f"{self.state_file}.new"
         try:
-            with open(scratch, "w", encoding="utf-8") as file:
+            with open(scratch, "w", encoding="utf-8", opener=_open_private) as file:
                 file.write(f'view = "{view}"\n')
             os.replace(scratch, self.state_file)
         except OSError as error:
             return f"the view cannot be remembered: {self.state_file}: {error.strerror}"
         return None
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def config_path() -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import get_args
 
+from rich.segment import Segment
 from rich.style import Style
+from textual.strip import Strip
 from textual.widget import Widget
 
 from corral_tui.dashboard.marks import Role
@@ -54,3 +57,16 @@ class Palette:
     @property
     def plain(self) -> Style:
         return self._styles["plain"]
+
+
+def strip_of(
+    line: Sequence[tuple[str, Role | Style]], width: int, palette: Palette, over: Style | None = None
+) -> Strip:
+    """`line` in exactly `width` cells; `over` is laid over every piece, such as reverse for the cursor."""
+    above = over or Style.null()
+    segments = [
+        Segment(words, (palette[look] if isinstance(look, str) else palette.plain + look) + above)
+        for words, look in line
+        if words
+    ]
+    return Strip(segments).adjust_cell_length(width, palette.plain + above)

@@ -10,7 +10,8 @@ from corral.values.jobs import Job
 from corral_tui.dashboard.marks import Role, Status, needs_a_human, stuck_label
 from corral_tui.dashboard.model import Order
 from corral_tui.dashboard.painter import EMPTY, Painted_, Row
-from corral_tui.dashboard.scene import Scene, padded_line, title
+from corral_tui.dashboard.scene import Scene, padded_line
+from corral_tui.dashboard.words import title
 from corral_tui.numbers import cells, count, cpu, cut_end, cut_middle, left, rate, right, size
 
 ColumnName = Literal[
@@ -58,6 +59,10 @@ _HEADS: dict[ColumnName, str] = {
 }
 
 
+_TIGHT = {"succeeded": "well", "timed out": "timeout", "stopping": "stops"}
+"""Words for a status column of nine cells."""
+
+
 def columns_for(width: int, widest_id: int) -> tuple[Column, ...]:
     """The columns that fit into `width` cells, the scrollbar's one not counted."""
     is_wide = width >= _WIDE
@@ -65,7 +70,7 @@ def columns_for(width: int, widest_id: int) -> tuple[Column, ...]:
     wanted = [
         Column("id", id_width, 0),
         Column("name", 16 if is_wide else 10),
-        Column("status", 14 if is_wide else (10 if width >= 60 else 9)),
+        Column("status", 14 if is_wide else (11 if width >= 60 else 9)),
         Column("cpu", 4, 1),
         Column("cpu_spark", 8),
         Column("mem", 5, 2 if is_wide else 1),
@@ -264,7 +269,8 @@ def status_cell(scene: Scene, status: Status, width: int) -> tuple[Painted_, ...
         time = status.word.removeprefix("STUCK").strip()
         gap = " " if width >= 12 else ""
         return padded_line((*stuck_label(scene.charset), (gap + time, "warning")), width, "")
-    word = status.word if cells(status.word) + 2 <= width else status.short
+    words = (status.word, status.short, _TIGHT.get(status.short, status.short))
+    word = next((each for each in words if cells(each) + 2 <= width), words[-1])
     return (
         (status.mark + " ", status.mark_role),
         (left(cut_end(word, width - 2, ""), width - 2), status.role),

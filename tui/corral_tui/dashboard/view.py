@@ -35,8 +35,13 @@ class DashboardScreen(Screen[None]):
         """The jobs marked with space, in the order of their numbers."""
         return ()
 
+    @property
+    def hidden(self) -> frozenset[str]:
+        """Those of the marked jobs that are not seen now."""
+        return frozenset()
+
     def context(self) -> Context:
-        return Context(self.dashboard.snapshot, self.job, self.marked, self.scope)
+        return Context(self.dashboard.snapshot, self.job, self.marked, self.scope, self.hidden)
 
     def do(self, action_id: str) -> bool:
         """Do what only this screen can do; False where the app shall do it."""

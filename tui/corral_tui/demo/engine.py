@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,8 @@ from corral.service.snapshot import Snapshot
 from corral.service.surroundings import surroundings
 from corral.values.commandline import parse, parse_argv, quote_pipeline
 from corral.values.errors import CorralError
+from corral.values.jobs import Job
+from corral.values.reports import Advice, Diagnosis
 from corral.values.spec import DescriptorInput, JobSpec
 from corral.values.units import quote
 
@@ -57,7 +60,11 @@ class DemoSession(Session):
         if isinstance(request, StartJobs):
             request.specs = tuple(self._gentle(spec) for spec in request.specs)
             request.surroundings = structs.replace(request.surroundings, nice=NICE)
-        return await super().call(request, descriptors)
+        reply = await super().call(request, descriptors)
+        if isinstance(reply, Diagnosis):
+            advice = tuple(each for one in reply.advice if (each := _advice_here(one)))
+            return structs.replace(reply, summary=_words_here(reply.summary), advice=advice)
+        return reply
 
     # ---- what the screen is shown ----
 
@@ -91,13 +98,16 @@ class DemoSession(Session):
     def _for_screen(self, snapshot: Snapshot) -> Snapshot:
         always = self._always_shown
         jobs = {
-            job_id: structs.replace(job, reason=self._reasons[job_id])
-            if job.is_ended and job_id in self._reasons
-            else job
+            job_id: self._job_for_screen(job)
             for job_id, job in snapshot.jobs.items()
             if always is None or job.is_ended or job_id in always
         }
         return structs.replace(snapshot, jobs=jobs)
+
+    def _job_for_screen(self, job: Job) -> Job:
+        if job.is_ended:
+            return structs.replace(job, reason=self._reasons[job.id]) if job.id in self._reasons else job
+        return structs.replace(job, summary=_words_here(job.summary)) if job.summary else job
 
     # ---- inside ----
 
@@ -111,6 +121,23 @@ class DemoSession(Session):
             stop_grace=min(spec.stop_grace, GRACE),
             stuck_after=min(spec.stuck_after, STUCK_AFTER),
         )
+
+
+_SEND = re.compile(r"; only `corral send \d+` gives it some")
+_KEYS_HERE = {"corral stop": "s", "corral restart": "r", "corral resume": "p"}
+
+
+def _words_here(sentence: str) -> str:
+    """No command line reaches a private daemon: it has no socket."""
+    return _SEND.sub(" that never comes", sentence)
+
+
+def _advice_here(advice: Advice) -> Advice | None:
+    """The same by a key; None where only a command line could do it."""
+    if advice.command is None or advice.command.startswith("corral run"):
+        return advice
+    key = next((key for verb, key in _KEYS_HERE.items() if advice.command.startswith(verb)), None)
+    return Advice(advice.text, f"press {key}") if key else None
 
 
 class DemoManager(JobManager):

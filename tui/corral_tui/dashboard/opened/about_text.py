@@ -36,6 +36,10 @@ def about_lines(
 ) -> list[Line]:
     """The lines of the pane; before the daemon has answered those that the snapshot knows."""
     lines: list[Line] = []
+    if detail is not None:
+        if shows_values:
+            lines += [*_environment(detail, width, shows_values=True), []]
+        lines += _with_gap([*_life(detail, width), *_stop(detail, width)])
     if detail is not None and detail.earlier_runs:
         lines += _earlier(detail, width, charset)
     lines += _field("command", clean(from_wire(job.command)), width)
@@ -43,11 +47,13 @@ def about_lines(
     lines += _field("started", _started(job), width)
     lines += _field("limits", _limits(job), width)
     lines += _field("stdin", _stdin(job), width)
-    if detail is not None:
-        lines += _environment(detail, width, shows_values=shows_values)
-        lines += _life(detail, width)
-        lines += _stop(detail, width)
+    if detail is not None and not shows_values:
+        lines += _environment(detail, width, shows_values=False)
     return lines
+
+
+def _with_gap(lines: list[Line]) -> list[Line]:
+    return [*lines, []] if lines else []
 
 
 def _field(label: str, words: str, width: int) -> list[Line]:
@@ -82,12 +88,8 @@ def _environment(detail: Detail, width: int, *, shows_values: bool) -> list[Line
     if not names:
         return []
     if not shows_values:
-        lines = _field("env", f"{numbers.counted(len(names), 'name')} (values hidden, V shows)", width)
-        return [
-            *lines,
-            *wrapped(" ".join(clean(name) for name in names), width, indent=" " * (LABEL + 1), role="muted"),
-        ]
-    lines = _field("env", f"{numbers.counted(len(names), 'name')} (V hides the values)", width)
+        return _field("env", f"{numbers.counted(len(names), 'name')}, V shows them", width)
+    lines = _field("env", f"{numbers.counted(len(names), 'name')} (V hides them)", width)
     for name in names:
         words = f"{clean(name)}={clean(from_wire(detail.environment[name]))}"
         lines += wrapped(words, width, indent=" " * (LABEL + 1), hanging=" " * (LABEL + 3), role="muted")
@@ -97,7 +99,7 @@ def _environment(detail: Detail, width: int, *, shows_values: bool) -> list[Line
 def _life(detail: Detail, width: int) -> list[Line]:
     if not detail.events:
         return []
-    lines: list[Line] = [[], plain(" ITS LIFE", "muted")]
+    lines: list[Line] = [plain(" ITS LIFE", "muted")]
     for event in detail.events:
         at = f"{event.at.astimezone():%H:%M:%S}"
         lines += wrapped(clean(event.text), width, indent=f"   {at}  ", hanging=" " * 13)
@@ -108,7 +110,7 @@ def _stop(detail: Detail, width: int) -> list[Line]:
     report = detail.stop
     if report is None:
         return []
-    lines: list[Line] = [[], plain(" ITS STOP", "muted")]
+    lines: list[Line] = [plain(" ITS STOP", "muted")]
     if not report.nothing_is_left:
         return (
             [*lines, *survivor_lines(report, width)] if report.survivors else [*lines, plain("   going on")]

@@ -10,6 +10,7 @@ from corral.values.units import format_duration
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, plain, spread
 from corral_tui.dashboard.marks import Charset, status_of, stuck_label, time_of
+from corral_tui.dashboard.words import end_reason
 
 WIDE = 120
 
@@ -70,8 +71,9 @@ def _numbers(job: Job, snapshot: Snapshot, width: int) -> Line:
 def _end_words(job: Job, width: int) -> Line:
     status = "-" if job.exit_status is None else str(job.exit_status)
     words = f"exit {status}"
-    if job.reason and width >= 60:
-        words = f"{clean(job.reason)}   {words}" if width >= WIDE else clean(job.reason)
+    reason = end_reason(job, is_behind_status=True)
+    if reason and width >= 60:
+        words = f"{reason}   {words}" if width >= WIDE else reason
     line = plain(words, "muted" if job.state in ("succeeded", "stopped") else "error")
     return [*line, (f"   {job.leftovers} left behind", "warning")] if job.leftovers else line
 

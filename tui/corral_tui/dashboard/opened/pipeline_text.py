@@ -9,6 +9,7 @@ from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, Piece, clean, cut, padded, wrapped
 from corral_tui.dashboard.marks import CPU_FLOOR, Charset, Role, bar, sparks
 from corral_tui.dashboard.pipeline import FULL, fill_of
+from corral_tui.dashboard.words import end_reason, stage_argv, stage_name
 
 SIDE_BY_SIDE = 120
 MOST_SIDE_BY_SIDE = 4
@@ -28,12 +29,13 @@ def pipeline_lines(job: Job, pasts: StagePasts, width: int, charset: Charset) ->
 
 def _meaning(job: Job, width: int, charset: Charset) -> list[Line]:
     if job.is_ended:
-        return wrapped(clean(job.reason), width) if job.reason else []
+        reason = end_reason(job)
+        return wrapped(reason, width) if reason else []
     if job.bottleneck is None:
         return wrapped(clean(job.summary), width) if job.summary else []
     stage = next((each for each in job.stages if each.number == job.bottleneck), None)
     said = clean(job.summary) if job.summary else ""
-    words = said or (f"stage {stage.number} ({clean(stage.name)}) holds up the rest" if stage else "")
+    words = said or (f"stage {stage.number} ({stage_name(stage)}) holds up the rest" if stage else "")
     lines = wrapped(words, width, indent=f" {charset.bottleneck} ", hanging="   ")
     first = lines[0][0][0]
     lead = len(charset.bottleneck) + 2
@@ -42,7 +44,7 @@ def _meaning(job: Job, width: int, charset: Charset) -> list[Line]:
 
 def stage_words(stage: Stage) -> str:
     """`gzip -9`: the program and as much of its arguments as says what it does."""
-    return clean(" ".join((stage.name, *stage.argv[1:])))
+    return clean(" ".join(stage_argv(stage)))
 
 
 def does_words(stage: Stage, charset: Charset) -> tuple[str, Role]:

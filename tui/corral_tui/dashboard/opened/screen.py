@@ -15,7 +15,7 @@ from corral.service.snapshot import Snapshot
 from corral.values.jobs import Job
 from corral_tui.dashboard.actions import Scope
 from corral_tui.dashboard.canvas import Block
-from corral_tui.dashboard.footer import Footer
+from corral_tui.dashboard.footer import Footer, StripLine
 from corral_tui.dashboard.lines import Line, plain, rule
 from corral_tui.dashboard.marks import needs_a_human
 from corral_tui.dashboard.opened.head import PANES, head_lines, tab_at, tab_line
@@ -99,6 +99,7 @@ class JobScreen(DashboardScreen):
                     yield ChartsPane(app, job)
                     yield WhyPane(app, job)
                     yield AboutPane(app, job)
+        yield StripLine(id="strip")
         yield Footer()
 
     @property
@@ -153,7 +154,7 @@ class JobScreen(DashboardScreen):
         if not self.shows_all:
             return
         width, height = self.dashboard.size
-        rows = height - 3
+        rows = height - 3 - (self.dashboard.strip is not None)
         pipeline = self.pane(1)
         if pipeline is not None:
             first = min(pipeline.wanted_height(width), rows * 2 // 5)
@@ -204,8 +205,13 @@ class JobScreen(DashboardScreen):
         for pane in self.panes:
             if pane.display:
                 pane.redraw()
+        for strip in self.query(StripLine):
+            strip.put(self.dashboard.strip)
         for footer in self.query(Footer):
             footer.show_keys(self.context())
+
+    def strip_changed(self) -> None:
+        self._redraw()
 
     def _head_lines(self, width: int) -> list[Line]:
         job = self.job
@@ -261,9 +267,14 @@ class JobScreen(DashboardScreen):
             "job.copy": self._copy,
             "job.environment": self._toggle_values,
             "output.follow": self._follow,
-            "output.search": lambda: self.show_said(f"to search it:  corral logs {self.job_id} | grep WORD"),
+            "output.search": lambda: self.show_said(self._search_words()),
             "app.back": self._back,
         }
+
+    def _search_words(self) -> str:
+        if self.dashboard.source.is_private:
+            return "there is no search in the output yet"
+        return f"to search it:  corral logs {self.job_id} | grep WORD"
 
     def _goer(self, number: int) -> Callable[[], object]:
         return lambda: self.show_pane(number)

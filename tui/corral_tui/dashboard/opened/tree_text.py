@@ -8,6 +8,7 @@ from corral.values.jobs import ProcessView
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut
 from corral_tui.dashboard.marks import Charset
+from corral_tui.dashboard.words import program_words
 
 
 def in_tree_order(processes: Sequence[ProcessView]) -> list[tuple[int, ProcessView]]:
@@ -52,7 +53,7 @@ def tree_lines(
     for depth, one in in_tree_order(processes):
         stage = f"{one.stage} " if one.is_leader and one.stage else ""
         mark = f"{charset.bottleneck} " if one.pid == bottleneck_pid else ""
-        shown = clean(one.command or one.name) if width >= 110 else clean(one.name)
+        shown = clean(one.command or one.name) if width >= 110 else _short_name(one)
         name = numbers.cut_end("  " * min(depth, 6) + mark + stage + shown, room, charset.ellipsis)
         row = _columns(str(one.pid), name, numbers.cpu(one.cpu_percent), numbers.size(one.memory_bytes), room)
         line: Line = [(row, "plain"), (clean(one.does or _state_words(one.state)), "muted")]
@@ -60,6 +61,12 @@ def tree_lines(
             line.append((f"  in {clean(one.where)}", "accent"))
         lines.append(cut(line, width, charset.ellipsis))
     return lines
+
+
+def _short_name(one: ProcessView) -> str:
+    """Of an interpreter what it runs; a wrapper that has not become its program stands for itself."""
+    words = program_words(one.command.split()) if one.name.startswith("python") else ()
+    return clean(words[0] if words else one.name)
 
 
 def _state_words(state: str) -> str:

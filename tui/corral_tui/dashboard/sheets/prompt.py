@@ -349,7 +349,9 @@ class PromptSheet(BottomSheet):
             "enter",
             "not yet, see the mark" if self.host.size.width >= ONE_ROW_WIDTH else "see the mark",
         )
-        if self.check is None or self.check.finding is None:
+        if not self.line.value.strip():
+            enter = ("", "type a command")
+        elif self.check is None or self.check.finding is None:
             count = len(self.check.stages) if self.check else 0
             enter = ("enter", f"starts {numbers.counted(count, 'stage')}" if count else "starts it")
         return [enter, ("esc", "leaves it"), ("tab", "next"), ("ctrl+t", "with sh"), ("ctrl+o", "$EDITOR")]

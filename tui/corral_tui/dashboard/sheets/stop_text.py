@@ -223,7 +223,7 @@ def _still_words(one: StoppedProcess, survivors: dict[int, Survivor], known: Kno
     """What it does instead of ending, as seen a moment ago; else the reason that the report gives."""
     does = known.does.get(one.pid)
     if does:
-        return clean(does)
+        return f"ignores it: {clean(does)}" if one.signals else clean(does)
     survivor = survivors.get(one.pid)
     return clean(survivor.reason) if survivor is not None and survivor.reason else "still there"
 
