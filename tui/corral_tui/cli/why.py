@@ -63,7 +63,8 @@ def _evidence(diagnosis: Diagnosis) -> Iterator[Line]:
         return
     yield from _section("EVIDENCE")
     if diagnosis.since is not None and diagnosis.health is not None:
-        yield Line(f"  {diagnosis.health} since {_clock(diagnosis.since)}")
+        said = "nothing has moved" if diagnosis.health in ("waiting", "stuck") else str(diagnosis.health)
+        yield Line(f"  {said} since {_clock(diagnosis.since)}")
     if diagnosis.bottleneck is not None:
         yield Line(f"  stage {diagnosis.bottleneck} holds up the rest")
     for wait in diagnosis.waits:
@@ -82,8 +83,11 @@ def _wait(wait: Wait) -> str:
 def _root(diagnosis: Diagnosis) -> str:
     root = diagnosis.root
     assert root is not None
-    process = "outside the job" if root.pid is None else f"process {root.pid}"
     stage = "" if root.stage is None else f", stage {root.stage}"
+    for wait in diagnosis.waits:
+        if wait.pid == root.pid:
+            return f"{wait.pid} {visible(wait.name)}{stage}: {visible(wait.detail)}"
+    process = "outside the job" if root.pid is None else f"process {root.pid}"
     return f"{process}{stage}: {root.kind}"
 
 
