@@ -200,6 +200,16 @@ def resident_bytes(pid: int) -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@contextlib.contextmanager
+def task_spooler(folder: Path, slots: int) -> Iterator[dict[str, str]]:
+    """The environment of a task-spooler of our own: its server ends afterwards, its output files are in `folder`."""
+    own = {**environment(), "TS_SOCKET": str(folder / "tsp"), "TMPDIR": str(folder), "TS_SLOTS": str(slots)}
+    try:
+        yield own
+    finally:
+        subprocess.run(["tsp", "-K"], check=False, env=own, stderr=subprocess.DEVNULL)
+
+
 def is_installed(tool: str) -> bool:
     return shutil.which(tool) is not None
 

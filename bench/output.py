@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import common
@@ -18,6 +19,34 @@ ARGV = ["seq", LINES]
 def to_file(path: Path) -> None:
     with path.open("wb") as file:
         subprocess.run(ARGV, check=True, stdout=file)
+
+
+def through_pv(path: Path) -> None:
+    subprocess.run(["sh", "-c", f"seq {LINES} | pv -q > '{path}'"], check=True)
+
+
+def with_task_spooler(folder: Path) -> None:
+    with common.task_spooler(folder, 1) as own:
+        subprocess.run(["tsp", *ARGV], check=True, env=own, stdout=subprocess.DEVNULL)
+        subprocess.run(["tsp", "-w"], check=True, env=own)
+
+
+def others(options: Options) -> list[Row]:
+    """What else keeps a command's output, where it is installed."""
+    rows = []
+    for tool, name, call in (
+        ("pv", "seq | pv > file", lambda folder: through_pv(folder / "pv")),
+        ("tsp", "task-spooler", with_task_spooler),
+    ):
+        if not common.is_installed(tool):
+            rows.append(common.missing(name))
+            continue
+        seconds = []
+        for _ in range(options.rounds(4)):
+            with common.workspace(options) as folder:
+                seconds.append(common.timed(partial(call, folder)))
+        rows.append(Row(name, seconds))
+    return rows
 
 
 def are_equal(one: Path, other: Path) -> bool:
@@ -51,6 +80,7 @@ async def run(options: Options) -> Report:
     )
     pairs = common.ratios(ours[1:], bare[1:])
     report.rows += [Row("seq > file", bare[1:]), Row("as a job", ours[1:])]
+    report.rows += await asyncio.to_thread(others, options)
     report.verdicts += [
         Verdict("as a job against > file", Row("", pairs).median, 1.02),
         Verdict("daemon's memory grew by", max(0.0, grown), 2.0, "MB"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import tempfile
+from pathlib import Path
 
 import common
 from common import Options, Report, Row, Verdict
@@ -31,6 +32,28 @@ def with_xargs() -> None:
 
 def with_parallel() -> None:
     subprocess.run(["parallel", "-j2", "true"], input=b"x\n" * JOBS, check=True, stdout=subprocess.DEVNULL)
+
+
+def with_task_spooler(folder: Path) -> None:
+    with common.task_spooler(folder, 2) as own:
+        for _ in range(JOBS):
+            subprocess.run(["tsp", "true"], check=True, env=own, stdout=subprocess.DEVNULL)
+        subprocess.run(["tsp", "-w"], check=True, env=own)
+
+
+def once(options: Options) -> list[Row]:
+    """Those that take several times as long: one round each."""
+    rows = []
+    if common.is_installed("tsp"):
+        with common.workspace(options) as folder:
+            rows.append(Row("task-spooler", [common.timed(lambda: with_task_spooler(folder))]))
+    else:
+        rows.append(common.missing("task-spooler"))
+    if common.is_installed("parallel"):
+        rows.append(Row("GNU parallel -j2", [common.timed(with_parallel)]))
+    else:
+        rows.append(common.missing("GNU parallel"))
+    return rows
 
 
 async def run(options: Options) -> Report:
@@ -60,10 +83,7 @@ async def run(options: Options) -> Report:
         Row("of it CPU of the daemon", used[1:]),
         Row("xargs -P2", xargs[1:]),
     ]
-    if common.is_installed("parallel"):
-        report.rows.append(Row("GNU parallel -j2", [common.timed(with_parallel)]))
-    else:
-        report.rows.append(common.missing("GNU parallel"))
+    report.rows += await asyncio.to_thread(once, options)
     report.verdicts.append(
         Verdict("corral against the Popen loop", Row("", common.ratios(ours[1:], bare[1:])).median, 2.0)
     )
