@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -29,11 +30,12 @@ class Demo:
     environment: dict[str, str]
     argv = (sys.executable, "-m", "corral_tui.main", "demo")
 
-    def plain(self, **environment: str) -> subprocess.CompletedProcess[str]:
+    def plain(self, *, asked: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*self.argv, "--plain"],
+            [*self.argv, "--plain"] if asked else self.argv,
             env=self.environment | environment,
             cwd="/",
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=60,
@@ -106,54 +108,36 @@ def test_plain_runs_the_six_kinds_and_each_agrees(demo: Demo) -> None:
     assert demo.has_left_nothing()
 
 
-def test_without_openssl_its_rows_say_so_and_the_rest_goes_on(demo: Demo, tmp_path: Path) -> None:
+def test_what_differs_or_is_missing_is_said_and_no_terminal_is_plain_without_being_asked(
+    demo: Demo, tmp_path: Path
+) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()
     for name in PROGRAMS:
         found = shutil.which(name)
         assert found is not None
         (programs / name).symlink_to(found)
-    ended = demo.plain(PATH=os.fspath(programs))
-    assert (ended.returncode, ended.stderr) == (0, ""), ended
-    skipped = {"feed and read": "skipped", "chains": "skipped"}
-    assert verdicts(ended.stdout) == dict.fromkeys(KINDS, "agrees") | skipped
-    for line in ended.stdout.splitlines():
-        if line.startswith(tuple(skipped)):
-            assert line.count("skipped: no openssl on this machine") == 2
-    assert ended.stdout.splitlines()[-1].startswith("4 of 6 checked, 2 skipped")
-
-
-def test_a_program_that_does_something_else_differs_and_the_status_is_1(demo: Demo, tmp_path: Path) -> None:
-    programs = tmp_path / "programs"
-    programs.mkdir()
+    (programs / "echo").unlink()
     (programs / "echo").write_text("#!/bin/sh\nprintf 'Goodbye\\n'\n")
     (programs / "echo").chmod(0o755)
-    ended = demo.plain(PATH=f"{programs}:{os.environ['PATH']}")
-    assert ended.returncode == 1, ended
-    assert verdicts(ended.stdout)["run and check"] == "DIFFERS"
-    assert "run and check: NOT as expected" in ended.stdout.splitlines()[-1]
-
-
-def test_no_terminal_is_plain_without_being_asked(demo: Demo) -> None:
-    ended = subprocess.run(
-        demo.argv,
-        env=demo.environment,
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended
-    assert set(verdicts(ended.stdout)) == set(KINDS)
+    ended = demo.plain(asked=False, PATH=os.fspath(programs))
+    assert (ended.returncode, ended.stderr) == (1, ""), ended
+    others = {"run and check": "DIFFERS", "feed and read": "skipped", "chains": "skipped"}
+    assert verdicts(ended.stdout) == dict.fromkeys(KINDS, "agrees") | others
+    for line in ended.stdout.splitlines():
+        if line.startswith(("feed and read", "chains")):
+            assert line.count("skipped: no openssl on this machine") == 2
+    last = ended.stdout.splitlines()[-1]
+    assert last.startswith("4 of 6 checked, 2 skipped")
+    assert "run and check: NOT as expected" in last
 
 
 # ---- on a terminal ------------------------------------------------------------------------------------------------
 
 
 def wait_until_it_is_all_there(terminal: Terminal) -> None:
-    """Its panels, the job that needs a human, and the first thing to try."""
-    for words in ("squeeze", "numbers", "stubborn", "feed", "STUCK", "waits for input", "Try it, 1 of 5:"):
+    """Its panels, and the job that needs a human."""
+    for words in ("squeeze", "numbers", "stubborn", "feed", "STUCK", "waits for input that never comes"):
         terminal.wait_for(words)
 
 
@@ -163,27 +147,16 @@ def assert_restored(terminal: Terminal) -> None:
     assert terminal.written.rindex("\x1b[?25h") > terminal.written.rindex("\x1b[?25l")
 
 
-def test_the_steps_are_ticked_and_q_ends_it_with_proof(demo: Demo) -> None:
+def test_the_steps_are_ticked_what_refuses_is_stopped_and_q_ends_it_with_proof(demo: Demo) -> None:
     with demo.on_terminal() as terminal:
         wait_until_it_is_all_there(terminal)
         terminal.press("!")
         terminal.wait_for("Try it, 2 of 5:")
         terminal.press("w")
         terminal.wait_for("EVIDENCE")
+        terminal.wait_for("Try it, 3 of 5:")  # also while a job is open
         terminal.press("\x1b")
-        terminal.wait_for("Try it, 3 of 5:")
-        terminal.press("q")
-        assert terminal.wait_for_end() == 0
-        screen = terminal.text()
-        assert "Demo over: 24 jobs" in screen.replace("\n", ""), screen
-        assert "nothing is left.  Your own:  corral run make -j8   ·   corral" in screen
-        assert_restored(terminal)
-        assert demo.has_left_nothing()
-
-
-def test_what_refuses_to_stop_is_stopped_with_proof(demo: Demo) -> None:
-    with demo.on_terminal() as terminal:
-        wait_until_it_is_all_there(terminal)
+        terminal.wait_for("squeeze")
         select_stubborn(terminal)
         terminal.press("s")
         terminal.wait_for("Stop 4 stubborn?")
@@ -193,7 +166,11 @@ def test_what_refuses_to_stop_is_stopped_with_proof(demo: Demo) -> None:
         terminal.wait_for("Try it, 4 of 5:")
         terminal.press("q")
         assert terminal.wait_for_end() == 0
-        assert "nothing is left" in terminal.text()
+        screen = terminal.text()
+        assert "Demo over: 24 jobs" in screen.replace("\n", ""), screen
+        assert "nothing is left.  Your own:  corral run make -j8   ·   corral" in screen
+        assert_restored(terminal)
+        assert demo.has_left_nothing()
 
 
 def select_stubborn(terminal: Terminal) -> None:
@@ -212,34 +189,36 @@ def _is_heavy_at(line: str, title: str) -> bool:
     return place >= 0 and "┏" in line[max(0, place - 12) : place]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_ends_it_with_proof_and_restores_the_terminal(demo: Demo, number: signal.Signals) -> None:
-    with demo.on_terminal(80, 24) as terminal:
-        terminal.wait_for("Try it, 1 of 5:")
-        terminal.process.send_signal(number)
-        assert terminal.wait_for_end() == 128 + number, terminal.text()
-        assert "nothing is left." in terminal.text()
-        assert_restored(terminal)
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+def test_a_signal_ends_it_with_proof_and_restores_the_terminal(demo: Demo) -> None:
+    with contextlib.ExitStack() as stack:
+        terminals = [stack.enter_context(demo.on_terminal(80, 24)) for _ in SIGNALS]
+        for terminal, number in zip(terminals, SIGNALS, strict=True):
+            terminal.wait_for("stubborn")
+            terminal.process.send_signal(number)
+        for terminal, number in zip(terminals, SIGNALS, strict=True):
+            assert terminal.wait_for_end() == 128 + number, terminal.text()
+            assert "nothing is left." in terminal.text()
+            assert_restored(terminal)
         assert demo.has_left_nothing()
 
 
-def test_killed_outright_it_leaves_no_job_behind(demo: Demo) -> None:
-    with demo.on_terminal() as terminal:
-        terminal.wait_for("stubborn")
-        terminal.process.kill()
-        terminal.wait_for_end()
-        until(demo.is_gone, "the daemon to notice, end the jobs and remove its home", seconds=20)
-
-
-def test_a_killed_daemon_is_replaced_by_one_that_ends_its_jobs(demo: Demo) -> None:
-    with demo.on_terminal() as terminal:
-        wait_until_it_is_all_there(terminal)
+def test_whoever_is_killed_outright_no_job_is_left_behind(demo: Demo) -> None:
+    with demo.on_terminal() as of_killed_daemon:
+        of_killed_daemon.wait_for("stubborn")
         os.kill(_daemon_of(demo), signal.SIGKILL)
-        terminal.wait_for("daemon gone")
-        terminal.press("q")
-        assert terminal.wait_for_end() == 0, terminal.text()
-        assert "nothing is left." in terminal.text()
-        assert demo.has_left_nothing()
+        with demo.on_terminal() as killed:
+            killed.wait_for("stubborn")
+            killed.process.kill()
+            killed.wait_for_end()
+        of_killed_daemon.wait_for("daemon gone")
+        of_killed_daemon.press("q")
+        assert of_killed_daemon.wait_for_end() == 0, of_killed_daemon.text()
+        assert "nothing is left." in of_killed_daemon.text()
+        assert_restored(of_killed_daemon)
+    until(demo.is_gone, "the daemons to notice, end the jobs and remove their homes", seconds=20)
 
 
 def _daemon_of(demo: Demo) -> int:

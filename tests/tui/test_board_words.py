@@ -233,3 +233,38 @@ async def test_a_drawing_names_the_wrapped_program(tmp_path: Path) -> None:
         assert "gzip -9 ◆" in drawn
         assert "store" in drawn
         assert "nice -n" not in drawn
+
+
+async def test_after_a_suspension_the_whole_screen_is_painted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(FakeSource([job(1, "a")], home=str(tmp_path))) as (app, _):
+        painted: list[dict[str, bool]] = []
+        with monkeypatch.context() as patched:
+            patched.setattr(app.screen, "refresh", lambda *_, **how: painted.append(how))
+            app._resume_signal()
+            await until(lambda: {"layout": True} in painted, "the screen to be painted")
+
+
+async def test_a_job_that_ended_well_shows_its_last_words(tmp_path: Path) -> None:
+    ended = ended_job(1, "sum", command="sha256sum")
+    source = FakeSource([ended, *[job(number, "x") for number in range(2, 7)]], home=str(tmp_path))
+    source.write_output("1", "da39a3ee  -\n")
+    async with running(source) as (app, pilot):
+        await pilot.press("e")
+        drawn = await shown(app, lambda text: "da39a3ee" in text, "what it printed")
+        assert "sha256sum" in drawn
+
+
+def test_an_interpreter_stands_without_its_path() -> None:
+    tree = (ProcessView(pid=5, name="python3", command="/opt/long/bin/python3 -m x [/]", is_leader=True),)
+    assert "/opt" not in text(tree_lines(tree, None, 140, UNICODE)[0])
+
+
+async def test_a_waiting_job_without_output_says_what_it_waits_for(tmp_path: Path) -> None:
+    source = FakeSource(
+        [job(1, "a", health="waiting", summary="sleep waits for a timer")], home=str(tmp_path)
+    )
+    async with running(source) as (app, _):
+        app.open_job("1")
+        await shown(app, lambda text: "nothing printed yet; sleep waits for a timer" in text, "the words")

@@ -176,11 +176,16 @@ class DashboardApp(App[int], inherit_bindings=False):
     def on_mount(self) -> None:
         self.set_interval(1.0, self._tick)
         self.run_worker(self._follow(), group="snapshots")
+        self.app_resume_signal.subscribe(self, self._repaint)
         # What ends a terminal program ends this one, and no job. Not in a thread that may not have handlers.
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             loop = asyncio.get_running_loop()
             for number in LEAVING_SIGNALS:
                 loop.add_signal_handler(number, self._leave_by_signal, number)
+
+    def _repaint(self, _: object) -> None:
+        # After ctrl+z or an editor the terminal shows an empty screen; Textual paints only what it thinks has changed.
+        self.screen.refresh(layout=True)
 
     def _take_theme(self) -> None:
         for theme in THEMES:

@@ -10,7 +10,7 @@ from textual.message import Message
 
 from corral_tui.dashboard.actions import Action, Context, actions_of, key_name
 from corral_tui.dashboard.painter import Painted, Painted_, row
-from corral_tui.numbers import cells
+from corral_tui.numbers import cells, cut_end
 
 _RIGHT = ("app.help", "app.leave")
 """Stand at the right edge."""
@@ -25,7 +25,13 @@ class StripLine(Painted):
     def put(self, strip: Content | None) -> None:
         self.set_class(strip is not None and self.screen.size.height >= LEAST_HEIGHT_FOR_STRIP, "-on")
         if strip is not None:
-            self.show([row((" " + strip.plain, "accent"))])
+            words = cut_end(" " + strip.plain, self.screen.size.width, self._ellipsis())
+            self.show([row((words, "accent"))])
+
+    def _ellipsis(self) -> str:
+        from corral_tui.dashboard.app import DashboardApp
+
+        return self.app.charset.ellipsis if isinstance(self.app, DashboardApp) else ""
 
 
 class Footer(Painted):

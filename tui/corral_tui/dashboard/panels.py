@@ -282,8 +282,10 @@ def _one_line(scene: Scene, job: Job, width: int) -> Line:
 
 
 def _one_line_of_end(scene: Scene, job: Job) -> Line:
-    """What helps most: the last words of one that gave a bad exit status, which its head shows; else the reason."""
-    if job.state == "failed" and job.exit_status is not None:
+    """What helps most: the last words of one whose head says all about its end; else the reason."""
+    if (job.state == "failed" and job.exit_status is not None) or (
+        job.state == "succeeded" and job.reason is None
+    ):
         tail = scene.tails.of(job)
         said = tail.last_line() if tail else ()
         if said:

@@ -135,11 +135,11 @@ def _urgent(scene: Scene, urgent: list[Job], width: int) -> Line:
     head: Line = (
         (*stuck_label(scene.charset),)
         if status.is_stuck
-        else ((f"{status.mark} {status.word}", "error-alert"),)
+        else ((f"{status.mark} {status.short}", "error-alert"),)
     )
-    gap = "   " if is_wide else ": "
-    name: Line = ((f" {job.id} {title(job)}", "bold"), (gap, "plain"))
     why = clean((job.summary if status.is_stuck else end_reason(job, is_behind_status=True)) or "")
+    gap = ("   " if is_wide else ": ") if why else ""
+    name: Line = ((f" {job.id} {title(job)}", "bold"), (gap, "plain"))
     line = cut_line(((" ", "plain"), *head, *name, (why, "plain")), room, scene.charset.ellipsis)
     missing = width - sum(cells(text) for text, _ in (*line, *keys))
     return (*line, (" " * max(missing, 0), "plain"), *keys)

@@ -95,6 +95,12 @@ def stage_name(stage: Stage) -> str:
     return clean(stage_argv(stage)[0])
 
 
+def command_words(command: str) -> str:
+    """A process's command line without the path of its program, which says little and takes much room."""
+    program, blank, rest = command.partition(" ")
+    return clean(f"{os.path.basename(program) or program}{blank}{rest}")
+
+
 def title(job: Job) -> str:
     """Its name, fit for the screen."""
     return clean(job.title)

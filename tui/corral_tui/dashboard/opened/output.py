@@ -17,6 +17,7 @@ from corral.values.jobs import STARTED_STATES, Job
 from corral.values.text import resolve_returns
 from corral_tui import numbers
 from corral_tui.dashboard.ansi import output_line
+from corral_tui.dashboard.lines import clean
 from corral_tui.dashboard.marks import Charset
 from corral_tui.dashboard.opened.output_rows import QUIET_SECONDS, STREAMS, OutputRows, Streams
 from corral_tui.dashboard.styles import COMPONENTS, Palette, component_css
@@ -214,4 +215,6 @@ class OutputView(ScrollView, can_focus=True):
         if job is None:
             return ""
         where = "" if self.streams == "both" else f" on {self.streams}"
-        return f"printed nothing{where}" if job.is_ended else f"nothing printed{where} yet"
+        if job.is_ended:
+            return f"printed nothing{where}"
+        return f"nothing printed{where} yet" + (f"; {clean(job.summary)}" if job.summary else "")

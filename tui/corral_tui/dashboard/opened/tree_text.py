@@ -8,7 +8,7 @@ from corral.values.jobs import ProcessView
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut
 from corral_tui.dashboard.marks import Charset
-from corral_tui.dashboard.words import program_words
+from corral_tui.dashboard.words import command_words, program_words
 
 
 def in_tree_order(processes: Sequence[ProcessView]) -> list[tuple[int, ProcessView]]:
@@ -53,7 +53,7 @@ def tree_lines(
     for depth, one in in_tree_order(processes):
         stage = f"{one.stage} " if one.is_leader and one.stage else ""
         mark = f"{charset.bottleneck} " if one.pid == bottleneck_pid else ""
-        shown = clean(one.command or one.name) if width >= 110 else _short_name(one)
+        shown = command_words(one.command or one.name) if width >= 110 else _short_name(one)
         name = numbers.cut_end("  " * min(depth, 6) + mark + stage + shown, room, charset.ellipsis)
         row = _columns(str(one.pid), name, numbers.cpu(one.cpu_percent), numbers.size(one.memory_bytes), room)
         line: Line = [(row, "plain"), (clean(one.does or _state_words(one.state)), "muted")]

@@ -10,6 +10,7 @@ from corral.values.reports import StoppedProcess, StopReport, Survivor
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, padded, plain, shown_bar, width_of, wrapped
 from corral_tui.dashboard.marks import Charset, Role
+from corral_tui.dashboard.words import command_words
 
 WIDE = 100
 """Columns from which processes are a table, with a line of headings."""
@@ -67,7 +68,7 @@ def _columns(texts: Sequence[str], width: int) -> str:
 
 def _process_row(group: tuple[ProcessView, ...], width: int, charset: Charset) -> Line:
     first = group[0]
-    name = clean(first.command or first.name)
+    name = command_words(first.command or first.name)
     if len(group) > 1:
         name = f"{len(group)} × {clean(first.name)}"
     texts = (
@@ -173,7 +174,7 @@ def _wide_row(
     charset: Charset,
 ) -> Line:
     first = group[0]
-    process = clean(known.commands.get(first.pid, first.name))
+    process = command_words(known.commands.get(first.pid, first.name))
     if len(group) > 1:
         process = f"{len(group)} × {clean(first.name)}"
     texts = (
