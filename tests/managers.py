@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import corral
-from corral.service.library import JobHandle, JobManager
+from corral.service.handles import JobHandle
+from corral.service.library import JobManager
 from corral.system import mark
 from corral.system.identity import identify, is_alive
 from corral.values.home import Home

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from corral.service.library import JobError as JobError
-    from corral.service.library import JobHandle as JobHandle
+    from corral.service.handles import JobError as JobError
+    from corral.service.handles import JobHandle as JobHandle
+    from corral.service.handles import Result as Result
     from corral.service.library import JobManager as JobManager
-    from corral.service.library import Result as Result
     from corral.service.library import connect as connect
     from corral.service.library import open as open  # noqa: A004
     from corral.values.errors import CannotStartError as CannotStartError
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "corral.service.library": ("JobError", "JobHandle", "JobManager", "Result", "connect", "open"),
+    "corral.service.handles": ("JobError", "JobHandle", "Result"),
+    "corral.service.library": ("JobManager", "connect", "open"),
     "corral.values.errors": (
         "CannotStartError",
         "CorralError",

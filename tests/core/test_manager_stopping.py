@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from corral.service import protocol as p
-from corral.service.library import JobHandle
+from corral.service.handles import JobHandle
 from corral.system.identity import ProcessIdentity, identify, is_alive
 from corral.values.errors import NotSoError
 from corral.values.reports import StopReport

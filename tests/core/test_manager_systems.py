@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 import corral
-from corral.service.library import JobError
+from corral.service.handles import JobError
 from corral.values.units import parse_signal
 from managers import eventually_so, opened, python, ready, state_is, zoo_argv
 

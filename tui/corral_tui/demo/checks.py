@@ -8,7 +8,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from corral.service.library import JobHandle
+from corral.service.handles import JobHandle
 from corral.values.errors import CorralError
 from corral.values.jobs import Job
 from corral_tui.demo import feeding

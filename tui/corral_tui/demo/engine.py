@@ -13,7 +13,8 @@ from typing import Self
 
 from msgspec import structs
 
-from corral.service.library import JobHandle, JobManager
+from corral.service.handles import JobHandle
+from corral.service.library import JobManager
 from corral.service.protocol import Answers, Reply_, StartJobs
 from corral.service.session import Session
 from corral.service.snapshot import Snapshot

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from corral.service.library import Options
+from corral.service.options import Options
 from corral.values.errors import CannotStartError
 from corral_tui.cli.guard import INTERRUPTED
 from corral_tui.cli.plain import note, say, visible, width_of

@@ -1,0 +1,199 @@
+"""One job, as a program holds it: asked, fed, read and ended through the session of its manager."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+
+from msgspec import Struct
+
+from corral.observe.output import Follower, OutputFile, Pace
+from corral.service import protocol as p
+from corral.service.session import Session
+from corral.values.errors import CorralError, NotSoError, UnknownJobError
+from corral.values.jobs import Job, ProcessView
+from corral.values.reports import Diagnosis, StopReport
+from corral.values.units import parse_signal, signal_name
+
+_READ_BYTES = 1 << 20
+
+
+class JobError(CorralError):
+    """`run(check=True)`: the job did not succeed. `result` holds all of it."""
+
+    def __init__(self, result: Result) -> None:
+        job = result.job
+        super().__init__(f"{job.command}: {job.state} with exit status {job.exit_status} ({job.reason})")
+        self.result = result
+
+
+class Result(Struct, frozen=True):
+    """A job that has ended, and what it printed, byte for byte."""
+
+    job: Job
+    stdout: bytes
+    stderr: bytes
+    """Of all stages, in their order."""
+
+    @property
+    def exit_status(self) -> int | None:
+        """128 + n for signal n, 124 for a time limit; None where nobody knows."""
+        return self.job.exit_status
+
+    @property
+    def succeeded(self) -> bool:
+        return self.job.state == "succeeded"
+
+
+class JobHandle:
+    """One job of a manager. Cheap: it holds the id, everything else is asked for.
+
+    Raises:
+        UnknownJobError: from every method, where no job has this id or name.
+    """
+
+    def __init__(self, session: Session, job_id: str) -> None:
+        self._session = session
+        self.id = job_id
+
+    def __repr__(self) -> str:
+        return f"<job {self.id}>"
+
+    async def snapshot(self) -> Job:
+        """The job as it is now."""
+        reply = await self._session.call(p.ListJobs(ids=(self.id,)))
+        raise_if_unknown(reply.unknown)
+        return reply.jobs[0]
+
+    async def wait(self, timeout: float | None = None) -> Job:
+        """Wait for its end.
+
+        Raises:
+            TimeoutError: it has not ended within `timeout` seconds; nothing is stopped.
+        """
+        reply = await self._session.call(p.WaitForJobs(ids=(self.id,), timeout=timeout))
+        if reply.timed_out:
+            raise TimeoutError(f"job {self.id} has not ended within {timeout:g} s")
+        return reply.jobs[0]
+
+    async def stop(self, *, signal: str | None = None, grace: float | None = None) -> StopReport:
+        """Run the stop sequence to its end; what is left, if anything, is named in `survivors`."""
+        name = None if signal is None else signal_name(parse_signal(signal))
+        reply = await self._session.call(
+            p.StopJobs(ids=(self.id,), signal=name, grace=grace, by="from the library")
+        )
+        raise_if_unknown(reply.unknown)
+        return reply.reports[0]
+
+    async def kill(self) -> StopReport:
+        """The stop sequence without any grace."""
+        return await self.stop(grace=0.0)
+
+    async def signal(self, signal: str, *, tree: bool = False, stage: int | None = None) -> None:
+        """Send a signal, no more: to each stage's leader, the whole tree, or one stage."""
+        await self._do(p.SignalJobs(ids=(self.id,), signal=signal, tree=tree, stage=stage))
+
+    async def pause(self) -> None:
+        """Suspend the whole tree. Time paused counts for no time limit."""
+        await self._do(p.PauseJobs(ids=(self.id,)))
+
+    async def resume(self) -> None:
+        await self._do(p.ResumeJobs(ids=(self.id,)))
+
+    async def restart(self) -> JobHandle:
+        """Run it again; a running one is stopped first."""
+        reply = await self._session.call(p.RestartJobs(ids=(self.id,)))
+        return JobHandle(self._session, reply.ids[0])
+
+    async def remove(self) -> None:
+        """Delete the ended job and its output."""
+        await self._do(p.RemoveJobs(ids=(self.id,)))
+
+    async def why(self) -> Diagnosis:
+        """What it does or waits for, in words, with the evidence."""
+        return await self._session.call(p.AskWhy(job=self.id))
+
+    async def processes(self) -> tuple[ProcessView, ...]:
+        """Its tree, counted now."""
+        return (await self._session.call(p.ListProcesses(job=self.id))).processes
+
+    # ---- input and output
+
+    async def send(self, data: bytes) -> None:
+        """Write to the stdin of a job that was started with `stdin="interactive"`; waits while it does not read."""
+        await self._session.call(p.OpenInput(job=self.id))
+        (descriptor,) = self._session.received_descriptors()
+        # The description is shared with the daemon, so it stays blocking; a thread of ours waits instead.
+        try:
+            await asyncio.to_thread(_write_all, descriptor, data)
+        finally:
+            os.close(descriptor)
+
+    async def close_stdin(self) -> None:
+        """EOF for a job that was started with `stdin="interactive"`."""
+        await self._session.call(p.CloseInput(job=self.id))
+
+    async def stdout(self) -> bytes:
+        """All that is kept of its stdout, so far."""
+        return await asyncio.to_thread(_read_all, self._session.home.stdout(await self._number()))
+
+    async def stderr(self, stage: int | None = None) -> bytes:
+        """All that is kept of the stderr of one stage, or of all in their order."""
+        count = len((await self.snapshot()).stages)
+        stages = range(1, count + 1) if stage is None else [stage]
+        home = self._session.home
+        job_id = await self._number()
+        parts = [await asyncio.to_thread(_read_all, home.stderr(job_id, number)) for number in stages]
+        return b"".join(parts)
+
+    async def follow(self) -> AsyncIterator[bytes]:
+        """Its stdout from the first kept byte, live, until it has ended and all was given."""
+        loop = asyncio.get_running_loop()
+        follower = Follower({"stdout": self._session.home.stdout(await self._number())})
+        pace = Pace(loop.time())
+        end = asyncio.ensure_future(self.wait())
+        try:
+            while True:
+                has_ended = end.done()
+                chunks = follower.poll()
+                for _, chunk in chunks:
+                    yield chunk.data
+                if has_ended and not chunks:
+                    await end
+                    return
+                if not chunks or not has_ended:
+                    await asyncio.wait([end], timeout=pace.delay(loop.time(), had_output=bool(chunks)))
+        finally:
+            end.cancel()
+            follower.close()
+
+    async def _number(self) -> str:
+        """The id by which its files are kept, also where the handle has its name. Raises UnknownJobError."""
+        return self.id if self._has_files() else (await self.snapshot()).id
+
+    def _has_files(self) -> bool:
+        return self.id.isdecimal() and os.path.isdir(self._session.home.job(self.id))
+
+    async def _do(self, request: p.SignalJobs | p.PauseJobs | p.ResumeJobs | p.RemoveJobs) -> None:
+        outcome = await self._session.call(request)
+        raise_if_unknown(outcome.unknown)
+        if outcome.errors:
+            raise NotSoError("; ".join(outcome.errors))
+
+
+def raise_if_unknown(unknown: Sequence[str]) -> None:
+    if unknown:
+        raise UnknownJobError("; ".join(unknown))
+
+
+def _read_all(path: str) -> bytes:
+    with OutputFile(path) as file:
+        size = file.size()
+        return b"".join(chunk.data for chunk in file.chunks(file.first_kept(), size, _READ_BYTES))
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
