@@ -17,9 +17,8 @@ TABLES: dict[str, frozenset[str]] = {
     "### On the list and in an opened job": frozenset({"board", "opened"}),
     "### On the list": frozenset({"board"}),
     "### In an opened job": frozenset({"opened"}),
-    "### In its searched output": frozenset({"output"}),
     "### In a sheet": frozenset({"sheet"}),
-    "### Everywhere": frozenset({"board", "opened", "output", "sheet"}),
+    "### Everywhere": frozenset({"board", "opened", "sheet"}),
 }
 """The heading of each table, and the scopes whose actions it holds."""
 

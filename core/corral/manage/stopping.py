@@ -340,7 +340,8 @@ def report_on(stop: StopOfJob) -> StopReport:
             (max((t.seconds or 0.0 for t in targets), default=0.0)) if stop.is_done else now - stop.began, 3
         ),
         processes=tuple(_stopped(target) for target in targets),
-        survivors=tuple(_survivor(target) for target in targets if not target.is_gone),
+        # While the sequence goes on nobody knows yet who survives it.
+        survivors=() if is_going_on else tuple(_survivor(target) for target in targets if not target.is_gone),
         note=stop.note,
         kill_in=max(0.0, stop.kill_at - now) if is_going_on and not stop.is_killing else None,
         grace=stop.grace,

@@ -58,9 +58,32 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
 
+_ELSEWHERE = {
+    "add": "corral run",
+    "start": "corral run",
+    "exec": "corral run",
+    "status": "corral ps",
+    "ls": "corral ps",
+    "list": "corral ps",
+    "jobs": "corral ps",
+    "top": "corral without a verb",
+    "monit": "corral without a verb",
+    "follow": "corral logs -f",
+    "log": "corral logs",
+    "tail": "corral logs -n",
+    "delete": "corral rm",
+    "remove": "corral rm",
+    "version": "corral --version",
+    "help": "corral --help",
+}
+"""What other tools of this field call a verb of ours: the nearest spelling would often be another one."""
+
+
 def _nearest(verb: str) -> str:
     from difflib import get_close_matches
 
+    if verb in _ELSEWHERE:
+        return f"; that is {_ELSEWHERE[verb]}"
     near = get_close_matches(verb, VERBS, n=1)
     if near:
         return f"; did you mean corral {near[0]}?"

@@ -9,13 +9,12 @@ from typing import Literal
 from corral.service.snapshot import Snapshot
 from corral.values.jobs import STARTED_STATES, Job
 
-Scope = Literal["board", "opened", "output", "sheet"]
+Scope = Literal["board", "opened", "sheet"]
 BOARD_AND_OPENED: frozenset[Scope] = frozenset({"board", "opened"})
 BOARD: frozenset[Scope] = frozenset({"board"})
 OPENED: frozenset[Scope] = frozenset({"opened"})
-OUTPUT: frozenset[Scope] = frozenset({"output"})
 SHEET: frozenset[Scope] = frozenset({"sheet"})
-ANYWHERE: frozenset[Scope] = frozenset({"board", "opened", "output", "sheet"})
+ANYWHERE: frozenset[Scope] = frozenset({"board", "opened", "sheet"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +190,9 @@ ACTIONS: tuple[Action, ...] = (
     _move("page_down", ("pagedown",), "a page down"),
     _move("half_up", ("ctrl+u",), "half a page up"),
     _move("half_down", ("ctrl+d",), "half a page down"),
-    Action("job.new", ("n",), "new", "start a command or a pipeline", BOARD, _when_daemon_is_there, 1),
+    Action(
+        "job.new", ("n",), "new", "start a command or a pipeline", BOARD_AND_OPENED, _when_daemon_is_there, 1
+    ),
     Action(
         "job.chain", ("c",), "chain", "feed this job's output to a new one", BOARD_AND_OPENED, _on_a_job, 12
     ),
@@ -263,10 +264,8 @@ ACTIONS: tuple[Action, ...] = (
         "job.previous", ("left_square_bracket",), "previous", "previous job", OPENED, _always, None, False
     ),
     Action("job.next", ("right_square_bracket",), "next", "next job", OPENED, _always, None, False),
-    Action("output.search", ("slash",), "search", "search in the output", OPENED, _always, 20),
+    Action("output.search", ("slash",), "search", "how to search the output", OPENED, _always),
     Action("output.follow", ("f",), "follow", "follow the end of the output", OPENED, _always, 21),
-    Action("output.next", ("n",), "next hit", "next hit, till esc", OUTPUT, _always, None, False),
-    Action("output.previous", ("N",), "previous hit", "previous hit, till esc", OUTPUT, _always, None, False),
     Action("job.environment", ("V",), "values", "show the values of its environment", OPENED, _always, None),
     Action("sheet.yes", ("y",), "do it", "do what the question asks", SHEET, _always, None, False),
     Action("sheet.no", ("n",), "leave it", "leave it as it is", SHEET, _always, None, False),

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _TITLES: dict[Scope, str] = {
     "board": "On the list",
     "opened": "In an opened job",
-    "output": "In a searched output",
     "sheet": "In a question or a prompt",
 }
 _KEYS_WIDTH = 16
