@@ -134,6 +134,8 @@ def _what_to_do(message: str) -> str:
     _, is_missing, name = message.partition("no such program: ")
     if not is_missing or name == "the name is empty":
         return ""
+    if " " in name:
+        return "; a command line is one word, and options stand before it: corral run -w 'a | b'"
     if "/" in name:
         return "; is the path right?"
     if name in _SHELL_WORDS:
