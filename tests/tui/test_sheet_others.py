@@ -194,7 +194,8 @@ async def test_what_is_left_is_named_before_leaving(tmp_path: Path) -> None:
     async with running(source) as (app, pilot):
         await opened(app, QuitSheet(app))
         await pilot.press("y")
-        text = await shown(app, lambda text: "Not all of it has ended" in text, "what is left")
+        text = await shown(app, lambda text: "48990 tar" in text, "what is left")
+        assert "Not all of it has ended" in text
         assert "1 backup could not be ended" in text
         assert "48990 tar" in text
         assert app.is_running
