@@ -63,8 +63,13 @@ async def running(
 
 
 async def shown(app: DashboardApp, condition: Callable[[str], bool], what: str) -> str:
-    """The screen's text, once it fulfils the condition."""
-    await until(lambda: condition(screen_text(app)), what)
+    """The screen's text, once it fulfils the condition and nothing waits to be laid out: a title comes a frame earlier."""
+
+    def is_there() -> bool:
+        is_at_rest = not (app.screen._layout_required or app.screen._dirty_widgets)
+        return is_at_rest and condition(screen_text(app))
+
+    await until(is_there, what)
     return screen_text(app)
 
 

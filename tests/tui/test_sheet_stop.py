@@ -300,7 +300,8 @@ async def test_several_jobs_end_with_a_sum(tmp_path: Path) -> None:
     async with running(source) as (app, pilot):
         await asked(app, "1", "2")
         await pilot.press("y")
-        await shown(app, lambda text: "2 jobs are stopped" in text, "the end")
+        await shown(app, lambda text: "Nothing of them is left" in text, "the end")
+        assert "2 jobs are stopped" in screen_text(app)
         assert (
             "Nothing of them is left. 18 processes: 10 by TERM, 6 by themselves, 2 by KILL."
             in screen_text(app)
