@@ -170,6 +170,8 @@ def new_job(job_id: int | str, spec: JobSpec, cwd: str, created: datetime) -> Jo
         stop_signal=spec.stop_signal,
         stop_grace=spec.stop_grace,
         stuck_after=spec.stuck_after,
+        on_leftovers=spec.leftovers,
+        max_output=spec.max_output,
         on_stuck=spec.on_stuck,
         origin=spec.origin,
         stages=tuple(

@@ -10,6 +10,9 @@ from corral.values.units import check_name, parse_signal
 LONGEST_SECONDS = 100 * 366 * 86400.0
 """A hundred years: beyond it the end of a duration is no date any more."""
 
+LEAST_OUTPUT = 64 << 10
+"""Holes are punched in whole blocks of the file system; below this a cap would mean little."""
+
 
 def check_values(spec: JobSpec) -> None:
     """Raises UsageError."""
@@ -25,6 +28,10 @@ def check_values(spec: JobSpec) -> None:
     parse_signal(spec.stop_signal)
     for what in ("timeout", "stop_grace", "stuck_after"):
         check_seconds(what, getattr(spec, what))
+    if spec.max_output is not None and spec.max_output < LEAST_OUTPUT:
+        raise UsageError(
+            f"max_output of {spec.max_output} bytes: at least {LEAST_OUTPUT >> 10}K, or none to keep all"
+        )
     for command in stages:
         _check_redirections(command)
 

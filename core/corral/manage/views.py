@@ -57,6 +57,8 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
         stop_grace=spec.stop_grace,
         stuck_after=spec.stuck_after,
         on_stuck=spec.on_stuck,
+        on_leftovers=spec.leftovers,
+        max_output=spec.max_output,
         cpu_percent=None if life.is_ended else job.cpu_percent,
         cpu_seconds=_rounded(cpu_seconds_of(job)) if life.started else None,
         memory_bytes=None if life.is_ended else job.memory_bytes,

@@ -13,6 +13,7 @@ from corral.service.surroundings import surroundings
 from corral.values.commandline import parse, parse_argv, quote_pipeline, shell_pipeline
 from corral.values.errors import UsageError
 from corral.values.spec import (
+    DEFAULT_MAX_OUTPUT,
     DEFAULT_STOP_GRACE,
     DEFAULT_STOP_SIGNAL,
     DEFAULT_STUCK_AFTER,
@@ -21,6 +22,7 @@ from corral.values.spec import (
     JobInput,
     JobSpec,
     NullInput,
+    OnLeftovers,
     Pipeline,
     StdinSource,
     Surroundings,
@@ -42,6 +44,8 @@ class Options(TypedDict, total=False):
         timeout: its time limit; then the stop sequence, and the state `timed_out`.
         stop_signal, stop_grace: how the stop sequence begins, and how long until KILL.
         stuck_after: seconds without any progress until it counts as stuck.
+        leftovers: `leave` (unless given) or `stop` what outlives the job.
+        max_output: bytes kept of each output stream, the newest; 1 GiB unless given, None keeps all.
         after: jobs that have to succeed first.
         shell: run a str with /bin/sh, as one stage.
     """
@@ -54,6 +58,8 @@ class Options(TypedDict, total=False):
     stop_signal: str
     stop_grace: float
     stuck_after: float
+    leftovers: OnLeftovers
+    max_output: int | None
     after: Iterable[JobHandle]
     shell: bool
 
@@ -70,6 +76,8 @@ def spec_of(command: CommandLike, options: Options) -> JobSpec:
         stop_signal=signal_name(parse_signal(options.get("stop_signal", DEFAULT_STOP_SIGNAL))),
         stop_grace=options.get("stop_grace", DEFAULT_STOP_GRACE),
         stuck_after=options.get("stuck_after", DEFAULT_STUCK_AFTER),
+        leftovers=options.get("leftovers", "leave"),
+        max_output=options.get("max_output", DEFAULT_MAX_OUTPUT),
         after=tuple(handle.id for handle in options.get("after", ())),
     )
 

@@ -126,6 +126,10 @@ class Job(Struct, frozen=True, kw_only=True):
     stopping: Stopping | None = None
     hidden: bool = False
     """Taken off the dashboards' lists with `x`."""
+    on_leftovers: str = "leave"
+    """`leave stop`: what becomes of processes that outlive the job."""
+    max_output: int | None = None
+    """Bytes kept of each output stream; None keeps all."""
     stdin: str = "none"
     """`none file descriptor interactive job`."""
 

@@ -8,11 +8,14 @@ from msgspec import Struct
 
 RedirectionMode = Literal["read", "write", "append", "merge"]
 OnStuck = Literal["mark", "stop"]
+OnLeftovers = Literal["leave", "stop"]
 Origin = Literal["dashboard", "command_line", "library"]
 
 DEFAULT_STOP_SIGNAL = "TERM"
 DEFAULT_STOP_GRACE = 5.0
 DEFAULT_STUCK_AFTER = 60.0
+DEFAULT_MAX_OUTPUT = 1 << 30
+"""Bytes kept of each output stream: 1 GiB."""
 
 
 class Redirection(Struct, frozen=True):
@@ -97,6 +100,10 @@ class JobSpec(Struct, frozen=True):
     stop_grace: float = DEFAULT_STOP_GRACE
     stuck_after: float = DEFAULT_STUCK_AFTER
     on_stuck: OnStuck = "mark"
+    leftovers: OnLeftovers = "leave"
+    """What becomes of processes that are alive when every stage has ended by itself."""
+    max_output: int | None = DEFAULT_MAX_OUTPUT
+    """Bytes kept of stdout, and of each stage's stderr: the newest. None keeps all."""
     after: tuple[str, ...] = ()
     origin: Origin = "library"
     parent: str | None = None

@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 from corral.service.protocol import ListJobs
 from corral.values.errors import CorralError, UsageError
 from corral.values.jobs import Job
+from corral.values.sizes import parse_size
 from corral.values.units import parse_duration, parse_signal, signal_name
 from corral.values.wire import to_wire
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
 else:
     _ParamType = click.ParamType  # Takes no parameter at run time before click 8.3.
+
+KEEP_ALL = -1
+"""What `--max-output none` is read as; None is an option not given."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -35,6 +39,27 @@ class _Duration(_ParamType):
             return parse_duration(value)
         except UsageError as error:
             self.fail(str(error), param, ctx)
+
+
+class _OutputCap(_ParamType):
+    """Bytes, written `64K 100M 1.5G`; `none` is KEEP_ALL."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if value == "none":
+            return KEEP_ALL
+        try:
+            return parse_size(value)
+        except UsageError as error:
+            self.fail(f"{error}, or none", param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(size) for size in ("none", "100M", "1G") if size.startswith(incomplete)]
 
 
 class _Signal(_ParamType):
@@ -105,6 +130,7 @@ class Words(_ParamType):
 
 
 DURATION = _Duration()
+OUTPUT_CAP = _OutputCap()
 SIGNAL = _Signal()
 JOB_ID = _JobId()
 

@@ -12,6 +12,7 @@ from corral.service.surroundings import surroundings
 from corral.values.commandline import parse, parse_argv, shell_pipeline
 from corral.values.errors import UsageError
 from corral.values.spec import (
+    DEFAULT_MAX_OUTPUT,
     DEFAULT_STOP_GRACE,
     DEFAULT_STOP_SIGNAL,
     DEFAULT_STUCK_AFTER,
@@ -21,12 +22,14 @@ from corral.values.spec import (
     JobInput,
     JobSpec,
     NullInput,
+    OnLeftovers,
     Pipeline,
     StdinSource,
 )
 from corral.values.units import check_name, quote
 from corral.values.wire import to_wire
 from corral_tui.cli.environment import job_environment
+from corral_tui.cli.options import KEEP_ALL
 
 _OWN_DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/self/fd)/([0-9]{1,6})")
 
@@ -49,6 +52,8 @@ class Wanted(NamedTuple):
     stop_signal: str | None = None
     stop_grace: float | None = None
     stuck_after: float | None = None
+    leftovers: OnLeftovers | None = None
+    max_output: int | None = None
     after: tuple[str, ...] = ()
     wait: bool = False
     quiet: bool = False
@@ -75,6 +80,8 @@ def prepare(wanted: Wanted) -> Prepared:
         stop_signal=wanted.stop_signal or DEFAULT_STOP_SIGNAL,
         stop_grace=DEFAULT_STOP_GRACE if wanted.stop_grace is None else wanted.stop_grace,
         stuck_after=DEFAULT_STUCK_AFTER if wanted.stuck_after is None else wanted.stuck_after,
+        leftovers=wanted.leftovers or "leave",
+        max_output=_max_output(wanted.max_output),
         after=wanted.after,
         origin="command_line",
     )
@@ -100,6 +107,12 @@ def _timeout(seconds: float | None) -> float | None:
     if seconds == 0:
         raise UsageError("run --timeout: 0 leaves no time to run; leave it out for no limit")
     return seconds
+
+
+def _max_output(size: int | None) -> int | None:
+    if size is None:
+        return DEFAULT_MAX_OUTPUT
+    return None if size == KEEP_ALL else size
 
 
 def _stdin(wanted: Wanted) -> tuple[StdinSource, tuple[int, ...]]:

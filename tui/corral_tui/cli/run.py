@@ -10,7 +10,7 @@ from corral_tui.cli import reach
 from corral_tui.cli.guard import complain
 from corral_tui.cli.homes import chosen_home
 from corral_tui.cli.jsontext import print_json
-from corral_tui.cli.options import DURATION, JOB_ID, SIGNAL, Words
+from corral_tui.cli.options import DURATION, JOB_ID, OUTPUT_CAP, SIGNAL, Words
 from corral_tui.cli.plain import say
 from corral_tui.cli.request import Wanted, prepare
 
@@ -85,6 +85,10 @@ Example: corral run make -j8
 @click.option("--stop-signal", type=SIGNAL, help="The first signal of a stop; else TERM.")
 @click.option("--stop-grace", "--grace", "stop_grace", type=DURATION, help="From that to KILL; else 5s.")
 @click.option("--stuck-after", type=DURATION, help="Without progress for so long it may be stuck; else 60s.")
+@click.option(
+    "--leftovers", type=click.Choice(["leave", "stop"]), help="What outlives the job by itself; else leave."
+)
+@click.option("--max-output", type=OUTPUT_CAP, help="Keep the newest SIZE of each stream; else 1G.")
 @click.option("--after", type=JOB_ID, multiple=True, help="Start once this job has succeeded.")
 @click.option("-w", "--wait", is_flag=True, help="Copy its output, and exit as it does.")
 @click.option("-q", "--quiet", is_flag=True, help="Do not print the id.")
