@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from corral.decide.homedir import check_folder
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.system import limits
 from corral.system.descriptors import keep
@@ -20,13 +21,13 @@ from corral.system.openings import empty, may_block, open_redirection
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.pipes import DEFAULT_CAPACITY, PipeBudget, inode_of, set_capacity
 from corral.system.spawn import find_program, spawn
-from corral.values.errors import CannotStartError
+from corral.values.errors import CannotStartError, CorralError
 from corral.values.home import Home
 from corral.values.spec import FileInput, InteractiveInput, JobInput, Redirection, Surroundings
 from corral.values.wire import from_wire
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
-_OUTPUT_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+_OUTPUT_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Owned = Callable[[int], int]
 OpenFiles = dict[tuple[int, int], int]
@@ -261,8 +262,10 @@ def _make_folder(path: str) -> None:
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
-        if not os.path.isdir(path):
-            raise
+        try:
+            check_folder(path)
+        except CorralError as error:
+            raise CannotStartError(str(error), 125) from None
 
 
 def _redirections(job: ManagedJob, number: int) -> tuple[Redirection, ...]:

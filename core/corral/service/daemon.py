@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import socket
-import struct
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -30,6 +29,7 @@ from corral.service.lines import close_all
 from corral.service.publisher import MACHINE_SECONDS, Publisher
 from corral.system.daemonlog import log, log_fault
 from corral.system.descriptors import keep
+from corral.system.peer import peer_of
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.values.errors import BadLineError, CorralError
 from corral.values.home import Home
@@ -152,7 +152,8 @@ class Daemon:
 
     def serve_owner(self, sock: socket.socket) -> None:
         """Serve the program that holds the lease. Its end is seen even where a child that it forked keeps the socket."""
-        pidfd = open_pidfd_if_possible(peer_of(sock)) if peer_of(sock) > 0 else None
+        owner = peer_of(sock).pid
+        pidfd = open_pidfd_if_possible(owner) if owner > 0 else None
         if pidfd is not None:
             asyncio.get_running_loop().add_reader(pidfd, self._note_owner_ended, pidfd)
         self.serve(sock)
@@ -220,13 +221,18 @@ class Daemon:
 
     async def run(self) -> None:
         """Watch the jobs and the time until the daemon is to end; then stop listening."""
-        ticker = asyncio.create_task(self._tick())
+        cleaner = self.manager.cleaner
+        tasks = [asyncio.create_task(self._tick())]
+        if not self.is_private:
+            # What a private daemon has goes with it.
+            tasks.append(asyncio.create_task(cleaner.run()))
         try:
             await self._ending.wait()
         finally:
-            ticker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await ticker
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await cleaner.end()
         if self.is_private:
             await self.stop_everything("with the program that had started it")
         self._stop_listening()
@@ -321,26 +327,15 @@ def _set_done(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def peer_of(sock: socket.socket) -> int:
-    """The pid of the process that made the other end (unix(7)); 0 where the system does not tell."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return 0
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[0])
-
-
 def is_own_user(sock: socket.socket) -> bool:
-    """Whether the peer is of our uid. Linux tells pid, uid and gid (unix(7)); elsewhere the 0700 directory guards."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, uid, _ = struct.unpack("3i", credentials)
-    return bool(uid in (os.geteuid(), 0))
+    """Whether the peer is of our uid, or root."""
+    return peer_of(sock).uid in (os.geteuid(), 0)
 
 
 def take_lock(home: Home) -> int | None:
     """The lock that a daemon holds for life; None where another one has it."""
-    descriptor = os.open(home.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(home.daemon_lock, flags, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

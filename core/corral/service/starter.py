@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
 import sys
 import time
 
-from corral.decide.homedir import check_owner, prepare_home
+from corral.decide.homedir import check_home, prepare_home
 from corral.service.address import dial
 from corral.values.errors import DaemonUnavailableError
 from corral.values.home import Home
@@ -27,8 +28,8 @@ def connected(home: Home, *, start: bool) -> socket.socket:
         DaemonUnavailableError: none runs, or it could not be started; the text says why.
         CorralError: the home cannot be used.
     """
-    if os.path.isdir(home.path):
-        check_owner(home)
+    with contextlib.suppress(FileNotFoundError):
+        check_home(home)
     sock = _dialled(home)
     if sock is not None:
         return sock
