@@ -34,11 +34,13 @@ _REMOVE = (
     "DELETE FROM events WHERE job = ?",
     "DELETE FROM jobs WHERE id = ?",
 )
-_FORGET_UNUSED = (
-    "DELETE FROM surroundings WHERE number NOT IN "
-    "(SELECT surroundings FROM jobs WHERE surroundings IS NOT NULL)",
-    "DELETE FROM environments WHERE hash NOT IN (SELECT environment FROM surroundings)",
+_SURROUNDINGS_OF = "SELECT surroundings FROM jobs WHERE id = ? AND surroundings IS NOT NULL"
+_UNUSED_NOW = (
+    "SELECT hash, environment FROM surroundings WHERE number = ?1 "
+    "AND NOT EXISTS (SELECT 1 FROM jobs WHERE surroundings = ?1)"
 )
+_FORGET_SURROUNDINGS = "DELETE FROM surroundings WHERE number = ?"
+_FORGET_ENVIRONMENT = "DELETE FROM environments WHERE hash = ?1 AND NOT EXISTS (SELECT 1 FROM surroundings WHERE environment = ?1)"
 
 
 @dataclass(slots=True)
@@ -59,6 +61,8 @@ class Pending:
     events: list[tuple[int, float, str, str]] = field(default_factory=list)
     hidden: dict[int, bool] = field(default_factory=dict)
     removed: set[int] = field(default_factory=set)
+    forgotten: list[bytes] = field(default_factory=list)
+    """Surroundings, by hash, that went with the last of their jobs; known once written."""
 
     @property
     def is_empty(self) -> bool:
@@ -132,10 +136,20 @@ class Pending:
         if self.hidden:
             many(_HIDE, ((hidden, job) for job, hidden in self.hidden.items()))
         if self.removed:
-            for statement in _REMOVE:
-                many(statement, ((job,) for job in self.removed))
-            for statement in _FORGET_UNUSED:
-                connection.execute(statement)
+            self._remove(connection)
+
+    def _remove(self, connection: sqlite3.Connection) -> None:
+        """Delete jobs, and what they alone had: each look-up by an index, since thousands go in small lots."""
+        ask = connection.execute
+        used = {row[0] for job in self.removed for row in ask(_SURROUNDINGS_OF, (job,))}
+        for statement in _REMOVE:
+            connection.executemany(statement, ((job,) for job in self.removed))
+        self.forgotten.clear()
+        for number in used:
+            for key, environment in ask(_UNUSED_NOW, (number,)).fetchall():
+                ask(_FORGET_SURROUNDINGS, (number,))
+                ask(_FORGET_ENVIRONMENT, (environment,))
+                self.forgotten.append(key)
 
 
 _FIELDS = tuple(each.name for each in fields(Pending))

@@ -42,6 +42,7 @@ _COLUMNS = (
     "jobs.id, jobs.state, jobs.hidden, jobs.created, jobs.started, jobs.ended, jobs.name, jobs.command, jobs.spec, "
     "jobs.snapshot, surroundings.content FROM jobs LEFT JOIN surroundings ON surroundings.number = jobs.surroundings"
 )
+_TITLE = "id, name, command, state FROM jobs"
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError, TypeError, zlib.error)
 """What a row whose bytes were damaged raises when it is decoded."""
 
@@ -100,7 +101,7 @@ class JournalReader:
         for start in range(0, len(wanted), _BATCH):
             ids = wanted[start : start + _BATCH]
             marks = ",".join("?" * len(ids))
-            rows = self._all(f"SELECT id, name, command, state FROM jobs WHERE id IN ({marks})", *ids)
+            rows = self._all(f"SELECT {_TITLE} WHERE id IN ({marks})", *ids)
             found.update({job: (name, command, state) for job, name, command, state in rows})
         return found
 

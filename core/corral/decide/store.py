@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from corral.decide import compaction
 from corral.decide.homedir import prepare_home, private_file
 from corral.decide.life import Life
 from corral.decide.pending import Pending
@@ -228,10 +229,27 @@ class Journal(JournalReader):
         except sqlite3.Error as error:
             self._roll_back()
             raise as_journal_error(error, self.home.journal) from error
-        if self._pending.removed:
-            # Surroundings of removed jobs may be gone with them.
-            self._surroundings = dict(connection.execute("SELECT hash, number FROM surroundings"))
+        for key in self._pending.forgotten:
+            self._surroundings.pop(key, None)
         self._pending = Pending()
+
+    def give_back_some(self, pages: int) -> bool:
+        """Give the room of deleted rows back, a few pages at a time; whether there is more. Raises JournalError."""
+        with self._readable():
+            return compaction.give_back_some(self._connection, pages)
+
+    def tidy(self, *, is_idle: bool) -> None:
+        """After many deletions: drop what no job uses, and make the files short. Raises JournalError.
+
+        `is_idle`: nobody is kept waiting by a second of work.
+        """
+        self.commit()
+        with self._readable():
+            compaction.drop_unused(self._connection)
+            self._surroundings = dict(self._connection.execute("SELECT hash, number FROM surroundings"))
+            if is_idle:
+                compaction.write_anew(self._connection)
+            compaction.shorten(self._connection)
 
     def _roll_back(self) -> None:
         # A full disk may have rolled it back already (sqlite.org/lang_transaction.html).

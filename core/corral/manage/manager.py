@@ -44,6 +44,7 @@ from corral.manage import operations, views
 from corral.manage.census import Census
 from corral.manage.checking import check_values
 from corral.manage.children import Children
+from corral.manage.cleaning import Cleaner
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.launching import Launcher
 from corral.manage.leftovers import Leftovers
@@ -103,6 +104,7 @@ class Manager:
         self.children = Children(self)
         self.leftovers = Leftovers(self)
         self.monitor = Monitor(self)
+        self.cleaner = Cleaner(self)
         self._launcher = Launcher(self)
         self._waiters: dict[int, list[asyncio.Future[None]]] = {}
         self._start_waiters: dict[int, list[asyncio.Future[None]]] = {}
@@ -309,6 +311,7 @@ class Manager:
         self.journal.job_ended(view, job.report)
         self.scheduler.ended(job.id, view.state == "succeeded")
         self._remember(view)
+        self.cleaner.note_ended(view)
         self._resolve_waiters(self._waiters, job.id)
         self._resolve_waiters(self._start_waiters, job.id)
         self.leftovers.look_after(job)
@@ -368,13 +371,16 @@ class Manager:
     def resolve(self, reference: str) -> int:
         """The id that a number, a name or `@` means. Raises UnknownJobError, NotSoError."""
         unended = ((job.id, job.spec.name) for job in self.jobs.values() if not job.life.is_ended)
-        return resolve(
+        job_id = resolve(
             reference,
             unended,
             exists=lambda job_id: job_id in self.jobs or job_id in self.ended or self.journal.exists(job_id),
             newest_ended=self.journal.newest_ended,
             newest=self.journal.newest,
         )
+        if job_id in self.cleaner.going:
+            raise UnknownJobError(f"no job {job_id}: it is being cleaned")
+        return job_id
 
     def snapshot(self, job_id: int) -> Job:
         """The job as it is now."""

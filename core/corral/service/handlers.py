@@ -12,7 +12,9 @@ from msgspec import Struct, structs
 
 from corral import __version__
 from corral.manage import operations
+from corral.manage.checking import check_seconds
 from corral.manage.manager import Manager
+from corral.manage.oldjobs import Asked
 from corral.service import protocol as p
 from corral.values.errors import CannotStartError, CorralError, NotSoError, UnknownJobError, UsageError
 from corral.values.jobs import Job
@@ -58,6 +60,7 @@ class Handlers:
             p.OpenInput: self._open_input,
             p.CloseInput: self._close_input,
             p.RemoveJobs: self._remove,
+            p.CleanJobs: self._clean,
             p.HideJobs: self._hide,
             p.Subscribe: self._subscribe,
             p.Look: self._look,
@@ -207,6 +210,7 @@ class Handlers:
                     memory_bytes=process.memory_info().rss,
                     marks=manager.why_no_marks or "on",
                     leftovers=self._leftovers(),
+                    notices=manager.cleaner.notices,
                 )
             )
 
@@ -297,6 +301,10 @@ class Handlers:
         ids, unknown = self._resolved(request.ids)
         if unknown:
             raise UnknownJobError("; ".join(unknown))
+        with self._manager.cleaner.holding(ids):
+            return Answer(await self._waited(ids, request))
+
+    async def _waited(self, ids: Sequence[int], request: p.WaitForJobs) -> p.Waited:
         ends = self._manager.ends_of(ids)
         mode = asyncio.FIRST_COMPLETED if request.any else asyncio.ALL_COMPLETED
         is_over = len(ends) < len(ids) if request.any else not ends
@@ -310,8 +318,8 @@ class Handlers:
         jobs = [self._manager.fresh(job_id, time.monotonic()) for job_id in ids]
         ended = [job for job in jobs if job.is_ended]
         if request.any and ended:
-            return Answer(p.Waited((min(ended, key=_ended_at),)))
-        return Answer(p.Waited(tuple(jobs), timed_out=timed_out))
+            return p.Waited((min(ended, key=_ended_at),))
+        return p.Waited(tuple(jobs), timed_out=timed_out)
 
     # ---- input
 
@@ -329,6 +337,14 @@ class Handlers:
         ids, unknown = self._resolved(request.ids)
         done, more = await operations.remove(self._manager, ids, force=request.force)
         return Answer(p.Outcome(tuple(done), (*unknown, *more), tuple(unknown)))
+
+    async def _clean(self, _: Connection, request: p.CleanJobs, __: list[int]) -> Answer:
+        check_seconds("older_than", request.older_than)
+        if request.keep is not None and request.keep < 0:
+            raise UsageError("keep: a number from 0 on")
+        asked = Asked(request.older_than, request.keep, request.only, request.folders)
+        cleaner = self._manager.cleaner
+        return Answer(await (cleaner.plan(asked) if request.plan else cleaner.clean(asked)))
 
     async def _hide(self, _: Connection, request: p.HideJobs, __: list[int]) -> Answer:
         ids, unknown = self._resolved(request.ids)

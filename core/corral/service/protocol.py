@@ -18,6 +18,7 @@ from corral.values.jobs import Job, ProcessView
 from corral.values.machine import Machine
 from corral.values.past import Past
 from corral.values.reports import DaemonStatus, Detail, Diagnosis, PeekedPipe, StopReport
+from corral.values.rules import CleanReport
 from corral.values.spec import JobSpec, Origin, Surroundings
 
 LINE_LIMIT = 1 << 20
@@ -256,6 +257,22 @@ class RemoveJobs(Request, Answers[Outcome], tag="remove"):
     force: bool = False
 
 
+class CleanJobs(Request, Answers[CleanReport], tag="clean"):
+    """Clean by the rules, or what is selected: ended longer ago, beyond the newest `keep`; with both, what is both.
+
+    `only` (first and last id of each range, rising) and `folders`, where given, are what a plan had shown: nothing
+    else goes.
+    """
+
+    reply: ClassVar[type[Struct]] = CleanReport
+    plan: bool = False
+    """Say what would go; delete nothing."""
+    older_than: float | None = None
+    keep: int | None = None
+    only: tuple[tuple[int, int], ...] | None = None
+    folders: tuple[str, ...] | None = None
+
+
 class HideJobs(Request, Answers[Outcome], tag="hide"):
     """Take ended jobs off the dashboards' lists; deletes nothing."""
 
@@ -317,6 +334,7 @@ AnyRequest = (
     | OpenInput
     | CloseInput
     | RemoveJobs
+    | CleanJobs
     | HideJobs
     | Subscribe
     | Look

@@ -149,6 +149,8 @@ class DaemonStatus(Struct, frozen=True, kw_only=True):
     """`on`, or why the kernel's mark cannot be used here."""
     leftovers: dict[str, int] = {}
     """How many processes live on of each job that has ended, by id."""
+    notices: tuple[str, ...] = ()
+    """What of the user's settings makes no sense, a line each."""
 
 
 class Detail(Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from typing import Literal, cast
 import click
 
 from corral.service.protocol import AskStatus, ListJobs, Shutdown
+from corral.system.daemonlog import OLDER
 from corral.values.errors import CorralError, NotSoError
 from corral.values.home import Home
 from corral.values.jobs import Job
@@ -49,7 +50,7 @@ def show_status(as_json: bool) -> int:
 def _nothing(home: Home) -> dict[str, object]:
     """The keys of a status, for no daemon."""
     unknown = dict.fromkeys(DaemonStatus.__struct_fields__)
-    return {**unknown, "home": home.path, "socket": home.socket, "jobs": {}, "leftovers": {}}
+    return {**unknown, "home": home.path, "socket": home.socket, "jobs": {}, "leftovers": {}, "notices": []}
 
 
 def _unwatched() -> str:
@@ -83,6 +84,7 @@ def _print_status(status: DaemonStatus) -> None:
     ]
     if status.leftovers:
         rows.append(("leftovers", leftovers_line(status.leftovers)))
+    rows += [("settings", notice) for notice in status.notices]
     for key, value in rows:
         say(f"{key:<10} {visible(value)}")
 
@@ -145,13 +147,22 @@ def _which_way(jobs: tuple[Job, ...]) -> str:
 def show_log(lines: int) -> int:
     """Print the end of the daemon's log."""
     home = chosen_home()
-    try:
-        with open(home.daemon_log, "rb") as log:
-            size = os.fstat(log.fileno()).st_size
-            log.seek(max(0, size - lines * _LOG_BYTES_PER_LINE))
-            text = log.read().decode(errors="replace")
-    except FileNotFoundError:
-        raise NotSoError(f"{home.daemon_log}: no daemon has run here yet, so there is no log") from None
-    for line in text.splitlines()[-lines:]:
+    text = _end_of(home.daemon_log, lines)
+    if text is None:
+        raise NotSoError(f"{home.daemon_log}: no daemon has run here yet, so there is no log")
+    told = text.splitlines()
+    if len(told) < lines:
+        told = (_end_of(home.daemon_log + OLDER, lines) or "").splitlines() + told
+    for line in told[-lines:]:
         say(visible(line))
     return 0
+
+
+def _end_of(path: str, lines: int) -> str | None:
+    try:
+        with open(path, "rb") as log:
+            size = os.fstat(log.fileno()).st_size
+            log.seek(max(0, size - lines * _LOG_BYTES_PER_LINE))
+            return log.read().decode(errors="replace")
+    except FileNotFoundError:
+        return None

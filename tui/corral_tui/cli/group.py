@@ -27,6 +27,7 @@ VERBS = {
     "wait": "wait",
     "send": "send",
     "rm": "rm",
+    "clean": "clean",
     "daemon": "daemon",
     "completion": "completion",
 }
