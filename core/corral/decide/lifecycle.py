@@ -283,9 +283,11 @@ def _request_stop(life: Life, event: StopRequested) -> Step:
     grace = life.stop_grace if event.grace is None else event.grace
     begin = BeginStop(signal, grace, event.cause)
     if life.is_ended:
-        if event.cause not in ("user", "shutdown"):
+        if event.cause not in ("user", "shutdown", "leftovers"):
             return life, _NOTHING
         return _sweep(life, event, begin)
+    if event.cause == "leftovers":
+        return life, _NOTHING
     if life.state == "queued" and life.started is None:
         return _end(life, event, Ending("stopped", None, None, NEVER_STARTED))
     if life.state == "stopping":
@@ -309,7 +311,8 @@ def _sweep(life: Life, event: StopRequested, begin: BeginStop) -> Step:
     """End what an ended job left behind. Its own state stays what it is."""
     if life.sweeping:
         return life, ((SkipGrace(),) if event.cause == "user" else _NOTHING)
-    return replace(life, sweeping=True), (begin,)
+    text = stop_text(event.cause, f"leftovers: {event.reason}", begin.signal, begin.grace)
+    return replace(life, sweeping=True), (begin, Record("sweeping", text))
 
 
 def _note_sent_signal(life: Life, event: SignalSent) -> Step:
@@ -321,16 +324,18 @@ def _note_sent_signal(life: Life, event: SignalSent) -> Step:
 
 def _note_empty_tree(life: Life, event: TreeEmptied) -> Step:
     if life.sweeping:
-        return replace(life, sweeping=False), (Record("swept", "its leftovers are gone"),)
+        return replace(life, sweeping=False), (Record("swept", "leftovers are gone"),)
     if life.state != "stopping":
         return life, _NOTHING
     return _end_if_done(replace(life, tree_is_empty=True), event)
 
 
 def _note_survivors(life: Life, event: SurvivorsFound) -> Step:
-    if life.state != "stopping" and not life.sweeping:
+    if life.state == "stopping":
+        life = replace(life, tree_is_empty=False)
+    elif not life.sweeping:
         return life, _NOTHING
-    return replace(life, tree_is_empty=False), (Record("survivors", event.text),)
+    return life, (Record("survivors", event.text),)
 
 
 def _fail_for_feed(life: Life, event: FeedFailed) -> Step:

@@ -106,7 +106,7 @@ def _watch(manager: Manager, job: ManagedJob) -> None:
 
 def _add_leftovers(manager: Manager, job_id: int, seen: Sequence[Seen]) -> None:
     """Processes with our mark of a job that has ended, or that the journal knows nothing of."""
-    alive = [entry for entry in seen if (stat := read_stat(entry.pid)) and stat.state not in "ZX"]
+    alive = [entry for entry in seen if (stat := read_stat(entry.pid)) and not stat.has_ended]
     if not alive:
         return
     if not manager.journal.exists(job_id):

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from corral.decide.life import Ending, Life
+from corral.decide.life import Ending, Life, StopRequested
 from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob
+from corral.manage.moments import moment
 from corral.system.identity import ProcessIdentity, identify, is_alive
 from corral.values.errors import NotSoError
 from corral.values.jobs import Job
@@ -38,10 +39,14 @@ class Leftovers:
         self._timer: asyncio.TimerHandle | None = None
         self._ended: set[int] = set()
         """The jobs in hand that have ended."""
+        self._looked = asyncio.Event()
+        """Every job that has ended was looked at since."""
+        self._looked.set()
 
     def look_after(self, job: ManagedJob) -> None:
         """It has ended: look soon what is left of it."""
         self._ended.add(job.id)
+        self._looked.clear()
         if self._timer is None:
             self._timer = self._loop.call_later(CHECK_SECONDS, self.check)
 
@@ -51,6 +56,7 @@ class Leftovers:
             self._timer.cancel()
             self._timer = None
         manager = self._manager
+        self._looked.set()
         done = [manager.jobs[job_id] for job_id in self._ended if job_id in manager.jobs]
         self._ended = {job.id for job in done}
         if not done:
@@ -58,7 +64,24 @@ class Leftovers:
         manager.children.reap()
         found = manager.census.take(done)
         for job in done:
-            self.note(job, len(live_members(found.get(job.id, []))))
+            count = len(live_members(found.get(job.id, [])))
+            self.note(job, count)
+            if count and job.spec.leftovers == "stop" and not job.life.sweeping:
+                self._sweep(job)
+
+    def _sweep(self, job: ManagedJob) -> None:
+        """End what outlived the job, as was decided when it was started."""
+        event = StopRequested(**moment(), cause="leftovers", reason="stopped by --leftovers stop")
+        self._manager.apply(job, event)
+
+    async def until_swept(self, job_ids: Iterable[int]) -> None:
+        """Return once nothing is left of those of these jobs whose leftovers are to be stopped, or nothing more helps."""
+        jobs = [job for job_id in job_ids if (job := self._manager.jobs.get(job_id)) is not None]
+        jobs = [job for job in jobs if job.spec.leftovers == "stop"]
+        if jobs:
+            await self._looked.wait()
+        stops = [stop for job in jobs if (stop := self._manager.stopper.of(job)) is not None]
+        await asyncio.gather(*(self._manager.stopper.outcome(stop) for stop in stops))
 
     def note(self, job: ManagedJob, count: int) -> None:
         """So many processes of that ended job are alive."""

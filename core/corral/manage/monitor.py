@@ -119,7 +119,7 @@ class Monitor:
                 members[pid] = known
                 continue
             stat = read_stat(pid)
-            if stat is not None and stat.state not in "ZX":
+            if stat is not None and not stat.has_ended:
                 members[pid] = Member(ProcessIdentity(pid, stat.started), stage, -1, stat.cpu_seconds)
         if members.keys() != job.members.keys():
             job.members = members

@@ -223,7 +223,7 @@ def _signal_stage(
 
 
 def _signal_one(manager: Manager, job: ManagedJob, name: str, pid: int) -> list[int]:
-    found = {entry.pid: entry for entry in manager.census.take([job], thorough=True).get(job.id, [])}
+    found = {entry.pid: entry for entry in manager.census.take([job]).get(job.id, [])}
     identity = identify(pid) if pid in found else None
     if identity is None:
         raise NotSoError(f"pid {pid} is no process of job {job.id}")

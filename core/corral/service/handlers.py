@@ -315,6 +315,8 @@ class Handlers:
         finally:
             for end in ends:
                 end.cancel()
+        if request.swept and not timed_out:
+            await self._manager.leftovers.until_swept(ids)
         jobs = [self._manager.fresh(job_id, time.monotonic()) for job_id in ids]
         ended = [job for job in jobs if job.is_ended]
         if request.any and ended:

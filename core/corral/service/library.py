@@ -99,6 +99,8 @@ class JobManager:
     ) -> Result:
         """Run to the end and return what it printed. Cancelled, it asks for the job's stop sequence and does not wait.
 
+        With `leftovers="stop"` it returns once what outlived the job is gone, too.
+
         Args:
             input: fed to its stdin, then EOF. A child that reads none of it, or closes early, breaks nothing.
             check: raise JobError unless it succeeded.
@@ -132,12 +134,12 @@ class JobManager:
 
     async def _result(self, handle: JobHandle, check: bool) -> Result:
         try:
-            job = await handle.wait()
+            waited = await self.session.call(p.WaitForJobs(ids=(handle.id,), swept=True))
         except asyncio.CancelledError:
             # As subprocess.run does: what nobody waits for any more is ended.
             await asyncio.shield(self._abandon(handle))
             raise
-        result = Result(job, await handle.stdout(), await handle.stderr())
+        result = Result(waited.jobs[0], await handle.stdout(), await handle.stderr())
         if check and not result.succeeded:
             raise JobError(result)
         return result

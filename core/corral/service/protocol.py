@@ -227,12 +227,16 @@ class RestartJobs(Request, Answers[Started], tag="restart"):
 
 
 class WaitForJobs(Request, Answers[Waited], tag="wait"):
-    """Answered when all (or, with `any`, one) have ended, or after `timeout` seconds."""
+    """Answered when all (or, with `any`, one) have ended, or after `timeout` seconds.
+
+    `swept`: then also wait for the leftovers of those that were started with `--leftovers stop` to be gone.
+    """
 
     reply: ClassVar[type[Struct]] = Waited
     ids: tuple[str, ...]
     any: bool = False
     timeout: float | None = None
+    swept: bool = False
 
 
 class OpenInput(Request, Answers[Done], tag="open_input"):

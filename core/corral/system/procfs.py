@@ -30,6 +30,12 @@ class Stat(NamedTuple):
     resident_bytes: int
     wait_status: int
     """What wait(2) will report, meaningful for a zombie only (field 52)."""
+    threads: int = 1
+
+    @property
+    def has_ended(self) -> bool:
+        """A zombie, or dead. One whose first thread has left by pthread_exit(3) reads Z, too, and lives on in its others."""
+        return self.state in "ZX" and self.threads <= 1
 
     @property
     def cpu_seconds(self) -> float:
@@ -75,6 +81,7 @@ def parse_stat(line: bytes) -> Stat:
         int(f[19]),
         int(f[21]) * PAGE_SIZE,
         int(f[49]),
+        int(f[17]),
     )
 
 
