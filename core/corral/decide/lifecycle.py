@@ -12,7 +12,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from corral.decide.endings import LOST, NEVER_STARTED, ending_of, of_failed_start, stop_text, timeout_reason
+from corral.decide.endings import (
+    HALF_STARTED,
+    LOST,
+    NEVER_STARTED,
+    ending_of,
+    of_failed_start,
+    stop_text,
+    timeout_reason,
+)
 from corral.decide.life import (
     Adopted,
     BeginStop,
@@ -351,7 +359,12 @@ def _take_over(life: Life, event: Adopted) -> Step:
     """Go on where the last daemon was: with the rest of a stop's grace, say."""
     if life.state == "queued" or life.is_ended:
         return life, _NOTHING
+    if life.state != "stopping" and any(stage.started is None for stage in life.stages):
+        return _end_half_started(life, event)
     life, effects = _end_if_done(life, event)
+    if life.state == "paused":
+        # Its processes may have been spared by the crash, or let go on by it: the pause was noted first.
+        return life, (*effects, PauseTree())
     if life.state != "stopping":
         return life, effects
     stop = life.stop
@@ -360,6 +373,12 @@ def _take_over(life: Life, event: Adopted) -> Step:
     spent = max(0.0, (event.at - stop.since).total_seconds())
     grace = 0.0 if stop.grace_skipped or stop.signal == "KILL" else max(0.0, stop.grace - spent)
     return life, (BeginStop(stop.first_signal, grace, stop.cause),)
+
+
+def _end_half_started(life: Life, event: Event) -> Step:
+    """A pipeline that lacks a stage does not do what was asked: as after a failed start, what runs of it is ended."""
+    life = _unpaused(replace(life, state="stopping", tree_is_empty=False), event)
+    return life, (EndStages(), Record("half_started", f"{HALF_STARTED}: what runs of it is ended"))
 
 
 # ---- time ---------------------------------------------------------------------------------------------------------

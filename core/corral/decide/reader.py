@@ -170,7 +170,7 @@ class JournalReader:
             if row.snapshot is not None:
                 return decode_job(row.snapshot, bool(row.hidden))
             created = to_time(row.created)
-            if row.spec is not None and created is not None:
+            if row.spec is not None and created is not None and row.ended is None:
                 job = new_job(row.id, decode_spec(row.spec), decode_cwd(row.surroundings), created)
                 return with_state(job, row.state, to_time(row.started), self.stages(row.id))
         except UNREADABLE:
