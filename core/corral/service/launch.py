@@ -111,5 +111,15 @@ def normalise(held: Collection[signal.Signals] = ()) -> None:
     limits.raise_soft_nofile()
 
 
+def ensure_utf8() -> None:
+    """Begin this program again in Python's UTF-8 mode (PEP 540), pid and descriptors kept, where the locale has another encoding.
+
+    Clients of every locale send their bytes as UTF-8 (`corral.values.wire`). Here they must become those bytes again.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
+
+
 if __name__ == "__main__":
+    ensure_utf8()
     sys.exit(main(sys.argv[1:]))
