@@ -93,7 +93,9 @@ def _print_status(status: DaemonStatus) -> None:
 def run_in_foreground() -> int:
     """Run the daemon here, in the foreground, for a service manager or to watch it work."""
     from corral.service.daemon import run_foreground
+    from corral.service.launch import ensure_utf8
 
+    ensure_utf8()
     return run_foreground(chosen_home())
 
 
