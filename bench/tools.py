@@ -6,6 +6,7 @@ In commands and files these are filled in: `{folder}`, the place of one tool wit
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
@@ -101,7 +102,9 @@ class Running:
                 file.write(self._filled(text))
         self._bring_up()
 
+    @functools.cached_property
     def manager(self) -> int:
+        """Its pid, asked once: one that is stopped does not answer."""
         if self.tool.manager is not None:
             return self.tool.manager(self.here)
         assert self.here.foreground is not None
@@ -119,7 +122,7 @@ class Running:
         return None
 
     def signal_manager(self, number: signal.Signals) -> None:
-        send(self.manager(), number, self.here.belongs)
+        send(self.manager, number, self.here.belongs)
 
     def again(self) -> None:
         """What a user does once the manager is dead."""
@@ -260,7 +263,7 @@ TOOLS = (
         start=(("corral", "run", "--name", JOB, "{line}"),),
         again=("corral", "ps"),
         listing=("corral", "show", "--json", JOB),
-        status=r'"exit_status": 113',
+        status=r'"exit_status": ?113',
     ),
     Tool(
         "task-spooler",
@@ -323,7 +326,7 @@ TOOLS = (
         ),
         again=("pm2", "resurrect"),
         listing=("pm2", "jlist"),
-        status=r'"exit_code":113',
+        status=r'"exit_code": ?113',
     ),
     concurrently("concurrently, Ctrl-C", b"\x03"),
     concurrently("concurrently, TERM", signal.SIGTERM),
