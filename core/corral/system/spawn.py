@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from corral.system import limits, mark
+from corral.system import limits, mark, shortage
 from corral.system.mark import Mark
 from corral.values.errors import CannotStartError
 
@@ -85,13 +85,15 @@ def spawn(
                 start_new_session=True,
                 preexec_fn=limit_plan.inside,
             )
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
+    except (OSError, subprocess.SubprocessError, ValueError, MemoryError) as error:
         raise _explained(error, argv[0], cwd) from None
 
 
 def _explained(error: Exception, name: str, cwd: str) -> CannotStartError:
     if isinstance(error, subprocess.SubprocessError):
         return CannotStartError(f"{name}: the client's limits could not be given to it ({error})", 125)
+    if shortage.is_shortage(error):
+        return CannotStartError(f"{name}: {shortage.in_words(error)}", 125)
     if not isinstance(error, OSError):
         return CannotStartError(f"{name}: {error}", 125)
     if error.filename is not None and os.fsdecode(error.filename) == cwd and not os.path.isdir(cwd):
