@@ -90,7 +90,8 @@ def _sentence_lines(scene: Scene, job: Job, width: int) -> list[Line]:
 
 def _numbers(scene: Scene, job: Job, width: int) -> Line:
     spark = max(min((width - 62) // 3, 28), 0)
-    kept = job.stdout_bytes + job.stderr_bytes - job.stdout_dropped_bytes - job.stderr_dropped_bytes
+    dropped = job.stdout_dropped_bytes + job.stderr_dropped_bytes
+    kept = f"{size(job.stdout_bytes + job.stderr_bytes - dropped)} kept"
     return (
         ("cpu ", "muted"),
         (f"{cpu(job.cpu_percent)}% ", "plain"),
@@ -101,5 +102,6 @@ def _numbers(scene: Scene, job: Job, width: int) -> Line:
         ("   out ", "muted"),
         (f"{rate(job.output_bytes_per_second)} ", "plain"),
         (scene.output_spark(job, spark), "spark"),
-        (f"   {counted(job.processes, 'process')}   {size(kept)} kept", "muted"),
+        (f"   {counted(job.processes, 'process')}   {kept}", "muted"),
+        (f", {size(dropped)} dropped" if dropped else "", "warning"),
     )

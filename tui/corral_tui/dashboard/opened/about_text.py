@@ -46,7 +46,7 @@ def about_lines(
     lines += _field("in", clean(job.cwd), width)
     lines += _field("started", _started(job), width)
     lines += _field("limits", _limits(job), width)
-    lines += _field("stdin", _stdin(job), width)
+    lines += _field("stdin", _stdin(job, detail), width)
     if detail is not None and not shows_values:
         lines += _environment(detail, width, shows_values=False)
     return lines
@@ -81,7 +81,9 @@ def _limits(job: Job) -> str:
     return f"{timeout}, {stop}, {stuck}, {kept}"
 
 
-def _stdin(job: Job) -> str:
+def _stdin(job: Job, detail: Detail | None) -> str:
+    if detail is not None and detail.stdin_path is not None:
+        return clean(detail.stdin_path)
     return f"the output of job {job.from_}" if job.from_ else INPUTS.get(job.stdin, clean(job.stdin))
 
 
