@@ -32,7 +32,7 @@ from corral.values.errors import NotSoError, UnknownJobError
 from corral.values.home import Home
 from corral.values.jobs import Job, JobEvent, State
 from corral.values.reports import Detail, StopReport
-from corral.values.spec import JobSpec, Surroundings
+from corral.values.spec import FileInput, JobSpec, Surroundings
 
 _BATCH = 500
 """Ids in one statement: SQLite takes 999 variables at least."""
@@ -242,15 +242,20 @@ class JournalReader:
     def detail(self, job: int) -> Detail:
         """All that the journal knows of one job. Raises UnknownJobError."""
         snapshot = self.job(job)
+        environment, stdin_path = {}, None
         try:
-            environment = self.origin(job)[1].environment
+            spec, surroundings = self.origin(job)
         except NotSoError:
-            environment = {}
+            pass
+        else:
+            environment = surroundings.environment
+            stdin_path = spec.stdin.path if isinstance(spec.stdin, FileInput) else None
         return Detail(
             job=snapshot,
             events=self.events(job),
             stop=self.stop_report(job),
             environment=environment,
+            stdin_path=stdin_path,
             earlier_runs=self.earlier_runs(snapshot.command, before=job),
         )
 

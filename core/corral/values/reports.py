@@ -161,5 +161,7 @@ class Detail(Struct, frozen=True, kw_only=True):
     tree: tuple[ProcessView, ...] = ()
     stop: StopReport | None = None
     environment: dict[str, str] = {}
+    stdin_path: str | None = None
+    """The file that is its stdin."""
     earlier_runs: tuple[tuple[str, State, float], ...] = ()
     """(id, state, elapsed) of earlier runs of the same command, newest first."""

@@ -29,7 +29,7 @@ def described(detail: Detail) -> Iterator[Line]:
     yield Line(f"{job.id} {visible(job.title)}  {_status(job)}", _style(job))
     yield Line(visible(job.command))
     yield Line()
-    for key, value in _facts(job):
+    for key, value in _facts(job, _stdin(detail)):
         yield Line(f"  {key:<10} {value}")
     yield from _table("STAGES", _STAGE_HEADER, [_stage(stage) for stage in job.stages], {0, 2, 4, 5, 6, 7, 8})
     yield from _table("PIPES", _PIPE_HEADER, [_pipe(pipe) for pipe in job.pipes], {0, 1, 2, 3, 4, 5, 6})
@@ -54,7 +54,7 @@ def _style(job: Job) -> str:
     return ALERT if job.health == "stuck" else HEADING
 
 
-def _facts(job: Job) -> Iterator[tuple[str, str]]:
+def _facts(job: Job, stdin: str) -> Iterator[tuple[str, str]]:
     yield "directory", visible(job.cwd)
     yield "created", f"{_time(job.created)} {_ORIGINS.get(job.origin, job.origin)}{_parent(job)}"
     if job.started is not None:
@@ -71,10 +71,16 @@ def _facts(job: Job) -> Iterator[tuple[str, str]]:
             f"{numbers.counted(job.leftovers, 'process')} {live_on(job.leftovers)}; "
             f"corral stop {job.id} {ends_them(job.leftovers)}",
         )
-    yield "stdin", job.stdin if job.from_ is None else f"the stdout of job {job.from_}"
+    yield "stdin", stdin
     yield "limits", _limits(job)
     yield "usage", _usage(job)
     yield "output", _output(job)
+
+
+def _stdin(detail: Detail) -> str:
+    if detail.job.from_ is not None:
+        return f"the stdout of job {detail.job.from_}"
+    return detail.job.stdin if detail.stdin_path is None else visible(detail.stdin_path)
 
 
 def _parent(job: Job) -> str:
