@@ -13,6 +13,7 @@ from pathlib import Path
 from corral.values.home import Home
 from e2e.command import Corral
 from e2e.terminal import Terminal
+from faults.cleaning import kill_in_the_middle
 from until import until
 
 DAYS_AGO = time.time() - 2 * 86400
@@ -146,3 +147,7 @@ def test_the_daemon_cleans_by_itself_when_many_have_ended(corral: Corral, tmp_pa
     finally:
         daemon.send_signal(signal.SIGTERM)
         daemon.wait()
+
+
+def test_a_daemon_that_is_killed_while_it_cleans_loses_nothing_that_was_to_stay(tmp_path: Path) -> None:
+    assert kill_in_the_middle(tmp_path / "home", 400, times=3, seed=1) == []

@@ -110,6 +110,7 @@ class Cleaner:
         """A job has ended; many, or much output, bring the next run about."""
         self._newly_ended += 1
         self._new_bytes += view.stdout_bytes + view.stderr_bytes
+        self._new_bytes -= view.stdout_dropped_bytes + view.stderr_dropped_bytes
         keep, max_size = self._rules.keep, self._rules.max_size
         if (keep is not None and self._newly_ended * _SOME >= keep) or (
             max_size is not None and self._new_bytes * _SOME >= max_size
@@ -199,8 +200,7 @@ class Cleaner:
                     folders.append(folder)
                 else:
                     errors.append(problem)
-            if gone:
-                await self._give_back()
+            await self._give_back(has_removed=bool(gone))
         return structs.replace(
             plan.report, shares=plan.shares(gone), folders=tuple(folders), errors=tuple(errors)
         )
@@ -219,14 +219,18 @@ class Cleaner:
             self.going.difference_update(batch)
         return gone, [problem for problem in problems if problem is not None]
 
-    async def _give_back(self) -> None:
-        """The room of the deleted rows, a few pages at a time."""
+    async def _give_back(self, *, has_removed: bool) -> None:
+        """The room of rows that were deleted, lately or before, a few pages at a time."""
         manager = self._manager
-        while True:
-            if not manager.journal.give_back_some(PAGES):
-                break
-            await asyncio.sleep(0)
-        manager.journal.tidy(is_idle=not manager.jobs)
+        try:
+            while manager.journal.give_back_some(PAGES):
+                has_removed = True
+                await asyncio.sleep(0)
+            if has_removed:
+                manager.journal.tidy(is_idle=not manager.jobs)
+        except CorralError as error:
+            # A full disk: what was to go is gone, and the next run tries this again.
+            self._tell_once(f"giving back the room of old jobs: {error}")
 
     async def end(self) -> None:
         """Wait for what is half deleted."""

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from corral.decide.cleaning import Choice, EndedJob, choose, choose_asked
 from corral.decide.reader import JournalReader
-from corral.system.folders import usage_of
+from corral.system.folders import FolderUsage, usage_of
 from corral.values.home import Home
 from corral.values.rules import DAY, CleanReport, CleanRules, OldJob, Rule, RuleShare, StrayFolder
 
@@ -59,7 +59,7 @@ def make_plan(home: Home, rules: CleanRules, asked: Asked, now: float, needed: M
 
     Raises:
         JournalError: it cannot be read.
-        OSError: the folder of output cannot be.
+        OSError: the list of folders cannot be.
     """
     reader = JournalReader.open(home)
     try:
@@ -93,8 +93,16 @@ def _chosen(
 
 
 def _size_of(home: Home, job_id: int) -> int:
-    usage = usage_of(home.job(job_id))
+    """0 also where it cannot be read: what is not known to take room does not go for its size."""
+    usage = _usage(home, str(job_id))
     return 0 if usage is None else usage.size
+
+
+def _usage(home: Home, name: str) -> FolderUsage | None:
+    try:
+        return usage_of(home.job(name))
+    except OSError:
+        return None
 
 
 def _is_within(job_id: int, ranges: tuple[tuple[int, int], ...]) -> bool:
@@ -131,7 +139,7 @@ def _strays(
     names = [name for name in os.listdir(home.jobs) if name.isdecimal() and name.isascii()]
     strays = []
     for name in sorted((name for name in names if int(name) not in known), key=int):
-        usage = usage_of(home.job(name))
+        usage = _usage(home, name)
         if usage is not None and now - usage.touched > STRAY_SECONDS:
             strays.append(StrayFolder(name, usage.touched, usage.size))
     return tuple(strays)
