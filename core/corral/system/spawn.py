@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from corral.system import limits, mark, shortage
 from corral.system.mark import Mark
+from corral.system.programs import advice_on
 from corral.values.errors import CannotStartError
 
 _ENOEXEC_HINT = (
@@ -37,7 +38,7 @@ def find_program(name: str, path: str, cwd: str) -> str:
             return candidate
         denied = denied or candidate
     if denied is not None:
-        raise CannotStartError(f"not executable: {denied}; chmod +x lets it run", 126)
+        raise CannotStartError(f"not executable: {denied}; {advice_on(denied)}", 126)
     raise CannotStartError(f"no such program: {name}", 127)
 
 
@@ -47,7 +48,7 @@ def _checked(name: str, path: str) -> str:
     if os.path.isdir(path):
         raise CannotStartError(f"not executable: {name} is a directory", 126)
     if not os.access(path, os.X_OK):
-        raise CannotStartError(f"not executable: {name}; chmod +x lets it run", 126)
+        raise CannotStartError(f"not executable: {name}; {advice_on(path)}", 126)
     return path
 
 
