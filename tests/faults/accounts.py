@@ -41,7 +41,7 @@ EARLY = 0.3
 """Seconds before a kill within which an end may not have been noted yet: the daemon looks at once, if it gets a core."""
 
 
-class Broken(AssertionError):  # noqa: N818  (what is broken is a promise)
+class Broken(AssertionError):
     """Something was lost, happened twice, or was said that is not so."""
 
 
@@ -62,6 +62,7 @@ class Account:
     stop: str | None = None
     """`asked` where the daemon has answered, `perhaps` where it was killed before."""
     pause: str | None = None
+    removal: str | None = None
     times_out: bool = False
     after: Account | None = None
     source: Account | None = None
@@ -123,6 +124,8 @@ class Book:
         """Every account against the list of the daemon, which was fetched just now. Raises Broken."""
         by_name = {job.name: job for job in jobs}
         for account in self.accounts:
+            if account.removal == "asked" and account.name in by_name:
+                raise Broken(f"{account} was removed and is there")
             if account.is_settled:
                 continue
             job = by_name.get(account.name)
@@ -154,7 +157,7 @@ class Book:
         if job.state == "queued" and was_started:
             raise Broken(f"{account} is shown as queued and has started")
         leaders = [stage.pid for stage in job.stages]
-        if account.process is not None and account.process.pid not in leaders:
+        if was_started and account.process is not None and account.process.pid not in leaders:
             raise Broken(f"{account} runs as {account.process.pid}, shown is {leaders}")
         if account.pause == "asked" and account.stop is None and job.state != "paused":
             raise Broken(f"{account} was paused and is {job.state}")
@@ -176,6 +179,8 @@ class Book:
                 raise Broken(f"{account} is {job.state}, and it never came to its end")
 
     def _allowed(self, account: Account) -> set[str]:
+        if account.stop == "asked" and account.kind == "stubborn":
+            return {"stopped"}
         states = {"lost"}
         if account.stop is not None:
             states.add("stopped")

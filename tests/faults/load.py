@@ -32,7 +32,7 @@ class Load:
         self._deeds: list[Callable[[Client], None]] = [
             self._short, self._batch, self._count, self._pipeline, self._fork, self._escape, self._chain,
             self._paused, self._stubborn, self._timeout, self._from, self._redirected, self._resume, self._fifo,
-            self._open_fifo,
+            self._open_fifo, self._remove, self._sweep,
         ]  # fmt: skip
         self._fifos: list[Path] = []
         self.failure: BaseException | None = None
@@ -175,6 +175,30 @@ class Load:
         for path in list(self._fifos):
             if self.feed_fifo(path):
                 self._fifos.remove(path)
+
+    def _remove(self, client: Client) -> None:
+        """Two that have ended, by what was last seen."""
+        ended = [each for each in self._book.accounts if each.is_settled and each.id and not each.removal][:2]
+        for account in ended:
+            account.removal = "perhaps"
+        ids = tuple(account.id for account in ended if account.id)
+        if ids and len(client.call(p.RemoveJobs(ids=ids), timeout=60).done) == len(ids):
+            for account in ended:
+                account.removal = "asked"
+
+    def _sweep(self, client: Client) -> None:
+        """End the leftovers of one that has ended by itself."""
+        for account in self._book.accounts:
+            if (
+                account.kind == "escape"
+                and account.is_settled
+                and account.stop is None
+                and not account.removal
+            ):
+                account.stop = "asked"
+                assert account.id is not None
+                client.call(p.StopJobs(ids=(account.id,), wait=False, grace=0.3), timeout=60)
+                return
 
     def feed_fifo(self, path: Path) -> bool:
         """Write to it, where somebody reads it now (fifo(7): ENXIO else)."""
