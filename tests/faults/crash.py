@@ -146,7 +146,11 @@ class Run:
                 connection.close()
         if found != "ok":
             raise Broken(f"the journal is damaged: {found}")
-        missing = [str(account) for account in self.book.accounts if account.id and account.id not in known]
+        missing = [
+            str(account)
+            for account in self.book.accounts
+            if account.id and account.id not in known and not account.removal
+        ]
         if missing:
             raise Broken(f"accepted, and not in the journal: {missing}")
 
@@ -156,13 +160,15 @@ class Run:
         """Let all jobs end and check them once more; nothing may be left."""
         with Client.connect(self.home) as client:
             self.load.finish(client)
-            ids = tuple(account.id for account in self.book.accounts if account.id)
+            kept = [account for account in self.book.accounts if not account.removal]
+            ids = tuple(account.id for account in kept if account.id)
             client.call(p.WaitForJobs(ids=ids, timeout=120), timeout=150)
         self.book.look()
         self.book.check(self.jobs(), is_last=True)
         self.check_journal()
 
     def end(self) -> None:
+        self.corral("ps")
         self.corral("daemon", "stop", "--jobs", "stop")
         if os.path.exists(self.home.identity_file):
             until(lambda: not marked(nonce_of(self.home)), "everything of this home to be gone")
@@ -175,9 +181,7 @@ def crash(times: int, seed: int) -> int:
         try:
             while run.kills < times:
                 run.turn()
-                print(
-                    f"\r{run.kills} kills, {len(run.book.accounts)} jobs", end="", file=sys.stderr, flush=True
-                )
+                say(f"{run.kills} kills, {len(run.book.accounts)} jobs")
             run.finish()
         except (Broken, AssertionError, subprocess.TimeoutExpired) as error:
             print(f"\nafter {run.kills} kills: {type(error).__name__}: {error}")
@@ -187,6 +191,12 @@ def crash(times: int, seed: int) -> int:
             run.end()
     report(run)
     return 0
+
+
+def say(text: str) -> None:
+    """How far it is, to a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r{text}", end="", file=sys.stderr, flush=True)
 
 
 def report(run: Run) -> None:

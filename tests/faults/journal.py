@@ -26,7 +26,7 @@ from corral.service import protocol as p
 from corral.service.client import Client
 from corral.values.jobs import Job
 from faults.accounts import Account, Broken
-from faults.crash import Run
+from faults.crash import Run, say
 from until import until
 
 Damage = Callable[[random.Random, Path], None]
@@ -211,9 +211,7 @@ def damage_journals(times: int, seed: int) -> int:
             bench.set_up()
             for number in range(times):
                 bench.turn()
-                print(
-                    f"\r{number + 1} damaged journals", end="", file=sys.stderr, flush=True
-                ) if sys.stderr.isatty() else None
+                say(f"{number + 1} damaged journals")
         except (Broken, AssertionError) as error:
             print(f"\n{type(error).__name__}: {error}")
             print(Path(bench.run.home.daemon_log).read_text()[-3000:])
