@@ -112,6 +112,9 @@ class Bench:
             seconds=READY_SECONDS,
         )
 
+    def held(self, habit: Habit, token: Token, job: str) -> list[int]:
+        return _held(Home(str(self.corral.home)), habit, token, job)
+
     def report(self, *words: str) -> dict[str, Any]:
         ended = self.corral(*words)
         if ended.returncode != 0:
@@ -125,6 +128,13 @@ class Bench:
         return _check(nonce_of(Home(str(self.corral.home))), habit, int(job), token, held, report)
 
 
+def _held(home: Home, habit: Habit, token: Token, job: str) -> list[int]:
+    """Who has to be in the report: whoever holds the lock; of a job that ends by itself the one that it leaves behind."""
+    if habit.ends_itself:
+        return [int(Path(home.stdout(job)).read_bytes().split()[1])]
+    return token.holders()
+
+
 def _line(argv: list[str]) -> str:
     """A pipeline whose first stages have ended when it is in place."""
     return "true | true | " + " ".join(argv)
@@ -134,7 +144,7 @@ def by_command(*words: str) -> Callable[[Bench, Habit], Outcome]:
     def end(bench: Bench, habit: Habit) -> Outcome:
         token = bench.token()
         job = bench.started(habit, token)
-        held = token.holders()
+        held = bench.held(habit, token, job)
         began = time.monotonic()
         report = bench.report(*words, "--json", job)
         seconds = time.monotonic() - began
@@ -151,7 +161,7 @@ def by_timeout(bench: Bench, habit: Habit) -> Outcome:
         job = bench.started(habit, token, *limit)
     except AssertionError:
         raise Lost(habit.name) from None
-    held = token.holders()
+    held = bench.held(habit, token, job)
     until(lambda: _is_over(bench, job), f"{habit.name} to be ended by {limit[0]}")
     wrong = []
     if token.is_held():
@@ -176,7 +186,7 @@ def _is_over(bench: Bench, job: str) -> bool:
 def by_daemon_stop(bench: Bench, habit: Habit) -> Outcome:
     token = bench.token()
     job = bench.started(habit, token)
-    held = token.holders()
+    held = bench.held(habit, token, job)
     began = time.monotonic()
     report = bench.report("daemon", "stop", "--jobs", "stop", "--json")
     seconds = time.monotonic() - began
@@ -194,7 +204,8 @@ async def _leave(bench: Bench, habit: Habit) -> Outcome:
         argv = token.held_by(zoo_argv(habit.program, *habit.arguments))
         handle = await manager.start(_line(argv) if habit.has_siblings else argv, stop_grace=GRACE)
         await asyncio.to_thread(bench.await_ready, manager.session.home, habit, handle.id)
-        nonce, held = nonce_of(manager.session.home), token.holders()
+        home = manager.session.home
+        nonce, held = nonce_of(home), _held(home, habit, token, handle.id)
         began = time.monotonic()
     seconds = time.monotonic() - began
     (report,) = (_as_json(report) for report in manager.reports)
