@@ -127,12 +127,11 @@ class Cleaner:
     async def plan(self, asked: Asked) -> CleanReport:
         """What would go. Raises JournalError."""
         self._not_before = time.monotonic() + AFTER_PLAN_SECONDS
-        return (await self._planned(asked)).report
+        return (await self._planned(asked._replace(is_plan=True))).report
 
     async def clean(self, asked: Asked) -> CleanReport:
         """Let it go. One that is cancelled stops between two batches. Raises JournalError."""
-        report = await self._clean(asked)
-        return structs.replace(report, jobs=())
+        return await self._clean(asked)
 
     @contextlib.contextmanager
     def holding(self, job_ids: Iterable[int]) -> Iterator[None]:

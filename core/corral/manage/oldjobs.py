@@ -30,6 +30,8 @@ class Asked(NamedTuple):
     keep: int | None = None
     only: tuple[tuple[int, int], ...] | None = None
     folders: tuple[str, ...] | None = None
+    is_plan: bool = False
+    """The jobs are to be listed."""
     is_by_itself: bool = False
     """Asked by nobody: stray folders stay, and so does what is on a screen."""
 
@@ -67,7 +69,7 @@ def make_plan(home: Home, rules: CleanRules, asked: Asked, now: float, needed: M
         choice = _chosen(jobs, rules, asked, now, needed)
         ids = [job for job in choice.going if asked.only is None or _is_within(job, asked.only)]
         folders = () if asked.is_by_itself or asked.is_selection else _strays(home, reader, now, needed)
-        titles = {} if asked.is_by_itself else reader.titles(ids)
+        titles = reader.titles(ids) if asked.is_plan else {}
     finally:
         reader.close()
     if asked.folders is not None:
