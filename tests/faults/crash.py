@@ -167,6 +167,10 @@ class Run:
         self.book.check(self.jobs(), is_last=True)
         self.check_journal()
 
+    def print_log(self) -> None:
+        if os.path.exists(self.home.daemon_log):
+            print(Path(self.home.daemon_log).read_text()[-4000:])
+
     def end(self) -> None:
         self.corral("ps")
         self.corral("daemon", "stop", "--jobs", "stop")
@@ -185,7 +189,7 @@ def crash(times: int, seed: int) -> int:
             run.finish()
         except (Broken, AssertionError, subprocess.TimeoutExpired) as error:
             print(f"\nafter {run.kills} kills: {type(error).__name__}: {error}")
-            print(Path(run.home.daemon_log).read_text()[-4000:])
+            run.print_log()
             return 1
         finally:
             run.end()

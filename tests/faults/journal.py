@@ -214,7 +214,7 @@ def damage_journals(times: int, seed: int) -> int:
                 say(f"{number + 1} damaged journals")
         except (Broken, AssertionError) as error:
             print(f"\n{type(error).__name__}: {error}")
-            print(Path(bench.run.home.daemon_log).read_text()[-3000:])
+            bench.run.print_log()
             return 1
         finally:
             bench.end()

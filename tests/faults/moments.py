@@ -98,6 +98,7 @@ def moments(names: list[str], nth: int, seed: int) -> int:
     with tempfile.TemporaryDirectory(prefix="moments-") as directory:
         run = Run(Path(directory), seed)
         try:
+            run.turn()  # so that something has ended, which can be removed
             for name in names:
                 times = 1 if name in ONCE else nth
                 for number in range(1, times + 1):
@@ -107,7 +108,7 @@ def moments(names: list[str], nth: int, seed: int) -> int:
             run.finish()
         except (Broken, AssertionError, subprocess.TimeoutExpired) as error:
             print(f"{name}: {type(error).__name__}: {error}")
-            print(Path(run.home.daemon_log).read_text()[-4000:])
+            run.print_log()
             return 1
         finally:
             run.end()

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from corral.decide import compaction
+from corral.decide import compaction, damagedlog
 from corral.decide.homedir import prepare_home, private_file
 from corral.decide.life import Life
 from corral.decide.nonce import settle
@@ -72,10 +72,16 @@ class Journal(JournalReader):
         self._surroundings: dict[bytes, int] = {}
         self._last_surroundings: tuple[Surroundings, int] | None = None
         with self._readable():
+            lost = damagedlog.keep_unread(connection, home.journal)
+            if lost is not None:
+                notices.append(
+                    f"the log of the journal {home.journal} is damaged, and what was noted last is lost;"
+                    f" a copy was set aside as {lost.kept}"
+                )
             self.nonce = self._settle_nonce()
             self.boot = boot.parse(self._meta(_BOOT))
             """Under which the pids in it were noted."""
-            self._next_id = 1 + self._largest_id()
+            self._next_id = 1 + self._largest_id() + (0 if lost is None else lost.ids)
             self._next_surroundings = 1 + int(
                 connection.execute("SELECT coalesce(max(number), 0) FROM surroundings").fetchone()[0]
             )
