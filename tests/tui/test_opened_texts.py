@@ -46,6 +46,17 @@ def test_a_pipeline_drawn_sideways_from_120_columns_on() -> None:
     assert "1.0M of 1.0M FULL" in drawn[2]
 
 
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_an_unknown_share_of_a_core_has_no_unit_in_a_drawing(width: int) -> None:
+    shown = job(
+        1, "x", stages=(stage(1, "a", ("a",), cpu_percent=None), stage(2, "b", ("b",), cpu_percent=7.0))
+    )
+    drawn = "\n".join(texts(pipeline_lines(shown, {}, width, UNICODE)))
+    assert "cpu     -" in drawn
+    assert "cpu  7.0%" in drawn
+    assert "-%" not in drawn
+
+
 @pytest.mark.parametrize("width", [40, 80, 119, 120, 160, 300])
 @pytest.mark.parametrize("stages", [1, 2, 3, 4, 5, 12])
 @pytest.mark.parametrize("charset", [UNICODE, ASCII])

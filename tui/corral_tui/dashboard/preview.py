@@ -9,7 +9,7 @@ from corral_tui.dashboard.painter import EMPTY, Painted_, Row
 from corral_tui.dashboard.pipeline import draw_pipeline
 from corral_tui.dashboard.scene import Scene, padded_line
 from corral_tui.dashboard.words import end_reason, title
-from corral_tui.numbers import cells, counted, cpu, cut_middle, rate, size
+from corral_tui.numbers import cells, counted, cpu_share, cut_middle, rate, size
 
 Line = tuple[Painted_, ...]
 
@@ -94,7 +94,7 @@ def _numbers(scene: Scene, job: Job, width: int) -> Line:
     kept = f"{size(job.stdout_bytes + job.stderr_bytes - dropped)} kept"
     return (
         ("cpu ", "muted"),
-        (f"{cpu(job.cpu_percent)}% ", "plain"),
+        (f"{cpu_share(job.cpu_percent)} ", "plain"),
         (scene.cpu_spark(job, spark), "spark"),
         ("   mem ", "muted"),
         (f"{size(job.memory_bytes)} ", "plain"),
