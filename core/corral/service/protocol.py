@@ -264,13 +264,11 @@ class RemoveJobs(Request, Answers[Outcome], tag="remove"):
 class CleanJobs(Request, Answers[CleanReport], tag="clean"):
     """Clean by the rules, or what is selected: ended longer ago, beyond the newest `keep`; with both, what is both.
 
-    `only` (first and last id of each range, rising) and `folders`, where given, are what a plan had shown: nothing
-    else goes.
+    `plan`: only say what would go. `only` (first and last id of each range, rising) and `folders`: nothing else goes.
     """
 
     reply: ClassVar[type[Struct]] = CleanReport
     plan: bool = False
-    """Say what would go; delete nothing."""
     older_than: float | None = None
     keep: int | None = None
     only: tuple[tuple[int, int], ...] | None = None
