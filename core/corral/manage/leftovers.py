@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CHECK_SECONDS = 0.05
 """How soon after a job's end its leftovers are looked for: one look for all that ended meanwhile."""
+RETRY_SECONDS = 0.5
+"""Until the next look where the last one failed."""
 
 
 def live_members(seen: Iterable[Seen]) -> list[ProcessIdentity]:
@@ -43,6 +45,11 @@ class Leftovers:
         """Every job that has ended was looked at since."""
         self._looked.set()
 
+    @property
+    def in_hand(self) -> Iterable[int]:
+        """The jobs that have ended and may have left something alive."""
+        return self._ended
+
     def look_after(self, job: ManagedJob) -> None:
         """It has ended: look soon what is left of it."""
         self._ended.add(job.id)
@@ -50,17 +57,31 @@ class Leftovers:
         if self._timer is None:
             self._timer = self._loop.call_later(CHECK_SECONDS, self.check)
 
+    def look(self) -> None:
+        """Look at once, for somebody who asks, where some have ended that were not looked at yet."""
+        if self._timer is not None:
+            self.check()
+
     def check(self) -> None:
         """One look for what ended jobs have left alive. Jobs without leftovers are let go."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        manager = self._manager
-        self._looked.set()
-        done = [manager.jobs[job_id] for job_id in self._ended if job_id in manager.jobs]
+        jobs = self._manager.jobs
+        done = [jobs[job_id] for job_id in self._ended if job_id in jobs]
         self._ended = {job.id for job in done}
+        try:
+            self._look_at(done)
+        except (OSError, MemoryError):
+            # Nothing to look with (EMFILE, ENFILE, ENOMEM): nobody is let go of unseen.
+            self._timer = self._loop.call_later(RETRY_SECONDS, self.check)
+            return
+        self._looked.set()
+
+    def _look_at(self, done: list[ManagedJob]) -> None:
         if not done:
             return
+        manager = self._manager
         manager.children.reap()
         found = manager.census.take(done)
         for job in done:
@@ -106,7 +127,8 @@ class Leftovers:
             spec, surroundings = manager.origin_of(job_id)
         except NotSoError:
             # Only its mark tells of it.
-            spec = JobSpec(pipeline=Pipeline((Command((view.command,)),)), command=view.command)
+            pipeline = Pipeline((Command((view.command,)),))
+            spec = JobSpec(pipeline=pipeline, command=view.command, max_output=None)
             surroundings = Surroundings({}, view.cwd, 0o022)
         job = manager.new_job(job_id, spec, surroundings, view.created)
         job.life = _life_of(view, job.life)

@@ -41,6 +41,7 @@ from corral.decide.naming import resolve
 from corral.decide.scheduler import Dependency, Scheduler
 from corral.decide.store import Journal
 from corral.manage import operations, views
+from corral.manage.capping import Capping
 from corral.manage.census import Census
 from corral.manage.checking import check_values
 from corral.manage.children import Children
@@ -104,8 +105,9 @@ class Manager:
         self.children = Children(self)
         self.leftovers = Leftovers(self)
         self.monitor = Monitor(self)
+        self.capping = Capping(self)
         self.cleaner = Cleaner(self)
-        self._launcher = Launcher(self)
+        self.launcher = Launcher(self)
         self._waiters: dict[int, list[asyncio.Future[None]]] = {}
         self._start_waiters: dict[int, list[asyncio.Future[None]]] = {}
         self._to_start: list[ManagedJob] = []
@@ -204,7 +206,7 @@ class Manager:
         starting, self._to_start = self._to_start, []
         for job in starting:
             if not job.life.is_ended:
-                self._launcher.start(job)
+                self.launcher.start(job)
         if len(ready) == STARTS_A_PASS:
             self.wake()
         elif self.journal.is_dirty and self._commit_timer is None:
@@ -295,7 +297,7 @@ class Manager:
 
     def _finish(self, job: ManagedJob) -> None:
         self.close_stdin(job)
-        self._launcher.end_feed(job)
+        self.launcher.end_feed(job)
         for opening in job.openings:
             opening.give_up()
         job.output.close()
@@ -303,6 +305,7 @@ class Manager:
         self.budget.gave_back(job.pipe_bytes)
         job.pipe_bytes = 0
         views.final_sizes(job, self.home)
+        self.capping.finish(job)
         stop = self.stopper.of(job)
         if stop is not None:
             job.report = report_on(stop)

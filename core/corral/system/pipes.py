@@ -59,6 +59,13 @@ def fill_and_capacity(pid: int, fd: int) -> tuple[int, int] | None:
         os.close(ours)
 
 
+def bytes_in(fd: int) -> int:
+    """Bytes that stand in our own pipe, by either end. Raises OSError."""
+    waiting = array.array("i", [0])
+    fcntl.ioctl(fd, termios.FIONREAD, waiting)
+    return waiting[0]
+
+
 def capacity_of(fd: int) -> int | None:
     """Bytes that our own pipe can hold; None where the system does not tell."""
     try:

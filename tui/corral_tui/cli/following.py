@@ -45,10 +45,9 @@ def run_and_wait(prepared: Prepared, *, quiet: bool, as_json: bool) -> int:
             watch = _Watch(client, job, copier, interrupts)
             try:
                 ended = watch.to_the_end()
-            except DaemonUnavailableError:
+            except DaemonUnavailableError as error:
                 raise CorralError(
-                    f"job {job}: the daemon has gone away, and the job goes on: corral wait {job} waits for its end, "
-                    f"corral logs -f {job} shows its output"
+                    f"job {job}: {error}, corral wait {job} waits for its end, corral logs -f {job} shows its output"
                 ) from None
     if ended is None:
         return watch.left_with
@@ -77,13 +76,13 @@ def _streams(home: Home, job: str, stages: int) -> list[Stream]:
 
     def refuse_gap(dropped: int) -> None:
         raise CorralError(
-            f"job {job}: {dropped} bytes of its output were dropped before they could be copied; it goes on: "
-            f"corral logs {job}, corral wait {job}"
+            f"job {job}: {dropped} bytes of its output were dropped before they could be copied, and it goes on: "
+            f"corral logs {job}, corral wait {job}; run --max-output none keeps all"
         )
 
     paths = [(home.stdout(job), out)]
     paths += [(home.stderr(job, stage), err) for stage in range(1, stages + 1)]
-    return [Stream(path, outlet, on_drop=refuse_gap) for path, outlet in paths]
+    return [Stream(path, outlet, on_drop=refuse_gap, claims=True) for path, outlet in paths]
 
 
 class _Watch:

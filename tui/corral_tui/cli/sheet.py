@@ -8,6 +8,7 @@ from datetime import datetime
 
 from corral.values.jobs import Job, JobEvent, Pipe, ProcessView, Stage
 from corral.values.reports import Detail
+from corral.values.sizes import format_size
 from corral.values.units import format_duration
 from corral_tui import numbers
 from corral_tui.cli.columns import lay_out
@@ -97,7 +98,10 @@ def _limits(job: Job) -> str:
     timeout = "no timeout" if job.timeout is None else f"timeout {format_duration(job.timeout)}"
     grace = format_duration(job.stop_grace)
     stuck = format_duration(job.stuck_after)
-    return f"{timeout}; stuck after {stuck}; stop with {job.stop_signal}, KILL after {grace}"
+    kept = (
+        "all output kept" if job.max_output is None else f"{format_size(job.max_output)} of each output kept"
+    )
+    return f"{timeout}; stuck after {stuck}; stop with {job.stop_signal}, KILL after {grace}; {kept}"
 
 
 def _usage(job: Job) -> str:
