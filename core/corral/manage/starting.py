@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from corral.decide.homedir import check_folder
 from corral.manage.jobs import ManagedJob, ManagedStage
-from corral.system import limits
+from corral.system import limits, shortage
 from corral.system.descriptors import keep
 from corral.system.identity import identify
 from corral.system.limits import LimitPlan
@@ -154,7 +154,7 @@ class Starter:
             except CannotStartError as error:
                 raise StartError(stage.number if stage else None, error, spawned_stages(job)) from None
             except OSError as error:
-                cause = CannotStartError(f"{error.strerror}: {error.filename or 'no more descriptors'}", 125)
+                cause = CannotStartError(_explained(error), 125)
                 raise StartError(stage.number if stage else None, cause, spawned_stages(job)) from None
 
     def _spawn(self, preparation: Preparation, stage: ManagedStage, table: tuple[int, int, int]) -> None:
@@ -171,8 +171,11 @@ class Starter:
             limit_plan=self._shared_of(job.surroundings).limit_plan,
         )
         pid = stage.popen.pid
-        # Unreaped, so it still has its pid, even if it ended already.
+        # Unreaped, so it still has its pid, even if it ended already. Where /proc cannot be read now the start fails,
+        # and the stop sequence finds by its mark what was started.
         stage.identity = identify(pid)
+        if stage.identity is None:
+            raise CannotStartError(f"{stage.name}: its process could not be looked at in /proc", 125)
         descriptor = open_pidfd_if_possible(pid)
         stage.pidfd = None if descriptor is None else keep(descriptor)
 
@@ -256,6 +259,12 @@ class Starter:
 def spawned_stages(job: ManagedJob) -> tuple[int, ...]:
     """Those that have a process."""
     return tuple(stage.number for stage in job.stages if stage.popen is not None)
+
+
+def _explained(error: OSError) -> str:
+    """What could not be made, and what was lacking."""
+    what = shortage.in_words(error)
+    return what if error.filename is None else f"cannot make {os.fsdecode(error.filename)}: {what}"
 
 
 def _make_folder(path: str) -> None:

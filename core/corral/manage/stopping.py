@@ -16,6 +16,7 @@ from corral.manage.census import Census, Seen, kinship_of
 from corral.manage.jobs import ManagedJob
 from corral.manage.reaping import ChildEnd
 from corral.observe.tree import where_of
+from corral.system import shortage
 from corral.system.descriptors import Reserve
 from corral.system.identity import ProcessIdentity, is_alive
 from corral.system.procfs import Stat, read_file, read_stat
@@ -27,6 +28,8 @@ PATIENCE_AFTER_KILL = 5.0
 """Seconds without any change after KILL was sent to all, until what is left is named as surviving."""
 _RESERVED = 4
 """Descriptors that a step of a stop sequence needs at a time: a listing, a file in /proc, a pidfd, one to spare."""
+BY_STOP = "corral stop"
+"""Whom a stage was signalled by that is ended by `corral stop --stage`."""
 _NO_MARKS = "marks do not work here: a process that left its session and cleared its environment is not seen"
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _HOPELESS_PAUSE = 0.002, 0.05, 1.0
 
@@ -90,6 +93,9 @@ class Owner(Protocol):
     def end_of(self, identity: ProcessIdentity) -> ChildEnd | None:
         """How a process that we reaped lately has ended."""
 
+    def note_stops(self) -> None:
+        """Make sure that a next daemon knows what is being stopped, and why. Called before anything is signalled."""
+
     def signal_sent(self, stop: StopOfJob, signal: str) -> None: ...
 
     def tree_emptied(self, stop: StopOfJob) -> None: ...
@@ -122,11 +128,19 @@ class Stopper:
         now = time.monotonic()
         stop = StopOfJob(job, signal, grace, stage, now, last_change=now)
         stop.is_killing = signal == "KILL" or grace <= 0
-        self._stops[job.id, stage] = stop
+        self.go_on(stop)
+        return stop
+
+    def go_on(self, stop: StopOfJob) -> None:
+        """Run a sequence from where it is."""
+        self._stops[stop.job.id, stop.stage] = stop
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="stop sequences")
         self._woken.set()
-        return stop
+
+    def under_way(self) -> list[StopOfJob]:
+        """Every sequence that goes on."""
+        return list(self._stops.values())
 
     def skip_grace(self, job: ManagedJob, stage: int | None = None) -> None:
         stop = self._stops.get((job.id, stage))
@@ -182,13 +196,13 @@ class Stopper:
         """One step; where descriptors have run out, with those that are kept for that. Tried again where it fails."""
         try:
             return self._step()
-        except OSError:
+        except (OSError, MemoryError):
             self._reserve.release()
         try:
             return self._step()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             for stop in self._stops.values():
-                stop.note = f"the table of processes could not be read: {error.strerror}; trying again"
+                stop.note = f"the processes cannot be looked at: {shortage.in_words(error)}; trying again"
             return False
         finally:
             self._reserve.take()
@@ -196,6 +210,7 @@ class Stopper:
     def _step(self) -> bool:
         """One look at everything that is being stopped. Whether anything was new."""
         self._owner.reap()
+        self._owner.note_stops()
         found = self._census.take(self._owner.unended())
         has_changed = False
         seemingly_empty = []
@@ -249,9 +264,7 @@ class Stopper:
     def _note_gone(self, stop: StopOfJob, alive: set[ProcessIdentity], now: float) -> bool:
         # Not seen is not gone: it may have left every group it was known by, or lost its mark to setrlimit(2).
         gone = [
-            target
-            for target in stop.alive
-            if target.identity not in alive and not is_alive(target.identity)
+            target for target in stop.alive if target.identity not in alive and not is_alive(target.identity)
         ]
         for target in gone:
             target.seconds = round(now - stop.began, 3)

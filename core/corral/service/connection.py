@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from corral.service import protocol as p
 from corral.service.channel import Channel
 from corral.service.lines import close_all
-from corral.system.daemonlog import log_fault
+from corral.system import shortage
+from corral.system.daemonlog import log, log_fault
 from corral.values.errors import BadLineError, CorralError
 
 if TYPE_CHECKING:
@@ -20,8 +22,11 @@ MOST_REQUESTS = 20_000
 """Requests of one client under way at a time. A program may well wait for thousands of jobs one by one."""
 MOST_WAITING = 4 << 20
 """Bytes of those that wait for jobs to end, which may be for ever."""
+_REQUEST = 3000
+"""Bytes that Python takes for a request under way."""
 _OBJECTS = 15
 """Python's objects take about so many times the bytes of the line that they were read from."""
+CANCELLED_A_PASS = 200
 HELLO_LIMIT = 16 << 10
 """Bytes of a line before hello was said."""
 
@@ -33,7 +38,7 @@ class Connection:
         self._daemon = daemon
         self.hello: p.SayHello | None = None
         self.looks_at: frozenset[int] = frozenset()
-        self.since = asyncio.get_running_loop().time()
+        self.since = self._now()
         """When it came, by the loop's clock."""
         self._tasks: dict[asyncio.Task[None], tuple[int, p.AnyRequest]] = {}
         self._waiting_bytes = 0
@@ -49,12 +54,18 @@ class Connection:
     @property
     def held_bytes(self) -> int:
         """What the daemon keeps in memory for this client, about."""
-        return self._channel.held_bytes + _OBJECTS * (self._channel.under_way_bytes + self._waiting_bytes)
+        requests = _REQUEST * len(self._tasks) + _OBJECTS * (
+            self._channel.under_way_bytes + self._waiting_bytes
+        )
+        return self._channel.held_bytes + requests
 
     def is_stalled(self, seconds: float) -> bool:
-        """Whether there is something for it that it has not read for so long."""
-        quiet = asyncio.get_running_loop().time() - self._channel.sent_at
-        return self._channel.unsent_bytes > 0 and quiet >= seconds
+        """Whether it has taken nothing of what there is for it for so long, or there is nothing for it."""
+        return not self._channel.unsent_bytes or self._now() - self._channel.sent_at >= seconds
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
 
     def _note_held(self) -> None:
         self._daemon.clients.note_held(self)
@@ -106,6 +117,7 @@ class Connection:
             return
         if isinstance(request, p.SayHello):
             self._channel.allow(p.LINE_LIMIT)
+            self._daemon.clients.note_greeted(self)
         if not isinstance(request, p.StartJobs | p.RestartDaemon):
             # Nobody asked for them; held until the answer they would add up.
             close_all(descriptors)
@@ -140,13 +152,7 @@ class Connection:
         except CorralError as error:
             self._channel.send(p.error_line(number, error))
         except Exception as error:  # noqa: BLE001  (a fault in one request must not end everybody's daemon)
-            log_fault(f"request {type(request).__name__}", error)
-            what = f"{type(error).__name__}: {error}"
-            self._channel.send(
-                p.error_line(
-                    number, CorralError(f"the daemon failed at this request ({what}); corral daemon log")
-                )
-            )
+            self._channel.send(p.error_line(number, _refusal(request, error)))
         finally:
             close_all(descriptors)
         self._daemon.note_answered(request)
@@ -157,6 +163,24 @@ class Connection:
         )
 
     def _end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
         self._daemon.forget(self)
+        self._cancel_some(deque(self._tasks))
+
+    def _cancel_some(self, tasks: deque[asyncio.Task[None]]) -> None:
+        """Of its requests, in turns with everybody else's: there may be thousands."""
+        for _ in range(min(CANCELLED_A_PASS, len(tasks))):
+            tasks.popleft().cancel()
+        if tasks:
+            asyncio.get_running_loop().call_soon(self._cancel_some, tasks)
+
+
+def _refusal(request: p.AnyRequest, error: Exception) -> CorralError:
+    """What the client is told: what is lacking; anything else is a fault of ours, with its place in the log."""
+    what = type(request).__name__
+    if shortage.is_shortage(error):
+        log(f"request {what}: {shortage.in_words(error)}")
+        return CorralError(f"the daemon cannot do that now: {shortage.in_words(error)}")
+    log_fault(f"request {what}", error)
+    return CorralError(
+        f"the daemon failed at this request ({type(error).__name__}: {error}); corral daemon log"
+    )

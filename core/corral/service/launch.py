@@ -92,7 +92,7 @@ def normalise(held: Collection[signal.Signals] = ()) -> None:
     Under an ignored SIGCHLD Popen.wait() returns 0 whatever the child did (wait(2)), and an ignored SIGHUP (nohup)
     would reach every job.
     """
-    from corral.system import limits, mark
+    from corral.system import limits, mark, memory
 
     for number in signal.valid_signals():
         if number not in (signal.SIGKILL, signal.SIGSTOP):
@@ -108,6 +108,7 @@ def normalise(held: Collection[signal.Signals] = ()) -> None:
     # Whatever a job's own files are to allow is set on them; ours are nobody else's.
     os.umask(0o077)
     mark.take_off()
+    memory.give_back_at_once()
     limits.raise_soft_nofile()
 
 

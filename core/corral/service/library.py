@@ -171,7 +171,7 @@ class JobManager:
         Raises:
             TimeoutError: not within `timeout` seconds; nothing is stopped.
         """
-        ids = tuple(handle.id for handle in handles)
+        ids = tuple([await handle.number() for handle in handles])
         reply = await self.session.call(p.WaitForJobs(ids=ids, any=any, timeout=timeout))
         if reply.timed_out:
             raise TimeoutError(f"not all have ended within {timeout:g} s")
@@ -185,7 +185,9 @@ class JobManager:
         Raises:
             UnknownJobError: one of them is no job; the others are stopped.
         """
-        reply = await self.session.call(p.StopJobs(ids=tuple(handle.id for handle in handles), grace=grace))
+        # One that is no job is named by the answer, and keeps the others from nothing.
+        ids = tuple(handle.id for handle in handles)
+        reply = await self.session.call(p.StopJobs(ids=ids, grace=grace))
         raise_if_unknown(reply.unknown)
         return reply.reports
 

@@ -18,7 +18,7 @@ START_SECONDS = 5.0
 NEVER_INHERITED = ("CORRAL_JOB_ID", "CORRAL_STAGE")
 _RETRY_SECONDS = 0.005
 _RELAUNCH_SECONDS = 0.5
-_LAUNCH = "corral.service.launch"
+LAUNCH = "corral.service.launch"
 
 
 def connected(home: Home, *, start: bool) -> socket.socket:
@@ -77,7 +77,7 @@ def launch(home: Home, *arguments: str, passed: tuple[int, ...] = ()) -> int:
     spare = [os.dup(descriptor) for descriptor in passed]
     high = [_above(descriptor, 64) for descriptor in spare]
     actions += [(os.POSIX_SPAWN_DUP2, descriptor, 4 + index) for index, descriptor in enumerate(high)]
-    argv = [sys.executable, "-P", "-m", _LAUNCH, home.path, str(child_writer), *arguments]
+    argv = [sys.executable, "-P", "-m", LAUNCH, home.path, str(child_writer), *arguments]
     try:
         child = os.posix_spawn(sys.executable, argv, _environment(), file_actions=actions)
     finally:

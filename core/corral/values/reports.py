@@ -145,6 +145,8 @@ class DaemonStatus(Struct, frozen=True, kw_only=True):
     jobs: dict[str, int]
     cpu_percent: float | None
     memory_bytes: int | None
+    protocol: int | None = None
+    """Its protocol number."""
     marks: str = "on"
     """`on`, or why the kernel's mark cannot be used here."""
     leftovers: dict[str, int] = {}
