@@ -122,6 +122,17 @@ def test_a_long_past_is_squeezed_to_its_means() -> None:
     assert squeezed([0.0, 10.0, None, 20.0, None, None], 3) == [5.0, 20.0, None]
 
 
+@pytest.mark.parametrize("seconds", [5.0, 60.0, 900.0, 7200.0])
+@pytest.mark.parametrize("count", [20, 120, 500])
+def test_no_two_times_of_an_axis_read_the_same(seconds: float, count: int) -> None:
+    past = Past(seconds=seconds, cpu=(1.0,) * count, memory=(1,) * count, output=(1.0,) * count)
+    for newest in (NOW, NOW + timedelta(seconds=47)):
+        axis = texts(chart_lines(past, newest, 160, 12, UNICODE))[-1]
+        times = [time for time in axis.partition("┴")[2].split("─") if time]
+        assert len(times) > 5
+        assert len(set(times)) == len(times)
+
+
 @pytest.mark.parametrize("height", [1, 3, 7, 12, 40])
 def test_charts_keep_to_their_room(height: int) -> None:
     values = tuple(float(n % 7) for n in range(500))
