@@ -56,7 +56,9 @@ def read_file(path: str) -> bytes | None:
         return None
     try:
         return os.read(descriptor, 65536)
-    except OSError:
+    except OSError as error:
+        if error.errno in _NOTHING_TO_LOOK_WITH:
+            raise
         # ESRCH: the process ended between open and read.
         return None
     finally:
