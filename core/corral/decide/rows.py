@@ -178,7 +178,7 @@ def new_job(job_id: int | str, spec: JobSpec, cwd: str, created: datetime) -> Jo
             Stage(number=number, name=stage_name(command), argv=command.argv)
             for number, command in enumerate(spec.pipeline.stages, 1)
         ),
-        stdin=_stdin_kind(spec.stdin),
+        stdin="terminal" if spec.pty else _stdin_kind(spec.stdin),
     )
 
 

@@ -19,6 +19,7 @@ from corral.manage.feeding import FED
 from corral.manage.jobs import InheritedChild, ManagedJob, ManagedStage
 from corral.manage.moments import moment
 from corral.manage.stopping import BY_STOP
+from corral.manage.terminals import note_lost
 from corral.system import boot
 from corral.system.descriptors import keep
 from corral.system.identity import ProcessIdentity
@@ -108,7 +109,9 @@ def _queue_again(manager: Manager, job: ManagedJob) -> None:
 def _note_lost_input(manager: Manager, job: ManagedJob) -> None:
     """It reads EOF: the daemon held the other end of its stdin. Of a job whose input broke off no success is believed."""
     source = job.spec.stdin
-    if isinstance(source, InteractiveInput):
+    if job.spec.pty:
+        note_lost(manager, job)
+    elif isinstance(source, InteractiveInput):
         text = "its stdin was closed: the daemon that held it open has ended"
         manager.journal.record(job.id, datetime.now(UTC), "feed", text)
     elif isinstance(source, JobInput) and not _was_fed(manager, job):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from msgspec import structs
 
 from corral.system import limits, mark
+from corral.system.terminal import MOST_CELLS
 from corral.values.errors import UsageError
-from corral.values.spec import Command, FileInput, JobSpec, Redirection, Surroundings
+from corral.values.spec import Command, FileInput, JobSpec, NullInput, Redirection, Surroundings
 from corral.values.units import check_name, parse_signal
 
 LONGEST_SECONDS = 100 * 366 * 86400.0
@@ -32,8 +33,10 @@ def check_values(spec: JobSpec) -> None:
         raise UsageError("nothing to run: the pipeline has a stage without a command")
     if len(stages) > mark.MAX_STAGES:
         raise UsageError(f"{len(stages)} stages: at most {mark.MAX_STAGES} are supported")
-    if spec.pty or spec.on_stuck != "mark":
-        raise UsageError("a terminal (pty) and on_stuck=stop are not supported by this version")
+    if spec.on_stuck != "mark":
+        raise UsageError("on_stuck=stop is not supported by this version")
+    if spec.pty:
+        _check_terminal(spec)
     if spec.name is not None:
         check_name(spec.name)
     parse_signal(spec.stop_signal)
@@ -47,6 +50,20 @@ def check_values(spec: JobSpec) -> None:
     for command in stages:
         _check_words(command)
         _check_redirections(command)
+
+
+def _check_terminal(spec: JobSpec) -> None:
+    if len(spec.pipeline.stages) != 1:
+        # A session has one controlling terminal, and every stage has a session of its own (setsid(2)).
+        raise UsageError(
+            "a pipeline cannot have one terminal: let sh run it, as one stage: --pty --shell 'a | b'"
+        )
+    if not isinstance(spec.stdin, NullInput):
+        raise UsageError("a job with a terminal reads that; it cannot have another stdin")
+    if not all(1 <= cells <= MOST_CELLS for cells in spec.terminal_size):
+        raise UsageError(
+            f"a terminal of {spec.terminal_size} columns and rows: 1 to {MOST_CELLS} are possible"
+        )
 
 
 def check_surroundings(surroundings: Surroundings) -> None:

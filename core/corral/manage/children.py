@@ -117,6 +117,9 @@ class Children:
 
     def _note_end(self, job: ManagedJob, stage: ManagedStage, end: ChildEnd) -> None:
         self._unwatch(stage)
+        if job.spec.pty:
+            # Before its end counts: what it printed last is still in the terminal.
+            self._manager.terminals.end(job)
         now = moment()
         stage.ended = now["at"]
         stage.cpu_seconds = end.cpu_seconds

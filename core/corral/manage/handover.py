@@ -24,6 +24,7 @@ from corral.manage.moments import moment
 from corral.manage.past import Cell, PastOfJob
 from corral.manage.reaping import ChildEnd
 from corral.manage.stopping import StopOfJob, Target
+from corral.manage.terminals import HandedTerminal
 from corral.observe.health import Progress
 from corral.system.identity import ProcessIdentity
 
@@ -76,6 +77,7 @@ class HandedJob(Struct, frozen=True, kw_only=True):
     """(stage, position, descriptor) of the redirections that are open while others are waited for."""
     stdin_descriptor: int | None = None
     stdin_writer: int | None = None
+    terminal: HandedTerminal | None = None
     feed: Feed | None = None
     pipe_bytes: int = 0
     pipe_inodes: dict[int, int] = {}
@@ -117,6 +119,8 @@ class Handover(Struct, frozen=True, kw_only=True):
         for job in self.jobs:
             found |= {job.stdin_descriptor, job.stdin_writer}
             found |= {descriptor for _, _, descriptor in job.opened}
+            if job.terminal is not None:
+                found |= job.terminal.descriptors
             if job.feed is not None:
                 found |= {job.feed.writer, job.feed.reader}
             if job.observed is not None:
@@ -156,6 +160,7 @@ def _handed(manager: Manager, job: ManagedJob) -> HandedJob:
         ),
         stdin_descriptor=job.stdin_descriptor,
         stdin_writer=job.stdin_writer,
+        terminal=manager.terminals.handed(job),
         feed=manager.launcher.feed_of(job),
         pipe_bytes=job.pipe_bytes,
         pipe_inodes=job.pipe_inodes,
@@ -275,6 +280,8 @@ def _go_on(manager: Manager, job: ManagedJob, entry: HandedJob) -> None:
         _recall(manager, job, entry.observed)
     if entry.feed is not None:
         manager.launcher.feed(job, entry.feed)
+    if entry.terminal is not None:
+        manager.terminals.go_on(job, entry.terminal)
     watch(manager, job)
     manager.arm_timeout(job)
 

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from corral.decide.life import Life
 from corral.manage.dropping import CappedStream
@@ -92,6 +93,14 @@ class OutputSizes:
         self.descriptors.clear()
 
 
+class OpenTerminal(NamedTuple):
+    """A terminal that was opened for a job: the master, the job's side, and the stdout file."""
+
+    master: int
+    inner: int
+    sink: int
+
+
 @dataclass(slots=True, eq=False)
 class ManagedJob:
     """One job that has not ended, or one whose leftovers are looked after."""
@@ -139,6 +148,8 @@ class ManagedJob:
     """The client's own descriptor, until the job starts."""
     stdin_writer: int | None = None
     """The write end of an interactive job's stdin."""
+    terminal: OpenTerminal | None = None
+    """Of a job that is just being started with one; `Terminals` has it from then on."""
     openings: list[PatientOpening] = field(default_factory=list)
     timeout_timer: asyncio.TimerHandle | None = None
     report: StopReport | None = None

@@ -122,6 +122,7 @@ class Launcher:
         self._starter.open_rest(preparation)
         try:
             self._starter.launch(preparation)
+            self._manager.terminals.begin(job)
         finally:
             self._note_spawned(job)
         self._manager.apply(job, StagesSpawned(**moment()))

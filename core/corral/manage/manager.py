@@ -53,6 +53,7 @@ from corral.manage.moments import moment
 from corral.manage.monitor import Monitor
 from corral.manage.reaping import ChildEnd
 from corral.manage.stopping import BY_STOP, StopOfJob, Stopper, report_on
+from corral.manage.terminals import Terminals
 from corral.manage.waiting import Waiters
 from corral.system import mark
 from corral.system.daemonlog import log
@@ -107,6 +108,7 @@ class Manager:
         self.capping = Capping(self)
         self.cleaner = Cleaner(self)
         self.launcher = Launcher(self)
+        self.terminals = Terminals(self)
         self._waiters = Waiters()
         self._start_waiters = Waiters()
         self._to_start: list[ManagedJob] = []
@@ -300,6 +302,7 @@ class Manager:
     def _finish(self, job: ManagedJob) -> None:
         self.close_stdin(job)
         self.launcher.end_feed(job)
+        self.terminals.end(job)
         for opening in job.openings:
             opening.give_up()
         job.output.close()

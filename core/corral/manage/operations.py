@@ -35,7 +35,7 @@ from corral.system.pipes import fill_and_capacity
 from corral.system.signals import RefusedSignalError
 from corral.values.errors import CorralError, NotSoError, UsageError
 from corral.values.jobs import ProcessView
-from corral.values.reports import Detail, Diagnosis, PeekedPipe, StopReport
+from corral.values.reports import Detail, Diagnosis, OpenedInput, PeekedPipe, StopReport
 from corral.values.spec import DescriptorInput, InteractiveInput, JobInput, Origin
 from corral.values.units import parse_signal, signal_name
 
@@ -364,10 +364,22 @@ def hide(manager: Manager, job_ids: Sequence[int], hidden: bool) -> tuple[list[s
 # ---- input --------------------------------------------------------------------------------------------------------
 
 
+def open_input(manager: Manager, job_id: int) -> tuple[OpenedInput, int]:
+    """The write end of an interactive job's stdin, or the master of a job's terminal; both stay the manager's.
+
+    Raises NotSoError with how to start one.
+    """
+    job = manager.jobs.get(job_id)
+    if job is None or job.life.is_ended or not job.spec.pty:
+        return OpenedInput(), input_of(manager, job_id)
+    terminal = manager.terminals.of(job)
+    return OpenedInput(is_terminal=True, modes=terminal.modes), terminal.master
+
+
 def input_of(manager: Manager, job_id: int) -> int:
     """The write end of an interactive job's stdin; stays the manager's. Raises NotSoError with how to start one."""
     job = manager.jobs.get(job_id)
-    how = "start it with corral run -i to be able to send to it"
+    how = "start it with corral run -i, or --pty, to be able to send to it"
     if job is None or job.life.is_ended:
         raise NotSoError(f"job {job_id} has ended and reads nothing any more")
     if not isinstance(job.spec.stdin, InteractiveInput):
@@ -380,7 +392,11 @@ def input_of(manager: Manager, job_id: int) -> int:
 
 
 def close_input(manager: Manager, job_id: int) -> None:
-    """Close the manager's end: EOF, once nobody else holds a copy."""
+    """Close the manager's end: EOF, once nobody else holds a copy. Of a terminal: type what means EOF there."""
+    job = manager.jobs.get(job_id)
+    if job is not None and job.spec.pty and not job.life.is_ended:
+        manager.terminals.send_end_of_input(job)
+        return
     os.close(input_of(manager, job_id))
     manager.jobs[job_id].stdin_writer = None
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from corral.decide.homedir import check_folder
-from corral.manage.jobs import ManagedJob, ManagedStage
+from corral.manage.jobs import ManagedJob, ManagedStage, OpenTerminal
 from corral.system import limits, shortage
 from corral.system.descriptors import keep
 from corral.system.identity import identify
@@ -21,6 +21,7 @@ from corral.system.openings import empty, may_block, open_redirection
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.pipes import DEFAULT_CAPACITY, PipeBudget, inode_of, set_capacity
 from corral.system.spawn import find_program, spawn
+from corral.system.terminal import open_terminal
 from corral.values.errors import CannotStartError, CorralError
 from corral.values.home import Home
 from corral.values.spec import FileInput, InteractiveInput, JobInput, Redirection, Surroundings
@@ -169,6 +170,7 @@ class Starter:
             umask=job.surroundings.umask,
             worn_mark=None if self._nonce is None else Mark(self._nonce, job.id, stage.number),
             limit_plan=self._shared_of(job.surroundings).limit_plan,
+            terminal=None if job.terminal is None else job.terminal.inner,
         )
         pid = stage.popen.pid
         # Unreaped, so it still has its pid, even if it ended already. Where /proc cannot be read now the start fails,
@@ -188,6 +190,8 @@ class Starter:
 
         job = preparation.job
         _make_folder(self._home.job(job.id))
+        if job.spec.pty:
+            return [self._wire_terminal(preparation, owned)]
         stdout = owned(os.open(self._home.stdout(job.id), _OUTPUT_FLAGS, 0o600))
         source = self._open_stdin(job, owned)
         tables = []
@@ -201,6 +205,19 @@ class Starter:
             tables.append(_redirected(preparation, number, [source, sink, stderr]))
             source = following
         return tables
+
+    def _wire_terminal(self, preparation: Preparation, owned: Owned) -> tuple[int, int, int]:
+        """The same for a job with a terminal, which has one stage. Its stdout file is ours to write; stderr stays empty."""
+        job = preparation.job
+        owned(os.open(self._home.stderr(job.id, 1), _OUTPUT_FLAGS, 0o600))
+        sink = keep(os.open(self._home.stdout(job.id), _OUTPUT_FLAGS, 0o600))
+        try:
+            master, inner = open_terminal(*job.spec.terminal_size)
+        except BaseException:
+            os.close(sink)
+            raise
+        job.terminal = OpenTerminal(keep(master), keep(inner), sink)
+        return _redirected(preparation, 1, [job.terminal.inner] * 3)
 
     def _open_pipe(self, job: ManagedJob, number: int) -> tuple[int, int]:
         reader, writer = os.pipe()
@@ -247,6 +264,8 @@ class Starter:
     def _environment(job: ManagedJob, number: int, shared: _Shared) -> tuple[dict[bytes, bytes], str]:
         environment = shared.environment.copy()
         path = shared.path
+        if job.spec.pty:
+            _suit_terminal(environment)
         for name, value in job.commands[number - 1].assignments:
             environment[os.fsencode(from_wire(name))] = os.fsencode(from_wire(value))
             if name == "PATH":
@@ -254,6 +273,13 @@ class Starter:
         environment[b"CORRAL_JOB_ID"] = b"%d" % job.id
         environment[b"CORRAL_STAGE"] = b"%d" % number
         return environment, path
+
+
+def _suit_terminal(environment: dict[bytes, bytes]) -> None:
+    """LINES and COLUMNS of the client's shell would be believed instead of the terminal's size, and never change."""
+    environment.setdefault(b"TERM", b"xterm")
+    for name in (b"LINES", b"COLUMNS"):
+        environment.pop(name, None)
 
 
 def spawned_stages(job: ManagedJob) -> tuple[int, ...]:

@@ -81,7 +81,7 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
         paused_since=life.paused_since,
         stopping=_stopping(job, stop, now) if life.state == "stopping" else None,
         hidden=job.hidden,
-        stdin=_STDIN_NAMES[type(spec.stdin)],
+        stdin="terminal" if spec.pty else _STDIN_NAMES[type(spec.stdin)],
     )
 
 

@@ -367,8 +367,8 @@ class Handlers:
     # ---- input
 
     async def _open_input(self, _: Connection, request: p.OpenInput, __: list[int]) -> Answer:
-        writer = operations.input_of(self._manager, self._manager.resolve(request.job))
-        return Answer(p.Done(), (writer,))
+        opened, writer = operations.open_input(self._manager, self._manager.resolve(request.job))
+        return Answer(opened, (writer,))
 
     async def _close_input(self, _: Connection, request: p.CloseInput, __: list[int]) -> Answer:
         operations.close_input(self._manager, self._manager.resolve(request.job))

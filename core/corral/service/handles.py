@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from collections.abc import AsyncIterator, Sequence
 
 from msgspec import Struct
@@ -131,7 +132,10 @@ class JobHandle:
     # ---- input and output
 
     async def send(self, data: bytes) -> None:
-        """Write to the stdin of a job that was started with `stdin="interactive"`; waits while it does not read."""
+        """Write to the stdin of a job that was started with `stdin="interactive"`; waits while it does not read.
+
+        With `pty=True` it is typed: end a line with `\\r`, as the key does.
+        """
         await self._session.call(p.OpenInput(job=self.id))
         (descriptor,) = self._session.received_descriptors()
         # The description is shared with the daemon, so it stays blocking; a thread of ours waits instead.
@@ -141,7 +145,7 @@ class JobHandle:
             os.close(descriptor)
 
     async def close_stdin(self) -> None:
-        """EOF for a job that was started with `stdin="interactive"`."""
+        """EOF for a job that was started with `stdin="interactive"`; typed (ctrl+d) for one with `pty=True`."""
         await self._session.call(p.CloseInput(job=self.id))
 
     async def stdout(self) -> bytes:
@@ -219,4 +223,13 @@ def _read_all(path: str) -> bytes:
 def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:  # a terminal's master, whose description is shared with the daemon
+            _until_writable(descriptor)
+
+
+def _until_writable(descriptor: int) -> None:
+    poller = select.poll()
+    poller.register(descriptor, select.POLLOUT)
+    poller.poll()

@@ -48,6 +48,7 @@ class Options(TypedDict, total=False):
         max_output: bytes kept of each output stream, the newest; 1 GiB unless given, None keeps all.
         after: jobs that have to succeed first.
         shell: run a str with /bin/sh, as one stage.
+        pty: give it a terminal of its own, of 80 by 24; one stage only, and no `stdin`. stderr is part of its stdout.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Options(TypedDict, total=False):
     max_output: int | None
     after: Iterable[JobHandle]
     shell: bool
+    pty: bool
 
 
 def spec_of(command: CommandLike, options: Options) -> JobSpec:
@@ -71,6 +73,7 @@ def spec_of(command: CommandLike, options: Options) -> JobSpec:
         pipeline=pipeline,
         command=to_wire(command) if isinstance(command, str) else typed_to_wire(quote_pipeline(pipeline)),
         name=None if name is None else check_name(name),
+        pty=options.get("pty", False),
         stdin=_stdin(options.get("stdin")),
         timeout=options.get("timeout"),
         stop_signal=signal_name(parse_signal(options.get("stop_signal", DEFAULT_STOP_SIGNAL))),

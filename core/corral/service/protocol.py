@@ -18,7 +18,7 @@ from corral.values.errors import ERRORS, BadLineError, CannotStartError, CorralE
 from corral.values.jobs import Job, ProcessView
 from corral.values.machine import Machine
 from corral.values.past import Past
-from corral.values.reports import DaemonStatus, Detail, Diagnosis, PeekedPipe, StopReport
+from corral.values.reports import DaemonStatus, Detail, Diagnosis, OpenedInput, PeekedPipe, StopReport
 from corral.values.rules import CleanReport
 from corral.values.spec import JobSpec, Origin, Surroundings
 
@@ -246,15 +246,15 @@ class WaitForJobs(Request, Answers[Waited], tag="wait"):
     swept: bool = False
 
 
-class OpenInput(Request, Answers[Done], tag="open_input"):
-    """A copy of the write end of an interactive job's stdin comes back beside the reply."""
+class OpenInput(Request, Answers[OpenedInput], tag="open_input"):
+    """A copy of the write end of an interactive job's stdin, or of its terminal's master, comes beside the reply."""
 
-    reply: ClassVar[type[Struct]] = Done
+    reply: ClassVar[type[Struct]] = OpenedInput
     job: str
 
 
 class CloseInput(Request, Answers[Done], tag="close_input"):
-    """Close the daemon's copy: EOF for the job once no other copy is open."""
+    """Close the daemon's copy: EOF for the job once no other copy is open. On a terminal EOF is typed."""
 
     reply: ClassVar[type[Struct]] = Done
     job: str

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from corral.system import limits, mark, shortage
 from corral.system.mark import Mark
 from corral.system.programs import advice_on
+from corral.system.terminal import taking
 from corral.values.errors import CannotStartError
 
 _ENOEXEC_HINT = (
@@ -62,8 +63,10 @@ def spawn(
     umask: int,
     worn_mark: Mark | None,
     limit_plan: limits.LimitPlan,
+    terminal: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start one stage in a session of its own. `descriptors` become its 0, 1 and 2 and stay open here.
+    `terminal`, our descriptor of one, becomes its controlling terminal; as `limit_plan.inside` it costs a real fork.
 
     Raises:
         CannotStartError: 126 where the kernel refuses the program, 125 where there is no process or memory for it.
@@ -84,15 +87,31 @@ def spawn(
                 # with some thousand open ones that would cost milliseconds a child.
                 close_fds=False,
                 start_new_session=True,
-                preexec_fn=limit_plan.inside,
+                preexec_fn=_before_exec(limit_plan.inside, terminal),
             )
     except (OSError, subprocess.SubprocessError, ValueError, MemoryError) as error:
         raise _explained(error, argv[0], cwd) from None
 
 
+def _before_exec(limits_inside: Callable[[], None] | None, terminal: int | None) -> Callable[[], None] | None:
+    """What the child has to do itself, in its new session; None lets Popen use vfork(2)."""
+    if terminal is None:
+        return limits_inside
+    take = taking(terminal)
+
+    def prepare() -> None:
+        take()
+        if limits_inside is not None:
+            limits_inside()
+
+    return prepare
+
+
 def _explained(error: Exception, name: str, cwd: str) -> CannotStartError:
     if isinstance(error, subprocess.SubprocessError):
-        return CannotStartError(f"{name}: the client's limits could not be given to it ({error})", 125)
+        return CannotStartError(
+            f"{name}: the client's limits, or its terminal, could not be given to it ({error})", 125
+        )
     if shortage.is_shortage(error):
         return CannotStartError(f"{name}: {shortage.in_words(error)}", 125)
     if not isinstance(error, OSError):

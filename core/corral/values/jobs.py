@@ -134,7 +134,7 @@ class Job(Struct, frozen=True, kw_only=True):
     max_output: int | None = None
     """Bytes kept of each output stream; None keeps all."""
     stdin: str = "none"
-    """`none file descriptor interactive job`."""
+    """`none file descriptor interactive job terminal`."""
 
     @property
     def title(self) -> str:

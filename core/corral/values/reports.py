@@ -134,6 +134,14 @@ class PeekedPipe(Struct, frozen=True, kw_only=True):
     note: str | None = None
 
 
+class OpenedInput(Struct, frozen=True):
+    """What a copy of the way into a job is: the write end of a pipe, or a terminal."""
+
+    is_terminal: bool = False
+    modes: tuple[int, ...] = ()
+    """Private modes of the terminal that its program has changed, such as 1049, the alternate screen."""
+
+
 class DaemonStatus(Struct, frozen=True, kw_only=True):
     """The state of one daemon."""
 

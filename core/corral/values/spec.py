@@ -14,6 +14,7 @@ Origin = Literal["dashboard", "command_line", "library"]
 DEFAULT_STOP_SIGNAL = "TERM"
 DEFAULT_STOP_GRACE = 5.0
 DEFAULT_STUCK_AFTER = 60.0
+DEFAULT_TERMINAL_SIZE = (80, 24)
 DEFAULT_MAX_OUTPUT = 1 << 30
 """Bytes kept of each output stream: 1 GiB."""
 
@@ -95,6 +96,9 @@ class JobSpec(Struct, frozen=True):
     name: str | None = None
     stdin: StdinSource = NullInput()
     pty: bool = False
+    """It has a terminal of its own. It has one stage then, and `stdin` is `NullInput`."""
+    terminal_size: tuple[int, int] = DEFAULT_TERMINAL_SIZE
+    """Columns and rows at the start."""
     timeout: float | None = None
     stop_signal: str = DEFAULT_STOP_SIGNAL
     stop_grace: float = DEFAULT_STOP_GRACE
