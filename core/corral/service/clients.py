@@ -96,9 +96,7 @@ class Clients:
 
     def _relieve(self) -> None:
         """Hang up on the worst of those that take nothing; where it is far too much, on the worst of all."""
-        stalled = [
-            one for one, held in self._all.items() if held > MUCH_ALONE and one.is_stalled(STALLED_SECONDS)
-        ]
+        stalled = [one for one, held in self._all.items() if held > MUCH_ALONE and one.is_stalled(STALLED_SECONDS)]
         if not stalled and self._held <= 2 * MOST_HELD:
             return
         worst = max(stalled or self._all, key=self._all.__getitem__)
