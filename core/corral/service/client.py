@@ -157,6 +157,10 @@ class Client:
     def fileno(self) -> int:
         return self._sock.fileno()
 
+    @property
+    def home(self) -> Home:
+        return self._home
+
     def envelope_of(self, number: int, timeout: float | None) -> protocol.Envelope | None:
         """The answer to request `number`, waiting at most `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout

@@ -26,6 +26,7 @@ VERBS = {
     "restart": "restart",
     "wait": "wait",
     "send": "send",
+    "attach": "attach",
     "rm": "rm",
     "clean": "clean",
     "daemon": "daemon",

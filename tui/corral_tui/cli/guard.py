@@ -16,7 +16,7 @@ CORRAL_FAILED = 125
 INTERRUPTED = 130
 OUTPUT_CLOSED = 141
 
-WRAPPING_VERBS = frozenset({"run", "wait"})
+WRAPPING_VERBS = frozenset({"run", "wait", "attach"})
 """Verbs whose exit status is the job's: there every error that is not the job's is 125, as timeout and env do."""
 
 

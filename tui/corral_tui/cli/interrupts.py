@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterable
 from types import FrameType
 from typing import Any, Self
 
 
 class Interrupts:
-    """While entered, INT and TERM are noted and wake `fileno`. What was ignored before stays ignored."""
+    """While entered, INT and TERM, or what is named, are noted and wake `fileno`. What was ignored before stays ignored."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Iterable[int] = (signal.SIGINT, signal.SIGTERM)) -> None:
+        self._numbers = tuple(numbers)
         self._noted: list[int] = []
         self._before: dict[int, Any] = {}
         self._wake_before = -1
@@ -22,7 +24,7 @@ class Interrupts:
             os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if hasattr(os, "pipe2") else _pipe()
         )
         self._wake_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in self._numbers:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._note)
         return self

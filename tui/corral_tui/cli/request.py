@@ -16,6 +16,7 @@ from corral.values.spec import (
     DEFAULT_STOP_GRACE,
     DEFAULT_STOP_SIGNAL,
     DEFAULT_STUCK_AFTER,
+    DEFAULT_TERMINAL_SIZE,
     DescriptorInput,
     FileInput,
     InteractiveInput,
@@ -48,6 +49,7 @@ class Wanted(NamedTuple):
     interactive: bool = False
     source: str | None = None
     shell: bool = False
+    pty: bool = False
     timeout: float | None = None
     stop_signal: str | None = None
     stop_grace: float | None = None
@@ -76,6 +78,8 @@ def prepare(wanted: Wanted) -> Prepared:
         command=words[0] if _is_line(words, wanted) else quote(words),
         name=None if wanted.name is None else check_name(wanted.name),
         stdin=source,
+        pty=wanted.pty,
+        terminal_size=_terminal_size(wanted),
         timeout=_timeout(wanted.timeout),
         stop_signal=wanted.stop_signal or DEFAULT_STOP_SIGNAL,
         stop_grace=DEFAULT_STOP_GRACE if wanted.stop_grace is None else wanted.stop_grace,
@@ -103,6 +107,14 @@ def _pipeline(words: Sequence[str], wanted: Wanted) -> Pipeline:
     return parse(words[0]) if _is_line(words, wanted) else parse_argv(words)
 
 
+def _terminal_size(wanted: Wanted) -> tuple[int, int]:
+    if not wanted.pty:
+        return DEFAULT_TERMINAL_SIZE
+    from corral_tui.cli.rawterminal import own_size
+
+    return own_size()
+
+
 def _timeout(seconds: float | None) -> float | None:
     if seconds == 0:
         raise UsageError("run --timeout: 0 leaves no time to run; leave it out for no limit")
@@ -122,6 +134,7 @@ def _stdin(wanted: Wanted) -> tuple[StdinSource, tuple[int, ...]]:
             ("--stdin", wanted.stdin is not None),
             ("--interactive", wanted.interactive),
             ("--from", wanted.source is not None),
+            ("--pty", wanted.pty),
         )
         if is_given
     ]
@@ -149,7 +162,7 @@ def _from_file(path: str) -> tuple[StdinSource, tuple[int, ...]]:
     if is_terminal:
         raise UsageError(
             f"run --stdin {path}: it is a terminal, which a job in the background cannot read; "
-            "use -i and corral send, or name a file"
+            "use --pty and corral attach, -i and corral send, or name a file"
         )
     return DescriptorInput(), (own,)
 

@@ -79,6 +79,7 @@ Example: corral run make -j8
     "--stdin", metavar="FILE|-", type=click.Path(allow_dash=True), help="Its stdin; - hands over ours."
 )
 @click.option("-i", "--interactive", is_flag=True, help="Keep its stdin open for corral send.")
+@click.option("-t", "--pty", is_flag=True, help="Give it a terminal, for corral attach and corral send.")
 @click.option("--from", "source", type=JOB_ID, help="Feed it the stdout of this job, live.")
 @click.option("--shell", is_flag=True, help="Let sh run the line: &&, globs, variables.")
 @click.option("--timeout", type=DURATION, help="Stop it after this time.")
@@ -108,6 +109,13 @@ def command(**options: object) -> int:
 def run_job(wanted: Wanted) -> int:
     """Start what is wanted; with `wait`, stay with it."""
     prepared = prepare(wanted)
+    if wanted.wait and wanted.pty and not wanted.as_json:
+        from corral_tui.cli.rawterminal import is_there
+
+        if is_there():
+            from corral_tui.cli.attachedrun import run_attached
+
+            return run_attached(prepared)
     if wanted.wait:
         from corral_tui.cli.following import run_and_wait
 

@@ -1,4 +1,4 @@
-"""`corral send`: text for a job that was started with `-i`."""
+"""`corral send`: text for a job that was started with `-i` or `--pty`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHUNK = 1 << 16
 
 
 @click.command(
-    "send", short_help="Write a line to the stdin of a job.", epilog="Example: corral send ask yes"
+    "send", short_help="Write a line to the stdin or the terminal of a job.", epilog="Example: corral send ask yes"
 )
 @click.option("-n", "no_newline", is_flag=True, help="Add no newline.")
 @click.option("--eof", is_flag=True, help="Close the job's stdin afterwards.")
@@ -26,6 +26,8 @@ _CHUNK = 1 << 16
 @click.argument("text", metavar="[TEXT|-]", required=False)
 def command(no_newline: bool, eof: bool, job: str, text: str | None) -> int:
     """Write TEXT and a newline to the stdin of a job started with `run -i`; `-` sends our stdin as it is.
+
+    To a job started with `run --pty` it is typed: TEXT and the enter key; --eof types ctrl+d.
 
     A job that does not read keeps its sender waiting, and nobody else.
     """
@@ -49,7 +51,9 @@ def _send(client: Client, job: str, text: str, no_newline: bool) -> None:
         if text == "-":
             _copy(sys.stdin.fileno(), target)
         else:
-            _write_all(target, os.fsencode(text) + (b"" if no_newline else b"\n"))
+            # The enter key sends a carriage return; who reads lines gets it as a line feed (ICRNL, termios(3)).
+            newline = b"\r" if os.isatty(target) else b"\n"
+            _write_all(target, os.fsencode(text) + (b"" if no_newline else newline))
     except OSError as error:
         if error.errno != errno.EPIPE:
             raise

@@ -1,0 +1,132 @@
+"""Jobs with a terminal, on a real one: `run --pty`, `attach`, `send`, and the terminal afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+
+import pytest
+
+from e2e.command import Corral
+from e2e.terminal import Terminal
+from until import ZOO, until
+
+DETACH = "\x1d"
+ASKS = "import getpass; print('hello', getpass.getpass('Secret: '), flush=True); input('and? ')"
+"""Asks for a password, as sudo does: without echo, on the terminal itself."""
+
+
+def python(code: str) -> tuple[str, ...]:
+    return (sys.executable, "-S", "-E", "-c", code)
+
+
+def on_terminal(corral: Corral, *words: str, columns: int = 80, rows: int = 24) -> Terminal:
+    return Terminal(
+        (*corral.argv, *words),
+        environment=corral.environment,
+        columns=columns,
+        rows=rows,
+        cwd=corral.directory,
+    )
+
+
+def job(corral: Corral, job_id: str) -> dict[str, object]:
+    (found,) = json.loads(corral.ok("ps", "--all", "--json", job_id))
+    return dict(found)
+
+
+def stdout(corral: Corral, job_id: str) -> bytes:
+    return (corral.home / "jobs" / job_id / "stdout").read_bytes()
+
+
+def test_a_password_is_answered_by_send_and_by_attach(corral: Corral) -> None:
+    job_id = corral.ok("run", "--pty", *python(ASKS))
+    until(lambda: b"Secret: " in stdout(corral, job_id), "the question")
+    corral.ok("send", job_id, "s3cret")
+    until(lambda: b"and? " in stdout(corral, job_id), "the next question")
+    with on_terminal(corral, "attach", job_id) as terminal:
+        first = terminal.wait_for("and?").splitlines()
+        assert first[0] == f"attached to {job_id} {os.path.basename(sys.executable)}: ctrl+] detaches, the job goes on"
+        terminal.press("yes\r")
+        assert terminal.wait_for_end() == 0
+        assert "has ended: succeeded" in terminal.text()
+        assert terminal.settings_now() == terminal.settings
+    # What was typed without echo is nowhere but in what the program made of it.
+    assert stdout(corral, job_id) == b"Secret: \r\nhello s3cret\r\nand? yes\r\n"
+    ended = job(corral, job_id)
+    assert (ended["pty"], ended["stdin"], ended["state"], ended["stderr_bytes"]) == (True, "terminal", "succeeded", 0)
+
+
+def test_a_full_screen_program_is_left_and_found_again(corral: Corral) -> None:
+    program = (sys.executable, "-S", "-E", os.path.join(ZOO, "full_screen.py"))
+    job_id = corral.ok("run", "-t", "-n", "screen", *program)
+    with on_terminal(corral, "attach", "screen") as terminal:
+        terminal.wait_for("size 80x24")
+        assert terminal.lines()[23] == "the last line"
+        terminal.press("ab\x03")  # to a program in raw mode ctrl+c is a key like any other
+        terminal.wait_for("keys ab^C")
+        terminal.resize(60, 12)
+        os.kill(terminal.process.pid, signal.SIGWINCH)
+        terminal.wait_for("size 60x12")
+        terminal.press(DETACH)
+        assert terminal.wait_for_end() == 0
+        assert f"detached from {job_id} screen, which goes on: corral attach {job_id} comes back" in terminal.text()
+        assert terminal.settings_now() == terminal.settings
+        # What the program turned on is off again: the alternate screen last, and the cursor is shown.
+        assert terminal.written.index("\x1b[?25h") < terminal.written.rindex("\x1b[?1049l")
+    with on_terminal(corral, "attach", "--detach-key", "^p", "screen", columns=90, rows=20) as terminal:
+        terminal.wait_for("size 90x20")
+        terminal.wait_for("keys ab^C")
+        terminal.press("c\x1d")
+        terminal.wait_for("keys ab^Cc")  # ctrl+] is a key like any other now
+        terminal.press("\x10")
+        assert terminal.wait_for_end() == 0
+    with on_terminal(corral, "attach", "screen", columns=90, rows=20) as terminal:
+        terminal.wait_for("size 90x20")  # drawn again, though the size is what it was
+        terminal.press("q")
+        assert terminal.wait_for_end() == 7
+    assert job(corral, job_id)["exit_status"] == 7
+
+
+def test_ctrl_c_goes_to_the_job(corral: Corral) -> None:
+    code = "import time\ntry:\n print('here', flush=True); time.sleep(60)\nexcept KeyboardInterrupt: print('caught'); raise SystemExit(9)"
+    with on_terminal(corral, "run", "-t", "-w", *python(code)) as terminal:
+        terminal.wait_for("here")
+        terminal.press("\x03")
+        assert terminal.wait_for_end() == 9
+        assert "caught" in terminal.text()
+    assert stdout(corral, "1") == b"here\r\n^Ccaught\r\n"
+
+
+def test_the_terminal_is_given_back_when_we_are_ended(corral: Corral) -> None:
+    job_id = corral.ok("run", "-t", "--", "sh", "-c", r"printf '\033[?1049h\033[?2004h\033[?1000hdrawn'; sleep 60")
+    with on_terminal(corral, "attach", job_id) as terminal:
+        until(lambda: terminal.text() is not None and "\x1b[?2004h" in terminal.written, "its modes on ours")
+        until(lambda: terminal.settings_now() != terminal.settings, "the terminal to be raw")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.wait_for_end() == 143
+        assert terminal.settings_now() == terminal.settings
+        for mode in (1000, 2004, 1049):
+            assert terminal.written.rindex(f"\x1b[?{mode}l") > terminal.written.rindex(f"\x1b[?{mode}h")
+    assert job(corral, job_id)["state"] == "running"
+
+
+def test_a_flood_through_a_terminal_is_all_kept(corral: Corral) -> None:
+    code = "import sys\nfor _ in range(20): sys.stdout.write('x' * ((1 << 20) - 1) + '\\n')"
+    assert corral.ok("run", "-t", "-w", *python(code)).count("x") == 20 * ((1 << 20) - 1)
+    assert job(corral, "1")["stdout_bytes"] == 20 * (1 << 20) + 20  # each line feed is shown as two bytes
+
+
+def test_what_cannot_be_is_said(corral: Corral) -> None:
+    refused = corral("run", "-t", "cat | cat")
+    assert refused.returncode == 125
+    assert "--pty --shell 'a | b'" in refused.stderr
+    assert "--interactive and --pty exclude each other" in corral("run", "-t", "-i", "cat").stderr
+    plain = corral.ok("run", "sleep", "60")
+    pty = corral.ok("run", "-t", "sleep", "60")
+    assert "it needs a terminal to hand over" in corral("attach", pty).stderr
+    with on_terminal(corral, "attach", plain, columns=100) as terminal:
+        assert terminal.wait_for_end() == 125
+        assert f"job {plain} has no terminal; start it with corral run --pty" in terminal.text()

@@ -1,0 +1,90 @@
+"""`corral attach`: the terminal of a job that was started with `--pty`, on ours."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import click
+
+from corral.service.client import Client
+from corral.service.protocol import ListJobs
+from corral.values.errors import CorralError, NotSoError, UnknownJobError, UsageError
+from corral.values.jobs import Job
+from corral_tui.cli import reach
+from corral_tui.cli.detachkey import DEFAULT_KEY, DetachKey, parse_key
+from corral_tui.cli.guard import complain
+from corral_tui.cli.options import id_argument
+from corral_tui.cli.plain import say, visible
+from corral_tui.cli.telling import told_reason
+from corral_tui.cli.wait import exit_status_of
+
+
+@click.command(
+    "attach",
+    short_help="Type into a job's terminal, and see it.",
+    epilog="Example: corral run --pty -n pw ./ask-for-password; corral attach pw",
+)
+@click.option(
+    "--detach-key",
+    metavar="KEY",
+    default=DEFAULT_KEY,
+    help=f"Leaves the job, which goes on: ctrl+p, ^p; else {DEFAULT_KEY}.",
+)
+@id_argument()
+def command(detach_key: str, job: str) -> int:
+    """Hand our terminal to a job that was started with `run --pty`.
+
+    What it prints is kept in its output all the same, and others go on watching. Ctrl-C goes to the job; the detach key
+    gives the terminal back. Exits as the job does where it ends meanwhile, else with 0.
+    """
+    from corral_tui.cli.rawterminal import is_there
+
+    key = parse_key(detach_key)
+    if not is_there():
+        raise UsageError(
+            f"attach: it needs a terminal to hand over; corral send {job} TEXT types a line, corral logs -f {job} shows it"
+        )
+    with reach.daemon() as client:
+        found = _job(client, job)
+        return stay(client, found, key)
+
+
+def stay(client: Client, job: Job, key: DetachKey, *, from_start: bool = False) -> int:
+    """Attach, say so before and after, and return what to exit with. Raises NotSoError where it has ended already."""
+    from corral_tui.cli.attaching import attach, open_terminal
+
+    opened = open_terminal(client, job.id)
+    name = visible(f"{job.id} {job.title}")
+    try:
+        say(f"attached to {name}: {key.name} detaches, the job goes on")
+        left = attach(client, job.id, opened, key, from_start=from_start)
+    finally:
+        os.close(opened.master)
+    if left.how == "ended" and left.job is not None:
+        reason = told_reason(left.job.state, left.job.reason)
+        state = left.job.state.replace("_", " ")
+        say(visible(f"job {name} has ended: {state}{f' ({reason})' if reason else ''}"))
+        return exit_status_of([left.job])
+    if left.how == "lost":
+        raise CorralError(
+            f"the daemon that held the terminal of job {job.id} has gone, so the job was hung up (SIGHUP); "
+            f"corral show {job.id} says what became of it"
+        )
+    if left.how == "signalled":
+        complain(f"job {job.id}: detached by {signal.Signals(left.signal).name}; corral attach {job.id} comes back")
+        return 128 + left.signal
+    say(f"detached from {name}, which goes on: corral attach {job.id} comes back")
+    return 0
+
+
+def _job(client: Client, reference: str) -> Job:
+    found = client.call(ListJobs(ids=(reference,)))
+    if found.unknown:
+        raise UnknownJobError(found.unknown[0])
+    job = found.jobs[0]
+    if not job.pty:
+        raise NotSoError(f"job {job.id} has no terminal; start it with corral run --pty to attach to it")
+    if job.is_ended:
+        raise NotSoError(f"job {job.id} has ended ({job.state}); corral logs {job.id} shows what it printed")
+    return job
