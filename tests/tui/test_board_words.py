@@ -164,13 +164,14 @@ async def test_a_prompt_with_nothing_in_it_says_what_to_do(tmp_path: Path) -> No
         assert "see the mark" not in drawn
 
 
-def test_attaching_says_what_is_true_in_this_version() -> None:
-    source = FakeSource([job(1, "a"), job(2, "b", stdin="interactive")])
+def test_attaching_says_why_not() -> None:
+    source = FakeSource([job(1, "a"), job(2, "b", stdin="interactive"), job(3, "c", pty=True)])
     attach = action("job.attach")
     said = attach.refusal(Context(source.snapshot, source.snapshot.jobs["1"]))
-    assert said == "1 a has no terminal to attach to; corral send gives input to a job started with -i"
+    assert said == "1 a has no terminal; start it with corral run --pty, or with pty in the prompt (n)"
     said = attach.refusal(Context(source.snapshot, source.snapshot.jobs["2"]))
-    assert said == "2 b has no terminal to attach to; corral send 2 gives it input"
+    assert said == "2 b has no terminal; corral send 2 gives it input"
+    assert attach.refusal(Context(source.snapshot, source.snapshot.jobs["3"])) is None
 
 
 # ---- stopping several, and leaving -------------------------------------------------------------------------------------

@@ -154,11 +154,16 @@ def _when_it_has_a_terminal(context: Context) -> str | None:
     refused = _on_a_job(context)
     if refused:
         return refused
-    if context.job and context.job.pty and context.job.state in STARTED_STATES:
+    job = context.job
+    if job is None:
+        return _named(context)
+    if job.pty and job.state in STARTED_STATES:
         return None
-    if context.job and context.job.stdin == "interactive":
-        return f"{_named(context)} has no terminal to attach to; corral send {context.job.id} gives it input"
-    return f"{_named(context)} has no terminal to attach to; corral send gives input to a job started with -i"
+    if job.pty:
+        return f"{_named(context)} {'has ended' if job.is_ended else 'has not started yet'}"
+    if job.stdin == "interactive":
+        return f"{_named(context)} has no terminal; corral send {job.id} gives it input"
+    return f"{_named(context)} has no terminal; start it with corral run --pty, or with pty in the prompt (n)"
 
 
 def _when_jobs_run(context: Context) -> str | None:

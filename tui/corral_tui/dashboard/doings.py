@@ -175,12 +175,15 @@ class Doings:
         environment = {**os.environ, "CORRAL_HOME": self.app.source.home.path}
         try:
             with self.app.suspend():
-                ended = subprocess.run(program, env=environment, check=False)
+                ended = subprocess.run(program, env=environment, stderr=subprocess.PIPE, check=False)
         except SuspendNotSupported:
             self.app.say(f"this terminal cannot be handed over; in another one: corral attach {job.id}")
             return
-        if ended.returncode:
-            self.app.say(f"attach ended with {ended.returncode}; in another terminal: corral attach {job.id}")
+        # Its own words: a status alone may be the job's.
+        words = ended.stderr.decode(errors="replace").strip().removeprefix("corral: ")
+        if words:
+            self.app.say(clean(words))
+        self.app.did("job.attach", (job.id,))
 
     # ---- asking ----
 

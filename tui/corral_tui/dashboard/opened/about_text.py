@@ -21,6 +21,7 @@ INPUTS = {
     "descriptor": "what the client's stdin was",
     "interactive": "open: corral send gives it some",
     "job": "another job's output",
+    "terminal": "its terminal: a attaches",
 }
 MARKS = {
     "succeeded": "succeeded",

@@ -21,7 +21,7 @@ from textual.widgets import Input
 from corral.service.protocol import StartJobs
 from corral.service.snapshot import Snapshot
 from corral.service.surroundings import surroundings
-from corral.values.errors import CorralError
+from corral.values.errors import CorralError, UsageError
 from corral.values.jobs import Job
 from corral_tui import numbers
 from corral_tui.dashboard.canvas import Block
@@ -112,6 +112,7 @@ class PromptSheet(BottomSheet):
             TextField(
                 "stuck after" if self.host.size.width >= COMMAND_WIDTH else "stuck", "", "60s", 5, id="stuck"
             ),
+            Cycle("pty", lambda: [("", "[ ]"), ("pty", "[x]")], self._options_changed, id="pty"),
             Cycle("with sh", lambda: [("", "[ ]"), ("sh", "[x]")], self._check_soon, id="with_sh"),
         ]
         if self.chain_onto:
@@ -293,6 +294,7 @@ class PromptSheet(BottomSheet):
             chain=chain,
             chain_onto=self.chain_onto,
             with_shell=with_shell or self.with_shell,
+            with_terminal=self.query_one("#pty", Cycle).value == "pty",
         )
 
     async def _check_and_start(self, *, with_shell: bool) -> None:
@@ -303,7 +305,8 @@ class PromptSheet(BottomSheet):
                 self._go_to_mark(check)
                 return
             wanted = draft.wanted_of(self._fields(with_shell=with_shell), self.place.directory)
-            spec = draft.spec_of(check.text, check.pipeline, wanted)
+            columns, rows = self.host.size
+            spec = draft.spec_of(check.text, check.pipeline, wanted, (columns, rows))
             request = StartJobs(
                 specs=(spec,), surroundings=surroundings(cwd=self.place.directory), wait_started=True
             )
@@ -396,7 +399,7 @@ class PromptSheet(BottomSheet):
         offers_shell = bool(self.check and self.check.finding and self.check.finding.offers_shell)
         try:
             wanted = draft.wanted_of(self._fields(with_shell=offers_shell), self.place.directory)
-        except draft.FieldError:
+        except UsageError:
             return []
         command = prompt_text.equivalent_command(self.line.value, wanted)
         lead = "with ctrl+t:  " if offers_shell and not self.with_shell else "the same as:  "

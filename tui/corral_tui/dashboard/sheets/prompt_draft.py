@@ -11,6 +11,7 @@ from corral.values.errors import UsageError
 from corral.values.jobs import Job
 from corral.values.spec import (
     DEFAULT_STUCK_AFTER,
+    DEFAULT_TERMINAL_SIZE,
     InteractiveInput,
     JobInput,
     JobSpec,
@@ -44,6 +45,7 @@ class Fields(NamedTuple):
     """How it hangs on the job it is chained onto; None where it is not chained."""
     chain_onto: str | None = None
     with_shell: bool = False
+    with_terminal: bool = False
 
 
 class FieldError(UsageError):
@@ -87,8 +89,11 @@ def wanted_of(fields: Fields, directory: str) -> Wanted:
 
     Raises:
         FieldError: for the first that makes no sense.
+        UsageError: for two that do not go together.
     """
     after, source = _dependency(fields)
+    if fields.with_terminal and (source is not None or (fields.chain is None and fields.stdin != NO_INPUT)):
+        raise UsageError("pty: a job with a terminal reads that; choose no stdin beside it")
     return Wanted(
         name=_name(fields.name),
         cwd=directory if directory != current_directory() else None,
@@ -98,6 +103,7 @@ def wanted_of(fields: Fields, directory: str) -> Wanted:
         timeout=_duration("timeout", fields.timeout),
         stuck_after=_duration("stuck", fields.stuck_after),
         with_shell=fields.with_shell,
+        with_terminal=fields.with_terminal,
     )
 
 
@@ -131,8 +137,8 @@ def _duration(field: str, text: str) -> float | None:
     return seconds
 
 
-def spec_of(text: str, pipeline: Pipeline, wanted: Wanted) -> JobSpec:
-    """The job to start. Text from the terminal is put into wire form."""
+def spec_of(text: str, pipeline: Pipeline, wanted: Wanted, terminal_size: tuple[int, int]) -> JobSpec:
+    """The job to start; a terminal of it is as large as ours. Text from the terminal is put into wire form."""
     stdin: StdinSource = NullInput()
     if wanted.is_interactive:
         stdin = InteractiveInput()
@@ -143,6 +149,8 @@ def spec_of(text: str, pipeline: Pipeline, wanted: Wanted) -> JobSpec:
         command=typed_to_wire(text),
         name=wanted.name,
         stdin=stdin,
+        pty=wanted.with_terminal,
+        terminal_size=terminal_size if wanted.with_terminal else DEFAULT_TERMINAL_SIZE,
         timeout=wanted.timeout,
         stuck_after=wanted.stuck_after or DEFAULT_STUCK_AFTER,
         after=(wanted.after,) if wanted.after else (),

@@ -125,6 +125,7 @@ class Wanted(NamedTuple):
     stuck_after: float | None = None
     """Where it differs from the default."""
     with_shell: bool = False
+    with_terminal: bool = False
 
 
 def equivalent_command(text: str, wanted: Wanted) -> str:
@@ -132,6 +133,8 @@ def equivalent_command(text: str, wanted: Wanted) -> str:
     words = ["corral", "run"]
     if wanted.with_shell:
         words.append("--shell")
+    if wanted.with_terminal:
+        words.append("--pty")
     options = (
         ("--name", wanted.name),
         ("--cwd", wanted.cwd),
