@@ -7,8 +7,6 @@ import os
 import signal
 import sys
 
-import pytest
-
 from e2e.command import Corral
 from e2e.terminal import Terminal
 from until import ZOO, until
@@ -48,15 +46,23 @@ def test_a_password_is_answered_by_send_and_by_attach(corral: Corral) -> None:
     until(lambda: b"and? " in stdout(corral, job_id), "the next question")
     with on_terminal(corral, "attach", job_id) as terminal:
         first = terminal.wait_for("and?").splitlines()
-        assert first[0] == f"attached to {job_id} {os.path.basename(sys.executable)}: ctrl+] detaches, the job goes on"
+        assert (
+            first[0]
+            == f"attached to {job_id} {os.path.basename(sys.executable)}: ctrl+] detaches, the job goes on"
+        )
         terminal.press("yes\r")
         assert terminal.wait_for_end() == 0
-        assert "has ended: succeeded" in terminal.text()
+        assert terminal.lines()[3:5] == ["and? yes", f"job {job_id} python3 has ended: succeeded"]
         assert terminal.settings_now() == terminal.settings
     # What was typed without echo is nowhere but in what the program made of it.
     assert stdout(corral, job_id) == b"Secret: \r\nhello s3cret\r\nand? yes\r\n"
     ended = job(corral, job_id)
-    assert (ended["pty"], ended["stdin"], ended["state"], ended["stderr_bytes"]) == (True, "terminal", "succeeded", 0)
+    assert (ended["pty"], ended["stdin"], ended["state"], ended["stderr_bytes"]) == (
+        True,
+        "terminal",
+        "succeeded",
+        0,
+    )
 
 
 def test_a_full_screen_program_is_left_and_found_again(corral: Corral) -> None:
@@ -72,7 +78,10 @@ def test_a_full_screen_program_is_left_and_found_again(corral: Corral) -> None:
         terminal.wait_for("size 60x12")
         terminal.press(DETACH)
         assert terminal.wait_for_end() == 0
-        assert f"detached from {job_id} screen, which goes on: corral attach {job_id} comes back" in terminal.text()
+        assert (
+            f"detached from {job_id} screen, which goes on: corral attach {job_id} comes back"
+            in terminal.text()
+        )
         assert terminal.settings_now() == terminal.settings
         # What the program turned on is off again: the alternate screen last, and the cursor is shown.
         assert terminal.written.index("\x1b[?25h") < terminal.written.rindex("\x1b[?1049l")
@@ -101,7 +110,9 @@ def test_ctrl_c_goes_to_the_job(corral: Corral) -> None:
 
 
 def test_the_terminal_is_given_back_when_we_are_ended(corral: Corral) -> None:
-    job_id = corral.ok("run", "-t", "--", "sh", "-c", r"printf '\033[?1049h\033[?2004h\033[?1000hdrawn'; sleep 60")
+    job_id = corral.ok(
+        "run", "-t", "--", "sh", "-c", r"printf '\033[?1049h\033[?2004h\033[?1000hdrawn'; sleep 60"
+    )
     with on_terminal(corral, "attach", job_id) as terminal:
         until(lambda: terminal.text() is not None and "\x1b[?2004h" in terminal.written, "its modes on ours")
         until(lambda: terminal.settings_now() != terminal.settings, "the terminal to be raw")
@@ -130,3 +141,40 @@ def test_what_cannot_be_is_said(corral: Corral) -> None:
     with on_terminal(corral, "attach", plain, columns=100) as terminal:
         assert terminal.wait_for_end() == 125
         assert f"job {plain} has no terminal; start it with corral run --pty" in terminal.text()
+
+
+def test_a_restart_keeps_the_terminal_and_a_crash_hangs_up(corral: Corral) -> None:
+    job_id = corral.ok("run", "-t", "cat")
+    daemon = json.loads(corral.ok("daemon", "status", "--json"))["pid"]
+    with on_terminal(corral, "attach", job_id) as terminal:
+        until(lambda: terminal.settings_now() != terminal.settings, "the terminal to be raw")
+        terminal.press("one\r")
+        until(lambda: terminal.text().count("one") == 2, "the echo and cat's own")
+        corral.ok("daemon", "restart")
+        terminal.press("two\r")
+        until(lambda: terminal.text().count("two") == 2, "the same from the daemon after it")
+        os.kill(daemon, signal.SIGKILL)
+        assert terminal.wait_for_end() == 125
+        assert (
+            "the daemon that held the terminal of job 1 has gone, so the job was hung up (SIGHUP)"
+            in "".join(terminal.lines())
+        )
+        assert terminal.settings_now() == terminal.settings
+    corral("wait", job_id)
+    shown = json.loads(corral.ok("show", "--json", job_id))
+    assert shown["signal"] in ("HUP", None)
+    assert "its terminal was hung up" in " ".join(event["text"] for event in shown["events"])
+
+
+def test_the_dashboard_hands_its_terminal_over(corral: Corral) -> None:
+    program = (sys.executable, "-S", "-E", os.path.join(ZOO, "full_screen.py"))
+    corral.ok("run", "-t", "-n", "screen", *program)
+    with on_terminal(corral, columns=100, rows=30) as terminal:
+        terminal.wait_for("1 screen")
+        terminal.press("a")
+        terminal.wait_for("size 100x30")
+        terminal.press(DETACH)
+        terminal.wait_for("1 screen")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+        assert terminal.settings_now() == terminal.settings

@@ -373,7 +373,8 @@ def open_input(manager: Manager, job_id: int) -> tuple[OpenedInput, int]:
     if job is None or job.life.is_ended or not job.spec.pty:
         return OpenedInput(), input_of(manager, job_id)
     terminal = manager.terminals.of(job)
-    return OpenedInput(is_terminal=True, modes=terminal.modes), terminal.master
+    opened = OpenedInput(is_terminal=True, modes=terminal.modes, printed=terminal.printed)
+    return opened, terminal.master
 
 
 def input_of(manager: Manager, job_id: int) -> int:

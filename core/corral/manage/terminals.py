@@ -68,6 +68,11 @@ class JobTerminal:
         """The modes in which the program has left it."""
         return self._modes.changed
 
+    @property
+    def printed(self) -> int:
+        """Bytes in the file. Raises OSError."""
+        return os.fstat(self._sink).st_size
+
     def handed(self) -> HandedTerminal:
         return HandedTerminal(self.master, self._inner, self._sink, self._unwritten, self.modes)
 
@@ -197,6 +202,9 @@ class Terminals:
             os.write(master, end_of_input(master))
         except BlockingIOError:
             raise NotSoError(f"job {job.id} does not read its terminal, which is full") from None
+        except OSError as error:
+            # EIO: its session's leader has just gone.
+            raise NotSoError(f"job {job.id} does not read its terminal any more: {error.strerror}") from None
 
 
 def note_lost(manager: Manager, job: ManagedJob) -> None:

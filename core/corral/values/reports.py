@@ -140,6 +140,8 @@ class OpenedInput(Struct, frozen=True):
     is_terminal: bool = False
     modes: tuple[int, ...] = ()
     """Private modes of the terminal that its program has changed, such as 1049, the alternate screen."""
+    printed: int = 0
+    """Length of the stdout file at that moment."""
 
 
 class DaemonStatus(Struct, frozen=True, kw_only=True):

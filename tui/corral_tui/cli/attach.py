@@ -72,7 +72,9 @@ def stay(client: Client, job: Job, key: DetachKey, *, from_start: bool = False) 
             f"corral show {job.id} says what became of it"
         )
     if left.how == "signalled":
-        complain(f"job {job.id}: detached by {signal.Signals(left.signal).name}; corral attach {job.id} comes back")
+        complain(
+            f"job {job.id}: detached by {signal.Signals(left.signal).name}; corral attach {job.id} comes back"
+        )
         return 128 + left.signal
     say(f"detached from {name}, which goes on: corral attach {job.id} comes back")
     return 0

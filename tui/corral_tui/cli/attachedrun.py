@@ -48,7 +48,9 @@ def _told_after_its_end(client: Client, job_id: str) -> int:
     job = client.call(ListJobs(ids=(job_id,))).jobs[0]
     if not job.is_ended:
         raise NotSoError(f"job {job_id} has no terminal any more; corral show {job_id}")
-    with closing(Copier([Stream(client.home.stdout(job_id), Outlet(OUTPUT), on_drop=lambda _: None)])) as copier:
+    with closing(
+        Copier([Stream(client.home.stdout(job_id), Outlet(OUTPUT), on_drop=lambda _: None)])
+    ) as copier:
         copier.fix_ends()
         while not copier.is_done:
             if not copier.step():
@@ -64,6 +66,8 @@ def _started(client: Client, job_id: str) -> Job:
         if job.state != "queued":
             return job
         if not has_said:
-            note(f"corral: job {job_id} waits for {job.waiting_for or 'its turn'}; ctrl+c leaves it in the queue")
+            note(
+                f"corral: job {job_id} waits for {job.waiting_for or 'its turn'}; ctrl+c leaves it in the queue"
+            )
             has_said = True
         time.sleep(_LOOK_SECONDS)

@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing
 from typing import Literal, NamedTuple
 
 from corral.observe.output import OutputFile
+from corral.observe.terminalmodes import entering, leaving
 from corral.service.client import Client, Pending
 from corral.service.protocol import OpenInput, Waited, WaitForJobs
 from corral.system.terminal import set_size, size_of
@@ -44,10 +45,12 @@ class Left(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """A copy of the master of a job's terminal, and the modes in which its program has left it."""
+    """A copy of the master of a job's terminal, the modes in which its program has left it, and when: at which length of
+    the stdout file."""
 
     master: int
     modes: tuple[int, ...]
+    printed: int
 
 
 def open_terminal(client: Client, job_id: str) -> Opened:
@@ -55,7 +58,7 @@ def open_terminal(client: Client, job_id: str) -> Opened:
     opened = client.call(OpenInput(job=job_id))
     received = client.received_descriptors()
     if opened.is_terminal and len(received) == 1:
-        return Opened(received[0], opened.modes)
+        return Opened(received[0], opened.modes, opened.printed)
     for descriptor in received:
         os.close(descriptor)
     raise CorralError(f"job {job_id}: the daemon sent no terminal; see corral daemon log")
@@ -71,7 +74,10 @@ def attach(client: Client, job_id: str, opened: Opened, key: DetachKey, *, from_
         file = always_closed.enter_context(closing(OutputFile(client.home.stdout(job_id))))
         interrupts = always_closed.enter_context(Interrupts((*_LEAVING, signal.SIGWINCH, signal.SIGCONT)))
         terminal = always_closed.enter_context(RawTerminal(() if from_start else opened.modes))
-        return _Attachment(client, job_id, opened.master, file, interrupts, terminal, key).run(from_start)
+        attachment = _Attachment(client, job_id, opened.master, file, interrupts, terminal, key)
+        if not from_start:
+            attachment.show_newest(opened.printed)
+        return attachment.run()
 
 
 class _Attachment:
@@ -102,11 +108,9 @@ class _Attachment:
         self._pause = _FASTEST
         self._full_size_at: float | None = None
 
-    def run(self, from_start: bool) -> Left:
+    def run(self) -> Left:
         daemon = self._client.hello.pid
         waiting = self._client.begin(WaitForJobs(ids=(self._job_id,)))
-        if not from_start:
-            self._show_newest()
         self._take_size()
         ended: Job | None = None
         while True:
@@ -133,9 +137,8 @@ class _Attachment:
 
     def _show_some(self) -> bool:
         """Read what is new and print what goes now; whether anything moved."""
-        if not self._outlet.is_full and self._outlet_is_behind():
-            self._show_newest()
-            self._redraw()
+        if not self._outlet.has_queue and self._file.size() - self._position > _MOST_BEHIND:
+            self._skip_to(self._file.size())
         has_read = False
         if not self._outlet.has_queue:
             chunk = self._file.read(self._position, _READ_SIZE)
@@ -143,21 +146,33 @@ class _Attachment:
                 chunk = chunk.until(self._end)
             self._position = chunk.end
             has_read = bool(chunk.data)
-            self._outlet.put(self._terminal.modes.feed(chunk.data))
+            self._outlet.put(self._terminal.note(chunk.data))
         return self._outlet.write_some() or has_read
 
-    def _outlet_is_behind(self) -> bool:
-        return self._file.size() - self._position > _MOST_BEHIND
+    def _skip_to(self, end: int) -> None:
+        """Go on at that offset, in the modes of there."""
+        modes = self._terminal.modes
+        before = set(modes.changed)
+        for chunk in self._file.chunks(self._position, end):
+            modes.feed(chunk.data)
+        after = set(modes.changed)
+        self._outlet.put(leaving(before - after) + entering(after - before))
+        self.show_newest(end)
+        self._redraw()
 
-    def _show_newest(self) -> None:
-        """The last lines, as text with its colours: what was asked of another terminal must not be asked of this one."""
-        chunk = self._file.tail(_TAIL_SIZE)
-        self._position = chunk.end
+    def show_newest(self, end: int) -> None:
+        """The last lines up to there, as text with its colours: what was asked of another terminal must not be asked of
+        this one. A program that draws the whole screen will draw it again.
+        """
+        chunk = self._file.read(max(0, end - _TAIL_SIZE), _TAIL_SIZE).until(end)
+        self._position = end
         if self._terminal.modes.is_full_screen:
             return
         lines = chunk.data.split(b"\n")[-own_size()[1] :]
-        shown = (sanitise(resolve_returns(line.rstrip(b"\r")), colours=True).replace("\n", " ") for line in lines)
-        self._outlet.put("\r\n".join(shown).encode() + b"\x1b[0m")
+        shown = (
+            sanitise(resolve_returns(line.rstrip(b"\r")), colours=True).replace("\n", " ") for line in lines
+        )
+        self._outlet.put(self._terminal.note("\r\n".join(shown).encode()))
 
     # ---- what is typed
 
@@ -186,6 +201,8 @@ class _Attachment:
                 self._typed = self._typed[os.write(self._master, self._typed) :]
         except BlockingIOError:
             return  # it takes more once its program has read
+        except OSError:
+            self._typed = b""  # EIO: its session's leader has just gone, and its end is about to be told
 
     # ---- how large it is
 

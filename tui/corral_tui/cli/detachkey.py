@@ -62,5 +62,7 @@ def parse_key(written: str) -> DetachKey:
 
 def _key(letter: str) -> DetachKey:
     if letter in "[mji":
-        raise UsageError(f"detach key ctrl+{letter}: escape, enter and tab are needed; such as ctrl+p, ^p or ctrl+]")
+        raise UsageError(
+            f"detach key ctrl+{letter}: escape, enter and tab are needed; such as ctrl+p, ^p or ctrl+]"
+        )
     return DetachKey(bytes([ord(letter.upper()) & 0x1F]), letter)

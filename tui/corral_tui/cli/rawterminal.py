@@ -46,6 +46,8 @@ class RawTerminal:
 
     def __init__(self, changed: tuple[int, ...]) -> None:
         self.modes = TerminalModes(changed)
+        self._last = b"\n"
+        """The last thing printed: what comes after us is to begin on a line of its own."""
         self._before: list[Any] = []
 
     def __enter__(self) -> Self:
@@ -54,6 +56,11 @@ class RawTerminal:
         self.make_raw()
         self._say(entering(self.modes.changed) + (b"\x1b[H\x1b[2J" if self.modes.is_full_screen else b""))
         return self
+
+    def note(self, data: bytes) -> bytes:
+        """This is about to be printed."""
+        self._last = data[-1:] or self._last
+        return self.modes.feed(data)
 
     def make_raw(self) -> None:
         """As cfmakeraw(3) does; also after a stop, where the shell has set its own again."""
@@ -79,7 +86,8 @@ class RawTerminal:
     ) -> None:
         # EIO, ENOTTY: it was hung up, and nobody sees it any more. What was typed ahead is for the job, not for the shell.
         with contextlib.suppress(OSError):
-            self._say(_PLAIN + leaving(self.modes.changed))
+            is_within_line = self._last != b"\n" and not self.modes.is_full_screen
+            self._say(_PLAIN + leaving(self.modes.changed) + (b"\r\n" if is_within_line else b""))
         with contextlib.suppress(termios.error):
             termios.tcsetattr(INPUT, termios.TCSAFLUSH, self._before)
 

@@ -18,7 +18,9 @@ _CHUNK = 1 << 16
 
 
 @click.command(
-    "send", short_help="Write a line to the stdin or the terminal of a job.", epilog="Example: corral send ask yes"
+    "send",
+    short_help="Write a line to the stdin or the terminal of a job.",
+    epilog="Example: corral send ask yes",
 )
 @click.option("-n", "no_newline", is_flag=True, help="Add no newline.")
 @click.option("--eof", is_flag=True, help="Close the job's stdin afterwards.")
@@ -55,7 +57,8 @@ def _send(client: Client, job: str, text: str, no_newline: bool) -> None:
             newline = b"\r" if os.isatty(target) else b"\n"
             _write_all(target, os.fsencode(text) + (b"" if no_newline else newline))
     except OSError as error:
-        if error.errno != errno.EPIPE:
+        # EIO: a terminal whose session's leader has just gone.
+        if error.errno not in (errno.EPIPE, errno.EIO):
             raise
         raise NotSoError(f"job {job}: it does not read its stdin any more; not everything was sent") from None
     finally:
