@@ -137,13 +137,19 @@ def test_another_thread_that_runs_counts():
         ("deadlocks", "(futex)"),
         ("waits_for_lock", "waits for a file lock (flock)"),
         ("waits_for_socket", "waits for data from a socket (recvfrom)"),
-        ("waits_for_terminal", "waits to read from the terminal /dev/pts/"),
     ],
 )
 def test_kinds_to_come_are_unknown_and_named(name, in_words):
     with zoo(name) as (process, _):
         wait = settled(process.pid, lambda wait: in_words in wait.detail)
         assert wait.kind == "unknown"
+
+
+@KNOWN
+def test_who_reads_a_terminal_waits_for_somebody_to_type():
+    with zoo("waits_for_terminal") as (process, _):
+        wait = settled(process.pid, lambda wait: wait.kind == "tty_input")
+        assert wait.detail.startswith("waits for input from the terminal /dev/pts/")
 
 
 @KNOWN

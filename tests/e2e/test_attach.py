@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from typing import Any
 
 from e2e.command import Corral
 from e2e.terminal import Terminal
@@ -35,6 +36,12 @@ def job(corral: Corral, job_id: str) -> dict[str, object]:
     return dict(found)
 
 
+def asked(corral: Corral, job_id: str) -> dict[str, Any]:
+    """The diagnosis, once it is that it waits for the terminal."""
+    said = dict(json.loads(corral.ok("why", "--json", job_id)))
+    return said if said["root"] and said["root"]["kind"] == "tty_input" else {}
+
+
 def stdout(corral: Corral, job_id: str) -> bytes:
     return (corral.home / "jobs" / job_id / "stdout").read_bytes()
 
@@ -42,6 +49,13 @@ def stdout(corral: Corral, job_id: str) -> bytes:
 def test_a_password_is_answered_by_send_and_by_attach(corral: Corral) -> None:
     job_id = corral.ok("run", "--pty", *python(ASKS))
     until(lambda: b"Secret: " in stdout(corral, job_id), "the question")
+    name = os.path.basename(sys.executable)
+    said = until(lambda: asked(corral, job_id), "the diagnosis")
+    assert said["summary"] == f"{name} waits for somebody to type on its terminal; `corral attach {job_id}` lets you"
+    assert {advice["command"] for advice in said["advice"]} >= {
+        f"corral attach {job_id}",
+        f"corral send {job_id} TEXT",
+    }
     corral.ok("send", job_id, "s3cret")
     until(lambda: b"and? " in stdout(corral, job_id), "the next question")
     with on_terminal(corral, "attach", job_id) as terminal:

@@ -133,7 +133,7 @@ def benign_end(web: Web, chain: Chain) -> bool | None:
     end = chain.end
     if end.kind in ("running", "timer"):
         return True
-    if end.kind in ("suspended", "disk"):
+    if end.kind in ("suspended", "disk", "tty_input"):
         return False
     if web.reads_input(end):
         # Input from another job comes when that one prints; input from a person may never.

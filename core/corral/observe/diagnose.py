@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from corral.observe.asking import answers, is_asking, question
 from corral.observe.chains import Chain, Observations, Web, benign_end, is_benign
 from corral.observe.waits import ProcessWait
 from corral.values.jobs import Job, Pipe, Stage
@@ -191,6 +192,8 @@ def _sentence(web: Web, end: ProcessWait) -> str:
         return f"{name} is busy"
     if end.kind == "suspended" and end.state == "T":
         return f"{name} is suspended (state T); `corral resume {job.id}` lets it go on"
+    if is_asking(job, end):
+        return question(job, name)
     if web.reads_input(end):
         if job.stdin == "job" and job.from_ is not None:
             return f"{name} waits for the output of job {job.from_}"
@@ -222,7 +225,7 @@ def _label(stage: Stage) -> str:
 
 def _advice(web: Web, root: Chain) -> tuple[Advice, ...]:
     job, end = web.job, root.end
-    advice = []
+    advice = answers(job) if is_asking(job, end) else []
     if web.reads_input(end) and job.stdin == "interactive":
         advice.append(Advice("give it a line", f"corral send {job.id} TEXT"))
         advice.append(Advice("tell it that no more comes", f"corral send --eof {job.id}"))

@@ -141,6 +141,8 @@ def _transfer(stat: Stat, meaning: Meaning, call: str | None) -> ProcessWait:
     target = _target(stat.pid, meaning.fd)
     kind = meaning.kind if target.is_pipe else "unknown"
     detail = f"waits to {verb} {target.words} (fd {meaning.fd})"
+    if is_read and target.is_terminal:
+        kind, detail = "tty_input", f"waits for input from {target.words}"
     return ProcessWait(
         stat.pid,
         stat.name,
@@ -158,6 +160,7 @@ class _Target(NamedTuple):
     is_pipe: bool
     words: str
     inode: int | None = None
+    is_terminal: bool = False
 
 
 def _target(pid: int, fd: int) -> _Target:
@@ -175,7 +178,7 @@ def _target(pid: int, fd: int) -> _Target:
     if modes.S_ISSOCK(status.st_mode):
         return _Target(False, "a socket")
     if modes.S_ISCHR(status.st_mode) and link.startswith(("/dev/pts/", "/dev/tty", "/dev/console")):
-        return _Target(False, f"the terminal {link}")
+        return _Target(False, f"the terminal {link}", is_terminal=True)
     return _Target(False, link)
 
 
@@ -243,6 +246,7 @@ def words(wait: ProcessWait, pipe_number: int | None = None, *, is_input: bool =
         "running": "runs",
         "timer": "sleeps",
         "child": "waits for a child",
+        "tty_input": "waits for the terminal",
         "suspended": "is suspended",
         "disk": "waits for the disk",
         "zombie": "has ended",
