@@ -20,7 +20,7 @@ from corral.system.mark import Mark
 from corral.system.openings import empty, may_block, open_redirection
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.pipes import DEFAULT_CAPACITY, PipeBudget, inode_of, set_capacity
-from corral.system.spawn import find_program, spawn
+from corral.system.spawn import check_directory, find_program, spawn
 from corral.values.errors import CannotStartError, CorralError
 from corral.values.home import Home
 from corral.values.spec import FileInput, InteractiveInput, JobInput, Redirection, Surroundings
@@ -99,8 +99,7 @@ class Starter:
         try:
             shared = self._shared_of(job.surroundings)
             cwd = from_wire(job.surroundings.cwd)
-            if not os.path.isdir(cwd):
-                raise CannotStartError(f"no such directory: {cwd}", 125)
+            check_directory(cwd)
         except CannotStartError as error:
             raise StartError(None, error) from None
         preparation = Preparation(job, [], [], [])
@@ -194,16 +193,14 @@ class Starter:
         for number in range(1, len(job.stages) + 1):
             sink, following = stdout, -1
             if number < len(job.stages):
-                following, sink = self._open_pipe(job, number)
-                owned(following)
-                owned(sink)
+                following, sink = self._open_pipe(job, number, owned)
             stderr = owned(os.open(self._home.stderr(job.id, number), _OUTPUT_FLAGS, 0o600))
             tables.append(_redirected(preparation, number, [source, sink, stderr]))
             source = following
         return tables
 
-    def _open_pipe(self, job: ManagedJob, number: int) -> tuple[int, int]:
-        reader, writer = os.pipe()
+    def _open_pipe(self, job: ManagedJob, number: int, owned: Owned) -> tuple[int, int]:
+        reader, writer = map(owned, os.pipe())
         job.pipe_inodes[inode_of(reader)] = number
         size = self._budget.size_for_next()
         taken = (set_capacity(writer, size) if size else None) or DEFAULT_CAPACITY
@@ -218,8 +215,8 @@ class Starter:
         if isinstance(job.spec.stdin, InteractiveInput | JobInput):
             reader, writer = os.pipe()
             job.stdin_writer = keep(writer)
-            job.input_pipe = inode_of(reader)
-            return owned(reader)
+            job.input_pipe = inode_of(owned(reader))
+            return reader
         return owned(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
     # ---- surroundings

@@ -22,8 +22,11 @@ def may_block(path: str) -> bool:
     """Whether opening it could wait for somebody: a FIFO waits for its other end (fifo(7)), a device for anything."""
     try:
         mode = os.stat(path).st_mode
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:
+        # EACCES, ELOOP, EIO, ENOMEM: nobody knows what it is, and the opening will say what is wrong.
+        return True
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and path != os.devnull
 
 
