@@ -102,6 +102,8 @@ def normalise(held: Collection[signal.Signals] = ()) -> None:
                 continue  # the C library keeps 32 and 33 for itself (nptl(7))
     # Python wants a broken pipe as an error, not as its end; Popen gives children the default back.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    # A limit on the size of files, of the shell that we were started from, is an error of that one write too (EFBIG).
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, held)
     for name in ("CORRAL_JOB_ID", "CORRAL_STAGE"):
         os.environ.pop(name, None)
