@@ -50,6 +50,7 @@ def adopt_all(manager: Manager) -> None:
     for job_id, seen in found.items():
         if job_id not in manager.jobs:
             _add_leftovers(manager, job_id, seen)
+    manager.leftovers.forget_the_gone()
     journal.note_boot(now)
     manager.commit_soon()
     manager.wake()
