@@ -322,3 +322,56 @@ def test_reading_where_nothing_is_makes_nothing(home: Home) -> None:
 def test_reading_needs_no_asyncio_psutil_or_rich() -> None:
     code = "import sys, corral.decide.reader; print(*({'asyncio', 'psutil', 'rich', 'textual'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"\n"
+
+
+def test_a_log_that_was_damaged_is_kept_and_gives_no_id_again(home: Home) -> None:
+    """SQLite would read it up to the damage, and say nothing."""
+    journal = Journal.open(home)
+    for number in range(20):
+        journal.add_jobs([spec(name=f"n{number}")], PLACE, AT)
+        journal.commit()
+    log = Path(home.journal + "-wal")
+    left = {path: path.read_bytes() for path in (Path(home.journal), log)}
+    journal.close()
+    for path, content in left.items():
+        path.write_bytes(content)
+    overwrite(str(log), len(left[log]) // 2, b"\xa5" * 9)
+    damaged = log.read_bytes()
+    second = Journal.open(home)
+    (notice,) = second.notices
+    kept = Path(notice.partition("set aside as ")[2])
+    assert "what was noted last is lost" in notice
+    assert kept.read_bytes() == damaged
+    assert 0 < len(second.unended_ids()) < 20
+    assert second.add_jobs([spec()], PLACE, AT)[0] > 20
+    second.close()
+
+
+def test_a_log_that_a_killed_writer_cut_off_is_no_damage(home: Home) -> None:
+    journal = Journal.open(home)
+    for number in range(5):
+        journal.add_jobs([spec(name=f"n{number}")], PLACE, AT)
+        journal.commit()
+    log = Path(home.journal + "-wal")
+    left = {path: path.read_bytes() for path in (Path(home.journal), log)}
+    journal.close()
+    for path, content in left.items():
+        path.write_bytes(content)
+    os.truncate(log, len(left[log]) - 1000)
+    second = Journal.open(home)
+    assert second.notices == []
+    assert len(second.unended_ids()) == 4
+    second.close()
+
+
+@pytest.mark.parametrize("nonce", ["7x", "0", "99999999"])
+def test_a_nonce_that_was_damaged_is_taken_from_home_json(home: Home, nonce: str) -> None:
+    journal = Journal.open(home)
+    journal.close()
+    connection = sqlite3.connect(home.journal)
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'nonce'", (nonce,))
+    connection.commit()
+    connection.close()
+    second = Journal.open(home)
+    second.close()
+    assert second.nonce == journal.nonce

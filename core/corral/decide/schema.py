@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -50,8 +51,12 @@ class DamagedJournalError(JournalError):
     """The journal's file holds no intact journal."""
 
 
-def open_for_writing(path: str) -> sqlite3.Connection:
+def open_for_writing(
+    path: str, before_writing: Callable[[sqlite3.Connection], None] = lambda _: None
+) -> sqlite3.Connection:
     """A connection to an intact journal, its tables made where the file is empty.
+
+    `before_writing` is called with it while the files are as they were found.
 
     Raises:
         DamagedJournalError: no database, one that is damaged, or another program's.
@@ -60,6 +65,7 @@ def open_for_writing(path: str) -> sqlite3.Connection:
     connection = _connected(path, path, uri=False)
     try:
         check(connection, path)
+        before_writing(connection)
         # Before the first page is written; on a file that has pages it does nothing.
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")

@@ -22,6 +22,7 @@ from corral.service.client import checked, own_job
 from corral.service.lines import close_all
 from corral.service.mending import Asked, Mending
 from corral.service.protocol import Answers, Envelope, Hello, Look, Reply_, SayHello, Shutdown, Subscribe
+from corral.service.silence import SILENT_SECONDS
 from corral.service.snapshot import Snapshot
 from corral.service.starter import START_SECONDS, await_report, connected, launch
 from corral.values.errors import CorralError, DaemonUnavailableError
@@ -36,6 +37,10 @@ TROUBLE_SECONDS = 0.5
 """How long a connection has to be broken until a screen says so."""
 LEAVE_SECONDS = 30.0
 """For a private daemon to end once its jobs have: it looks once more, with the usual grace."""
+MIND_SECONDS = 1.0
+"""How often a screen looks whether it has heard of its daemon."""
+SILENT = "daemon does not answer"
+"""The trouble of a snapshot whose daemon is there and says nothing."""
 
 
 class Session:
@@ -63,6 +68,7 @@ class Session:
         self.last_trouble: str | None = None
         """Why the last try to reach the daemon again failed."""
         self.hello: Hello | None = None
+        self._heard = time.monotonic()
         self._channel = self._channel_on(sock)
 
     # ---- beginning
@@ -150,6 +156,8 @@ class Session:
         """Return once the first whole snapshot is here."""
         self._is_subscribed = True
         first = asyncio.ensure_future(self.changed())
+        self._heard = time.monotonic()
+        self._mind_silence()
         await self.call(Subscribe())
         await first
 
@@ -255,6 +263,7 @@ class Session:
 
     def _take(self, line: bytes, descriptors: list[int]) -> None:
         self._descriptors.extend(descriptors)
+        self._heard = time.monotonic()
         try:
             envelope = protocol.read_envelope(line)
             if envelope.event == "leaving":
@@ -270,6 +279,17 @@ class Session:
         waiting = self._waiting.get(envelope.id) if envelope.id is not None else None
         if waiting is not None and not waiting.done():
             waiting.set_result(envelope)
+
+    def _mind_silence(self) -> None:
+        """A subscriber hears something every other second; where he does not, the daemon is suspended or hangs."""
+        if self._is_closed:
+            return
+        if self._channel.is_open and time.monotonic() - self._heard > 2 * SILENT_SECONDS:
+            if self._snapshot.trouble is None:
+                self._replace(self._snapshot.in_trouble(SILENT))
+        elif self._snapshot.trouble == SILENT:
+            self._replace(self._snapshot.in_trouble(None))
+        asyncio.get_running_loop().call_later(MIND_SECONDS, self._mind_silence)
 
     def _replace(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
