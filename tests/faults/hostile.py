@@ -57,44 +57,58 @@ PROGRAMS = st.lists(
 """What hostile jobs run: nothing that does anything."""
 
 
-@functools.cache
-def of_type(kind: Any) -> st.SearchStrategy[Any]:
+SIMPLE: dict[Any, st.SearchStrategy[Any]] = {
+    str: TEXTS,
+    int: NUMBERS,
+    float: FLOATS,
+    bool: st.booleans(),
+    type(None): st.none(),
+}
+
+
+@st.composite
+def of_type(draw: st.DrawFn, kind: Any) -> Any:
     """JSON of this type, its values as bad as the type allows; now and then of another type."""
-    right = _right(kind)
-    return st.one_of(right, right, right, right, ANYTHING)
-
-
-def _right(kind: Any) -> st.SearchStrategy[Any]:
+    if draw(st.integers(0, 7)) == 7:
+        return draw(ANYTHING)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return st.one_of([of_type(one) for one in arguments])
+        return draw(of_type(draw(st.sampled_from(arguments))))
     if origin is typing.Literal:
-        return st.sampled_from(arguments)
+        return draw(st.sampled_from(arguments))
+    if origin is tuple and arguments[-1:] == (Ellipsis,):
+        return [draw(of_type(arguments[0])) for _ in range(draw(st.integers(0, 3)))]
     if origin is tuple:
-        if arguments[-1:] == (Ellipsis,):
-            return st.lists(of_type(arguments[0]), max_size=3)
-        return st.tuples(*map(of_type, arguments))
+        return [draw(of_type(one)) for one in arguments]
     if origin is dict:
-        return st.dictionaries(of_type(arguments[0]).map(str), of_type(arguments[1]), max_size=3)
-    simple = {str: TEXTS, int: NUMBERS, float: FLOATS, bool: st.booleans(), type(None): st.none()}
-    return simple[kind] if kind in simple else struct(kind)
+        return {
+            str(draw(of_type(arguments[0]))): draw(of_type(arguments[1]))
+            for _ in range(draw(st.integers(0, 3)))
+        }
+    return draw(SIMPLE[kind] if kind in SIMPLE else struct(kind))
 
 
-def struct(kind: type[msgspec.Struct]) -> st.SearchStrategy[dict[str, Any]]:
+@st.composite
+def struct(draw: st.DrawFn, kind: type[msgspec.Struct]) -> dict[str, Any]:
     """Its fields, some left out, with its tag."""
-    hints = typing.get_type_hints(kind)
-    fields = {field.encode_name: of_type(hints[field.name]) for field in msgspec.structs.fields(kind)}
-    if "argv" in fields:
-        fields["argv"] = PROGRAMS
-    config = kind.__struct_config__
-    fixed = {} if config.tag is None else {str(config.tag_field): st.just(config.tag)}
-    return st.fixed_dictionaries(fixed, optional=fields)
+    config, hints = kind.__struct_config__, _hints(kind)
+    made: dict[str, Any] = {} if config.tag is None else {str(config.tag_field): config.tag}
+    for field in msgspec.structs.fields(kind):
+        if draw(st.integers(0, 3)):
+            bad = PROGRAMS if field.name == "argv" else of_type(hints[field.name])
+            made[field.encode_name] = draw(bad)
+    return made
+
+
+@functools.cache
+def _hints(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def requests(safe: typing.Callable[[dict[str, Any]], dict[str, Any]]) -> st.SearchStrategy[bytes]:
     """Any request but those that end the daemon; `safe` keeps it off what is not its own."""
     kinds = [kind for kind in typing.get_args(p.AnyRequest) if kind.__name__ not in NEVER]
-    made = st.one_of([struct(kind) for kind in kinds])
+    made = st.sampled_from(kinds).flatmap(struct)
     return st.builds(
         lambda request, number: encoded(safe({"id": number, **request})), made, NUMBERS | ANYTHING
     )
