@@ -13,10 +13,11 @@ from corral.manage import stopping
 from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob
 from corral.manage.reaping import ChildEnd
-from corral.manage.stopping import StopOfJob, Stopper
+from corral.manage.stopping import StopOfJob, Stopper, Target, report_on
 from corral.system.identity import ProcessIdentity
 from corral.system.procfs import Stat
 from corral.system.signals import Signaller
+from corral.values.reports import Survivor
 from corral.values.spec import Command, JobSpec, Pipeline, Surroundings
 
 
@@ -76,3 +77,26 @@ async def test_a_fault_at_the_end_of_one_stop_is_said_and_the_others_go_on(
     assert [report.id for report in reports] == ["1", "2"]
     assert owner.emptied == [1, 2]
     assert faults == ["the stop sequences: 'removed meanwhile'"]
+
+
+def survivor_of(monkeypatch: pytest.MonkeyPatch, wchan: bytes | None, **target: object) -> Survivor:
+    """What is said of a process that is left, with what /proc says of where it is."""
+    monkeypatch.setattr(stopping, "read_file", lambda path: wchan if path == "/proc/4711/wchan" else None)
+    left = Target(ProcessIdentity(4711, 1), "dd", 2, "leader", **target)  # type: ignore[arg-type]
+    stop = StopOfJob(job(1), "TERM", 5.0, None, 0.0, {left.identity: left}, is_killing=True, is_hopeless=True)
+    (survivor,) = report_on(stop).survivors
+    assert (survivor.pid, survivor.name, survivor.stage) == (4711, "dd", 2)
+    return survivor
+
+
+def test_a_survivor_is_named_with_where_it_is_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = survivor_of(monkeypatch, b"nfs_wait_bit_killable", state="D", signals=["TERM", "KILL"])
+    assert (found.state, found.blocked_in) == ("D", "nfs_wait_bit_killable")
+    assert found.reason == "blocked in the kernel (state D) in nfs_wait_bit_killable; KILL is waiting for it"
+    found = survivor_of(monkeypatch, b"0", state="D", signals=["KILL"])
+    assert (found.blocked_in, found.reason) == (
+        None,
+        "blocked in the kernel (state D); KILL is waiting for it",
+    )
+    found = survivor_of(monkeypatch, None, state="S", refusal="Operation not permitted")
+    assert (found.blocked_in, found.reason) == (None, "Operation not permitted")
