@@ -67,35 +67,36 @@ SIMPLE: dict[Any, st.SearchStrategy[Any]] = {
 
 
 @st.composite
-def of_type(draw: st.DrawFn, kind: Any) -> Any:
-    """JSON of this type, its values as bad as the type allows; now and then of another type."""
-    if draw(st.integers(0, 7)) == 7:
+def of_type(draw: st.DrawFn, kind: Any, wild: bool) -> Any:
+    """JSON of this type, its values as bad as the type allows; if `wild` now and then of another type."""
+    if wild and draw(st.integers(0, 7)) == 7:
         return draw(ANYTHING)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return draw(of_type(draw(st.sampled_from(arguments))))
+        return draw(of_type(draw(st.sampled_from(arguments)), wild))
     if origin is typing.Literal:
         return draw(st.sampled_from(arguments))
     if origin is tuple and arguments[-1:] == (Ellipsis,):
-        return [draw(of_type(arguments[0])) for _ in range(draw(st.integers(0, 3)))]
+        return [draw(of_type(arguments[0], wild)) for _ in range(draw(st.integers(0, 3)))]
     if origin is tuple:
-        return [draw(of_type(one)) for one in arguments]
+        return [draw(of_type(one, wild)) for one in arguments]
     if origin is dict:
         return {
-            str(draw(of_type(arguments[0]))): draw(of_type(arguments[1]))
+            str(draw(of_type(arguments[0], wild))): draw(of_type(arguments[1], wild))
             for _ in range(draw(st.integers(0, 3)))
         }
-    return draw(SIMPLE[kind] if kind in SIMPLE else struct(kind))
+    return draw(SIMPLE[kind] if kind in SIMPLE else struct(kind, wild))
 
 
 @st.composite
-def struct(draw: st.DrawFn, kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """Its fields, some left out, with its tag."""
+def struct(draw: st.DrawFn, kind: type[msgspec.Struct], wild: bool) -> dict[str, Any]:
+    """Its fields with its tag; some that may be left out are, and if `wild` also others."""
     config, hints = kind.__struct_config__, _hints(kind)
     made: dict[str, Any] = {} if config.tag is None else {str(config.tag_field): config.tag}
     for field in msgspec.structs.fields(kind):
-        if draw(st.integers(0, 3)):
-            bad = PROGRAMS if field.name == "argv" else of_type(hints[field.name])
+        is_needed = field.required and not wild
+        if is_needed or draw(st.integers(0, 3)):
+            bad = PROGRAMS if field.name == "argv" else of_type(hints[field.name], wild)
             made[field.encode_name] = draw(bad)
     return made
 
@@ -108,7 +109,7 @@ def _hints(kind: type[msgspec.Struct]) -> dict[str, Any]:
 def requests(safe: typing.Callable[[dict[str, Any]], dict[str, Any]]) -> st.SearchStrategy[bytes]:
     """Any request but those that end the daemon; `safe` keeps it off what is not its own."""
     kinds = [kind for kind in typing.get_args(p.AnyRequest) if kind.__name__ not in NEVER]
-    made = st.sampled_from(kinds).flatmap(struct)
+    made = st.tuples(st.sampled_from(kinds), st.booleans()).flatmap(lambda both: struct(*both))
     return st.builds(
         lambda request, number: encoded(safe({"id": number, **request})), made, NUMBERS | ANYTHING
     )
