@@ -10,13 +10,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 
+from corral.decide.life import Life
+from corral.manage.jobs import ManagedJob, Member
+from corral.manage.keeping import keep_observed
+from corral.manage.kept import Kept, Stillness
+from corral.observe.health import Progress
 from corral.service import protocol as p
 from corral.service.surroundings import surroundings
-from corral.system.identity import identify, is_alive
+from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.identity import ProcessIdentity, identify, is_alive
 from corral.values.spec import DescriptorInput, FileInput, InteractiveInput, JobInput
 from e2e.daemons import Daemons, job, spec, start, wait
 from managers import marked, zoo_argv
@@ -137,11 +146,15 @@ def test_a_limit_that_ran_out_while_no_daemon_ran_and_a_pause_that_was_not_sent(
         until(lambda: Path(f"/proc/{sleeper}/stat").read_text().split()[2] == "T", "it to be suspended again")
 
 
-def note_boot(daemons: Daemons, text: str) -> None:
+def write(daemons: Daemons, statement: str, *values: object) -> None:
     connection = sqlite3.connect(daemons.home.journal)
-    connection.execute("UPDATE meta SET value = ? WHERE key = 'boot'", (text,))
+    connection.execute(statement, values)
     connection.commit()
     connection.close()
+
+
+def note_boot(daemons: Daemons, text: str) -> None:
+    write(daemons, "UPDATE meta SET value = ? WHERE key = 'boot'", text)
 
 
 def test_pids_of_another_boot_or_namespace_mean_nothing(daemons: Daemons, tmp_path: Path) -> None:
@@ -194,3 +207,47 @@ def test_without_journal_and_home_json_the_marks_of_what_runs_tell_the_nonce(dae
             ("lost", 1)
         ] * 2
         assert start(client, "true") == ["3"]
+
+
+def test_what_was_kept_of_a_job_is_known_to_the_next_daemon(daemons: Daemons) -> None:
+    """How much memory it has had, what its ended orphans have used, and, as long as it does not move, since when."""
+    with daemons.client() as client:
+        still, moved = start(client, "sleep 60", stuck_after=900.0) + start(client, "sleep 60")
+        pids = [job(client, each).stages[0].pid or 0 for each in (still, moved)]
+        until(lambda: all(job(client, each).memory_bytes for each in (still, moved)), "both to be seen")
+    daemons.signal()
+    long_ago = time.monotonic() - 500
+    clocks = [cpu_nanoseconds(pids[0]) or 0, 5]
+    for each, pid, clock in zip((still, moved), pids, clocks, strict=True):
+        kept = Kept(1 << 40, 7.5, Stillness(long_ago, clock, 0, (pid,)))
+        write(daemons, "UPDATE jobs SET usage = ? WHERE id = ?", msgspec.json.encode(kept), each)
+    with daemons.client() as client:
+        seen = until(lambda: (one := job(client, still)).health and one, "it to be looked at")
+        assert (seen.health, seen.peak_memory_bytes) == ("waiting", 1 << 40)
+        assert seen.health_since is not None
+        assert 499 < (datetime.now(UTC) - seen.health_since).total_seconds() < 600
+        assert 7.5 <= (seen.cpu_seconds or 0) < 8
+        assert until(lambda: job(client, moved).health, "it to be looked at") == "active"
+
+
+def test_only_what_changed_is_kept_again() -> None:
+    written: list[bytes] = []
+    progress = Progress(time.monotonic() - 100)
+    managed = ManagedJob(
+        7, spec("sleep 60"), surroundings(), datetime.now(UTC), Life(stages=(), state="running"), []
+    )
+    managed.progress, managed.peak_memory_bytes = progress, 1000
+    managed.members = {9: Member(ProcessIdentity(9, 1), 1, cpu_ns=55)}
+    manager = SimpleNamespace(
+        jobs={7: managed}, journal=SimpleNamespace(keep_usage=lambda _, raw: written.append(raw))
+    )
+    keep_observed(manager)  # type: ignore[arg-type]
+    still = Stillness(progress.last_moved, 55, 0, (9,))
+    assert msgspec.json.decode(written[0], type=Kept) == Kept(1000, 0.0, still)
+    managed.peak_memory_bytes = 1001
+    keep_observed(manager)  # type: ignore[arg-type]
+    assert len(written) == 1
+    managed.peak_memory_bytes = 2000
+    progress.touch(time.monotonic())
+    keep_observed(manager)  # type: ignore[arg-type]
+    assert msgspec.json.decode(written[1], type=Kept) == Kept(2000, 0.0, None)

@@ -12,7 +12,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from corral.decide import compaction
 from corral.decide.damagedlog import LostEntries, keep_unread
@@ -192,6 +192,14 @@ class Journal(JournalReader):
         if not life.is_ended:
             self._pending.lives[job] = (life.state, encode(life), job)
 
+    def keep_usage(self, job: int, usage: bytes) -> None:
+        """What was observed of a job that runs. Not read again once it has ended."""
+        self._pending.usages[job] = usage
+
+    def usage(self, job: int) -> bytes | None:
+        """The last that was kept; None where there is none."""
+        return cast("bytes | None", self._scalar("SELECT usage FROM jobs WHERE id = ?", job))
+
     def record(self, job: int, at: datetime, kind: str, text: str) -> None:
         """One line of the job's life."""
         self._pending.events.append((job, to_seconds(at), kind, to_wire(text)))
@@ -258,6 +266,11 @@ class Journal(JournalReader):
         """Give the room of deleted rows back, a few pages at a time; whether there is more. Raises JournalError."""
         with self._readable():
             return compaction.give_back_some(self._connection, pages)
+
+    def empty_log(self) -> None:
+        """Of what was deleted nothing stays in the write-ahead log either, unless somebody reads it now. Raises JournalError."""
+        with self._readable():
+            compaction.shorten(self._connection)
 
     def tidy(self, *, is_idle: bool) -> None:
         """After many deletions: drop what no job uses, and make the files short. Raises JournalError.
