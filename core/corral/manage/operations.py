@@ -339,6 +339,7 @@ def _delete(manager: Manager, job_ids: list[int]) -> None:
         manager.jobs.pop(job_id, None)
     manager.note_removed(job_ids)
     manager.commit()
+    manager.journal.empty_log()
 
 
 def _unless_missing(_: object, path: str, problem: tuple[type[BaseException], BaseException, object]) -> None:
