@@ -139,6 +139,7 @@ class Session:
             on_line=self._take,
             on_overlong=self._refuse_overlong,
             on_end=self._note_end,
+            hears_last_words=True,
         )
 
     # ---- what a Source is
@@ -243,6 +244,9 @@ class Session:
                 # It has ended already, and its lease with it.
                 reports = ()
             await self._until_gone()
+        if self._is_private and os.path.isdir(self._home.path):
+            # It was killed, and what it ran goes on: its lease ends here all the same.
+            reports += await (await Session.open_private(home=self._home, origin=self._origin)).end()
         self._is_closed = True
         if self._retry is not None:
             self._retry.cancel()
