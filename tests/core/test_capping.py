@@ -18,12 +18,13 @@ from corral.manage import capping as module
 from corral.manage.capping import Capping, slack_of
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.observe.claims import Claim
-from corral.observe.output import OutputFile, dropped_bytes
+from corral.observe.output import READ_SIZE, Chunk, OutputFile, dropped_bytes
+from corral.service.handles import _read_all
 from corral.system import holes
 from corral.values.home import Home
 from corral.values.jobs import Job, Stage
 from corral.values.spec import DEFAULT_MAX_OUTPUT, Command, JobSpec, Pipeline, Surroundings
-from holes import on_disk
+from holes import drop, on_disk
 from managers import eventually
 
 CAP = 64 << 10
@@ -369,3 +370,19 @@ def test_a_stream_that_grows_fast_is_looked_at_before_the_next_tick(tmp_path: Pa
         await eventually(lambda: (dropped_bytes(str(manager.stdout)) or 0) > 99 << 20, "the second cut")
 
     on_capping(check, tmp_path)
+
+
+def test_the_library_reads_no_gap_where_the_head_goes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "stdout"
+    path.write_bytes(b"a" * READ_SIZE + b"b" * READ_SIZE + b"c" * READ_SIZE)
+    read = OutputFile.read
+
+    def drop_then_read(file: OutputFile, offset: int, limit: int = READ_SIZE) -> Chunk:
+        if offset == READ_SIZE:
+            drop(path, 2 * READ_SIZE - 4096)
+        return read(file, offset, limit)
+
+    monkeypatch.setattr(OutputFile, "read", drop_then_read)
+    assert _read_all(str(path)) == b"b" * 4096 + b"c" * READ_SIZE
