@@ -23,7 +23,9 @@ async def test_what_outlives_a_job_is_ended_and_its_result_stays() -> None:
         left = int(await ready(handle))
         assert (result.job.state, result.exit_status, result.job.leftovers) == ("succeeded", 0, 0)
         report = await handle.stop()
-        assert [(one.pid, one.signals, one.ended_by) for one in report.processes] == [(left, ("TERM",), "TERM")]
+        assert [(one.pid, one.signals, one.ended_by) for one in report.processes] == [
+            (left, ("TERM",), "TERM")
+        ]
         assert (report.state, report.note) == ("succeeded", "already ended")
         detail = await manager.session.call(p.ShowJob(job=handle.id))
         assert detail.stop is not None

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+import corral as library
 from corral.decide.store import Journal
 from corral.service import protocol as p
 from corral.service.surroundings import surroundings
 from corral.system.identity import identify, is_alive
+from corral.values.errors import DaemonUnavailableError
 from e2e.daemons import Daemons, job, spec, start, wait
-from managers import marked, python, zoo_argv
+from managers import marked, nonce_of, python, zoo_argv
 from until import until
 
 
@@ -326,3 +328,18 @@ def test_the_jobs_of_an_owner_that_was_killed_go_with_it(fork: bool) -> None:
     finally:
         os.close(reader)
         os.close(writer)
+
+
+async def test_leaving_ends_all_even_where_the_private_daemon_was_killed() -> None:
+    async with library.open() as manager:
+        await manager.start("sleep 60 | sleep 60")
+        home, hello = manager.session.home, manager.session.hello
+        assert hello is not None
+        nonce = nonce_of(home)
+        os.kill(hello.pid, signal.SIGKILL)
+        with pytest.raises(DaemonUnavailableError):
+            await manager.start("true")
+        assert len(marked(nonce)) == 2
+    assert marked(nonce) == []
+    assert not os.path.exists(home.path)
+    assert [len(report.processes) for report in manager.reports] == [2]

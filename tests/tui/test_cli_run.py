@@ -192,7 +192,7 @@ def test_a_wrong_line_is_named_and_its_content_is_not_shown(line: str, tmp_path:
 def test_files_and_variables_that_are_not_there(tmp_path: Any) -> None:
     with pytest.raises(UsageError, match="No such file"):
         job_environment([str(tmp_path / "none")], [])
-    with pytest.raises(UsageError, match="not set here"):
+    with pytest.raises(UsageError, match="no variable of this name is set here"):
         job_environment([], ["CORRAL_TEST_NOT_SET_ANYWHERE"])
     with pytest.raises(UsageError, match="NAME=VALUE"):
         job_environment([], ["=x"])

@@ -76,9 +76,7 @@ class Census:
         self._add_kin(found, jobs, others)
         return found
 
-    def lookalikes(
-        self, jobs: Collection[ManagedJob], found: dict[int, list[Seen]]
-    ) -> dict[int, list[Stat]]:
+    def lookalikes(self, jobs: Collection[ManagedJob], found: dict[int, list[Seen]]) -> dict[int, list[Stat]]:
         """By job id: what is not in `found` and some other way speaks for all the same. Nothing proves it to be the job's."""
         proven = {seen.pid for entries in found.values() for seen in entries}
         stats = _near(_stats(pid for pid in pids() if pid not in proven), jobs)
@@ -131,7 +129,9 @@ def _near(stats: list[Stat], jobs: Collection[ManagedJob]) -> list[Stat]:
     known.update(pid for job in jobs for pid in job.members)
     near: list[Stat] = []
     while new := [
-        stat for stat in stats if not known.isdisjoint((stat.pid, stat.ppid, stat.session, stat.process_group))
+        stat
+        for stat in stats
+        if not known.isdisjoint((stat.pid, stat.ppid, stat.session, stat.process_group))
     ]:
         near += new
         known.update(stat.pid for stat in new)

@@ -33,7 +33,7 @@ from corral.observe.diagnose import diagnose
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.pipes import fill_and_capacity
 from corral.system.signals import RefusedSignalError
-from corral.values.errors import CorralError, NotSoError, UsageError
+from corral.values.errors import CorralError, NotSoError, UnknownJobError, UsageError
 from corral.values.jobs import ProcessView
 from corral.values.reports import Detail, Diagnosis, OpenedInput, PeekedPipe, StopReport
 from corral.values.spec import DescriptorInput, InteractiveInput, JobInput, Origin
@@ -310,7 +310,12 @@ async def remove(manager: Manager, job_ids: Sequence[int], *, force: bool) -> tu
             request_stop(manager, job_id, by="to remove it")
         await asyncio.gather(*(stop_report(manager, job_id, wait=True) for job_id in running))
     for job_id in dict.fromkeys(job_ids):
-        view = manager.snapshot(job_id)
+        try:
+            view = manager.snapshot(job_id)
+        except UnknownJobError as error:
+            # Removed by somebody else, while ours was being stopped.
+            errors.append(str(error))
+            continue
         if not view.is_ended:
             hint = "something of it survives" if force else "corral rm --force stops it first"
             errors.append(f"job {job_id} is {view.state}; {hint}")
@@ -334,6 +339,7 @@ def _delete(manager: Manager, job_ids: list[int]) -> None:
         manager.jobs.pop(job_id, None)
     manager.note_removed(job_ids)
     manager.commit()
+    manager.journal.empty_log()
 
 
 def _unless_missing(_: object, path: str, problem: tuple[type[BaseException], BaseException, object]) -> None:

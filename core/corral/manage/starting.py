@@ -5,6 +5,7 @@ So a pipeline that cannot start has touched nothing. The daemon keeps no end of 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ from corral.system.mark import Mark
 from corral.system.openings import empty, may_block, open_redirection
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.pipes import DEFAULT_CAPACITY, PipeBudget, inode_of, set_capacity
-from corral.system.spawn import find_program, spawn
+from corral.system.spawn import check_directory, find_program, spawn
 from corral.system.terminal import open_terminal
 from corral.values.errors import CannotStartError, CorralError
 from corral.values.home import Home
@@ -100,8 +101,7 @@ class Starter:
         try:
             shared = self._shared_of(job.surroundings)
             cwd = from_wire(job.surroundings.cwd)
-            if not os.path.isdir(cwd):
-                raise CannotStartError(f"no such directory: {cwd}", 125)
+            check_directory(cwd)
         except CannotStartError as error:
             raise StartError(None, error) from None
         preparation = Preparation(job, [], [], [])
@@ -198,9 +198,7 @@ class Starter:
         for number in range(1, len(job.stages) + 1):
             sink, following = stdout, -1
             if number < len(job.stages):
-                following, sink = self._open_pipe(job, number)
-                owned(following)
-                owned(sink)
+                following, sink = self._open_pipe(job, number, owned)
             stderr = owned(os.open(self._home.stderr(job.id, number), _OUTPUT_FLAGS, 0o600))
             tables.append(_redirected(preparation, number, [source, sink, stderr]))
             source = following
@@ -213,14 +211,16 @@ class Starter:
         sink = keep(os.open(self._home.stdout(job.id), _OUTPUT_FLAGS, 0o600))
         try:
             master, inner = open_terminal(*job.spec.terminal_size)
-        except BaseException:
+        except OSError as error:
             os.close(sink)
-            raise
+            # ENOSPC is what the kernel says once as many are open as /proc/sys/kernel/pty/max allows (pty(7)).
+            why = "all of this machine are taken" if error.errno == errno.ENOSPC else shortage.in_words(error)
+            raise CannotStartError(f"no terminal for it: {why}", 125) from None
         job.terminal = OpenTerminal(keep(master), keep(inner), sink)
         return _redirected(preparation, 1, [job.terminal.inner] * 3)
 
-    def _open_pipe(self, job: ManagedJob, number: int) -> tuple[int, int]:
-        reader, writer = os.pipe()
+    def _open_pipe(self, job: ManagedJob, number: int, owned: Owned) -> tuple[int, int]:
+        reader, writer = map(owned, os.pipe())
         job.pipe_inodes[inode_of(reader)] = number
         size = self._budget.size_for_next()
         taken = (set_capacity(writer, size) if size else None) or DEFAULT_CAPACITY
@@ -235,8 +235,8 @@ class Starter:
         if isinstance(job.spec.stdin, InteractiveInput | JobInput):
             reader, writer = os.pipe()
             job.stdin_writer = keep(writer)
-            job.input_pipe = inode_of(reader)
-            return owned(reader)
+            job.input_pipe = inode_of(owned(reader))
+            return reader
         return owned(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
     # ---- surroundings

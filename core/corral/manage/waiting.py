@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-
 RELEASED_A_PASS = 200
 """Each answers a client: a tenth of a millisecond."""
 

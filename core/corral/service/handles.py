@@ -216,8 +216,13 @@ def raise_if_unknown(unknown: Sequence[str]) -> None:
 
 def _read_all(path: str) -> bytes:
     with OutputFile(path) as file:
-        size = file.size()
-        return b"".join(chunk.data for chunk in file.chunks(file.first_kept(), size, READ_SIZE))
+        parts: list[bytes] = []
+        for chunk in file.chunks(file.first_kept(), file.size(), READ_SIZE):
+            if chunk.dropped:
+                # Dropped while we read, and with it all that came before: there must be no gap.
+                parts.clear()
+            parts.append(chunk.data)
+        return b"".join(parts)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from corral.manage.manager import Manager
@@ -27,6 +30,7 @@ class Publisher:
         self._manager = manager
         self._subscribers: dict[Connection, int] = {}
         self._lagging: set[Connection] = set()
+        self._due: deque[Connection] = deque()
         self._rev = 0
         self._timer: asyncio.TimerHandle | None = None
         self._machine: Machine | None = None
@@ -46,7 +50,7 @@ class Publisher:
         # Who subscribes again and again gets one for all that came at once.
         if connection not in self._lagging:
             self._lagging.add(connection)
-            self._loop.call_soon(self._send_whole, connection)
+            self._send_whole_soon(connection)
 
     def drop(self, connection: Connection) -> None:
         self._subscribers.pop(connection, None)
@@ -73,7 +77,8 @@ class Publisher:
         if not self._subscribers or not (changed or removed):
             return
         self._rev += 1
-        jobs = tuple(manager.snapshot(job_id) for job_id in sorted(changed) if manager.is_known(job_id))
+        now = time.monotonic()
+        jobs = tuple(manager.fresh(job_id, now) for job_id in sorted(changed) if manager.is_known(job_id))
         self._push(ChangesPushed(rev=self._rev, jobs=jobs, removed=tuple(map(str, removed))))
 
     def _push(self, push: ChangesPushed) -> None:
@@ -83,9 +88,21 @@ class Publisher:
                 continue
             if connection.unsent_bytes > UNREAD_LIMIT:
                 self._lagging.add(connection)
-                connection.when_drained(lambda connection=connection: self._send_whole(connection))  # type: ignore[misc]
+                connection.when_drained(partial(self._send_whole_soon, connection))
             else:
                 connection.push(line)
+
+    def _send_whole_soon(self, connection: Connection) -> None:
+        """One a pass of the loop, however many are due."""
+        self._due.append(connection)
+        if len(self._due) == 1:
+            self._loop.call_soon(self._send_next)
+
+    def _send_next(self) -> None:
+        self._send_whole(self._due[0])
+        self._due.popleft()
+        if self._due:
+            self._loop.call_soon(self._send_next)
 
     def _send_whole(self, connection: Connection) -> None:
         self._lagging.discard(connection)
@@ -99,6 +116,7 @@ class Publisher:
 
     def _everything(self, ended: int) -> tuple[Job, ...]:
         manager = self._manager
-        unended = [manager.view(job) for job in manager.jobs.values() if not job.life.is_ended]
+        now = time.monotonic()
+        unended = [manager.fresh(job.id, now) for job in manager.jobs.values() if not job.life.is_ended]
         newest = sorted(manager.ended.values(), key=lambda job: int(job.id))[-ended:] if ended else []
         return tuple(sorted([*newest, *unended], key=lambda job: int(job.id)))

@@ -22,8 +22,11 @@ def may_block(path: str) -> bool:
     """Whether opening it could wait for somebody: a FIFO waits for its other end (fifo(7)), a device for anything."""
     try:
         mode = os.stat(path).st_mode
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:
+        # EACCES, ELOOP, EIO, ENOMEM: nobody knows what it is, and the opening will say what is wrong.
+        return True
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and path != os.devnull
 
 
@@ -55,7 +58,11 @@ def _open(path: str, flags: int, mode: int) -> int:
                     # O_EXCL does not follow a dangling link (open(2)); without it the target is made.
                     return os.open(path, flags, mode)
                 continue  # removed between the two
-        os.fchmod(descriptor, mode)
+        try:
+            os.fchmod(descriptor, mode)
+        except OSError:
+            os.close(descriptor)
+            raise
         return descriptor
 
 

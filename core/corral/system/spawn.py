@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
@@ -24,29 +25,59 @@ def find_program(name: str, path: str, cwd: str) -> str:
     `path` is the job's PATH; an empty entry means its directory (POSIX, 8.3). Relative results are relative to `cwd`.
 
     Raises:
-        CannotStartError: 127 there is no such program, 126 it cannot be executed.
+        CannotStartError: 127 there is no such program, 126 it cannot be executed, 125 nobody can tell.
     """
     if not name:
         raise CannotStartError("no such program: the name is empty", 127)
     if "/" in name:
         return _checked(name, os.path.join(cwd, name))
-    denied = None
+    denied = trouble = None
     for directory in path.split(":"):
         candidate = f"{directory}/{name}" if directory.startswith("/") else os.path.join(cwd, directory, name)
-        if not os.access(candidate, os.F_OK) or not os.path.isfile(candidate):
+        try:
+            is_file = stat.S_ISREG(os.stat(candidate).st_mode)
+        except OSError as error:
+            # Not there, or not to be reached; a disk that fails says nothing about what is on it.
+            trouble = f"{candidate}: {shortage.in_words(error)}" if shortage.is_shortage(error) else trouble
+            continue
+        if not is_file:
             continue
         if os.access(candidate, os.X_OK):
             return candidate
         denied = denied or candidate
     if denied is not None:
         raise CannotStartError(f"not executable: {denied}; {advice_on(denied)}", 126)
+    if trouble is not None:
+        raise CannotStartError(f"cannot look for the program {name}: {trouble}", 125)
     raise CannotStartError(f"no such program: {name}", 127)
 
 
+def check_directory(cwd: str) -> None:
+    """Whether a job can start there.
+
+    Raises:
+        CannotStartError: 125; it is not there, or what stands in the way, a file server that is gone say.
+    """
+    try:
+        is_directory = stat.S_ISDIR(os.stat(cwd).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_directory = False
+    except OSError as error:
+        raise CannotStartError(f"cannot use the directory {cwd}: {shortage.in_words(error)}", 125) from None
+    if not is_directory:
+        raise CannotStartError(f"no such directory: {cwd}", 125)
+
+
 def _checked(name: str, path: str) -> str:
-    if not os.path.exists(path):
-        raise CannotStartError(f"no such program: {name}", 127)
-    if os.path.isdir(path):
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise CannotStartError(f"no such program: {name}", 127) from None
+    except OSError as error:
+        # EACCES, ELOOP: as a shell has it, it may be there and cannot be run.
+        status = 125 if shortage.is_shortage(error) else 126
+        raise CannotStartError(f"not executable: {name}: {shortage.in_words(error)}", status) from None
+    if stat.S_ISDIR(mode):
         raise CannotStartError(f"not executable: {name} is a directory", 126)
     if not os.access(path, os.X_OK):
         raise CannotStartError(f"not executable: {name}; {advice_on(path)}", 126)

@@ -19,11 +19,13 @@ def job_environment(files: Sequence[str], settings: Sequence[str]) -> dict[str, 
     variables = dict(os.environ)
     for path in files:
         variables.update(_read_file(path))
-    for setting in settings:
+    for count, setting in enumerate(settings, start=1):
         name, sign, value = setting.partition("=")
         _check(name, "--env")
         if not sign and name not in os.environ:
-            raise UsageError(f"--env {name}: it is not set here; write {name}=VALUE")
+            # A value given in a name's place, -e "$TOKEN", must not go into the log of whatever runs us.
+            place = "--env" if len(settings) == 1 else f"--env, number {count}"
+            raise UsageError(f"{place}: no variable of this name is set here; write NAME=VALUE")
         variables[name] = value if sign else os.environ[name]
     return variables
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import ClassVar
 
 from textual.app import App
@@ -21,6 +21,7 @@ from corral.values.errors import CorralError
 from corral.values.jobs import Job
 from corral_tui.dashboard.actions import ACTIONS, Action, Scope, action
 from corral_tui.dashboard.board_screen import BoardScreen
+from corral_tui.dashboard.clock import SettledTimes, steady_clock
 from corral_tui.dashboard.doings import Doings
 from corral_tui.dashboard.marks import Charset, charset_of_terminal
 from corral_tui.dashboard.settings import Settings
@@ -34,10 +35,6 @@ LOOK_DELAY = 0.3
 LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 ActionCallback = Callable[[str, tuple[str, ...]], None]
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class DashboardApp(App[int], inherit_bindings=False):
@@ -61,14 +58,16 @@ class DashboardApp(App[int], inherit_bindings=False):
         *,
         settings: Settings | None = None,
         charset: Charset | None = None,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         super().__init__()
         self.source = source
-        self.snapshot: Snapshot = source.snapshot
+        self.clock = clock or steady_clock()
+        self._times = SettledTimes(self.clock)
+        self._given = source.snapshot
+        self.snapshot: Snapshot = self._times.settle(self._given)
         self.settings = settings or Settings()
         self.charset = charset or charset_of_terminal()
-        self.clock = clock
         self.sheet: Widget | None = None
         self._strip: Content | None = None
         self._listeners: list[ActionCallback] = []
@@ -209,8 +208,9 @@ class DashboardApp(App[int], inherit_bindings=False):
             self._apply(self.source.snapshot)
 
     def _apply(self, snapshot: Snapshot) -> None:
-        if snapshot is self.snapshot:
+        if snapshot is self._given:
             return
+        self._given, snapshot = snapshot, self._times.settle(snapshot)
         if self.snapshot.trouble and not snapshot.trouble:
             self._looked_at = ()  # the new daemon has not been told
         self.snapshot = snapshot

@@ -1,0 +1,50 @@
+"""Times on the dashboard while the machine's clock is set: what runs for five minutes runs for five minutes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec import structs
+
+from corral.service.snapshot import Snapshot
+from corral.values.jobs import Job
+from corral_tui.dashboard.clock import SettledTimes
+from corral_tui.dashboard.marks import UNICODE, status_of, time_of
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MINUTES = timedelta(minutes=5)
+STUCK = Job(
+    id="1",
+    name=None,
+    command="sleep 9",
+    cwd="/",
+    state="running",
+    health="stuck",
+    created=NOW - MINUTES,
+    started=NOW - MINUTES,
+    health_since=NOW - timedelta(minutes=2),
+    elapsed=300.0,
+)
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=365), timedelta(days=-1)], ids=["a year on", "a day back"])
+def test_a_job_started_by_another_clock_shows_how_long_it_runs(jump: timedelta) -> None:
+    started = structs.replace(STUCK, started=STUCK.started + jump, health_since=STUCK.health_since + jump)
+    now = NOW
+    times = SettledTimes(lambda: now)
+    (job,) = times.settle(Snapshot(jobs={"1": started})).jobs.values()
+    assert time_of(job, NOW) == "5m00s"
+    assert "2m" in status_of(job, NOW, UNICODE).word
+    # Nothing of it changes for an hour, and its time goes on.
+    now = NOW + timedelta(hours=1)
+    (later,) = times.settle(Snapshot(rev=1, jobs={"1": started})).jobs.values()
+    assert later is job
+    assert time_of(later, now) == "1h05m"
+
+
+def test_a_snapshot_that_is_right_is_left_as_it_is() -> None:
+    late = structs.replace(STUCK, elapsed=298.5)
+    ended = structs.replace(STUCK, id="2", state="failed", ended=NOW - timedelta(days=9))
+    snapshot = Snapshot(jobs={"1": late, "2": ended})
+    assert SettledTimes(lambda: NOW).settle(snapshot) is snapshot
