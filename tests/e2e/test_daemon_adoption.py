@@ -83,19 +83,19 @@ def test_a_stop_of_which_nothing_was_sent_yet_is_finished(daemons: Daemons) -> N
 
 
 def test_stops_of_a_stage_and_of_leftovers_go_on(daemons: Daemons) -> None:
+    """Both of what ignores TERM, and with the daemon ended before the grace was over."""
+    stubborn = "(trap '' TERM; while :; do sleep 0.05; done) & sleep 0.1"
     with daemons.client() as client:
-        ignoring = " ".join(zoo_argv("ignores_term"))
-        (one,) = start(client, f"{ignoring} | cat", stop_grace=0.2)
-        until(lambda: stdout(daemons, one), "it to ignore TERM")
-        client.call(p.StopJobs(ids=(one,), stage=1, wait=False))
-        (two,) = start(
-            client, ["sh", "-c", "(trap '' TERM; while :; do sleep 0.05; done) & sleep 0.1"], stop_grace=0.2
-        )
+        (two,) = start(client, ["sh", "-c", stubborn], stop_grace=0.7)
+        (one,) = start(client, f"{' '.join(zoo_argv('ignores_term'))} | cat", stop_grace=0.7)
         wait(client, two)
         until(lambda: job(client, two).leftovers, "its leftovers to be seen")
+        until(lambda: stdout(daemons, one), "it to ignore TERM")
         client.call(p.StopJobs(ids=(two,), wait=False))
+        client.call(p.StopJobs(ids=(one,), stage=1, wait=False))
         until(lambda: "TERM sent" in str(client.call(p.ShowJob(one)).events), "TERM to be sent to the stage")
     daemons.signal()
+    assert len(marked(daemons.nonce())) >= 3
     with daemons.client() as client:
         (ended,) = wait(client, one)
         assert (ended.state, ended.stages[0].signal) == ("stopped", "KILL")
