@@ -31,7 +31,7 @@ def on(sink: int) -> tuple[JobTerminal, int, Journal]:
     journal, manager = Journal(), SimpleNamespace()
     manager.journal = journal
     printed = os.dup(inner)
-    job: Any = SimpleNamespace(id=1)
+    job: Any = SimpleNamespace(id=1, is_full_screen=False)
     return JobTerminal(manager, job, HandedTerminal(master, inner, sink)), printed, journal  # type: ignore[arg-type]
 
 

@@ -153,6 +153,8 @@ class ManagedJob:
     """The write end of an interactive job's stdin."""
     terminal: OpenTerminal | None = None
     """Of a job that is just being started with one; `Terminals` has it from then on."""
+    is_full_screen: bool = False
+    """Whether its program draws on the whole of its terminal."""
     openings: list[PatientOpening] = field(default_factory=list)
     timeout_timer: asyncio.TimerHandle | None = None
     report: StopReport | None = None

@@ -118,6 +118,7 @@ class JobTerminal:
     def _write(self, data: bytes) -> bool:
         """Append to the file; whether all of it is there. What is not is kept."""
         self._modes.feed(data)
+        self._note_screen()
         self._unwritten += data
         while self._unwritten:
             try:
@@ -130,6 +131,11 @@ class JobTerminal:
             self._unwritten = self._unwritten[written:]
         self._complaint = None
         return True
+
+    def _note_screen(self) -> None:
+        if self._job.is_full_screen != self._modes.is_full_screen:
+            self._job.is_full_screen = self._modes.is_full_screen
+            self._manager.touch(self._job)
 
     def _complain(self, text: str) -> None:
         if text != self._complaint:

@@ -82,6 +82,7 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
         stopping=_stopping(job, stop, now) if life.state == "stopping" else None,
         hidden=job.hidden,
         stdin="terminal" if spec.pty else _STDIN_NAMES[type(spec.stdin)],
+        full_screen=job.is_full_screen and not life.is_ended,
     )
 
 

@@ -135,6 +135,8 @@ class Job(Struct, frozen=True, kw_only=True):
     """Bytes kept of each output stream; None keeps all."""
     stdin: str = "none"
     """`none file descriptor interactive job terminal`."""
+    full_screen: bool = False
+    """Whether it draws on the whole of its terminal at the moment (the alternate screen), as editors and pagers do."""
 
     @property
     def title(self) -> str:

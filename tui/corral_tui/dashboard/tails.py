@@ -20,6 +20,8 @@ OPEN_JOBS = 400
 """Jobs whose lines are kept; beyond, the longest unseen are forgotten and read again when they come back."""
 
 OutputLine = tuple[tuple[str, Style], ...]
+FULL_SCREEN: OutputLine = (("draws the whole screen of its terminal; a attaches", Style(italic=True)),)
+"""In place of what would make no sense as lines."""
 
 
 class _Stream:
@@ -66,9 +68,11 @@ class Tail:
         self._sizes: tuple[int, ...] = ()
         self._newest = self._streams[0]
         self.problem: str | None = None
+        self._is_full_screen = False
 
     def update(self, job: Job) -> bool:
         """Read what is new; whether there was any. Of files that grew meanwhile the one written last is read last."""
+        self._is_full_screen = job.full_screen
         sizes = _sizes_of(job)
         if sizes == self._sizes:
             return False
@@ -93,10 +97,16 @@ class Tail:
 
     def last_lines(self, count: int) -> list[OutputLine]:
         """At most `count` lines, the newest last, unfinished ones included."""
-        return [output_line(resolve_returns(line)) for line in self._rows()[-count:]] if count > 0 else []
+        if count <= 0:
+            return []
+        if self._is_full_screen:
+            return [FULL_SCREEN]
+        return [output_line(resolve_returns(line)) for line in self._rows()[-count:]]
 
     def last_line(self) -> OutputLine:
         """The newest line with anything to see."""
+        if self._is_full_screen:
+            return FULL_SCREEN
         for raw in reversed(self._rows()):
             line = output_line(resolve_returns(raw)) if raw.strip() else ()
             if line:

@@ -51,7 +51,11 @@ class OutputView(ScrollView, can_focus=True):
     def show_job(self, job: Job) -> None:
         """Show the output of this job; the same one again changes nothing."""
         if self._job is not None and self._job.id == job.id and len(self._job.stages) == len(job.stages):
+            has_changed = self._job.full_screen != job.full_screen
             self._job = job
+            if has_changed:
+                self._forget_strips(0)
+                self._grow()
             return
         self.close()
         self._job = job
@@ -117,6 +121,8 @@ class OutputView(ScrollView, can_focus=True):
     @property
     def total_rows(self) -> int:
         """The rows of the files, and one more that says how long nothing came."""
+        if self._job is not None and self._job.full_screen:
+            return 0  # in lines it would make no sense
         count = self._rows.row_count if self._rows else 0
         return count + (1 if self.silence is not None and count else 0)
 
@@ -214,6 +220,8 @@ class OutputView(ScrollView, can_focus=True):
         job = self._job
         if job is None:
             return ""
+        if job.full_screen:
+            return f"draws the whole screen of its terminal: a attaches; corral logs --raw {job.id} has every byte"
         where = "" if self.streams == "both" else f" on {self.streams}"
         if job.is_ended:
             return f"printed nothing{where}"
