@@ -87,6 +87,13 @@ def test_a_full_screen_program_is_left_and_found_again(corral: Corral) -> None:
         assert terminal.lines()[23] == "the last line"
         terminal.press("ab\x03")  # to a program in raw mode ctrl+c is a key like any other
         terminal.wait_for("keys ab^C")
+        with on_terminal(corral, "attach", "screen", columns=90, rows=20) as other:
+            other.wait_for("size 90x20")
+            terminal.press("c")  # the last one that types has the say
+            other.wait_for("size 80x24")
+            terminal.wait_for("keys ab^Cc")
+            other.press(DETACH)
+            assert other.wait_for_end() == 0
         terminal.resize(60, 12)
         os.kill(terminal.process.pid, signal.SIGWINCH)
         terminal.wait_for("size 60x12")
@@ -101,9 +108,9 @@ def test_a_full_screen_program_is_left_and_found_again(corral: Corral) -> None:
         assert terminal.written.index("\x1b[?25h") < terminal.written.rindex("\x1b[?1049l")
     with on_terminal(corral, "attach", "--detach-key", "^p", "screen", columns=90, rows=20) as terminal:
         terminal.wait_for("size 90x20")
-        terminal.wait_for("keys ab^C")
-        terminal.press("c\x1d")
-        terminal.wait_for("keys ab^Cc")  # ctrl+] is a key like any other now
+        terminal.wait_for("keys ab^Cc")
+        terminal.press("d\x1d")
+        terminal.wait_for("keys ab^Ccd")  # ctrl+] is a key like any other now
         terminal.press("\x10")
         assert terminal.wait_for_end() == 0
     with on_terminal(corral, "attach", "screen", columns=90, rows=20) as terminal:

@@ -13,6 +13,7 @@ from corral.values.spec import InteractiveInput, JobInput, NullInput
 from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.sheets import PromptSheet
 from corral_tui.dashboard.sheets.prompt import edited
+from corral_tui.dashboard.sheets.prompt_fields import Cycle
 from tui.fake_jobs import ended_job, job
 from tui.fake_source import FakeSource
 from tui.screens import board_of, running, screen_text, shown, until
@@ -309,3 +310,20 @@ async def test_a_terminal_that_cannot_be_handed_over_says_so(tmp_path: Path) -> 
         await prompted(app, "sort")
         await pilot.press("ctrl+o")
         await shown(app, lambda text: "no editor can be opened in this terminal" in text, "the refusal")
+
+
+async def test_pty_gives_the_job_a_terminal_as_large_as_ours(tmp_path: Path) -> None:
+    source = six(tmp_path)
+    async with running(source, (160, 50)) as (app, pilot):
+        sheet = await prompted(app, "sort")
+        sheet.query_one("#pty", Cycle).put("pty")
+        await shown(app, lambda text: "the same as: corral run --pty 'sort'" in text, "the command")
+        sheet.query_one("#stdin", Cycle).put("open")
+        await pilot.press("enter")
+        await shown(app, lambda text: "a job with a terminal reads that" in text, "why not")
+        assert not source.asked(StartJobs)
+        sheet.query_one("#stdin", Cycle).put("none")
+        await pilot.press("enter")
+        await until(lambda: source.asked(StartJobs), "the request")
+    (spec,) = source.asked(StartJobs)[0].specs
+    assert (spec.pty, spec.terminal_size, spec.stdin) == (True, (160, 50), NullInput())
