@@ -36,7 +36,9 @@ def strike(run: Run, moment: str, nth: int) -> bool:
     daemon = run.daemon()
     if daemon is not None:
         run.book.gaps.append(Gap(run.kill(daemon), float("inf")))
-    argv = [sys.executable, PROGRAM, run.home.path, moment, str(nth)]
+    watch = Path(run.home.path).parent / "died"
+    watch.touch()
+    argv = [sys.executable, PROGRAM, run.home.path, moment, str(nth), str(watch)]
     with subprocess.Popen(argv, start_new_session=True, stderr=subprocess.PIPE, cwd="/") as dying:
         _load_until_dead(run, dying)
         came = dying.returncode == -9
@@ -46,7 +48,7 @@ def strike(run: Run, moment: str, nth: int) -> bool:
         said = dying.stderr.read().decode()
     if said:
         raise Broken(f"the daemon said: {said}")
-    gap = Gap(time.time(), float("inf"))
+    gap = Gap(watch.stat().st_mtime if came else time.time(), float("inf"))
     run.book.gaps.append(gap)
     run.check_journal()
     run.book.look()
