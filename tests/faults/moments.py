@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from corral.service.address import dial
 from corral.service.client import Client
 from corral.values.errors import CorralError
 from faults.accounts import Broken, Gap
@@ -60,7 +61,7 @@ def strike(run: Run, moment: str, nth: int) -> bool:
 
 def _load_until_dead(run: Run, dying: subprocess.Popen[bytes]) -> None:
     before = _socket_of(run)
-    until(lambda: dying.poll() is not None or _socket_of(run) not in (None, before), "it to listen")
+    until(lambda: dying.poll() is not None or _listens(run, before), "it to listen")
     try:
         with Client.connect(run.home, start=False) as client:
             if len(run.book.gaps) and run.book.gaps[-1].answered == float("inf"):
@@ -83,6 +84,17 @@ def _load_until_dead(run: Run, dying: subprocess.Popen[bytes]) -> None:
             raise Broken(f"the daemon lives, and: {error}") from error
     if run.load.failure is not None:
         raise run.load.failure
+
+
+def _listens(run: Run, before: tuple[int, int] | None) -> bool:
+    if _socket_of(run) in (None, before):
+        return False
+    try:
+        dial(run.home).close()
+    except (FileNotFoundError, ConnectionRefusedError):
+        # Bound, and not listening yet.
+        return False
+    return True
 
 
 def _socket_of(run: Run) -> tuple[int, int] | None:
