@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from corral.system.identity import identify, is_alive
@@ -58,3 +60,51 @@ def test_the_second_stop_of_a_command_skips_the_grace(corral: Corral) -> None:
         assert b"TERM then KILL  ended by KILL" in read_all(first.stdout)
         assert read_all(first.stderr) == b""
         assert first.wait(30) == 0
+
+
+REMOVED_BEFORE_THE_NEXT_PASS = """
+import asyncio, sys
+from corral.decide.homedir import prepare_home
+from corral.decide.store import Journal
+from corral.manage import operations
+from corral.manage.manager import Manager
+from corral.service.surroundings import surroundings
+from corral.values.commandline import parse
+from corral.values.home import Home
+from corral.values.spec import JobSpec
+
+async def end_of(manager, number):
+    await asyncio.wait_for(asyncio.gather(*manager.ends_of([number])), 20)
+
+async def main(home):
+    prepare_home(home)
+    manager = Manager(home, Journal.open(home))
+    manager.accept([JobSpec(parse("sleep 60"), "first")], surroundings())
+    manager.accept([JobSpec(parse("true"), "second", after=("1",))], surroundings())
+    await manager.until_started(1)
+    # No pass of the loop from here on: the removal comes first.
+    manager.wake = lambda: None
+    operations.signal_job(manager, 1, "KILL")
+    await end_of(manager, 1)
+    print(await operations.remove(manager, [1], force=False))
+    del manager.wake
+    manager.wake()
+    await end_of(manager, 2)
+    print(manager.snapshot(2).state, manager.snapshot(2).reason)
+
+asyncio.run(main(Home(sys.argv[1])))
+"""
+
+
+def test_a_job_that_waits_for_one_that_fails_and_is_removed_at_once_fails_too(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REMOVED_BEFORE_THE_NEXT_PASS, str(tmp_path / "home")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == [
+        "(['job 1 removed'], [])",
+        "failed job 1, which it waited for, was stopped",
+    ], done.stderr

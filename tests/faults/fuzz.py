@@ -25,6 +25,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +130,7 @@ class Fuzz:
     def attack(self, name: str, act: Callable[[], int]) -> Row:
         """Do it and look whether it cost anything. Raises Broken."""
         memory, descriptors = self.memory(), self._settled_descriptors(0)
+        files = Counter(self._open_files())
         with Prober(self.daemons) as prober:
             injected = act()
         self._end_jobs()
@@ -143,7 +145,7 @@ class Fuzz:
                 "the job of another client is gone": job(client, self.witness).state == "running",
                 f"another client failed: {prober.error}": not prober.error,
                 "another client had to wait": prober.slowest < SLOWEST,
-                "descriptors are left open": after <= descriptors,
+                f"descriptors are left open: {list(Counter(self._open_files()) - files)}": after <= descriptors,
                 "memory has grown": row.memory[1] - memory < GROWTH,
                 f"the log names a fault: {faults}": not faults,
             }

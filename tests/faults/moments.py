@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from corral.service.address import dial
 from corral.service.client import Client
 from corral.values.errors import CorralError
 from faults.accounts import Broken, Gap
@@ -36,7 +37,9 @@ def strike(run: Run, moment: str, nth: int) -> bool:
     daemon = run.daemon()
     if daemon is not None:
         run.book.gaps.append(Gap(run.kill(daemon), float("inf")))
-    argv = [sys.executable, PROGRAM, run.home.path, moment, str(nth)]
+    watch = Path(run.home.path).parent / "died"
+    watch.touch()
+    argv = [sys.executable, PROGRAM, run.home.path, moment, str(nth), str(watch)]
     with subprocess.Popen(argv, start_new_session=True, stderr=subprocess.PIPE, cwd="/") as dying:
         _load_until_dead(run, dying)
         came = dying.returncode == -9
@@ -46,7 +49,7 @@ def strike(run: Run, moment: str, nth: int) -> bool:
         said = dying.stderr.read().decode()
     if said:
         raise Broken(f"the daemon said: {said}")
-    gap = Gap(time.time(), float("inf"))
+    gap = Gap(watch.stat().st_mtime if came else time.time(), float("inf"))
     run.book.gaps.append(gap)
     run.check_journal()
     run.book.look()
@@ -58,7 +61,7 @@ def strike(run: Run, moment: str, nth: int) -> bool:
 
 def _load_until_dead(run: Run, dying: subprocess.Popen[bytes]) -> None:
     before = _socket_of(run)
-    until(lambda: dying.poll() is not None or _socket_of(run) not in (None, before), "it to listen")
+    until(lambda: dying.poll() is not None or _listens(run, before), "it to listen")
     try:
         with Client.connect(run.home, start=False) as client:
             if len(run.book.gaps) and run.book.gaps[-1].answered == float("inf"):
@@ -81,6 +84,17 @@ def _load_until_dead(run: Run, dying: subprocess.Popen[bytes]) -> None:
             raise Broken(f"the daemon lives, and: {error}") from error
     if run.load.failure is not None:
         raise run.load.failure
+
+
+def _listens(run: Run, before: tuple[int, int] | None) -> bool:
+    if _socket_of(run) in (None, before):
+        return False
+    try:
+        dial(run.home).close()
+    except (FileNotFoundError, ConnectionRefusedError):
+        # Bound, and not listening yet.
+        return False
+    return True
 
 
 def _socket_of(run: Run) -> tuple[int, int] | None:

@@ -192,10 +192,7 @@ class Manager:
 
     def _pass(self) -> None:
         self._has_pass = False
-        for failed in self.scheduler.take_failed():
-            state = self._state_of(failed.dependency)
-            message = dependency_failure(failed.dependency, state)  # type: ignore[arg-type]
-            self.apply(self.jobs[failed.job], DependencyFailed(**moment(), message=message))
+        self.fail_waiters()
         ready = self.scheduler.take_ready(STARTS_A_PASS)
         for job_id in ready:
             self.apply(self.jobs[job_id], SlotGranted(**moment()))
@@ -213,6 +210,14 @@ class Manager:
             self.wake()
         elif self.journal.is_dirty and self._commit_timer is None:
             self._commit_timer = self._loop.call_later(COMMIT_SECONDS, self._commit_started)
+
+    def fail_waiters(self) -> None:
+        """End those that wait for a job that did not succeed. Before one is removed: then nobody could tell of it."""
+        while found := self.scheduler.take_failed():
+            for failed in found:
+                state = self._state_of(failed.dependency)
+                message = dependency_failure(failed.dependency, state)  # type: ignore[arg-type]
+                self.apply(self.jobs[failed.job], DependencyFailed(**moment(), message=message))
 
     def _state_of(self, job_id: int) -> str:
         job = self.jobs.get(job_id)

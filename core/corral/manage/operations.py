@@ -331,6 +331,7 @@ async def remove(manager: Manager, job_ids: Sequence[int], *, force: bool) -> tu
 
 
 def _delete(manager: Manager, job_ids: list[int]) -> None:
+    manager.fail_waiters()
     # The output first: on a full disk it is what makes room for the journal to note anything.
     for job_id in job_ids:
         shutil.rmtree(manager.home.job(job_id), ignore_errors=False, onerror=_unless_missing)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from corral.decide.homedir import check_folder
 from corral.manage.jobs import ManagedJob, ManagedStage, OpenTerminal
-from corral.system import limits, shortage
+from corral.system import limits, scheduling, shortage
 from corral.system.descriptors import keep
 from corral.system.identity import identify
 from corral.system.limits import LimitPlan
@@ -25,7 +25,7 @@ from corral.system.spawn import check_directory, find_program, spawn
 from corral.system.terminal import open_terminal
 from corral.values.errors import CannotStartError, CorralError
 from corral.values.home import Home
-from corral.values.spec import FileInput, InteractiveInput, JobInput, Redirection, Surroundings
+from corral.values.spec import FileInput, InteractiveInput, JobInput, Redirection, Scheduling, Surroundings
 from corral.values.wire import from_wire
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -51,6 +51,7 @@ class _Shared:
     environment: dict[bytes, bytes]
     path: str
     limit_plan: LimitPlan
+    shares: Scheduling | None
 
 
 @dataclass(slots=True)
@@ -92,6 +93,7 @@ class Starter:
         self._budget = budget
         self._own_limits = limits.current()
         self._own_nice = os.getpriority(os.PRIO_PROCESS, 0)
+        self._own_scheduling = scheduling.of(os.getpid())
         self._shared: dict[int, tuple[Surroundings, _Shared]] = {}
 
     # ---- look-ups and opens
@@ -161,6 +163,7 @@ class Starter:
     def _spawn(self, preparation: Preparation, stage: ManagedStage, table: tuple[int, int, int]) -> None:
         job = preparation.job
         index = stage.number - 1
+        shared = self._shared_of(job.surroundings)
         stage.popen = spawn(
             [from_wire(word) for word in stage.argv],
             preparation.programs[index],
@@ -169,7 +172,8 @@ class Starter:
             environment=preparation.environments[index],
             umask=job.surroundings.umask,
             worn_mark=None if self._nonce is None else Mark(self._nonce, job.id, stage.number),
-            limit_plan=self._shared_of(job.surroundings).limit_plan,
+            limit_plan=shared.limit_plan,
+            shares=shared.shares,
             terminal=None if job.terminal is None else job.terminal.inner,
         )
         pid = stage.popen.pid
@@ -249,12 +253,16 @@ class Starter:
             plan = limits.plan(surroundings.limits, surroundings.nice, self._own_limits, self._own_nice)
         except PermissionError as error:
             raise CannotStartError(str(error), 125) from None
+        shares = scheduling.plan(surroundings.scheduling, self._own_scheduling)
+        plan = plan._replace(inside=_both(plan.inside, shares.inside))
         environment = {
             os.fsencode(from_wire(name)): os.fsencode(from_wire(value))
             for name, value in surroundings.environment.items()
         }
         environment[b"CORRAL_HOME"] = os.fsencode(self._home.path)
-        shared = _Shared(environment, from_wire(surroundings.environment.get("PATH", _DEFAULT_PATH)), plan)
+        shared = _Shared(
+            environment, from_wire(surroundings.environment.get("PATH", _DEFAULT_PATH)), plan, shares.around
+        )
         if len(self._shared) > 64:
             self._shared.clear()
         self._shared[id(surroundings)] = (surroundings, shared)
@@ -280,6 +288,18 @@ def _suit_terminal(environment: dict[bytes, bytes]) -> None:
     environment.setdefault(b"TERM", b"xterm")
     for name in (b"LINES", b"COLUMNS"):
         environment.pop(name, None)
+
+
+def _both(first: Callable[[], None] | None, second: Callable[[], None] | None) -> Callable[[], None] | None:
+    """One call that does both."""
+    if first is None or second is None:
+        return first or second
+
+    def do_both() -> None:
+        first()
+        second()
+
+    return do_both
 
 
 def spawned_stages(job: ManagedJob) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ asyncio's streams lose SCM_RIGHTS silently, so this is a small class on add_read
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections import deque
@@ -36,6 +37,8 @@ class Channel:
         on_overlong: called for a line over `limit`.
         on_end: called once, when the other side has gone or `close` was called.
         on_held: called whenever `held_bytes` may have changed.
+        hears_last_words: hand over what came before the other side went, also where that is noticed by a write. For a
+            client, whose daemon says what it has taken.
     """
 
     def __init__(
@@ -47,11 +50,13 @@ class Channel:
         on_overlong: Callable[[], None],
         on_end: Callable[[], None],
         on_held: Callable[[], None] = lambda: None,
+        hears_last_words: bool = False,
     ) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._on_line, self._on_overlong, self._on_end = on_line, on_overlong, on_end
         self._on_held = on_held
+        self._hears_last_words = hears_last_words
         self._splitter = LineSplitter(limit)
         self._queue: deque[tuple[memoryview, list[int]]] = deque()
         self._loop = asyncio.get_running_loop()
@@ -61,6 +66,7 @@ class Channel:
         self._is_reading = True
         self._is_delivering = False
         self._is_held = False
+        self._is_busy = False
         self.is_open = True
         self.unsent_bytes = 0
         self.under_way_bytes = 0
@@ -83,6 +89,11 @@ class Channel:
     def has_room(self) -> bool:
         """Whether the other side may have more answers queued for it."""
         return self._queue_bytes <= UNSENT_LIMIT
+
+    def set_busy(self, is_busy: bool) -> None:
+        """While something long is being answered, no other line is handed over."""
+        self._is_busy = is_busy
+        self._watch_for_lines()
 
     def note_under_way(self, change: int) -> None:
         """So many bytes more, or fewer, are being worked on; while they are many, none are read."""
@@ -161,7 +172,7 @@ class Channel:
         try:
             for _ in range(LINES_A_PASS):
                 # Handing one over may close this channel, and with it drop the others.
-                if not self._has_lines or self._is_held:
+                if not self._has_lines or self._is_held or self._is_busy:
                     return
                 found = self._splitter.next()
                 if found is None:
@@ -180,7 +191,8 @@ class Channel:
         """Go on with what was read, or read on, unless too much is waiting to be read over there."""
         if not self.is_open or self._is_delivering:
             return
-        has_room = self.has_room and self.under_way_bytes <= UNDER_WAY_LIMIT and not self._is_held
+        is_free = not (self._is_held or self._is_busy)
+        has_room = is_free and self.has_room and self.under_way_bytes <= UNDER_WAY_LIMIT
         if self._has_lines and has_room:
             self._is_delivering = True
             self._loop.call_soon(self._deliver)
@@ -208,7 +220,9 @@ class Channel:
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
-                # EPIPE: the reader will see EOF and report the end.
+                # EPIPE: it is gone.
+                if self._hears_last_words:
+                    self._hear_last_words()
                 self.close()
                 return
             close_all(descriptors)
@@ -222,6 +236,20 @@ class Channel:
         self._watch_for_lines()
         if self.is_open:
             self._on_held()
+
+    def _hear_last_words(self) -> None:
+        """What it had written before it went is still to be read. No more comes, so this ends."""
+        with contextlib.suppress(OSError):
+            while True:
+                data, descriptors = receive(self._sock, _CHUNK)
+                if not data:
+                    close_all(descriptors)
+                    break
+                self._splitter.put(data, descriptors)
+        while self.is_open and (found := self._splitter.next()) is not None:
+            line, beside = found
+            if line is not None:
+                self._on_line(line, beside)
 
     def _send_some(self, view: memoryview, descriptors: list[int]) -> int:
         if not descriptors:

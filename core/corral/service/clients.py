@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import resource
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from corral.system import memory
 from corral.system.daemonlog import log
 from corral.values.errors import CorralError
 
@@ -21,6 +21,8 @@ MOST_UNGREETED = 256
 MOST_CLIENTS = 4096
 SHARE_OF_DESCRIPTORS = 4
 """One in so many of the daemon's descriptors may be a client's: the others are for jobs."""
+MOST_WAITS = 30_000
+"""Requests of all clients together that wait for jobs to end."""
 MOST_HELD = 128 << 20
 """Bytes kept for all clients together: answers they have not read, lines that have no end, requests under way. While all
 of them read, twice as much: nine lists of 20,000 jobs."""
@@ -44,6 +46,8 @@ class Clients:
         """What is held for each, in bytes, as last noted."""
         self._ungreeted: dict[Connection, None] = {}
         self._held = self._peak = 0
+        self.waits = 0
+        """Requests that wait for jobs to end."""
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         share = MOST_CLIENTS if soft == resource.RLIM_INFINITY else soft // SHARE_OF_DESCRIPTORS
         self._most = max(8, min(MOST_CLIENTS, share))
@@ -80,7 +84,7 @@ class Clients:
         if self._peak > MUCH_HELD and self._held < MUCH_HELD // 2:
             # Cancelled requests hang together in cycles; the collector itself would come by much later.
             self._peak = 0
-            asyncio.get_running_loop().call_later(COLLECT_SECONDS, gc.collect)
+            asyncio.get_running_loop().call_later(COLLECT_SECONDS, memory.collect)
 
     def note_held(self, client: Connection) -> None:
         """What is held for this one has changed. Hangs up on the worst where it is too much for all together."""
@@ -96,7 +100,9 @@ class Clients:
 
     def _relieve(self) -> None:
         """Hang up on the worst of those that take nothing; where it is far too much, on the worst of all."""
-        stalled = [one for one, held in self._all.items() if held > MUCH_ALONE and one.is_stalled(STALLED_SECONDS)]
+        stalled = [
+            one for one, held in self._all.items() if held > MUCH_ALONE and one.is_stalled(STALLED_SECONDS)
+        ]
         if not stalled and self._held <= 2 * MOST_HELD:
             return
         worst = max(stalled or self._all, key=self._all.__getitem__)

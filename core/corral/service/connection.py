@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Literal
 
 from corral.service import protocol as p
 from corral.service.channel import Channel
+from corral.service.clients import MOST_WAITS
 from corral.service.lines import close_all
 from corral.system import shortage
 from corral.system.daemonlog import log, log_fault
+from corral.system.peer import peer_of
 from corral.values.errors import BadLineError, CorralError
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class Connection:
     def __init__(self, daemon: Daemon, sock: socket.socket) -> None:
         self._daemon = daemon
         self.hello: p.SayHello | None = None
+        self.pid = peer_of(sock).pid
+        """Of the client; 0 where the system does not tell."""
         self.looks_at: frozenset[int] = frozenset()
         self.since = self._now()
         """When it came, by the loop's clock."""
@@ -108,13 +112,16 @@ class Connection:
             self._channel.send(p.error_line(error.number, error))
             return
         waits = isinstance(request, p.WaitForJobs)
-        if len(self._tasks) >= MOST_REQUESTS or (waits and self._waiting_bytes + len(line) > MOST_WAITING):
+        if len(self._tasks) >= MOST_REQUESTS or (waits and not self._may_wait(len(line))):
             close_all(descriptors)
             refusal = CorralError(
-                f"{len(self._tasks)} requests of this client are under way; wait for some of them"
+                f"{len(self._tasks)} requests of this client, and others', are under way; wait for some of them"
             )
             self._channel.send(p.error_line(number, refusal))
             return
+        if isinstance(request, p.ListJobs) and not request.ids:
+            # It waits for its turn; what comes behind it does so in its socket, not as so many tasks.
+            self._channel.set_busy(True)
         if isinstance(request, p.SayHello):
             self._channel.allow(p.LINE_LIMIT)
             self._daemon.clients.note_greeted(self)
@@ -127,9 +134,14 @@ class Connection:
         self._note_bytes(len(line), waits)
         task.add_done_callback(lambda done: self._note_done(done, len(line), waits))
 
+    def _may_wait(self, size: int) -> bool:
+        """Whether one more request of so many bytes may wait for jobs to end, for ever perhaps."""
+        return self._waiting_bytes + size <= MOST_WAITING and self._daemon.clients.waits < MOST_WAITS
+
     def _note_bytes(self, change: int, waits: bool) -> None:
         if waits:
             self._waiting_bytes += change
+            self._daemon.clients.waits += 1 if change > 0 else -1
         else:
             self._channel.note_under_way(change)
 
@@ -155,6 +167,7 @@ class Connection:
             self._channel.send(p.error_line(number, _refusal(request, error)))
         finally:
             close_all(descriptors)
+            self._channel.set_busy(False)
         self._daemon.note_answered(request)
 
     def _refuse_overlong(self) -> None:

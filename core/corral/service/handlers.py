@@ -18,6 +18,7 @@ from corral.manage.manager import Manager
 from corral.manage.oldjobs import Asked
 from corral.service import protocol as p
 from corral.service.handover import replace_program
+from corral.system import scheduling
 from corral.system.shortage import no_descriptors
 from corral.values.errors import (
     CannotStartError,
@@ -60,6 +61,7 @@ class Handlers:
     def __init__(self, daemon: Daemon, manager: Manager) -> None:
         self._daemon = daemon
         self._manager = manager
+        self._listing = asyncio.Lock()
         self._handlers: dict[type[p.Request], Callable[..., Awaitable[Answer]]] = {
             p.SayHello: self._hello,
             p.StartJobs: self._start,
@@ -133,8 +135,9 @@ class Handlers:
             descriptor = descriptors.pop()
         assert connection.hello is not None
         specs = [self._with_origin(spec, connection.hello) for spec in request.specs]
+        surroundings = structs.replace(request.surroundings, scheduling=scheduling.of(connection.pid))
         try:
-            ids = self._manager.accept(specs, request.surroundings, descriptor)
+            ids = self._manager.accept(specs, surroundings, descriptor)
         except BaseException:
             if descriptor is not None:
                 os.close(descriptor)
@@ -165,10 +168,17 @@ class Handlers:
     # ---- asking
 
     async def _list(self, _: Connection, request: p.ListJobs, __: list[int]) -> Answer:
-        manager, now = self._manager, time.monotonic()
         if request.ids:
+            now = time.monotonic()
             ids, unknown = await self._resolved(request.ids)
-            return Answer(p.Jobs(tuple(manager.fresh(job_id, now) for job_id in ids), tuple(unknown)))
+            return Answer(p.Jobs(tuple(self._manager.fresh(job_id, now) for job_id in ids), tuple(unknown)))
+        async with self._listing:
+            # A long list takes tenths of a second: one a pass of the loop, however many clients ask for one at once.
+            await asyncio.sleep(0)
+            return self._listed(request)
+
+    def _listed(self, request: p.ListJobs) -> Answer:
+        manager, now = self._manager, time.monotonic()
         for job in list(manager.jobs.values()):
             manager.monitor.see(job)
         unended = sorted(job_id for job_id, job in manager.jobs.items() if not job.life.is_ended)

@@ -244,7 +244,7 @@ class Session:
                 # It has ended already, and its lease with it.
                 reports = ()
             await self._until_gone()
-        if self._is_private and os.path.isdir(self._home.path):
+        if self._is_private and await asyncio.to_thread(os.path.isdir, self._home.path):
             # It was killed, and what it ran goes on: its lease ends here all the same.
             reports += await (await Session.open_private(home=self._home, origin=self._origin)).end()
         self._is_closed = True

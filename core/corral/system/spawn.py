@@ -8,11 +8,12 @@ import stat
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
-from corral.system import limits, mark, shortage
+from corral.system import limits, mark, scheduling, shortage
 from corral.system.mark import Mark
 from corral.system.programs import advice_on
 from corral.system.terminal import taking
 from corral.values.errors import CannotStartError
+from corral.values.spec import Scheduling
 
 _ENOEXEC_HINT = (
     "it is no program that the kernel knows; if it is a script, give it a #! line or run it with sh"
@@ -94,17 +95,20 @@ def spawn(
     umask: int,
     worn_mark: Mark | None,
     limit_plan: limits.LimitPlan,
+    shares: Scheduling | None = None,
     terminal: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start one stage in a session of its own. `descriptors` become its 0, 1 and 2 and stay open here.
-    `terminal`, our descriptor of one, becomes its controlling terminal; as `limit_plan.inside` it costs a real fork.
+
+    `shares`: of the machine, where they are not those of this process. `terminal`, our descriptor of one, becomes its
+    controlling terminal; as `limit_plan.inside` it costs a real fork.
 
     Raises:
         CannotStartError: 126 where the kernel refuses the program, 125 where there is no process or memory for it.
     """
     stdin, stdout, stderr = descriptors
     try:
-        with mark.worn(worn_mark), limits.worn(limit_plan.around):
+        with mark.worn(worn_mark), scheduling.worn(shares), limits.worn(limit_plan.around):
             return subprocess.Popen(
                 argv,
                 executable=executable,

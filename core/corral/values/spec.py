@@ -73,6 +73,17 @@ class JobInput(Struct, frozen=True, tag="job", tag_field="kind"):
 StdinSource = NullInput | FileInput | DescriptorInput | InteractiveInput | JobInput
 
 
+class Scheduling(Struct, frozen=True):
+    """A process's share of the machine on Linux: the CPUs it may run on; policy and static priority as in
+    sched_setscheduler(2); class and value as in ioprio_set(2)."""
+
+    cpus: tuple[int, ...]
+    policy: int = 0
+    priority: int = 0
+    io_class: int = 0
+    io_value: int = 0
+
+
 class Surroundings(Struct, frozen=True):
     """Where a job runs: what the client had at the moment of the command.
 
@@ -85,6 +96,8 @@ class Surroundings(Struct, frozen=True):
     umask: int
     limits: dict[int, tuple[int, int]] = {}
     nice: int = 0
+    scheduling: Scheduling | None = None
+    """The daemon fills it in, since it can ask the kernel about its client; None where it cannot."""
 
 
 class JobSpec(Struct, frozen=True):

@@ -1,0 +1,98 @@
+"""Giving a job its client's share of the machine: the CPUs it may run on, its scheduling policy, its I/O priority.
+
+All three are inherited through fork and exec (sched(7), ioprio_set(2)), so a job would have the daemon's. Only Linux has
+them; elsewhere nothing is known and nothing is done.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from corral.values.errors import CannotStartError
+from corral.values.spec import Scheduling
+
+_HAS_SCHEDULING = sys.platform == "linux"
+_SCHED_DEADLINE = 6
+"""A thread under it may not fork (sched(7)), so no job has it from anybody."""
+
+
+def of(pid: int) -> Scheduling | None:
+    """That of a process; None where it has gone or the system does not tell."""
+    if not _HAS_SCHEDULING or pid <= 0:
+        return None
+    import psutil
+
+    try:
+        cpus = tuple(sorted(os.sched_getaffinity(pid)))
+        policy, priority = os.sched_getscheduler(pid), os.sched_getparam(pid).sched_priority
+        io = psutil.Process(pid).ionice()
+    except (OSError, psutil.Error):
+        return None
+    if policy & os.SCHED_RESET_ON_FORK or policy == _SCHED_DEADLINE:
+        # What the client started itself would not have it either.
+        policy, priority = os.SCHED_OTHER, 0
+    # Only of real-time and best effort the value means anything; the idle class keeps a stale one.
+    value = int(io.value) if io.ioclass in (psutil.IOPRIO_CLASS_RT, psutil.IOPRIO_CLASS_BE) else 0
+    return Scheduling(cpus, policy, priority, int(io.ioclass), value)
+
+
+class SchedulingPlan(NamedTuple):
+    """What a child is to have that this process has not. `around`: set here during the spawn, and put back;
+    `inside`: set in the child, since not everybody may take a policy back. None: nothing to do."""
+
+    around: Scheduling | None = None
+    inside: Callable[[], None] | None = None
+
+
+def plan(wanted: Scheduling | None, own: Scheduling | None) -> SchedulingPlan:
+    if wanted is None or own is None or wanted == own:
+        return SchedulingPlan()
+    has_policy = (wanted.policy, wanted.priority) != (own.policy, own.priority)
+    is_elsewhere = (wanted.cpus, wanted.io_class, wanted.io_value) != (own.cpus, own.io_class, own.io_value)
+    return SchedulingPlan(
+        wanted if is_elsewhere else None, _setter(wanted.policy, wanted.priority) if has_policy else None
+    )
+
+
+def _setter(policy: int, priority: int) -> Callable[[], None]:
+    def set_in_child() -> None:
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
+
+    return set_in_child
+
+
+@contextmanager
+def worn(wanted: Scheduling | None) -> Iterator[None]:
+    """Run on those CPUs, with that I/O priority, around a spawn. Both are the thread's own; a few µs.
+
+    Raises:
+        CannotStartError: 125; the machine does not have those CPUs any more, say.
+    """
+    if wanted is None:
+        yield
+        return
+    import psutil
+
+    before = of(os.getpid())
+    assert before is not None
+    this = psutil.Process()
+    try:
+        try:
+            os.sched_setaffinity(0, wanted.cpus)
+            this.ionice(wanted.io_class, wanted.io_value)
+        except (OSError, psutil.Error) as error:
+            raise CannotStartError(
+                f"its share of the machine cannot be given to it (CPUs {_shown(wanted.cpus)}): {error}", 125
+            ) from None
+        yield
+    finally:
+        os.sched_setaffinity(0, before.cpus)
+        this.ionice(before.io_class, before.io_value)
+
+
+def _shown(cpus: tuple[int, ...]) -> str:
+    return ",".join(map(str, cpus))
