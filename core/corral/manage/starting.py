@@ -21,7 +21,7 @@ from corral.system.mark import Mark
 from corral.system.openings import empty, may_block, open_redirection
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.pipes import DEFAULT_CAPACITY, PipeBudget, inode_of, set_capacity
-from corral.system.spawn import check_directory, find_program, spawn
+from corral.system.spawn import both, check_directory, find_program, spawn
 from corral.system.terminal import open_terminal
 from corral.values.errors import CannotStartError, CorralError
 from corral.values.home import Home
@@ -254,7 +254,7 @@ class Starter:
         except PermissionError as error:
             raise CannotStartError(str(error), 125) from None
         shares = scheduling.plan(surroundings.scheduling, self._own_scheduling)
-        plan = plan._replace(inside=_both(plan.inside, shares.inside))
+        plan = plan._replace(inside=both(plan.inside, shares.inside))
         environment = {
             os.fsencode(from_wire(name)): os.fsencode(from_wire(value))
             for name, value in surroundings.environment.items()
@@ -288,18 +288,6 @@ def _suit_terminal(environment: dict[bytes, bytes]) -> None:
     environment.setdefault(b"TERM", b"xterm")
     for name in (b"LINES", b"COLUMNS"):
         environment.pop(name, None)
-
-
-def _both(first: Callable[[], None] | None, second: Callable[[], None] | None) -> Callable[[], None] | None:
-    """One call that does both."""
-    if first is None or second is None:
-        return first or second
-
-    def do_both() -> None:
-        first()
-        second()
-
-    return do_both
 
 
 def spawned_stages(job: ManagedJob) -> tuple[int, ...]:

@@ -122,24 +122,23 @@ def spawn(
                 # with some thousand open ones that would cost milliseconds a child.
                 close_fds=False,
                 start_new_session=True,
-                preexec_fn=_before_exec(limit_plan.inside, terminal),
+                # The terminal first, in the new session. None lets Popen use vfork(2).
+                preexec_fn=both(None if terminal is None else taking(terminal), limit_plan.inside),
             )
     except (OSError, subprocess.SubprocessError, ValueError, MemoryError) as error:
         raise _explained(error, argv[0], cwd) from None
 
 
-def _before_exec(limits_inside: Callable[[], None] | None, terminal: int | None) -> Callable[[], None] | None:
-    """What the child has to do itself, in its new session; None lets Popen use vfork(2)."""
-    if terminal is None:
-        return limits_inside
-    take = taking(terminal)
+def both(first: Callable[[], None] | None, second: Callable[[], None] | None) -> Callable[[], None] | None:
+    """One call that does both."""
+    if first is None or second is None:
+        return first or second
 
-    def prepare() -> None:
-        take()
-        if limits_inside is not None:
-            limits_inside()
+    def do_both() -> None:
+        first()
+        second()
 
-    return prepare
+    return do_both
 
 
 def _explained(error: Exception, name: str, cwd: str) -> CannotStartError:
