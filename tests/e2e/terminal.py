@@ -71,6 +71,11 @@ class Terminal:
         os.close(self._slave)
         os.close(self._master)
 
+    def release(self) -> int:
+        """Hang up: the master, for the caller to close. The program has to be waited for by itself then."""
+        os.close(self._slave)
+        return self._master
+
     def resize(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
 

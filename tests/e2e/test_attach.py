@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from typing import Any
+
+import pytest
 
 from e2e.command import Corral
 from e2e.terminal import Terminal
@@ -51,7 +54,10 @@ def test_a_password_is_answered_by_send_and_by_attach(corral: Corral) -> None:
     until(lambda: b"Secret: " in stdout(corral, job_id), "the question")
     name = os.path.basename(sys.executable)
     said = until(lambda: asked(corral, job_id), "the diagnosis")
-    assert said["summary"] == f"{name} waits for somebody to type on its terminal; `corral attach {job_id}` lets you"
+    assert (
+        said["summary"]
+        == f"{name} waits for somebody to type on its terminal; `corral attach {job_id}` lets you"
+    )
     assert {advice["command"] for advice in said["advice"]} >= {
         f"corral attach {job_id}",
         f"corral send {job_id} TEXT",
@@ -118,6 +124,18 @@ def test_a_full_screen_program_is_left_and_found_again(corral: Corral) -> None:
         terminal.press("q")
         assert terminal.wait_for_end() == 7
     assert job(corral, job_id)["exit_status"] == 7
+
+
+@pytest.mark.skipif(shutil.which("less") is None, reason="needs less")
+def test_a_key_is_not_lost_to_a_new_size_and_a_hangup_leaves_the_job(corral: Corral) -> None:
+    (corral.directory / "pages").write_text("".join(f"line {number}\n" for number in range(200)))
+    job_id = corral.ok("run", "-t", "less", "pages")
+    terminal = on_terminal(corral, "attach", job_id)
+    terminal.press(" ")  # at once, while less is asked to draw again
+    terminal.wait_for("line 40")
+    os.close(terminal.release())
+    assert terminal.process.wait(20) == 129
+    assert job(corral, job_id)["state"] == "running"
 
 
 def test_ctrl_c_goes_to_the_job(corral: Corral) -> None:

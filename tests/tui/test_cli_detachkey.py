@@ -25,7 +25,9 @@ def test_forms(written: str, byte: bytes) -> None:
     assert parse_key(written).byte == byte
 
 
-@pytest.mark.parametrize("written", ["", "p", "f1", "ctrl+", "ctrl+1", "ctrl+[", "^M", "ctrl+i", "\r", "ctrl+ä"])
+@pytest.mark.parametrize(
+    "written", ["", "p", "f1", "ctrl+", "ctrl+1", "ctrl+[", "^M", "ctrl+i", "\r", "ctrl+ä"]
+)
 def test_what_is_no_key_is_refused(written: str) -> None:
     with pytest.raises(UsageError, match="detach key"):
         parse_key(written)

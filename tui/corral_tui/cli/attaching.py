@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -28,6 +29,8 @@ _FASTEST, _SLOWEST = 0.005, 0.05
 """Seconds between two looks at the file: after a key or output, and when nothing has come for a while."""
 _REDRAW_SECONDS = 0.05
 """For how long a terminal has one row less, so that its program takes note of both changes."""
+_SETTLE_SECONDS = 0.03
+"""From a new size to the next key."""
 _READ_SIZE = 64 << 10
 _TAIL_SIZE = 64 << 10
 _MOST_BEHIND = 4 << 20
@@ -75,9 +78,16 @@ def attach(client: Client, job_id: str, opened: Opened, key: DetachKey, *, from_
         interrupts = always_closed.enter_context(Interrupts((*_LEAVING, signal.SIGWINCH, signal.SIGCONT)))
         terminal = always_closed.enter_context(RawTerminal(() if from_start else opened.modes))
         attachment = _Attachment(client, job_id, opened.master, file, interrupts, terminal, key)
-        if not from_start:
-            attachment.show_newest(opened.printed)
-        return attachment.run()
+        try:
+            if not from_start:
+                attachment.show_newest(opened.printed)
+            return attachment.run()
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return Left(
+                "signalled", signal=signal.SIGHUP
+            )  # our terminal was hung up, and the signal is on its way
 
 
 class _Attachment:
@@ -107,6 +117,8 @@ class _Attachment:
         self._end: int | None = None
         self._pause = _FASTEST
         self._full_size_at: float | None = None
+        self._settled_at = 0.0
+        """Until then nothing is typed: some programs (less 590) drop a key that comes along with SIGWINCH."""
 
     def run(self) -> Left:
         daemon = self._client.hello.pid
@@ -131,6 +143,8 @@ class _Attachment:
             if ended is not None and not has_moved and not self._outlet.has_queue:
                 return Left("ended", ended)
             if self._wait(has_moved, -1 if ended else waiting.fileno()) and not self._take_keys():
+                self._settled_at = 0.0
+                self._type()
                 return Left("detached")
 
     # ---- what it prints
@@ -177,15 +191,14 @@ class _Attachment:
     # ---- what is typed
 
     def _take_keys(self) -> bool:
-        """Pass on what was typed; False once it was the key that leaves, or the terminal is gone."""
-        try:
-            data = os.read(INPUT, 4096)
-        except OSError:
-            data = b""  # EIO: hung up
+        """Pass on what was typed; False once it was the key that leaves. Raises OSError: our terminal was hung up."""
+        data = os.read(INPUT, 4096)
+        if not data:
+            raise OSError(errno.EIO, "the terminal was hung up")
         found = self._key.find(data)
         if found is not None:
             data = data[: found[0]]
-        if data:
+        if data and self._full_size_at is None:
             self._take_size(redraws=False)
         if len(self._typed) + len(data) > _MOST_TYPED:
             self._outlet.put(b"\a")
@@ -193,9 +206,11 @@ class _Attachment:
             self._typed += data
         self._type()
         self._pause = _FASTEST
-        return found is None and bool(data)
+        return found is None
 
     def _type(self) -> None:
+        if time.monotonic() < self._settled_at:
+            return
         try:
             while self._typed:
                 self._typed = self._typed[os.write(self._master, self._typed) :]
@@ -212,6 +227,7 @@ class _Attachment:
         with contextlib.suppress(OSError):
             if size_of(self._master) != size:
                 set_size(self._master, *size)
+                self._settled_at = time.monotonic() + _SETTLE_SECONDS
             elif redraws:
                 self._redraw()
 
@@ -221,6 +237,7 @@ class _Attachment:
         with contextlib.suppress(OSError):
             set_size(self._master, columns, rows - 1 if rows > 1 else rows + 1)
             self._full_size_at = time.monotonic() + _REDRAW_SECONDS
+            self._settled_at = self._full_size_at + _SETTLE_SECONDS
 
     # ---- waiting
 
@@ -235,6 +252,7 @@ class _Attachment:
         if self._full_size_at is not None and time.monotonic() >= self._full_size_at:
             self._full_size_at = None
             self._take_size(redraws=False)
+        self._type()
         return None
 
     def _wait(self, has_moved: bool, daemon: int) -> bool:
@@ -244,7 +262,7 @@ class _Attachment:
         for descriptor in (INPUT, self._interrupts.fileno(), daemon):
             if descriptor >= 0:
                 poller.register(descriptor, select.POLLIN)
-        if self._typed:
+        if self._typed and time.monotonic() >= self._settled_at:
             poller.register(self._master, select.POLLOUT)
         ready = dict(poller.poll(0 if has_moved and not self._outlet.has_queue else self._pause * 1000))
         if self._master in ready:
