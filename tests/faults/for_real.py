@@ -55,7 +55,9 @@ def until_refused(client: Client, command: str, *words: str) -> list[str]:
         try:
             ids += start(client, command)
         except CannotStartError as error:
-            demand(error.status == 125 and any(word in str(error) for word in words), f"{error.status}: {error}")
+            demand(
+                error.status == 125 and any(word in str(error) for word in words), f"{error.status}: {error}"
+            )
             return ids
     raise AssertionError(f"{MOST} jobs run and no limit was met")
 
@@ -105,13 +107,14 @@ def descriptors(directory: Path) -> str:
                 ids = until_refused(client, SLEEP, "descriptors")
                 refusal(client, "sleep 300 | sleep 300 | sleep 300", "descriptors")
                 demand(len(client.call(p.ListJobs()).jobs) == len(ids), "not all jobs are listed")
-                for _ in range(40):
-                    idle.append(daemons.raw())
+                idle.extend(daemons.raw() for _ in range(40))
                 until(lambda: _count(pid) >= before + 29, "clients to take the last descriptors")
                 refusal(client, SLEEP, "descriptors")
                 reader, writer = os.pipe()
                 request = p.StartJobs(
-                    specs=(spec("cat", stdin=DescriptorInput()),), surroundings=surroundings(), wait_started=True
+                    specs=(spec("cat", stdin=DescriptorInput()),),
+                    surroundings=surroundings(),
+                    wait_started=True,
                 )
                 text = ""
                 try:
@@ -226,7 +229,10 @@ def _full(client: Client, daemons: Daemons, lasting: list[str], writing: list[st
     for _ in range(3):
         refusal(client, "echo no", "space")
     (ended,) = wait(client, *writing)
-    demand((ended.state, ended.exit_status) == ("failed", 3), f"{ended.state} {ended.exit_status}: {ended.reason}")
+    demand(
+        (ended.state, ended.exit_status) == ("failed", 3),
+        f"{ended.state} {ended.exit_status}: {ended.reason}",
+    )
     stop_all(client, lasting)
     listed = {each.id: each.state for each in client.call(p.ListJobs(all=True), timeout=PATIENCE).jobs}
     demand(listed[writing[0]] == "failed" and listed[lasting[0]] == "stopped", f"listed: {listed}")

@@ -96,7 +96,9 @@ async def by_library(home: Home, count: int) -> None:
     async with corral.connect(home.path) as manager:
         handles = await manager.start_many([["true"]] * count)
         ended = await manager.wait(handles)
-        assert all(job.state == "succeeded" for job in ended), [job for job in ended if job.state != "succeeded"][:3]
+        assert all(job.state == "succeeded" for job in ended), [
+            job for job in ended if job.state != "succeeded"
+        ][:3]
 
 
 def by_command_line(daemons: Daemons, count: int) -> None:
@@ -107,7 +109,9 @@ def by_command_line(daemons: Daemons, count: int) -> None:
             assert job.state == "succeeded", job
 
 
-def look(daemons: Daemons, daemon: psutil.Process, watcher: psutil.Process, jobs: int, batch: float) -> Sample:
+def look(
+    daemons: Daemons, daemon: psutil.Process, watcher: psutil.Process, jobs: int, batch: float
+) -> Sample:
     times = []
     with daemons.client(start=False) as client:
         for _ in range(9):
@@ -175,8 +179,17 @@ def soak(jobs: int, home: Path, keep: int | None) -> list[Sample]:
                 asyncio.run(by_library(daemons.home, ROUND - BY_COMMAND_LINE))
                 by_command_line(daemons, BY_COMMAND_LINE)
                 samples.append(look(daemons, daemon, watcher, done, time.perf_counter() - began))
-                print("{:6d} {:7.0f} {:8.0f} {:7.0f} {:7.0f} {:8.0f} {:6.2f} {:6.2f}".format(*astuple(samples[-1])), flush=True)
-            print("descriptors before and after 1,000 connections: {} {}".format(*connect_often(daemons, daemon, 1000)))
+                print(
+                    "{:6d} {:7.0f} {:8.0f} {:7.0f} {:7.0f} {:8.0f} {:6.2f} {:6.2f}".format(
+                        *astuple(samples[-1])
+                    ),
+                    flush=True,
+                )
+            print(
+                "descriptors before and after 1,000 connections: {} {}".format(
+                    *connect_often(daemons, daemon, 1000)
+                )
+            )
             print("descriptors before and after 200 stops: {} {}".format(*stop_often(daemons, daemon, 200)))
     finally:
         daemons.end()
@@ -184,7 +197,9 @@ def soak(jobs: int, home: Path, keep: int | None) -> list[Sample]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--jobs", type=int, default=20_000)
     parser.add_argument("--keep", type=int, help="clean by rules meanwhile: ended jobs that are kept")
     parser.add_argument("--bound", type=float, default=50.0, help="KiB of memory per 1,000 jobs")
