@@ -154,6 +154,10 @@ class Web:
         """Whether it reads the job's own stdin pipe."""
         return wait.kind == "pipe_read" and wait.pipe is not None and wait.pipe == self.seen.input_pipe
 
+    def last_own(self, chain: Chain) -> ProcessWait:
+        """Where a chain leaves the job, else its end."""
+        return next((step for step in reversed(chain.steps) if step.pid in self.own), chain.end)
+
     def _process_of(self, stage: int, but: int) -> int | None:
         """The stage's own process, else what is left of its tree."""
         leader = self.leaders.get(stage)
@@ -179,11 +183,18 @@ def benign_end(web: Web, chain: Chain) -> bool | None:
     end = chain.end
     if chain.cycle or end.ring:
         return False
+    own = web.last_own(chain)
+    if own.pid != end.pid and own.kind != "pipe_read":
+        # A lock that others hold, or others who do not answer; unless they are at work on it.
+        return end.kind == "running" and own.kind != "file_lock"
+    if end.kind == "timer" and any(step.kind == "pipe_write" for step in chain.steps):
+        # What sleeps while its input is full reads nothing; what sleeps before it writes is a clock.
+        return False
     if end.kind in ("running", "timer"):
         return True
     if end.kind in SERVES:
         # A shell that waits for a server is fine; who waits for an idle server's answer is not.
-        return all(step.kind == "child" for step in chain.steps[:-1]) or False
+        return all(step.kind == "child" for step in chain.steps[:-1])
     if web.reads_input(end):
         # Input from another job comes when that one prints; input from a person may never.
         return web.job.stdin == "job"
@@ -198,9 +209,12 @@ def benign_end(web: Web, chain: Chain) -> bool | None:
 def is_benign(web: Web) -> bool | None:
     """Whether the job's waits are such that it will go on by itself; None where that is not known.
 
-    One chain that ends in a timer or in work suffices: what waits for it moves again.
+    One chain that ends in a timer or in work suffices: what waits for it moves again. It does not count where another
+    chain that ends there says that it never will: it sleeps, say, while its input is full.
     """
-    ends = [benign_end(web, chain) for chain in web.chains()]
+    chains = web.chains()
+    blocking = {chain.end.pid for chain in chains if len(chain.steps) > 1 and benign_end(web, chain) is False}
+    ends = [chain.end.pid not in blocking and benign_end(web, chain) for chain in chains]
     if True in ends:
         return True
     return None if None in ends or not ends else False

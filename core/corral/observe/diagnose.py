@@ -74,7 +74,7 @@ def _stopping(job: Job) -> str:
 
 
 def _evidence(web: Web, root: Chain | None, summary: str, advice: tuple[Advice, ...]) -> Diagnosis:
-    end = None if root is None else root.end
+    end = None if root is None else web.last_own(root)
     return Diagnosis(
         id=web.job.id,
         health=web.job.health,
@@ -211,7 +211,7 @@ def _ring(web: Web, cycle: tuple[int, ...]) -> str:
 
 def _led_outside(web: Web, root: Chain) -> str:
     """The chain ends at a process that is not of the job: what the last own one waits for, and what that one does."""
-    own = [step for step in root.steps if not web.is_outside(step.pid)][-1]
+    own = web.last_own(root)
     return f"{_name(web, own)} {_detail(web, own)}; {_called(web, root.end.pid)} {_state(web, root.end)}"
 
 

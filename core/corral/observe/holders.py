@@ -114,6 +114,9 @@ class Holders:
             return Held((), is_complete=False)
         ends, is_complete = self._ends(link, family)
         wanted = [end for end in ends if (end.writes if wait.kind == "pipe_read" else end.reads)]
+        if wait.file.kind == "pipe":
+            # It has no name, so it spreads by inheritance: whoever has it is of the family of who does.
+            is_complete = is_complete or any(end.pid in family for end in wanted)
         return Held(_ordered(wanted, wait.pid), is_complete=is_complete)
 
     def _ends(self, link: str, family: Collection[int]) -> tuple[list[End], bool]:

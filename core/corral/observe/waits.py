@@ -17,6 +17,7 @@ from corral.system.cpuclock import cpu_nanoseconds
 from corral.system.memory import owner_of_mutex, read_fd_set, read_path, read_pollfds
 from corral.system.openfiles import OpenFile, ends_of, open_file
 from corral.system.procfs import HAS_PROCFS, Stat, read_file, read_stat
+from corral.system.sockets import listens
 from corral.system.stopsignal import stopped_by
 from corral.values.reports import WaitKind
 
@@ -235,7 +236,7 @@ def _watching(wait: ProcessWait, meaning: Meaning) -> ProcessWait:
         "fifo": "pipe_read",
     }
     kind = kinds.get(file.kind)
-    if kind is None:
+    if kind is None or (kind == "socket_read" and file.inode is not None and listens(wait.pid, file.inode)):
         return wait
     words = (
         f"waits for input from the terminal {file.name}"

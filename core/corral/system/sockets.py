@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from corral.system.procfs import read_all
@@ -47,6 +48,13 @@ class Socket(NamedTuple):
     @property
     def listens(self) -> bool:
         return self.state == "listening"
+
+
+@lru_cache(maxsize=1024)
+def listens(pid: int, inode: int) -> bool:
+    """Whether a TCP or unix socket of that process listens. Inode numbers of sockets count up, so the answer is kept."""
+    found = SocketTables(pid).find(inode)
+    return found is not None and found.listens
 
 
 class SocketTables:
