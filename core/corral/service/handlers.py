@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 from corral import __version__
 from corral.manage import operations
 from corral.manage.manager import Manager
+from corral.manage.peeking import peek
 from corral.service import protocol as p
 from corral.values.errors import CannotStartError, CorralError, NotSoError, UnknownJobError, UsageError
 from corral.values.jobs import Job
@@ -178,9 +179,8 @@ class Handlers:
         return Answer(p.Processes(operations.processes(self._manager, self._manager.resolve(request.job))))
 
     async def _peek(self, _: Connection, request: p.PeekPipes, __: list[int]) -> Answer:
-        return Answer(
-            p.Pipes(operations.peek(self._manager, self._manager.resolve(request.job), request.pipe))
-        )
+        job_id = self._manager.resolve(request.job)
+        return Answer(p.Pipes(peek(self._manager, job_id, request.pipe, request.bytes)))
 
     async def _past(self, _: Connection, request: p.AskPast, __: list[int]) -> Answer:
         now = time.monotonic()
