@@ -134,7 +134,7 @@ def test_another_thread_that_runs_counts():
 @pytest.mark.parametrize(
     ("name", "kind", "in_words"),
     [
-        ("deadlocks", "futex", "all its 3 threads wait for each other or for locks in memory (futex)"),
+        ("deadlocks", "futex", "has 3 threads that all wait for each other or for locks in memory (futex)"),
         ("waits_for_lock", "file_lock", "waits for the lock on "),
         ("waits_for_socket", "socket_read", "waits for data from a socket (recvfrom)"),
         ("waits_for_terminal", "tty_input", "waits for input from the terminal /dev/pts/"),

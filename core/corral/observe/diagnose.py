@@ -127,19 +127,19 @@ def _detail(web: Web, wait: ProcessWait) -> str:
         return one_line(wait.detail)
     if held.detail is not None:
         return one_line(held.detail)
-    return one_line(f"{wait.detail}{_other_end(web, wait, held)}")
+    return one_line(_with_other_end(web, wait, held))
 
 
-def _other_end(web: Web, wait: ProcessWait, held: Held) -> str:
-    """Who has the other end of a pipe that is none between two stages."""
-    others = [pid for pid in held.pids if pid != wait.pid]
-    does = "writes to it" if wait.kind == "pipe_read" else "reads it"
+def _with_other_end(web: Web, wait: ProcessWait, held: Held) -> str:
+    """A wait on a pipe that is none between two stages, and who has its other end."""
+    others = [pid for pid in held.pids if pid != wait.pid and pid in web.waits]
+    is_read = wait.kind == "pipe_read"
     if others:
-        known = next((pid for pid in others if pid in web.waits), None)
-        return f"; {_called(web, known)} has its other end" if known is not None else ""
-    if held.pids:
-        return f", of which only it has the other end, so nobody {does}"
-    return f"; nobody {does}" if held.is_complete else ""
+        return f"{wait.detail} that {_called(web, others[0])} should {'write' if is_read else 'read'}"
+    does = "writes to it" if is_read else "reads it"
+    if held.pids == (wait.pid,):
+        return f"{wait.detail} of which only it has the other end, so nobody {does}"
+    return f"{wait.detail}; nobody {does}" if held.is_complete else wait.detail
 
 
 def _called(web: Web, pid: int) -> str:
@@ -179,17 +179,17 @@ def _root(web: Web, chains: list[Chain]) -> Chain | None:
 def _summary(web: Web, chains: list[Chain], root: Chain) -> str:
     if root.cycle:
         return _ring(web, root.cycle)
-    if web.job.bottleneck is not None and web.job.bottleneck in web.leaders:
+    is_slow = web.job.health != "stuck"
+    if is_slow and web.job.bottleneck is not None and web.job.bottleneck in web.leaders:
         return _holding_up(web, root)
-    if web.is_outside(root.end.pid):
-        return _led_outside(web, root)
-    sentence = _sentence(web, root.end)
-    if ";" in sentence:
+    is_outside = web.is_outside(root.end.pid)
+    sentence = _led_outside(web, root) if is_outside else _sentence(web, root.end)
+    if ";" in sentence and not is_outside:
         return sentence
     waiting = {
         step.pid: step for chain in chains for step in chain.steps[:-1] if chain.end.pid == root.end.pid
     }
-    waiting.pop(root.end.pid, None)
+    waiting.pop(web.last_own(root).pid, None)
     # That a shell waits for what it runs is its trade, and no news.
     waiting = {pid: step for pid, step in waiting.items() if step.kind != "child"}
     if not waiting:

@@ -158,8 +158,9 @@ class Holders:
         ends = [] if other is None else self._ends(f"socket:[{other}]", family)[0]
         who = _ordered(ends, wait.pid)
         verb = "waits for data from" if wait.kind == "socket_read" else "waits to send to"
-        holder = f", which is {_named(who[0])}" if who else ""
-        return Held(who, f"{verb} {_peer(one)}{holder}{_queued(one)} (fd {wait.fd})", bool(who))
+        whose = "itself" if who == (wait.pid,) else _named(who[0]) if who else ""
+        told = f"{whose} by {_peer(one)}" if whose else _peer(one)
+        return Held(who, f"{verb} {told}{_queued(one)} (fd {wait.fd})", bool(who))
 
     def _of_connection(
         self, wait: ProcessWait, one: Socket, tables: SocketTables, family: Collection[int]
@@ -167,7 +168,14 @@ class Holders:
         listener = tables.listener_at(one.remote) if one.remote else None
         ends = [] if listener is None else self._ends(f"socket:[{listener}]", family)[0]
         who = _ordered(ends, wait.pid)
-        holder = f"; {_named(who[0])} listens there and does not accept" if who else ""
+        listener_is = (
+            "it listens there itself"
+            if who == (wait.pid,)
+            else f"{_named(who[0])} listens there"
+            if who
+            else ""
+        )
+        holder = f"; {listener_is} and does not accept" if who else ""
         return Held(who, f"waits to be connected to {_peer(one)}{holder} (fd {wait.fd})", bool(who))
 
 

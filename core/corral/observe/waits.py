@@ -279,17 +279,16 @@ def _among_threads(wait: ProcessWait, threads: list[ThreadWait]) -> ProcessWait:
         if thread.meaning.addresses and (owner := owner_of_mutex(wait.pid, thread.meaning.addresses[0]))
     }
     ring = _ring(owners)
+    if len(ring) == 1:
+        return wait._replace(ring=ring, detail="waits for a lock in memory that it holds itself (futex)")
     if ring:
         names = " and ".join(map(str, ring))
-        who = "itself" if len(ring) == 1 else "each other's locks"
-        return wait._replace(
-            ring=ring,
-            detail=f"its thread{'s' * (len(ring) > 1)} {names} wait{'s' * (len(ring) == 1)} for {who} (futex)",
-        )
+        detail = f"has {len(ring)} threads, {names}, that wait for each other's locks (futex)"
+        return wait._replace(ring=ring, detail=detail)
     count = len([thread for thread in threads if thread.state not in "ZX"])
     if count > 1:
         return wait._replace(
-            detail=f"all its {count} threads wait for each other or for locks in memory (futex)"
+            detail=f"has {count} threads that all wait for each other or for locks in memory (futex)"
         )
     return wait
 
