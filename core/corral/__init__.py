@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from corral.service.handles import JobError as JobError
     from corral.service.handles import JobHandle as JobHandle
+    from corral.service.handles import OutputDroppedError as OutputDroppedError
     from corral.service.handles import Result as Result
     from corral.service.library import JobManager as JobManager
     from corral.service.library import connect as connect
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "corral.service.handles": ("JobError", "JobHandle", "Result"),
+    "corral.service.handles": ("JobError", "JobHandle", "OutputDroppedError", "Result"),
     "corral.service.library": ("JobManager", "connect", "open"),
     "corral.values.errors": (
         "CannotStartError",

@@ -95,7 +95,7 @@ stopped = st.tuples(
     st.just(StopRequested),
     st.fixed_dictionaries(
         {
-            "cause": st.sampled_from(["user", "shutdown", "timeout", "stuck"]),
+            "cause": st.sampled_from(["user", "shutdown", "timeout", "stuck", "feed", "leftovers"]),
             "reason": st.just("stopped"),
             "signal": st.none() | signals,
             "grace": st.none() | st.just(0.0),
@@ -329,11 +329,21 @@ def test_a_paused_job_can_be_stopped() -> None:
 def test_a_job_that_ended_is_not_stopped_again_but_its_leftovers_are() -> None:
     life = after(running(), of(StageEnded, number=1, exit_status=0))
     life, effects = advance(life, stop())
-    assert effects == (BeginStop("TERM", 5.0, "user"),)
+    said = Record("sweeping", "leftovers: stopped by user: TERM, KILL after 5s")
+    assert effects == (BeginStop("TERM", 5.0, "user"), said)
     assert advance(life, stop())[1] == (SkipGrace(),)
     life, effects = advance(life, of(TreeEmptied))
     assert life.state == "succeeded"
-    assert advance(life, stop())[1] == (BeginStop("TERM", 5.0, "user"),)
+    assert advance(life, stop())[1] == (BeginStop("TERM", 5.0, "user"), said)
+
+
+def test_leftovers_are_stopped_once_and_only_of_what_has_ended() -> None:
+    assert advance(running(), stop("leftovers")) == (running(), ())
+    life = after(running(), of(StageEnded, number=1, exit_status=0))
+    life, effects = advance(life, stop("leftovers"))
+    assert effects[0] == BeginStop("TERM", 5.0, "leftovers")
+    assert advance(life, stop("leftovers")) == (life, ())
+    assert advance(life, stop())[1] == (SkipGrace(),)
 
 
 def test_a_kill_from_outside_ends_a_paused_job() -> None:

@@ -16,7 +16,7 @@ from corral.values.errors import NotSoError
 from corral.values.reports import StopReport
 from managers import eventually, eventually_so, marked, nonce_of, opened, python, ready, state_is, zoo_argv
 
-IGNORES = {"ignores_term", "ignores_many"}
+IGNORES = {"ignores_term", "ignores_many", "sits_in_vfork"}
 ZOO_OF_ONE = [
     "ignores_term",
     "ignores_many",
@@ -24,8 +24,20 @@ ZOO_OF_ONE = [
     "waits_for_socket",
     "waits_for_terminal",
     "never_reads",
+    "renames_itself",
+    "first_thread_ends",
 ]
-ZOO_OF_MORE = ["own_session", "double_fork", "waits_for_lock", "stops_itself"]
+ZOO_OF_MORE = [
+    "own_session",
+    "own_group",
+    "orphans",
+    "double_fork",
+    "clears_environment",
+    "waits_for_lock",
+    "stops_itself",
+    "sits_in_vfork",
+    *(["changes_user"] if os.geteuid() == 0 else []),
+]
 
 
 async def tree_of(handle: JobHandle) -> list[ProcessIdentity]:

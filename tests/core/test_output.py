@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ctypes
 import os
 import tracemalloc
 from pathlib import Path
@@ -10,21 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corral.observe.output import CUT, LINE_LIMIT, Chunk, Follower, LineIndex, OutputFile, Pace
+from holes import drop
 
 PAGE = 4096
-KEEP_SIZE_AND_PUNCH = 0x01 | 0x02  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, fallocate(2)
-
-
-def punch(path: Path, size: int) -> None:
-    """Drop the first `size` bytes, a multiple of a page."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = os.open(path, os.O_WRONLY)
-    try:
-        result = libc.fallocate(descriptor, KEEP_SIZE_AND_PUNCH, ctypes.c_long(0), ctypes.c_long(size))
-        if result != 0:
-            pytest.skip(f"no holes here: {os.strerror(ctypes.get_errno())}")
-    finally:
-        os.close(descriptor)
 
 
 def append(path: Path, data: bytes) -> None:
@@ -73,7 +60,7 @@ def test_closing_twice_is_fine_and_reading_opens_again(path: Path) -> None:
 
 def test_a_dropped_head_is_counted_and_never_read_as_nuls(path: Path) -> None:
     append(path, b"a" * PAGE + b"b" * PAGE + b"c" * 10)
-    punch(path, PAGE)
+    drop(path, PAGE)
     with OutputFile(str(path)) as file:
         assert file.first_kept() == PAGE
         assert file.read(100, 5) == Chunk(PAGE, b"bbbbb", PAGE - 100)
@@ -85,22 +72,48 @@ def test_a_head_dropped_while_it_is_read_is_discarded(path: Path, monkeypatch: p
     append(path, b"a" * PAGE + b"b" * PAGE)
     pread = os.pread
 
-    def punch_then_pread(descriptor: int, limit: int, offset: int) -> bytes:
-        punch(path, PAGE)
+    def drop_then_pread(descriptor: int, limit: int, offset: int) -> bytes:
+        drop(path, PAGE)
         return pread(descriptor, limit, offset)
 
     with OutputFile(str(path)) as file:
-        monkeypatch.setattr(os, "pread", punch_then_pread)
+        monkeypatch.setattr(os, "pread", drop_then_pread)
         assert file.read(10, 100) == Chunk(PAGE, b"", PAGE - 10)
         assert file.read(PAGE - 1, 100) == Chunk(PAGE, b"b" * 100, 1)
 
 
 def test_a_file_that_is_all_hole_has_dropped_everything(path: Path) -> None:
     append(path, b"a" * PAGE)
-    punch(path, PAGE)
+    drop(path, PAGE)
     with OutputFile(str(path)) as file:
         assert file.first_kept() == PAGE
         assert file.read(0) == Chunk(PAGE, b"", PAGE)
+
+
+def test_holes_that_nobody_dropped_are_the_writers_own_zeros(path: Path) -> None:
+    with path.open("wb") as file:
+        file.seek(4 * PAGE)
+        file.write(b"a")
+    with OutputFile(str(path)) as file:
+        assert (file.first_kept(), file.read(0).data) == (0, bytes(4 * PAGE) + b"a")
+
+
+def test_a_file_made_shorter_than_what_was_dropped_begins_anew(path: Path) -> None:
+    append(path, b"a" * 3 * PAGE)
+    drop(path, 2 * PAGE)
+    with OutputFile(str(path)) as file:
+        assert file.first_kept() == 2 * PAGE
+        os.truncate(path, 0)
+        append(path, b"new")
+        assert file.read(0) == Chunk(0, b"new")
+
+
+def test_what_a_read_past_a_dropped_head_finds_ends_where_it_is_to_end(path: Path) -> None:
+    append(path, b"a" * PAGE + b"bbbccc")
+    drop(path, PAGE)
+    with OutputFile(str(path)) as file:
+        assert list(file.chunks(PAGE - 2, PAGE + 3)) == [Chunk(PAGE, b"bbb", 2)]
+        assert list(file.chunks(0, PAGE - 2)) == [Chunk(PAGE - 2, b"", PAGE - 2)]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +183,7 @@ def test_a_follower_stops_at_the_end_it_is_given(path: Path) -> None:
 
 def test_a_follower_tells_what_was_dropped(path: Path) -> None:
     append(path, b"a" * PAGE + b"b")
-    punch(path, PAGE)
+    drop(path, PAGE)
     with Follower({"stdout": str(path)}) as follower:
         assert follower.poll() == [("stdout", Chunk(PAGE, b"b", PAGE))]
 
@@ -275,7 +288,7 @@ def test_of_a_long_progress_bar_the_end_is_shown(path: Path) -> None:
 def test_lines_keep_their_number_when_the_head_is_dropped(path: Path) -> None:
     append(path, b"".join(b"%07d\n" % number for number in range(100_000)))
     index = indexed(path)
-    punch(path, 50 * PAGE)
+    drop(path, 50 * PAGE)
     assert index.lines(0, 2) == [b"%07d" % (50 * PAGE // 8), b"%07d" % (50 * PAGE // 8 + 1)]
     assert index.first_line == 50 * PAGE // 8
     assert index.lines(99_998, 9) == [b"0099998", b"0099999"]
@@ -285,7 +298,7 @@ def test_lines_keep_their_number_when_the_head_is_dropped(path: Path) -> None:
 def test_the_first_kept_line_may_be_the_rest_of_one(path: Path) -> None:
     append(path, b"zero\n" + b"1" * PAGE + b"\ntwo\n")
     index = indexed(path)
-    punch(path, PAGE)
+    drop(path, PAGE)
     assert index.extend()
     assert (index.first_line, index.lines(0, 9)) == (1, [b"1" * 5, b"two"])
 
@@ -294,7 +307,7 @@ def test_a_head_dropped_before_it_was_indexed_is_skipped(path: Path) -> None:
     append(path, b"a\n" * PAGE + b"b\nc\n")
     index = LineIndex(OutputFile(str(path)))
     index.extend(10)
-    punch(path, 2 * PAGE)
+    drop(path, 2 * PAGE)
     index.extend()
     assert (index.first_line, index.line_count, index.lines(0, 9)) == (5, 7, [b"b", b"c"])
 

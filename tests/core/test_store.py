@@ -25,7 +25,7 @@ from corral.decide.store import Journal, JournalReader, StartedStage
 from corral.values.errors import NotSoError, UnknownJobError
 from corral.values.home import Home
 from corral.values.reports import StopReport
-from corral.values.spec import Command, JobSpec, Pipeline
+from corral.values.spec import Command, FileInput, JobSpec, Pipeline
 from corral.values.wire import from_wire, to_wire
 from journals import AT, PLACE, ended, spec
 
@@ -167,6 +167,13 @@ def test_its_life_and_earlier_runs(journal: Journal) -> None:
     assert [event.text for event in detail.events] == ["paused", "resumed"]
     assert detail.earlier_runs == (("2", "succeeded", 120.0), ("1", "failed", 60.0))
     assert detail.environment == {"PATH": "/bin"}
+    assert detail.stdin_path is None
+
+
+def test_the_file_that_is_its_stdin(journal: Journal) -> None:
+    (job,) = journal.add_jobs([replace(spec(), stdin=FileInput("/data/shop.sql"))], PLACE, AT)
+    journal.commit()
+    assert journal.detail(job).stdin_path == "/data/shop.sql"
 
 
 def test_a_stop_of_leftovers_is_kept(journal: Journal) -> None:

@@ -76,14 +76,9 @@ def test_jobs_that_were_left_are_found_again(corral: Corral) -> None:
 
 
 def test_after_a_crash_it_is_said_that_a_job_goes_on_and_how_to_get_it_back(corral: Corral) -> None:
-    waiting = corral.start("run", "--wait", "sh", "-c", "echo ready; exec sleep 100")
-    assert waiting.stdout is not None
-    assert waiting.stdout.readline() == b"ready\n"
+    corral.ok("run", "sleep", "100")
     os.kill(json.loads(corral.ok("daemon", "status", "--json"))["pid"], signal.SIGKILL)
-    assert waiting.wait(timeout=30) == 125
-    (line,) = read_all(waiting.stderr).decode().splitlines()
-    assert "corral wait 1" in line
-    read_all(waiting.stdout)
+    until(lambda: not _runs(corral), "it to be dead")
     left = "1 job was left unwatched, corral ps takes it over"
     status = corral("daemon", "status")
     assert (status.returncode, left in status.stdout) == (3, True)

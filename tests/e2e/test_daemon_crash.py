@@ -136,7 +136,8 @@ def test_starting_without_a_process_is_lost_and_never_started_again(daemons: Dae
     journal.close()
     with daemons.client() as client:
         lost, queued = wait(client, str(one), str(two))
-    assert (lost.state, lost.exit_status, lost.reason) == ("lost", None, "ended while no daemon ran")
+    reason = "the daemon ended while it was starting this job"
+    assert (lost.state, lost.exit_status, lost.reason) == ("lost", None, reason)
     assert (queued.state, queued.exit_status) == ("succeeded", 0)
     assert not note.exists()
 

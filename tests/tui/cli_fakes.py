@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from corral.service.protocol import Request
+from corral.service.protocol import PROTOCOL, Hello, Request
 from corral.values.jobs import Job, Pipe, Stage
 from corral_tui.cli import listing, reach
 
@@ -65,6 +65,7 @@ class FakeDaemon:
         self.sent_descriptors: list[int] = []
         self.answers: dict[type[Request], Any] = {}
         self.received: list[int] = []
+        self.hello = Hello(version="1.2.3", protocol=PROTOCOL, pid=77, home="/somewhere")
 
     def call(self, request: Any, descriptors: Sequence[int] = (), timeout: float | None = None) -> Any:
         self.asked.append(request)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 from corral_tui.dashboard.ansi import output_line
 from corral_tui.dashboard.tails import KEPT_LINES, OutputLine, Tails
@@ -33,6 +36,29 @@ def test_both_streams_in_the_order_they_were_seen(tmp_path: Path) -> None:
     assert lines_of(source, tails) == ["out 1", "err 2", "out 3", "half"]
     source.write_output("1", " a line\n")
     assert lines_of(source, tails) == ["out 1", "err 2", "out 3", "half a line"]
+
+
+@pytest.mark.parametrize("stderr_is_newer", [True, False])
+def test_the_last_line_is_the_newest_of_both_streams(stderr_is_newer: bool, tmp_path: Path) -> None:
+    source = FakeSource([pipeline_job(1, "dump")], home=str(tmp_path))
+    source.write_output("1", "out\n")
+    source.write_output("1", "err\n", stderr_of_stage=1)
+    # Both were there before anybody looked; only the files' own times tell.
+    os.utime(source.home.stdout("1"), ns=(0, 5_000))
+    os.utime(source.home.stderr("1", 1), ns=(0, 6_000 if stderr_is_newer else 4_000))
+    assert lines_of(source, Tails(source.home)) == (["out", "err"] if stderr_is_newer else ["err", "out"])
+
+
+def test_an_old_unfinished_line_does_not_hide_what_came_later(tmp_path: Path) -> None:
+    source = FakeSource([pipeline_job(1, "dump")], home=str(tmp_path))
+    tails = Tails(source.home)
+    source.write_output("1", "Password: ", stderr_of_stage=1)
+    assert lines_of(source, tails) == ["Password: "]
+    source.write_output("1", "out 1\nout 2\n")
+    assert lines_of(source, tails) == ["out 1", "Password: ", "out 2"]
+    tail = tails.of(source.snapshot.jobs["1"])
+    assert tail is not None
+    assert texts([tail.last_line()]) == ["out 2"]
 
 
 def test_a_flood_costs_its_last_lines_only(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from corral_tui.cli.copying import Copier, Outlet, Stream
 from corral_tui.cli.interrupts import Interrupts
 from corral_tui.cli.transforms import LONGEST_LINE, Prefixed, Visible, transform_for
+from holes import drop
 
 _NO_DROP = [0].append
 
@@ -85,9 +86,8 @@ def test_a_reader_that_goes_is_noticed_without_a_write(pipe: tuple[int, int], tm
 def test_dropped_bytes_are_reported(pipe: tuple[int, int], tmp_path: Path) -> None:
     _, writer = pipe
     path = tmp_path / "out"
-    with path.open("wb") as file:
-        file.seek(1 << 20)
-        file.write(b"kept")
+    path.write_bytes(bytes(1 << 20) + b"kept")
+    drop(path, 1 << 20)
     dropped: list[int] = []
     copier = Copier([Stream(os.fspath(path), Outlet(writer), on_drop=dropped.append)])
     copier.step()

@@ -99,8 +99,6 @@ def test_control_characters_of_a_message_are_not_obeyed(capsys: Any) -> None:
         (["peek", "7", "0"], 2),
         (["logs", "--stdout", "--stage", "1"], 2),
         (["daemon"], 2),
-        (["daemon", "restart"], 2),
-        (["clean"], 2),
         (["attach", "7"], 2),
         (["completion", "tcsh"], 2),
         (["run"], 125),

@@ -33,7 +33,7 @@ from corral.service.protocol import (
     Waited,
     WaitForJobs,
 )
-from corral.values.errors import NotSoError
+from corral.values.errors import DaemonUnavailableError, NotSoError
 from corral.values.jobs import JobEvent, ProcessView
 from corral.values.reports import (
     Advice,
@@ -137,9 +137,11 @@ def test_stop(fake: FakeDaemon, capsys: Any) -> None:
     fake.answers[StopJobs] = Stops((GONE,))
     fake.answers[ListJobs] = Jobs((ended_job(7, name="tests"),))
     assert main(["stop", "tests", "--grace", "2s", "-s", "INT"]) == 0
-    request = fake.asked[0]
+    assert fake.asked[0] == ListJobs(ids=("tests",))
+    request = fake.asked[1]
     assert isinstance(request, StopJobs)
-    assert (request.ids, request.grace, request.signal, request.wait) == (("tests",), 2.0, "INT", True)
+    # By number: were the daemon to go away meanwhile, the name might mean another job to the next one.
+    assert (request.ids, request.grace, request.signal, request.wait) == (("7",), 2.0, "INT", True)
     assert capsys.readouterr().out.endswith("3 by themselves, 1 by KILL.\n")
 
 
@@ -219,6 +221,13 @@ def test_wait_any_prints_the_id_and_a_timeout_is_124(fake: FakeDaemon, capsys: A
     said = capsys.readouterr()
     assert said.out == ""
     assert "7 sleep had not ended after 1 s" in said.err
+    fake.answers[WaitForJobs] = DaemonUnavailableError("the daemon was ended; its jobs go on")
+    assert main(["wait", "7", "8"]) == 125
+    told = "corral: wait: the daemon was ended; its jobs go on, corral wait 7 8 waits again\n"
+    assert capsys.readouterr().err == told
+    fake.answers[ListJobs] = Jobs((make_job(7, name="build"),), ("no job x",))
+    assert main(["wait", "build", "x"]) == 125
+    assert capsys.readouterr().err == "corral: no job x\n"
 
 
 def test_signal_pause_and_rm(fake: FakeDaemon, capsys: Any) -> None:

@@ -84,3 +84,12 @@ def test_counted() -> None:
     assert numbers.counted(1, "process") == "1 process"
     assert numbers.counted(12, "process") == "12 processes"
     assert numbers.counted(3, "stage") == "3 stages"
+
+
+def test_a_share_of_a_core_has_its_unit_only_where_it_is_known() -> None:
+    assert [numbers.cpu_share(percent) for percent in (None, 0.0, 9.84, 1234.0)] == [
+        "-",
+        "0%",
+        "9.8%",
+        "1.2k%",
+    ]

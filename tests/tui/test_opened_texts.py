@@ -46,6 +46,17 @@ def test_a_pipeline_drawn_sideways_from_120_columns_on() -> None:
     assert "1.0M of 1.0M FULL" in drawn[2]
 
 
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_an_unknown_share_of_a_core_has_no_unit_in_a_drawing(width: int) -> None:
+    shown = job(
+        1, "x", stages=(stage(1, "a", ("a",), cpu_percent=None), stage(2, "b", ("b",), cpu_percent=7.0))
+    )
+    drawn = "\n".join(texts(pipeline_lines(shown, {}, width, UNICODE)))
+    assert "cpu     -" in drawn
+    assert "cpu  7.0%" in drawn
+    assert "-%" not in drawn
+
+
 @pytest.mark.parametrize("width", [40, 80, 119, 120, 160, 300])
 @pytest.mark.parametrize("stages", [1, 2, 3, 4, 5, 12])
 @pytest.mark.parametrize("charset", [UNICODE, ASCII])
@@ -109,6 +120,17 @@ def test_a_paused_stretch_is_blank_and_not_zero() -> None:
 
 def test_a_long_past_is_squeezed_to_its_means() -> None:
     assert squeezed([0.0, 10.0, None, 20.0, None, None], 3) == [5.0, 20.0, None]
+
+
+@pytest.mark.parametrize("seconds", [5.0, 60.0, 900.0, 7200.0])
+@pytest.mark.parametrize("count", [20, 120, 500])
+def test_no_two_times_of_an_axis_read_the_same(seconds: float, count: int) -> None:
+    past = Past(seconds=seconds, cpu=(1.0,) * count, memory=(1,) * count, output=(1.0,) * count)
+    for newest in (NOW, NOW + timedelta(seconds=47)):
+        axis = texts(chart_lines(past, newest, 160, 12, UNICODE))[-1]
+        times = [time for time in axis.partition("┴")[2].split("─") if time]
+        assert len(times) > 5
+        assert len(set(times)) == len(times)
 
 
 @pytest.mark.parametrize("height", [1, 3, 7, 12, 40])

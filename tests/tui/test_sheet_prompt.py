@@ -117,6 +117,7 @@ async def test_enter_starts_it_with_the_dashboards_surroundings(surroundings: Pa
         ("sort | | uniq", 5, "nothing stands behind this pipe"),
         ("sort 'x", 5, "never closed"),
         ("logs/a.txt", 0, "logs/a.txt is not executable"),
+        ("logs/a.txt", 0, "it is no program"),
     ],
 )
 async def test_enter_on_a_wrong_line_goes_to_the_mark(

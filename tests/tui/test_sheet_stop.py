@@ -23,11 +23,12 @@ from corral.service.protocol import (
 from corral.values.errors import NotSoError
 from corral.values.jobs import ProcessView
 from corral.values.reports import StoppedProcess, StopReport, Survivor
+from corral_tui.dashboard import lines
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.marks import ASCII
+from corral_tui.dashboard.marks import ASCII, UNICODE
 from corral_tui.dashboard.settings import Settings
 from corral_tui.dashboard.sheets import StopSheet
-from corral_tui.dashboard.sheets.stop_text import ending_sentence
+from corral_tui.dashboard.sheets.stop_text import WIDEST, Known, ending_sentence, progress_lines
 from tui.fake_jobs import NOW, ended_job, job, stopping_job
 from tui.fake_source import FakeSource
 from tui.screens import running, screen_text, shown, until
@@ -133,6 +134,18 @@ async def test_the_sequence_going_on(size: tuple[int, int], tmp_path: Path) -> N
         await pilot.press("y")
         await shown(app, lambda text: "Stopping 6 tests" in text and "ignores" in text, "the stop sequence")
         await assert_settled_snapshot(app, f"stop_going_on_{size[0]}x{size[1]}")
+
+
+@pytest.mark.parametrize("width", [100, 120, 135, 136, 160])
+def test_what_each_process_does_now_has_room_in_every_table(width: int) -> None:
+    known = Known({}, {48340: "waits for a lock"})
+    heading, *drawn = (lines.text(line) for line in progress_lines(going_on(), known, width, UNICODE))
+    assert all(len(line) <= width for line in (heading, *drawn))
+    assert {line.find(" gone") for line in drawn} == {heading.index("NOW") + 1, -1}
+    (still,) = [line for line in drawn if "48340" in line]
+    assert still.find("… ignores it: waits") == heading.index("NOW")
+    if width >= WIDEST:
+        assert FORKED in still
 
 
 async def test_the_end_is_a_sentence_with_a_number(tmp_path: Path) -> None:

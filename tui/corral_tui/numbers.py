@@ -20,6 +20,11 @@ def cpu(percent: float | None) -> str:
     return count(percent) if percent >= 999.5 else _two_digits(percent)
 
 
+def cpu_share(percent: float | None) -> str:
+    """CPU with its unit, in at most 5 characters: `99%`. What is unknown has none."""
+    return UNKNOWN if percent is None else f"{cpu(percent)}%"
+
+
 def count(number: float) -> str:
     """A plain number in at most 4 characters, 1000 to the unit: `7` `990` `1.2k` `34k`."""
     if number < 999.5:

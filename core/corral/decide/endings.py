@@ -14,6 +14,8 @@ from corral.values.units import format_duration, parse_signal
 NEVER_STARTED = "never started"
 LOST = "ended while no daemon ran"
 HALF_STARTED = "the daemon ended while it was starting this job"
+RESTARTED = "the machine was restarted"
+OUT_OF_SIGHT = "it ran in another pid namespace (a container), whose processes cannot be seen from here"
 BROKEN_PIPE_STATUS = 128 + int(signal.SIGPIPE)
 TIMED_OUT_STATUS = 124
 OWN_FAILURE_STATUS = 125

@@ -12,7 +12,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from corral.decide.endings import LOST, NEVER_STARTED, ending_of, of_failed_start, stop_text, timeout_reason
+from corral.decide.endings import (
+    HALF_STARTED,
+    LOST,
+    NEVER_STARTED,
+    ending_of,
+    of_failed_start,
+    stop_text,
+    timeout_reason,
+)
 from corral.decide.life import (
     Adopted,
     BeginStop,
@@ -283,9 +291,11 @@ def _request_stop(life: Life, event: StopRequested) -> Step:
     grace = life.stop_grace if event.grace is None else event.grace
     begin = BeginStop(signal, grace, event.cause)
     if life.is_ended:
-        if event.cause not in ("user", "shutdown"):
+        if event.cause not in ("user", "shutdown", "leftovers"):
             return life, _NOTHING
         return _sweep(life, event, begin)
+    if event.cause == "leftovers":
+        return life, _NOTHING
     if life.state == "queued" and life.started is None:
         return _end(life, event, Ending("stopped", None, None, NEVER_STARTED))
     if life.state == "stopping":
@@ -309,7 +319,8 @@ def _sweep(life: Life, event: StopRequested, begin: BeginStop) -> Step:
     """End what an ended job left behind. Its own state stays what it is."""
     if life.sweeping:
         return life, ((SkipGrace(),) if event.cause == "user" else _NOTHING)
-    return replace(life, sweeping=True), (begin,)
+    text = stop_text(event.cause, f"leftovers: {event.reason}", begin.signal, begin.grace)
+    return replace(life, sweeping=True), (begin, Record("sweeping", text))
 
 
 def _note_sent_signal(life: Life, event: SignalSent) -> Step:
@@ -321,16 +332,18 @@ def _note_sent_signal(life: Life, event: SignalSent) -> Step:
 
 def _note_empty_tree(life: Life, event: TreeEmptied) -> Step:
     if life.sweeping:
-        return replace(life, sweeping=False), (Record("swept", "its leftovers are gone"),)
+        return replace(life, sweeping=False), (Record("swept", "leftovers are gone"),)
     if life.state != "stopping":
         return life, _NOTHING
     return _end_if_done(replace(life, tree_is_empty=True), event)
 
 
 def _note_survivors(life: Life, event: SurvivorsFound) -> Step:
-    if life.state != "stopping" and not life.sweeping:
+    if life.state == "stopping":
+        life = replace(life, tree_is_empty=False)
+    elif not life.sweeping:
         return life, _NOTHING
-    return replace(life, tree_is_empty=False), (Record("survivors", event.text),)
+    return life, (Record("survivors", event.text),)
 
 
 def _fail_for_feed(life: Life, event: FeedFailed) -> Step:
@@ -346,7 +359,12 @@ def _take_over(life: Life, event: Adopted) -> Step:
     """Go on where the last daemon was: with the rest of a stop's grace, say."""
     if life.state == "queued" or life.is_ended:
         return life, _NOTHING
+    if life.state != "stopping" and any(stage.started is None for stage in life.stages):
+        return _end_half_started(life, event)
     life, effects = _end_if_done(life, event)
+    if life.state == "paused":
+        # Its processes may have been spared by the crash, or let go on by it: the pause was noted first.
+        return life, (*effects, PauseTree())
     if life.state != "stopping":
         return life, effects
     stop = life.stop
@@ -355,6 +373,12 @@ def _take_over(life: Life, event: Adopted) -> Step:
     spent = max(0.0, (event.at - stop.since).total_seconds())
     grace = 0.0 if stop.grace_skipped or stop.signal == "KILL" else max(0.0, stop.grace - spent)
     return life, (BeginStop(stop.first_signal, grace, stop.cause),)
+
+
+def _end_half_started(life: Life, event: Event) -> Step:
+    """A pipeline that lacks a stage does not do what was asked: as after a failed start, what runs of it is ended."""
+    life = _unpaused(replace(life, state="stopping", tree_is_empty=False), event)
+    return life, (EndStages(), Record("half_started", f"{HALF_STARTED}: what runs of it is ended"))
 
 
 # ---- time ---------------------------------------------------------------------------------------------------------

@@ -39,10 +39,18 @@ def resolve(
     return found
 
 
+def number_of(reference: str) -> int | None:
+    """The number that is written there; None for anything else, and for one that no job can have."""
+    # int() refuses thousands of digits, and takes those of every script; SQLite's integers have 64 bits.
+    if not (reference.isascii() and reference.isdigit() and len(reference) < 20):
+        return None
+    number = int(reference)
+    return number if number <= _LARGEST_ID else None
+
+
 def _numbered(reference: str, exists: Callable[[int], bool]) -> int:
-    # int() refuses thousands of digits, and SQLite's integers have 64 bits.
-    number = int(reference) if len(reference) < 20 else _LARGEST_ID + 1
-    if number > _LARGEST_ID or not exists(number):
+    number = number_of(reference)
+    if number is None or not exists(number):
         raise UnknownJobError(f"no job {reference}; corral ps -a lists all")
     return number
 

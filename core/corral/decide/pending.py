@@ -10,7 +10,8 @@ from typing import Any
 _ADD_ENVIRONMENT = "INSERT OR IGNORE INTO environments (hash, content) VALUES (?, ?)"
 _ADD_SURROUNDINGS = "INSERT INTO surroundings (number, hash, environment, content) VALUES (?, ?, ?, ?)"
 _ADD_JOB = "INSERT INTO jobs (id, created, name, command, surroundings, spec, state) VALUES (?, ?, ?, ?, ?, ?, 'queued')"
-_MARK_STARTING = "UPDATE jobs SET starting = 1 WHERE id = ?"
+_MARK_STARTING = "UPDATE jobs SET starting = ? WHERE id = ?"
+_KEEP_META = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
 _MARK_RUNNING = "UPDATE jobs SET state = 'running', started = coalesce(started, ?) WHERE id = ?"
 _ADD_STAGE = (
     "INSERT OR REPLACE INTO stages "
@@ -34,11 +35,13 @@ _REMOVE = (
     "DELETE FROM events WHERE job = ?",
     "DELETE FROM jobs WHERE id = ?",
 )
-_FORGET_UNUSED = (
-    "DELETE FROM surroundings WHERE number NOT IN "
-    "(SELECT surroundings FROM jobs WHERE surroundings IS NOT NULL)",
-    "DELETE FROM environments WHERE hash NOT IN (SELECT environment FROM surroundings)",
+_SURROUNDINGS_OF = "SELECT surroundings FROM jobs WHERE id = ? AND surroundings IS NOT NULL"
+_UNUSED_NOW = (
+    "SELECT hash, environment FROM surroundings WHERE number = ?1 "
+    "AND NOT EXISTS (SELECT 1 FROM jobs WHERE surroundings = ?1)"
 )
+_FORGET_SURROUNDINGS = "DELETE FROM surroundings WHERE number = ?"
+_FORGET_ENVIRONMENT = "DELETE FROM environments WHERE hash = ?1 AND NOT EXISTS (SELECT 1 FROM surroundings WHERE environment = ?1)"
 
 
 @dataclass(slots=True)
@@ -48,7 +51,7 @@ class Pending:
     environments: dict[bytes, bytes] = field(default_factory=dict)
     surroundings: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     jobs: dict[int, tuple[Any, ...]] = field(default_factory=dict)
-    starting: set[int] = field(default_factory=set)
+    starting: dict[int, bool] = field(default_factory=dict)
     started: dict[int, float] = field(default_factory=dict)
     stages: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
     stage_ends: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
@@ -59,6 +62,9 @@ class Pending:
     events: list[tuple[int, float, str, str]] = field(default_factory=list)
     hidden: dict[int, bool] = field(default_factory=dict)
     removed: set[int] = field(default_factory=set)
+    forgotten: list[bytes] = field(default_factory=list)
+    """Surroundings, by hash, that went with the last of their jobs; known once written."""
+    meta: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -81,9 +87,9 @@ class Pending:
         """Forget what is not written of these jobs, and delete what is."""
         gone = set(jobs)
         self.removed |= gone - self.jobs.keys()
-        self.starting -= gone
         for rows in (
             self.jobs,
+            self.starting,
             self.started,
             self.lives,
             self.ended,
@@ -107,7 +113,8 @@ class Pending:
         if self.jobs:
             many(_ADD_JOB, self.jobs.values())
         if self.starting:
-            many(_MARK_STARTING, ((job,) for job in self.starting - self.ended.keys()))
+            flags = ((flag, job) for job, flag in self.starting.items() if job not in self.ended)
+            many(_MARK_STARTING, flags)
         if self.started:
             rows = ((at, job) for job, at in self.started.items() if job not in self.ended)
             many(_MARK_RUNNING, rows)
@@ -123,6 +130,8 @@ class Pending:
 
     def _write_rare(self, connection: sqlite3.Connection) -> None:
         many = connection.executemany
+        if self.meta:
+            many(_KEEP_META, self.meta.items())
         if self.lives:
             many(_KEEP_LIFE, self.lives.values())
         if self.snapshots:
@@ -132,10 +141,20 @@ class Pending:
         if self.hidden:
             many(_HIDE, ((hidden, job) for job, hidden in self.hidden.items()))
         if self.removed:
-            for statement in _REMOVE:
-                many(statement, ((job,) for job in self.removed))
-            for statement in _FORGET_UNUSED:
-                connection.execute(statement)
+            self._remove(connection)
+
+    def _remove(self, connection: sqlite3.Connection) -> None:
+        """Delete jobs, and what they alone had: each look-up by an index, since thousands go in small lots."""
+        ask = connection.execute
+        used = {row[0] for job in self.removed for row in ask(_SURROUNDINGS_OF, (job,))}
+        for statement in _REMOVE:
+            connection.executemany(statement, ((job,) for job in self.removed))
+        self.forgotten.clear()
+        for number in used:
+            for key, environment in ask(_UNUSED_NOW, (number,)).fetchall():
+                ask(_FORGET_SURROUNDINGS, (number,))
+                ask(_FORGET_ENVIRONMENT, (environment,))
+                self.forgotten.append(key)
 
 
 _FIELDS = tuple(each.name for each in fields(Pending))

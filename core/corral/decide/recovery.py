@@ -21,6 +21,8 @@ from corral.decide.rows import (
     stage_name,
 )
 from corral.decide.store import Journal
+from corral.system.boot import age
+from corral.system.identity import ProcessIdentity
 from corral.values.spec import JobSpec, Surroundings
 
 _lives = msgspec.json.Decoder(Life)
@@ -43,12 +45,15 @@ class StoredJob(Struct, frozen=True, kw_only=True):
     hidden: bool = False
 
 
-def unended_jobs(journal: Journal, now: float) -> list[StoredJob]:
-    """By rising id. `now` is monotonic. A job whose row cannot be read is ended as `lost`, with a notice."""
+def unended_jobs(journal: Journal, now: float, *, is_same_boot: bool = True) -> list[StoredJob]:
+    """By rising id. `now` is monotonic, of the boot that the journal was written in where `is_same_boot`.
+
+    A job whose row cannot be read is ended as `lost`, with a notice.
+    """
     stored: list[StoredJob] = []
     for row in journal.unended_rows():
         try:
-            stored.append(_stored(journal, row, now))
+            stored.append(_stored(journal, row, now, is_same_boot))
         except UNREADABLE:
             job, created, name, command = row[0], row[3], row[5], row[6]
             journal.job_ended(damaged_job(job, name, command, created, datetime.now(UTC).timestamp()))
@@ -56,7 +61,7 @@ def unended_jobs(journal: Journal, now: float) -> list[StoredJob]:
     return stored
 
 
-def _stored(journal: Journal, row: tuple[Any, ...], now: float) -> StoredJob:
+def _stored(journal: Journal, row: tuple[Any, ...], now: float, is_same_boot: bool) -> StoredJob:
     job, starting, hidden, created, raw_spec, _, _, raw_life, content, environment = row
     spec = decode_spec(raw_spec)
     stages = tuple(journal.stages(job))
@@ -72,12 +77,14 @@ def _stored(journal: Journal, row: tuple[Any, ...], now: float) -> StoredJob:
         created=datetime.fromtimestamp(created, UTC),
         is_starting=bool(starting),
         stages=stages,
-        life=_brought_up(life, stages, bool(starting), now),
+        life=_brought_up(life, stages, bool(starting), now, is_same_boot),
         hidden=bool(hidden),
     )
 
 
-def _brought_up(life: Life, rows: tuple[StoredStage, ...], starting: bool, now: float) -> Life:
+def _brought_up(
+    life: Life, rows: tuple[StoredStage, ...], starting: bool, now: float, is_same_boot: bool
+) -> Life:
     """`life` with what the rows of its stages tell, which are written more often than it is."""
     known = {row.number: row for row in rows}
     stages = tuple(
@@ -91,11 +98,23 @@ def _brought_up(life: Life, rows: tuple[StoredStage, ...], starting: bool, now: 
         return life
     if life.state == "queued":
         life = replace(life, state="running")
-    if life.started_now is None or life.started_now > now:
-        # Never noted, or on the monotonic clock of before the machine restarted.
-        age = max(0.0, (datetime.now(UTC) - began).total_seconds())
-        life = replace(life, started=began, started_now=now - age)
+    # A journal of before boots were noted may be of another one all the same.
+    is_same_boot = is_same_boot and not (life.started_now is not None and life.started_now > now)
+    if life.started_now is None or not is_same_boot:
+        life = replace(life, started=began, started_now=now - _age(rows, began, is_same_boot))
     return life
+
+
+def _age(rows: tuple[StoredStage, ...], began: datetime, is_same_boot: bool) -> float:
+    """Seconds since the job was started: by the ticks of its processes, which setting the time does not move."""
+    processes = [
+        ProcessIdentity(row.pid, row.started_ticks)
+        for row in rows
+        if row.pid is not None and row.started_ticks is not None
+    ]
+    if processes and is_same_boot:
+        return max(map(age, processes))
+    return max(0.0, (datetime.now(UTC) - began).total_seconds())
 
 
 def _end(row: StoredStage) -> StageEnd | None:

@@ -23,6 +23,7 @@ CREATE TABLE environments (hash BLOB PRIMARY KEY, content BLOB NOT NULL) WITHOUT
 CREATE TABLE surroundings (
     number INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, environment BLOB NOT NULL, content BLOB NOT NULL
 );
+CREATE INDEX surroundings_by_environment ON surroundings (environment);
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, state TEXT NOT NULL, starting INTEGER NOT NULL DEFAULT 0,
     hidden INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL, started REAL, ended REAL, name TEXT,
@@ -59,6 +60,8 @@ def open_for_writing(path: str) -> sqlite3.Connection:
     connection = _connected(path, path, uri=False)
     try:
         check(connection, path)
+        # Before the first page is written; on a file that has pages it does nothing.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA journal_size_limit = 8388608")

@@ -7,16 +7,17 @@ crash may cost the newest ones, never the file. What could not be written is kep
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
-import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from corral.decide import compaction, damagedlog
 from corral.decide.homedir import prepare_home, private_file
 from corral.decide.life import Life
+from corral.decide.nonce import settle
 from corral.decide.pending import Pending
 from corral.decide.reader import JournalReader
 from corral.decide.rows import (
@@ -34,6 +35,7 @@ from corral.decide.schema import (
     open_for_writing,
     set_aside,
 )
+from corral.system import boot, mark
 from corral.values.errors import CorralError
 from corral.values.home import Home
 from corral.values.jobs import Job
@@ -43,7 +45,9 @@ from corral.values.wire import to_wire
 
 __all__ = ["DamagedJournalError", "Journal", "JournalError", "JournalReader", "StartedStage"]
 
-NONCE_BITS = 22
+_BOOT = "boot"
+_MOST_JOBS = 1 << mark.JOB_BITS
+"""An id beyond does not fit into a mark; only damage or somebody's own folder looks like one."""
 
 
 class StartedStage(NamedTuple):
@@ -68,8 +72,16 @@ class Journal(JournalReader):
         self._surroundings: dict[bytes, int] = {}
         self._last_surroundings: tuple[Surroundings, int] | None = None
         with self._readable():
+            lost = damagedlog.keep_unread(connection, home.journal)
+            if lost is not None:
+                notices.append(
+                    f"the log of the journal {home.journal} is damaged, and what was noted last is lost;"
+                    f" a copy was set aside as {lost.kept}"
+                )
             self.nonce = self._settle_nonce()
-            self._next_id = 1 + self._largest_id()
+            self.boot = boot.parse(self._meta(_BOOT))
+            """Under which the pids in it were noted."""
+            self._next_id = 1 + self._largest_id() + (0 if lost is None else lost.ids)
             self._next_surroundings = 1 + int(
                 connection.execute("SELECT coalesce(max(number), 0) FROM surroundings").fetchone()[0]
             )
@@ -146,9 +158,14 @@ class Journal(JournalReader):
 
     # -- jobs live --------------------------------------------------------------------------------------------------
 
-    def mark_starting(self, jobs: Iterable[int]) -> None:
-        """To be committed before the first process exists, so that no job is started twice."""
-        self._pending.starting.update(jobs)
+    def note_boot(self, now: boot.Boot) -> None:
+        """From this commit on all pids in the journal are of this boot: what is of another one has been ended."""
+        self.boot = now
+        self._pending.meta[_BOOT] = now.text
+
+    def mark_starting(self, jobs: Iterable[int], is_starting: bool = True) -> None:
+        """To be committed before the first process exists, so that no job is started twice; False takes it back."""
+        self._pending.starting.update(dict.fromkeys(jobs, is_starting))
 
     def stages_started(self, job: int, stages: Iterable[StartedStage], at: datetime) -> None:
         """Processes exist; the job runs."""
@@ -222,16 +239,36 @@ class Journal(JournalReader):
             return
         connection = self._connection
         try:
+            self._roll_back()
             connection.execute("BEGIN IMMEDIATE")
             self._pending.write(connection)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
-            self._roll_back()
+            with contextlib.suppress(sqlite3.Error):
+                # If even that fails the next commit begins with it.
+                self._roll_back()
             raise as_journal_error(error, self.home.journal) from error
-        if self._pending.removed:
-            # Surroundings of removed jobs may be gone with them.
-            self._surroundings = dict(connection.execute("SELECT hash, number FROM surroundings"))
+        for key in self._pending.forgotten:
+            self._surroundings.pop(key, None)
         self._pending = Pending()
+
+    def give_back_some(self, pages: int) -> bool:
+        """Give the room of deleted rows back, a few pages at a time; whether there is more. Raises JournalError."""
+        with self._readable():
+            return compaction.give_back_some(self._connection, pages)
+
+    def tidy(self, *, is_idle: bool) -> None:
+        """After many deletions: drop what no job uses, and make the files short. Raises JournalError.
+
+        `is_idle`: nobody is kept waiting by a second of work.
+        """
+        self.commit()
+        with self._readable():
+            compaction.drop_unused(self._connection)
+            self._surroundings = dict(self._connection.execute("SELECT hash, number FROM surroundings"))
+            if is_idle:
+                compaction.write_anew(self._connection)
+            compaction.shorten(self._connection)
 
     def _roll_back(self) -> None:
         # A full disk may have rolled it back already (sqlite.org/lang_transaction.html).
@@ -239,21 +276,29 @@ class Journal(JournalReader):
             self._connection.execute("ROLLBACK")
 
     def _largest_id(self) -> int:
-        row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()
-        if row is not None:
-            return int(row[0])
-        # A fresh journal beside older output, whose folders must not be written into.
-        return max((int(name) for name in os.listdir(self.home.jobs) if name.isdigit()), default=0)
+        """Of all that was ever accepted, as far as anything tells: in folders lies output that is not to be written into.
+
+        A log that was damaged, or that the machine's crash cut short, takes the newest rows with it, not their folders.
+        """
+        rows = self._connection.execute(
+            "SELECT seq FROM sqlite_sequence WHERE name = 'jobs' UNION ALL SELECT max(id) FROM jobs"
+        ).fetchall()
+        known = [row[0] for row in rows if isinstance(row[0], int)]
+        known += [int(name) for name in os.listdir(self.home.jobs) if name.isdecimal()]
+        return max((job for job in known if 0 < job < _MOST_JOBS), default=0)
 
     def _settle_nonce(self) -> int:
-        row = self._connection.execute("SELECT value FROM meta WHERE key = 'nonce'").fetchone()
-        noted = _noted_nonce(self.home)
-        nonce = int(row[0]) if row is not None else noted or _new_nonce()
-        if row is None:
-            self._connection.execute("INSERT INTO meta (key, value) VALUES ('nonce', ?)", (str(nonce),))
-        if noted != nonce:
-            _note_nonce(self.home, nonce)
+        noted = self._meta("nonce")
+        nonce = settle(self.home, noted)
+        if noted != str(nonce):
+            self._connection.execute(
+                "INSERT OR REPLACE INTO meta (key, value) VALUES ('nonce', ?)", (str(nonce),)
+            )
         return nonce
+
+    def _meta(self, key: str) -> str | None:
+        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
 
 
 def _opened(home: Home) -> sqlite3.Connection:
@@ -264,29 +309,3 @@ def _opened(home: Home) -> sqlite3.Connection:
     except OSError as error:
         raise CorralError(f"cannot write the journal {home.journal}: {error.strerror}") from None
     return open_for_writing(home.journal)
-
-
-def _new_nonce() -> int:
-    return 1 + secrets.randbelow((1 << NONCE_BITS) - 1)
-
-
-def _noted_nonce(home: Home) -> int | None:
-    """The nonce in `home.json`; None where that is missing or says nothing usable."""
-    try:
-        with open(home.identity_file, "rb") as file:
-            nonce = json.loads(file.read(4096)).get("nonce")
-    except (FileNotFoundError, ValueError, AttributeError):
-        return None
-    return nonce if isinstance(nonce, int) and 0 < nonce < 1 << NONCE_BITS else None
-
-
-def _note_nonce(home: Home, nonce: int) -> None:
-    """Replace `home.json` as a whole: rename(2) is atomic."""
-    draft = home.identity_file + ".new"
-    try:
-        private_file(draft)
-        with open(draft, "w", encoding="utf-8") as file:
-            json.dump({"nonce": nonce}, file)
-        os.rename(draft, home.identity_file)
-    except OSError as error:
-        raise CorralError(f"cannot write {home.identity_file}: {error.strerror}") from None

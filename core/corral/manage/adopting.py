@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,57 +10,122 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from corral.decide.endings import LOST
-from corral.decide.life import Adopted, DeclaredLost, StagesSpawned
+from corral.decide.endings import HALF_STARTED, OUT_OF_SIGHT, RESTARTED
+from corral.decide.life import Adopted, DeclaredLost, FeedFailed, StagesSpawned, StopRequested
 from corral.decide.recovery import StoredJob, unended_jobs
 from corral.decide.store import StartedStage
 from corral.manage.census import Seen
-from corral.manage.jobs import ManagedJob
+from corral.manage.feeding import FED
+from corral.manage.jobs import InheritedChild, ManagedJob, ManagedStage
 from corral.manage.moments import moment
-from corral.system.identity import ProcessIdentity, identify
+from corral.manage.stopping import BY_STOP
+from corral.system import boot
+from corral.system.descriptors import keep
+from corral.system.identity import ProcessIdentity
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.procfs import read_stat
 from corral.values.jobs import Job
-from corral.values.spec import JobInput
+from corral.values.spec import DescriptorInput, InteractiveInput, JobInput
 
 if TYPE_CHECKING:
     from corral.manage.manager import Manager
 
 UNKNOWN_COMMAND = "(unknown)"
+SETTLE_SECONDS = 0.5
+_WHY_LOST: dict[boot.Difference | None, str] = {"boot": RESTARTED, "namespace": OUT_OF_SIGHT}
 
 
 def adopt_all(manager: Manager) -> None:
-    """Bring every job that has not ended into the manager's hands; end as lost what nothing is left of."""
-    stored = unended_jobs(manager.journal, time.monotonic())
-    found = manager.census.take([])
+    """Bring every job that has not ended into the manager's hands; end as lost what nothing is left of.
+
+    Nothing is started before all of it is committed, so a daemon that is killed meanwhile leaves it to the next one.
+    """
+    journal, now = manager.journal, boot.current()
+    why_lost = _WHY_LOST.get(journal.boot.difference(now))
+    stored = unended_jobs(journal, time.monotonic(), is_same_boot=why_lost is None)
+    found = _all_leaders(manager, stored)
     for job in stored:
-        _take_over(manager, job, found.get(job.id, []))
+        if job.id not in manager.jobs:
+            _take_over(manager, job, found.get(job.id, []), why_lost)
     for job_id, seen in found.items():
         if job_id not in manager.jobs:
             _add_leftovers(manager, job_id, seen)
+    journal.note_boot(now)
     manager.commit_soon()
     manager.wake()
 
 
-def _take_over(manager: Manager, stored: StoredJob, seen: Sequence[Seen]) -> None:
+def _all_leaders(manager: Manager, stored: Sequence[StoredJob]) -> dict[int, list[Seen]]:
+    """The processes of all jobs. Looked for again where one is there that may just be on its way to lead its stage.
+
+    A child has its mark before it has a session of its own (setsid(2) comes between fork and exec), and under load it
+    may be so far only now.
+    """
+    nameless = [job for job in stored if job.is_starting and not job.stages]
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        found = manager.census.take([])
+        on_their_way = [job for job in nameless if (seen := found.get(job.id)) and _leader(seen) is None]
+        if not on_their_way or time.monotonic() > deadline:
+            return found
+        time.sleep(SETTLE_SECONDS / 20)
+
+
+def _take_over(manager: Manager, stored: StoredJob, seen: Sequence[Seen], why_lost: str | None) -> None:
     job = manager.new_job(stored.id, stored.spec, stored.surroundings, stored.created)
     job.life, job.hidden = stored.life, stored.hidden
-    if job.life.state == "queued" and not stored.is_starting:
-        manager.enqueue(job)
+    if job.life.state == "queued" and not stored.is_starting and not _has_run(manager, job, seen):
+        _queue_again(manager, job)
         return
     manager.jobs[job.id] = job
     manager.scheduler.adopt(job.id)
-    _find_processes(manager, job, stored, seen)
-    if job.life.state == "queued" or not job.life.is_started:
-        manager.apply(job, DeclaredLost(**moment(), reason=LOST))
+    if why_lost is None:
+        _find_processes(manager, job, stored, seen)
+    if why_lost is not None or job.life.state == "queued" or not job.life.is_started:
+        manager.apply(job, DeclaredLost(**moment(), reason=why_lost or HALF_STARTED))
         return
     manager.journal.record(job.id, datetime.now(UTC), "adopted", "taken over by a new daemon")
-    if isinstance(job.spec.stdin, JobInput):
-        text = "the daemon that fed it has ended, and with it its input"
-        manager.journal.record(job.id, datetime.now(UTC), "feed", text)
-    _watch(manager, job)
+    _note_lost_input(manager, job)
+    watch(manager, job)
     manager.arm_timeout(job)
     manager.apply(job, Adopted(**moment()))
+    _go_on_stopping_stages(manager, job)
+
+
+def _has_run(manager: Manager, job: ManagedJob, seen: Sequence[Seen]) -> bool:
+    """Whether it was started after all, which a damaged journal has forgotten: its folder is made for its first process."""
+    return bool(seen) or os.path.exists(manager.home.job(job.id))
+
+
+def _queue_again(manager: Manager, job: ManagedJob) -> None:
+    manager.enqueue(job)
+    if isinstance(job.spec.stdin, DescriptorInput):
+        # It came by the socket; nothing else knows of it.
+        reason = "its stdin was lost with the daemon that held it; --stdin FILE can be opened again"
+        manager.apply(job, FeedFailed(**moment(), reason=reason))
+
+
+def _note_lost_input(manager: Manager, job: ManagedJob) -> None:
+    """It reads EOF: the daemon held the other end of its stdin. Of a job whose input broke off no success is believed."""
+    source = job.spec.stdin
+    if isinstance(source, InteractiveInput):
+        text = "its stdin was closed: the daemon that held it open has ended"
+        manager.journal.record(job.id, datetime.now(UTC), "feed", text)
+    elif isinstance(source, JobInput) and not _was_fed(manager, job):
+        reason = f"the daemon ended before all of job {source.job} was fed to it"
+        manager.apply(job, FeedFailed(**moment(), reason=reason))
+
+
+def _was_fed(manager: Manager, job: ManagedJob) -> bool:
+    return any(event.kind == FED for event in manager.journal.events(job.id))
+
+
+def _go_on_stopping_stages(manager: Manager, job: ManagedJob) -> None:
+    """`stop --stage` that was under way: its grace anew, since only the signal was noted."""
+    for stage, lived in zip(job.stages, job.life.stages, strict=True):
+        sent = [signal for signal, by in lived.signalled if by == BY_STOP]
+        if sent and lived.is_running and job.life.state != "stopping":
+            manager.stopper.begin(job, sent[-1], job.life.stop_grace, stage.number)
 
 
 def _find_processes(manager: Manager, job: ManagedJob, stored: StoredJob, seen: Sequence[Seen]) -> None:
@@ -72,7 +138,7 @@ def _find_processes(manager: Manager, job: ManagedJob, stored: StoredJob, seen: 
             stage.identity = ProcessIdentity(row.pid, row.started_ticks)
             stage.started, stage.ended, stage.cpu_seconds = row.started, row.ended, row.cpu_seconds
             continue
-        leader = _leader(seen, stage.number)
+        leader = _leader([entry for entry in seen if entry.stage == stage.number])
         if leader is not None:
             stage.identity = leader
             found.append(StartedStage(stage.number, leader.pid, leader.started))
@@ -86,27 +152,45 @@ def _find_processes(manager: Manager, job: ManagedJob, stored: StoredJob, seen: 
         job.life = replace(job.life, is_starting=False)
 
 
-def _leader(seen: Sequence[Seen], stage: int) -> ProcessIdentity | None:
-    """The marked process of a stage that leads its session: the one that was spawned."""
-    for entry in seen:
-        stat = read_stat(entry.pid) if entry.stage == stage else None
-        if stat is not None and stat.session == stat.pid:
-            return identify(entry.pid)
-    return None
+def _leader(seen: Sequence[Seen]) -> ProcessIdentity | None:
+    """The marked process that was spawned for a stage: it leads its session, and others that do came later."""
+    leaders = [
+        ProcessIdentity(entry.pid, stat.started)
+        for entry in seen
+        if (stat := read_stat(entry.pid)) is not None and stat.session == stat.pid
+    ]
+    return min(leaders, key=lambda leader: (leader.started, leader.pid), default=None)
 
 
-def _watch(manager: Manager, job: ManagedJob) -> None:
+def watch(manager: Manager, job: ManagedJob) -> None:
+    """See to it that the ends of its running stages are noticed, those included that have ended since."""
     for stage in job.stages:
         if not stage.is_running or stage.identity is None:
             continue
-        if identify(stage.identity.pid) == stage.identity:
-            stage.pidfd = open_pidfd_if_possible(stage.identity.pid)
+        pid = stage.identity.pid
+        if stage.pidfd is None:
+            descriptor = open_pidfd_if_possible(pid)
+            stage.pidfd = None if descriptor is None else keep(descriptor)
+        # Asked once the pidfd is there: what is seen now is what it is of.
+        stat = read_stat(pid)
+        if stat is None or stat.started != stage.identity.started:
+            _let_go(stage)
+        elif stat.ppid == os.getpid():
+            # The daemon before was this very process, and the child is still ours.
+            stage.popen = InheritedChild(pid)
         manager.children.watch(job, stage)
+
+
+def _let_go(stage: ManagedStage) -> None:
+    """Somebody else has its pid now, or nobody: its pidfd tells nothing of it."""
+    if stage.pidfd is not None:
+        os.close(stage.pidfd)
+        stage.pidfd = None
 
 
 def _add_leftovers(manager: Manager, job_id: int, seen: Sequence[Seen]) -> None:
     """Processes with our mark of a job that has ended, or that the journal knows nothing of."""
-    alive = [entry for entry in seen if (stat := read_stat(entry.pid)) and stat.state not in "ZX"]
+    alive = [entry for entry in seen if (stat := read_stat(entry.pid)) and not stat.has_ended]
     if not alive:
         return
     if not manager.journal.exists(job_id):
@@ -124,4 +208,13 @@ def _add_leftovers(manager: Manager, job_id: int, seen: Sequence[Seen]) -> None:
         )
         manager.journal.add_found(lost)
         manager.commit_soon()
-    manager.leftovers.take_on(job_id)
+    job = manager.leftovers.take_on(job_id)
+    if _was_sweeping(manager, job_id):
+        reason = "are being stopped, as was asked of the daemon before"
+        manager.apply(job, StopRequested(**moment(), cause="shutdown", reason=reason))
+
+
+def _was_sweeping(manager: Manager, job_id: int) -> bool:
+    """Whether a stop of its leftovers was under way."""
+    kinds = [event.kind for event in manager.journal.events(job_id) if event.kind in ("sweeping", "swept")]
+    return bool(kinds) and kinds[-1] == "sweeping"

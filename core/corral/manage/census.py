@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import resource
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from corral.manage.jobs import ManagedJob
+from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.system import mark
+from corral.system.identity import identify
 from corral.system.procfs import Stat, pids, read_stat
-from corral.system.signals import Kinship
+from corral.system.signals import ENOUGH_WAYS, Kinship
 
 
 class Seen(NamedTuple):
@@ -23,11 +23,26 @@ class Seen(NamedTuple):
 
 def kinship_of(job: ManagedJob, home: str) -> Kinship:
     """What is known of the job's processes by other ways than the mark."""
-    leaders = {stage.identity.pid for stage in job.stages if stage.identity is not None}
+    leaders = {
+        stage.identity.pid for stage in job.stages if stage.identity is not None and not _is_reused(stage)
+    }
     # Each stage leads a session and a group of its own, so their numbers are its pid (setsid(2)).
     # Orphans come to this process, a subreaper; which job they are of, another way has to tell.
     ancestors = {os.getpid()} | leaders | set(job.members)
-    return Kinship(job.id, ancestors, leaders, leaders, home)
+    known = {member.identity for member in job.members.values()}
+    return Kinship(job.id, ancestors, leaders, leaders, home, known)
+
+
+def _is_reused(stage: ManagedStage) -> bool:
+    """Whether somebody else has the leader's pid now, and perhaps a session and a group of that number.
+
+    The kernel gives a number to nobody while a session or a group has it, so nothing of the stage's own is left in them.
+    An unreaped child of ours keeps its pid.
+    """
+    if stage.identity is None or (stage.popen is not None and stage.is_running):
+        return False
+    now = identify(stage.identity.pid)
+    return now is not None and now != stage.identity
 
 
 class Census:
@@ -46,45 +61,61 @@ class Census:
         """Whether every descendant is found, wherever it went."""
         return self._nonce is not None
 
-    def take(self, jobs: Collection[ManagedJob], *, thorough: bool = False) -> dict[int, list[Seen]]:
+    def take(self, jobs: Collection[ManagedJob]) -> dict[int, list[Seen]]:
         """The processes of all jobs, by job id; zombies included, and with marks those of unknown jobs too.
 
-        `thorough` also looks for processes of another uid or gid, whose mark cannot be read.
+        Those of another uid or gid, whose mark cannot be read, are found where two other ways agree.
         """
         found: dict[int, list[Seen]] = {}
         if self._nonce is None:
             self._add_kin(found, jobs, pids())
             return found
-        for pid, job, stage in mark.scan(self._nonce):
+        others: list[int] = []
+        for pid, job, stage in mark.scan(self._nonce, others):
             found.setdefault(job, []).append(Seen(pid, stage))
-        if thorough:
-            self._add_kin(found, jobs, _unreadable())
+        self._add_kin(found, jobs, others)
         return found
+
+    def lookalikes(self, jobs: Collection[ManagedJob], found: dict[int, list[Seen]]) -> dict[int, list[Stat]]:
+        """By job id: what is not in `found` and some other way speaks for all the same. Nothing proves it to be the job's."""
+        proven = {seen.pid for entries in found.values() for seen in entries}
+        stats = _near(_stats(pid for pid in pids() if pid not in proven), jobs)
+        alike: dict[int, list[Stat]] = {}
+        for job in jobs if stats else ():
+            kinship = kinship_of(job, self._home)
+            alike[job.id] = [stat for stat in stats if not stat.has_ended and self._looks_like(stat, kinship)]
+        return alike
+
+    def _looks_like(self, stat: Stat, kinship: Kinship) -> bool:
+        ways = kinship.ways_that_agree(stat)
+        if ways != 1 or stat.ppid != os.getpid():
+            return ways > 0
+        # An orphan of ours, and nothing tells of which job. Where it can be read and is unmarked, it is a daemon of
+        # another home, which took the mark off.
+        return self._nonce is not None and not _is_readable(stat.pid)
 
     def _add_kin(
         self, found: dict[int, list[Seen]], jobs: Collection[ManagedJob], candidates: list[int]
     ) -> None:
         if not candidates or not jobs:
             return
-        stats = [stat for stat in map(read_stat, candidates) if stat is not None and stat.pid != os.getpid()]
-        stats = _near(stats, jobs)
-        for job in jobs:
+        stats = _near(_stats(candidates), jobs)
+        for job in jobs if stats else ():
             kinship = kinship_of(job, self._home)
             for stat in _relatives(stats, kinship):
                 found.setdefault(job.id, []).append(Seen(stat.pid, _stage_of(stat, job), False))
 
 
-def _unreadable() -> list[int]:
-    """Processes whose limits we may not read; none for root."""
-    unreadable = []
-    for pid in pids():
-        try:
-            resource.prlimit(pid, mark.RLIMIT_LOCKS)
-        except PermissionError:
-            unreadable.append(pid)
-        except ProcessLookupError:
-            continue
-    return unreadable
+def _stats(candidates: Iterable[int]) -> list[Stat]:
+    return [stat for stat in map(read_stat, candidates) if stat is not None and stat.pid != os.getpid()]
+
+
+def _is_readable(pid: int) -> bool:
+    try:
+        mark.read(pid)
+    except PermissionError:
+        return False
+    return True
 
 
 def _near(stats: list[Stat], jobs: Collection[ManagedJob]) -> list[Stat]:
@@ -98,7 +129,9 @@ def _near(stats: list[Stat], jobs: Collection[ManagedJob]) -> list[Stat]:
     known.update(pid for job in jobs for pid in job.members)
     near: list[Stat] = []
     while new := [
-        stat for stat in stats if not known.isdisjoint((stat.ppid, stat.session, stat.process_group))
+        stat
+        for stat in stats
+        if not known.isdisjoint((stat.pid, stat.ppid, stat.session, stat.process_group))
     ]:
         near += new
         known.update(stat.pid for stat in new)
@@ -109,13 +142,9 @@ def _near(stats: list[Stat], jobs: Collection[ManagedJob]) -> list[Stat]:
 def _relatives(stats: list[Stat], kinship: Kinship) -> list[Stat]:
     """Those of which two ways say that they belong to the job; found children make their own children known."""
     related: dict[int, Stat] = {}
-    kinship = Kinship(kinship.job, set(kinship.ancestors), kinship.sessions, kinship.groups, kinship.home)
     while True:
         new = [
-            stat
-            for stat in stats
-            if stat.pid not in related
-            and (stat.pid in kinship.sessions or kinship.ways_that_agree(stat) >= 2)
+            stat for stat in stats if stat.pid not in related and kinship.ways_that_agree(stat) >= ENOUGH_WAYS
         ]
         if not new:
             return list(related.values())

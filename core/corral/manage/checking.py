@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from corral.system import mark
+from msgspec import structs
+
+from corral.system import limits, mark
 from corral.values.errors import UsageError
-from corral.values.spec import Command, JobSpec, Redirection
+from corral.values.spec import Command, FileInput, JobSpec, Redirection, Surroundings
 from corral.values.units import check_name, parse_signal
 
 LONGEST_SECONDS = 100 * 366 * 86400.0
@@ -12,6 +14,15 @@ LONGEST_SECONDS = 100 * 366 * 86400.0
 
 LEAST_OUTPUT = 64 << 10
 """Holes are punched in whole blocks of the file system; below this a cap would mean little."""
+
+
+LONGEST_COMMAND = 64 << 10
+"""Characters of what is shown of a command; nobody types more, and every list would carry them."""
+MOST_OUTPUT = 1 << 60
+"""Offsets in files have 63 bits."""
+MOST_AFTER = 1000
+MOST_REDIRECTIONS = 100
+"""Of one stage: each is a descriptor of the daemon until it has started."""
 
 
 def check_values(spec: JobSpec) -> None:
@@ -28,12 +39,64 @@ def check_values(spec: JobSpec) -> None:
     parse_signal(spec.stop_signal)
     for what in ("timeout", "stop_grace", "stuck_after"):
         check_seconds(what, getattr(spec, what))
-    if spec.max_output is not None and spec.max_output < LEAST_OUTPUT:
-        raise UsageError(
-            f"max_output of {spec.max_output} bytes: at least {LEAST_OUTPUT >> 10}K, or none to keep all"
-        )
+    _check_max_output(spec.max_output)
+    if len(spec.after) > MOST_AFTER:
+        raise UsageError(f"after {len(spec.after)} jobs: at most {MOST_AFTER} are supported")
+    if isinstance(spec.stdin, FileInput):
+        _check_text("the path of stdin", spec.stdin.path)
     for command in stages:
+        _check_words(command)
         _check_redirections(command)
+
+
+def check_surroundings(surroundings: Surroundings) -> None:
+    """Raises UsageError, before anything is opened or emptied. No value is named: it may be a secret."""
+    _check_text("the directory", surroundings.cwd)
+    if not surroundings.cwd.startswith("/"):
+        raise UsageError(f"the directory {shown(surroundings.cwd)} is not absolute: give its whole path")
+    for name, value in surroundings.environment.items():
+        if "=" in name or "\0" in name or "\0" in value:
+            raise UsageError("the environment: a name holds = or NUL, or a value NUL")
+    if not 0 <= surroundings.umask <= 0o777:
+        raise UsageError(f"umask of {surroundings.umask}: 0 to 0o777 are possible")
+    if not -20 <= surroundings.nice <= 19:
+        raise UsageError(f"nice of {surroundings.nice}: -20 to 19 are possible")
+    for number, (soft, hard) in surroundings.limits.items():
+        if number in limits.NAMES and not limits.is_possible(soft, hard):
+            raise UsageError(
+                f"the limit {limits.NAMES[number]} of {soft}, {hard}: the soft one is at most the hard one"
+            )
+
+
+def cut_command(spec: JobSpec) -> JobSpec:
+    """With what is shown of the command cut to `LONGEST_COMMAND`; what runs stays whole."""
+    if len(spec.command) <= LONGEST_COMMAND:
+        return spec
+    return structs.replace(spec, command=spec.command[: LONGEST_COMMAND - 1] + "…")
+
+
+def _check_max_output(size: int | None) -> None:
+    if size is None or LEAST_OUTPUT <= size <= MOST_OUTPUT:
+        return
+    raise UsageError(f"max_output of {size} bytes: at least {LEAST_OUTPUT >> 10}K, or none to keep all")
+
+
+def _check_words(command: Command) -> None:
+    if any("\0" in word for word in command.argv):
+        raise UsageError(f"{shown(command.argv[0])}: an argument holds NUL, which no program can be given")
+    for name, value in command.assignments:
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            raise UsageError(f"{shown(command.argv[0])}: NAME=value in front of it is no assignment")
+
+
+def _check_text(what: str, text: str) -> None:
+    if "\0" in text:
+        raise UsageError(f"{what} holds NUL, which no path can")
+
+
+def shown(text: str) -> str:
+    """`text` for an error: its first characters."""
+    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def check_seconds(what: str, seconds: float | None) -> None:
@@ -43,11 +106,16 @@ def check_seconds(what: str, seconds: float | None) -> None:
 
 
 def _check_redirections(command: Command) -> None:
+    if len(command.redirections) > MOST_REDIRECTIONS:
+        raise UsageError(
+            f"{len(command.redirections)} redirections: at most {MOST_REDIRECTIONS} are supported"
+        )
     for redirection in command.redirections:
         if redirection.fd not in (0, 1, 2):
             raise UsageError(f"redirection of descriptor {redirection.fd}: 0, 1 and 2 are supported")
         if (redirection.path is None) != (redirection.mode == "merge") or _is_backwards(redirection):
             raise UsageError(f"redirection of descriptor {redirection.fd}: it makes no sense so")
+        _check_text("the path of a redirection", redirection.path or "")
 
 
 def _is_backwards(redirection: Redirection) -> bool:

@@ -40,11 +40,20 @@ class Children:
         """Let the stage's pidfd wake us when it ends. Without one it is polled, 50 times a second."""
         if stage.popen is not None:
             self._stages[stage.popen.pid] = (job, stage)
-        if stage.pidfd is not None:
-            self._loop.add_reader(stage.pidfd, self._note_readable, job, stage)
-        elif stage.is_running:
+        if not self._is_waking(job, stage) and stage.is_running:
             self._polled.append((job, stage))
             self._poll_soon()
+
+    def _is_waking(self, job: ManagedJob, stage: ManagedStage) -> bool:
+        """Whether its pidfd will wake us. ENOSPC: the user watches all that epoll lets him (max_user_watches, epoll(7))."""
+        if stage.pidfd is None:
+            return False
+        try:
+            self._loop.add_reader(stage.pidfd, self._note_readable, job, stage)
+        except OSError:
+            os.close(stage.pidfd)
+            stage.pidfd = None
+        return stage.pidfd is not None
 
     def poll(self, job: ManagedJob, stage: ManagedStage) -> bool:
         """Reap the stage if it has ended. Whether it had. Never blocks."""
@@ -67,12 +76,12 @@ class Children:
                 if not self.poll(*owned):
                     return
                 continue
-            job_id, identity = self._job_of_zombie(pid), identify(pid)
+            job_id, identity = self._job_of_zombie(pid), _identity_of(pid)
             orphan = reaping.reap_orphan(pid)
             if orphan is None:
                 return
             if identity is not None:
-                self._keep_end(identity, orphan.end)
+                self.remember(identity, orphan.end)
             self._note_orphan(orphan, job_id)
 
     def end_of(self, identity: ProcessIdentity) -> ChildEnd | None:
@@ -102,17 +111,20 @@ class Children:
         if self.poll(job, stage):
             self.reap()
             self._manager.stopper.wake()
+        elif stage.is_running:
+            self._polled.append((job, stage))
+            self._poll_soon()
 
     def _note_end(self, job: ManagedJob, stage: ManagedStage, end: ChildEnd) -> None:
         self._unwatch(stage)
         now = moment()
         stage.ended = now["at"]
         stage.cpu_seconds = end.cpu_seconds
+        if stage.popen is not None:
+            self._stages.pop(stage.popen.pid, None)
         if stage.identity is not None:
-            pid = stage.identity.pid
-            job.members.pop(pid, None)
-            self._stages.pop(pid, None)
-            self._keep_end(stage.identity, end)
+            job.members.pop(stage.identity.pid, None)
+            self.remember(stage.identity, end)
         self._manager.journal.stage_ended(
             job.id, stage.number, now["at"], end.exit_status, end.signal, end.cpu_seconds
         )
@@ -143,7 +155,16 @@ class Children:
             job.members.pop(orphan.pid, None)
             job.reaped_cpu_seconds += orphan.end.cpu_seconds
 
-    def _keep_end(self, identity: ProcessIdentity, end: ChildEnd) -> None:
+    def remember(self, identity: ProcessIdentity, end: ChildEnd) -> None:
+        """Keep it for `end_of`, for a while."""
         self._ends[identity] = end
         while len(self._ends) > KEPT_ENDS:
             self._ends.popitem(last=False)
+
+
+def _identity_of(pid: int) -> ProcessIdentity | None:
+    """None also where there is nothing to look with: then its end is reaped all the same, and not remembered."""
+    try:
+        return identify(pid)
+    except OSError:
+        return None

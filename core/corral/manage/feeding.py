@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from corral.decide.life import FeedFailed
 from corral.manage.jobs import ManagedJob
 from corral.manage.moments import moment
+from corral.observe.output import dropped_bytes
+from corral.system import shortage
 from corral.system.descriptors import keep
+from corral.system.pipes import bytes_in
+from corral.values.sizes import format_size
 
 if TYPE_CHECKING:
     from corral.manage.manager import Manager
 
 _CHUNK = 1 << 20
 _LIVE_PAUSE = 0.02
+FED = "fed"
+"""The kind of the line in a job's life that says that it has had all of its input, or wants no more of it."""
+
+
+class Feed(Struct, frozen=True):
+    """What is fed to a job, and how far that is."""
+
+    source: int
+    writer: int
+    """The write end of the job's stdin."""
+    reader: int | None = None
+    """The source's stdout file, once it is open."""
+    offset: int = 0
+    """Up to where that was fed."""
 
 
 class Feeder:
@@ -25,18 +45,24 @@ class Feeder:
     Woken by room in the pipe, and at the end of a live file every 20 ms.
     """
 
-    def __init__(self, manager: Manager, job: ManagedJob, source: int, writer: int) -> None:
+    def __init__(self, manager: Manager, job: ManagedJob, feed: Feed) -> None:
         self._manager = manager
         self._job = job
-        self._source = source
-        self._writer = writer
-        os.set_blocking(writer, False)
-        self._reader: int | None = None
-        self._offset = 0
+        self.source = feed.source
+        self._writer = feed.writer
+        os.set_blocking(feed.writer, False)
+        self._reader = feed.reader
+        self._offset = feed.offset
+        self._start = 0
+        """Where the feed began, as far as is known."""
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._is_waiting_for_room = False
         self._pump()
+
+    def feed(self) -> Feed | None:
+        """Where it is; None where the job has had its EOF."""
+        return None if self._writer < 0 else Feed(self.source, self._writer, self._reader, self._offset)
 
     def close(self) -> None:
         """EOF for the job, unless it has had it."""
@@ -60,69 +86,79 @@ class Feeder:
             return
         # Asked before the read: what was written before its end is then read for certain.
         has_ended = self._source_has_ended()
-        if not self._open():
-            self._wait_or_end(has_ended)
-            return
         try:
-            sent = self._send()
-        except BlockingIOError:
-            self._wait_for_room()
-            return
+            if not self._open():
+                self._wait_or_end(has_ended)
+                return
+            sent = self._send_what_fits()
+            if sent != 0:
+                self._wait_for_room()
+                return
         except BrokenPipeError:
             # It reads no more, which is its right (`head`).
-            self.close()
+            self._finish("it reads no more of")
             return
         except OSError as error:
-            self._fail(f"job {self._source} could not be read any further: {error.strerror}")
+            self._fail(f"job {self.source} could not be read any further: {shortage.in_words(error)}")
             return
-        if sent:
-            self._offset += sent
-            self._wait_for_room()
-        else:
-            self._wait_or_end(has_ended)
+        self._wait_or_end(has_ended)
 
-    def _send(self) -> int:
-        """One sendfile. Bytes that were dropped before they could be fed make the feed fail."""
-        assert self._reader is not None
-        if self._is_in_a_hole():
-            self._fail(f"bytes of job {self._source} were dropped before they could be fed")
-            return 0
-        return os.sendfile(self._writer, self._reader, self._offset, _CHUNK)
-
-    def _is_in_a_hole(self) -> bool:
+    def _send_what_fits(self) -> int | None:
+        """Bytes sent by one sendfile, 0 at the end of the file, None where the pipe is full. Nothing before the offset was dropped: `head_goes` is told first, in this thread."""
         assert self._reader is not None
         try:
-            return os.lseek(self._reader, self._offset, os.SEEK_DATA) > self._offset
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return False  # at the end of the file
-            raise
+            sent = os.sendfile(self._writer, self._reader, self._offset, _CHUNK)
+        except BlockingIOError:
+            return None
+        self._offset += sent
+        return sent
+
+    def wanted_from(self, cap: int) -> int | None:
+        """From which offset on the source's stdout, of which `cap` bytes are kept, must not be dropped yet.
+
+        What is in the pipe counts as not fed yet, and so does a little before it, which the job may have spliced
+        further: sendfile(2) passes on the pages of the file themselves, and a hole sets parts of pages to zero.
+        """
+        if self._writer < 0 or self._reader is None:
+            return None
+        unread = bytes_in(self._writer) + min(_CHUNK, cap // 4)
+        return max(self._start, self._offset - unread)
+
+    def head_goes(self, cut: int, cap: int) -> None:
+        """All before `cut` is dropped from the source's stdout, of which `cap` bytes are kept: fail if that is missed."""
+        wanted = self.wanted_from(cap)
+        if wanted is not None and cut > wanted:
+            self._fail(
+                f"bytes of job {self.source} were dropped before they could be fed: "
+                f"it keeps {format_size(cap)} of its output"
+            )
 
     def _open(self) -> bool:
         if self._reader is None:
             try:
-                descriptor = os.open(self._manager.home.stdout(self._source), os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = os.open(self._manager.home.stdout(self.source), os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 return False
             self._reader = keep(descriptor)
-            self._offset = self._first_kept()
+            self._offset = self._start = self._first_kept()
         return True
 
     def _first_kept(self) -> int:
-        assert self._reader is not None
-        try:
-            return os.lseek(self._reader, 0, os.SEEK_DATA)
-        except OSError:
-            return 0
+        """Where the source's stdout begins by now; that it does not begin at its beginning is said."""
+        dropped = dropped_bytes(self._manager.home.stdout(self.source)) or 0
+        if dropped:
+            text = f"fed from byte {dropped} of job {self.source} on: what came before had been dropped"
+            self._manager.journal.record(self._job.id, datetime.now(UTC), "feed", text)
+        return dropped
 
     def _source_has_ended(self) -> bool:
-        job = self._manager.jobs.get(self._source)
+        job = self._manager.jobs.get(self.source)
         return job is None or job.life.is_ended
 
     def _wait_for_room(self) -> None:
         if not self._is_waiting_for_room and self._writer >= 0:
-            self._is_waiting_for_room = True
             self._loop.add_writer(self._writer, self._note_room)
+            self._is_waiting_for_room = True
 
     def _note_room(self) -> None:
         self._loop.remove_writer(self._writer)
@@ -131,9 +167,15 @@ class Feeder:
 
     def _wait_or_end(self, has_ended: bool) -> None:
         if has_ended:
-            self.close()
+            self._finish("it was fed all of")
         elif self._writer >= 0:
             self._timer = self._loop.call_later(_LIVE_PAUSE, self._pump)
+
+    def _finish(self, what: str) -> None:
+        """Nothing more is to come. Noted, so that a next daemon knows that the input was not broken off."""
+        self._manager.journal.record(self._job.id, datetime.now(UTC), FED, f"{what} job {self.source}")
+        self._manager.commit_soon()
+        self.close()
 
     def _fail(self, reason: str) -> None:
         self.close()

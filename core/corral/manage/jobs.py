@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from corral.decide.life import Life
+from corral.manage.dropping import CappedStream
 from corral.manage.past import PastOfJob
 from corral.observe.health import Progress
 from corral.observe.pipeflow import PipeFlow
@@ -22,13 +24,21 @@ from corral.values.spec import Command, JobSpec, Surroundings
 
 
 @dataclass(slots=True)
+class InheritedChild:
+    """A child that this process had before it became another program (execve(2)). Ours to reap, though no Popen knows it."""
+
+    pid: int
+    returncode: int | None = None
+
+
+@dataclass(slots=True)
 class ManagedStage:
     """One stage with its handle. `popen` is None before the start and for one adopted after a crash."""
 
     number: int
     name: str
     argv: tuple[str, ...]
-    popen: subprocess.Popen[bytes] | None = None
+    popen: subprocess.Popen[bytes] | InheritedChild | None = None
     identity: ProcessIdentity | None = None
     pidfd: int | None = None
     started: datetime | None = None
@@ -38,11 +48,15 @@ class ManagedStage:
     cpu_percent: float | None = None
     usage: Usage | None = None
     stderr_bytes: int = 0
+    stderr_dropped: int = 0
+    """Bytes of its head that its cap has dropped."""
     does: str | None = None
+    untold_since: float | None = None
+    """Since when (monotonic seconds) it has ended, and nobody tells how."""
 
     @property
     def is_running(self) -> bool:
-        return self.identity is not None and self.ended is None
+        return self.ended is None and (self.identity is not None or self.popen is not None)
 
 
 @dataclass(slots=True)
@@ -66,6 +80,8 @@ class OutputSizes:
     would wait for its write to end."""
     stdout: int = 0
     stderr: int = 0
+    stdout_dropped: int = 0
+    """Bytes of its head that its cap has dropped."""
     last_output: datetime | None = None
     recent: list[tuple[float, int]] = field(default_factory=list)
     """(monotonic time, total size) of the last seconds."""
@@ -104,6 +120,8 @@ class ManagedJob:
     """When the diagnosis of a still job is made anew (monotonic): its waits end at processes that are not its own."""
     """Whether the waits in `diagnosis` resolve by themselves; None where nothing tells."""
     output: OutputSizes = field(default_factory=OutputSizes)
+    capped: Sequence[CappedStream] | None = None
+    """Its output files, stdout first, once one of them comes near its cap."""
     progress: Progress | None = None
     past: PastOfJob = field(default_factory=PastOfJob)
     diagnosis: Diagnosis | None = None

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from corral.decide.life import Ending, Life
+from corral.decide.life import Ending, Life, StopRequested
 from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob
+from corral.manage.moments import moment
 from corral.system.identity import ProcessIdentity, identify, is_alive
 from corral.values.errors import NotSoError
 from corral.values.jobs import Job
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 CHECK_SECONDS = 0.05
 """How soon after a job's end its leftovers are looked for: one look for all that ended meanwhile."""
+RETRY_SECONDS = 0.5
+"""Until the next look where the last one failed."""
 
 
 def live_members(seen: Iterable[Seen]) -> list[ProcessIdentity]:
@@ -38,27 +41,68 @@ class Leftovers:
         self._timer: asyncio.TimerHandle | None = None
         self._ended: set[int] = set()
         """The jobs in hand that have ended."""
+        self._looked = asyncio.Event()
+        """Every job that has ended was looked at since."""
+        self._looked.set()
+
+    @property
+    def in_hand(self) -> Iterable[int]:
+        """The jobs that have ended and may have left something alive."""
+        return self._ended
 
     def look_after(self, job: ManagedJob) -> None:
         """It has ended: look soon what is left of it."""
         self._ended.add(job.id)
+        self._looked.clear()
         if self._timer is None:
             self._timer = self._loop.call_later(CHECK_SECONDS, self.check)
+
+    def look(self) -> None:
+        """Look at once, for somebody who asks, where some have ended that were not looked at yet."""
+        if self._timer is not None:
+            self.check()
 
     def check(self) -> None:
         """One look for what ended jobs have left alive. Jobs without leftovers are let go."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        manager = self._manager
-        done = [manager.jobs[job_id] for job_id in self._ended if job_id in manager.jobs]
+        jobs = self._manager.jobs
+        done = [jobs[job_id] for job_id in self._ended if job_id in jobs]
         self._ended = {job.id for job in done}
+        try:
+            self._look_at(done)
+        except (OSError, MemoryError):
+            # Nothing to look with (EMFILE, ENFILE, ENOMEM): nobody is let go of unseen.
+            self._timer = self._loop.call_later(RETRY_SECONDS, self.check)
+            return
+        self._looked.set()
+
+    def _look_at(self, done: list[ManagedJob]) -> None:
         if not done:
             return
+        manager = self._manager
         manager.children.reap()
         found = manager.census.take(done)
         for job in done:
-            self.note(job, len(live_members(found.get(job.id, []))))
+            count = len(live_members(found.get(job.id, [])))
+            self.note(job, count)
+            if count and job.spec.leftovers == "stop" and not job.life.sweeping:
+                self._sweep(job)
+
+    def _sweep(self, job: ManagedJob) -> None:
+        """End what outlived the job, as was decided when it was started."""
+        event = StopRequested(**moment(), cause="leftovers", reason="stopped by --leftovers stop")
+        self._manager.apply(job, event)
+
+    async def until_swept(self, job_ids: Iterable[int]) -> None:
+        """Return once nothing is left of those of these jobs whose leftovers are to be stopped, or nothing more helps."""
+        jobs = [job for job_id in job_ids if (job := self._manager.jobs.get(job_id)) is not None]
+        jobs = [job for job in jobs if job.spec.leftovers == "stop"]
+        if jobs:
+            await self._looked.wait()
+        stops = [stop for job in jobs if (stop := self._manager.stopper.of(job)) is not None]
+        await asyncio.gather(*(self._manager.stopper.outcome(stop) for stop in stops))
 
     def note(self, job: ManagedJob, count: int) -> None:
         """So many processes of that ended job are alive."""
@@ -83,7 +127,8 @@ class Leftovers:
             spec, surroundings = manager.origin_of(job_id)
         except NotSoError:
             # Only its mark tells of it.
-            spec = JobSpec(pipeline=Pipeline((Command((view.command,)),)), command=view.command)
+            pipeline = Pipeline((Command((view.command,)),))
+            spec = JobSpec(pipeline=pipeline, command=view.command, max_output=None)
             surroundings = Surroundings({}, view.cwd, 0o022)
         job = manager.new_job(job_id, spec, surroundings, view.created)
         job.life = _life_of(view, job.life)

@@ -41,16 +41,19 @@ from corral.decide.naming import resolve
 from corral.decide.scheduler import Dependency, Scheduler
 from corral.decide.store import Journal
 from corral.manage import operations, views
+from corral.manage.capping import Capping
 from corral.manage.census import Census
-from corral.manage.checking import check_values
+from corral.manage.checking import check_surroundings, check_values, cut_command
 from corral.manage.children import Children
+from corral.manage.cleaning import Cleaner
 from corral.manage.jobs import ManagedJob, ManagedStage
-from corral.manage.launching import Launcher
+from corral.manage.launching import RETRY_SECONDS, Launcher
 from corral.manage.leftovers import Leftovers
 from corral.manage.moments import moment
 from corral.manage.monitor import Monitor
 from corral.manage.reaping import ChildEnd
-from corral.manage.stopping import StopOfJob, Stopper, report_on
+from corral.manage.stopping import BY_STOP, StopOfJob, Stopper, report_on
+from corral.manage.waiting import Waiters
 from corral.system import mark
 from corral.system.daemonlog import log
 from corral.system.identity import ProcessIdentity
@@ -68,8 +71,6 @@ STARTS_A_PASS = 20
 COMMIT_SECONDS = 0.01
 """Until the pids of what was started are committed, unless an earlier pass takes them along. A daemon that dies
 before finds them by their marks, since the jobs were committed as starting."""
-RETRY_SECONDS = 1.0
-"""Until the next try where the journal cannot be written."""
 KEPT_ENDED = 1000
 """Ended jobs whose snapshots stay in memory; the journal has all."""
 
@@ -103,9 +104,11 @@ class Manager:
         self.children = Children(self)
         self.leftovers = Leftovers(self)
         self.monitor = Monitor(self)
-        self._launcher = Launcher(self)
-        self._waiters: dict[int, list[asyncio.Future[None]]] = {}
-        self._start_waiters: dict[int, list[asyncio.Future[None]]] = {}
+        self.capping = Capping(self)
+        self.cleaner = Cleaner(self)
+        self.launcher = Launcher(self)
+        self._waiters = Waiters()
+        self._start_waiters = Waiters()
         self._to_start: list[ManagedJob] = []
         self._loop = asyncio.get_running_loop()
         self._has_pass = False
@@ -125,6 +128,7 @@ class Manager:
             UsageError, UnknownJobError: nothing was accepted.
             CorralError: the journal could not be written.
         """
+        check_surroundings(surroundings)
         specs = [self._checked(spec) for spec in specs]
         created = datetime.now(UTC)
         ids = self.journal.add_jobs(specs, surroundings, created)
@@ -174,7 +178,7 @@ class Manager:
         stdin = spec.stdin
         if isinstance(stdin, JobInput):
             stdin = JobInput(str(self.resolve(stdin.job)))
-        return structs.replace(spec, after=after, stdin=stdin)
+        return structs.replace(cut_command(spec), after=after, stdin=stdin)
 
     # ---- the passes of the loop
 
@@ -202,7 +206,7 @@ class Manager:
         starting, self._to_start = self._to_start, []
         for job in starting:
             if not job.life.is_ended:
-                self._launcher.start(job)
+                self.launcher.start(job)
         if len(ready) == STARTS_A_PASS:
             self.wake()
         elif self.journal.is_dirty and self._commit_timer is None:
@@ -277,6 +281,8 @@ class Manager:
             case SkipGrace():
                 self.stopper.skip_grace(job)
             case PauseTree():
+                # Noted first: what a next daemon finds paused it pauses, what runs it leaves as it is.
+                self.commit_soon()
                 self._signal_tree(job, "STOP")
             case ResumeTree():
                 self._signal_tree(job, "CONT")
@@ -293,7 +299,7 @@ class Manager:
 
     def _finish(self, job: ManagedJob) -> None:
         self.close_stdin(job)
-        self._launcher.end_feed(job)
+        self.launcher.end_feed(job)
         for opening in job.openings:
             opening.give_up()
         job.output.close()
@@ -301,6 +307,7 @@ class Manager:
         self.budget.gave_back(job.pipe_bytes)
         job.pipe_bytes = 0
         views.final_sizes(job, self.home)
+        self.capping.finish(job)
         stop = self.stopper.of(job)
         if stop is not None:
             job.report = report_on(stop)
@@ -309,8 +316,9 @@ class Manager:
         self.journal.job_ended(view, job.report)
         self.scheduler.ended(job.id, view.state == "succeeded")
         self._remember(view)
-        self._resolve_waiters(self._waiters, job.id)
-        self._resolve_waiters(self._start_waiters, job.id)
+        self.cleaner.note_ended(view)
+        self._waiters.release(job.id)
+        self._start_waiters.release(job.id)
         self.leftovers.look_after(job)
         self.wake()
 
@@ -328,6 +336,10 @@ class Manager:
 
     # ---- what the stop sequence asks and tells
 
+    def note_stops(self) -> None:
+        """Commit what is about to be stopped, and why."""
+        self.commit_soon()
+
     def reap(self) -> None:
         """Reap every child that has ended."""
         self.children.reap()
@@ -340,8 +352,7 @@ class Manager:
         if stop.stage is None:
             self.apply(stop.job, SignalSent(**moment(), signal=signal))
         else:
-            by = "corral stop"
-            self.apply(stop.job, StageSignalled(**moment(), number=stop.stage, signal=signal, by=by))
+            self.apply(stop.job, StageSignalled(**moment(), number=stop.stage, signal=signal, by=BY_STOP))
 
     def tree_emptied(self, stop: StopOfJob) -> None:
         job = stop.job
@@ -368,13 +379,16 @@ class Manager:
     def resolve(self, reference: str) -> int:
         """The id that a number, a name or `@` means. Raises UnknownJobError, NotSoError."""
         unended = ((job.id, job.spec.name) for job in self.jobs.values() if not job.life.is_ended)
-        return resolve(
+        job_id = resolve(
             reference,
             unended,
             exists=lambda job_id: job_id in self.jobs or job_id in self.ended or self.journal.exists(job_id),
             newest_ended=self.journal.newest_ended,
             newest=self.journal.newest,
         )
+        if job_id in self.cleaner.going:
+            raise UnknownJobError(f"no job {job_id}: it is being cleaned")
+        return job_id
 
     def snapshot(self, job_id: int) -> Job:
         """The job as it is now."""
@@ -437,43 +451,31 @@ class Manager:
     def ends_of(self, job_ids: Iterable[int]) -> list[asyncio.Future[None]]:
         """For each of these jobs that has not ended a future that is done once it has. Cancel what is not awaited."""
         jobs = (self.jobs.get(job_id) for job_id in job_ids)
-        return [
-            self._future(self._waiters, job.id) for job in jobs if job is not None and not job.life.is_ended
-        ]
+        return [self._waiters.add(job.id) for job in jobs if job is not None and not job.life.is_ended]
 
     def note_started(self, job: ManagedJob) -> None:
         """Its start is over, well or not."""
-        self._resolve_waiters(self._start_waiters, job.id)
+        self._start_waiters.release(job.id)
 
     async def until_started(self, job_id: int) -> None:
         """Return once it has started, could not start, or has to wait in the queue."""
         job = self.jobs.get(job_id)
         while job is not None and job.life.state == "queued" and not self._has_to_wait(job):
-            future = self._future(self._start_waiters, job_id)
+            future = self._start_waiters.add(job_id)
             await asyncio.wait([future], timeout=0.05)
             future.cancel()
 
     def _has_to_wait(self, job: ManagedJob) -> bool:
         return bool(job.openings) or (self._waiting_for(job) is not None and not job.life.is_starting)
 
-    def _future(self, where: dict[int, list[asyncio.Future[None]]], job_id: int) -> asyncio.Future[None]:
-        future: asyncio.Future[None] = self._loop.create_future()
-        # Who asks again and again with a time limit leaves none behind.
-        waiting = [one for one in where.get(job_id, ()) if not one.done()]
-        where[job_id] = [*waiting, future]
-        return future
-
-    @staticmethod
-    def _resolve_waiters(where: dict[int, list[asyncio.Future[None]]], job_id: int) -> None:
-        for future in where.pop(job_id, ()):
-            if not future.done():
-                future.set_result(None)
-
 
 def _is_worth_noting(before: Life, after: Life) -> bool:
     """Whether the journal has to know it at once. Starts and ends have rows of their own."""
-    if after is before or after.is_ended or "queued" in (before.state, after.state):
+    if after is before or after.is_ended:
         return False
+    if "queued" in (before.state, after.state):
+        # The monotonic time that a time limit counts from is known to nobody else.
+        return after.timeout is not None and before.started is None and after.started is not None
     if after.state != before.state or after.stop != before.stop:
         return True
     return any(new.signalled != old.signalled for new, old in zip(after.stages, before.stages, strict=True))

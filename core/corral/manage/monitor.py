@@ -19,6 +19,7 @@ from corral.observe.health import Progress
 from corral.observe.holders import Holders
 from corral.observe.pipeflow import PipeFlow, Steady, bottleneck
 from corral.observe.sampler import ProcessSampler
+from corral.system import shortage
 from corral.system.cpuclock import cpu_nanoseconds
 from corral.system.descriptors import keep
 from corral.system.identity import ProcessIdentity, identify
@@ -69,6 +70,7 @@ class Monitor:
                 continue
             if job.life.is_started:
                 self._visit_safely(job, now)
+        self._manager.capping.tick()
 
     def _next_visit(self, job: ManagedJob, still_for: float) -> int:
         """The tick of it. Those of the jobs that sleep are spread by their ids."""
@@ -122,7 +124,7 @@ class Monitor:
                 members[pid] = known
                 continue
             stat = read_stat(pid)
-            if stat is not None and stat.state not in "ZX":
+            if stat is not None and not stat.has_ended:
                 members[pid] = Member(ProcessIdentity(pid, stat.started), stage, -1, stat.cpu_seconds)
         if members.keys() != job.members.keys():
             job.members = members
@@ -139,8 +141,8 @@ class Monitor:
         """One job that cannot be observed, its output file removed by hand say, keeps no other from it."""
         try:
             self._visit(job, now)
-        except OSError as error:
-            text = f"cannot be observed: {error}"
+        except (OSError, MemoryError) as error:
+            text = f"cannot be observed: {shortage.in_words(error) if shortage.is_shortage(error) else error}"
             if job.trouble != text:
                 job.trouble = text
                 self._manager.journal.record(job.id, datetime.now(UTC), "trouble", text)
@@ -150,6 +152,7 @@ class Monitor:
             self._begin(job, now)
         cpu_ns, moved = self._read_clocks(job)
         has_output = self._read_sizes(job, now)
+        self._manager.capping.look(job)
         progress = job.progress
         assert progress is not None
         has_moved = progress.observe(
@@ -178,13 +181,31 @@ class Monitor:
             self._manager.touch(job)
 
     def _begin(self, job: ManagedJob, now: float) -> None:
-        job.progress = Progress(now)
         self.scan_job(job)
         job.output = OutputSizes()
+        self._open_outputs(job)
+        job.progress = Progress(now)
+
+    def go_on(self, job: ManagedJob, progress: Progress) -> None:
+        """Go on from what was observed of a job before; its members come with the next scan."""
+        try:
+            self._open_outputs(job)
+        except OSError:
+            return  # as for a new one: the first visit tries again, and notes it
+        job.progress = progress
+
+    def _open_outputs(self, job: ManagedJob) -> None:
         home = self._manager.home
         paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
-        for path in paths:
-            job.output.descriptors.append(keep(os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
+        opened: list[int] = []
+        try:
+            opened.extend(keep(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for path in paths)
+        except OSError:
+            # All or none: the next visit tries again.
+            for descriptor in opened:
+                os.close(descriptor)
+            raise
+        job.output.descriptors = opened
         job.pipes = [PipeFlow(stage.number) for stage in job.stages[:-1]]
         self._bottlenecks[job.id] = Steady(None)
 

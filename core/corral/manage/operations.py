@@ -116,21 +116,21 @@ def _with_children_named(manager: Manager, job_id: int, report: StopReport) -> S
     ]
     if not within:
         return report
-    names = ", ".join(within)
-    return structs.replace(
-        report, note=f"jobs started from within it go on: {names}; corral stop {names} ends them"
-    )
+    note = f"jobs started from within it go on: {', '.join(within)}; corral stop {' '.join(within)} ends them"
+    return structs.replace(report, note=note if report.note is None else f"{report.note}; {note}")
 
 
 async def stop_stage(
     manager: Manager, job_id: int, number: int, signal: str | None, grace: float | None, *, wait: bool
 ) -> StopReport:
-    """Run the stop sequence on one stage's processes only."""
+    """Run the stop sequence on one stage's processes only. Asked a second time it skips the grace."""
     job = running_job(manager, job_id, "stopped")
     if not 1 <= number <= len(job.stages):
         raise UsageError(f"job {job_id} has no stage {number}; it has {len(job.stages)}")
     name = signal_name(parse_signal(signal or job.spec.stop_signal))
     check_seconds("grace", grace)
+    if manager.stopper.of(job, number) is not None:
+        manager.stopper.skip_grace(job, number)
     stop = manager.stopper.begin(job, name, job.spec.stop_grace if grace is None else grace, number)
     return await manager.stopper.outcome(stop) if wait else report_on(stop)
 
@@ -222,7 +222,7 @@ def _signal_stage(
 
 
 def _signal_one(manager: Manager, job: ManagedJob, name: str, pid: int) -> list[int]:
-    found = {entry.pid: entry for entry in manager.census.take([job], thorough=True).get(job.id, [])}
+    found = {entry.pid: entry for entry in manager.census.take([job]).get(job.id, [])}
     identity = identify(pid) if pid in found else None
     if identity is None:
         raise NotSoError(f"pid {pid} is no process of job {job.id}")
@@ -238,6 +238,7 @@ def _note_signalled(manager: Manager, job: ManagedJob, name: str, stage: int | N
         if stage in (None, each.number):
             event = StageSignalled(**moment(), number=each.number, signal=name, by="corral signal")
             manager.apply(job, event)
+    manager.commit_soon()
 
 
 # ---- pausing ------------------------------------------------------------------------------------------------------

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from corral.values.past import CELL_SECONDS, KEPT_CELLS, Past
 
 
-class _Cell(NamedTuple):
+class Cell(NamedTuple):
+    """Five seconds; `slot` is their number since the machine started."""
+
     slot: int
     cpu: float | None
     memory: int | None
@@ -21,8 +24,13 @@ class PastOfJob:
 
     __slots__ = ("_cells",)
 
-    def __init__(self) -> None:
-        self._cells: deque[_Cell] = deque()
+    def __init__(self, cells: Iterable[Cell] = ()) -> None:
+        self._cells: deque[Cell] = deque(cells)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """What another `PastOfJob` goes on from."""
+        return tuple(self._cells)
 
     def note(
         self,
@@ -33,7 +41,7 @@ class PastOfJob:
         stages: tuple[float | None, ...] = (),
     ) -> None:
         """The numbers at `now` (monotonic seconds). The last ones of a cell stand for it."""
-        cell = _Cell(int(now // CELL_SECONDS), cpu, memory, output, stages)
+        cell = Cell(int(now // CELL_SECONDS), cpu, memory, output, stages)
         if self._cells and self._cells[-1].slot == cell.slot:
             self._cells[-1] = cell
             return
@@ -45,7 +53,7 @@ class PastOfJob:
 
     def values(self, now: float) -> Past:
         """The last `KEPT_CELLS` cells up to `now`; shorter where the job is younger."""
-        filled: list[_Cell] = []
+        filled: list[Cell] = []
         for cell in self._cells:
             while filled and filled[-1].slot + 1 < cell.slot:
                 filled.append(filled[-1]._replace(slot=filled[-1].slot + 1))
@@ -56,7 +64,7 @@ class PastOfJob:
         return _past(filled[-KEPT_CELLS:])
 
 
-def _past(cells: list[_Cell]) -> Past:
+def _past(cells: list[Cell]) -> Past:
     stages = max((len(cell.stages) for cell in cells), default=0)
     return Past(
         seconds=CELL_SECONDS,

@@ -89,7 +89,7 @@ def poll_adopted(stage: ManagedStage) -> ChildEnd | None:
     stat = read_stat(identity.pid)
     is_there = stat is not None and stat.started == identity.started
     if is_there and stat is not None:
-        if stat.state not in "ZX":
+        if not stat.has_ended:
             return None
         if not _tells_status(identity.pid):
             return ChildEnd(None, None, stat.cpu_seconds)

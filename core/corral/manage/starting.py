@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from corral.decide.homedir import check_folder
 from corral.manage.jobs import ManagedJob, ManagedStage
-from corral.system import limits
+from corral.system import limits, shortage
 from corral.system.descriptors import keep
 from corral.system.identity import identify
 from corral.system.limits import LimitPlan
@@ -19,14 +20,14 @@ from corral.system.mark import Mark
 from corral.system.openings import empty, may_block, open_redirection
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.pipes import DEFAULT_CAPACITY, PipeBudget, inode_of, set_capacity
-from corral.system.spawn import find_program, spawn
-from corral.values.errors import CannotStartError
+from corral.system.spawn import check_directory, find_program, spawn
+from corral.values.errors import CannotStartError, CorralError
 from corral.values.home import Home
 from corral.values.spec import FileInput, InteractiveInput, JobInput, Redirection, Surroundings
 from corral.values.wire import from_wire
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
-_OUTPUT_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+_OUTPUT_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Owned = Callable[[int], int]
 OpenFiles = dict[tuple[int, int], int]
@@ -98,8 +99,7 @@ class Starter:
         try:
             shared = self._shared_of(job.surroundings)
             cwd = from_wire(job.surroundings.cwd)
-            if not os.path.isdir(cwd):
-                raise CannotStartError(f"no such directory: {cwd}", 125)
+            check_directory(cwd)
         except CannotStartError as error:
             raise StartError(None, error) from None
         preparation = Preparation(job, [], [], [])
@@ -153,7 +153,7 @@ class Starter:
             except CannotStartError as error:
                 raise StartError(stage.number if stage else None, error, spawned_stages(job)) from None
             except OSError as error:
-                cause = CannotStartError(f"{error.strerror}: {error.filename or 'no more descriptors'}", 125)
+                cause = CannotStartError(_explained(error), 125)
                 raise StartError(stage.number if stage else None, cause, spawned_stages(job)) from None
 
     def _spawn(self, preparation: Preparation, stage: ManagedStage, table: tuple[int, int, int]) -> None:
@@ -170,8 +170,11 @@ class Starter:
             limit_plan=self._shared_of(job.surroundings).limit_plan,
         )
         pid = stage.popen.pid
-        # Unreaped, so it still has its pid, even if it ended already.
+        # Unreaped, so it still has its pid, even if it ended already. Where /proc cannot be read now the start fails,
+        # and the stop sequence finds by its mark what was started.
         stage.identity = identify(pid)
+        if stage.identity is None:
+            raise CannotStartError(f"{stage.name}: its process could not be looked at in /proc", 125)
         descriptor = open_pidfd_if_possible(pid)
         stage.pidfd = None if descriptor is None else keep(descriptor)
 
@@ -190,16 +193,14 @@ class Starter:
         for number in range(1, len(job.stages) + 1):
             sink, following = stdout, -1
             if number < len(job.stages):
-                following, sink = self._open_pipe(job, number)
-                owned(following)
-                owned(sink)
+                following, sink = self._open_pipe(job, number, owned)
             stderr = owned(os.open(self._home.stderr(job.id, number), _OUTPUT_FLAGS, 0o600))
             tables.append(_redirected(preparation, number, [source, sink, stderr]))
             source = following
         return tables
 
-    def _open_pipe(self, job: ManagedJob, number: int) -> tuple[int, int]:
-        reader, writer = os.pipe()
+    def _open_pipe(self, job: ManagedJob, number: int, owned: Owned) -> tuple[int, int]:
+        reader, writer = map(owned, os.pipe())
         job.pipe_inodes[inode_of(reader)] = number
         size = self._budget.size_for_next()
         taken = (set_capacity(writer, size) if size else None) or DEFAULT_CAPACITY
@@ -214,8 +215,8 @@ class Starter:
         if isinstance(job.spec.stdin, InteractiveInput | JobInput):
             reader, writer = os.pipe()
             job.stdin_writer = keep(writer)
-            job.input_pipe = inode_of(reader)
-            return owned(reader)
+            job.input_pipe = inode_of(owned(reader))
+            return reader
         return owned(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
     # ---- surroundings
@@ -257,12 +258,20 @@ def spawned_stages(job: ManagedJob) -> tuple[int, ...]:
     return tuple(stage.number for stage in job.stages if stage.popen is not None)
 
 
+def _explained(error: OSError) -> str:
+    """What could not be made, and what was lacking."""
+    what = shortage.in_words(error)
+    return what if error.filename is None else f"cannot make {os.fsdecode(error.filename)}: {what}"
+
+
 def _make_folder(path: str) -> None:
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
-        if not os.path.isdir(path):
-            raise
+        try:
+            check_folder(path)
+        except CorralError as error:
+            raise CannotStartError(str(error), 125) from None
 
 
 def _redirections(job: ManagedJob, number: int) -> tuple[Redirection, ...]:

@@ -16,8 +16,9 @@ from corral.manage.census import Census, Seen, kinship_of
 from corral.manage.jobs import ManagedJob
 from corral.manage.reaping import ChildEnd
 from corral.observe.tree import where_of
+from corral.system import shortage
 from corral.system.descriptors import Reserve
-from corral.system.identity import ProcessIdentity
+from corral.system.identity import ProcessIdentity, is_alive
 from corral.system.procfs import Stat, read_file, read_stat
 from corral.system.signals import RefusedSignalError, Signaller
 from corral.values.reports import StoppedProcess, StopReport, Survivor
@@ -27,6 +28,9 @@ PATIENCE_AFTER_KILL = 5.0
 """Seconds without any change after KILL was sent to all, until what is left is named as surviving."""
 _RESERVED = 4
 """Descriptors that a step of a stop sequence needs at a time: a listing, a file in /proc, a pidfd, one to spare."""
+BY_STOP = "corral stop"
+"""Whom a stage was signalled by that is ended by `corral stop --stage`."""
+_NO_MARKS = "marks do not work here: a process that left its session and cleared its environment is not seen"
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _HOPELESS_PAUSE = 0.002, 0.05, 1.0
 
 
@@ -89,6 +93,9 @@ class Owner(Protocol):
     def end_of(self, identity: ProcessIdentity) -> ChildEnd | None:
         """How a process that we reaped lately has ended."""
 
+    def note_stops(self) -> None:
+        """Make sure that a next daemon knows what is being stopped, and why. Called before anything is signalled."""
+
     def signal_sent(self, stop: StopOfJob, signal: str) -> None: ...
 
     def tree_emptied(self, stop: StopOfJob) -> None: ...
@@ -121,11 +128,19 @@ class Stopper:
         now = time.monotonic()
         stop = StopOfJob(job, signal, grace, stage, now, last_change=now)
         stop.is_killing = signal == "KILL" or grace <= 0
-        self._stops[job.id, stage] = stop
+        self.go_on(stop)
+        return stop
+
+    def go_on(self, stop: StopOfJob) -> None:
+        """Run a sequence from where it is."""
+        self._stops[stop.job.id, stop.stage] = stop
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="stop sequences")
         self._woken.set()
-        return stop
+
+    def under_way(self) -> list[StopOfJob]:
+        """Every sequence that goes on."""
+        return list(self._stops.values())
 
     def skip_grace(self, job: ManagedJob, stage: int | None = None) -> None:
         stop = self._stops.get((job.id, stage))
@@ -181,13 +196,13 @@ class Stopper:
         """One step; where descriptors have run out, with those that are kept for that. Tried again where it fails."""
         try:
             return self._step()
-        except OSError:
+        except (OSError, MemoryError):
             self._reserve.release()
         try:
             return self._step()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             for stop in self._stops.values():
-                stop.note = f"the table of processes could not be read: {error.strerror}; trying again"
+                stop.note = f"the processes cannot be looked at: {shortage.in_words(error)}; trying again"
             return False
         finally:
             self._reserve.take()
@@ -195,6 +210,7 @@ class Stopper:
     def _step(self) -> bool:
         """One look at everything that is being stopped. Whether anything was new."""
         self._owner.reap()
+        self._owner.note_stops()
         found = self._census.take(self._owner.unended())
         has_changed = False
         seemingly_empty = []
@@ -209,7 +225,7 @@ class Stopper:
     def _look_at(self, stop: StopOfJob, seen: list[Seen]) -> bool:
         """Note what is new and what is gone, and signal. Whether anything has changed."""
         now = time.monotonic()
-        alive, new = self._compare(stop, seen)
+        alive, new = self._compare(stop, [*seen, *_unseen_leaders(stop, seen)])
         gone = self._note_gone(stop, alive, now)
         if new or gone:
             stop.last_change = now
@@ -217,6 +233,9 @@ class Stopper:
         if not stop.is_killing and now >= stop.kill_at:
             stop.is_killing = True
             stop.last_change = now
+            for target in stop.alive:
+                # What changed its uid for a while may be ours to signal again.
+                target.refusal = None
         self._signal(stop)
         if stop.is_killing and now - stop.last_change > PATIENCE_AFTER_KILL and not stop.is_hopeless:
             self._give_word(stop)
@@ -231,7 +250,7 @@ class Stopper:
             if stop.stage is not None and entry.stage != stop.stage:
                 continue
             stat = read_stat(entry.pid)
-            if stat is None or stat.state in "ZX":
+            if stat is None or stat.has_ended:
                 continue
             identity = ProcessIdentity(entry.pid, stat.started)
             alive.add(identity)
@@ -243,7 +262,10 @@ class Stopper:
         return alive, is_new
 
     def _note_gone(self, stop: StopOfJob, alive: set[ProcessIdentity], now: float) -> bool:
-        gone = [target for target in stop.alive if target.identity not in alive]
+        # Not seen is not gone: it may have left every group it was known by, or lost its mark to setrlimit(2).
+        gone = [
+            target for target in stop.alive if target.identity not in alive and not is_alive(target.identity)
+        ]
         for target in gone:
             target.seconds = round(now - stop.began, 3)
             target.ended_by = _ended_by(target, self._owner.end_of(target.identity))
@@ -270,17 +292,22 @@ class Stopper:
             self._owner.signal_sent(stop, signal)
 
     def _prove(self, stops: list[StopOfJob]) -> None:
-        """Of these nothing was found and every child of ours is reaped: look once more, thoroughly, for all at once."""
-        found = self._census.take([stop.job for stop in stops], thorough=True)
+        """Of these nothing was found and every child of ours is reaped: look once more, for all at once."""
+        jobs = [stop.job for stop in stops]
+        found = self._census.take(jobs)
+        alike = self._census.lookalikes(jobs, found)
         for stop in stops:
             if not self._compare(stop, found.get(stop.job.id, []))[0]:
-                self._finish(stop)
+                self._finish(stop, alike.get(stop.job.id, []))
 
-    def _finish(self, stop: StopOfJob) -> None:
+    def _finish(self, stop: StopOfJob, alike: list[Stat]) -> None:
         stop.looked_at = datetime.now(UTC)
         stop.is_done = True
-        if not self._census.has_marks:
-            stop.note = "marks do not work here: a process that left its session and cleared its environment is not seen"
+        notes = [_NO_MARKS] if not self._census.has_marks else []
+        if alike and stop.stage is None:
+            names = ", ".join(f"{stat.pid} {stat.name}" for stat in alike)
+            notes.append(f"not signalled, since nothing proves that it is of this job: {names}")
+        stop.note = "; ".join(notes) or None
         self._stops.pop((stop.job.id, stop.stage), None)
         self._owner.tree_emptied(stop)
         self._answer(stop)
@@ -302,6 +329,16 @@ class Stopper:
 
 def _has_running_stage(stop: StopOfJob) -> bool:
     return any(stage.is_running and stop.stage in (None, stage.number) for stage in stop.job.stages)
+
+
+def _unseen_leaders(stop: StopOfJob, seen: list[Seen]) -> list[Seen]:
+    """Stages that run and were not found: of another uid with their mark unreadable, or without it by setrlimit(2)."""
+    found = {entry.pid for entry in seen}
+    return [
+        Seen(stage.identity.pid, stage.number, False)
+        for stage in stop.job.stages
+        if stage.is_running and stage.identity is not None and stage.identity.pid not in found
+    ]
 
 
 def _new_target(

@@ -67,6 +67,8 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
         leftovers=job.leftovers,
         stdout_bytes=job.output.stdout,
         stderr_bytes=sum(stage.stderr_bytes for stage in job.stages),
+        stdout_dropped_bytes=job.output.stdout_dropped,
+        stderr_dropped_bytes=sum(stage.stderr_dropped for stage in job.stages),
         output_bytes_per_second=None if life.is_ended else output_rate(job),
         last_output=job.output.last_output,
         bottleneck=job.bottleneck if is_running else None,
@@ -103,6 +105,7 @@ def _stage(job: ManagedJob, stage: ManagedStage, seen: StageView) -> Stage:
         read_bytes=usage.read_bytes if usage else None,
         written_bytes=usage.written_bytes if usage else None,
         stderr_bytes=stage.stderr_bytes,
+        stderr_dropped_bytes=stage.stderr_dropped,
         waits=stage.does if lived.is_running else None,
     )
 
@@ -157,9 +160,13 @@ def final_sizes(job: ManagedJob, home: Home) -> None:
     """Note the sizes of the output files, now that every stage has ended."""
     if job.life.started is None and not any(stage.identity for stage in job.stages):
         return
-    for stage in job.stages:
-        stage.stderr_bytes = size_of(home.stderr(job.id, stage.number))
-    job.output.stdout = size_of(home.stdout(job.id))
+    try:
+        for stage in job.stages:
+            stage.stderr_bytes = size_of(home.stderr(job.id, stage.number))
+        job.output.stdout = size_of(home.stdout(job.id))
+    except OSError:
+        # EIO, ENOMEM: a job that has ended has ended; its sizes stay those that were last seen.
+        return
 
 
 def size_of(path: str) -> int:

@@ -1,18 +1,22 @@
 """Reading output files while they grow: by pread, without a lock, never more than asked for.
 
-A size cap may punch holes at the head of a file (fallocate(2), FALLOC_FL_PUNCH_HOLE), which then reads as NULs. Every
-read here is followed by lseek(2) with SEEK_DATA: what lies before the first kept byte is discarded and counted, so
-there is no race with who punches. Offsets and sizes are bytes from the file's first byte ever written.
+A size cap drops the head of a file: that part is noted first, as the length of an empty file beside it
+(`stdout.dropped`), then holes are punched, which read as NULs. Every read here is followed by a look at the note:
+what lies before the first kept byte is discarded and counted, so there is no race with who punches. The holes
+themselves tell less: a writer may leave some of its own, and lseek(2) with SEEK_DATA waits on ext4 and tmpfs until a
+write(2) under way is over (2.4 s behind one of a gigabyte). Offsets and sizes are bytes from the file's first byte
+ever written.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Self
+
+from corral.values.home import dropped_note
 
 READ_SIZE = 1 << 20
 LINE_LIMIT = 16 << 10
@@ -35,6 +39,21 @@ class Chunk(NamedTuple):
     def end(self) -> int:
         return self.offset + len(self.data)
 
+    def until(self, end: int) -> Chunk:
+        """The part of it before offset `end`; a read that had to begin later than asked for may reach beyond."""
+        if self.end <= end:
+            return self
+        beyond = max(0, self.offset - end)
+        return Chunk(self.offset - beyond, self.data[: max(0, end - self.offset)], self.dropped - beyond)
+
+
+def dropped_bytes(path: str) -> int | None:
+    """How many bytes of an output file's head were dropped, as noted; None where nothing ever was. Raises OSError."""
+    try:
+        return os.stat(dropped_note(path)).st_size
+    except FileNotFoundError:
+        return None
+
 
 class OutputFile:
     """One output file, opened at the first read that finds it. All methods raise OSError as open(2) and pread(2) do."""
@@ -42,6 +61,7 @@ class OutputFile:
     def __init__(self, path: str) -> None:
         self.path = path
         self._descriptor: int | None = None
+        self._dropped = 0
 
     def __enter__(self) -> Self:
         return self
@@ -68,18 +88,14 @@ class OutputFile:
         return 0 if descriptor is None else os.fstat(descriptor).st_size
 
     def first_kept(self) -> int:
-        """The offset of the first byte that was not dropped; the size where none is left."""
-        descriptor = self._open()
-        if descriptor is None:
-            return 0
-        try:
-            return os.lseek(descriptor, 0, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # no data at all: empty, or one hole to the end (lseek(2))
-                return os.fstat(descriptor).st_size
-            if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that knows no holes
-                return 0
-            raise
+        """The offset of the first byte that was not dropped."""
+        dropped = dropped_bytes(self.path)
+        if dropped is None:
+            # Not noted, or removed with its job while we read.
+            dropped = self._dropped
+        self._dropped = dropped
+        # Noted beyond the end: its writer has made the file shorter since, and what it writes now is new.
+        return dropped if dropped and dropped <= self.size() else 0
 
     def read(self, offset: int, limit: int = READ_SIZE) -> Chunk:
         """At most `limit` bytes from `offset` on; no data at the end of the file."""
@@ -101,7 +117,7 @@ class OutputFile:
         """The file from `offset` to `end` (else to its size now) in pieces of at most `limit` bytes."""
         end = self.size() if end is None else end
         while offset < end:
-            chunk = self.read(offset, min(limit, end - offset))
+            chunk = self.read(offset, min(limit, end - offset)).until(end)
             if chunk.data or chunk.dropped:
                 yield chunk
             if not chunk.data and chunk.offset == offset:
@@ -191,7 +207,9 @@ class Follower:
         position = self.positions[name]
         if end is not None and position >= end:
             return Chunk(position, b"")
-        chunk = file.read(position, limit if end is None else min(limit, end - position))
+        chunk = file.read(position, limit)
+        if end is not None:
+            chunk = chunk.until(end)
         self.positions[name] = chunk.end
         return chunk
 

@@ -114,7 +114,11 @@ class ProcessSampler:
 
 def with_last_counters(usage: Usage, pid: int) -> Usage:
     """The same with its bytes as they stand now. Unlike psutil it also reads those of a zombie (proc(5), `io`)."""
-    counters = read_file(f"/proc/{pid}/io") if HAS_PROCFS else None
+    try:
+        counters = read_file(f"/proc/{pid}/io") if HAS_PROCFS else None
+    except OSError:
+        # Nothing to look with. Whoever reaps it must not fail for its counters.
+        return usage
     if not counters:
         return usage
     numbers = dict(line.split(b": ") for line in counters.splitlines())

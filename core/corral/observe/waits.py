@@ -14,8 +14,8 @@ from corral.observe.calls import Meaning
 from corral.observe.pipeflow import WAITS_FOR_INPUT
 from corral.observe.threads import ThreadWait, first_thread, other_threads, telling, thread_count
 from corral.system.cpuclock import cpu_nanoseconds
-from corral.system.processmemory import owner_of_mutex, read_fd_set, read_path, read_pollfds
 from corral.system.openfiles import OpenFile, ends_of, open_file
+from corral.system.processmemory import owner_of_mutex, read_fd_set, read_path, read_pollfds
 from corral.system.procfs import HAS_PROCFS, Stat, read_file, read_stat
 from corral.system.sockets import listens
 from corral.system.stopsignal import stopped_by

@@ -6,12 +6,18 @@ import os
 import socket
 import sys
 
+from corral.system.peer import peer_of
+from corral.system.trust import user_name
 from corral.values.errors import CorralError
 from corral.values.home import Home
 
 
 def dial(home: Home) -> socket.socket:
-    """A connected socket, blocking. Raises FileNotFoundError or ConnectionRefusedError where nobody listens.
+    """A connected socket, blocking, to a daemon of our own uid.
+
+    Raises:
+        FileNotFoundError, ConnectionRefusedError: nobody listens.
+        CorralError: somebody else does.
 
     sun_path holds 108 bytes (unix(7)); through /proc/self/fd of the opened directory every path is short.
     """
@@ -19,10 +25,21 @@ def dial(home: Home) -> socket.socket:
     try:
         with _Short(home) as address:
             sock.connect(address)
+        _check_peer(sock, home)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _check_peer(sock: socket.socket, home: Home) -> None:
+    """What we ask for holds our environment, so only our own daemon may hear it."""
+    uid = peer_of(sock).uid
+    if uid != os.geteuid():
+        raise CorralError(
+            f"{home.socket} is served by {user_name(uid)}, not by a daemon of yours: remove it,"
+            " or set CORRAL_HOME to another directory"
+        )
 
 
 def listen(home: Home) -> socket.socket:

@@ -16,9 +16,16 @@ from corral.service.lines import LineSplitter, close_all, receive
 UNSENT_LIMIT = 16 << 20
 """Bytes queued for the other side above which nothing more is read from it: who asks and never reads costs no more."""
 
+UNDER_WAY_LIMIT = 4 << 20
+"""Bytes of lines that are being worked on above which no more are read."""
+
 LineHandler = Callable[[bytes, list[int]], None]
 
 LINES_A_PASS = 8
+_CHUNK = 1 << 16
+"""Bytes of one read."""
+_ENTRY = 300
+"""Bytes that Python takes for one queued line, beside the line itself."""
 
 
 class Channel:
@@ -28,6 +35,7 @@ class Channel:
         on_line: called with each line and the descriptors beside it, which then are the callee's to close.
         on_overlong: called for a line over `limit`.
         on_end: called once, when the other side has gone or `close` was called.
+        on_held: called whenever `held_bytes` may have changed.
     """
 
     def __init__(
@@ -38,22 +46,52 @@ class Channel:
         on_line: LineHandler,
         on_overlong: Callable[[], None],
         on_end: Callable[[], None],
+        on_held: Callable[[], None] = lambda: None,
     ) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._on_line, self._on_overlong, self._on_end = on_line, on_overlong, on_end
+        self._on_held = on_held
         self._splitter = LineSplitter(limit)
         self._queue: deque[tuple[memoryview, list[int]]] = deque()
         self._loop = asyncio.get_running_loop()
         self._is_writing = False
-        self._lines: deque[tuple[bytes | None, list[int]]] = deque()
-        """Read and not yet handed over."""
+        self._has_lines = False
+        """Whether there may be lines that were read and not yet handed over."""
         self._is_reading = True
         self._is_delivering = False
+        self._is_held = False
         self.is_open = True
         self.unsent_bytes = 0
+        self.under_way_bytes = 0
+        """Of lines that were handed over and are not done with."""
+        self.sent_at = self._loop.time()
+        """When the other side last took anything."""
         self._drained: list[Callable[[], None]] = []
         self._loop.add_reader(sock, self._read)
+
+    @property
+    def held_bytes(self) -> int:
+        """What this side keeps for the other: answers that it has not read, lines that are not complete or not handed over."""
+        return self._queue_bytes + self._splitter.held_bytes
+
+    @property
+    def _queue_bytes(self) -> int:
+        return self.unsent_bytes + _ENTRY * len(self._queue)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the other side may have more answers queued for it."""
+        return self._queue_bytes <= UNSENT_LIMIT
+
+    def note_under_way(self, change: int) -> None:
+        """So many bytes more, or fewer, are being worked on; while they are many, none are read."""
+        self.under_way_bytes += change
+        self._watch_for_lines()
+
+    def allow(self, limit: int) -> None:
+        """From now on lines may have so many bytes."""
+        self._splitter.limit = limit
 
     def send(self, line: bytes, descriptors: Sequence[int] = ()) -> None:
         """Queue a line. `descriptors` are duplicated, so that the caller goes on owning its own."""
@@ -61,7 +99,9 @@ class Channel:
             return
         self._queue.append((memoryview(line), [os.dup(descriptor) for descriptor in descriptors]))
         self.unsent_bytes += len(line)
-        if not self._is_writing:
+        if self._is_writing:
+            self._on_held()
+        else:
             self._write()
 
     def when_drained(self, call: Callable[[], None]) -> None:
@@ -70,6 +110,16 @@ class Channel:
             self._drained.append(call)
         else:
             call()
+
+    def hold(self) -> None:
+        """Hand over no more lines, and read none."""
+        self._is_held = True
+        self._watch_for_lines()
+
+    def go_on(self) -> None:
+        """Hand over what came meanwhile, and read on."""
+        self._is_held = False
+        self._watch_for_lines()
 
     def close(self) -> None:
         """Close at once. What is queued is lost."""
@@ -83,14 +133,12 @@ class Channel:
         for _, descriptors in self._queue:
             close_all(descriptors)
         self._queue.clear()
-        for _, beside in self._lines:
-            close_all(beside)
-        self._lines.clear()
+        self._has_lines = False
         self._on_end()
 
     def _read(self) -> None:
         try:
-            data, descriptors = receive(self._sock)
+            data, descriptors = receive(self._sock, _CHUNK)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -101,8 +149,11 @@ class Channel:
             close_all(descriptors)
             self.close()
             return
-        self._lines.extend(self._splitter.feed(data, descriptors))
+        self._splitter.put(data, descriptors)
+        self._has_lines = True
         self._deliver()
+        if self.is_open:
+            self._on_held()
 
     def _deliver(self) -> None:
         """Hand over some lines; the rest once these have been answered, so that their answers count."""
@@ -110,9 +161,13 @@ class Channel:
         try:
             for _ in range(LINES_A_PASS):
                 # Handing one over may close this channel, and with it drop the others.
-                if not self._lines:
+                if not self._has_lines or self._is_held:
                     return
-                line, beside = self._lines.popleft()
+                found = self._splitter.next()
+                if found is None:
+                    self._has_lines = False
+                    return
+                line, beside = found
                 if line is None:
                     close_all(beside)
                     self._on_overlong()
@@ -125,11 +180,11 @@ class Channel:
         """Go on with what was read, or read on, unless too much is waiting to be read over there."""
         if not self.is_open or self._is_delivering:
             return
-        has_room = self.unsent_bytes <= UNSENT_LIMIT
-        if self._lines and has_room:
+        has_room = self.has_room and self.under_way_bytes <= UNDER_WAY_LIMIT and not self._is_held
+        if self._has_lines and has_room:
             self._is_delivering = True
             self._loop.call_soon(self._deliver)
-        wants = has_room and not self._lines
+        wants = has_room and not self._has_lines
         if wants != self._is_reading:
             self._is_reading = wants
             if wants:
@@ -150,12 +205,15 @@ class Channel:
                 return
             close_all(descriptors)
             self.unsent_bytes -= sent
+            self.sent_at = self._loop.time()
             if sent < len(view):
                 self._queue[0] = (view[sent:], [])
             else:
                 self._queue.popleft()
         self._watch_for_room()
         self._watch_for_lines()
+        if self.is_open:
+            self._on_held()
 
     def _send_some(self, view: memoryview, descriptors: list[int]) -> int:
         if not descriptors:

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Generic
 
+import msgspec
+
 from corral import __version__
 from corral.service import protocol
 from corral.service.lines import LineReader, send_line
+from corral.service.mending import Asked, Mending
 from corral.service.protocol import Answers, Hello, Reply_, SayHello
 from corral.service.starter import connected
 from corral.values.errors import CorralError, DaemonUnavailableError, ProtocolMismatchError
@@ -45,7 +48,7 @@ class Pending(Generic[Reply_]):
         self._request = request
 
     def fileno(self) -> int:
-        """Readable when something has arrived."""
+        """Readable when something has arrived. It may be another one after each call of `result`."""
         return self._client.fileno()
 
     def result(self, timeout: float | None = 0) -> Reply_ | None:
@@ -53,24 +56,61 @@ class Pending(Generic[Reply_]):
         envelope = self._client.envelope_of(self._number, timeout)
         if envelope is None:
             return None
-        if envelope.error is not None:
-            raise envelope.error.as_error()
-        return protocol.read_reply(envelope.ok, self._request)
+        return protocol.read_reply(_ok(envelope), self._request)
+
+    def raw(self) -> msgspec.Raw:
+        """Wait for the reply as it came, for a daemon of another protocol number. Raises CorralError."""
+        envelope = self._client.envelope_of(self._number, None)
+        assert envelope is not None
+        return _ok(envelope)
+
+
+def _ok(envelope: protocol.Envelope) -> msgspec.Raw:
+    if envelope.error is not None:
+        raise envelope.error.as_error()
+    return envelope.ok
 
 
 class Client:
-    """A connection to a daemon. A context manager. Not for use by several threads at once."""
+    """A connection to a daemon. A context manager. Not for use by several threads at once.
 
-    def __init__(self, sock: socket.socket, origin: Origin, home: Home) -> None:
+    With `is_lasting` it outlives the daemon: it finds the next one, and asks again what may be asked again. With
+    `any_protocol` only what never changes may be asked, unless the number turns out to be ours.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        origin: Origin,
+        home: Home,
+        *,
+        is_lasting: bool = False,
+        any_protocol: bool = False,
+    ) -> None:
         self._sock = sock
         self._reader = LineReader(sock)
+        self._origin: Origin = origin
+        self._home = home
         self._number = 0
+        self._asked: dict[int, Asked] = {}
+        """What was not answered yet, by number."""
         self._arrived: dict[int, protocol.Envelope] = {}
-        hello = SayHello(version=__version__, protocol=protocol.PROTOCOL, client=origin, parent=own_job(home))
-        self.hello = checked(self.call(hello, timeout=10))
+        self._mending: Mending | None = None
+        hello = self.call(self._greeting(), timeout=10)
+        self.hello = hello if any_protocol else checked(hello)
+        if is_lasting:
+            self._mending = Mending(home)
 
     @classmethod
-    def connect(cls, home: Home, *, start: bool = True, origin: Origin = "command_line") -> Client:
+    def connect(
+        cls,
+        home: Home,
+        *,
+        start: bool = True,
+        origin: Origin = "command_line",
+        is_lasting: bool = False,
+        any_protocol: bool = False,
+    ) -> Client:
         """Connect to the daemon of this home, starting one when none runs and `start` is true.
 
         Raises:
@@ -80,7 +120,7 @@ class Client:
         for _ in range(20):
             sock = connected(home, start=start)
             try:
-                return cls(sock, origin, home)
+                return cls(sock, origin, home, is_lasting=is_lasting, any_protocol=any_protocol)
             except DaemonUnavailableError:
                 # EOF before hello: it was just about to end for want of work. The next try starts another.
                 sock.close()
@@ -99,11 +139,16 @@ class Client:
         return reply
 
     def begin(self, request: Answers[Reply_], descriptors: Sequence[int] = ()) -> Pending[Reply_]:
-        """Ask without waiting."""
-        self._number += 1
+        """Ask without waiting. `descriptors` have to stay open until the reply is here."""
         assert isinstance(request, protocol.Request)
-        send_line(self._sock, protocol.request_line(self._number, request), descriptors)
-        return Pending(self, self._number, request)
+        number = self._next_number()
+        asked = Asked(request, tuple(descriptors), time.monotonic())
+        # Before it is noted: what is too long for a line was never asked.
+        line = protocol.request_line(number, request)
+        self._asked[number] = asked
+        if self._mending is None or not self._mending.is_broken:
+            self._send(asked, line)
+        return Pending(self, number, request)
 
     def received_descriptors(self) -> list[int]:
         """The descriptors that came beside replies since the last call; the caller closes them."""
@@ -116,24 +161,88 @@ class Client:
         """The answer to request `number`, waiting at most `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while number not in self._arrived:
-            for line in self._reader.lines_in_hand():
-                envelope = protocol.read_envelope(line)
-                if envelope.id is not None:
-                    self._arrived[envelope.id] = envelope
-                elif envelope.error is not None:
-                    raise envelope.error.as_error()
+            if self._mending is not None and self._mending.is_broken and not self._mend(deadline):
+                return None
+            self._sort_lines()
             if number in self._arrived:
                 break
             if not self._wait(deadline):
                 return None
-            self._reader.read_more()
+            try:
+                self._reader.read_more()
+            except DaemonUnavailableError:
+                self._note_gone()
         return self._arrived.pop(number)
+
+    # ---- lines
+
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _greeting(self) -> SayHello:
+        parent = own_job(self._home)
+        return SayHello(version=__version__, protocol=protocol.PROTOCOL, client=self._origin, parent=parent)
+
+    def _send(self, asked: Asked, line: bytes) -> None:
+        try:
+            send_line(self._sock, line, asked.descriptors)
+            asked.is_sent = True
+        except DaemonUnavailableError:
+            # A line without its end is no request: nobody has read it.
+            self._note_gone()
+
+    def _sort_lines(self) -> None:
+        for line in self._reader.lines_in_hand():
+            envelope = protocol.read_envelope(line)
+            if envelope.event == "leaving" and self._mending is not None:
+                self._mending.note_leaving(protocol.read_leaving(line))
+            elif envelope.id is not None:
+                self._take(envelope.id, envelope)
+            elif envelope.error is not None:
+                raise envelope.error.as_error()
+
+    def _take(self, number: int, envelope: protocol.Envelope) -> None:
+        self._asked.pop(number, None)
+        if self._mending is None or number != self._mending.hello_number:
+            self._arrived[number] = envelope
+            return
+        self.hello = checked(protocol.read_reply(_ok(envelope), self._greeting()))
+        self._mending.note_mended()
 
     def _wait(self, deadline: float | None) -> bool:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         poller = select.poll()
         poller.register(self._sock, select.POLLIN)
         return bool(poller.poll(None if left is None else left * 1000))
+
+    # ---- the daemon goes away
+
+    def _note_gone(self) -> None:
+        """Settle what becomes of each request. Raises DaemonUnavailableError where nothing is to be mended."""
+        if self._mending is None:
+            raise DaemonUnavailableError(
+                "the daemon has gone away; its jobs go on, and corral ps finds them again"
+            )
+        self._sort_lines()
+        self._arrived |= self._mending.settle(self._asked)
+
+    def _mend(self, deadline: float | None) -> bool:
+        """Find a daemon again and ask it what is open; whether there is one, as of `deadline` at the latest."""
+        assert self._mending is not None
+        sock = self._mending.find(deadline)
+        if sock is None:
+            return False
+        descriptors = self._reader.take_descriptors()
+        self._sock.close()
+        self._sock, self._reader = sock, LineReader(sock, descriptors)
+        self._mending.hello_number = self._next_number()
+        hello = Asked(self._greeting(), (), time.monotonic())
+        # No need to wait for the answer: requests are taken in their order.
+        for number, asked in [(self._mending.hello_number, hello), *self._asked.items()]:
+            if not self._mending.is_broken:
+                self._send(asked, protocol.request_line(number, asked.request))
+        return True
 
     def close(self) -> None:
         for descriptor in self._reader.take_descriptors():

@@ -9,11 +9,11 @@ import os
 import shutil
 import signal
 import socket
-import struct
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from typing import Literal
 
 import psutil
 
@@ -24,101 +24,26 @@ from corral.manage.manager import Manager
 from corral.manage.monitor import TICK_SECONDS
 from corral.service import protocol as p
 from corral.service.address import listen
-from corral.service.channel import Channel
+from corral.service.clients import Clients, TooManyClientsError
+from corral.service.connection import Connection
 from corral.service.handlers import Handlers
-from corral.service.lines import close_all
 from corral.service.publisher import MACHINE_SECONDS, Publisher
+from corral.system import shortage
 from corral.system.daemonlog import log, log_fault
 from corral.system.descriptors import keep
+from corral.system.peer import peer_of
 from corral.system.pidfd import open_pidfd_if_possible
-from corral.values.errors import BadLineError, CorralError
+from corral.system.replacing import release_signals
+from corral.values.errors import CorralError
 from corral.values.home import Home
 from corral.values.reports import StopReport
 
-MOST_REQUESTS = 20_000
-"""Requests of one client under way at a time. A program may well wait for thousands of jobs one by one."""
 IDLE_SECONDS = 30.0
 """With neither an unended job nor leftovers nor a client for so long the daemon ends by itself."""
 
 ACCEPT_PAUSE_SECONDS = 0.2
 LAST_WORDS_SECONDS = 2.0
 """How long a daemon that ends waits for clients to read their answers."""
-
-
-class Connection:
-    """One client."""
-
-    def __init__(self, daemon: Daemon, sock: socket.socket) -> None:
-        self._daemon = daemon
-        self.hello: p.SayHello | None = None
-        self.looks_at: frozenset[int] = frozenset()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._channel = Channel(
-            sock,
-            p.LINE_LIMIT,
-            on_line=self._take,
-            on_overlong=self._refuse_overlong,
-            on_end=self._end,
-        )
-
-    @property
-    def unsent_bytes(self) -> int:
-        return self._channel.unsent_bytes
-
-    def push(self, line: bytes) -> None:
-        self._channel.send(line)
-
-    def when_drained(self, call: Callable[[], None]) -> None:
-        self._channel.when_drained(call)
-
-    def close(self) -> None:
-        self._channel.close()
-
-    def _take(self, line: bytes, descriptors: list[int]) -> None:
-        try:
-            number, request = p.read_request(line)
-        except BadLineError as error:
-            close_all(descriptors)
-            self._channel.send(p.error_line(error.number, error))
-            return
-        if len(self._tasks) >= MOST_REQUESTS:
-            close_all(descriptors)
-            refusal = CorralError(
-                f"{MOST_REQUESTS} requests of this client are under way; wait for some of them"
-            )
-            self._channel.send(p.error_line(number, refusal))
-            return
-        task = asyncio.create_task(self._serve(number, request, descriptors))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, number: int, request: p.AnyRequest, descriptors: list[int]) -> None:
-        try:
-            answer = await self._daemon.handlers.handle(self, request, descriptors)
-            self._channel.send(p.reply_line(number, answer.reply), answer.descriptors)
-        except CorralError as error:
-            self._channel.send(p.error_line(number, error))
-        except Exception as error:  # noqa: BLE001  (a fault in one request must not end everybody's daemon)
-            log_fault(f"request {type(request).__name__}", error)
-            what = f"{type(error).__name__}: {error}"
-            self._channel.send(
-                p.error_line(
-                    number, CorralError(f"the daemon failed at this request ({what}); corral daemon log")
-                )
-            )
-        finally:
-            close_all(descriptors)
-        self._daemon.note_answered(request)
-
-    def _refuse_overlong(self) -> None:
-        self._channel.send(
-            p.error_line(None, BadLineError(f"a line of more than {p.LINE_LIMIT} bytes; it was skipped"))
-        )
-
-    def _end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        self._daemon.forget(self)
 
 
 class Daemon:
@@ -131,28 +56,40 @@ class Daemon:
         self.process = psutil.Process()
         self.publisher = Publisher(manager)
         self.handlers = Handlers(self, manager)
-        self._connections: set[Connection] = set()
+        self.clients = Clients()
+        self._complaint: str | None = None
         self._ending = asyncio.Event()
         self._idle_since: float | None = None
         self._listener: socket.socket | None = None
+        self.lock: int | None = None
+        """The descriptor of the lock on the home; None where the home is nobody else's anyway."""
+        self.generation = 1
+        self.is_held = False
+        """Whether no requests are taken."""
         self._cpu_mark = (time.monotonic(), time.process_time())
         self._cpu_percent: float | None = None
         self._must_end = False
 
     # ---- connections
 
-    def serve_on(self, listener: socket.socket) -> None:
+    def serve_home(self, lock: int, listener: socket.socket, generation: int = 1) -> None:
+        """Serve whoever connects, as the holder of the lock."""
+        self.lock, self.generation = lock, generation
         listener.setblocking(False)
         self._listener = listener
         asyncio.get_running_loop().add_reader(listener, self._accept)
 
     def serve(self, sock: socket.socket) -> None:
         """Serve one connected client."""
-        self._connections.add(Connection(self, sock))
+        connection = Connection(self, sock)
+        self.clients.add(connection)
+        if self.is_held:
+            connection.hold()
 
     def serve_owner(self, sock: socket.socket) -> None:
         """Serve the program that holds the lease. Its end is seen even where a child that it forked keeps the socket."""
-        pidfd = open_pidfd_if_possible(peer_of(sock)) if peer_of(sock) > 0 else None
+        owner = peer_of(sock).pid
+        pidfd = open_pidfd_if_possible(owner) if owner > 0 else None
         if pidfd is not None:
             asyncio.get_running_loop().add_reader(pidfd, self._note_owner_ended, pidfd)
         self.serve(sock)
@@ -170,15 +107,33 @@ class Daemon:
             return
         except OSError as error:
             # EMFILE: no descriptor for another client; those that are connected go on.
-            log(f"cannot accept a client: {error.strerror}")
+            self._complain(f"cannot accept a client: {shortage.in_words(error)}")
             self._pause_accepting()
             return
-        if not is_own_user(sock):
-            log("refused a client of another user")
-            sock.close()
+        try:
+            if not is_own_user(sock):
+                self._complain("refused a client of another user")
+                sock.close()
+                return
+            self.clients.make_room()
+        except TooManyClientsError as error:
+            self._complain(f"refused a client: {error}")
+            _tell(sock, p.error_line(None, error))
             return
+        self._complaint = None
         sock = socket.socket(fileno=keep(sock.detach()))
-        self.serve(sock)
+        try:
+            self.serve(sock)
+        except OSError as error:
+            # ENOSPC: the user watches all that epoll lets him (max_user_watches, epoll(7)).
+            self._complain(f"cannot serve a client: {shortage.in_words(error)}")
+            sock.close()
+
+    def _complain(self, text: str) -> None:
+        """In daemon.log once, not for each client."""
+        if text != self._complaint:
+            self._complaint = text
+            log(text)
 
     def _pause_accepting(self) -> None:
         """The client that waits would wake us at once again."""
@@ -188,20 +143,51 @@ class Daemon:
         loop.call_later(ACCEPT_PAUSE_SECONDS, self._resume_accepting)
 
     def _resume_accepting(self) -> None:
-        if self._listener is not None:
+        if self._listener is not None and not self.is_held:
             asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
+    @property
+    def listener(self) -> socket.socket | None:
+        """None once nobody is let in any more."""
+        return self._listener
+
+    @property
+    def connections(self) -> list[Connection]:
+        return list(self.clients)
+
+    def hold(self) -> None:
+        """Take no more requests and no more clients; what comes waits in its socket."""
+        self.is_held = True
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+        for connection in self.clients:
+            connection.hold()
+
+    def go_on(self) -> None:
+        """Take what came meanwhile."""
+        self.is_held = False
+        self._resume_accepting()
+        for connection in self.clients:
+            connection.go_on()
+
+    async def say_leaving(self, why: Literal["restart", "end"]) -> None:
+        """Tell every client, and wait until that and every answer before it is on its way."""
+        for connection in self.clients:
+            connection.say_leaving(why)
+        await self._let_answers_go()
+
     def forget(self, connection: Connection) -> None:
-        self._connections.discard(connection)
+        self.clients.forget(connection)
         self.publisher.drop(connection)
-        self.note_looks()
-        if self.is_private and not self._connections:
+        if connection.looks_at:
+            self.note_looks()
+        if self.is_private and not self.clients:
             # The owner has left or crashed: EOF is the end of the lease.
             self._ending.set()
 
     def note_looks(self) -> None:
         looked_at: set[int] = set()
-        for connection in self._connections:
+        for connection in self.clients:
             looked_at |= connection.looks_at
         self.manager.monitor.looked_at = looked_at
 
@@ -218,34 +204,49 @@ class Daemon:
     def end_now(self) -> None:
         self._ending.set()
 
+    @property
+    def is_ending(self) -> bool:
+        return self._ending.is_set() or self._must_end
+
     async def run(self) -> None:
         """Watch the jobs and the time until the daemon is to end; then stop listening."""
-        ticker = asyncio.create_task(self._tick())
+        cleaner = self.manager.cleaner
+        tasks = [asyncio.create_task(self._tick())]
+        if not self.is_private:
+            # What a private daemon has goes with it.
+            tasks.append(asyncio.create_task(cleaner.run()))
         try:
             await self._ending.wait()
         finally:
-            ticker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await ticker
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await cleaner.end()
         if self.is_private:
             await self.stop_everything("with the program that had started it")
         self._stop_listening()
+        if self.is_private:
+            # Before the owner sees EOF, so that nothing is left when it goes on.
+            self._close_journal()
+            shutil.rmtree(self.manager.home.path, ignore_errors=True)
+        await self.say_leaving("end")
+        for connection in self.clients:
+            connection.close()
+        if not self.is_private:
+            # Last of all: jobs go on ending meanwhile, and what is noted of them is not lost.
+            self._close_journal()
+
+    def _close_journal(self) -> None:
         try:
             self.manager.journal.close()
         except CorralError as error:
             log(str(error))
-        if self.is_private:
-            # Before the owner sees EOF, so that nothing is left when it goes on.
-            shutil.rmtree(self.manager.home.path, ignore_errors=True)
-        await self._let_answers_go()
-        for connection in list(self._connections):
-            connection.close()
 
     async def _let_answers_go(self) -> None:
         """Wait until what is queued has been sent: the proof of a thousand stops is more than a socket holds."""
         loop = asyncio.get_running_loop()
         sent = []
-        for connection in self._connections:
+        for connection in self.clients:
             sent.append(loop.create_future())
             connection.when_drained(partial(_set_done, sent[-1]))
         if sent:
@@ -286,14 +287,23 @@ class Daemon:
                     next_machine = began + MACHINE_SECONDS
                     self.publisher.sample_machine()
             except Exception as error:  # noqa: BLE001  (one job that cannot be observed must not end all)
-                log_fault("the monitor", error)
+                self._note_fault(error)
+            if not (self.is_private or self.is_held):
+                self.clients.drop_silent(asyncio.get_running_loop().time())
             self._watch_idleness(began)
             await asyncio.sleep(max(0.001, began + TICK_SECONDS - time.monotonic()))
+
+    def _note_fault(self, error: Exception) -> None:
+        """A tick was cut short. A shortage lasts, and is said once."""
+        if shortage.is_shortage(error):
+            self._complain(f"cannot look at the jobs: {shortage.in_words(error)}")
+        else:
+            log_fault("the monitor", error)
 
     def _watch_idleness(self, now: float) -> None:
         if self.is_private:
             return
-        if self._connections or self.manager.jobs or self.manager.journal.is_dirty:
+        if self.clients or self.manager.jobs or self.manager.journal.is_dirty:
             # What a full disk has not taken yet would be lost with us.
             self._idle_since = None
         elif self._idle_since is None:
@@ -316,31 +326,27 @@ class Daemon:
 # ---- the program --------------------------------------------------------------------------------------------------
 
 
+def _tell(sock: socket.socket, line: bytes) -> None:
+    """One line to a client that is not let in. An empty socket buffer takes it; if not, its EOF has to do."""
+    with sock, contextlib.suppress(OSError):
+        sock.setblocking(False)
+        sock.send(line)
+
+
 def _set_done(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
 
 
-def peer_of(sock: socket.socket) -> int:
-    """The pid of the process that made the other end (unix(7)); 0 where the system does not tell."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return 0
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[0])
-
-
 def is_own_user(sock: socket.socket) -> bool:
-    """Whether the peer is of our uid. Linux tells pid, uid and gid (unix(7)); elsewhere the 0700 directory guards."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, uid, _ = struct.unpack("3i", credentials)
-    return bool(uid in (os.geteuid(), 0))
+    """Whether the peer is of our uid, or root."""
+    return peer_of(sock).uid in (os.geteuid(), 0)
 
 
 def take_lock(home: Home) -> int | None:
     """The lock that a daemon holds for life; None where another one has it."""
-    descriptor = os.open(home.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(home.daemon_lock, flags, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -376,16 +382,14 @@ def run_background(path: str, report_descriptor: int) -> int:
     if lock is None:
         report.close()
         return 0
-    return _run(home, report, lambda daemon: daemon.serve_on(listen(home)))
+    return run(home, report, lambda daemon: daemon.serve_home(lock, listen(home)))
 
 
 def run_private(path: str, report_descriptor: int, sock: int, parallel: int | None) -> int:
     """A daemon for one program, on a socketpair; its home goes with it."""
     home, report = Home(path), Report(report_descriptor)
     connected = socket.socket(fileno=sock)
-    return _run(
-        home, report, lambda daemon: daemon.serve_owner(connected), is_private=True, parallel=parallel
-    )
+    return run(home, report, lambda daemon: daemon.serve_owner(connected), is_private=True, parallel=parallel)
 
 
 def run_foreground(home: Home) -> int:
@@ -404,20 +408,20 @@ def run_foreground(home: Home) -> int:
     normalise()
     os.chdir("/")
     journal = Journal.open(home)
-    asyncio.run(
-        _serve(home, journal, Report(None), lambda daemon: daemon.serve_on(listen(home)), False, None)
-    )
+    asyncio.run(_serve(home, journal, Report(None), lambda daemon: daemon.serve_home(lock, listen(home))))
     return 0
 
 
-def _run(
+def run(
     home: Home,
     report: Report,
     connect: Callable[[Daemon], None],
     *,
+    begin: Callable[[Manager], None] = adopt_all,
     is_private: bool = False,
     parallel: int | None = None,
 ) -> int:
+    """Serve until the end, as whoever `connect` connects; `begin` takes over what runs. The exit status."""
     try:
         journal = Journal.open(home)
     except CorralError as error:
@@ -425,7 +429,9 @@ def _run(
         log(str(error))
         return 125
     try:
-        asyncio.run(_serve(home, journal, report, connect, is_private, parallel))
+        asyncio.run(
+            _serve(home, journal, report, connect, begin=begin, is_private=is_private, parallel=parallel)
+        )
     except Exception as error:  # noqa: BLE001  (the last word before the process ends)
         report.say(f"the daemon failed: {error}; see {home.daemon_log}")
         log_fault("the daemon", error)
@@ -438,18 +444,21 @@ async def _serve(
     journal: Journal,
     report: Report,
     connect: Callable[[Daemon], None],
-    is_private: bool,
-    parallel: int | None,
+    *,
+    begin: Callable[[Manager], None] = adopt_all,
+    is_private: bool = False,
+    parallel: int | None = None,
 ) -> None:
     for notice in journal.notices:
         log(notice)
     manager = Manager(home, journal, parallel=parallel)
-    adopt_all(manager)
+    begin(manager)
     daemon = Daemon(manager, is_private=is_private)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         # Ended from outside: the jobs go on, and the next daemon finds them again.
         loop.add_signal_handler(number, daemon.end_now)
+    release_signals()
     connect(daemon)
     report.say("ready")
     await daemon.run()

@@ -11,21 +11,41 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import Struct, structs
 
 from corral import __version__
+from corral.decide.naming import number_of
 from corral.manage import operations
+from corral.manage.checking import check_seconds
 from corral.manage.manager import Manager
+from corral.manage.oldjobs import Asked
 from corral.manage.peeking import peek
 from corral.service import protocol as p
-from corral.values.errors import CannotStartError, CorralError, NotSoError, UnknownJobError, UsageError
+from corral.service.handover import replace_program
+from corral.system.shortage import no_descriptors
+from corral.values.errors import (
+    CannotStartError,
+    CorralError,
+    NotSoError,
+    ProtocolMismatchError,
+    UnknownJobError,
+    UsageError,
+)
 from corral.values.jobs import Job
 from corral.values.reports import DaemonStatus, StopReport
 from corral.values.spec import DescriptorInput, JobSpec, Origin
 
 if TYPE_CHECKING:
-    from corral.service.daemon import Connection, Daemon
+    from corral.service.connection import Connection
+    from corral.service.daemon import Daemon
 
 
 LISTED_ENDED = 20_000
 """Ended jobs in one reply, the newest: about 30 MB. Any older one is still found by its number."""
+
+
+NAMES_A_PASS = 50
+"""Names looked up before others have their turn: one may take a tenth of a millisecond."""
+
+
+MOST_LOOKED_AT = 1000
 
 
 class Answer(NamedTuple):
@@ -59,24 +79,31 @@ class Handlers:
             p.OpenInput: self._open_input,
             p.CloseInput: self._close_input,
             p.RemoveJobs: self._remove,
+            p.CleanJobs: self._clean,
             p.HideJobs: self._hide,
             p.Subscribe: self._subscribe,
             p.Look: self._look,
             p.AskPast: self._past,
             p.AskStatus: self._status,
             p.Shutdown: self._shutdown,
+            p.RestartDaemon: self._restart_daemon,
         }
 
     async def handle(self, connection: Connection, request: p.AnyRequest, descriptors: list[int]) -> Answer:
         """The answer to one request. Takes descriptors that it wants out of the list. Raises CorralError."""
         if connection.hello is None and not isinstance(request, p.SayHello):
             raise UsageError("say hello first")
+        if connection.hello is not None and connection.hello.protocol != p.PROTOCOL:
+            check_frozen(connection.hello, request)
         return await self._handlers[type(request)](connection, request, descriptors)
 
     # ---- greeting and starting
 
     async def _hello(self, connection: Connection, request: p.SayHello, _: list[int]) -> Answer:
-        connection.hello = request
+        if connection.hello is not None:
+            raise UsageError("hello was said before")
+        parent = request.parent if request.parent and number_of(request.parent) else None
+        connection.hello = structs.replace(request, parent=parent)
         notices: tuple[str, ...] = ()
         if request.client == "command_line":
             # Said once: a dashboard has no line for it, a program nobody who reads it.
@@ -89,6 +116,7 @@ class Handlers:
                 pid=os.getpid(),
                 home=self._manager.home.path,
                 private=self._daemon.is_private,
+                generation=self._daemon.generation,
                 notices=notices,
             )
         )
@@ -96,6 +124,9 @@ class Handlers:
     async def _start(self, connection: Connection, request: p.StartJobs, descriptors: list[int]) -> Answer:
         descriptor = None
         if any(isinstance(spec.stdin, DescriptorInput) for spec in request.specs):
+            if not descriptors:
+                # The kernel drops what does not fit into our table and sets MSG_CTRUNC (unix(7)).
+                raise CorralError(f"the stdin to pass did not arrive, most likely since {no_descriptors()}")
             if len(request.specs) != 1 or len(descriptors) != 1:
                 raise UsageError(
                     "a job that reads the client's stdin needs exactly one descriptor, and to be alone"
@@ -105,7 +136,7 @@ class Handlers:
         specs = [self._with_origin(spec, connection.hello) for spec in request.specs]
         try:
             ids = self._manager.accept(specs, request.surroundings, descriptor)
-        except CorralError:
+        except BaseException:
             if descriptor is not None:
                 os.close(descriptor)
             raise
@@ -137,7 +168,7 @@ class Handlers:
     async def _list(self, _: Connection, request: p.ListJobs, __: list[int]) -> Answer:
         manager, now = self._manager, time.monotonic()
         if request.ids:
-            ids, unknown = self._resolved(request.ids)
+            ids, unknown = await self._resolved(request.ids)
             return Answer(p.Jobs(tuple(manager.fresh(job_id, now) for job_id in ids), tuple(unknown)))
         for job in list(manager.jobs.values()):
             manager.monitor.see(job)
@@ -154,13 +185,16 @@ class Handlers:
 
     def _leftovers(self) -> dict[str, int]:
         """How many processes live on of each job that has ended."""
+        self._manager.leftovers.look()
         jobs = sorted(self._manager.jobs.items())
         return {str(job_id): job.leftovers for job_id, job in jobs if job.life.is_ended and job.leftovers}
 
-    def _resolved(self, references: Sequence[str]) -> tuple[list[int], list[str]]:
-        """The ids that are known, and a sentence for each that is not."""
+    async def _resolved(self, references: Sequence[str]) -> tuple[list[int], list[str]]:
+        """The ids that are known, and a sentence for each that is not. Of many names others do not have to wait."""
         ids, unknown = [], []
-        for reference in references:
+        for count, reference in enumerate(dict.fromkeys(references)):
+            if count % NAMES_A_PASS == NAMES_A_PASS - 1:
+                await asyncio.sleep(0)
             try:
                 ids.append(self._manager.resolve(reference))
             except NotSoError as error:
@@ -184,7 +218,7 @@ class Handlers:
 
     async def _past(self, _: Connection, request: p.AskPast, __: list[int]) -> Answer:
         now = time.monotonic()
-        jobs = (self._manager.jobs.get(int(job_id)) for job_id in request.ids if job_id.isdecimal())
+        jobs = map(self._manager.jobs.get, _numbers(request.ids))
         return Answer(p.Pasts({str(job.id): job.past.values(now) for job in jobs if job is not None}))
 
     async def _status(self, _: Connection, __: p.AskStatus, ___: list[int]) -> Answer:
@@ -205,8 +239,10 @@ class Handlers:
                     jobs=counts,
                     cpu_percent=self._daemon.cpu_percent(),
                     memory_bytes=process.memory_info().rss,
+                    protocol=p.PROTOCOL,
                     marks=manager.why_no_marks or "on",
                     leftovers=self._leftovers(),
+                    notices=manager.cleaner.notices,
                 )
             )
 
@@ -216,11 +252,12 @@ class Handlers:
         manager = self._manager
         unknown: list[str] = []
         if request.all:
+            manager.leftovers.look()
             ids = [job_id for job_id, job in manager.jobs.items() if not job.life.is_ended or job.leftovers]
         elif not request.ids:
             raise UsageError("no job named; give ids, or --all")
         else:
-            ids, unknown = self._resolved(request.ids)
+            ids, unknown = await self._resolved(request.ids)
         if request.stage is not None:
             reports = await asyncio.gather(
                 *(
@@ -231,25 +268,31 @@ class Handlers:
                 )
             )
             return Answer(p.Stops(tuple(reports), tuple(unknown)))
-        had_ended = {
-            str(job_id)
-            for job_id in ids
-            if not operations.request_stop(
-                manager, job_id, by=request.by, signal=request.signal, grace=request.grace
-            )
-        }
+        had_ended = {str(job_id) for job_id in ids if not self._ask_to_stop(job_id, request)}
         reports = await asyncio.gather(
             *(operations.stop_report(manager, job_id, wait=request.wait) for job_id in ids)
         )
         manager.commit_soon()
         told = (
-            structs.replace(report, note="already ended") if report.id in had_ended else report
+            structs.replace(report, note="already ended")
+            if report.id in had_ended and not request.asked_before
+            else report
             for report in reports
         )
         return Answer(p.Stops(tuple(told), tuple(unknown)))
 
+    def _ask_to_stop(self, job_id: int, request: p.StopJobs) -> bool:
+        """Whether there is anything to stop."""
+        job = self._manager.jobs.get(job_id)
+        goes_on = job is not None and (job.life.state == "stopping" or job.life.sweeping)
+        if goes_on and request.asked_before and request.grace != 0:
+            return True
+        return operations.request_stop(
+            self._manager, job_id, by=request.by, signal=request.signal, grace=request.grace
+        )
+
     async def _stopping(self, _: Connection, request: p.AskStopping, __: list[int]) -> Answer:
-        ids, unknown = self._resolved(request.ids)
+        ids, unknown = await self._resolved(request.ids)
         self._manager.commit_soon()
         reports = [await operations.stop_report(self._manager, job_id, wait=False) for job_id in ids]
         return Answer(p.Stops(tuple(reports), tuple(unknown)))
@@ -265,22 +308,24 @@ class Handlers:
                 pid=request.pid,
             )
 
-        return self._each(request.ids, send)
+        return await self._each(request.ids, send)
 
     async def _pause(self, _: Connection, request: p.PauseJobs, __: list[int]) -> Answer:
-        return self._each(request.ids, lambda job_id: operations.pause(self._manager, job_id))
+        return await self._each(request.ids, lambda job_id: operations.pause(self._manager, job_id))
 
     async def _resume(self, _: Connection, request: p.ResumeJobs, __: list[int]) -> Answer:
-        return self._each(request.ids, lambda job_id: operations.resume(self._manager, job_id))
+        return await self._each(request.ids, lambda job_id: operations.resume(self._manager, job_id))
 
-    def _each(self, references: Sequence[str], act: Callable[[int], str]) -> Answer:
-        ids, unknown = self._resolved(references)
+    async def _each(self, references: Sequence[str], act: Callable[[int], str]) -> Answer:
+        ids, unknown = await self._resolved(references)
         done, errors = [], list(unknown)
         for job_id in ids:
             try:
                 done.append(act(job_id))
             except NotSoError as error:
                 errors.append(str(error))
+        # Before the answer: what was said to be so is so for the next daemon, too.
+        self._manager.commit_soon()
         self._manager.wake()
         return Answer(p.Outcome(tuple(done), tuple(errors), tuple(unknown)))
 
@@ -294,9 +339,13 @@ class Handlers:
     # ---- waiting
 
     async def _wait(self, _: Connection, request: p.WaitForJobs, __: list[int]) -> Answer:
-        ids, unknown = self._resolved(request.ids)
+        ids, unknown = await self._resolved(request.ids)
         if unknown:
             raise UnknownJobError("; ".join(unknown))
+        with self._manager.cleaner.holding(ids):
+            return Answer(await self._waited(ids, request))
+
+    async def _waited(self, ids: Sequence[int], request: p.WaitForJobs) -> p.Waited:
         ends = self._manager.ends_of(ids)
         mode = asyncio.FIRST_COMPLETED if request.any else asyncio.ALL_COMPLETED
         is_over = len(ends) < len(ids) if request.any else not ends
@@ -307,11 +356,13 @@ class Handlers:
         finally:
             for end in ends:
                 end.cancel()
+        if request.swept and not timed_out:
+            await self._manager.leftovers.until_swept(ids)
         jobs = [self._manager.fresh(job_id, time.monotonic()) for job_id in ids]
         ended = [job for job in jobs if job.is_ended]
         if request.any and ended:
-            return Answer(p.Waited((min(ended, key=_ended_at),)))
-        return Answer(p.Waited(tuple(jobs), timed_out=timed_out))
+            return p.Waited((min(ended, key=_ended_at),))
+        return p.Waited(tuple(jobs), timed_out=timed_out)
 
     # ---- input
 
@@ -326,12 +377,20 @@ class Handlers:
     # ---- tidying
 
     async def _remove(self, _: Connection, request: p.RemoveJobs, __: list[int]) -> Answer:
-        ids, unknown = self._resolved(request.ids)
+        ids, unknown = await self._resolved(request.ids)
         done, more = await operations.remove(self._manager, ids, force=request.force)
         return Answer(p.Outcome(tuple(done), (*unknown, *more), tuple(unknown)))
 
+    async def _clean(self, _: Connection, request: p.CleanJobs, __: list[int]) -> Answer:
+        check_seconds("older_than", request.older_than)
+        if request.keep is not None and request.keep < 0:
+            raise UsageError("keep: a number from 0 on")
+        asked = Asked(request.older_than, request.keep, request.only, request.folders)
+        cleaner = self._manager.cleaner
+        return Answer(await (cleaner.plan(asked) if request.plan else cleaner.clean(asked)))
+
     async def _hide(self, _: Connection, request: p.HideJobs, __: list[int]) -> Answer:
-        ids, unknown = self._resolved(request.ids)
+        ids, unknown = await self._resolved(request.ids)
         done, more = operations.hide(self._manager, ids, request.hidden)
         return Answer(p.Outcome(tuple(done), (*unknown, *more), tuple(unknown)))
 
@@ -342,7 +401,9 @@ class Handlers:
         return Answer(p.Done())
 
     async def _look(self, connection: Connection, request: p.Look, _: list[int]) -> Answer:
-        connection.looks_at = frozenset(int(job_id) for job_id in request.ids if job_id.isdecimal())
+        if len(request.ids) > MOST_LOOKED_AT:
+            raise UsageError(f"{len(request.ids)} jobs to look at: at most {MOST_LOOKED_AT} fit on a screen")
+        connection.looks_at = frozenset(_numbers(request.ids))
         self._daemon.note_looks()
         return Answer(p.Done())
 
@@ -363,6 +424,26 @@ class Handlers:
             reports = await self._daemon.stop_everything("with the daemon")
         self._daemon.end_soon()
         return Answer(p.Stops(reports))
+
+    async def _restart_daemon(
+        self, connection: Connection, request: p.RestartDaemon, descriptors: list[int]
+    ) -> Answer:
+        if len(descriptors) != 1:
+            raise UsageError("a restart needs the write end of a pipe on which the new program reports")
+        await replace_program(self._daemon, connection, request, descriptors[0])
+
+
+def check_frozen(hello: p.SayHello, request: p.AnyRequest) -> None:
+    """Refuse a client of another protocol number all but the requests whose shape never changes."""
+    if not isinstance(request, p.SayHello | p.RestartDaemon | p.Shutdown):
+        raise ProtocolMismatchError(
+            f"the client (version {hello.version}) speaks protocol {hello.protocol}, the daemon {p.PROTOCOL};"
+            " corral daemon restart brings the daemon up to date and leaves the jobs running"
+        )
+
+
+def _numbers(references: Sequence[str]) -> set[int]:
+    return {number for reference in references if (number := number_of(reference)) is not None}
 
 
 def _ended_at(job: Job) -> Any:

@@ -8,15 +8,13 @@ from collections.abc import AsyncIterator, Sequence
 
 from msgspec import Struct
 
-from corral.observe.output import Follower, OutputFile, Pace
+from corral.observe.output import READ_SIZE, Follower, OutputFile, Pace
 from corral.service import protocol as p
 from corral.service.session import Session
 from corral.values.errors import CorralError, NotSoError, UnknownJobError
 from corral.values.jobs import Job, ProcessView
 from corral.values.reports import Diagnosis, StopReport
 from corral.values.units import parse_signal, signal_name
-
-_READ_BYTES = 1 << 20
 
 
 class JobError(CorralError):
@@ -26,6 +24,17 @@ class JobError(CorralError):
         job = result.job
         super().__init__(f"{job.command}: {job.state} with exit status {job.exit_status} ({job.reason})")
         self.result = result
+
+
+class OutputDroppedError(CorralError):
+    """`follow()`: so many bytes of the job's stdout, `dropped`, were dropped by its cap before they could be read."""
+
+    def __init__(self, job: str, dropped: int) -> None:
+        super().__init__(
+            f"job {job}: {dropped} bytes of its stdout were dropped before they could be read; "
+            "max_output=None keeps all"
+        )
+        self.dropped = dropped
 
 
 class Result(Struct, frozen=True):
@@ -72,7 +81,8 @@ class JobHandle:
         Raises:
             TimeoutError: it has not ended within `timeout` seconds; nothing is stopped.
         """
-        reply = await self._session.call(p.WaitForJobs(ids=(self.id,), timeout=timeout))
+        # By number: a wait that goes on with another daemon must go on for the same job.
+        reply = await self._session.call(p.WaitForJobs(ids=(await self.number(),), timeout=timeout))
         if reply.timed_out:
             raise TimeoutError(f"job {self.id} has not ended within {timeout:g} s")
         return reply.jobs[0]
@@ -81,7 +91,7 @@ class JobHandle:
         """Run the stop sequence to its end; what is left, if anything, is named in `survivors`."""
         name = None if signal is None else signal_name(parse_signal(signal))
         reply = await self._session.call(
-            p.StopJobs(ids=(self.id,), signal=name, grace=grace, by="from the library")
+            p.StopJobs(ids=(await self.number(),), signal=name, grace=grace, by="from the library")
         )
         raise_if_unknown(reply.unknown)
         return reply.reports[0]
@@ -148,7 +158,11 @@ class JobHandle:
         return b"".join(parts)
 
     async def follow(self) -> AsyncIterator[bytes]:
-        """Its stdout from the first kept byte, live, until it has ended and all was given."""
+        """Its stdout from the first kept byte, live, until it has ended and all was given.
+
+        Raises:
+            OutputDroppedError: its `max_output` dropped bytes before we came to them.
+        """
         loop = asyncio.get_running_loop()
         follower = Follower({"stdout": self._session.home.stdout(await self._number())})
         pace = Pace(loop.time())
@@ -158,15 +172,24 @@ class JobHandle:
                 has_ended = end.done()
                 chunks = follower.poll()
                 for _, chunk in chunks:
+                    if chunk.dropped and chunk.offset > chunk.dropped:
+                        raise OutputDroppedError(self.id, chunk.dropped)
                     yield chunk.data
                 if has_ended and not chunks:
                     await end
                     return
                 if not chunks or not has_ended:
-                    await asyncio.wait([end], timeout=pace.delay(loop.time(), had_output=bool(chunks)))
+                    # Whoever is behind reads on at once: a fast writer's cap would drop what we are late for.
+                    is_behind = any(len(chunk.data) == READ_SIZE for _, chunk in chunks)
+                    delay = pace.delay(loop.time(), had_output=bool(chunks))
+                    await asyncio.wait([end], timeout=0 if is_behind else delay)
         finally:
             end.cancel()
             follower.close()
+
+    async def number(self) -> str:
+        """The id of the job, also where the handle has its name. Raises UnknownJobError."""
+        return self.id if self.id.isdecimal() else (await self.snapshot()).id
 
     async def _number(self) -> str:
         """The id by which its files are kept, also where the handle has its name. Raises UnknownJobError."""
@@ -190,7 +213,7 @@ def raise_if_unknown(unknown: Sequence[str]) -> None:
 def _read_all(path: str) -> bytes:
     with OutputFile(path) as file:
         size = file.size()
-        return b"".join(chunk.data for chunk in file.chunks(file.first_kept(), size, _READ_BYTES))
+        return b"".join(chunk.data for chunk in file.chunks(file.first_kept(), size, READ_SIZE))
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

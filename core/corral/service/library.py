@@ -99,6 +99,8 @@ class JobManager:
     ) -> Result:
         """Run to the end and return what it printed. Cancelled, it asks for the job's stop sequence and does not wait.
 
+        With `leftovers="stop"` it returns once what outlived the job is gone, too.
+
         Args:
             input: fed to its stdin, then EOF. A child that reads none of it, or closes early, breaks nothing.
             check: raise JobError unless it succeeded.
@@ -132,12 +134,12 @@ class JobManager:
 
     async def _result(self, handle: JobHandle, check: bool) -> Result:
         try:
-            job = await handle.wait()
+            waited = await self.session.call(p.WaitForJobs(ids=(handle.id,), swept=True))
         except asyncio.CancelledError:
             # As subprocess.run does: what nobody waits for any more is ended.
             await asyncio.shield(self._abandon(handle))
             raise
-        result = Result(job, await handle.stdout(), await handle.stderr())
+        result = Result(waited.jobs[0], await handle.stdout(), await handle.stderr())
         if check and not result.succeeded:
             raise JobError(result)
         return result
@@ -169,7 +171,7 @@ class JobManager:
         Raises:
             TimeoutError: not within `timeout` seconds; nothing is stopped.
         """
-        ids = tuple(handle.id for handle in handles)
+        ids = tuple([await handle.number() for handle in handles])
         reply = await self.session.call(p.WaitForJobs(ids=ids, any=any, timeout=timeout))
         if reply.timed_out:
             raise TimeoutError(f"not all have ended within {timeout:g} s")
@@ -183,7 +185,9 @@ class JobManager:
         Raises:
             UnknownJobError: one of them is no job; the others are stopped.
         """
-        reply = await self.session.call(p.StopJobs(ids=tuple(handle.id for handle in handles), grace=grace))
+        # One that is no job is named by the answer, and keeps the others from nothing.
+        ids = tuple(handle.id for handle in handles)
+        reply = await self.session.call(p.StopJobs(ids=ids, grace=grace))
         raise_if_unknown(reply.unknown)
         return reply.reports
 

@@ -21,9 +21,9 @@ _ANCILLARY = socket.CMSG_SPACE(_MAX_DESCRIPTORS * _DESCRIPTOR_SIZE)
 _FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
-def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+def receive(sock: socket.socket, size: int = _CHUNK) -> tuple[bytes, list[int]]:
     """One recvmsg: bytes and the descriptors that came beside them, close-on-exec. Raises OSError as recvmsg does."""
-    data, ancillary, _, _ = sock.recvmsg(_CHUNK, _ANCILLARY, _FLAGS)
+    data, ancillary, _, _ = sock.recvmsg(size, _ANCILLARY, _FLAGS)
     descriptors: list[int] = []
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -44,64 +44,82 @@ class LineSplitter:
     """Splits a stream into lines, bounded, and gives each its descriptors.
 
     A unix stream socket ends a read behind the message that carried descriptors, so they belong to the last line of
-    what was read, be it complete or not.
+    what was read, be it complete or not. Holds what was put in and not taken out, no more: lines are cut one by one,
+    since a quarter of a megabyte of line feeds would be forty of Python's objects.
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._rest = bytearray()
-        self._descriptors: list[int] = []
+        self.limit = limit
+        self._data = bytearray()
+        self._start = 0
+        """Where the next line begins; what is before it was taken out."""
+        self._searched = 0
+        """Up to where there is no line feed."""
+        self._taken = 0
+        """Bytes that were thrown out of `_data` so far."""
+        self._beside: deque[tuple[int, list[int]]] = deque()
+        """Descriptors, and up to where in the stream what they came with goes."""
         self._is_skipping = False
 
+    @property
+    def held_bytes(self) -> int:
+        return len(self._data) - self._start
+
+    def put(self, data: bytes, descriptors: list[int]) -> None:
+        """Add what was read. Descriptors beyond the few that a line may have are closed."""
+        self._data += data
+        if descriptors:
+            room = max(0, _MAX_DESCRIPTORS - sum(len(some) for _, some in self._beside))
+            close_all(descriptors[room:])
+            self._beside.append((self._taken + len(self._data), descriptors[:room]))
+
+    def next(self) -> tuple[bytes | None, list[int]] | None:
+        """The next line that is complete; None in its place where it is longer than the limit; None where none is."""
+        place = self._data.find(b"\n", self._searched)
+        if place < 0:
+            if self._is_skipping or self.held_bytes > self.limit:
+                self._is_skipping = True
+                self._start = len(self._data)
+            self._taken += self._start
+            del self._data[: self._start]
+            self._start, self._searched = 0, len(self._data)
+            return None
+        fits = not self._is_skipping and place - self._start <= self.limit
+        line = bytes(self._data[self._start : place]) if fits else None
+        self._is_skipping = False
+        self._start = self._searched = place + 1
+        return line, self._take_beside()
+
+    def _take_beside(self) -> list[int]:
+        taken: list[int] = []
+        while self._beside and self._beside[0][0] <= self._taken + self._start:
+            taken += self._beside.popleft()[1]
+        return taken
+
     def feed(self, data: bytes, descriptors: list[int]) -> list[tuple[bytes | None, list[int]]]:
-        """The lines that are complete now; None in place of one that was longer than the limit."""
-        pieces = data.split(b"\n")
-        lines: list[tuple[bytes | None, list[int]]] = []
-        for piece in pieces[:-1]:
-            lines.append((self._finish(piece), self._descriptors))
-            self._descriptors = []
-        self._keep(pieces[-1])
-        if not descriptors:
-            return lines
-        if lines and not pieces[-1]:
-            lines[-1][1].extend(descriptors)
-        else:
-            self._descriptors.extend(descriptors)
+        """Put in, and take out every line that is complete now."""
+        self.put(data, descriptors)
+        lines = []
+        while (line := self.next()) is not None:
+            lines.append(line)
         return lines
 
-    def _finish(self, piece: bytes) -> bytes | None:
-        if self._is_skipping or len(self._rest) + len(piece) > self._limit:
-            self._is_skipping = False
-            self._rest.clear()
-            return None
-        if not self._rest:
-            return piece
-        line = bytes(self._rest) + piece
-        self._rest.clear()
-        return line
-
-    def _keep(self, piece: bytes) -> None:
-        if self._is_skipping:
-            return
-        if len(self._rest) + len(piece) > self._limit:
-            self._is_skipping = True
-            self._rest.clear()
-        else:
-            self._rest += piece
-
     def close(self) -> None:
-        close_all(self._descriptors)
-        self._descriptors = []
+        """Let go of the descriptors and of the bytes, which a reference from elsewhere might hold for long."""
+        while self._beside:
+            close_all(self._beside.popleft()[1])
+        self._data = bytearray()
+        self._start = self._searched = 0
 
 
 class LineReader:
     """Lines off a blocking socket."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, descriptors: Sequence[int] = ()) -> None:
         self._sock = sock
         self._splitter = LineSplitter(REPLY_LIMIT)
         self._lines: deque[bytes] = deque()
-        self._descriptors: list[int] = []
+        self._descriptors: list[int] = list(descriptors)
 
     def lines_in_hand(self) -> list[bytes]:
         """Every complete line that has been read and not been taken."""

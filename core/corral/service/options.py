@@ -28,7 +28,7 @@ from corral.values.spec import (
     Surroundings,
 )
 from corral.values.units import check_name, parse_signal, signal_name
-from corral.values.wire import to_wire
+from corral.values.wire import to_wire, typed_to_wire
 
 CommandLike = str | Sequence[str] | Pipeline
 
@@ -69,7 +69,7 @@ def spec_of(command: CommandLike, options: Options) -> JobSpec:
     name = options.get("name")
     return JobSpec(
         pipeline=pipeline,
-        command=to_wire(command if isinstance(command, str) else quote_pipeline(pipeline)),
+        command=to_wire(command) if isinstance(command, str) else typed_to_wire(quote_pipeline(pipeline)),
         name=None if name is None else check_name(name),
         stdin=_stdin(options.get("stdin")),
         timeout=options.get("timeout"),
@@ -86,7 +86,7 @@ def _pipeline(command: CommandLike, *, shell: bool) -> Pipeline:
     if isinstance(command, Pipeline):
         return command
     if isinstance(command, str):
-        return shell_pipeline(command) if shell else parse(command)
+        return shell_pipeline(to_wire(command)) if shell else parse(to_wire(command))
     if shell:
         raise UsageError("shell=True takes one str; POSIX sh would run only the first item of a sequence")
     return parse_argv([to_wire(os.fspath(word)) for word in command])

@@ -12,12 +12,14 @@ from typing import ClassVar, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
+from corral.service.numbers import NEWEST_ENDED
 from corral.service.numbers import PROTOCOL as PROTOCOL
 from corral.values.errors import ERRORS, BadLineError, CannotStartError, CorralError
 from corral.values.jobs import Job, ProcessView
 from corral.values.machine import Machine
 from corral.values.past import Past
 from corral.values.reports import DaemonStatus, Detail, Diagnosis, PeekedPipe, StopReport
+from corral.values.rules import CleanReport
 from corral.values.spec import JobSpec, Origin, Surroundings
 
 LINE_LIMIT = 1 << 20
@@ -42,13 +44,15 @@ class Done(Struct, frozen=True):
 
 
 class Hello(Struct, frozen=True, kw_only=True):
-    """The daemon's side of the greeting."""
+    """The daemon's side of the greeting. Frozen, as `SayHello`: a client of any protocol number reads it."""
 
     version: str
     protocol: int
     pid: int
     home: str
     private: bool = False
+    generation: int = 1
+    """Grows by one with each restart in place."""
     notices: tuple[str, ...] = ()
     """What a person should hear once, such as that a damaged journal was set aside: for the first command line."""
 
@@ -119,7 +123,9 @@ class Request(Struct, tag_field="op", kw_only=True):
 
 
 class SayHello(Request, Answers[Hello], tag="hello"):
-    """First line of a connection."""
+    """First line of a connection. Its shape is frozen, as are those of `Hello`, `RestartDaemon` and `Shutdown`: a daemon
+    of any protocol number understands them, so that it can be replaced or ended by a client of another.
+    """
 
     reply: ClassVar[type[Struct]] = Hello
     version: str
@@ -189,6 +195,8 @@ class StopJobs(Request, Answers[Stops], tag="stop"):
     wait: bool = True
     by: str = "from the library"
     """Completes the reason `stopped …`, such as `from the dashboard` or `by Ctrl-C`."""
+    asked_before: bool = False
+    """Of a daemon that went away before it answered: a stop that goes on is waited for, its grace is not skipped."""
 
 
 class AskStopping(Request, Answers[Stops], tag="stopping"):
@@ -227,12 +235,16 @@ class RestartJobs(Request, Answers[Started], tag="restart"):
 
 
 class WaitForJobs(Request, Answers[Waited], tag="wait"):
-    """Answered when all (or, with `any`, one) have ended, or after `timeout` seconds."""
+    """Answered when all (or, with `any`, one) have ended, or after `timeout` seconds.
+
+    `swept`: then also wait for the leftovers of those that were started with `--leftovers stop` to be gone.
+    """
 
     reply: ClassVar[type[Struct]] = Waited
     ids: tuple[str, ...]
     any: bool = False
     timeout: float | None = None
+    swept: bool = False
 
 
 class OpenInput(Request, Answers[Done], tag="open_input"):
@@ -257,6 +269,20 @@ class RemoveJobs(Request, Answers[Outcome], tag="remove"):
     force: bool = False
 
 
+class CleanJobs(Request, Answers[CleanReport], tag="clean"):
+    """Clean by the rules, or what is selected: ended longer ago, beyond the newest `keep`; with both, what is both.
+
+    `plan`: only say what would go. `only` (first and last id of each range, rising) and `folders`: nothing else goes.
+    """
+
+    reply: ClassVar[type[Struct]] = CleanReport
+    plan: bool = False
+    older_than: float | None = None
+    keep: int | None = None
+    only: tuple[tuple[int, int], ...] | None = None
+    folders: tuple[str, ...] | None = None
+
+
 class HideJobs(Request, Answers[Outcome], tag="hide"):
     """Take ended jobs off the dashboards' lists; deletes nothing."""
 
@@ -269,7 +295,7 @@ class Subscribe(Request, Answers[Done], tag="subscribe"):
     """From now on push `snapshot` once, then `changed`."""
 
     reply: ClassVar[type[Struct]] = Done
-    ended: int = 1000
+    ended: int = NEWEST_ENDED
     """How many of the newest ended jobs the snapshot holds."""
 
 
@@ -294,10 +320,24 @@ class AskStatus(Request, Answers[DaemonStatus], tag="status"):
 
 
 class Shutdown(Request, Answers[Stops], tag="shutdown"):
-    """End the daemon. `jobs` None: refused while jobs run. `leave` leaves them running, unwatched."""
+    """End the daemon. `jobs` None: refused while jobs run. `leave` leaves them running, unwatched. Frozen, as `SayHello`."""
 
     reply: ClassVar[type[Struct]] = Stops
     jobs: Literal["stop", "leave"] | None = None
+
+
+class RestartDaemon(Request, Answers[Done], tag="restart_daemon"):
+    """Become the program of the daemon in another Python, in place. Frozen, as `SayHello`.
+
+    Answered with an error where it cannot be; else by the new program, on the write end of a pipe that comes beside
+    the line: `ready`, or why not. All connections end with it.
+    """
+
+    reply: ClassVar[type[Struct]] = Done
+    program: str
+    """Path of the Python, in wire form."""
+    environment: dict[str, str] = {}
+    """That of the new program, in wire form."""
 
 
 AnyRequest = (
@@ -318,12 +358,14 @@ AnyRequest = (
     | OpenInput
     | CloseInput
     | RemoveJobs
+    | CleanJobs
     | HideJobs
     | Subscribe
     | Look
     | AskPast
     | AskStatus
     | Shutdown
+    | RestartDaemon
 )
 
 
@@ -345,6 +387,14 @@ class ChangesPushed(Struct, frozen=True, tag="changed", tag_field="event", kw_on
     jobs: tuple[Job, ...] = ()
     removed: tuple[str, ...] = ()
     machine: Machine | None = None
+
+
+class Leaving(Struct, frozen=True, tag="leaving", tag_field="event", kw_only=True):
+    """To every client, before the daemon hangs up: what was not answered and is not in `taken` was never read."""
+
+    why: Literal["restart", "end", "stay"]
+    """`end`: somebody wants no daemon, so that clients start none. `stay`: it does not hang up after all."""
+    taken: tuple[int, ...] = ()
 
 
 Push = SnapshotPushed | ChangesPushed
@@ -393,6 +443,7 @@ _envelopes = msgspec.json.Decoder(Envelope)
 _request_ids = msgspec.json.Decoder(RequestId)
 _requests: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)
 _pushes: msgspec.json.Decoder[Push] = msgspec.json.Decoder(Push)
+_leavings = msgspec.json.Decoder(Leaving)
 _replies: dict[type[Struct], msgspec.json.Decoder[Struct]] = {}
 
 
@@ -414,7 +465,7 @@ def error_line(number: int | None, error: CorralError) -> bytes:
     return b'{"id":' + head + b',"error":' + _encoder.encode(ErrorBody.of(error)) + b"}\n"
 
 
-def push_line(push: Push) -> bytes:
+def push_line(push: Push | Leaving) -> bytes:
     return _encoder.encode(push) + b"\n"
 
 
@@ -436,6 +487,10 @@ def read_envelope(line: bytes) -> Envelope:
 
 def read_push(line: bytes) -> Push:
     return _pushes.decode(line)
+
+
+def read_leaving(line: bytes) -> Leaving:
+    return _leavings.decode(line)
 
 
 def read_reply(raw: msgspec.Raw, request: Answers[Reply_]) -> Reply_:

@@ -12,7 +12,7 @@ from corral.values.jobs import Job
 from corral.values.machine import Machine
 
 if TYPE_CHECKING:
-    from corral.service.daemon import Connection
+    from corral.service.connection import Connection
 
 PUSH_SECONDS = 0.1
 MACHINE_SECONDS = 2.0
@@ -43,7 +43,10 @@ class Publisher:
         if self._sampler is None:
             self._sampler = MachineSampler()
         self._subscribers[connection] = ended
-        self._loop.call_soon(self._send_whole, connection)
+        # Who subscribes again and again gets one for all that came at once.
+        if connection not in self._lagging:
+            self._lagging.add(connection)
+            self._loop.call_soon(self._send_whole, connection)
 
     def drop(self, connection: Connection) -> None:
         self._subscribers.pop(connection, None)

@@ -8,7 +8,8 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
 import msgspec
@@ -19,7 +20,8 @@ from corral.service import protocol
 from corral.service.channel import Channel
 from corral.service.client import checked, own_job
 from corral.service.lines import close_all
-from corral.service.protocol import Answers, Envelope, Hello, Reply_, SayHello, Shutdown, Subscribe
+from corral.service.mending import Asked, Mending
+from corral.service.protocol import Answers, Envelope, Hello, Look, Reply_, SayHello, Shutdown, Subscribe
 from corral.service.snapshot import Snapshot
 from corral.service.starter import START_SECONDS, await_report, connected, launch
 from corral.values.errors import CorralError, DaemonUnavailableError
@@ -28,6 +30,10 @@ from corral.values.reports import StopReport
 from corral.values.spec import Origin
 
 RETRY_SECONDS = 3.0
+QUICK_RETRIES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+"""Seconds until the first tries after the connection broke: a restart in place takes about 0.2 s."""
+TROUBLE_SECONDS = 0.5
+"""How long a connection has to be broken until a screen says so."""
 LEAVE_SECONDS = 30.0
 """For a private daemon to end once its jobs have: it looks once more, with the usual grace."""
 
@@ -42,6 +48,11 @@ class Session:
         self._owner = os.getpid()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Envelope]] = {}
+        self._asked: dict[int, Asked] = {}
+        """What was not answered yet, by number."""
+        self._mending = Mending(home)
+        self._look: Look | None = None
+        """What the daemon was told last to be on the screen."""
         self._descriptors: list[int] = []
         self._snapshot = Snapshot()
         self._changed: list[asyncio.Future[Snapshot]] = []
@@ -110,7 +121,7 @@ class Session:
     async def _greet(self) -> None:
         parent = None if self._is_private else own_job(self._home)
         hello = SayHello(version=__version__, protocol=protocol.PROTOCOL, client=self._origin, parent=parent)
-        self.hello = checked(await self.call(hello))
+        self.hello = checked(await self._ask_here(hello))
 
     def _channel_on(self, sock: socket.socket) -> Channel:
         return Channel(
@@ -159,20 +170,46 @@ class Session:
                 "this connection belongs to the process that opened it; a forked child opens its own"
             )
         assert isinstance(request, protocol.Request)
-        if not self._channel.is_open:
+        if isinstance(request, Look):
+            self._look = request
+        if self._is_closed or (self._is_private and not self._channel.is_open):
             raise DaemonUnavailableError("the daemon is gone; its jobs go on")
         number = next(self._numbers)
         line = protocol.request_line(number, request)
+        asked = self._asked[number] = Asked(request, tuple(descriptors), time.monotonic())
+        answer = self._expect(number)
+        try:
+            if self._channel.is_open:
+                self._channel.send(line, descriptors)
+                # EPIPE closes the channel: a line without its end is no request, and nobody has read it.
+                asked.is_sent = self._channel.is_open
+            else:
+                self._look_for_daemon()
+            return self._read(await answer, request)
+        finally:
+            self._asked.pop(number, None)
+
+    def _expect(self, number: int) -> asyncio.Future[Envelope]:
         future: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
-        self._channel.send(line, descriptors)
-        try:
-            envelope = await future
-        finally:
-            self._waiting.pop(number, None)
+        future.add_done_callback(lambda _: self._waiting.pop(number, None))
+        return future
+
+    @staticmethod
+    def _read(envelope: Envelope, request: Answers[Reply_]) -> Reply_:
         if envelope.error is not None:
             raise envelope.error.as_error()
         return protocol.read_reply(envelope.ok, request)
+
+    async def _ask_here(self, request: Answers[Reply_]) -> Reply_:
+        """Ask the daemon of this very connection; DaemonUnavailableError where it ends before the answer."""
+        assert isinstance(request, protocol.Request)
+        number = next(self._numbers)
+        if not self._channel.is_open:
+            raise DaemonUnavailableError("the daemon has gone away")
+        answer = self._expect(number)
+        self._channel.send(protocol.request_line(number, request))
+        return self._read(await answer, request)
 
     def received_descriptors(self) -> list[int]:
         """The descriptors that came beside replies since the last call; the caller closes them."""
@@ -220,6 +257,9 @@ class Session:
         self._descriptors.extend(descriptors)
         try:
             envelope = protocol.read_envelope(line)
+            if envelope.event == "leaving":
+                self._mending.note_leaving(protocol.read_leaving(line))
+                return
             if envelope.event is not None:
                 self._replace(self._snapshot.having(protocol.read_push(line)))
                 return
@@ -244,30 +284,85 @@ class Session:
     def _note_end(self) -> None:
         if self._on_gone is not None:
             self._on_gone()
-        error = DaemonUnavailableError("the daemon has gone away; its jobs go on")
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(error)
-        if self._is_subscribed and not self._is_closed:
+        gone = DaemonUnavailableError("the daemon has gone away; its jobs go on")
+        if self._is_private or self._is_closed:
+            self._asked.clear()
+        for number, envelope in self._mending.settle(self._asked).items():
+            self._answer(number, envelope)
+        self._fail(self._waiting.keys() - self._asked.keys(), gone)
+        if self._is_private and self._is_subscribed and not self._is_closed:
             self._replace(self._snapshot.in_trouble("daemon gone"))
-            if not self._is_private:
-                self._retry = asyncio.create_task(self._reconnect())
+        elif self._retry is None and (self._is_subscribed or self._asked):
+            self._look_for_daemon()
+
+    def _answer(self, number: int, envelope: Envelope) -> None:
+        waiting = self._waiting.get(number)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(envelope)
+
+    def _fail(self, numbers: Iterable[int], error: CorralError) -> None:
+        for number in numbers:
+            waiting = self._waiting.get(number)
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(error)
+
+    # ---- the next daemon
+
+    def _look_for_daemon(self) -> None:
+        if self._retry is not None or self._is_closed:
+            return
+        if not self._is_subscribed:
+            # A screen leaves a daemon ended that somebody ended; a program that asks for something new wants one.
+            self._mending.begin_anew(forgets_end=not any(asked.was_sent for asked in self._asked.values()))
+        self._retry = asyncio.create_task(self._reconnect())
 
     async def _reconnect(self) -> None:
-        """Try again until a daemon answers. One is started where jobs have not ended: it takes them over."""
+        """Try until a daemon answers: at once, soon, then every few seconds for as long as a screen looks.
+
+        One is started where somebody waits for an answer, or jobs have not ended: it takes them over.
+        """
+        pauses = itertools.chain(QUICK_RETRIES, itertools.repeat(RETRY_SECONDS))
         while not self._is_closed:
-            self._replace(self._snapshot.in_trouble(f"daemon gone, retrying {RETRY_SECONDS:g}s"))
             try:
-                start = await asyncio.to_thread(_has_unended_jobs, self._home)
-                sock = await asyncio.to_thread(lambda start=start: connected(self._home, start=start))  # type: ignore[misc]
-                self._channel = self._channel_on(sock)
-                await self._greet()
-                await self.call(Subscribe())
-                return
+                await self._mend()
+                if self._channel.is_open:
+                    break
             except CorralError as error:
-                self._replace(self._snapshot.in_trouble(f"daemon gone, retrying {RETRY_SECONDS:g}s"))
                 self.last_trouble = str(error)
-                await asyncio.sleep(RETRY_SECONDS)
+                self._note_trouble(error)
+            if not (self._is_subscribed or self._asked):
+                break
+            await asyncio.sleep(next(pauses))
+        self._retry = None
+
+    async def _mend(self) -> None:
+        """One try: connect, greet, and ask again what is open. Raises CorralError."""
+        start = bool(self._asked) or await asyncio.to_thread(_has_unended_jobs, self._home)
+        sock = await asyncio.to_thread(lambda: self._mending.dialled(start=start))
+        if self._is_closed:
+            sock.close()
+            return
+        self._channel = self._channel_on(sock)
+        await self._greet()
+        self._mending.note_mended()
+        if self._is_subscribed:
+            await self._ask_here(Subscribe())
+            if self._look is not None:
+                await self._ask_here(self._look)
+        for number, asked in list(self._asked.items()):
+            if not asked.is_sent and self._channel.is_open:
+                self._channel.send(protocol.request_line(number, asked.request), asked.descriptors)
+                asked.is_sent = self._channel.is_open
+
+    def _note_trouble(self, error: CorralError) -> None:
+        """A screen says so once it lasts; who waits for an answer hears of it once no more is to be hoped for."""
+        try:
+            self._mending.check_patience(error)
+        except DaemonUnavailableError as hopeless:
+            self._fail(list(self._asked), hopeless)
+            self._asked.clear()
+        if self._is_subscribed and self._mending.broken_for() >= TROUBLE_SECONDS:
+            self._replace(self._snapshot.in_trouble(f"daemon gone, retrying {RETRY_SECONDS:g}s"))
 
 
 def _has_unended_jobs(home: Home) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct, structs
 
+from corral.service.numbers import NEWEST_ENDED
 from corral.service.protocol import ChangesPushed, Push, SnapshotPushed
 from corral.values.jobs import Job
 from corral.values.machine import Machine
@@ -37,10 +38,22 @@ class Snapshot(Struct, frozen=True, kw_only=True):
             jobs[job.id] = job
         for job_id in push.removed:
             jobs.pop(job_id, None)
-        return _in_order(tuple(jobs.values())) if is_unordered else jobs
+        if is_unordered:
+            jobs = _in_order(tuple(jobs.values()))
+        return _newest(jobs)
 
     def in_trouble(self, trouble: str | None) -> Snapshot:
         return structs.replace(self, trouble=trouble)
+
+
+def _newest(jobs: dict[str, Job]) -> dict[str, Job]:
+    """Without the oldest ended ones, were they more than a first snapshot holds: a screen may be open for weeks."""
+    if len(jobs) <= NEWEST_ENDED:
+        return jobs
+    gone = [job.id for job in jobs.values() if job.is_ended and not job.leftovers]
+    for job_id in gone[: max(0, len(gone) - NEWEST_ENDED)]:
+        del jobs[job_id]
+    return jobs
 
 
 def _in_order(jobs: tuple[Job, ...]) -> dict[str, Job]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
 import sys
 import time
 
-from corral.decide.homedir import check_owner, prepare_home
+from corral.decide.homedir import check_home, prepare_home
 from corral.service.address import dial
 from corral.values.errors import DaemonUnavailableError
 from corral.values.home import Home
@@ -17,7 +18,7 @@ START_SECONDS = 5.0
 NEVER_INHERITED = ("CORRAL_JOB_ID", "CORRAL_STAGE")
 _RETRY_SECONDS = 0.005
 _RELAUNCH_SECONDS = 0.5
-_LAUNCH = "corral.service.launch"
+LAUNCH = "corral.service.launch"
 
 
 def connected(home: Home, *, start: bool) -> socket.socket:
@@ -27,8 +28,8 @@ def connected(home: Home, *, start: bool) -> socket.socket:
         DaemonUnavailableError: none runs, or it could not be started; the text says why.
         CorralError: the home cannot be used.
     """
-    if os.path.isdir(home.path):
-        check_owner(home)
+    with contextlib.suppress(FileNotFoundError):
+        check_home(home)
     sock = _dialled(home)
     if sock is not None:
         return sock
@@ -76,7 +77,7 @@ def launch(home: Home, *arguments: str, passed: tuple[int, ...] = ()) -> int:
     spare = [os.dup(descriptor) for descriptor in passed]
     high = [_above(descriptor, 64) for descriptor in spare]
     actions += [(os.POSIX_SPAWN_DUP2, descriptor, 4 + index) for index, descriptor in enumerate(high)]
-    argv = [sys.executable, "-P", "-m", _LAUNCH, home.path, str(child_writer), *arguments]
+    argv = [sys.executable, "-P", "-m", LAUNCH, home.path, str(child_writer), *arguments]
     try:
         child = os.posix_spawn(sys.executable, argv, _environment(), file_actions=actions)
     finally:

@@ -23,4 +23,4 @@ def identify(pid: int) -> ProcessIdentity | None:
 def is_alive(identity: ProcessIdentity) -> bool:
     """Whether that very process still runs. A zombie does not: `kill(pid, 0)` on it succeeds, so it is no test."""
     stat = read_stat(identity.pid)
-    return stat is not None and stat.started == identity.started and stat.state not in "ZX"
+    return stat is not None and stat.started == identity.started and not stat.has_ended

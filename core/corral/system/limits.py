@@ -74,6 +74,13 @@ def plan(wanted: Limits, nice: int, own: Limits, own_nice: int) -> LimitPlan:
     return LimitPlan(tuple(around), _setter(tuple(inside), nice - own_nice))
 
 
+def is_possible(soft: int, hard: int) -> bool:
+    """Whether setrlimit(2) takes this pair; -1 is unlimited."""
+    if min(soft, hard) < resource.RLIM_INFINITY or max(soft, hard) >= 1 << 63:
+        return False
+    return hard == resource.RLIM_INFINITY or 0 <= soft <= hard
+
+
 def _leaves_too_few(number: int, soft: int) -> bool:
     """Whether Popen could not open its own pipe while this process wears that limit: the low descriptors are taken."""
     return number == NOFILE and soft != resource.RLIM_INFINITY and soft < FEWEST_TO_WEAR

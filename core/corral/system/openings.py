@@ -7,6 +7,7 @@ import stat
 import threading
 from collections.abc import Callable
 
+from corral.system import shortage
 from corral.values.errors import CannotStartError
 from corral.values.spec import Redirection
 
@@ -21,8 +22,11 @@ def may_block(path: str) -> bool:
     """Whether opening it could wait for somebody: a FIFO waits for its other end (fifo(7)), a device for anything."""
     try:
         mode = os.stat(path).st_mode
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:
+        # EACCES, ELOOP, EIO, ENOMEM: nobody knows what it is, and the opening will say what is wrong.
+        return True
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and path != os.devnull
 
 
@@ -36,7 +40,7 @@ def open_redirection(redirection: Redirection, path: str, umask: int) -> int:
         return _open(path, _FLAGS[redirection.mode] | os.O_CLOEXEC, 0o666 & ~umask)
     except OSError as error:
         verb = "read" if redirection.mode == "read" else "write to"
-        raise CannotStartError(f"cannot {verb} {redirection.path}: {error.strerror}", 125) from None
+        raise CannotStartError(f"cannot {verb} {redirection.path}: {shortage.in_words(error)}", 125) from None
 
 
 def _open(path: str, flags: int, mode: int) -> int:
@@ -66,6 +70,8 @@ def empty(descriptor: int) -> None:
 
 class PatientOpening:
     """An open that may block for ever, in a thread of its own; it never spawns.
+
+    RuntimeError where no thread is to be had.
 
     Args:
         done: called in that thread with the descriptor or the error; hand it over to the loop there.

@@ -113,6 +113,13 @@ def _tee(source: int, sink: int, limit: int) -> int:
     return copied
 
 
+def bytes_in(fd: int) -> int:
+    """Bytes that stand in our own pipe, by either end. Raises OSError."""
+    waiting = array.array("i", [0])
+    fcntl.ioctl(fd, termios.FIONREAD, waiting)
+    return waiting[0]
+
+
 def capacity_of(fd: int) -> int | None:
     """Bytes that our own pipe can hold; None where the system does not tell."""
     try:

@@ -30,6 +30,12 @@ class Stat(NamedTuple):
     resident_bytes: int
     wait_status: int
     """What wait(2) will report, meaningful for a zombie only (field 52)."""
+    threads: int = 1
+
+    @property
+    def has_ended(self) -> bool:
+        """A zombie, or dead. One whose first thread has left by pthread_exit(3) reads Z, too, and lives on in its others."""
+        return self.state in "ZX" and self.threads <= 1
 
     @property
     def cpu_seconds(self) -> float:
@@ -50,7 +56,9 @@ def read_file(path: str) -> bytes | None:
         return None
     try:
         return os.read(descriptor, 65536)
-    except OSError:
+    except OSError as error:
+        if error.errno in _NOTHING_TO_LOOK_WITH:
+            raise
         # ESRCH: the process ended between open and read.
         return None
     finally:
@@ -86,6 +94,7 @@ def parse_stat(line: bytes) -> Stat:
         int(f[19]),
         int(f[21]) * PAGE_SIZE,
         int(f[49]),
+        int(f[17]),
     )
 
 

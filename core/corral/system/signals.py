@@ -15,6 +15,8 @@ from corral.system.identity import ProcessIdentity
 from corral.system.procfs import Stat, read_file, read_stat
 
 CONT, KILL, TERM = signal.SIGCONT, signal.SIGKILL, signal.SIGTERM
+ENOUGH_WAYS = 2
+"""Where the mark is not to be had."""
 
 
 class RefusedSignalError(Exception):
@@ -22,7 +24,10 @@ class RefusedSignalError(Exception):
 
 
 class Kinship:
-    """What a job knows of its processes by other ways than the mark; two of them must agree."""
+    """What a job knows of its processes by other ways than the mark; two of them must agree.
+
+    `known`: processes that were proven to be its own before. They are so for life, wherever they moved since.
+    """
 
     def __init__(
         self,
@@ -31,15 +36,19 @@ class Kinship:
         sessions: Collection[int],
         groups: Collection[int],
         home: str,
+        known: Collection[ProcessIdentity] = (),
     ) -> None:
         self.job = job
         self.ancestors = ancestors
         self.sessions = sessions
         self.groups = groups
         self.home = home
+        self.known = known
 
     def ways_that_agree(self, stat: Stat) -> int:
         """How many of parentage, session, process group and environment say that it belongs to the job."""
+        if ProcessIdentity(stat.pid, stat.started) in self.known:
+            return ENOUGH_WAYS
         return (
             (stat.ppid in self.ancestors)
             + (stat.session in self.sessions)
@@ -108,7 +117,7 @@ class Signaller:
 
     def _is_that_one(self, target: ProcessIdentity, kin: Kinship | None) -> bool:
         stat = read_stat(target.pid)
-        if stat is None or stat.started != target.started or stat.state in "ZX":
+        if stat is None or stat.started != target.started or stat.has_ended:
             return False
         if target.pid in self._protected():
             raise RefusedSignalError(f"pid {target.pid} ({stat.name}) is Corral itself or an ancestor of it")
@@ -130,7 +139,7 @@ class Signaller:
                 if kin is not None and found.job != kin.job:
                     raise RefusedSignalError(f"pid {stat.pid} ({stat.name}) is a process of another job")
                 return
-        if kin is None or kin.ways_that_agree(stat) < 2:
+        if kin is None or kin.ways_that_agree(stat) < ENOUGH_WAYS:
             raise RefusedSignalError(f"pid {stat.pid} ({stat.name}) is not provably a process of this job")
 
     def _protected(self) -> set[int]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from corral.system import limits, mark
+from corral.system import limits, mark, shortage
 from corral.system.mark import Mark
+from corral.system.programs import advice_on
 from corral.values.errors import CannotStartError
 
 _ENOEXEC_HINT = (
@@ -37,17 +39,39 @@ def find_program(name: str, path: str, cwd: str) -> str:
             return candidate
         denied = denied or candidate
     if denied is not None:
-        raise CannotStartError(f"not executable: {denied}; chmod +x lets it run", 126)
+        raise CannotStartError(f"not executable: {denied}; {advice_on(denied)}", 126)
     raise CannotStartError(f"no such program: {name}", 127)
 
 
+def check_directory(cwd: str) -> None:
+    """Whether a job can start there.
+
+    Raises:
+        CannotStartError: 125; it is not there, or what stands in the way, a file server that is gone say.
+    """
+    try:
+        is_directory = stat.S_ISDIR(os.stat(cwd).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_directory = False
+    except OSError as error:
+        raise CannotStartError(f"cannot use the directory {cwd}: {shortage.in_words(error)}", 125) from None
+    if not is_directory:
+        raise CannotStartError(f"no such directory: {cwd}", 125)
+
+
 def _checked(name: str, path: str) -> str:
-    if not os.path.exists(path):
-        raise CannotStartError(f"no such program: {name}", 127)
-    if os.path.isdir(path):
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise CannotStartError(f"no such program: {name}", 127) from None
+    except OSError as error:
+        # EACCES, ELOOP: as a shell has it, it may be there and cannot be run.
+        status = 125 if shortage.is_shortage(error) else 126
+        raise CannotStartError(f"not executable: {name}: {shortage.in_words(error)}", status) from None
+    if stat.S_ISDIR(mode):
         raise CannotStartError(f"not executable: {name} is a directory", 126)
     if not os.access(path, os.X_OK):
-        raise CannotStartError(f"not executable: {name}; chmod +x lets it run", 126)
+        raise CannotStartError(f"not executable: {name}; {advice_on(path)}", 126)
     return path
 
 
@@ -85,13 +109,15 @@ def spawn(
                 start_new_session=True,
                 preexec_fn=limit_plan.inside,
             )
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
+    except (OSError, subprocess.SubprocessError, ValueError, MemoryError) as error:
         raise _explained(error, argv[0], cwd) from None
 
 
 def _explained(error: Exception, name: str, cwd: str) -> CannotStartError:
     if isinstance(error, subprocess.SubprocessError):
         return CannotStartError(f"{name}: the client's limits could not be given to it ({error})", 125)
+    if shortage.is_shortage(error):
+        return CannotStartError(f"{name}: {shortage.in_words(error)}", 125)
     if not isinstance(error, OSError):
         return CannotStartError(f"{name}: {error}", 125)
     if error.filename is not None and os.fsdecode(error.filename) == cwd and not os.path.isdir(cwd):

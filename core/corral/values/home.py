@@ -33,18 +33,29 @@ class Home(NamedTuple):
         return os.path.join(self.path, "home.json")
 
     @property
+    def handover(self) -> str:
+        """What a daemon hands to the program that takes its place. There for a moment only."""
+        return os.path.join(self.path, "handover.json")
+
+    @property
     def jobs(self) -> str:
         return os.path.join(self.path, "jobs")
 
     def job(self, job_id: str | int) -> str:
-        return os.path.join(self.path, "jobs", str(job_id))
+        """The folder of one job. Raises ValueError for what is no number, so that no text leads out of `jobs`."""
+        return os.path.join(self.jobs, str(int(job_id)))
 
     def stdout(self, job_id: str | int) -> str:
-        return os.path.join(self.path, "jobs", str(job_id), "stdout")
+        return os.path.join(self.job(job_id), "stdout")
 
     def stderr(self, job_id: str | int, stage: int) -> str:
         """Stages are numbered from 1."""
-        return os.path.join(self.path, "jobs", str(job_id), f"stderr.{stage}")
+        return os.path.join(self.job(job_id), f"stderr.{int(stage)}")
+
+
+def dropped_note(path: str) -> str:
+    """Beside an output file: an empty file as long as what was dropped of its head, once something was."""
+    return path + ".dropped"
 
 
 def default_home() -> Home:
@@ -55,3 +66,10 @@ def default_home() -> Home:
     from platformdirs import user_state_path
 
     return Home(str(user_state_path("corral", appauthor=False)))
+
+
+def config_path() -> str:
+    """The user's settings: `corral/config.toml` in the platform's config directory (XDG_CONFIG_HOME on Linux)."""
+    from platformdirs import user_config_path
+
+    return str(user_config_path("corral", appauthor=False) / "config.toml")

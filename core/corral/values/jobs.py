@@ -42,6 +42,7 @@ class Stage(Struct, frozen=True, kw_only=True):
     read_bytes: int | None = None
     written_bytes: int | None = None
     stderr_bytes: int = 0
+    stderr_dropped_bytes: int = 0
     waits: str | None = None
     """What it does now in a few words, such as `waits to read`; None where not observed."""
 
@@ -109,8 +110,10 @@ class Job(Struct, frozen=True, kw_only=True):
     """How many processes of the ended job are still alive."""
     stdout_bytes: int = 0
     stderr_bytes: int = 0
+    """All that was written, dropped or not."""
     stdout_dropped_bytes: int = 0
     stderr_dropped_bytes: int = 0
+    """Of these the oldest, which `max_output` left no room for."""
     output_bytes_per_second: float | None = None
     last_output: datetime | None = None
     bottleneck: int | None = None

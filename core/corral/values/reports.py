@@ -146,10 +146,14 @@ class DaemonStatus(Struct, frozen=True, kw_only=True):
     jobs: dict[str, int]
     cpu_percent: float | None
     memory_bytes: int | None
+    protocol: int | None = None
+    """Its protocol number."""
     marks: str = "on"
     """`on`, or why the kernel's mark cannot be used here."""
     leftovers: dict[str, int] = {}
     """How many processes live on of each job that has ended, by id."""
+    notices: tuple[str, ...] = ()
+    """What of the user's settings makes no sense, a line each."""
 
 
 class Detail(Struct, frozen=True, kw_only=True):
@@ -160,5 +164,7 @@ class Detail(Struct, frozen=True, kw_only=True):
     tree: tuple[ProcessView, ...] = ()
     stop: StopReport | None = None
     environment: dict[str, str] = {}
+    stdin_path: str | None = None
+    """The file that is its stdin."""
     earlier_runs: tuple[tuple[str, State, float], ...] = ()
     """(id, state, elapsed) of earlier runs of the same command, newest first."""

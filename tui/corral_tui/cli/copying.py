@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -12,9 +13,12 @@ import termios
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from corral.observe.claims import Claim
 from corral.observe.output import READ_SIZE, OutputFile
 
 _QUEUE_LIMIT = READ_SIZE
+CLAIMED_BEYOND = 64 << 20
+"""Who is so many bytes behind the end claims what is left: far less than the usual cap, far more than most jobs write."""
 
 
 class Transform(Protocol):
@@ -47,6 +51,7 @@ class Outlet:
         self.tells_when_closed = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
         """Whether poll(2) says POLLERR once nobody reads it any more."""
         self._capacity = _capacity(descriptor) if stat.S_ISFIFO(mode) else 0
+        self._writes_now = stat.S_ISFIFO(mode) and hasattr(os, "RWF_NOWAIT")
         self._queue = memoryview(b"")
         self._is_discarding = False
 
@@ -73,15 +78,26 @@ class Outlet:
         """Write what goes without waiting; whether anything went."""
         if not self._queue:
             return False
-        room = self._room()
-        if not room:
-            return False
         try:
-            written = os.write(self.descriptor, self._queue[:room])
+            written = self._write_now() if self._writes_now else self._write_what_fits()
         except BlockingIOError:
             return False
         self._queue = self._queue[written:]
         return written > 0
+
+    def _write_now(self) -> int:
+        """As much as a pipe takes now, whatever stands in it: pwritev2(2), which pipes understand since Linux 6.4."""
+        try:
+            return os.pwritev(self.descriptor, [self._queue], -1, os.RWF_NOWAIT)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ESPIPE, errno.ENOSYS):
+                raise
+            self._writes_now = False
+            return self._write_what_fits()
+
+    def _write_what_fits(self) -> int:
+        room = self._room()
+        return os.write(self.descriptor, self._queue[:room]) if room else 0
 
     def _room(self) -> int:
         """How much a write takes without waiting.
@@ -109,7 +125,10 @@ def _unread(descriptor: int) -> int:
 
 
 class Stream:
-    """One file, read from `start` to its end, into an outlet. `on_drop` hears of bytes that are no more."""
+    """One file, read from `start` to its end, into an outlet. `on_drop` hears of bytes that are no more.
+
+    With `claims` it asks that nothing be dropped which it has still to read.
+    """
 
     def __init__(
         self,
@@ -119,6 +138,7 @@ class Stream:
         start: int = 0,
         transform: Transform | None = None,
         on_drop: Callable[[int], None],
+        claims: bool = False,
     ) -> None:
         self.file = OutputFile(path)
         self.outlet = outlet
@@ -127,6 +147,8 @@ class Stream:
         self._transform = transform or AsItIs()
         self._on_drop = on_drop
         self._is_flushed = False
+        self._claim = Claim(path) if claims else None
+        self._is_claiming = False
 
     @property
     def is_read(self) -> bool:
@@ -142,16 +164,33 @@ class Stream:
         """Read a piece into the outlet, if that has room; whether there was any."""
         if self._is_flushed or self.outlet.is_full:
             return False
-        limit = READ_SIZE if self._end is None else min(READ_SIZE, self._end - self._position)
-        chunk = self.file.read(self._position, limit)
+        chunk = self.file.read(self._position, READ_SIZE)
+        if self._end is not None:
+            chunk = chunk.until(self._end)
         self._position = chunk.end
         if chunk.dropped:
             self._on_drop(chunk.dropped)
+        if self._claim is not None and len(chunk.data) == READ_SIZE:
+            self._claim_the_rest(self._claim)
         self.outlet.put(self._transform.feed(chunk.data))
         if self._end is not None and self._position >= self._end:
             self.outlet.put(self._transform.flush())
             self._is_flushed = True
         return bool(chunk.data)
+
+    def _claim_the_rest(self, claim: Claim) -> None:
+        """Ask for what is still to be read, once that is much, or whenever it has been."""
+        self._is_claiming = self._is_claiming or self.file.size() - self._position > CLAIMED_BEYOND
+        if self._is_claiming:
+            try:
+                claim.hold_from(self._position)
+            except OSError:
+                self._claim = None  # ENOSPC, EMFILE: should something be dropped for it, that is said.
+
+    def close(self) -> None:
+        self.file.close()
+        if self._claim is not None:
+            self._claim.close()
 
 
 class Copier:
@@ -184,7 +223,7 @@ class Copier:
 
     def close(self) -> None:
         for stream in self._streams:
-            stream.file.close()
+            stream.close()
 
     def wait(self, seconds: float | None, readable: Iterable[int]) -> set[int]:
         """Until one of `readable` is, an outlet takes more, or the time is over. Returns those that are readable.

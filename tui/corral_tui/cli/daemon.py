@@ -8,19 +8,25 @@ from typing import Literal, cast
 
 import click
 
-from corral.service.protocol import AskStatus, ListJobs, Shutdown
+from corral import __version__
+from corral.service.client import Client
+from corral.service.protocol import PROTOCOL, AskStatus, Hello, ListJobs, Shutdown
+from corral.service.restarting import shut_down
+from corral.system.daemonlog import OLDER
 from corral.values.errors import CorralError, NotSoError
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.reports import DaemonStatus
 from corral_tui import numbers
 from corral_tui.cli import reach
+from corral_tui.cli.guard import complain
 from corral_tui.cli.homes import chosen_home
 from corral_tui.cli.jsontext import print_json
 from corral_tui.cli.options import json_option
 from corral_tui.cli.plain import say, visible
 from corral_tui.cli.stopping import print_stops
 from corral_tui.cli.telling import leftovers_line
+from corral_tui.numbers import counted
 
 NONE_RUNS = 3
 _LOG_BYTES_PER_LINE = 4096
@@ -35,7 +41,9 @@ def command() -> None:
 @json_option
 def show_status(as_json: bool) -> int:
     """Print the state of the daemon; exits with 3 when none runs. Never starts one."""
-    with reach.running_daemon() as client:
+    with reach.running_daemon(any_protocol=True) as client:
+        if client is not None and client.hello.protocol != PROTOCOL:
+            return _show_other(client.hello, as_json=as_json)
         status = None if client is None else client.call(AskStatus())
     if as_json:
         print_json(_nothing(chosen_home()) if status is None else status)
@@ -49,7 +57,21 @@ def show_status(as_json: bool) -> int:
 def _nothing(home: Home) -> dict[str, object]:
     """The keys of a status, for no daemon."""
     unknown = dict.fromkeys(DaemonStatus.__struct_fields__)
-    return {**unknown, "home": home.path, "socket": home.socket, "jobs": {}, "leftovers": {}}
+    return {**unknown, "home": home.path, "socket": home.socket, "jobs": {}, "leftovers": {}, "notices": []}
+
+
+def _show_other(hello: Hello, *, as_json: bool) -> int:
+    """What is known of a daemon that speaks another protocol."""
+    home = chosen_home()
+    if as_json:
+        known = {"pid": hello.pid, "version": hello.version, "protocol": hello.protocol, "jobs": {}}
+        print_json({**_nothing(home), **known})
+        return 0
+    for key, value in (("pid", str(hello.pid)), ("version", hello.version), ("home", home.path)):
+        say(f"{key:<10} {visible(value)}")
+    say(f"{'protocol':<10} {hello.protocol}; this program, version {__version__}, speaks {PROTOCOL}:")
+    say(f"{'':<10} corral daemon restart brings the daemon up to date and leaves the jobs running")
+    return 0
 
 
 def _unwatched() -> str:
@@ -83,6 +105,7 @@ def _print_status(status: DaemonStatus) -> None:
     ]
     if status.leftovers:
         rows.append(("leftovers", leftovers_line(status.leftovers)))
+    rows += [("settings", notice) for notice in status.notices]
     for key, value in rows:
         say(f"{key:<10} {visible(value)}")
 
@@ -91,7 +114,9 @@ def _print_status(status: DaemonStatus) -> None:
 def run_in_foreground() -> int:
     """Run the daemon here, in the foreground, for a service manager or to watch it work."""
     from corral.service.daemon import run_foreground
+    from corral.service.launch import ensure_utf8
 
+    ensure_utf8()
     return run_foreground(chosen_home())
 
 
@@ -102,21 +127,54 @@ def run_in_foreground() -> int:
 @json_option
 def stop(jobs: str | None, as_json: bool) -> int:
     """End the daemon. While jobs have not ended, say what is to become of them."""
-    with reach.running_daemon() as client:
+    request = Shutdown(jobs=cast("Literal['stop', 'leave'] | None", jobs))
+    with reach.running_daemon(any_protocol=True) as client:
         if client is None:
             say("[]" if as_json else f"no daemon runs{_unwatched()}")
             return 0
+        if client.hello.protocol != PROTOCOL:
+            return _stop_other(client, request, as_json=as_json)
         listed = client.call(ListJobs())
         unended = listed.jobs
         if unended and jobs is None:
             raise NotSoError(_which_way(unended))
-        stops = client.call(Shutdown(jobs=cast("Literal['stop', 'leave'] | None", jobs)))
+        stops = client.call(request)
     titles = {job.id: f"{job.id} {job.title}" for job in unended}
     print_stops(stops, titles, as_json=as_json)
     if not as_json and jobs != "stop":
         for line in _left(unended, listed.leftovers):
             say(line)
     return 0 if all(report.nothing_is_left for report in stops.reports) else 1
+
+
+def _stop_other(client: Client, request: Shutdown, *, as_json: bool) -> int:
+    """End a daemon that speaks another protocol; its reports are not ours to read."""
+    survivors = shut_down(client, request)
+    if as_json:
+        say("[]")
+    else:
+        say(f"the daemon (version {visible(client.hello.version)}, pid {client.hello.pid}) has ended")
+    if survivors:
+        complain(f"daemon stop: {counted(survivors, 'process')} could not be ended; corral ps names the jobs")
+    return 1 if survivors else 0
+
+
+@command.command("restart", epilog="Example: corral daemon restart")
+def restart() -> int:
+    """Put this version of the daemon in place of the one that runs; no job notices. Without one, start one."""
+    from corral.service.restarting import restart as restart_in_place
+
+    home = chosen_home()
+    with reach.running_daemon(any_protocol=True) as client:
+        has_run = client is not None
+    if has_run:
+        restart_in_place(home)
+    with reach.daemon() as client:
+        left = len(client.call(ListJobs()).jobs)
+        done = "restarted" if has_run else "started, as none ran"
+        jobs = f"{counted(left, 'job')} left running" if left else "no jobs"
+        say(f"daemon {done}: version {client.hello.version}, pid {client.hello.pid}; {jobs}")
+    return 0
 
 
 def _left(unended: tuple[Job, ...], leftovers: dict[str, int]) -> Iterator[str]:
@@ -145,13 +203,22 @@ def _which_way(jobs: tuple[Job, ...]) -> str:
 def show_log(lines: int) -> int:
     """Print the end of the daemon's log."""
     home = chosen_home()
-    try:
-        with open(home.daemon_log, "rb") as log:
-            size = os.fstat(log.fileno()).st_size
-            log.seek(max(0, size - lines * _LOG_BYTES_PER_LINE))
-            text = log.read().decode(errors="replace")
-    except FileNotFoundError:
-        raise NotSoError(f"{home.daemon_log}: no daemon has run here yet, so there is no log") from None
-    for line in text.splitlines()[-lines:]:
+    text = _end_of(home.daemon_log, lines)
+    if text is None:
+        raise NotSoError(f"{home.daemon_log}: no daemon has run here yet, so there is no log")
+    told = text.splitlines()
+    if len(told) < lines:
+        told = (_end_of(home.daemon_log + OLDER, lines) or "").splitlines() + told
+    for line in told[-lines:]:
         say(visible(line))
     return 0
+
+
+def _end_of(path: str, lines: int) -> str | None:
+    try:
+        with open(path, "rb") as log:
+            size = os.fstat(log.fileno()).st_size
+            log.seek(max(0, size - lines * _LOG_BYTES_PER_LINE))
+            return log.read().decode(errors="replace")
+    except FileNotFoundError:
+        return None

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from corral.values.errors import UsageError
+from corral.values.wire import native
 
 
 def job_environment(files: Sequence[str], settings: Sequence[str]) -> dict[str, str] | None:
@@ -43,7 +44,7 @@ def _read_file(path: str) -> dict[str, str]:
         if not sign:
             raise UsageError(f"{place}: no NAME=VALUE; a comment begins with #")
         _check(name, place)
-        variables[name] = _unquoted(value)
+        variables[native(name)] = native(_unquoted(value))
     return variables
 
 

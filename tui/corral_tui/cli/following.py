@@ -13,6 +13,7 @@ from corral.service.protocol import Started, StopJobs, Stops, Waited, WaitForJob
 from corral.values.errors import CannotStartError, CorralError, DaemonUnavailableError
 from corral.values.home import Home
 from corral.values.jobs import Job
+from corral_tui import numbers
 from corral_tui.cli import reach
 from corral_tui.cli.copying import Copier, Outlet, Stream
 from corral_tui.cli.guard import INTERRUPTED, OUTPUT_CLOSED, complain
@@ -44,10 +45,9 @@ def run_and_wait(prepared: Prepared, *, quiet: bool, as_json: bool) -> int:
             watch = _Watch(client, job, copier, interrupts)
             try:
                 ended = watch.to_the_end()
-            except DaemonUnavailableError:
+            except DaemonUnavailableError as error:
                 raise CorralError(
-                    f"job {job}: the daemon has gone away, and the job goes on: corral wait {job} waits for its end, "
-                    f"corral logs -f {job} shows its output"
+                    f"job {job}: {error}, corral wait {job} waits for its end, corral logs -f {job} shows its output"
                 ) from None
     if ended is None:
         return watch.left_with
@@ -76,13 +76,13 @@ def _streams(home: Home, job: str, stages: int) -> list[Stream]:
 
     def refuse_gap(dropped: int) -> None:
         raise CorralError(
-            f"job {job}: {dropped} bytes of its output were dropped before they could be copied; it goes on: "
-            f"corral logs {job}, corral wait {job}"
+            f"job {job}: {dropped} bytes of its output were dropped before they could be copied, and it goes on: "
+            f"corral logs {job}, corral wait {job}; run --max-output none keeps all"
         )
 
     paths = [(home.stdout(job), out)]
     paths += [(home.stderr(job, stage), err) for stage in range(1, stages + 1)]
-    return [Stream(path, outlet, on_drop=refuse_gap) for path, outlet in paths]
+    return [Stream(path, outlet, on_drop=refuse_gap, claims=True) for path, outlet in paths]
 
 
 class _Watch:
@@ -94,6 +94,7 @@ class _Watch:
         self._copier = copier
         self._interrupts = interrupts
         self._stops: list[Pending[Stops]] = []
+        self._sweep: Pending[Waited] | None = None
         self._has_skipped_grace = False
         self.left_with = 0
         """What to exit with because of how we were told to stop; 0: as the job did."""
@@ -110,8 +111,8 @@ class _Watch:
                 self._copier.fix_ends()
             try:
                 has_moved = self._copier.step()
-                if ended is not None and self._copier.is_done:
-                    return ended
+                if ended is not None and self._copier.is_done and (swept := self._swept(ended)) is not None:
+                    return swept
                 self._sleep(waiting, has_moved, pace, is_over=ended is not None)
             except BrokenPipeError:
                 self._copier.discard()
@@ -128,6 +129,15 @@ class _Watch:
         for stop in list(self._stops):
             if stop.result(0) is not None:
                 self._stops.remove(stop)
+        return None if waited is None else waited.jobs[0]
+
+    def _swept(self, ended: Job) -> Job | None:
+        """The job once what it left behind is gone, where that is to be ended, or once nothing more helps."""
+        if ended.on_leftovers != "stop":
+            return ended
+        if self._sweep is None:
+            self._sweep = self._client.begin(WaitForJobs(ids=(self._job,), swept=True))
+        waited = self._sweep.result(0)
         return None if waited is None else waited.jobs[0]
 
     def _obey(self) -> bool:
@@ -155,6 +165,9 @@ class _Watch:
 
 def _status(job: Job, left_with: int) -> int:
     """How we were told to stop counts where the job was indeed stopped; else it had ended first, by itself."""
+    if job.on_leftovers == "stop" and job.leftovers:
+        left = numbers.counted(job.leftovers, "process")
+        complain(f"job {job.id}: {left} of it could not be ended; corral stop {job.id} names them")
     if left_with and job.state in ("stopped", "timed_out"):
         return left_with
     if left_with == OUTPUT_CLOSED:

@@ -27,6 +27,7 @@ VERBS = {
     "wait": "wait",
     "send": "send",
     "rm": "rm",
+    "clean": "clean",
     "daemon": "daemon",
     "completion": "completion",
 }
@@ -132,13 +133,28 @@ def invoke(words: list[str]) -> int:
     except click.Abort:
         raise KeyboardInterrupt from None
     except click.UsageError as error:
-        raise UsageError(_one_line(error)) from None
+        raise UsageError(_one_line(error, words)) from None
     except click.ClickException as error:
         raise CorralError(error.format_message()) from None
     return status if isinstance(status, int) else 0
 
 
-def _one_line(error: click.UsageError) -> str:
+def _one_line(error: click.UsageError, words: list[str]) -> str:
     said = " ".join(error.format_message().split())
     said = said[:1].lower() + said[1:] if said[:2] != said[:2].upper() else said
-    return f"{said.rstrip('.')}; see {error.ctx.command_path if error.ctx else 'corral'} --help"
+    return f"{said.rstrip('.')}; see {error.ctx.command_path if error.ctx else _verb_in(words)} --help"
+
+
+def _verb_in(words: list[str]) -> str:
+    """The verb that `words` begin with: click names none where an option lacks its value."""
+    path = ["corral"]
+    command: click.Group = corral
+    for word in words:
+        inner = command.get_command(click.Context(command), word)
+        if inner is None:
+            break
+        path.append(word)
+        if not isinstance(inner, click.Group):
+            break
+        command = inner
+    return " ".join(path)

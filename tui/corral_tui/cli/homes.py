@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from corral.decide.homedir import check_owner
+from corral.decide.homedir import check_home
 from corral.values.errors import CorralError
 from corral.values.home import Home, default_home
 
@@ -13,17 +13,11 @@ def chosen_home() -> Home:
     """The home to use. Raises CorralError where it is another user's: root's files there would lock its owner out."""
     home = default_home()
     try:
-        check_owner(home)
-        if not os.path.isdir(home.path):
-            raise CorralError(f"CORRAL_HOME {home.path} is no directory; set CORRAL_HOME to one")
+        check_home(home)
     except FileNotFoundError:
         _refuse_under_sudo(home, _owner_above(home.path))
-    except OSError as error:
-        raise CorralError(
-            f"cannot use CORRAL_HOME {home.path}: {error.strerror}; set it to a directory of yours"
-        ) from None
     except CorralError:
-        _refuse_under_sudo(home, os.stat(home.path).st_uid)
+        _refuse_under_sudo(home, _owner_above(home.path))
         raise
     return home
 

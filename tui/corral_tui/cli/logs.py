@@ -15,6 +15,8 @@ from corral.service.protocol import ListJobs, Waited, WaitForJobs
 from corral.values.errors import NotSoError, UsageError
 from corral.values.home import Home
 from corral.values.jobs import Job
+from corral.values.sizes import format_size
+from corral_tui import numbers
 from corral_tui.cli import reach
 from corral_tui.cli.copying import Copier, Outlet, Stream
 from corral_tui.cli.guard import complain
@@ -99,41 +101,58 @@ def _streams(home: Home, jobs: tuple[Job, ...], choice: Choice) -> Iterator[Stre
     for job in jobs:
         if choice.stage is not None and choice.stage > len(job.stages):
             raise NotSoError(f"job {job.id}: it has no stage {choice.stage}; its last is {len(job.stages)}")
-        for path, outlet in _files(home, job, choice, out, err):
+        for path, name, outlet in _files(home, job, choice, out, err):
             prefix = f"{job.title} | " if is_several else ""
+            start = _start(path, choice.tail)
             yield Stream(
                 path,
                 outlet,
-                start=_start(path, choice.tail),
+                start=start,
                 transform=transform_for(outlet.descriptor, prefix, raw=choice.raw),
-                on_drop=_Gap(job.id),
+                on_drop=_Gap(job, name, at_head=start == 0),
             )
 
 
-def _files(home: Home, job: Job, choice: Choice, out: Outlet, err: Outlet) -> Iterator[tuple[str, Outlet]]:
+def _files(
+    home: Home, job: Job, choice: Choice, out: Outlet, err: Outlet
+) -> Iterator[tuple[str, str, Outlet]]:
+    """Path, what people call it, and where it goes."""
     if choice.stdout:
-        yield home.stdout(job.id), out
+        yield home.stdout(job.id), "stdout", out
     if choice.stderr:
         stages = [choice.stage] if choice.stage is not None else range(1, len(job.stages) + 1)
         for stage in stages:
-            yield home.stderr(job.id, stage), err
+            of = f" of stage {stage}" if len(job.stages) > 1 else ""
+            yield home.stderr(job.id, stage), f"stderr{of}", err
 
 
 def _start(path: str, lines: int | None) -> int:
     if lines is None:
         return 0
     with OutputFile(path) as file:
-        return file.start_of_last_lines(lines)
+        start = file.start_of_last_lines(lines)
+        # Where there were more such lines and they are no more, the reader is to hear of it.
+        return start if start > file.first_kept() else 0
 
 
 class _Gap:
-    """Says on stderr what of a stream is no more."""
+    """Says on stderr what of a stream is no more: once for its head, then for each piece that we came too late for."""
 
-    def __init__(self, job: str) -> None:
+    def __init__(self, job: Job, name: str, *, at_head: bool) -> None:
         self._job = job
+        self._name = name
+        self._at_head = at_head
 
     def __call__(self, dropped: int) -> None:
-        complain(f"job {self._job}: {dropped} bytes are no more: only the newest output is kept")
+        size, cap = f"{dropped} bytes ({numbers.size(dropped)})", self._job.max_output
+        kept = "" if cap is None else f"; the newest {format_size(cap)} are kept (--max-output)"
+        if self._at_head:
+            complain(f"job {self._job.id}: the first {size} of its {self._name} were dropped{kept}")
+        else:
+            complain(
+                f"job {self._job.id}: {size} of its {self._name} were dropped before they could be read{kept}"
+            )
+        self._at_head = False
 
 
 def _follow(copier: Copier, client: Client, jobs: list[Job]) -> None:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from corral.service.again import are_numbers
 from corral.service.client import Client
-from corral.service.protocol import Answers, Reply_
+from corral.service.protocol import Answers, ListJobs, Reply_
 from corral.values.errors import DaemonUnavailableError
 from corral.values.spec import Origin
 from corral_tui.cli.guard import complain
 from corral_tui.cli.homes import chosen_home
+
+
+class Numbers(NamedTuple):
+    """Jobs by number, and one line for each id that is no job."""
+
+    ids: tuple[str, ...]
+    unknown: tuple[str, ...]
 
 
 class Caller(Protocol):
@@ -25,17 +33,21 @@ class Caller(Protocol):
 @contextmanager
 def daemon(*, start: bool = True) -> Iterator[Client]:
     """The user's daemon, started where none runs. Raises DaemonUnavailableError."""
-    with Client.connect(chosen_home(), start=start) as client:
+    with Client.connect(chosen_home(), start=start, is_lasting=True) as client:
         _say_notices(client)
         yield client
 
 
 @contextmanager
-def running_daemon(origin: Origin = "command_line") -> Iterator[Client | None]:
-    """The daemon if one runs; never starts one."""
+def running_daemon(
+    origin: Origin = "command_line", *, is_lasting: bool = False, any_protocol: bool = False
+) -> Iterator[Client | None]:
+    """The daemon if one runs; none is started, unless it goes away and the connection `is_lasting`."""
     home = chosen_home()
     try:
-        client = Client.connect(home, start=False, origin=origin)
+        client = Client.connect(
+            home, start=False, origin=origin, is_lasting=is_lasting, any_protocol=any_protocol
+        )
     except DaemonUnavailableError:
         yield None
         return
@@ -54,7 +66,7 @@ def _say_notices(client: Client) -> None:
 def reader() -> Iterator[Caller]:
     """Who answers a command that only reads: the daemon where one runs or jobs have not ended, else the journal."""
     home = chosen_home()
-    with running_daemon() as client:
+    with running_daemon(is_lasting=True) as client:
         if client is not None:
             yield client
             return
@@ -66,6 +78,14 @@ def reader() -> Iterator[Caller]:
             return
     with daemon() as client:
         yield client
+
+
+def numbers_of(caller: Caller, ids: tuple[str, ...]) -> Numbers:
+    """What these ids mean now. By number a request can go on with another daemon, where `@` may mean another job."""
+    if are_numbers(ids):
+        return Numbers(ids, ())
+    found = caller.call(ListJobs(ids=ids))
+    return Numbers(tuple(job.id for job in found.jobs), found.unknown)
 
 
 @contextmanager

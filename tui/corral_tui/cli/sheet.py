@@ -8,6 +8,7 @@ from datetime import datetime
 
 from corral.values.jobs import Job, JobEvent, Pipe, ProcessView, Stage
 from corral.values.reports import Detail
+from corral.values.sizes import format_size
 from corral.values.units import format_duration
 from corral_tui import numbers
 from corral_tui.cli.columns import lay_out
@@ -29,7 +30,7 @@ def described(detail: Detail) -> Iterator[Line]:
     yield Line(f"{job.id} {visible(job.title)}  {_status(job)}", _style(job))
     yield Line(visible(job.command))
     yield Line()
-    for key, value in _facts(job):
+    for key, value in _facts(job, _stdin(detail)):
         yield Line(f"  {key:<10} {value}")
     yield from _table("STAGES", _STAGE_HEADER, [_stage(stage) for stage in job.stages], {0, 2, 4, 5, 6, 7, 8})
     yield from _table("PIPES", _PIPE_HEADER, [_pipe(pipe) for pipe in job.pipes], {0, 1, 2, 3, 4, 5, 6})
@@ -54,7 +55,7 @@ def _style(job: Job) -> str:
     return ALERT if job.health == "stuck" else HEADING
 
 
-def _facts(job: Job) -> Iterator[tuple[str, str]]:
+def _facts(job: Job, stdin: str) -> Iterator[tuple[str, str]]:
     yield "directory", visible(job.cwd)
     yield "created", f"{_time(job.created)} {_ORIGINS.get(job.origin, job.origin)}{_parent(job)}"
     if job.started is not None:
@@ -71,10 +72,16 @@ def _facts(job: Job) -> Iterator[tuple[str, str]]:
             f"{numbers.counted(job.leftovers, 'process')} {live_on(job.leftovers)}; "
             f"corral stop {job.id} {ends_them(job.leftovers)}",
         )
-    yield "stdin", job.stdin if job.from_ is None else f"the stdout of job {job.from_}"
+    yield "stdin", stdin
     yield "limits", _limits(job)
     yield "usage", _usage(job)
     yield "output", _output(job)
+
+
+def _stdin(detail: Detail) -> str:
+    if detail.job.from_ is not None:
+        return f"the stdout of job {detail.job.from_}"
+    return detail.job.stdin if detail.stdin_path is None else visible(detail.stdin_path)
 
 
 def _parent(job: Job) -> str:
@@ -91,7 +98,10 @@ def _limits(job: Job) -> str:
     timeout = "no timeout" if job.timeout is None else f"timeout {format_duration(job.timeout)}"
     grace = format_duration(job.stop_grace)
     stuck = format_duration(job.stuck_after)
-    return f"{timeout}; stuck after {stuck}; stop with {job.stop_signal}, KILL after {grace}"
+    kept = (
+        "all output kept" if job.max_output is None else f"{format_size(job.max_output)} of each output kept"
+    )
+    return f"{timeout}; stuck after {stuck}; stop with {job.stop_signal}, KILL after {grace}; {kept}"
 
 
 def _usage(job: Job) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from corral.service.protocol import ListJobs, StopJobs, Stops
 from corral.values.errors import UsageError
 from corral.values.reports import StopReport
@@ -18,11 +20,43 @@ def stop_jobs(request: StopJobs, *, verb: str, as_json: bool) -> int:
         what = "either ids or --all, not both" if request.all else "name the jobs, or give --all"
         raise UsageError(f"{verb}: {what}; see corral {verb} --help")
     with reach.daemon() as client:
-        stops = client.call(request)
+        stops = _stop(client, request)
         titles = _titles(client, stops)
-    print_stops(stops, titles, as_json=as_json, is_over=request.wait and request.stage is None)
-    is_done = all(report.nothing_is_left for report in stops.reports)
-    return 0 if not stops.unknown and (is_done or not request.wait or request.stage is not None) else 1
+    if request.stage is not None and not as_json:
+        titles = {job: f"{title}, stage {request.stage}" for job, title in titles.items()}
+        stops = structs.replace(stops, reports=tuple(map(_of_stage, stops.reports)))
+    print_stops(stops, titles, as_json=as_json, is_over=request.wait)
+    if request.stage is None:
+        is_done = all(report.nothing_is_left for report in stops.reports)
+    else:
+        # The job may well be going on, or be stopping as a whole.
+        is_done = not any(report.survivors for report in stops.reports)
+    return 0 if not stops.unknown and (is_done or not request.wait) else 1
+
+
+def _of_stage(report: StopReport) -> StopReport:
+    """As one tells of a stage: its job may well go on."""
+    if report.survivors:
+        return report
+    if report.looked_at is None:
+        return structs.replace(report, state="stopping")
+    note = report.note if report.processes else "it had ended, and nothing of it is left"
+    return structs.replace(report, state="stopped", note=note)
+
+
+def _stop(caller: reach.Caller, request: StopJobs) -> Stops:
+    """Stop them by number: a wait for the end goes on with the next daemon, where `--all` or a name may mean others."""
+    if not request.wait or request.stage is not None:
+        return caller.call(request)
+    if request.all:
+        listed = caller.call(ListJobs())
+        jobs = reach.Numbers((*(job.id for job in listed.jobs), *listed.leftovers), ())
+    else:
+        jobs = reach.numbers_of(caller, request.ids)
+    if not jobs.ids:
+        return Stops((), jobs.unknown)
+    stops = caller.call(structs.replace(request, ids=jobs.ids, all=False))
+    return structs.replace(stops, unknown=(*jobs.unknown, *stops.unknown))
 
 
 def print_stops(stops: Stops, titles: dict[str, str], *, as_json: bool, is_over: bool = True) -> None:

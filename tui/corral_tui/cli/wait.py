@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from corral.service.protocol import Waited, WaitForJobs
-from corral.values.errors import CorralError, DaemonUnavailableError
+from corral.values.errors import CorralError, DaemonUnavailableError, UnknownJobError
 from corral.values.jobs import Job
 from corral_tui.cli import reach
 from corral_tui.cli.guard import CORRAL_FAILED, complain
@@ -25,14 +25,14 @@ TIMED_OUT = 124
 @ids_argument()
 def command(first_only: bool, timeout: float | None, as_json: bool, ids: tuple[str, ...]) -> int:
     """Wait for jobs to end. Exits with the status of the first named that did not succeed, else 0."""
-    request = WaitForJobs(ids=ids, any=first_only, timeout=timeout)
     with reach.reader() as caller:
+        jobs = reach.numbers_of(caller, ids)
+        if jobs.unknown:
+            raise UnknownJobError("; ".join(jobs.unknown))
         try:
-            waited = caller.call(request)
-        except DaemonUnavailableError:
-            raise CorralError(
-                f"wait: the daemon has gone away, and the jobs go on: corral wait {' '.join(ids)} waits again"
-            ) from None
+            waited = caller.call(WaitForJobs(ids=jobs.ids, any=first_only, timeout=timeout))
+        except DaemonUnavailableError as error:
+            raise CorralError(f"wait: {error}, corral wait {' '.join(jobs.ids)} waits again") from None
     if as_json:
         print_json(waited.jobs)
     elif first_only and not waited.timed_out:

@@ -13,7 +13,7 @@ from corral_tui.dashboard.painter import EMPTY, Painted_, Row
 from corral_tui.dashboard.pipeline import draw_pipeline
 from corral_tui.dashboard.scene import Scene, ended_badly, padded_line
 from corral_tui.dashboard.words import end_reason, stage_name, title
-from corral_tui.numbers import cells, counted, cpu, cut_middle, rate, right, size, whole_duration
+from corral_tui.numbers import cells, counted, cpu_share, cut_middle, rate, right, size, whole_duration
 
 TWO_COLUMNS = 100
 """From this width on panels stand side by side and may have frames."""
@@ -246,7 +246,7 @@ def _meters(scene: Scene, job: Job, width: int, *, has_processes: bool) -> Line:
     spark = max(min(room // 2, 20), 0)
     line: list[Painted_] = [
         ("cpu ", "muted"),
-        (right(cpu(job.cpu_percent), 4) + "%", "plain"),
+        (right(cpu_share(job.cpu_percent), 5), "plain"),
         (" " + scene.cpu_spark(job, spark), "spark"),
         (f"{gap}mem ", "muted"),
         (right(size(job.memory_bytes), 5), "plain"),

@@ -9,7 +9,7 @@ from corral_tui.dashboard.painter import EMPTY, Painted_, Row
 from corral_tui.dashboard.pipeline import draw_pipeline
 from corral_tui.dashboard.scene import Scene, padded_line
 from corral_tui.dashboard.words import end_reason, title
-from corral_tui.numbers import cells, counted, cpu, cut_middle, rate, size
+from corral_tui.numbers import cells, counted, cpu_share, cut_middle, rate, size
 
 Line = tuple[Painted_, ...]
 
@@ -90,10 +90,11 @@ def _sentence_lines(scene: Scene, job: Job, width: int) -> list[Line]:
 
 def _numbers(scene: Scene, job: Job, width: int) -> Line:
     spark = max(min((width - 62) // 3, 28), 0)
-    kept = job.stdout_bytes + job.stderr_bytes - job.stdout_dropped_bytes - job.stderr_dropped_bytes
+    dropped = job.stdout_dropped_bytes + job.stderr_dropped_bytes
+    kept = f"{size(job.stdout_bytes + job.stderr_bytes - dropped)} kept"
     return (
         ("cpu ", "muted"),
-        (f"{cpu(job.cpu_percent)}% ", "plain"),
+        (f"{cpu_share(job.cpu_percent)} ", "plain"),
         (scene.cpu_spark(job, spark), "spark"),
         ("   mem ", "muted"),
         (f"{size(job.memory_bytes)} ", "plain"),
@@ -101,5 +102,6 @@ def _numbers(scene: Scene, job: Job, width: int) -> Line:
         ("   out ", "muted"),
         (f"{rate(job.output_bytes_per_second)} ", "plain"),
         (scene.output_spark(job, spark), "spark"),
-        (f"   {counted(job.processes, 'process')}   {size(kept)} kept", "muted"),
+        (f"   {counted(job.processes, 'process')}   {kept}", "muted"),
+        (f", {size(dropped)} dropped" if dropped else "", "warning"),
     )

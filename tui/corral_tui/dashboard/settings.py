@@ -11,7 +11,8 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from corral.values.home import Home
+from corral.decide.settings import TABLES
+from corral.values.home import Home, config_path
 
 Confirm = Literal["ask", "never"]
 View = Literal["panels", "table"]
@@ -52,13 +53,6 @@ def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def config_path() -> str:
-    """`corral/config.toml` in the platform's config directory (XDG_CONFIG_HOME on Linux)."""
-    from platformdirs import user_config_path
-
-    return str(user_config_path("corral", appauthor=False) / "config.toml")
-
-
 def read_settings(home: Home, path: str | None = None) -> Settings:
     """The settings, with a notice of the first thing in them that makes no sense."""
     path = config_path() if path is None else path
@@ -79,7 +73,7 @@ def _take_config(settings: Settings, path: str) -> None:
             settings.view = value  # type: ignore[assignment]
         elif key == "theme" and isinstance(value, str):
             settings.theme = value
-        else:
+        elif key not in TABLES:
             _notice(settings, f"{path}: {_problem(key)}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable
 
@@ -30,6 +31,13 @@ class _Stream:
         self.path = path
         self.position = 0
         self.partial = b""
+
+    def written(self) -> int:
+        """When it was last written to, in nanoseconds; 0 where nobody can say."""
+        try:
+            return os.stat(self.path).st_mtime_ns
+        except OSError:
+            return 0
 
     def read(self, size: int) -> list[bytes]:
         """The lines finished since the last read; only the last 4 KiB of them are looked at."""
@@ -60,15 +68,19 @@ class Tail:
         self.problem: str | None = None
 
     def update(self, job: Job) -> bool:
-        """Read what is new; whether there was any. stderr first: what was there before was there together."""
+        """Read what is new; whether there was any. Of files that grew meanwhile the one written last is read last."""
         sizes = _sizes_of(job)
         if sizes == self._sizes:
             return False
         before = self._sizes or (0,) * len(sizes)
         self._sizes = sizes
-        for stream, size, old in reversed(list(zip(self._streams, sizes, before, strict=False))):
-            if size != old:
-                self._read(stream, size)
+        both = reversed(list(zip(self._streams, sizes, before, strict=False)))
+        grown = [(stream, size) for stream, size, old in both if size != old]
+        if len(grown) > 1:
+            # Where the clock of the files is too coarse to tell, stdout is taken for the newer one.
+            grown.sort(key=lambda one: one[0].written())
+        for stream, size in grown:
+            self._read(stream, size)
         return True
 
     def _read(self, stream: _Stream, size: int) -> None:
@@ -81,28 +93,26 @@ class Tail:
 
     def last_lines(self, count: int) -> list[OutputLine]:
         """At most `count` lines, the newest last, unfinished ones included."""
-        raw = [*self._lines, *(stream.partial for stream in self._unfinished())]
-        return [output_line(resolve_returns(line)) for line in raw[-count:]] if count > 0 else []
+        return [output_line(resolve_returns(line)) for line in self._rows()[-count:]] if count > 0 else []
 
     def last_line(self) -> OutputLine:
         """The newest line with anything to see."""
-        for stream in reversed(self._unfinished()):
-            if stream.partial.strip():
-                line = output_line(resolve_returns(stream.partial))
-                if line:
-                    return line
-        for raw in reversed(self._lines):
-            if raw.strip():
-                return output_line(resolve_returns(raw))
+        for raw in reversed(self._rows()):
+            line = output_line(resolve_returns(raw)) if raw.strip() else ()
+            if line:
+                return line
         return ()
 
     @property
     def is_empty(self) -> bool:
         return not self._lines and not any(stream.partial for stream in self._streams)
 
-    def _unfinished(self) -> list[_Stream]:
-        others = [stream for stream in self._streams if stream.partial and stream is not self._newest]
-        return [*others, self._newest] if self._newest.partial else others
+    def _rows(self) -> list[bytes]:
+        """Finished lines, and the unfinished ones of other streams, which are older than what the newest wrote last."""
+        finished = list(self._lines)
+        others = [stream.partial for stream in self._streams if stream.partial and stream is not self._newest]
+        newest = [self._newest.partial] if self._newest.partial else finished[-1:]
+        return [*(finished if self._newest.partial else finished[:-1]), *others, *newest]
 
 
 class Tails:

@@ -6,8 +6,8 @@ from statistics import median
 
 from corral.values.jobs import Job
 from corral.values.reports import Detail
+from corral.values.sizes import format_size
 from corral.values.units import format_duration
-from corral.values.wire import from_wire
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, plain, wrapped
 from corral_tui.dashboard.marks import Charset
@@ -42,11 +42,11 @@ def about_lines(
         lines += _with_gap([*_life(detail, width), *_stop(detail, width)])
     if detail is not None and detail.earlier_runs:
         lines += _earlier(detail, width, charset)
-    lines += _field("command", clean(from_wire(job.command)), width)
+    lines += _field("command", clean(job.command), width)
     lines += _field("in", clean(job.cwd), width)
     lines += _field("started", _started(job), width)
     lines += _field("limits", _limits(job), width)
-    lines += _field("stdin", _stdin(job), width)
+    lines += _field("stdin", _stdin(job, detail), width)
     if detail is not None and not shows_values:
         lines += _environment(detail, width, shows_values=False)
     return lines
@@ -75,10 +75,15 @@ def _limits(job: Job) -> str:
     timeout = "no timeout" if job.timeout is None else f"timeout {format_duration(job.timeout)}"
     stop = f"stop {job.stop_signal}, KILL after {format_duration(job.stop_grace)}"
     stuck = f"stuck after {format_duration(job.stuck_after)}"
-    return f"{timeout}, {stop}, {stuck}"
+    kept = (
+        "all output kept" if job.max_output is None else f"{format_size(job.max_output)} of each output kept"
+    )
+    return f"{timeout}, {stop}, {stuck}, {kept}"
 
 
-def _stdin(job: Job) -> str:
+def _stdin(job: Job, detail: Detail | None) -> str:
+    if detail is not None and detail.stdin_path is not None:
+        return clean(detail.stdin_path)
     return f"the output of job {job.from_}" if job.from_ else INPUTS.get(job.stdin, clean(job.stdin))
 
 
@@ -91,7 +96,7 @@ def _environment(detail: Detail, width: int, *, shows_values: bool) -> list[Line
         return _field("env", f"{numbers.counted(len(names), 'name')}, V shows them", width)
     lines = _field("env", f"{numbers.counted(len(names), 'name')} (V hides them)", width)
     for name in names:
-        words = f"{clean(name)}={clean(from_wire(detail.environment[name]))}"
+        words = f"{clean(name)}={clean(detail.environment[name])}"
         lines += wrapped(words, width, indent=" " * (LABEL + 1), hanging=" " * (LABEL + 3), role="muted")
     return lines
 

@@ -12,7 +12,8 @@ from corral_tui.dashboard.lines import Line
 from corral_tui.dashboard.marks import CPU_FLOOR, MEMORY_FLOOR, OUTPUT_FLOOR, Charset
 
 LABEL = 6
-TICK_EVERY = 11
+TICK_EVERY = 12
+"""Columns from one time to the next: a minute at least, so that no two read the same."""
 
 
 class Series(NamedTuple):
@@ -85,13 +86,22 @@ def _cell(value: float | None, top: float, below: int, height: int, levels: str)
     return levels[min(int(filled * len(levels)), len(levels) - 1)]
 
 
+def _stamp_format(between: float, whole: float) -> str:
+    """The shortest that tells times `between` seconds apart from each other, on an axis of `whole` seconds."""
+    if whole < 86400:
+        return "%H:%M"
+    return "%d %H:%M" if between < 86400 else "%d %b"
+
+
 def _axis(past: Past, newest: datetime, columns: int, charset: Charset, *, is_last: bool) -> Line:
     corner, line = ("+", "-") if charset.name == "ascii" else ("┴", "─")
     drawn = line * columns
     if is_last:
         step = seconds_per_column(past, columns)
+        written = _stamp_format(step * TICK_EVERY, step * columns)
         for end in range(columns, TICK_EVERY // 2, -TICK_EVERY):
             at = newest - timedelta(seconds=step * (columns - end))
-            stamp = f"{at.astimezone():%H:%M}" if step * columns < 86400 else f"{at.astimezone():%d %b}"
-            drawn = drawn[: end - len(stamp)] + stamp + drawn[end:]
+            stamp = at.astimezone().strftime(written)
+            if len(stamp) <= end:
+                drawn = drawn[: end - len(stamp)] + stamp + drawn[end:]
     return [(f"{'0':>{LABEL}}{corner}{drawn[:columns]}", "muted")]

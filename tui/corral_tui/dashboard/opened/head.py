@@ -56,7 +56,7 @@ def _numbers(job: Job, snapshot: Snapshot, width: int) -> Line:
     if job.state in ENDED_STATES:
         line = _end_words(job, width)
     else:
-        words = [f"cpu {numbers.cpu(job.cpu_percent)}%", f"mem {numbers.size(job.memory_bytes)}"]
+        words = [f"cpu {numbers.cpu_share(job.cpu_percent)}", f"mem {numbers.size(job.memory_bytes)}"]
         if width >= WIDE:
             words += [
                 numbers.counted(job.processes, "process"),

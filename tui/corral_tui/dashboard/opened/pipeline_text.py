@@ -109,7 +109,7 @@ def _stage_line(job: Job, stage: Stage, pasts: StagePasts, width: int, charset: 
     name = numbers.left(stage_words(stage), room, charset.ellipsis)
     does, role = does_words(stage, charset)
     line: Line = [mark, (f"{stage.number} {name} ", "bold" if is_slow else "plain")]
-    line.append((f"cpu {numbers.cpu(stage.cpu_percent):>4}% ", "plain"))
+    line.append((f"cpu {numbers.cpu_share(stage.cpu_percent):>5} ", "plain"))
     if width >= 60:
         line.append((sparks(tuple(pasts.get(stage.number, ())), 8, CPU_FLOOR, charset), "spark"))
         line.append((f"  {numbers.left(does, 17)}", role))
@@ -176,7 +176,7 @@ def _box(job: Job, stage: Stage, pasts: StagePasts, width: int, charset: Charset
     moved, pid = _moved_words(job, stage), f"pid {stage.pid}" if stage.pid else ""
     inside: list[Line] = [
         [(does, role)],
-        [(f"cpu {numbers.cpu(stage.cpu_percent):>4}% ", "plain"), (spark, "spark")],
+        [(f"cpu {numbers.cpu_share(stage.cpu_percent):>5} ", "plain"), (spark, "spark")],
         [(f"{moved}  {pid}".strip(), "muted")],
     ]
     side = frame[4]

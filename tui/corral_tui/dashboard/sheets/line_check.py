@@ -7,6 +7,7 @@ import shutil
 import stat
 from typing import NamedTuple
 
+from corral.system.programs import advice_on
 from corral.values.commandline import Part, first_problem, parse, parts, shell_pipeline
 from corral.values.errors import UsageError
 from corral.values.spec import Command, Pipeline, Redirection
@@ -116,7 +117,7 @@ def _program_problem(program: str, place: Place) -> tuple[str, str]:
     if os.path.isdir(path):
         return f"{program} is a directory", "name the program in it"
     if os.path.exists(path):
-        return f"{program} is not executable", f"chmod +x {program}, or name its interpreter in front"
+        return f"{program} is not executable", advice_on(path)
     return f"no such file: {program}", "correct the path"
 
 

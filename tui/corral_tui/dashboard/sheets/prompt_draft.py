@@ -19,7 +19,7 @@ from corral.values.spec import (
     StdinSource,
 )
 from corral.values.units import check_name, parse_duration
-from corral.values.wire import to_wire
+from corral.values.wire import typed_to_wire
 from corral_tui.dashboard.lines import clean
 from corral_tui.dashboard.sheets.prompt_text import Wanted
 from corral_tui.numbers import cut_middle
@@ -140,7 +140,7 @@ def spec_of(text: str, pipeline: Pipeline, wanted: Wanted) -> JobSpec:
         stdin = JobInput(wanted.from_job)
     return JobSpec(
         pipeline=pipeline,
-        command=to_wire(text),
+        command=typed_to_wire(text),
         name=wanted.name,
         stdin=stdin,
         timeout=wanted.timeout,

@@ -14,6 +14,8 @@ from corral_tui.dashboard.words import command_words
 
 WIDE = 100
 """Columns from which processes are a table, with a line of headings."""
+WIDEST = 136
+"""Columns from which that of a going stop says where each process is, too. The question has said it."""
 
 Item = TypeVar("Item", ProcessView, StoppedProcess)
 
@@ -155,15 +157,17 @@ def progress_lines(report: StopReport, known: Known, width: int, charset: Charse
 
 
 def _wide_heading(width: int) -> Line:
-    return [
-        ("    " + _columns(("PID", "PROCESS", "STAGE", "WHERE"), width - 126), "muted"),
-        (_sent_ended("SENT", "ENDED"), "muted"),
-        ("NOW", "muted"),
-    ]
+    titles = ("PID", "PROCESS", "STAGE", "WHERE")
+    return [("    " + _progress_columns(titles, "SENT", "ENDED", width) + "NOW", "muted")]
 
 
-def _sent_ended(sent: str, ended: str) -> str:
-    return f"{numbers.left(sent, 10)} {numbers.left(ended, 26)} "
+def _progress_columns(texts: Sequence[str], sent: str, ended: str, width: int) -> str:
+    """All but the last column, which has what is left: 21 cells at 100, 24 and more from WIDEST on."""
+    if width >= WIDEST:
+        return f"{_columns(texts, width - 126)}{numbers.left(sent, 10)} {numbers.left(ended, 26)} "
+    pid, process, stage, _ = texts
+    name = numbers.left(process, 14 + (width - WIDE) // 2)
+    return f"{pid:<13} {name}  {stage:>5}  {numbers.left(sent, 10)} {numbers.left(ended, 26)} "
 
 
 def _wide_row(
@@ -184,8 +188,7 @@ def _wide_row(
         clean(first.where),
     )
     line: Line = [
-        ("    " + _columns(texts, width - 126), "plain"),
-        (_sent_ended("+".join(first.signals), _end_words(group)), "plain"),
+        ("    " + _progress_columns(texts, "+".join(first.signals), _end_words(group), width), "plain"),
         *_now(first, survivors, known, charset),
     ]
     return cut(line, width, charset.ellipsis)

@@ -1,0 +1,90 @@
+"""A write-ahead log that was damaged: SQLite reads it up to the first bad frame and says nothing of the rest.
+
+The format is that of sqlite.org/fileformat2.html#walformat: a header of 32 bytes, then frames of 24 bytes and a page.
+All frames that were written since the log was last begun anew carry the same two salts; the last one of a transaction
+holds the size of the database.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import struct
+from collections import Counter
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from corral.values.errors import CorralError
+
+_HEADER = struct.Struct(">8I")
+_FRAME = struct.Struct(">6I")
+_JOBS_A_FRAME = 64
+"""At most: no row of a job is shorter than 64 bytes, and a page has 4 KiB."""
+
+
+class LostEntries(NamedTuple):
+    """Where the log is kept that SQLite could not read to its end, and how many ids it may have given away."""
+
+    kept: str
+    ids: int
+
+
+class _Frame(NamedTuple):
+    salts: tuple[int, int]
+    is_commit: bool
+
+
+def keep_unread(connection: sqlite3.Connection, path: str) -> LostEntries | None:
+    """Copy the log aside where committed entries in it cannot be read any more; None where all could.
+
+    To be called before anything is written: that begins behind the last good frame.
+
+    Raises:
+        CorralError: it could not be copied.
+        sqlite3.Error: the database cannot be read.
+    """
+    log = path + "-wal"
+    frames = _frames(log)
+    if not frames:
+        return None
+    # PASSIVE leaves the file of the log as it is (sqlite.org/pragma.html#pragma_wal_checkpoint).
+    read: int = max(0, connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])
+    unread = frames[read:]
+    # The very last frame may have been cut off by the end of the daemon itself.
+    if not any(frame.is_commit for frame in unread[:-1]):
+        return None
+    kept = f"{log}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
+    try:
+        shutil.copy(log, kept)
+    except OSError as error:
+        raise CorralError(f"cannot keep a copy of the damaged log {log}: {error.strerror}") from None
+    return LostEntries(kept, _JOBS_A_FRAME * len(unread))
+
+
+def _frames(log: str) -> list[_Frame]:
+    """Those of the log's last beginning, in order; older ones that it has not yet overwritten are left out."""
+    try:
+        with open(log, "rb") as file:
+            head = file.read(_HEADER.size)
+            if len(head) < _HEADER.size:
+                return []
+            _, _, page_size, _, *salts, _, _ = _HEADER.unpack(head)
+            size = os.fstat(file.fileno()).st_size
+            found = _read_frames(file.fileno(), size, page_size if 512 <= page_size <= 65536 else 4096)
+    except FileNotFoundError:
+        return []
+    # Any one of these may be the damaged place.
+    votes = Counter([(salts[0], salts[1]), *(frame.salts for frame in found[:3])])
+    ours = votes.most_common(1)[0][0]
+    newest = max((index for index, frame in enumerate(found) if frame.salts == ours), default=-1)
+    return found[: newest + 1]
+
+
+def _read_frames(descriptor: int, size: int, page_size: int) -> list[_Frame]:
+    frames = []
+    step = _FRAME.size + page_size
+    for offset in range(_HEADER.size, size - step + 1, step):
+        _, pages, first, second, _, _ = _FRAME.unpack(os.pread(descriptor, _FRAME.size, offset))
+        frames.append(_Frame((first, second), pages != 0))
+    return frames

@@ -1,0 +1,88 @@
+"""The nonce of a home: its part of every mark. In the journal and in `home.json`; where both are lost, in the marks."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections import Counter
+
+from corral.decide.homedir import private_file
+from corral.system import mark
+from corral.system.mark import NONCE_BITS
+from corral.system.procfs import pids, read_file
+from corral.values.errors import CorralError
+from corral.values.home import Home
+
+
+def settle(home: Home, in_journal: str | None) -> int:
+    """The nonce of this home, noted in `home.json`. New only where nothing tells of an older one.
+
+    Where journal and file say different things one of them was damaged: the processes that run tell which.
+
+    Raises:
+        CorralError: `home.json` cannot be written.
+    """
+    noted, known = _noted(home), _usable(in_journal)
+    if noted is not None and noted == known:
+        return noted
+    running = (
+        None if noted is None and known is None and not os.listdir(home.jobs) else _of_running_jobs(home)
+    )
+    nonce = running or known or noted or _new()
+    if noted != nonce:
+        _note(home, nonce)
+    return nonce
+
+
+def _usable(text: str | None) -> int | None:
+    value = int(text) if text is not None and text.isdecimal() else 0
+    return value if 0 < value < 1 << NONCE_BITS else None
+
+
+def _new() -> int:
+    return 1 + secrets.randbelow((1 << NONCE_BITS) - 1)
+
+
+def _noted(home: Home) -> int | None:
+    """The nonce in `home.json`; None where that is missing or says nothing usable."""
+    try:
+        with open(home.identity_file, "rb") as file:
+            nonce = json.loads(file.read(4096)).get("nonce")
+    except (FileNotFoundError, ValueError, AttributeError):
+        return None
+    return nonce if isinstance(nonce, int) and 0 < nonce < 1 << NONCE_BITS else None
+
+
+def _note(home: Home, nonce: int) -> None:
+    """Replace `home.json` as a whole: rename(2) is atomic."""
+    draft = home.identity_file + ".new"
+    try:
+        private_file(draft)
+        with open(draft, "w", encoding="utf-8") as file:
+            json.dump({"nonce": nonce}, file)
+        os.rename(draft, home.identity_file)
+    except OSError as error:
+        raise CorralError(f"cannot write {home.identity_file}: {error.strerror}") from None
+
+
+def _of_running_jobs(home: Home) -> int | None:
+    """What most marked processes carry whose environment says that they are of a job of this home; None without any.
+
+    Asked of processes of our own uid only: whoever else there is may write into his environment what he likes.
+    """
+    found: Counter[int] = Counter()
+    for pid in pids():
+        try:
+            carried = mark.read(pid)
+            if carried is not None and os.stat(f"/proc/{pid}").st_uid == os.geteuid():
+                found[carried.nonce] += _is_of(home, pid, carried.job)
+        except (PermissionError, FileNotFoundError):
+            continue
+    best = found.most_common(1)
+    return best[0][0] if best and best[0][1] else None
+
+
+def _is_of(home: Home, pid: int, job: int) -> bool:
+    entries = (read_file(f"/proc/{pid}/environ") or b"").split(b"\0")
+    return b"CORRAL_HOME=" + os.fsencode(home.path) in entries and b"CORRAL_JOB_ID=%d" % job in entries

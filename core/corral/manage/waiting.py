@@ -1,0 +1,38 @@
+"""Futures of those who wait for something to happen to a job: thousands may wait for one, and go away again."""
+
+from __future__ import annotations
+
+import asyncio
+
+RELEASED_A_PASS = 200
+"""Each answers a client: a tenth of a millisecond."""
+
+
+class Waiters:
+    """By job."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._futures: dict[int, set[asyncio.Future[None]]] = {}
+
+    def add(self, job_id: int) -> asyncio.Future[None]:
+        """Done once `release` was called for this job. Cancel what is not awaited: none is left behind then."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        waiting = self._futures.setdefault(job_id, set())
+        waiting.add(future)
+        future.add_done_callback(waiting.discard)
+        return future
+
+    def release(self, job_id: int) -> None:
+        """It has happened. Of thousands some hear of it at once, the others in the next passes of the loop."""
+        waiting = self._futures.pop(job_id, None)
+        if waiting:
+            self._release_some(waiting)
+
+    def _release_some(self, waiting: set[asyncio.Future[None]]) -> None:
+        for _ in range(min(RELEASED_A_PASS, len(waiting))):
+            future = waiting.pop()
+            if not future.done():
+                future.set_result(None)
+        if waiting:
+            self._loop.call_soon(self._release_some, waiting)

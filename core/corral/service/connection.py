@@ -1,0 +1,186 @@
+"""One client of the daemon: its lines, its requests under way, and what both may cost."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from corral.service import protocol as p
+from corral.service.channel import Channel
+from corral.service.lines import close_all
+from corral.system import shortage
+from corral.system.daemonlog import log, log_fault
+from corral.values.errors import BadLineError, CorralError
+
+if TYPE_CHECKING:
+    from corral.service.daemon import Daemon
+
+MOST_REQUESTS = 20_000
+"""Requests of one client under way at a time. A program may well wait for thousands of jobs one by one."""
+MOST_WAITING = 4 << 20
+"""Bytes of those that wait for jobs to end, which may be for ever."""
+_REQUEST = 3000
+"""Bytes that Python takes for a request under way."""
+_OBJECTS = 15
+"""Python's objects take about so many times the bytes of the line that they were read from."""
+CANCELLED_A_PASS = 200
+HELLO_LIMIT = 16 << 10
+"""Bytes of a line before hello was said."""
+
+
+class Connection:
+    """One client."""
+
+    def __init__(self, daemon: Daemon, sock: socket.socket) -> None:
+        self._daemon = daemon
+        self.hello: p.SayHello | None = None
+        self.looks_at: frozenset[int] = frozenset()
+        self.since = self._now()
+        """When it came, by the loop's clock."""
+        self._tasks: dict[asyncio.Task[None], tuple[int, p.AnyRequest]] = {}
+        self._waiting_bytes = 0
+        self._channel = Channel(
+            sock,
+            HELLO_LIMIT,
+            on_line=self._take,
+            on_overlong=self._refuse_overlong,
+            on_end=self._end,
+            on_held=self._note_held,
+        )
+
+    @property
+    def held_bytes(self) -> int:
+        """What the daemon keeps in memory for this client, about."""
+        requests = _REQUEST * len(self._tasks) + _OBJECTS * (
+            self._channel.under_way_bytes + self._waiting_bytes
+        )
+        return self._channel.held_bytes + requests
+
+    def is_stalled(self, seconds: float) -> bool:
+        """Whether it has taken nothing of what there is for it for so long, or there is nothing for it."""
+        return not self._channel.unsent_bytes or self._now() - self._channel.sent_at >= seconds
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    def _note_held(self) -> None:
+        self._daemon.clients.note_held(self)
+
+    @property
+    def unsent_bytes(self) -> int:
+        return self._channel.unsent_bytes
+
+    def push(self, line: bytes) -> None:
+        self._channel.send(line)
+
+    def when_drained(self, call: Callable[[], None]) -> None:
+        self._channel.when_drained(call)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    @property
+    def under_way(self) -> dict[asyncio.Task[None], tuple[int, p.AnyRequest]]:
+        """The requests that were taken and not answered yet, with their numbers."""
+        return dict(self._tasks)
+
+    def hold(self) -> None:
+        """Take no more requests."""
+        self._channel.hold()
+
+    def go_on(self) -> None:
+        self._channel.go_on()
+
+    def say_leaving(self, why: Literal["restart", "end", "stay"]) -> None:
+        """Tell the client which of its requests were taken, so that it knows which it may send again."""
+        taken = tuple(number for number, _ in self._tasks.values())
+        self._channel.send(p.push_line(p.Leaving(why=why, taken=taken)))
+
+    def _take(self, line: bytes, descriptors: list[int]) -> None:
+        try:
+            number, request = p.read_request(line)
+        except BadLineError as error:
+            close_all(descriptors)
+            self._channel.send(p.error_line(error.number, error))
+            return
+        waits = isinstance(request, p.WaitForJobs)
+        if len(self._tasks) >= MOST_REQUESTS or (waits and self._waiting_bytes + len(line) > MOST_WAITING):
+            close_all(descriptors)
+            refusal = CorralError(
+                f"{len(self._tasks)} requests of this client are under way; wait for some of them"
+            )
+            self._channel.send(p.error_line(number, refusal))
+            return
+        if isinstance(request, p.SayHello):
+            self._channel.allow(p.LINE_LIMIT)
+            self._daemon.clients.note_greeted(self)
+        if not isinstance(request, p.StartJobs | p.RestartDaemon):
+            # Nobody asked for them; held until the answer they would add up.
+            close_all(descriptors)
+            descriptors = []
+        task = asyncio.create_task(self._serve(number, request, descriptors))
+        self._tasks[task] = (number, request)
+        self._note_bytes(len(line), waits)
+        task.add_done_callback(lambda done: self._note_done(done, len(line), waits))
+
+    def _note_bytes(self, change: int, waits: bool) -> None:
+        if waits:
+            self._waiting_bytes += change
+        else:
+            self._channel.note_under_way(change)
+
+    def _note_done(self, task: asyncio.Task[None], size: int, waits: bool) -> None:
+        del self._tasks[task]
+        self._note_bytes(-size, waits)
+
+    async def _until_there_is_room(self) -> None:
+        """For another answer: of several large ones no two wait for the client to read them."""
+        while not self._channel.has_room:
+            drained = asyncio.Event()
+            self._channel.when_drained(drained.set)
+            await drained.wait()
+
+    async def _serve(self, number: int, request: p.AnyRequest, descriptors: list[int]) -> None:
+        try:
+            await self._until_there_is_room()
+            answer = await self._daemon.handlers.handle(self, request, descriptors)
+            self._channel.send(p.reply_line(number, answer.reply), answer.descriptors)
+        except CorralError as error:
+            self._channel.send(p.error_line(number, error))
+        except Exception as error:  # noqa: BLE001  (a fault in one request must not end everybody's daemon)
+            self._channel.send(p.error_line(number, _refusal(request, error)))
+        finally:
+            close_all(descriptors)
+        self._daemon.note_answered(request)
+
+    def _refuse_overlong(self) -> None:
+        self._channel.send(
+            p.error_line(None, BadLineError(f"a line of more than {p.LINE_LIMIT} bytes; it was skipped"))
+        )
+
+    def _end(self) -> None:
+        self._daemon.forget(self)
+        self._cancel_some(deque(self._tasks))
+
+    def _cancel_some(self, tasks: deque[asyncio.Task[None]]) -> None:
+        """Of its requests, in turns with everybody else's: there may be thousands."""
+        for _ in range(min(CANCELLED_A_PASS, len(tasks))):
+            tasks.popleft().cancel()
+        if tasks:
+            asyncio.get_running_loop().call_soon(self._cancel_some, tasks)
+
+
+def _refusal(request: p.AnyRequest, error: Exception) -> CorralError:
+    """What the client is told: what is lacking; anything else is a fault of ours, with its place in the log."""
+    what = type(request).__name__
+    if shortage.is_shortage(error):
+        log(f"request {what}: {shortage.in_words(error)}")
+        return CorralError(f"the daemon cannot do that now: {shortage.in_words(error)}")
+    log_fault(f"request {what}", error)
+    return CorralError(
+        f"the daemon failed at this request ({type(error).__name__}: {error}); corral daemon log"
+    )

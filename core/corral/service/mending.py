@@ -1,0 +1,137 @@
+"""A client whose daemon went away: what becomes of its requests, and where it finds a daemon again. No asyncio."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+
+from corral.service import protocol as p
+from corral.service.again import again
+from corral.service.starter import connected
+from corral.values.errors import CorralError, DaemonUnavailableError
+from corral.values.home import Home
+
+PATIENCE_SECONDS = 10.0
+"""How long a daemon is looked for, from when the last one went."""
+PATIENCE_AFTER_END = 1.0
+"""The same where somebody ended it on purpose: none is started then, but a service manager may be about to."""
+RETRY_SECONDS = 0.02
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request, as long as it was not answered."""
+
+    request: p.Request
+    descriptors: tuple[int, ...]
+    since: float
+    """Monotonic seconds."""
+    is_sent: bool = False
+    was_sent: bool = False
+    """To any daemon."""
+
+
+class Mending:
+    """The state of a connection that is to outlive its daemon."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._broken_since: float | None = None
+        self._leaving: p.Leaving | None = None
+        self.is_broken = False
+        """Whether there is no connection at the moment."""
+        self.hello_number: int | None = None
+        """Of the greeting on the newest connection, until it was answered."""
+
+    def note_leaving(self, leaving: p.Leaving) -> None:
+        """The daemon says what it has taken, before it hangs up."""
+        self._leaving = None if leaving.why == "stay" else leaving
+
+    def begin_anew(self, *, forgets_end: bool) -> None:
+        """From now on the time counts for which a daemon is looked for."""
+        self._broken_since = time.monotonic()
+        if forgets_end:
+            self._leaving = None
+
+    def note_mended(self) -> None:
+        """A daemon has answered."""
+        self.hello_number = self._broken_since = None
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether somebody ended the daemon on purpose."""
+        return self._leaving is not None and self._leaving.why == "end"
+
+    def settle(self, asked: MutableMapping[int, Asked]) -> dict[int, p.Envelope]:
+        """The daemon is gone: keep what the next one is to be asked; an error for each of the others."""
+        self.is_broken = True
+        self._broken_since = self._broken_since or time.monotonic()
+        failed = {}
+        for number, one in list(asked.items()):
+            one.was_sent |= one.is_sent
+            if not one.is_sent or (self._leaving is not None and number not in self._leaving.taken):
+                one.is_sent = False
+                continue
+            now = time.monotonic()
+            request = again(one.request, now - one.since)
+            if request is None:
+                del asked[number]
+                failed[number] = p.Envelope(error=p.ErrorBody.of(DaemonUnavailableError(_unknown(one))))
+            else:
+                one.request, one.since, one.is_sent = request, now, False
+        return failed
+
+    def find(self, deadline: float | None) -> socket.socket | None:
+        """A connection to a daemon, started where none runs; None at `deadline` (monotonic). At least one try is made.
+
+        Raises:
+            DaemonUnavailableError: none could be reached for as long as is reasonable; the text says why.
+        """
+        while True:
+            try:
+                sock = self.dialled(start=True)
+            except CorralError as error:
+                self.check_patience(error)
+            else:
+                return sock
+            time.sleep(RETRY_SECONDS)
+            if deadline is not None and time.monotonic() >= deadline:
+                return None
+
+    def broken_for(self) -> float:
+        """Seconds since a daemon answered last."""
+        return 0.0 if self._broken_since is None else time.monotonic() - self._broken_since
+
+    def dialled(self, *, start: bool) -> socket.socket:
+        """One try; with `start` a daemon is started, unless the last one was ended on purpose. Raises CorralError."""
+        # Nothing is begun where no home is any more.
+        start = start and not self.is_ended and os.path.exists(self._home.journal)
+        sock = connected(self._home, start=start)
+        self.is_broken, self._leaving = False, None
+        return sock
+
+    def check_patience(self, error: CorralError) -> None:
+        """Raise DaemonUnavailableError with the reason of the last try once no more tries are to be made."""
+        patience = PATIENCE_AFTER_END if self.is_ended else PATIENCE_SECONDS
+        if self.broken_for() < patience:
+            return
+        what = "the daemon was ended" if self.is_ended else f"the daemon has gone away ({error})"
+        raise DaemonUnavailableError(f"{what}; its jobs go on: corral ps finds them again") from None
+
+
+def _unknown(asked: Asked) -> str:
+    """What is known of a request that was sent, may have been done, and must not be sent twice."""
+    if isinstance(asked.request, p.StartJobs):
+        names = ", ".join(spec.name or spec.command for spec in asked.request.specs[:3])
+        return (
+            f"the daemon went away while it was asked to start {names}; whether it did is not known: "
+            "corral ps -a shows it, if so"
+        )
+    verb = type(asked.request).__struct_config__.tag
+    return (
+        f"the daemon went away during the request {verb}; whether it was done is not known: "
+        "corral ps -a shows how things are"
+    )

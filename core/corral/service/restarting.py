@@ -1,0 +1,138 @@
+"""Asking a daemon to restart in place, and ending one, whatever protocol number it has. Blocking, for the command line."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from typing import Any
+
+import msgspec
+
+from corral.service.client import Client, Pending
+from corral.service.protocol import Done, Hello, RestartDaemon, Shutdown
+from corral.service.starter import NEVER_INHERITED
+from corral.values.errors import CorralError, DaemonUnavailableError
+from corral.values.home import Home
+from corral.values.wire import to_wire
+
+WAIT_SECONDS = 20.0
+"""For requests that are not cut (5 s), for answers on their way (2 s), and for the new program to be ready."""
+_CHECK_SECONDS = 60.0
+_TRIES = 3
+
+
+def restart(home: Home) -> Hello:
+    """Let the daemon of this home become this Python's, and return its greeting.
+
+    Raises:
+        DaemonUnavailableError: none runs.
+        CorralError: it could not be; the text says whether the daemon goes on.
+    """
+    check_own_program()
+    for _ in range(_TRIES):
+        with Client.connect(home, start=False, any_protocol=True) as client:
+            before = client.hello
+            word = _ask(client, home)
+        if word == "ready":
+            break
+        if word:
+            raise CorralError(f"daemon restart: {word}; the jobs go on, corral ps takes them over")
+        _check_why_silent(home, before)
+    with Client.connect(home, start=False) as client:
+        return client.hello
+
+
+def check_own_program() -> None:
+    """Raise CorralError unless the program of the daemon can be loaded by this Python, as the daemon would load it."""
+    argv = [sys.executable, "-P", "-c", "import corral.service.resuming"]
+    tried = subprocess.run(
+        argv, env=_environment(), cwd="/", capture_output=True, timeout=_CHECK_SECONDS, check=False
+    )
+    if tried.returncode:
+        said = tried.stderr.decode(errors="replace").strip().splitlines() or [f"status {tried.returncode}"]
+        raise CorralError(
+            f"daemon restart: {sys.executable} cannot load the daemon ({said[-1]}); nothing was restarted"
+        )
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in NEVER_INHERITED}
+
+
+def _ask(client: Client, home: Home) -> str:
+    """What the new program reports: `ready`, or why not; empty where it said nothing before it ended."""
+    environment = {to_wire(name): to_wire(value) for name, value in _environment().items()}
+    reader, writer = os.pipe()
+    try:
+        request = RestartDaemon(program=to_wire(sys.executable), environment=environment)
+        try:
+            pending = client.begin(request, (writer,))
+        finally:
+            os.close(writer)
+        return _report(client, pending, reader, home)
+    finally:
+        os.close(reader)
+
+
+def _report(client: Client, pending: Pending[Done], reader: int, home: Home) -> str:
+    deadline = time.monotonic() + WAIT_SECONDS
+    said = b""
+    poller = select.poll()
+    poller.register(reader, select.POLLIN)
+    poller.register(client.fileno(), select.POLLIN)
+    while not said.endswith(b"\n"):
+        ready = [descriptor for descriptor, _ in poller.poll(max(0.0, deadline - time.monotonic()) * 1000)]
+        if not ready:
+            raise CorralError(
+                f"daemon restart: no word of it within {WAIT_SECONDS:g} s; see {home.daemon_log}"
+            )
+        if client.fileno() in ready and not _goes_on(pending):
+            poller.unregister(client.fileno())
+        if reader in ready:
+            piece = os.read(reader, 4096)
+            if not piece:
+                break
+            said += piece
+    return said.decode(errors="replace").strip()
+
+
+def _goes_on(pending: Pending[Done]) -> bool:
+    """Whether the old program is still there. Raises CorralError where it refuses."""
+    try:
+        pending.result(0)
+    except DaemonUnavailableError:
+        return False
+    return True
+
+
+def _check_why_silent(home: Home, before: Hello) -> None:
+    """Return where somebody else's restart came between; else raise CorralError."""
+    try:
+        with Client.connect(home, start=False, any_protocol=True) as client:
+            if client.hello.generation > before.generation:
+                return
+    except DaemonUnavailableError:
+        pass
+    raise CorralError(
+        "daemon restart: the new program ended before it was ready; the jobs go on, corral ps takes them over;"
+        f" see {home.daemon_log}"
+    )
+
+
+class _Report(msgspec.Struct):
+    survivors: tuple[Any, ...] = ()
+
+
+class _Reports(msgspec.Struct):
+    """The part of the reply to `Shutdown` that every protocol number has."""
+
+    reports: tuple[_Report, ...] = ()
+
+
+def shut_down(client: Client, request: Shutdown) -> int:
+    """End a daemon of another protocol number; how many processes survive. Raises CorralError as the daemon says."""
+    reply = client.begin(request).raw()
+    return sum(len(report.survivors) for report in msgspec.json.decode(reply, type=_Reports).reports)

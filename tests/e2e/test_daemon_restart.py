@@ -1,0 +1,248 @@
+"""`corral daemon restart` puts another program in the daemon's place, in the same process, and loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from corral.manage.handover import FORMAT
+from corral.service import protocol as p
+from corral.service.client import Client
+from corral.service.restarting import restart
+from corral.service.surroundings import surroundings
+from corral.system.identity import identify
+from corral.values.errors import CorralError, DaemonUnavailableError
+from corral.values.spec import DescriptorInput, InteractiveInput, JobInput
+from e2e.command import Corral
+from e2e.daemons import Daemons, job, spec, start, wait
+from managers import marked, zoo_argv
+from until import until
+
+MEGABYTES = 40
+
+
+@pytest.fixture
+def daemons(tmp_path: Path) -> Iterator[Daemons]:
+    made = Daemons(tmp_path / "home")
+    yield made
+    made.end()
+
+
+def stdout(daemons: Daemons, job_id: str) -> bytes:
+    return Path(daemons.home.stdout(job_id)).read_bytes()
+
+
+def kinds_of_descriptors(pid: int) -> Counter[str]:
+    """What a process has open, by name; of sockets, pipes and the like only the kind."""
+    found: Counter[str] = Counter()
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found[os.readlink(f"/proc/{pid}/fd/{number}").split("[")[0]] += 1
+    return found
+
+
+def start_reading(client: Client, command: str, descriptor: int, **fields: object) -> str:
+    """A job that reads a descriptor of ours."""
+    request = p.StartJobs(
+        specs=(spec(command, stdin=DescriptorInput(), **fields),), surroundings=surroundings()
+    )
+    return client.call(request, (descriptor,)).ids[0]
+
+
+def send(client: Client, job_id: str, data: bytes) -> None:
+    client.call(p.OpenInput(job=job_id))
+    (writer,) = client.received_descriptors()
+    os.write(writer, data)
+    os.close(writer)
+
+
+def test_nothing_is_lost(daemons: Daemons, tmp_path: Path) -> None:
+    go, late = tmp_path / "go", tmp_path / "late"
+    os.mkfifo(go)
+    os.mkfifo(late)
+    (tmp_path / "input").write_bytes(b"of the queued job\n")
+    queued_input = os.open(tmp_path / "input", os.O_RDONLY)
+    flood = f"head -c {MEGABYTES << 20} /dev/zero | tr '\\0' x"
+    with daemons.client() as client:
+        (exits,) = start(client, ["sh", "-c", f"cat {go}; exit 7"])
+        (source,) = start(client, flood)
+        (follower,) = start(client, "sha256sum", stdin=JobInput(source))
+        (talker,) = start(client, "cat", stdin=InteractiveInput())
+        (paused,) = start(client, "sleep 60", timeout=50.0)
+        client.call(p.PauseJobs(ids=(paused,)))
+        (opens,) = start(client, f"cat < {late}")
+        (queued,) = start(client, "cat", after=(exits,))
+        reads = start_reading(client, "cat", queued_input, after=(exits,))
+        (left,) = start(client, ["sh", "-c", "sleep 60 & exit 0"])
+        (stubborn,) = start(client, zoo_argv("ignores_term"))
+        until(lambda: stdout(daemons, stubborn), "it to ignore TERM")
+        until(lambda: job(client, left).leftovers, "the leftovers to be seen")
+        client.call(p.StopJobs(ids=(stubborn,), grace=0.9, wait=False))
+        until(lambda: (stop := job(client, stubborn).stopping) and stop.signal == "TERM", "TERM to be sent")
+        send(client, talker, b"before\n")
+        everything = (exits, source, follower, talker, paused, opens, queued, reads, left, stubborn)
+        before = {each: job(client, each) for each in everything}
+        pid, began = client.hello.pid, identify(client.hello.pid)
+    os.close(queued_input)
+
+    for generation in (2, 3):
+        hello = restart(daemons.home)
+        assert (hello.pid, hello.generation, identify(pid)) == (pid, generation, began)
+        assert not os.path.exists(daemons.home.handover)
+
+    with daemons.client() as client:
+        after = {each: job(client, each) for each in everything}
+        for each in (exits, talker, paused, opens, queued, reads, left):
+            assert after[each].state == before[each].state, after[each]
+            assert after[each].stages[0].pid == before[each].stages[0].pid
+        assert after[paused].paused_since == before[paused].paused_since
+        assert after[left].leftovers == 1
+        send(client, talker, b"after\n")
+        client.call(p.CloseInput(job=talker))
+        for fifo in (go, late):
+            with open(fifo, "wb") as file:
+                file.write(b"opened\n")
+        ended = wait(client, exits, source, follower, talker, opens, stubborn)
+        assert [(each.state, each.exit_status) for each in ended] == [
+            ("failed", 7), ("succeeded", 0), ("succeeded", 0), ("succeeded", 0), ("succeeded", 0), ("stopped", 137)
+        ]  # fmt: skip
+        assert ended[0].cpu_seconds is not None
+        expected = hashlib.sha256(b"x" * (MEGABYTES << 20)).hexdigest().encode()
+        assert stdout(daemons, follower).split()[0] == expected
+        assert stdout(daemons, talker) == b"before\nafter\n"
+        assert stdout(daemons, opens) == b"opened\n"
+        report = client.call(p.AskStopping(ids=(stubborn,))).reports[0]
+        assert [each.signals for each in report.processes] == [("TERM", "KILL")]
+        assert report.seconds >= 0.9
+        # What it waited for has failed.
+        assert [each.state for each in wait(client, queued, reads)] == ["failed", "failed"]
+        client.call(p.StopJobs(ids=(paused, left), grace=5.0))
+        until(lambda: len(marked(daemons.nonce())) == 0, "all to be gone")
+        until(lambda: not job(client, left).leftovers, "that to be noted")
+
+
+def test_nothing_leaks_through(daemons: Daemons) -> None:
+    with daemons.client() as client:
+        talker, _ = start(client, "cat", stdin=InteractiveInput()) + start(client, "sleep 60 | cat")
+        pid = client.hello.pid
+        # A first look opens the files that it goes on watching.
+        client.call(p.ListJobs())
+    before = until(
+        lambda: (found := kinds_of_descriptors(pid))["socket:"] == 3 and found, "the client to be gone"
+    )
+    restart(daemons.home)
+    restart(daemons.home)
+    until(lambda: kinds_of_descriptors(pid) == before, f"the same descriptors as before: {before}")
+    with daemons.client() as client:
+        send(client, talker, b"still there")
+        until(lambda: stdout(daemons, talker) == b"still there", "its stdin to be the same")
+
+
+def patched(tmp_path: Path, code: str) -> dict[str, str]:
+    """Variables with which any Python runs `code` before all else, the program of a restarted daemon too."""
+    (tmp_path / "patch").mkdir(exist_ok=True)
+    (tmp_path / "patch" / "sitecustomize.py").write_text("import os\nexec(os.environ.get('PATCHED', ''))\n")
+    return {"PYTHONPATH": str(tmp_path / "patch"), "PATCHED": code}
+
+
+def test_what_a_later_format_cannot_read_is_adopted(
+    daemons: Daemons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    with daemons.client() as client:
+        (exits,) = start(client, ["sh", "-c", f"cat {go}; exit 7"])
+        (talker,) = start(client, "cat", stdin=InteractiveInput())
+        (queued,) = start(client, "true", after=(talker,))
+    for name, value in patched(tmp_path, "import corral.manage.handover as h; h.FORMAT += 1").items():
+        monkeypatch.setenv(name, value)
+    assert restart(daemons.home).generation == 2
+    with daemons.client() as client:
+        # Its stdin was not handed over, so that it ends; what is still our child keeps its status.
+        assert [each.state for each in wait(client, talker, queued)] == ["succeeded", "succeeded"]
+        with open(go, "wb"):
+            pass
+        assert [(each.state, each.exit_status) for each in wait(client, exits)] == [("failed", 7)]
+    log = Path(daemons.home.daemon_log).read_text()
+    assert f"has format {FORMAT}, this program reads {FORMAT + 1}" in log
+
+
+def ask(client: Client, program: str) -> bytes:
+    """Ask for a restart with any program; what it reports."""
+    reader, writer = os.pipe()
+    try:
+        client.call(p.RestartDaemon(program=program, environment={}), (writer,), timeout=20)
+    except DaemonUnavailableError:
+        os.close(writer)
+        return os.read(reader, 100)
+    finally:
+        os.close(reader)
+    raise AssertionError("it was answered")
+
+
+def test_where_it_cannot_be_the_daemon_goes_on(
+    daemons: Daemons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_program = tmp_path / "text"
+    no_program.write_text("this is no program")
+    no_program.chmod(0o755)
+    with daemons.client() as client, daemons.client() as other:
+        (one,) = start(client, "sleep 60")
+        waiting = other.begin(p.WaitForJobs(ids=(one,)))
+        before = kinds_of_descriptors(client.hello.pid)
+        for program in (str(tmp_path / "none"), "relative", str(no_program)):
+            with pytest.raises(CorralError, match="the daemon goes on as it was"):
+                ask(client, program)
+        with monkeypatch.context() as patch:
+            for name, value in patched(tmp_path, "os._exit(3)").items():
+                patch.setenv(name, value)
+            with pytest.raises(CorralError, match="cannot load the daemon"):
+                restart(daemons.home)
+        assert job(client, one).state == "running"
+        until(lambda: kinds_of_descriptors(client.hello.pid) == before, "no descriptor to be left")
+        assert not os.path.exists(daemons.home.handover)
+        client.call(p.StopJobs(ids=(one,), grace=5.0))
+        reply = waiting.result(20)
+        assert reply is not None
+        assert reply.jobs[0].state == "stopped"
+        (two,) = start(client, "sleep 60")
+        # A program that ends at once: as after a crash.
+        assert ask(client, "/bin/false") == b""
+    with daemons.client() as client:
+        assert job(client, two).state == "running"
+
+
+def test_another_protocol_number(corral: Corral, tmp_path: Path) -> None:
+    other = patched(tmp_path, "import corral.service.numbers as n; n.PROTOCOL = 7")
+    corral.ok("run", "-n", "nap", "sleep", "60")
+    for environment, theirs, ours in ((other, 1, 7), ({}, 7, 1)):
+        refused = corral("show", "nap", env=environment)
+        assert (refused.returncode, refused.stdout) == (125, "")
+        assert f"speaks protocol {theirs}, this program {ours}; corral daemon restart" in refused.stderr
+        status = corral.ok("daemon", "status", env=environment)
+        assert f"{theirs}; this program" in status
+        assert f"speaks {ours}" in status
+        assert json.loads(corral.ok("daemon", "status", "--json", env=environment))["protocol"] == theirs
+        said = corral.ok("daemon", "restart", env=environment)
+        assert "1 job left running" in said
+        assert corral.ok("ps", "-q", env=environment) == "1"
+    both = corral("daemon", "stop", env=other)
+    assert (both.returncode, both.stdout) == (1, "")
+    assert "--jobs stop" in both.stderr
+    assert "has ended" in corral.ok("daemon", "stop", "--jobs", "stop", env=other)
+    until(lambda: not corral.processes(), "daemon and job to be gone")
+
+
+def test_without_a_daemon_one_is_started(corral: Corral) -> None:
+    assert "daemon started, as none ran: version" in corral.ok("daemon", "restart")
+    foreground = json.loads(corral.ok("daemon", "status", "--json"))["pid"]
+    os.kill(foreground, signal.SIGTERM)
+    until(lambda: not corral.processes(), "it to be gone")

@@ -1,0 +1,34 @@
+"""Dropping the head of an output file as the daemon does it: noted first, then punched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from corral.system import holes
+from corral.values.home import dropped_note
+
+
+def punch(path: Path, size: int) -> None:
+    """Make the hole, without a note. Skips the test where the file system cannot."""
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        holes.punch(descriptor, 0, size)
+    except OSError as error:
+        pytest.skip(f"no holes here: {error}")
+    finally:
+        os.close(descriptor)
+
+
+def drop(path: Path, size: int) -> None:
+    """Drop the first `size` bytes."""
+    with open(dropped_note(os.fspath(path)), "ab") as note:
+        note.truncate(size)
+    punch(path, size)
+
+
+def on_disk(path: Path) -> int:
+    """Bytes that a file takes."""
+    return os.stat(path).st_blocks * 512

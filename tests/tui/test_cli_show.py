@@ -1,0 +1,28 @@
+"""The sheet of `corral show`, and the same facts on the dashboard."""
+
+from __future__ import annotations
+
+import pytest
+
+from corral.values.jobs import Job
+from corral.values.reports import Detail
+from corral_tui.cli.sheet import described
+from corral_tui.dashboard import lines
+from corral_tui.dashboard.marks import UNICODE
+from corral_tui.dashboard.opened.about_text import about_lines
+from tui.fake_jobs import job
+
+
+@pytest.mark.parametrize(
+    ("shown", "path", "sheet", "pane"),
+    [
+        (job(1, "a", stdin="file"), "/data/shop\a.sql", "/data/shop␇.sql", "/data/shop·.sql"),
+        (job(1, "a", stdin="interactive"), None, "interactive", "open: corral send gives it some"),
+        (job(1, "a", stdin="job", from_="7"), None, "the stdout of job 7", "the output of job 7"),
+    ],
+)
+def test_what_its_stdin_is(shown: Job, path: str | None, sheet: str, pane: str) -> None:
+    detail = Detail(job=shown, stdin_path=path)
+    assert f"  stdin      {sheet}" in [line.text for line in described(detail)]
+    about = about_lines(shown, detail, shows_values=False, width=80, charset=UNICODE)
+    assert any(lines.text(line).split(maxsplit=1) == ["stdin", pane] for line in about)
