@@ -200,13 +200,14 @@ def _summary(web: Web, chains: list[Chain], root: Chain) -> str:
 
 
 def _ring(web: Web, cycle: tuple[int, ...]) -> str:
-    """Processes that wait for each other, and what each waits for."""
+    """Processes that wait for each other, and what each waits for. A connect(2), say, gives up after a time."""
+    is_final = all(pid in web.knot for pid in cycle)
     if len(cycle) == 1:
         wait = web.waits[cycle[0]]
-        return f"{_called(web, wait.pid)} {_detail(web, wait)}; that can never end"
+        return f"{_called(web, wait.pid)} {_detail(web, wait)}{'; that can never end' if is_final else ''}"
     names = " and ".join(_called(web, pid) for pid in cycle)
     each = "; ".join(f"{_called(web, pid)} {_detail(web, web.waits[pid])}" for pid in cycle[:2])
-    return f"{names} wait for each other, which can never end: {each}"
+    return f"{names} wait for each other{', which can never end' if is_final else ''}: {each}"
 
 
 def _led_outside(web: Web, root: Chain) -> str:
