@@ -145,6 +145,8 @@ class Freeze:
     trouble: str = ""
     written: int = 0
     """While the manager was stopped."""
+    was_moving: bool = False
+    """Whether it still wrote in the last second of that."""
     kept: int = 0
     seconds: float = 0.0
     """From the freeze until its last line was written."""
@@ -152,7 +154,7 @@ class Freeze:
 
     @property
     def blocks(self) -> str:
-        if self.written == flooding.LINES:
+        if self.written == flooding.LINES or self.was_moving:
             return "no"
         megabytes = self.written * flooding.LINE_BYTES / 1e6
         return f"**after {megabytes:.1f} MB**" if megabytes >= 0.05 else "**at once**"
@@ -299,10 +301,12 @@ def write_frozen(running: Running, outcome: Freeze) -> None:
     running.signal_manager(signal.SIGSTOP)
     with open(f"{here.token}.go", "wb"):
         pass
-    outcome.is_done = wait_for(lambda: Notes.read(here.token).is_done, FREEZE)
+    outcome.is_done = wait_for(lambda: Notes.read(here.token).is_done, FREEZE - 1)
     outcome.seconds = time.monotonic() - began
+    before = Notes.read(here.token).ticks
     time.sleep(FREEZE - min(FREEZE, outcome.seconds))
-    outcome.written = Notes.read(here.token).ticks * flooding.LINES_AT_ONCE
+    after = Notes.read(here.token).ticks
+    outcome.written, outcome.was_moving = after * flooding.LINES_AT_ONCE, after > before
     running.signal_manager(signal.SIGCONT)
     if not outcome.is_done:
         outcome.is_done = wait_for(lambda: Notes.read(here.token).is_done, DRAIN_PATIENCE)

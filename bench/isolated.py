@@ -32,7 +32,8 @@ def enter_namespace(arguments: Sequence[str]) -> None:
     """Run this program again in a pid and network namespace of its own, and exit with its status; return where that cannot be."""
     as_who = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     unshare = ["unshare", *as_who, "--pid", "--net", "--fork", "--mount-proc", "--kill-child"]
-    if subprocess.run([*unshare, "true"], check=False, stderr=subprocess.DEVNULL).returncode != 0:
+    can = shutil.which("unshare") is not None
+    if not can or subprocess.run([*unshare, "true"], check=False, stderr=subprocess.DEVNULL).returncode != 0:
         print("no pid namespace to be had: everything is ended by pid all the same", file=sys.stderr)
         return
     # Pid 1 of it takes in orphans; a shell that waits reaps them.

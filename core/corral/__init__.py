@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from corral.service.library import open as open  # noqa: A004
     from corral.values.errors import CannotStartError as CannotStartError
     from corral.values.errors import CorralError as CorralError
+    from corral.values.errors import DaemonUnavailableError as DaemonUnavailableError
     from corral.values.errors import NotSoError as NotSoError
     from corral.values.errors import UnknownJobError as UnknownJobError
     from corral.values.errors import UsageError as UsageError
@@ -34,6 +35,7 @@ _HOMES = {
     "corral.values.errors": (
         "CannotStartError",
         "CorralError",
+        "DaemonUnavailableError",
         "NotSoError",
         "UnknownJobError",
         "UsageError",

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -246,7 +247,8 @@ def test_without_marks_the_environment_is_one_way_only_with_its_home(sent: list[
         ({**ours, "CORRAL_JOB_ID": "55"}, False),
     ):
         with running(*SLEEPER, start_new_session=True, env=environment) as child:
-            until(lambda child=child: os.readlink(f"/proc/{child.pid}/exe"), "its exec")
+            # For a moment after execve(2) has closed what is close-on-exec, the new environment is not there yet.
+            until(lambda child=child: Path(f"/proc/{child.pid}/environ").read_bytes(), "its environment")
             kin = kinship(session=child.pid)
             if is_ours:
                 assert signaller.send(identity_of(child.pid), TERM, kin=kin)

@@ -142,6 +142,12 @@ def overwrite(path: str, at: int, what: bytes) -> None:
         file.write(what)
 
 
+def rename_column(path: str) -> None:
+    """One letter of a definition, which SQLite reads as another name."""
+    content = Path(path).read_bytes()
+    Path(path).write_bytes(content.replace(b"starting INTEGER", b"stbrting INTEGER", 1))
+
+
 DAMAGES = {
     "no database": lambda path: Path(path).write_text("not a journal\n" * 100),
     "header": lambda path: overwrite(path, 0, b"\xff" * 64),
@@ -149,6 +155,9 @@ DAMAGES = {
     "half of it": lambda path: os.truncate(path, os.path.getsize(path) // 2),
     "a page and a bit": lambda path: os.truncate(path, 5000),
     "schema": lambda path: overwrite(path, 100, b"\xa5" * 3000),
+    "schema format": lambda path: overwrite(path, 44, b"\x00\x00\x00\x44"),
+    "our format": lambda path: overwrite(path, 60, b"\x01\x00\x00\x01"),
+    "name of a column": lambda path: rename_column(path),
 }
 
 
@@ -322,3 +331,82 @@ def test_reading_where_nothing_is_makes_nothing(home: Home) -> None:
 def test_reading_needs_no_asyncio_psutil_or_rich() -> None:
     code = "import sys, corral.decide.reader; print(*({'asyncio', 'psutil', 'rich', 'textual'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"\n"
+
+
+def test_a_log_that_was_damaged_is_kept_and_gives_no_id_again(home: Home) -> None:
+    """SQLite would read it up to the damage, and say nothing."""
+    journal = Journal.open(home)
+    for number in range(20):
+        journal.add_jobs([spec(name=f"n{number}")], PLACE, AT)
+        journal.commit()
+    log = Path(home.journal + "-wal")
+    left = {path: path.read_bytes() for path in (Path(home.journal), log)}
+    journal.close()
+    for path, content in left.items():
+        path.write_bytes(content)
+    overwrite(str(log), len(left[log]) // 2, b"\xa5" * 9)
+    damaged = log.read_bytes()
+    second = Journal.open(home)
+    (notice,) = second.notices
+    kept = Path(notice.partition("set aside as ")[2])
+    assert "what was noted last is lost" in notice
+    assert kept.read_bytes() == damaged
+    assert 0 < len(second.unended_ids()) < 20
+    assert second.add_jobs([spec()], PLACE, AT)[0] > 20
+    second.close()
+
+
+def test_a_log_that_a_killed_writer_cut_off_is_no_damage(home: Home) -> None:
+    journal = Journal.open(home)
+    for number in range(5):
+        journal.add_jobs([spec(name=f"n{number}")], PLACE, AT)
+        journal.commit()
+    log = Path(home.journal + "-wal")
+    left = {path: path.read_bytes() for path in (Path(home.journal), log)}
+    journal.close()
+    for path, content in left.items():
+        path.write_bytes(content)
+    os.truncate(log, len(left[log]) - 1000)
+    second = Journal.open(home)
+    assert second.notices == []
+    assert len(second.unended_ids()) == 4
+    second.close()
+
+
+@pytest.mark.parametrize("nonce", ["7x", "0", "99999999"])
+def test_a_nonce_that_was_damaged_is_taken_from_home_json(home: Home, nonce: str) -> None:
+    journal = Journal.open(home)
+    journal.close()
+    connection = sqlite3.connect(home.journal)
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'nonce'", (nonce,))
+    connection.commit()
+    connection.close()
+    second = Journal.open(home)
+    second.close()
+    assert second.nonce == journal.nonce
+
+
+def test_a_journal_that_says_that_nobody_may_write_it_is_set_aside(home: Home) -> None:
+    """One byte of its header. It can still be read, and is, until a daemon has to write."""
+    with_jobs(home, 3)
+    overwrite(home.journal, 18, b"\x42")
+    with closing(JournalReader.open(home)) as reader:
+        assert len(reader.jobs()) == 3
+    journal = Journal.open(home)
+    assert "set aside as" in journal.notices[0]
+    journal.close()
+
+
+def test_times_and_states_that_were_damaged_are_said_in_the_jobs_own_line(home: Home) -> None:
+    with_jobs(home, 4)
+    connection = sqlite3.connect(home.journal)
+    connection.execute("UPDATE jobs SET created = 1e300 WHERE id = 1")
+    connection.execute("UPDATE jobs SET state = 'quexed' WHERE id = 2")
+    connection.execute("UPDATE jobs SET ended = 5, snapshot = NULL WHERE id = 3")
+    connection.commit()
+    connection.close()
+    journal = Journal.open(home)
+    assert [job.state for job in journal.jobs()] == ["lost", "lost", "lost", "queued"]
+    assert [stored.id for stored in unended_jobs(journal, 0.0)] == [2, 4]
+    journal.commit()
+    journal.close()

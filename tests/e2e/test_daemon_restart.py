@@ -7,19 +7,23 @@ import hashlib
 import json
 import os
 import signal
+import sqlite3
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import corral as library
+from corral.decide.schema import VERSION
 from corral.manage.handover import FORMAT
 from corral.service import protocol as p
 from corral.service.client import Client
 from corral.service.restarting import restart
 from corral.service.surroundings import surroundings
 from corral.system.identity import identify
-from corral.values.errors import CorralError, DaemonUnavailableError
+from corral.values.errors import CorralError, DaemonUnavailableError, NotSoError
 from corral.values.spec import DescriptorInput, InteractiveInput, JobInput
 from e2e.command import Corral
 from e2e.daemons import Daemons, job, spec, start, wait
@@ -78,6 +82,7 @@ def test_nothing_is_lost(daemons: Daemons, tmp_path: Path) -> None:
         (talker,) = start(client, "cat", stdin=InteractiveInput())
         (paused,) = start(client, "sleep 60", timeout=50.0)
         client.call(p.PauseJobs(ids=(paused,)))
+        (limited,) = start(client, "sleep 60", timeout=1.0)
         (opens,) = start(client, f"cat < {late}")
         (queued,) = start(client, "cat", after=(exits,))
         reads = start_reading(client, "cat", queued_input, after=(exits,))
@@ -110,10 +115,13 @@ def test_nothing_is_lost(daemons: Daemons, tmp_path: Path) -> None:
         for fifo in (go, late):
             with open(fifo, "wb") as file:
                 file.write(b"opened\n")
-        ended = wait(client, exits, source, follower, talker, opens, stubborn)
+        ended = wait(client, exits, source, follower, talker, opens, stubborn, limited)
         assert [(each.state, each.exit_status) for each in ended] == [
-            ("failed", 7), ("succeeded", 0), ("succeeded", 0), ("succeeded", 0), ("succeeded", 0), ("stopped", 137)
-        ]  # fmt: skip
+            ("failed", 7),
+            *[("succeeded", 0)] * 4,
+            ("stopped", 137),
+            ("timed_out", 124),
+        ]
         assert ended[0].cpu_seconds is not None
         expected = hashlib.sha256(b"x" * (MEGABYTES << 20)).hexdigest().encode()
         assert stdout(daemons, follower).split()[0] == expected
@@ -188,6 +196,13 @@ def ask(client: Client, program: str) -> bytes:
     raise AssertionError("it was answered")
 
 
+def set_schema_version(daemons: Daemons, number: int) -> None:
+    connection = sqlite3.connect(daemons.home.journal)
+    connection.execute(f"PRAGMA user_version = {number}")
+    connection.commit()
+    connection.close()
+
+
 def test_where_it_cannot_be_the_daemon_goes_on(
     daemons: Daemons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +221,10 @@ def test_where_it_cannot_be_the_daemon_goes_on(
                 patch.setenv(name, value)
             with pytest.raises(CorralError, match="cannot load the daemon"):
                 restart(daemons.home)
+        set_schema_version(daemons, 999)
+        with pytest.raises(CorralError, match=r"newer Corral.*nothing was restarted"):
+            restart(daemons.home)
+        set_schema_version(daemons, VERSION)
         assert job(client, one).state == "running"
         until(lambda: kinds_of_descriptors(client.hello.pid) == before, "no descriptor to be left")
         assert not os.path.exists(daemons.home.handover)
@@ -246,3 +265,14 @@ def test_without_a_daemon_one_is_started(corral: Corral) -> None:
     foreground = json.loads(corral.ok("daemon", "status", "--json"))["pid"]
     os.kill(foreground, signal.SIGTERM)
     until(lambda: not corral.processes(), "it to be gone")
+
+
+async def test_a_private_daemon_is_not_replaced() -> None:
+    reader, writer = os.pipe()
+    async with library.open() as manager:
+        with pytest.raises(NotSoError, match="belongs to one program"):
+            await manager.session.call(p.RestartDaemon(program=sys.executable), (writer,))
+        assert (await manager.run(["echo", "on"])).stdout == b"on\n"
+    os.close(writer)
+    assert os.read(reader, 1) == b""
+    os.close(reader)

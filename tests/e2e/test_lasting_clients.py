@@ -175,3 +175,21 @@ async def _all_of(handle: library.JobHandle) -> bytes:
 async def _troubles(session: object, seen: list[str | None]) -> None:
     while True:
         seen.append((await session.changed()).trouble)  # type: ignore[attr-defined]
+
+
+async def test_a_screen_leaves_an_ended_daemon_ended_until_something_is_wanted(daemons: Daemons) -> None:
+    async with library.connect(daemons.home.path) as manager:
+        session = manager.session
+        handle = await manager.start(["sleep", "60"])
+        await session.subscribe()
+        with daemons.client() as client:
+            client.call(p.Shutdown(jobs="leave"))
+        await eventually(lambda: session.snapshot.trouble, "the screen to say so")
+        assert "no daemon runs" in str(session.last_trouble)
+        again = await manager.start(["sleep", "60"])
+        assert session.snapshot.trouble is None
+        assert [each.state for each in await manager.jobs()] == ["running", "running"]
+        reports = await manager.stop([handle, again])
+        assert all(report.nothing_is_left for report in reports)
+        with daemons.client():
+            pass

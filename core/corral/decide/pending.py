@@ -27,6 +27,7 @@ _END_JOB = (
     "WHERE id = ?"
 )
 _KEEP_SNAPSHOT = "UPDATE jobs SET snapshot = ? WHERE id = ? AND ended IS NOT NULL"
+_KEEP_USAGE = "UPDATE jobs SET usage = ? WHERE id = ? AND ended IS NULL"
 _KEEP_STOP = "UPDATE jobs SET stop = ? WHERE id = ?"
 _RECORD = "INSERT INTO events (job, at, kind, text) VALUES (?, ?, ?, ?)"
 _HIDE = "UPDATE jobs SET hidden = ? WHERE id = ?"
@@ -59,6 +60,7 @@ class Pending:
     ended: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     snapshots: dict[int, bytes] = field(default_factory=dict)
     stops: dict[int, bytes] = field(default_factory=dict)
+    usages: dict[int, bytes] = field(default_factory=dict)
     events: list[tuple[int, float, str, str]] = field(default_factory=list)
     hidden: dict[int, bool] = field(default_factory=dict)
     removed: set[int] = field(default_factory=set)
@@ -95,6 +97,7 @@ class Pending:
             self.ended,
             self.snapshots,
             self.stops,
+            self.usages,
             self.hidden,
         ):
             for job in gone & rows.keys():
@@ -136,6 +139,8 @@ class Pending:
             many(_KEEP_LIFE, self.lives.values())
         if self.snapshots:
             many(_KEEP_SNAPSHOT, ((raw, job) for job, raw in self.snapshots.items()))
+        if self.usages:
+            many(_KEEP_USAGE, ((raw, job) for job, raw in self.usages.items()))
         if self.stops:
             many(_KEEP_STOP, ((raw, job) for job, raw in self.stops.items()))
         if self.hidden:

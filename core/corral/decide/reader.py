@@ -30,7 +30,7 @@ from corral.decide.rows import (
 from corral.decide.schema import as_journal_error, open_for_reading
 from corral.values.errors import NotSoError, UnknownJobError
 from corral.values.home import Home
-from corral.values.jobs import Job, JobEvent, State
+from corral.values.jobs import UNENDED_STATES, Job, JobEvent, State
 from corral.values.reports import Detail, StopReport
 from corral.values.spec import FileInput, JobSpec, Surroundings
 
@@ -170,7 +170,8 @@ class JournalReader:
             if row.snapshot is not None:
                 return decode_job(row.snapshot, bool(row.hidden))
             created = to_time(row.created)
-            if row.spec is not None and created is not None and row.ended is None:
+            is_unended = row.ended is None and row.state in UNENDED_STATES
+            if row.spec is not None and created is not None and is_unended:
                 job = new_job(row.id, decode_spec(row.spec), decode_cwd(row.surroundings), created)
                 return with_state(job, row.state, to_time(row.started), self.stages(row.id))
         except UNREADABLE:

@@ -219,9 +219,17 @@ def _with_row(stage: Stage, row: StoredStage | None) -> Stage:
     )
 
 
+def _readable_time(seconds: float | None) -> datetime | None:
+    """None also for what is no time: damage makes floats of any size, and text."""
+    try:
+        return to_time(seconds)
+    except (ValueError, OverflowError, OSError, TypeError):
+        return None
+
+
 def damaged_job(job_id: int, name: str | None, command: str, created: float, ended: float | None) -> Job:
     """What can still be said of a job whose row cannot be read."""
-    began = datetime.fromtimestamp(created, UTC)
+    began = _readable_time(created) or datetime.fromtimestamp(0, UTC)
     return Job(
         id=str(job_id),
         name=name,
@@ -229,6 +237,6 @@ def damaged_job(job_id: int, name: str | None, command: str, created: float, end
         cwd="",
         state="lost",
         created=began,
-        ended=to_time(ended) or began,
+        ended=_readable_time(ended) or began,
         reason=DAMAGED_ROW,
     )

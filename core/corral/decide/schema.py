@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -12,6 +14,11 @@ from corral.values.home import Home
 
 VERSION = 1
 """In the file's `user_version`. A newer Corral refuses nothing older; an older one refuses what is newer."""
+
+_LAST_VERSION = 1000
+"""Beyond it a number is no format of ours but a damaged one."""
+_ADDED_LATER = {"usage"}
+"""Columns that a journal of this format may lack; they are added when it is opened."""
 
 BUSY_SECONDS = 5.0
 _CHECKED_BYTES = 32 << 20
@@ -27,7 +34,7 @@ CREATE INDEX surroundings_by_environment ON surroundings (environment);
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, state TEXT NOT NULL, starting INTEGER NOT NULL DEFAULT 0,
     hidden INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL, started REAL, ended REAL, name TEXT,
-    command TEXT NOT NULL, surroundings INTEGER, spec BLOB, life BLOB, snapshot BLOB, stop BLOB
+    command TEXT NOT NULL, surroundings INTEGER, spec BLOB, life BLOB, snapshot BLOB, stop BLOB, usage BLOB
 );
 CREATE INDEX jobs_unended ON jobs (id) WHERE ended IS NULL;
 CREATE INDEX jobs_by_name ON jobs (name, id) WHERE name IS NOT NULL;
@@ -50,8 +57,12 @@ class DamagedJournalError(JournalError):
     """The journal's file holds no intact journal."""
 
 
-def open_for_writing(path: str) -> sqlite3.Connection:
+def open_for_writing(
+    path: str, before_writing: Callable[[sqlite3.Connection], None] = lambda _: None
+) -> sqlite3.Connection:
     """A connection to an intact journal, its tables made where the file is empty.
+
+    `before_writing` is called with it while the files are as they were found.
 
     Raises:
         DamagedJournalError: no database, one that is damaged, or another program's.
@@ -60,13 +71,18 @@ def open_for_writing(path: str) -> sqlite3.Connection:
     connection = _connected(path, path, uri=False)
     try:
         check(connection, path)
+        before_writing(connection)
         # Before the first page is written; on a file that has pages it does nothing.
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA journal_size_limit = 8388608")
+        # What is deleted is overwritten with zeros: environments hold secrets (sqlite.org/pragma.html#pragma_secure_delete).
+        connection.execute("PRAGMA secure_delete = ON").fetchall()
         if not _user_version(connection):
             _create(connection)
+        elif "usage" not in _columns(connection, "jobs"):
+            connection.execute("ALTER TABLE jobs ADD COLUMN usage BLOB")
     except sqlite3.Error as error:
         connection.close()
         raise as_journal_error(error, path) from error
@@ -146,7 +162,8 @@ def check(connection: sqlite3.Connection, path: str) -> None:
 def _check_kind(connection: sqlite3.Connection, path: str) -> None:
     version = _user_version(connection)
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    is_ours = tables >= _TABLE_NAMES if version == VERSION else version > VERSION and "meta" in tables
+    is_newer = VERSION < version < _LAST_VERSION and "meta" in tables
+    is_ours = is_newer or (version == VERSION and tables >= _TABLE_NAMES and _has_our_columns(connection))
     if not is_ours and (version or tables):
         raise DamagedJournalError(f"the journal {path} is damaged: it holds no jobs of Corral")
     if version > VERSION:
@@ -154,6 +171,19 @@ def _check_kind(connection: sqlite3.Connection, path: str) -> None:
             f"the journal {path} was written by a newer Corral (format {version}, known here: {VERSION}): "
             "use that version, or set CORRAL_HOME to another directory"
         )
+
+
+def _has_our_columns(connection: sqlite3.Connection) -> bool:
+    """What SQLite checks is that the definitions of tables can be read, not that they are the ones that were written."""
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.executescript(_TABLES)
+        return all(
+            _columns(connection, table) >= _columns(fresh, table) - _ADDED_LATER for table in _TABLE_NAMES
+        )
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
 
 
 def _user_version(connection: sqlite3.Connection) -> int:
@@ -169,11 +199,19 @@ def as_journal_error(error: sqlite3.Error, path: str) -> JournalError:
     """`error` as one line for a person: damaged, full, or whatever it is."""
     # Extended codes carry the primary one in their low byte (sqlite.org/rescode.html).
     primary = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or _is_damaged_head(error, path):
         return DamagedJournalError(f"the journal {path} is damaged: {error}")
     if primary == sqlite3.SQLITE_FULL:
         return JournalError(f"no space left for the journal {path}: free some; nothing is lost meanwhile")
     return JournalError(f"cannot use the journal {path}: {error}")
+
+
+def _is_damaged_head(error: sqlite3.Error, path: str) -> bool:
+    """A header that asks for what no SQLite does: schema format 68, or a write version that lets nobody write."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_ERROR:
+        return "unsupported file format" in str(error)
+    return code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)
 
 
 def set_aside(home: Home, now: datetime | None = None) -> str:

@@ -12,9 +12,10 @@ import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from corral.decide import compaction, damagedlog
+from corral.decide import compaction
+from corral.decide.damagedlog import LostEntries, keep_unread
 from corral.decide.homedir import prepare_home, private_file
 from corral.decide.life import Life
 from corral.decide.nonce import settle
@@ -65,23 +66,24 @@ class Journal(JournalReader):
     was found damaged, and where it is now.
     """
 
-    def __init__(self, home: Home, connection: sqlite3.Connection, notices: list[str]) -> None:
+    def __init__(
+        self, home: Home, connection: sqlite3.Connection, notices: list[str], lost: LostEntries | None
+    ) -> None:
         super().__init__(home, connection)
         self.notices = notices
         self._pending = Pending()
         self._surroundings: dict[bytes, int] = {}
         self._last_surroundings: tuple[Surroundings, int] | None = None
         with self._readable():
-            lost = damagedlog.keep_unread(connection, home.journal)
+            self.nonce = self._settle_nonce()
+            self.boot = boot.parse(self._meta(_BOOT))
+            """Under which the pids in it were noted."""
+            self._next_id = 1 + self._largest_id() + (0 if lost is None else lost.ids)
             if lost is not None:
                 notices.append(
                     f"the log of the journal {home.journal} is damaged, and what was noted last is lost;"
                     f" a copy was set aside as {lost.kept}"
                 )
-            self.nonce = self._settle_nonce()
-            self.boot = boot.parse(self._meta(_BOOT))
-            """Under which the pids in it were noted."""
-            self._next_id = 1 + self._largest_id() + (0 if lost is None else lost.ids)
             self._next_surroundings = 1 + int(
                 connection.execute("SELECT coalesce(max(number), 0) FROM surroundings").fetchone()[0]
             )
@@ -106,9 +108,9 @@ class Journal(JournalReader):
 
     @classmethod
     def _on(cls, home: Home, notices: list[str]) -> Journal:
-        connection = _opened(home)
+        connection, lost = _opened(home)
         try:
-            return cls(home, connection, notices)
+            return cls(home, connection, notices, lost)
         except BaseException:
             connection.close()
             raise
@@ -190,6 +192,14 @@ class Journal(JournalReader):
         if not life.is_ended:
             self._pending.lives[job] = (life.state, encode(life), job)
 
+    def keep_usage(self, job: int, usage: bytes) -> None:
+        """What was observed of a job that runs. Not read again once it has ended."""
+        self._pending.usages[job] = usage
+
+    def usage(self, job: int) -> bytes | None:
+        """The last that was kept; None where there is none."""
+        return cast("bytes | None", self._scalar("SELECT usage FROM jobs WHERE id = ?", job))
+
     def record(self, job: int, at: datetime, kind: str, text: str) -> None:
         """One line of the job's life."""
         self._pending.events.append((job, to_seconds(at), kind, to_wire(text)))
@@ -257,6 +267,11 @@ class Journal(JournalReader):
         with self._readable():
             return compaction.give_back_some(self._connection, pages)
 
+    def empty_log(self) -> None:
+        """Of what was deleted nothing stays in the write-ahead log either, unless somebody reads it now. Raises JournalError."""
+        with self._readable():
+            compaction.shorten(self._connection)
+
     def tidy(self, *, is_idle: bool) -> None:
         """After many deletions: drop what no job uses, and make the files short. Raises JournalError.
 
@@ -301,11 +316,13 @@ class Journal(JournalReader):
         return None if row is None else str(row[0])
 
 
-def _opened(home: Home) -> sqlite3.Connection:
+def _opened(home: Home) -> tuple[sqlite3.Connection, LostEntries | None]:
     try:
         for suffix in ("", "-wal", "-shm"):
             if not suffix or os.path.exists(home.journal + suffix):
                 private_file(home.journal + suffix)
     except OSError as error:
         raise CorralError(f"cannot write the journal {home.journal}: {error.strerror}") from None
-    return open_for_writing(home.journal)
+    lost: list[LostEntries | None] = []
+    connection = open_for_writing(home.journal, lambda fresh: lost.append(keep_unread(fresh, home.journal)))
+    return connection, lost[0]

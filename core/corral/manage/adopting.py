@@ -17,6 +17,7 @@ from corral.decide.store import StartedStage
 from corral.manage.census import Seen
 from corral.manage.feeding import FED
 from corral.manage.jobs import InheritedChild, ManagedJob, ManagedStage
+from corral.manage.keeping import recall
 from corral.manage.moments import moment
 from corral.manage.stopping import BY_STOP
 from corral.system import boot
@@ -50,6 +51,7 @@ def adopt_all(manager: Manager) -> None:
     for job_id, seen in found.items():
         if job_id not in manager.jobs:
             _add_leftovers(manager, job_id, seen)
+    manager.leftovers.forget_the_gone()
     journal.note_boot(now)
     manager.commit_soon()
     manager.wake()
@@ -86,6 +88,7 @@ def _take_over(manager: Manager, stored: StoredJob, seen: Sequence[Seen], why_lo
         return
     manager.journal.record(job.id, datetime.now(UTC), "adopted", "taken over by a new daemon")
     _note_lost_input(manager, job)
+    recall(manager, job, seen)
     watch(manager, job)
     manager.arm_timeout(job)
     manager.apply(job, Adopted(**moment()))

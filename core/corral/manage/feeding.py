@@ -37,6 +37,8 @@ class Feed(Struct, frozen=True):
     """The source's stdout file, once it is open."""
     offset: int = 0
     """Up to where that was fed."""
+    start: int = 0
+    """Where the feed began, as far as is known."""
 
 
 class Feeder:
@@ -53,8 +55,7 @@ class Feeder:
         os.set_blocking(feed.writer, False)
         self._reader = feed.reader
         self._offset = feed.offset
-        self._start = 0
-        """Where the feed began, as far as is known."""
+        self._start = feed.start
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._is_waiting_for_room = False
@@ -62,7 +63,9 @@ class Feeder:
 
     def feed(self) -> Feed | None:
         """Where it is; None where the job has had its EOF."""
-        return None if self._writer < 0 else Feed(self.source, self._writer, self._reader, self._offset)
+        if self._writer < 0:
+            return None
+        return Feed(self.source, self._writer, self._reader, self._offset, self._start)
 
     def close(self) -> None:
         """EOF for the job, unless it has had it."""

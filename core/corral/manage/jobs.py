@@ -11,6 +11,7 @@ from datetime import datetime
 
 from corral.decide.life import Life
 from corral.manage.dropping import CappedStream
+from corral.manage.kept import Kept
 from corral.manage.past import PastOfJob
 from corral.observe.health import Progress
 from corral.observe.pipeflow import PipeFlow
@@ -123,6 +124,8 @@ class ManagedJob:
     capped: Sequence[CappedStream] | None = None
     """Its output files, stdout first, once one of them comes near its cap."""
     progress: Progress | None = None
+    kept: Kept | None = None
+    """What of this was last written for the next daemon (`corral.manage.keeping`)."""
     past: PastOfJob = field(default_factory=PastOfJob)
     diagnosis: Diagnosis | None = None
     """Of the time since it last moved; None until asked, and again once it moves."""

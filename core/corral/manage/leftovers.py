@@ -119,6 +119,14 @@ class Leftovers:
             manager.jobs.pop(job.id, None)
             self._ended.discard(job.id)
 
+    def forget_the_gone(self) -> None:
+        """Nothing is left any more of what the last daemon had counted and this one does not find."""
+        manager = self._manager
+        for job_id, view in manager.ended.items():
+            if view.leftovers and job_id not in manager.jobs:
+                manager.ended[job_id] = view = structs.replace(view, leftovers=0)
+                manager.journal.update_ended(view)
+
     def take_on(self, job_id: int) -> ManagedJob:
         """An ended job of which processes are alive, in hand again."""
         manager = self._manager

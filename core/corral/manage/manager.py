@@ -356,7 +356,8 @@ class Manager:
 
     def tree_emptied(self, stop: StopOfJob) -> None:
         job = stop.job
-        if stop.stage is not None:
+        if stop.stage is not None or self.jobs.get(job.id) is not job:
+            # Of one stage only; or the job was removed meanwhile, its leftovers having ended.
             return
         job.report = report_on(stop)
         job.leftovers = 0

@@ -14,6 +14,7 @@ from corral.manage import views
 from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob, Member, OutputSizes
 from corral.manage.judging import Judge, is_settled
+from corral.manage.keeping import KEEP_TICKS, keep_observed
 from corral.manage.reasons import observe_waits
 from corral.observe.health import Progress
 from corral.observe.holders import Holders
@@ -72,6 +73,9 @@ class Monitor:
                 self._visit_safely(job, now)
         self._manager.capping.tick()
 
+        if self._ticks % KEEP_TICKS == 0:
+            keep_observed(self._manager)
+
     def _next_visit(self, job: ManagedJob, still_for: float) -> int:
         """The tick of it. Those of the jobs that sleep are spread by their ids."""
         if still_for < SLEEPY_AFTER:
@@ -88,7 +92,7 @@ class Monitor:
         manager = self._manager
         found = manager.census.take(manager.jobs.values())
         for job in list(manager.jobs.values()):
-            self._set_members(job, found.get(job.id, ()))
+            self.set_members(job, found.get(job.id, ()))
         manager.leftovers.check()
         self._forget_the_gone()
         self._has_moved = False
@@ -112,9 +116,10 @@ class Monitor:
     def scan_job(self, job: ManagedJob) -> None:
         """The same for one job, at once."""
         found = self._manager.census.take([job])
-        self._set_members(job, found.get(job.id, ()))
+        self.set_members(job, found.get(job.id, ()))
 
-    def _set_members(self, job: ManagedJob, found: Sequence[Seen]) -> None:
+    def set_members(self, job: ManagedJob, found: Sequence[Seen]) -> None:
+        """These are its processes; zombies are left out."""
         if len(found) == len(job.members) and all(seen.pid in job.members for seen in found):
             return
         members: dict[int, Member] = {}
@@ -193,6 +198,7 @@ class Monitor:
         except OSError:
             return  # as for a new one: the first visit tries again, and notes it
         job.progress = progress
+        self._manager.capping.look(job)
 
     def _open_outputs(self, job: ManagedJob) -> None:
         home = self._manager.home

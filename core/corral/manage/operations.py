@@ -32,7 +32,7 @@ from corral.manage.stopping import report_on
 from corral.observe.diagnose import diagnose
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.signals import RefusedSignalError
-from corral.values.errors import CorralError, NotSoError, UsageError
+from corral.values.errors import CorralError, NotSoError, UnknownJobError, UsageError
 from corral.values.jobs import ProcessView
 from corral.values.reports import Detail, Diagnosis, StopReport
 from corral.values.spec import DescriptorInput, InteractiveInput, JobInput, Origin
@@ -309,7 +309,12 @@ async def remove(manager: Manager, job_ids: Sequence[int], *, force: bool) -> tu
             request_stop(manager, job_id, by="to remove it")
         await asyncio.gather(*(stop_report(manager, job_id, wait=True) for job_id in running))
     for job_id in dict.fromkeys(job_ids):
-        view = manager.snapshot(job_id)
+        try:
+            view = manager.snapshot(job_id)
+        except UnknownJobError as error:
+            # Removed by somebody else, while ours was being stopped.
+            errors.append(str(error))
+            continue
         if not view.is_ended:
             hint = "something of it survives" if force else "corral rm --force stops it first"
             errors.append(f"job {job_id} is {view.state}; {hint}")

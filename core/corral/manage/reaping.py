@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from typing import NamedTuple
 
 from corral.manage.jobs import ManagedStage
 from corral.system.pidfd import wait_status_of_reaped
 from corral.system.procfs import read_stat
 from corral.values.units import signal_name
+
+REAP_SECONDS = 10.0
+"""How long init gets to reap a process whose status only its pidfd will tell."""
 
 
 class ChildEnd(NamedTuple):
@@ -81,7 +86,8 @@ def reap_orphan(pid: int) -> Orphan | None:
 def poll_adopted(stage: ManagedStage) -> ChildEnd | None:
     """The end of a process that an earlier daemon started; it is not our child, so somebody else reaps it.
 
-    While it is a zombie its status stands in /proc/PID/stat (field 52), afterwards in its pidfd. None while it runs.
+    While it is a zombie its status stands in /proc/PID/stat (field 52), afterwards in its pidfd. None while it runs, and
+    while only its pidfd will tell, once init has reaped it: in some containers that takes seconds.
     """
     identity = stage.identity
     if identity is None:
@@ -92,7 +98,7 @@ def poll_adopted(stage: ManagedStage) -> ChildEnd | None:
         if not stat.has_ended:
             return None
         if not _tells_status(identity.pid):
-            return ChildEnd(None, None, stat.cpu_seconds)
+            return None if _may_be_told_yet(stage) else ChildEnd(None, None, stat.cpu_seconds)
         return decode(stat.wait_status, stat.cpu_seconds)
     status = None if stage.pidfd is None else wait_status_of_reaped(stage.pidfd)
     if status is None:
@@ -101,8 +107,20 @@ def poll_adopted(stage: ManagedStage) -> ChildEnd | None:
 
 
 def _tells_status(pid: int) -> bool:
-    """Whether field 52 may be believed: where we may not trace the process (ptrace(2)), it reads 0."""
+    """Whether field 52 may be believed: it reads 0 where we may not trace the process, a set-gid program say (proc(5)).
+
+    The kernel asks the same question (PTRACE_MODE_READ_FSCREDS) of who reads a link in /proc/PID/ns.
+    """
     try:
-        return os.geteuid() in (0, os.stat(f"/proc/{pid}").st_uid)
-    except FileNotFoundError:
-        return False
+        os.readlink(f"/proc/{pid}/ns/user")
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EPERM, errno.ESRCH)
+    return True
+
+
+def _may_be_told_yet(stage: ManagedStage) -> bool:
+    """Whether it is worth waiting for whoever has to reap it."""
+    now = time.monotonic()
+    if stage.untold_since is None:
+        stage.untold_since = now
+    return stage.pidfd is not None and now - stage.untold_since < REAP_SECONDS

@@ -17,6 +17,7 @@ from corral.manage.jobs import ManagedJob
 from corral.manage.reaping import ChildEnd
 from corral.observe.tree import where_of
 from corral.system import shortage
+from corral.system.daemonlog import log_fault
 from corral.system.descriptors import Reserve
 from corral.system.identity import ProcessIdentity, is_alive
 from corral.system.procfs import Stat, read_file, read_stat
@@ -172,7 +173,12 @@ class Stopper:
             while self._stops:
                 self._woken.clear()
                 began = time.monotonic()
-                has_changed = self._step_in_need()
+                try:
+                    has_changed = self._step_in_need()
+                except Exception as error:  # noqa: BLE001  (a fault in one sequence must not hold up all the others)
+                    log_fault("the stop sequences", error)
+                    await asyncio.sleep(_HOPELESS_PAUSE)
+                    continue
                 cost = time.monotonic() - began
                 pause = _SHORTEST_PAUSE if has_changed else min(_LONGEST_PAUSE, pause * 1.6)
                 await self._rest(max(pause, 2 * cost), has_changed)
@@ -309,8 +315,10 @@ class Stopper:
             notes.append(f"not signalled, since nothing proves that it is of this job: {names}")
         stop.note = "; ".join(notes) or None
         self._stops.pop((stop.job.id, stop.stage), None)
-        self._owner.tree_emptied(stop)
-        self._answer(stop)
+        try:
+            self._owner.tree_emptied(stop)
+        finally:
+            self._answer(stop)
 
     def _give_word(self, stop: StopOfJob) -> None:
         stop.is_hopeless = True

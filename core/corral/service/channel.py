@@ -188,9 +188,17 @@ class Channel:
         if wants != self._is_reading:
             self._is_reading = wants
             if wants:
-                self._loop.add_reader(self._sock, self._read)
+                self._read_on()
             else:
                 self._loop.remove_reader(self._sock)
+
+    def _read_on(self) -> None:
+        try:
+            self._loop.add_reader(self._sock, self._read)
+        except OSError:
+            # ENOMEM, ENOSPC: the user watches all that epoll lets him (max_user_watches, epoll(7)). Who cannot be heard
+            # is let go, and may come again.
+            self.close()
 
     def _write(self) -> None:
         while self._queue and self.is_open:

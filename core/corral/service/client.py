@@ -6,7 +6,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Generic
 
@@ -14,9 +14,11 @@ import msgspec
 
 from corral import __version__
 from corral.service import protocol
+from corral.service.again import may_be_cut
 from corral.service.lines import LineReader, send_line
 from corral.service.mending import Asked, Mending
-from corral.service.protocol import Answers, Hello, Reply_, SayHello
+from corral.service.protocol import Answers, AskPast, Hello, Reply_, SayHello, WaitForJobs
+from corral.service.silence import Silence, why_silent
 from corral.service.starter import connected
 from corral.values.errors import CorralError, DaemonUnavailableError, ProtocolMismatchError
 from corral.values.home import Home
@@ -71,6 +73,9 @@ def _ok(envelope: protocol.Envelope) -> msgspec.Raw:
     return envelope.ok
 
 
+_PING = AskPast(ids=())
+
+
 class Client:
     """A connection to a daemon. A context manager. Not for use by several threads at once.
 
@@ -96,8 +101,14 @@ class Client:
         """What was not answered yet, by number."""
         self._arrived: dict[int, protocol.Envelope] = {}
         self._mending: Mending | None = None
+        self._silence = Silence()
+        self._pings: set[int] = set()
+        self.on_silence: Callable[[str], None] | None = None
+        """Told why the daemon does not answer while jobs are waited for, which goes on then."""
+        self._can_ping = False
         hello = self.call(self._greeting(), timeout=10)
         self.hello = hello if any_protocol else checked(hello)
+        self._can_ping = self.hello.protocol == protocol.PROTOCOL
         if is_lasting:
             self._mending = Mending(home)
 
@@ -133,9 +144,7 @@ class Client:
         """Ask and wait. `descriptors` travel beside the request and stay open here. Raises CorralError."""
         reply = self.begin(request, descriptors).result(timeout)
         if reply is None:
-            raise CorralError(
-                f"the daemon has not answered within {timeout:g} s; see its log with corral daemon log"
-            )
+            raise CorralError(why_silent(self._sock))
         return reply
 
     def begin(self, request: Answers[Reply_], descriptors: Sequence[int] = ()) -> Pending[Reply_]:
@@ -143,6 +152,8 @@ class Client:
         assert isinstance(request, protocol.Request)
         number = self._next_number()
         asked = Asked(request, tuple(descriptors), time.monotonic())
+        if not self._asked:
+            self._silence.note_heard()
         # Before it is noted: what is too long for a line was never asked.
         line = protocol.request_line(number, request)
         self._asked[number] = asked
@@ -204,6 +215,9 @@ class Client:
 
     def _take(self, number: int, envelope: protocol.Envelope) -> None:
         self._asked.pop(number, None)
+        if number in self._pings:
+            self._pings.discard(number)
+            return
         if self._mending is None or number != self._mending.hello_number:
             self._arrived[number] = envelope
             return
@@ -211,10 +225,38 @@ class Client:
         self._mending.note_mended()
 
     def _wait(self, deadline: float | None) -> bool:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        """Whether something has come by `deadline`. Raises CorralError where the daemon is silent."""
         poller = select.poll()
         poller.register(self._sock, select.POLLIN)
-        return bool(poller.poll(None if left is None else left * 1000))
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            patience = self._silence.patience if self._can_ping else None
+            waits = [seconds for seconds in (left, patience) if seconds is not None]
+            if poller.poll(min(waits) * 1000 if waits else None):
+                self._silence.note_heard()
+                return True
+            if self._can_ping:
+                self._mind_silence()
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+
+    def _mind_silence(self) -> None:
+        """Ask whether it is there; then, where not even that is answered, say so. A wait goes on all the same."""
+        if self._silence.is_to_be_asked:
+            number = self._next_number()
+            self._pings.add(number)
+            self._silence.note_asked()
+            self._send(Asked(_PING, (), time.monotonic()), protocol.request_line(number, _PING))
+        elif self._silence.is_to_be_said:
+            why = why_silent(self._sock)
+            only_waits = all(isinstance(asked.request, WaitForJobs) for asked in self._asked.values())
+            if self.on_silence is None or not only_waits:
+                has_effect = any(not may_be_cut(asked.request) for asked in self._asked.values())
+                raise CorralError(
+                    f"{why}; what was asked of it may then still be done" if has_effect else why
+                )
+            self._silence.note_said()
+            self.on_silence(f"{why}; waiting on")
 
     # ---- the daemon goes away
 
@@ -236,6 +278,7 @@ class Client:
         descriptors = self._reader.take_descriptors()
         self._sock.close()
         self._sock, self._reader = sock, LineReader(sock, descriptors)
+        self._silence.note_heard()
         self._mending.hello_number = self._next_number()
         hello = Asked(self._greeting(), (), time.monotonic())
         # No need to wait for the answer: requests are taken in their order.

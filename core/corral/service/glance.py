@@ -16,7 +16,7 @@ from corral.service.address import dial
 from corral.service.numbers import PROTOCOL
 from corral.values.home import Home
 
-_PATIENCE = 10.0
+_PATIENCE = 5.0
 """Seconds for each read: a daemon that is silent for so long is left to the typed client's error."""
 
 

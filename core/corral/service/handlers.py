@@ -339,6 +339,8 @@ class Handlers:
     # ---- waiting
 
     async def _wait(self, _: Connection, request: p.WaitForJobs, __: list[int]) -> Answer:
+        if request.any and not request.ids:
+            raise UsageError("no job named of which one is to end; give ids")
         ids, unknown = await self._resolved(request.ids)
         if unknown:
             raise UnknownJobError("; ".join(unknown))

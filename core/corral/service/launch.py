@@ -100,8 +100,12 @@ def normalise(held: Collection[signal.Signals] = ()) -> None:
                 signal.signal(number, signal.SIG_DFL)
             except (OSError, ValueError):
                 continue  # the C library keeps 32 and 33 for itself (nptl(7))
-    # Python wants a broken pipe as an error, not as its end; Popen gives children the default back.
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    # Python wants a broken pipe and a file that is too long (ulimit -f) as errors, not as its end; Popen gives children
+    # the default back.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_IGN)
+    # A limit on the size of files, of the shell that we were started from, is an error of that one write too (EFBIG).
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, held)
     for name in ("CORRAL_JOB_ID", "CORRAL_STAGE"):
         os.environ.pop(name, None)
@@ -109,7 +113,8 @@ def normalise(held: Collection[signal.Signals] = ()) -> None:
     os.umask(0o077)
     mark.take_off()
     memory.give_back_at_once()
-    limits.raise_soft_nofile()
+    limits.raise_own()
+    limits.raise_soft_fsize()
 
 
 def ensure_utf8() -> None:

@@ -50,11 +50,10 @@ class Mending:
         """The daemon says what it has taken, before it hangs up."""
         self._leaving = None if leaving.why == "stay" else leaving
 
-    def begin_anew(self, *, forgets_end: bool) -> None:
-        """From now on the time counts for which a daemon is looked for."""
+    def begin_anew(self) -> None:
+        """Something new is asked for: from now on the time counts, and a daemon is wanted."""
         self._broken_since = time.monotonic()
-        if forgets_end:
-            self._leaving = None
+        self._leaving = None
 
     def note_mended(self) -> None:
         """A daemon has answered."""
@@ -93,7 +92,7 @@ class Mending:
         while True:
             try:
                 sock = self.dialled(start=True)
-            except CorralError as error:
+            except (CorralError, OSError) as error:
                 self.check_patience(error)
             else:
                 return sock
@@ -106,14 +105,18 @@ class Mending:
         return 0.0 if self._broken_since is None else time.monotonic() - self._broken_since
 
     def dialled(self, *, start: bool) -> socket.socket:
-        """One try; with `start` a daemon is started, unless the last one was ended on purpose. Raises CorralError."""
+        """One try; with `start` a daemon is started, unless the last one was ended on purpose.
+
+        Raises:
+            CorralError, OSError: there is none.
+        """
         # Nothing is begun where no home is any more.
         start = start and not self.is_ended and os.path.exists(self._home.journal)
         sock = connected(self._home, start=start)
         self.is_broken, self._leaving = False, None
         return sock
 
-    def check_patience(self, error: CorralError) -> None:
+    def check_patience(self, error: Exception) -> None:
         """Raise DaemonUnavailableError with the reason of the last try once no more tries are to be made."""
         patience = PATIENCE_AFTER_END if self.is_ended else PATIENCE_SECONDS
         if self.broken_for() < patience:

@@ -329,8 +329,7 @@ class Shutdown(Request, Answers[Stops], tag="shutdown"):
 class RestartDaemon(Request, Answers[Done], tag="restart_daemon"):
     """Become the program of the daemon in another Python, in place. Frozen, as `SayHello`.
 
-    Answered with an error where it cannot be; else by the new program, on the write end of a pipe that comes beside
-    the line: `ready`, or why not. All connections end with it.
+    Answered with an error, or by the new program on the pipe whose write end comes beside the line: `ready`, or why not.
     """
 
     reply: ClassVar[type[Struct]] = Done

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from corral.decide.reader import JournalReader
 from corral.service.client import Client, Pending
 from corral.service.protocol import Done, Hello, RestartDaemon, Shutdown
 from corral.service.starter import NEVER_INHERITED
@@ -32,6 +33,7 @@ def restart(home: Home) -> Hello:
         CorralError: it could not be; the text says whether the daemon goes on.
     """
     check_own_program()
+    _check_journal(home)
     for _ in range(_TRIES):
         with Client.connect(home, start=False, any_protocol=True) as client:
             before = client.hello
@@ -56,6 +58,14 @@ def check_own_program() -> None:
         raise CorralError(
             f"daemon restart: {sys.executable} cannot load the daemon ({said[-1]}); nothing was restarted"
         )
+
+
+def _check_journal(home: Home) -> None:
+    """A journal that this version cannot use would end the daemon once it is this version."""
+    try:
+        JournalReader.open(home).close()
+    except CorralError as error:
+        raise CorralError(f"daemon restart: {error}; nothing was restarted") from None
 
 
 def _environment() -> dict[str, str]:

@@ -59,7 +59,7 @@ def run_resumed(
             if isinstance(found, Handover)
             else f"taken over as after a crash, without their open stdin: {found}"
         )
-        log(f"restarted in place, for the {generation - 1}. time; jobs {how}: {unended}")
+        log(f"restarted in place as program number {generation}; jobs {how}: {unended}")
 
     return run(
         home,

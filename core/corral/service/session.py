@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import shutil
@@ -17,11 +18,13 @@ import msgspec
 from corral import __version__
 from corral.decide.reader import JournalReader
 from corral.service import protocol
+from corral.service.again import again
 from corral.service.channel import Channel
 from corral.service.client import checked, own_job
 from corral.service.lines import close_all
 from corral.service.mending import Asked, Mending
 from corral.service.protocol import Answers, Envelope, Hello, Look, Reply_, SayHello, Shutdown, Subscribe
+from corral.service.silence import SILENT_SECONDS
 from corral.service.snapshot import Snapshot
 from corral.service.starter import START_SECONDS, await_report, connected, launch
 from corral.values.errors import CorralError, DaemonUnavailableError
@@ -36,6 +39,10 @@ TROUBLE_SECONDS = 0.5
 """How long a connection has to be broken until a screen says so."""
 LEAVE_SECONDS = 30.0
 """For a private daemon to end once its jobs have: it looks once more, with the usual grace."""
+MIND_SECONDS = 1.0
+"""How often a screen looks whether it has heard of its daemon."""
+SILENT = "daemon does not answer"
+"""The trouble of a snapshot whose daemon is there and says nothing."""
 
 
 class Session:
@@ -51,6 +58,7 @@ class Session:
         self._asked: dict[int, Asked] = {}
         """What was not answered yet, by number."""
         self._mending = Mending(home)
+        self._hurry = asyncio.Event()
         self._look: Look | None = None
         """What the daemon was told last to be on the screen."""
         self._descriptors: list[int] = []
@@ -63,6 +71,7 @@ class Session:
         self.last_trouble: str | None = None
         """Why the last try to reach the daemon again failed."""
         self.hello: Hello | None = None
+        self._heard = time.monotonic()
         self._channel = self._channel_on(sock)
 
     # ---- beginning
@@ -150,6 +159,8 @@ class Session:
         """Return once the first whole snapshot is here."""
         self._is_subscribed = True
         first = asyncio.ensure_future(self.changed())
+        self._heard = time.monotonic()
+        self._mind_silence()
         await self.call(Subscribe())
         await first
 
@@ -184,7 +195,7 @@ class Session:
                 # EPIPE closes the channel: a line without its end is no request, and nobody has read it.
                 asked.is_sent = self._channel.is_open
             else:
-                self._look_for_daemon()
+                self._look_for_daemon(is_wanted=again(request, 0.0) is None)
             return self._read(await answer, request)
         finally:
             self._asked.pop(number, None)
@@ -255,6 +266,7 @@ class Session:
 
     def _take(self, line: bytes, descriptors: list[int]) -> None:
         self._descriptors.extend(descriptors)
+        self._heard = time.monotonic()
         try:
             envelope = protocol.read_envelope(line)
             if envelope.event == "leaving":
@@ -270,6 +282,17 @@ class Session:
         waiting = self._waiting.get(envelope.id) if envelope.id is not None else None
         if waiting is not None and not waiting.done():
             waiting.set_result(envelope)
+
+    def _mind_silence(self) -> None:
+        """A subscriber hears something every other second; where he does not, the daemon is suspended or hangs."""
+        if self._is_closed:
+            return
+        if self._channel.is_open and time.monotonic() - self._heard > 2 * SILENT_SECONDS:
+            if self._snapshot.trouble is None:
+                self._replace(self._snapshot.in_trouble(SILENT))
+        elif self._snapshot.trouble == SILENT:
+            self._replace(self._snapshot.in_trouble(None))
+        asyncio.get_running_loop().call_later(MIND_SECONDS, self._mind_silence)
 
     def _replace(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -308,13 +331,14 @@ class Session:
 
     # ---- the next daemon
 
-    def _look_for_daemon(self) -> None:
-        if self._retry is not None or self._is_closed:
-            return
-        if not self._is_subscribed:
-            # A screen leaves a daemon ended that somebody ended; a program that asks for something new wants one.
-            self._mending.begin_anew(forgets_end=not any(asked.was_sent for asked in self._asked.values()))
-        self._retry = asyncio.create_task(self._reconnect())
+    def _look_for_daemon(self, *, is_wanted: bool = False) -> None:
+        """Begin to, or hurry. A daemon that somebody ended stays so, unless by now something new is asked for."""
+        is_new = not self._is_subscribed and not any(asked.was_sent for asked in self._asked.values())
+        if is_wanted or is_new:
+            self._mending.begin_anew()
+        if self._retry is None and not self._is_closed:
+            self._retry = asyncio.create_task(self._reconnect())
+        self._hurry.set()
 
     async def _reconnect(self) -> None:
         """Try until a daemon answers: at once, soon, then every few seconds for as long as a screen looks.
@@ -327,16 +351,19 @@ class Session:
                 await self._mend()
                 if self._channel.is_open:
                     break
-            except CorralError as error:
+            except (CorralError, OSError) as error:
                 self.last_trouble = str(error)
                 self._note_trouble(error)
             if not (self._is_subscribed or self._asked):
                 break
-            await asyncio.sleep(next(pauses))
+            self._hurry.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(next(pauses)):
+                    await self._hurry.wait()
         self._retry = None
 
     async def _mend(self) -> None:
-        """One try: connect, greet, and ask again what is open. Raises CorralError."""
+        """One try: connect, greet, and ask again what is open. Raises CorralError, OSError."""
         start = bool(self._asked) or await asyncio.to_thread(_has_unended_jobs, self._home)
         sock = await asyncio.to_thread(lambda: self._mending.dialled(start=start))
         if self._is_closed:
@@ -354,7 +381,7 @@ class Session:
                 self._channel.send(protocol.request_line(number, asked.request), asked.descriptors)
                 asked.is_sent = self._channel.is_open
 
-    def _note_trouble(self, error: CorralError) -> None:
+    def _note_trouble(self, error: Exception) -> None:
         """A screen says so once it lasts; who waits for an answer hears of it once no more is to be hoped for."""
         try:
             self._mending.check_patience(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import socket
@@ -18,6 +19,7 @@ START_SECONDS = 5.0
 NEVER_INHERITED = ("CORRAL_JOB_ID", "CORRAL_STAGE")
 _RETRY_SECONDS = 0.005
 _RELAUNCH_SECONDS = 0.5
+_TURN_SECONDS = 2.0
 LAUNCH = "corral.service.launch"
 
 
@@ -36,8 +38,26 @@ def connected(home: Home, *, start: bool) -> socket.socket:
     if not start:
         raise DaemonUnavailableError(f"no daemon runs for {home.path}; corral run starts one")
     prepare_home(home)
+    directory = os.open(home.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return _started(home, directory)
+    finally:
+        os.close(directory)
+
+
+def _started(home: Home, directory: int) -> socket.socket:
+    """Start a daemon, or wait for the one that another client is starting; connected to it."""
     deadline = time.monotonic() + START_SECONDS
+    own_turn = time.monotonic() + _TURN_SECONDS
     while time.monotonic() < deadline:
+        is_ours = _has_turn(directory) or time.monotonic() >= own_turn
+        # Whoever had the turn before us may have done it.
+        sock = _dialled(home)
+        if sock is not None:
+            return sock
+        if not is_ours:
+            time.sleep(_RETRY_SECONDS)
+            continue
         reader = launch(home)
         try:
             await_report(reader, home, START_SECONDS)
@@ -53,6 +73,18 @@ def connected(home: Home, *, start: bool) -> socket.socket:
     raise DaemonUnavailableError(
         f"the daemon did not answer within {START_SECONDS:g} s; see {home.daemon_log}"
     )
+
+
+def _has_turn(directory: int) -> bool:
+    """Whether it is for us to start a daemon: twenty clients at once need one, not twenty that try for its lock.
+
+    The lock is on the home itself, and goes with the descriptor. Who holds it and was suspended keeps nobody for long.
+    """
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _dialled(home: Home) -> socket.socket | None:
@@ -94,8 +126,6 @@ def _environment() -> dict[str, str]:
 
 
 def _above(descriptor: int, least: int) -> int:
-    import fcntl
-
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)
 
 

@@ -26,6 +26,12 @@ _SAFE_TO_WEAR = frozenset(
 """Soft limits that this process can wear around a spawn. CPU, FSIZE, AS, DATA and RSS would hit the daemon itself:
 SIGXCPU, SIGXFSZ, or no memory for the fork."""
 
+_IN_OUR_WAY = tuple(
+    getattr(resource, name)
+    for name in ("RLIMIT_NOFILE", "RLIMIT_CPU", "RLIMIT_FSIZE", "RLIMIT_AS", "RLIMIT_DATA")
+    if hasattr(resource, name)
+)
+
 FEWEST_TO_WEAR = 512
 """Soft NOFILE below which a child gets it inside instead: up to 256 kept descriptors stand at the bottom."""
 
@@ -117,9 +123,19 @@ def worn(limits: tuple[tuple[int, tuple[int, int]], ...]) -> Iterator[None]:
             resource.setrlimit(number, pair)
 
 
-def raise_soft_nofile() -> None:
-    """Soft NOFILE to hard: a thousand jobs keep about four thousand descriptors."""
-    _, hard = resource.getrlimit(NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        hard = 1 << 20
-    resource.setrlimit(NOFILE, (hard, resource.getrlimit(NOFILE)[1]))
+def raise_soft_fsize() -> None:
+    """Soft FSIZE to hard: the daemon's files are not those of the shell that it was started from."""
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+
+def raise_own() -> None:
+    """Soft limits of this process to hard, where they would end a daemon or keep it from its work.
+
+    A thousand jobs keep about four thousand descriptors; a shell's `ulimit -S -t 60` is meant for its commands, not for
+    a process that lives for weeks.
+    """
+    for number in _IN_OUR_WAY:
+        _, hard = resource.getrlimit(number)
+        soft = 1 << 20 if number == NOFILE and hard == resource.RLIM_INFINITY else hard
+        resource.setrlimit(number, (soft, hard))

@@ -58,7 +58,11 @@ def _open(path: str, flags: int, mode: int) -> int:
                     # O_EXCL does not follow a dangling link (open(2)); without it the target is made.
                     return os.open(path, flags, mode)
                 continue  # removed between the two
-        os.fchmod(descriptor, mode)
+        try:
+            os.fchmod(descriptor, mode)
+        except OSError:
+            os.close(descriptor)
+            raise
         return descriptor
 
 

@@ -48,8 +48,8 @@ def _is_about_threads(error: BaseException) -> bool:
 
 def no_descriptors() -> str:
     """What is said where this process cannot open anything more."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return (
-        f"the daemon has no file descriptors left (its limit is {hard}); end some jobs, or corral daemon stop"
+        f"the daemon has no file descriptors left (its limit is {limit}); end some jobs, or corral daemon stop"
         " --jobs leave and start it from a shell with a higher ulimit -Hn"
     )

@@ -24,22 +24,30 @@ def find_program(name: str, path: str, cwd: str) -> str:
     `path` is the job's PATH; an empty entry means its directory (POSIX, 8.3). Relative results are relative to `cwd`.
 
     Raises:
-        CannotStartError: 127 there is no such program, 126 it cannot be executed.
+        CannotStartError: 127 there is no such program, 126 it cannot be executed, 125 nobody can tell.
     """
     if not name:
         raise CannotStartError("no such program: the name is empty", 127)
     if "/" in name:
         return _checked(name, os.path.join(cwd, name))
-    denied = None
+    denied = trouble = None
     for directory in path.split(":"):
         candidate = f"{directory}/{name}" if directory.startswith("/") else os.path.join(cwd, directory, name)
-        if not os.access(candidate, os.F_OK) or not os.path.isfile(candidate):
+        try:
+            is_file = stat.S_ISREG(os.stat(candidate).st_mode)
+        except OSError as error:
+            # Not there, or not to be reached; a disk that fails says nothing about what is on it.
+            trouble = f"{candidate}: {shortage.in_words(error)}" if shortage.is_shortage(error) else trouble
+            continue
+        if not is_file:
             continue
         if os.access(candidate, os.X_OK):
             return candidate
         denied = denied or candidate
     if denied is not None:
         raise CannotStartError(f"not executable: {denied}; {advice_on(denied)}", 126)
+    if trouble is not None:
+        raise CannotStartError(f"cannot look for the program {name}: {trouble}", 125)
     raise CannotStartError(f"no such program: {name}", 127)
 
 

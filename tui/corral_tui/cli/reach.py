@@ -58,6 +58,7 @@ def running_daemon(
 
 def _say_notices(client: Client) -> None:
     """Such as that a damaged journal was set aside: the daemon tells the first command that comes."""
+    client.on_silence = complain
     for notice in client.hello.notices:
         complain(notice)
 

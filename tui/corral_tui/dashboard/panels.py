@@ -179,8 +179,13 @@ def _foot(scene: Scene, job: Job, width: int, is_selected: bool, role: Role) -> 
         parts.append(counted(job.processes, "process"))
     if job.leftovers:
         parts.append(f"{counted(job.leftovers, 'process')} left over")
-    text = f" {charset.dot} ".join(parts)
-    words = f" {text} " if text else ""
+    dot = f" {charset.dot} "
+    dropped = job.stdout_dropped_bytes + job.stderr_dropped_bytes
+    for told in (f"first {size(dropped)} of output dropped", f"{size(dropped)} dropped"):
+        if dropped and cells(dot.join([*parts, told])) <= width - 5:
+            parts.append(told)
+            break
+    words = f" {dot.join(parts)} " if parts else ""
     return (
         (frame[3] + rule, role),
         (words, "muted"),

@@ -1,0 +1,71 @@
+"""What was observed of running jobs, kept for the next daemon now and then: peak memory, CPU of what ended, stillness."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from corral.manage.census import Seen
+from corral.manage.jobs import ManagedJob
+from corral.manage.kept import Kept, Stillness
+from corral.observe.health import MOVES_FOR, Progress
+
+if TYPE_CHECKING:
+    from corral.manage.manager import Manager
+
+KEEP_TICKS = 10
+"""Ticks between two times that this is written, for jobs of which it has changed."""
+_WORTH_KEEPING = 1.02
+"""How much a peak has to grow to be written again."""
+
+
+_decoder = msgspec.json.Decoder(Kept)
+_encoder = msgspec.json.Encoder()
+
+
+def keep_observed(manager: Manager) -> None:
+    """Note what has changed, to be committed with the rest."""
+    now = time.monotonic()
+    for job in manager.jobs.values():
+        if job.progress is None or job.life.is_ended:
+            continue
+        kept = Kept(_peak(job), round(job.reaped_cpu_seconds, 3), _stillness(job, job.progress, now))
+        if kept != job.kept:
+            job.kept = kept
+            manager.journal.keep_usage(job.id, _encoder.encode(kept))
+
+
+def _peak(job: ManagedJob) -> int | None:
+    before = None if job.kept is None else job.kept.peak_memory_bytes
+    peak = job.peak_memory_bytes
+    return before if before is not None and (peak or 0) < before * _WORTH_KEEPING else peak
+
+
+def _stillness(job: ManagedJob, progress: Progress, now: float) -> Stillness | None:
+    if progress.still_for(now) < MOVES_FOR or job.life.state != "running":
+        return None
+    cpu_ns = sum(max(0, member.cpu_ns) for member in job.members.values())
+    output = job.output.stdout + job.output.stderr
+    return Stillness(progress.last_moved, cpu_ns, output, tuple(sorted(job.members)))
+
+
+def recall(manager: Manager, job: ManagedJob, seen: Sequence[Seen]) -> None:
+    """Go on from what the daemon before has kept. `seen` are the job's processes now."""
+    raw = manager.journal.usage(job.id)
+    try:
+        kept = Kept() if raw is None else _decoder.decode(raw)
+    except msgspec.DecodeError:
+        # A damaged row: nothing but these figures is lost.
+        return
+    job.peak_memory_bytes, job.reaped_cpu_seconds = kept.peak_memory_bytes, kept.reaped_cpu_seconds
+    still = kept.still
+    if still is None or still.last_moved > time.monotonic():
+        return
+    manager.monitor.set_members(job, seen)
+    progress = Progress(still.last_moved)
+    # Whatever ran meanwhile has used CPU, written or forked, and then the first look finds it otherwise.
+    progress.observe(still.last_moved, still.cpu_ns, None, still.output_bytes, frozenset(still.pids))
+    manager.monitor.go_on(job, progress)
