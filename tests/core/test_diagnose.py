@@ -10,13 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from corral.observe import chains
 from corral.observe.chains import Observations, Web
-from corral.observe.diagnose import diagnose, is_benign
+from corral.observe.diagnose import diagnose
 from corral.observe.waits import ProcessWait, wait_of
 from corral.system.pipes import inode_of
 from corral.system.procfs import HAS_PROCFS
 from corral.values.jobs import Job, Pipe, Stage, Stopping
 from until import python, running, until
+
+
+def is_benign(running: Job, looked: Observations) -> bool | None:
+    return chains.is_benign(Web(running, looked))
+
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 INPUT = 900
@@ -184,7 +190,9 @@ def test_ring_of_waits_is_found():
     assert web.chain(20).cycle == ()
     ring = Observations((wait(10, "a", "child", on_pid=20), reads(20, "b", 101)), pipes=PIPES)
     diagnosis = diagnose(piped, ring)
-    assert diagnosis.summary == "a and b wait for each other"
+    assert diagnosis.summary == (
+        "a and b wait for each other: a waits for a child; b waits to read from pipe 1, which is empty"
+    )
     assert diagnosis.cycle == (10, 20)
     assert is_benign(piped, ring) is False
 

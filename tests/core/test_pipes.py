@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.system import pipes
-from corral.system.pipes import PipeBudget, fill_and_capacity, inode_of, pipe_of, set_capacity
+from corral.system.pipes import PipeBudget, fill_and_capacity, inode_of, peek_bytes, pipe_of, set_capacity
 from until import python, running, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pipes are seen from outside on Linux only")
@@ -47,6 +47,32 @@ def test_pipe_of_another_process(pipe):
         os.write(writer, b"abc")
         assert pipe_of(process.pid, 0) == inode_of(writer)
         assert fill_and_capacity(process.pid, 0) == (3, 65536)
+
+
+def test_peeking_takes_nothing_out(pipe):
+    reader, writer = pipe
+    assert peek_bytes(ME, reader, 100) == b""
+    for piece in (b"one\n", b"two\n" * 5000, b"end"):
+        os.write(writer, piece)
+    whole = b"one\n" + b"two\n" * 5000 + b"end"
+    assert peek_bytes(ME, reader, 6) == peek_bytes(ME, writer, 6) == b"one\ntw"
+    assert peek_bytes(ME, reader, 1 << 20) == whole
+    set_capacity(writer, 1 << 20)
+    os.write(writer, bytes(900_000))
+    assert peek_bytes(ME, reader, 1 << 20) == whole + bytes(900_000)
+    assert os.read(reader, 1 << 20) == whole + bytes(900_000)
+
+
+def test_peeking_keeps_no_end_open(pipe):
+    reader, writer = pipe
+    os.write(writer, b"x")
+    assert peek_bytes(ME, reader, 9) == b"x"
+    close(pipe, 0)
+    with pytest.raises(BrokenPipeError):
+        os.write(writer, b"x")
+    assert peek_bytes(ME, writer, 9) is not None
+    with pytest.raises(BrokenPipeError):
+        os.write(writer, b"x")
 
 
 def test_what_is_no_pipe_is_not_opened(tmp_path):

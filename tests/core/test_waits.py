@@ -132,34 +132,31 @@ def test_another_thread_that_runs_counts():
 
 @KNOWN
 @pytest.mark.parametrize(
-    ("name", "in_words"),
+    ("name", "kind", "in_words"),
     [
-        ("deadlocks", "(futex)"),
-        ("waits_for_lock", "waits for a file lock (flock)"),
-        ("waits_for_socket", "waits for data from a socket (recvfrom)"),
+        ("deadlocks", "futex", "has 3 threads that all wait for each other or for locks in memory (futex)"),
+        ("waits_for_lock", "file_lock", "waits for the lock on "),
+        ("waits_for_socket", "socket_read", "waits for data from a socket (recvfrom)"),
+        ("waits_for_terminal", "tty_input", "waits for input from the terminal /dev/pts/"),
     ],
 )
-def test_kinds_to_come_are_unknown_and_named(name, in_words):
+def test_kinds_are_told_apart(name, kind, in_words):
     with zoo(name) as (process, _):
-        wait = settled(process.pid, lambda wait: in_words in wait.detail)
-        assert wait.kind == "unknown"
-
-
-@KNOWN
-def test_who_reads_a_terminal_waits_for_somebody_to_type():
-    with zoo("waits_for_terminal") as (process, _):
-        wait = settled(process.pid, lambda wait: wait.kind == "tty_input")
-        assert wait.detail.startswith("waits for input from the terminal /dev/pts/")
+        assert in_words in settled(process.pid, lambda wait: wait.kind == kind).detail
 
 
 @KNOWN
 def test_watching_descriptors_is_no_timer():
-    for limit, in_words in (("30", "with a time limit"), ("None", "without a time limit")):
+    for limit in ("30", "None"):
         with running(
             *python(f"import select; select.select([0], [], [], {limit})"), stdin=subprocess.PIPE
         ) as process:
-            wait = settled(process.pid, lambda wait, said=in_words: said in wait.detail)
-            assert wait.kind == "unknown"
+            wait = settled(process.pid, lambda wait: wait.kind == "pipe_read")
+            assert (wait.fd, wait.call in ("select", "pselect6")) == (0, True)
+            assert wait.has_limit == (limit != "None")
+    code = "import select, sys; select.select([0, 2], [], [])"
+    with running(*python(code), stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert "without a time limit" in of_kind(process.pid, "event_loop").detail
 
 
 @LINUX
@@ -170,14 +167,14 @@ def test_process_that_stopped_itself():
 
 @LINUX
 def test_syscall_that_may_not_be_read_leaves_the_kernel_function(monkeypatch):
-    from corral.observe import waits
+    from corral.observe import threads
 
-    real = waits.read_file
-    monkeypatch.setattr(waits, "read_file", lambda path: None if path.endswith("/syscall") else real(path))
+    real = threads.read_file
+    monkeypatch.setattr(threads, "read_file", lambda path: None if path.endswith("/syscall") else real(path))
     with running("sleep", "30") as process:
         settled(process.pid, lambda wait: wait.kind in ("timer", "unknown") and wait.state == "S")
     monkeypatch.setattr(
-        waits, "read_file", lambda path: None if path.endswith(("/syscall", "/wchan")) else real(path)
+        threads, "read_file", lambda path: None if path.endswith(("/syscall", "/wchan")) else real(path)
     )
     with running("sleep", "30") as process:
         wait = settled(process.pid, lambda wait: wait.state == "S")
@@ -233,8 +230,8 @@ def test_every_call_has_a_meaning_in_words(call, arguments, wchan):
 
 def test_splice_waits_on_the_side_that_the_kernel_names():
     arguments = (5, 0, 7, 0, 0, 0)
-    assert meaning_of("splice", arguments, "pipe_wait_readable")[::2] == ("pipe_read", 5, 0)
-    assert meaning_of("splice", arguments, "pipe_wait_writable")[::2] == ("pipe_write", 7, 0)
+    assert meaning_of("splice", arguments, "pipe_wait_readable")[:3:2] == ("pipe_read", 5)
+    assert meaning_of("splice", arguments, "pipe_wait_writable")[:3:2] == ("pipe_write", 7)
     assert meaning_of("splice", arguments, None).kind == "unknown"
 
 

@@ -29,6 +29,7 @@ _WORDS = (
     "--state running",
     "--state lost",
     "--health stuck",
+    "--sort cpu",
 )
 
 
@@ -79,6 +80,29 @@ def test_columns_are_two_blanks_apart_and_nothing_is_cut(fake: FakeDaemon, capsy
     assert first.split() == ["7", "build", "running", "waiting", "-", "0", "2.0M", "4m10s", command]
     assert second.split()[:5] == ["12", "sleep", "succeeded", "-", "1"]
     assert first.index("running") == header.index("STATE") == second.index("succeeded")
+
+
+@pytest.mark.parametrize(
+    ("key", "order"),
+    [
+        ("id", "7 8 9"),
+        ("health", "9 7 8"),
+        ("name", "8 9 7"),
+        ("cpu", "8 7 9"),
+        ("memory", "9 7 8"),
+        ("time", "7 9 8"),
+    ],
+)
+def test_jobs_come_in_the_order_asked_for(fake: FakeDaemon, capsys: Any, key: str, order: str) -> None:
+    fake.answers[ListJobs] = Jobs(
+        (
+            make_job(7, name="c", cpu_percent=5.0, memory_bytes=10, elapsed=9.0),
+            make_job(8, name="a", health="active", cpu_percent=90.0, memory_bytes=5, elapsed=1.0),
+            make_job(9, name="b", health="stuck", cpu_percent=0.0, memory_bytes=99, elapsed=2.0),
+        )
+    )
+    assert main(["ps", "--sort", key, "-q"]) == 0
+    assert capsys.readouterr().out.split() == order.split()
 
 
 def test_a_command_cannot_reach_the_terminal(fake: FakeDaemon, capsys: Any) -> None:

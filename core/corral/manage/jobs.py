@@ -124,6 +124,10 @@ class ManagedJob:
     """Inode of the pipe that is its stdin, when it is interactive or fed by another job."""
     wait_clock: WaitClock = field(default_factory=WaitClock)
     is_benign: bool | None = None
+    is_deadlocked: bool = False
+    """Whether they are a ring that can never be resolved."""
+    look_again_at: float = float("inf")
+    """When the diagnosis of a still job is made anew (monotonic): its waits end at processes that are not its own."""
     """Whether the waits in `diagnosis` resolve by themselves; None where nothing tells."""
     output: OutputSizes = field(default_factory=OutputSizes)
     capped: Sequence[CappedStream] | None = None

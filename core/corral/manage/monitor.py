@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -13,10 +13,11 @@ from msgspec import structs
 from corral.manage import views
 from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob, Member, OutputSizes
+from corral.manage.judging import Judge, is_settled
 from corral.manage.keeping import KEEP_TICKS, keep_observed
-from corral.manage.reasons import observe_waits, words_for
-from corral.observe.diagnose import diagnose, is_benign
-from corral.observe.health import Progress, health_of
+from corral.manage.reasons import observe_waits
+from corral.observe.health import Progress
+from corral.observe.holders import Holders
 from corral.observe.pipeflow import PipeFlow, Steady, bottleneck
 from corral.observe.sampler import ProcessSampler
 from corral.system import shortage
@@ -49,6 +50,8 @@ class Monitor:
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
         self._sampler = ProcessSampler()
+        self.holders = Holders(os.getpid())
+        self.judge = Judge(manager)
         self._bottlenecks: dict[int, Steady[int | None]] = {}
         self._ticks = 0
         self._last_scan = 0.0
@@ -167,11 +170,11 @@ class Monitor:
             job.diagnosis = None
         if moved or is_first or has_output or job.pipes or self._needs_full_sample(job, now):
             self._sample(job, now, moved, is_first)
-        elif _is_settled(job):
+        elif is_settled(job):
             return
         elif job.cpu_percent:
             self._cool_down(job, now)
-        self._judge(job, now)
+        self.judge.judge(job, now)
         job.past.note(
             now,
             None if job.life.state == "paused" else job.cpu_percent,
@@ -354,51 +357,3 @@ class Monitor:
             )
             for flow in job.pipes
         )
-
-    # ---- health
-
-    def _judge(self, job: ManagedJob, now: float) -> None:
-        """The job's health, and the sentence of its diagnosis once it is still."""
-        progress = job.progress
-        assert progress is not None
-        before = (job.health, job.bottleneck, job.diagnosis)
-        is_paused = job.life.state != "running"
-        benign = None
-        if is_paused:
-            progress.touch(now)
-        elif progress.still_for(now) >= DIAGNOSE_AFTER or job.bottleneck is not None:
-            benign = self.explain(job)
-        health, since = health_of(progress, now, job.spec.stuck_after, benign, is_paused=is_paused)
-        if health != job.health:
-            job.health = health
-            job.health_since = (
-                None if since is None else datetime.now(UTC) - timedelta(seconds=max(0.0, now - since))
-            )
-            job.diagnosis = None if health == "stuck" else job.diagnosis
-            if health == "stuck":
-                job.view = None
-                self.explain(job)
-        if (job.health, job.bottleneck, job.diagnosis) != before:
-            self._manager.touch(job)
-
-    def explain(self, job: ManagedJob) -> bool | None:
-        """Diagnose anew unless nothing moved since the last time; whether the wait is benign."""
-        if job.diagnosis is not None and job.bottleneck is None:
-            return job.is_benign
-        seen = observe_waits(self._manager, job)
-        job.view = None
-        view = self._manager.view(job)
-        for stage in job.stages:
-            stage.does = words_for(seen, stage.identity.pid) if stage.identity and stage.is_running else None
-        job.is_benign = is_benign(view, seen)
-        job.diagnosis = diagnose(view, seen)
-        return job.is_benign
-
-
-def _is_settled(job: ManagedJob) -> bool:
-    """Whether nothing about a job that has not moved can change with the time alone."""
-    if job.life.state != "running" or job.cpu_percent or job.output.recent:
-        return False
-    if job.diagnosis is None or job.bottleneck is not None:
-        return False
-    return job.health == "stuck" or (job.health == "waiting" and job.is_benign is True)

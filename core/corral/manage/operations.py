@@ -31,11 +31,10 @@ from corral.manage.reasons import observe_waits, tree_of
 from corral.manage.stopping import report_on
 from corral.observe.diagnose import diagnose
 from corral.system.identity import ProcessIdentity, identify
-from corral.system.pipes import fill_and_capacity
 from corral.system.signals import RefusedSignalError
 from corral.values.errors import CorralError, NotSoError, UnknownJobError, UsageError
 from corral.values.jobs import ProcessView
-from corral.values.reports import Detail, Diagnosis, OpenedInput, PeekedPipe, StopReport
+from corral.values.reports import Detail, Diagnosis, OpenedInput, StopReport
 from corral.values.spec import DescriptorInput, InteractiveInput, JobInput, Origin
 from corral.values.units import parse_signal, signal_name
 
@@ -442,43 +441,6 @@ def most_urgent(manager: Manager) -> int:
             views,
             key=lambda view: (_URGENCY.get(view.health or "", 1), view.health_since or now, -int(view.id)),
         ).id
-    )
-
-
-def peek(manager: Manager, job_id: int, pipe: int | None) -> tuple[PeekedPipe, ...]:
-    """The fill of one pipe or of all, read now."""
-    view = manager.snapshot(job_id)
-    count = len(view.stages) - 1
-    if pipe is not None and not 1 <= pipe <= count:
-        has = "no pipes: it has one stage" if count == 0 else f"pipes 1 to {count}"
-        raise NotSoError(f"job {job_id} has no pipe {pipe}; it has {has}")
-    numbers = range(1, count + 1) if pipe is None else [pipe]
-    return tuple(_peeked(manager, job_id, number) for number in numbers)
-
-
-def _peeked(manager: Manager, job_id: int, number: int) -> PeekedPipe:
-    job = manager.jobs.get(job_id)
-    measured = None
-    if job is not None:
-        for stage, descriptor in ((job.stages[number], 0), (job.stages[number - 1], 1)):
-            if measured is None and stage.is_running and stage.identity is not None:
-                measured = fill_and_capacity(stage.identity.pid, descriptor)
-    fill, capacity = measured or (None, None)
-    note = None
-    if measured is None:
-        is_over = job is None or job.life.is_ended
-        note = (
-            "the job has ended"
-            if is_over
-            else "the pipe is gone: both its stages have ended or redirected it"
-        )
-    return PeekedPipe(
-        number=number,
-        from_stage=number,
-        to_stage=number + 1,
-        fill_bytes=fill,
-        capacity_bytes=capacity,
-        note=note,
     )
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from corral.manage.jobs import ManagedJob
 from corral.observe import tree
 from corral.observe.chains import Observations
-from corral.observe.waits import wait_of, words
+from corral.observe.holders import Held
+from corral.observe.waits import ProcessWait, wait_of, words
 from corral.system.procfs import read_stat
 from corral.values.jobs import ProcessView
 
 if TYPE_CHECKING:
     from corral.manage.manager import Manager
+
+OUTSIDERS = 16
+"""Processes of others that are followed from one job: who holds what it waits for, and what those wait for."""
 
 
 def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = False) -> Observations:
@@ -24,9 +30,12 @@ def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = Fal
     now = datetime.now(UTC)
     waits = tuple(wait for wait in map(wait_of, pids) if wait is not None)
     parents = {}
+    holders: dict[int, Held] = {}
+    outside: tuple[ProcessWait, ...] = ()
     if not leaders_only:
         stats = (read_stat(wait.pid) for wait in waits)
         parents = {stat.pid: stat.ppid for stat in stats if stat is not None}
+        holders, outside = _holders(manager, waits)
     return Observations(
         waits=waits,
         stages={pid: member.stage for pid, member in job.members.items()},
@@ -34,7 +43,42 @@ def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = Fal
         input_pipe=job.input_pipe,
         parents=parents,
         since={wait.pid: job.wait_clock.since(wait, now) for wait in waits},
+        holders=holders,
+        outside=outside,
+        jobs={wait.pid: found for wait in outside if (found := _job_of(manager, job, wait.pid)) is not None},
     )
+
+
+def _holders(
+    manager: Manager, waits: Sequence[ProcessWait]
+) -> tuple[dict[int, Held], tuple[ProcessWait, ...]]:
+    """Who can end these waits; and, of those that are not among them, what they wait for themselves, step by step."""
+    holders: dict[int, Held] = {}
+    family = {wait.pid for wait in waits}
+    outside: dict[int, ProcessWait] = {}
+    unasked = list(waits)
+    while unasked:
+        wait = unasked.pop()
+        held = manager.monitor.holders.of(wait, family)
+        if held is None:
+            continue
+        holders[wait.pid] = held
+        for pid in held.pids:
+            if pid in family or pid in outside or pid == os.getpid() or len(outside) >= OUTSIDERS:
+                continue
+            found = wait_of(pid)
+            if found is not None:
+                outside[pid] = found
+                unasked.append(found)
+    return holders, tuple(outside.values())
+
+
+def _job_of(manager: Manager, but: ManagedJob, pid: int) -> str | None:
+    """The other job that a process belongs to."""
+    for job in manager.jobs.values():
+        if job is not but and pid in job.members:
+            return str(job.id)
+    return None
 
 
 def words_for(seen: Observations, pid: int) -> str | None:

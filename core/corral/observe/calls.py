@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from corral.system.syscalls import signed
@@ -17,26 +18,26 @@ _WRITES = frozenset({"write", "writev", "pwrite64", "pwritev", "pwritev2"})
 _WRITES_SECOND = {"splice": 2, "tee": 1, "sendfile": 0, "vmsplice": 0, "copy_file_range": 2}
 """Which argument is the descriptor written to."""
 _READS_FIRST = {"splice": 0, "tee": 0, "sendfile": 1, "vmsplice": 0, "copy_file_range": 0}
+_SOCKET_CALLS: dict[str, tuple[WaitKind, str]] = {
+    "accept": ("socket_accept", "waits for a connection"),
+    "accept4": ("socket_accept", "waits for a connection"),
+    "connect": ("socket_connect", "waits to be connected"),
+    "recvfrom": ("socket_read", "waits for data from a socket"),
+    "recvmsg": ("socket_read", "waits for data from a socket"),
+    "recvmmsg": ("socket_read", "waits for data from a socket"),
+    "sendto": ("socket_write", "waits to send to a socket"),
+    "sendmsg": ("socket_write", "waits to send to a socket"),
+    "sendmmsg": ("socket_write", "waits to send to a socket"),
+}
+_SIGNAL_WAITS = frozenset({"pause", "rt_sigsuspend", "rt_sigtimedwait"})
+_OPENS = {"open": 1, "openat": 2, "openat2": None}
+"""Which argument holds the flags; those of openat2(2) stand in memory."""
 _IN_WORDS = {
-    "futex": "waits for another thread or a lock in memory",
-    "futex_waitv": "waits for another thread or a lock in memory",
-    "accept": "waits for a connection",
-    "accept4": "waits for a connection",
-    "connect": "waits to be connected",
-    "recvfrom": "waits for data from a socket",
-    "recvmsg": "waits for data from a socket",
-    "recvmmsg": "waits for data from a socket",
-    "sendto": "waits to send to a socket",
-    "sendmsg": "waits to send to a socket",
-    "sendmmsg": "waits to send to a socket",
-    "flock": "waits for a file lock",
-    "pause": "waits for a signal",
-    "rt_sigsuspend": "waits for a signal",
-    "rt_sigtimedwait": "waits for a signal",
     "open": "waits for a file to open",
     "openat": "waits for a file to open",
     "openat2": "waits for a file to open",
     "msgrcv": "waits for a message",
+    "msgsnd": "waits for room in a message queue",
     "mq_timedreceive": "waits for a message",
     "semop": "waits for a semaphore",
     "semtimedop": "waits for a semaphore",
@@ -46,12 +47,47 @@ _IN_WORDS = {
 _TIMERS = frozenset({"nanosleep", "clock_nanosleep"})
 _CLOCK_IDS = 16
 """Clock ids are small numbers, where nanosleep, poll and futex have an address first."""
+_FUTEX_COMMANDS = 0x7F
+_FUTEX_WAIT, _FUTEX_LOCK_PI, _FUTEX_WAIT_BITSET, _FUTEX_LOCK_PI2 = 0, 6, 9, 13
+"""futex(2)."""
+
+_KERNEL_FUNCTIONS: dict[str, tuple[WaitKind, str]] = {
+    "hrtimer_nanosleep": ("timer", "waits for a timer"),
+    "do_wait": ("child", "waits for a child"),
+    "pipe_read": ("pipe_read", ""),
+    "anon_pipe_read": ("pipe_read", ""),
+    "fifo_pipe_read": ("pipe_read", ""),
+    "pipe_wait_readable": ("pipe_read", ""),
+    "pipe_write": ("pipe_write", ""),
+    "anon_pipe_write": ("pipe_write", ""),
+    "fifo_pipe_write": ("pipe_write", ""),
+    "pipe_wait_writable": ("pipe_write", ""),
+    "futex_wait_queue": ("futex", "waits for another thread or a lock in memory"),
+    "futex_wait_queue_me": ("futex", "waits for another thread or a lock in memory"),
+    "futex_do_wait": ("futex", "waits for another thread or a lock in memory"),
+    "ep_poll": ("event_loop", "watches its descriptors"),
+    "do_epoll_wait": ("event_loop", "watches its descriptors"),
+    "inet_csk_accept": ("socket_accept", "waits for a connection"),
+    "unix_accept": ("socket_accept", "waits for a connection"),
+    "unix_stream_read_generic": ("socket_read", "waits for data from a unix socket"),
+    "unix_stream_data_wait": ("socket_read", "waits for data from a unix socket"),
+    "sk_wait_data": ("socket_read", "waits for data from a socket"),
+    "sk_stream_wait_memory": ("socket_write", "waits to send to a socket"),
+    "inet_wait_for_connect": ("socket_connect", "waits to be connected"),
+    "locks_lock_inode_wait": ("file_lock", "waits for a file lock"),
+    "flock_lock_inode_wait": ("file_lock", "waits for a file lock (flock)"),
+    "n_tty_read": ("tty_input", "waits for input from a terminal"),
+    "wait_for_partner": ("pipe_read", "waits for the other end of a FIFO to be opened"),
+}
+"""Where the call may not be read. Names of functions are no contract, so what is not listed stays unknown."""
 
 
 class Meaning(NamedTuple):
     """`detail` is empty where there are no words for it. A `pipe_*` is one only if `fd` turns out to be a pipe.
 
     `pending` is the length of a write(2), which counts as written only when all of it is; 0 for other calls.
+    `addresses` is where its path, its lock or its lists of descriptors stand in memory, `length` how long those are.
+    `has_limit`: it goes on by itself after a time.
     """
 
     kind: WaitKind
@@ -59,15 +95,19 @@ class Meaning(NamedTuple):
     fd: int | None = None
     on_pid: int | None = None
     pending: int = 0
+    addresses: tuple[int, ...] = ()
+    length: int = 0
+    has_limit: bool = False
 
 
-_TIMER = Meaning("timer", "waits for a timer")
+_TIMER = Meaning("timer", "waits for a timer", has_limit=True)
 
 
 def meaning_of(call: str | None, arguments: tuple[int, ...], wchan: str | None) -> Meaning:
     """The meaning of being blocked in `call`; `wchan` helps where the call is not known or ambiguous."""
     if call is None:
-        return _by_kernel_function(wchan)
+        kind, detail = _KERNEL_FUNCTIONS.get(wchan or "", ("unknown", ""))
+        return Meaning(kind, detail, has_limit=kind == "timer")
     if call in _READS:
         return Meaning("pipe_read", fd=signed(arguments[0]))
     if call in _WRITES:
@@ -76,32 +116,56 @@ def meaning_of(call: str | None, arguments: tuple[int, ...], wchan: str | None) 
         return _moving(call, arguments, wchan)
     if call in _TIMERS:
         return _TIMER
+    if call in _SOCKET_CALLS:
+        kind, words = _SOCKET_CALLS[call]
+        return Meaning(kind, f"{words} ({call})", fd=signed(arguments[0]))
     if call in ("wait4", "waitid"):
         return _child(call, arguments)
     if call in ("poll", "ppoll", "select", "pselect6") or call.startswith("epoll_"):
         return _watching(call, arguments)
     if call == "restart_syscall":
         return _restarted(arguments, wchan)
-    if call == "fcntl" and arguments[1] in LOCK_COMMANDS:
-        return Meaning("unknown", "waits for a file lock (fcntl)")
-    if wchan == "wait_for_partner":
-        return Meaning("unknown", f"waits for the other end of a FIFO to be opened ({call})")
+    return _locking(call, arguments, wchan)
+
+
+def _locking(call: str, arguments: tuple[int, ...], wchan: str | None) -> Meaning:
+    if call == "flock" or (call == "fcntl" and arguments[1] in LOCK_COMMANDS):
+        return Meaning("file_lock", f"waits for a file lock ({call})", fd=signed(arguments[0]))
+    if call in ("futex", "futex_waitv"):
+        return _futex(call, arguments)
+    if call in _OPENS and wchan == "wait_for_partner":
+        return _opening(call, arguments)
+    if call in _SIGNAL_WAITS:
+        has_limit = call == "rt_sigtimedwait" and bool(arguments[2])
+        return Meaning("unknown", f"waits for a signal ({call})", has_limit=has_limit)
     return Meaning("unknown", f"{_IN_WORDS[call]} ({call})" if call in _IN_WORDS else f"waits in {call}")
 
 
-def _by_kernel_function(wchan: str | None) -> Meaning:
-    """For a call that may not be read or is not listed. Function names are no contract, so few are relied on."""
-    if wchan is None:
-        return Meaning("unknown")
-    if wchan == "hrtimer_nanosleep":
-        return _TIMER
-    if wchan == "do_wait":
-        return Meaning("child", "waits for a child")
-    if wchan in ("pipe_read", "anon_pipe_read", "fifo_pipe_read", "pipe_wait_readable"):
-        return Meaning("pipe_read")
-    if wchan in ("pipe_write", "anon_pipe_write", "fifo_pipe_write", "pipe_wait_writable"):
-        return Meaning("pipe_write")
-    return Meaning("unknown")
+def _futex(call: str, arguments: tuple[int, ...]) -> Meaning:
+    """The fourth argument points to the time limit, for the operations that have one."""
+    if call == "futex_waitv":
+        return Meaning("futex", "waits for another thread (futex_waitv)", has_limit=bool(arguments[3]))
+    operation = arguments[1] & _FUTEX_COMMANDS
+    has_limit = operation in (_FUTEX_WAIT, _FUTEX_WAIT_BITSET, _FUTEX_LOCK_PI, _FUTEX_LOCK_PI2) and bool(
+        arguments[3]
+    )
+    if has_limit:
+        return Meaning("timer", "waits for another thread, with a time limit (futex)", has_limit=True)
+    is_mutex = operation == _FUTEX_WAIT and arguments[2] == 2
+    return Meaning(
+        "futex",
+        "waits for another thread or a lock in memory (futex)",
+        addresses=arguments[:1] if is_mutex else (),
+    )
+
+
+def _opening(call: str, arguments: tuple[int, ...]) -> Meaning:
+    """open(2) of a FIFO waits until somebody opens the other end (fifo(7))."""
+    place = _OPENS[call]
+    flags = arguments[place] & os.O_ACCMODE if place is not None else os.O_RDONLY
+    kind: WaitKind = "pipe_write" if flags == os.O_WRONLY else "pipe_read"
+    path = arguments[0] if call == "open" else arguments[1]
+    return Meaning(kind, f"waits for the other end of a FIFO to be opened ({call})", addresses=(path,))
 
 
 def _moving(call: str, arguments: tuple[int, ...], wchan: str | None) -> Meaning:
@@ -128,19 +192,26 @@ def _watching(call: str, arguments: tuple[int, ...]) -> Meaning:
     """
     if call.startswith("epoll_"):
         limit = signed(arguments[3]) if call != "epoll_pwait2" else _pointer(arguments[3])
-        return Meaning("unknown", f"watches its descriptors{_limit(limit)} ({call})")
+        words = f"watches its descriptors{_limit(limit)} ({call})"
+        return Meaning("event_loop", words, fd=signed(arguments[0]), has_limit=limit is None or limit >= 0)
     if call in ("poll", "ppoll"):
-        count = arguments[1]
+        count, sets, is_any = arguments[1], arguments[:1], bool(arguments[1])
         limit = signed(arguments[2]) if call == "poll" else _pointer(arguments[2])
     else:
         # nfds of select is the highest descriptor and one; how many are in the sets stands in its memory.
-        count = 1 if any(arguments[1:4]) else 0
+        count, sets, is_any = arguments[0], arguments[1:4], any(arguments[1:4])
         limit = _pointer(arguments[4])
-    if count:
-        noun = "descriptors" if count > 1 or call in ("select", "pselect6") else "descriptor"
-        number = "" if call in ("select", "pselect6") else f"{count} "
-        return Meaning("unknown", f"watches {number}{noun}{_limit(limit)} ({call})")
-    return _TIMER if limit is None or limit >= 0 else Meaning("unknown", f"waits for a signal ({call})")
+    has_limit = limit is None or limit >= 0
+    if is_any:
+        words = f"watches {_number(call, count)}{_limit(limit)} ({call})"
+        return Meaning("event_loop", words, addresses=sets, length=count, has_limit=has_limit)
+    return _TIMER if has_limit else Meaning("unknown", f"waits for a signal ({call})")
+
+
+def _number(call: str, count: int) -> str:
+    if call in ("select", "pselect6"):
+        return "descriptors"
+    return "1 descriptor" if count == 1 else f"{count} descriptors"
 
 
 def _pointer(register: int) -> int | None:
@@ -163,5 +234,7 @@ def _restarted(arguments: tuple[int, ...], wchan: str | None) -> Meaning:
     if wchan == "hrtimer_nanosleep" or (arguments[0] < _CLOCK_IDS and arguments[1] == 0):
         return _TIMER
     return Meaning(
-        "unknown", "goes on with a wait that has a time limit, after it was suspended (restart_syscall)"
+        "unknown",
+        "goes on with a wait that has a time limit, after it was suspended (restart_syscall)",
+        has_limit=True,
     )

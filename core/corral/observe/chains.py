@@ -1,4 +1,4 @@
-"""Who waits for whom within one job, and where each chain of waits ends. Pure."""
+"""Who waits for whom, and where each chain of waits ends. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
+from corral.observe.holders import Held
 from corral.observe.waits import ProcessWait
 from corral.values.jobs import Job
+
+SERVES = ("socket_accept", "event_loop")
+"""Kinds of an idle server: fine by itself, no comfort to who waits for its answer."""
+_CAN_NEVER_MOVE = ("pipe_read", "pipe_write", "file_lock", "child", "socket_read")
+"""Waits that only the processes they are for can end."""
 
 
 class Observations(NamedTuple):
@@ -16,7 +22,8 @@ class Observations(NamedTuple):
     `waits`: the stages' own processes and, where the tree was looked at, the others. `stages`: pid to the stage it
     descends from. `pipes`: inode of a pipe between two stages to its number. `input_pipe`: inode of the pipe that is the
     job's stdin, for an interactive job or one fed by another. `parents`: pid to parent pid. `since`: pid to the
-    beginning of its wait.
+    beginning of its wait. `holders`: pid to who can end its wait; `outside`: the waits of those that are not of the job, and
+    `jobs` which other job of ours such a one belongs to.
     """
 
     waits: tuple[ProcessWait, ...]
@@ -25,6 +32,9 @@ class Observations(NamedTuple):
     input_pipe: int | None = None
     parents: Mapping[int, int] = {}
     since: Mapping[int, datetime] = {}
+    holders: Mapping[int, Held] = {}
+    outside: tuple[ProcessWait, ...] = ()
+    jobs: Mapping[int, str] = {}
 
 
 class Chain(NamedTuple):
@@ -39,21 +49,26 @@ class Chain(NamedTuple):
 
 
 class Web:
-    """The waits of one job, as a graph: each process waits for at most one other."""
+    """The waits of one job, as a graph. A process waits for any one of several others to move."""
 
     def __init__(self, job: Job, seen: Observations) -> None:
         self.job = job
         self.seen = seen
-        self.waits = {wait.pid: wait for wait in seen.waits}
-        self.leaders = {stage.number: stage.pid for stage in job.stages if stage.pid in self.waits}
+        self.own = {wait.pid: wait for wait in seen.waits}
+        self.waits = {wait.pid: wait for wait in (*seen.outside, *seen.waits)}
+        self.leaders = {stage.number: stage.pid for stage in job.stages if stage.pid in self.own}
         self._children: dict[int, list[int]] = {}
         for pid, parent in seen.parents.items():
-            if pid in self.waits:
+            if pid in self.own:
                 self._children.setdefault(parent, []).append(pid)
+        self.knot = self._knot()
+        self._next: dict[int, int | None] = {}
+
+    # ---- chains
 
     def chains(self) -> list[Chain]:
         """One for each stage that has a process, in the order of the stages; of a tree without leaders, one for each."""
-        starts = [self.leaders[number] for number in sorted(self.leaders)] or sorted(self.waits)
+        starts = [self.leaders[number] for number in sorted(self.leaders)] or sorted(self.own)
         return [self.chain(pid) for pid in starts if pid is not None]
 
     def chain(self, start: int) -> Chain:
@@ -68,11 +83,52 @@ class Web:
         return Chain(tuple(steps.values()), ring)
 
     def waited_for(self, wait: ProcessWait) -> int | None:
-        """The pid of the process of this job that `wait` waits for; None where it ends here or the other is not seen."""
+        """The pid of the process that `wait` waits for, the likeliest of several; None where the chain ends here."""
+        if wait.pid not in self._next:
+            self._next[wait.pid] = None  # A ring ends where it began.
+            targets = [pid for pid in self.targets(wait) if wait.pid not in self.knot or pid in self.knot]
+            self._next[wait.pid] = min(targets, key=self._likelihood, default=None)
+        return self._next[wait.pid]
+
+    def targets(self, wait: ProcessWait) -> tuple[int, ...]:
+        """Every process that could end this wait, of those that were looked at."""
         if wait.kind == "child":
-            return self._child(wait)
+            return self._children_waited_for(wait)
+        held = self.seen.holders.get(wait.pid)
+        if held is not None and held.pids:
+            return tuple(pid for pid in held.pids if pid in self.waits and self._counts(wait, pid))
         stage = self.stage_at_other_end(wait)
-        return None if stage is None else self._process_of(stage, wait.pid)
+        other = None if stage is None else self._process_of(stage, wait.pid)
+        return () if other is None else (other,)
+
+    def _counts(self, wait: ProcessWait, pid: int) -> bool:
+        """Its own other end counts where it is the only one: nobody else can ever end the wait."""
+        return pid != wait.pid or self.seen.holders[wait.pid].pids == (pid,)
+
+    def _knot(self) -> frozenset[int]:
+        """Processes that can never go on: whatever each waits for waits for another of them."""
+        bound: dict[int, tuple[int, ...]] = {}
+        for wait in self.waits.values():
+            targets = self.targets(wait)
+            if wait.kind in _CAN_NEVER_MOVE and not wait.has_limit and targets and self._is_known(wait):
+                bound[wait.pid] = targets
+        while True:
+            free = [pid for pid, targets in bound.items() if not all(target in bound for target in targets)]
+            if not free:
+                return frozenset(bound)
+            for pid in free:
+                del bound[pid]
+
+    def _is_known(self, wait: ProcessWait) -> bool:
+        """Whether nobody else could end the wait: not a process that was not looked at, not a thread of its own."""
+        if wait.threads > 1:
+            return False
+        if wait.kind == "child":
+            return True
+        held = self.seen.holders.get(wait.pid)
+        return held is not None and held.is_complete and all(pid in self.waits for pid in held.pids)
+
+    # ---- what is known of one
 
     def pipe_number(self, wait: ProcessWait) -> int | None:
         """The pipe between two stages that `wait` is about."""
@@ -91,63 +147,82 @@ class Web:
                 return number
         return self.seen.stages.get(pid)
 
+    def is_outside(self, pid: int) -> bool:
+        return pid not in self.own
+
     def reads_input(self, wait: ProcessWait) -> bool:
         """Whether it reads the job's own stdin pipe."""
         return wait.kind == "pipe_read" and wait.pipe is not None and wait.pipe == self.seen.input_pipe
+
+    def last_own(self, chain: Chain) -> ProcessWait:
+        """Where a chain leaves the job, else its end."""
+        return next((step for step in reversed(chain.steps) if step.pid in self.own), chain.end)
 
     def _process_of(self, stage: int, but: int) -> int | None:
         """The stage's own process, else what is left of its tree."""
         leader = self.leaders.get(stage)
         if leader is not None:
             return leader if leader != but else None
-        others = [pid for pid in self.waits if pid != but and self.seen.stages.get(pid) == stage]
+        others = [pid for pid in self.own if pid != but and self.seen.stages.get(pid) == stage]
         return min(others, default=None)
 
-    def _child(self, wait: ProcessWait) -> int | None:
+    def _children_waited_for(self, wait: ProcessWait) -> tuple[int, ...]:
         if wait.on_pid is not None:
-            return wait.on_pid if wait.on_pid in self.waits and wait.on_pid != wait.pid else None
-        children = self._children.get(wait.pid, ())
-        return min(children, key=self._likelihood, default=None)
+            return (wait.on_pid,) if wait.on_pid in self.waits and wait.on_pid != wait.pid else ()
+        return tuple(pid for pid in self._children.get(wait.pid, ()) if self.own[pid].kind != "zombie")
 
     def _likelihood(self, pid: int) -> tuple[int, int]:
-        """Of several children the one that will end its wait first: one that runs, a timer, then the rest.
-
-        The wait is over when any child ends (wait4(2) with -1), so one that moves is what counts.
-        """
-        order = {
-            "running": 0,
-            "timer": 1,
-            "disk": 2,
-            "child": 3,
-            "pipe_read": 4,
-            "pipe_write": 4,
-            "zombie": 9,
-        }
-        return order.get(self.waits[pid].kind, 5), pid
+        """Of several the one that will end the wait first: the one whose own chain ends in work or in a timer."""
+        chain = self.chain(pid)
+        rank = {True: 0, None: 1, False: 2}[benign_end(self, chain)]
+        return rank + 3 * (chain.end.kind == "zombie"), pid
 
 
 def benign_end(web: Web, chain: Chain) -> bool | None:
     """Whether the end of a chain is a wait that nobody need worry about; None: nothing tells."""
-    if chain.cycle:
-        return False
     end = chain.end
+    if chain.cycle or end.ring:
+        return False
+    own = web.last_own(chain)
+    if own.pid != end.pid and own.kind != "pipe_read":
+        # A lock that others hold, or others who do not answer; unless they are at work on it.
+        return end.kind == "running" and own.kind != "file_lock"
+    if end.kind == "timer" and any(step.kind == "pipe_write" for step in chain.steps):
+        # What sleeps while its input is full reads nothing; what sleeps before it writes is a clock.
+        return False
     if end.kind in ("running", "timer"):
         return True
-    if end.kind in ("suspended", "disk", "tty_input"):
-        return False
+    if end.kind in SERVES:
+        # A shell that waits for a server is fine; who waits for an idle server's answer is not.
+        return all(step.kind == "child" for step in chain.steps[:-1])
     if web.reads_input(end):
         # Input from another job comes when that one prints; input from a person may never.
         return web.job.stdin == "job"
-    return None
+    if end.kind in ("unknown", "child", "zombie"):
+        return True if end.has_limit else None
+    if end.kind in ("pipe_read", "pipe_write") and end.pid not in web.seen.holders:
+        # Nobody looked who has the other end.
+        return None
+    return False
 
 
-def is_benign(job: Job, seen: Observations) -> bool | None:
+def is_benign(web: Web) -> bool | None:
     """Whether the job's waits are such that it will go on by itself; None where that is not known.
 
-    One chain that ends in a timer or in work suffices: what waits for it moves again.
+    One chain that ends in a timer or in work suffices: what waits for it moves again. It does not count where another
+    chain that ends there says that it never will: it sleeps, say, while its input is full.
     """
-    web = Web(job, seen)
-    ends = [benign_end(web, chain) for chain in web.chains()]
+    chains = web.chains()
+    blocking = {chain.end.pid for chain in chains if len(chain.steps) > 1 and benign_end(web, chain) is False}
+    ends = [chain.end.pid not in blocking and benign_end(web, chain) for chain in chains]
     if True in ends:
         return True
     return None if None in ends or not ends else False
+
+
+def is_deadlocked(web: Web) -> bool:
+    """Whether every stage's chain ends in a ring that can never be resolved."""
+    chains = web.chains()
+    return bool(chains) and all(
+        chain.end.ring or (chain.cycle and all(pid in web.knot for pid in chain.cycle)) for chain in chains
+    )

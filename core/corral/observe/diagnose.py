@@ -5,21 +5,25 @@ from __future__ import annotations
 import shlex
 
 from corral.observe.asking import answers, is_asking, question
-from corral.observe.chains import Chain, Observations, Web, benign_end, is_benign
+from corral.observe.chains import Chain, Observations, Web, benign_end
+from corral.observe.holders import Held
 from corral.observe.waits import ProcessWait
 from corral.values.jobs import Job, Pipe, Stage
 from corral.values.reports import Advice, Diagnosis, Root, Wait
 from corral.values.text import one_line
 
-__all__ = ["Observations", "diagnose", "is_benign"]
-
 LABEL_LENGTH = 24
 """A stage whose command is no longer than that is named with its arguments."""
-NOT_YET = "locks, sockets, terminals and what threads wait for are named, but not followed"
 
 
 def diagnose(job: Job, seen: Observations | None = None) -> Diagnosis:
     """The diagnosis of a job in any state. `seen` is needed for one that runs, or is paused or stopping."""
+    return diagnose_web(Web(job, seen or Observations(())))
+
+
+def diagnose_web(web: Web) -> Diagnosis:
+    """The same, from waits that were put together already."""
+    job = web.job
     if job.is_ended:
         return _of_ended(job)
     if job.state == "queued":
@@ -28,7 +32,6 @@ def diagnose(job: Job, seen: Observations | None = None) -> Diagnosis:
         return _plain(
             job, f"queued: {sentence}", (Advice("take it from the queue", f"corral stop {job.id}"),)
         )
-    web = Web(job, seen or Observations(()))
     chains = web.chains()
     root = _root(web, chains)
     if job.state == "stopping":
@@ -72,14 +75,14 @@ def _stopping(job: Job) -> str:
 
 
 def _evidence(web: Web, root: Chain | None, summary: str, advice: tuple[Advice, ...]) -> Diagnosis:
-    end = None if root is None else root.end
+    end = None if root is None else web.last_own(root)
     return Diagnosis(
         id=web.job.id,
         health=web.job.health,
         since=web.job.health_since,
         summary=summary,
         root=None if end is None else Root(stage=web.stage_of(end.pid), pid=end.pid, kind=end.kind),
-        waits=tuple(_wait(web, wait) for wait in sorted(web.waits.values(), key=lambda w: _order(web, w))),
+        waits=tuple(_wait(web, wait) for wait in sorted(_shown(web), key=lambda w: _order(web, w))),
         cycle=() if root is None else root.cycle,
         bottleneck=web.job.bottleneck,
         advice=advice,
@@ -87,9 +90,15 @@ def _evidence(web: Web, root: Chain | None, summary: str, advice: tuple[Advice, 
     )
 
 
-def _order(web: Web, wait: ProcessWait) -> tuple[int, bool, int]:
+def _shown(web: Web) -> list[ProcessWait]:
+    """The job's own processes, and of the others those that one of its chains leads through."""
+    on_the_way = {step.pid for pid in web.own for step in web.chain(pid).steps}
+    return [wait for pid, wait in web.waits.items() if pid in web.own or pid in on_the_way]
+
+
+def _order(web: Web, wait: ProcessWait) -> tuple[bool, int, bool, int]:
     stage = web.stage_of(wait.pid)
-    return stage or 1 << 30, wait.pid not in web.leaders.values(), wait.pid
+    return web.is_outside(wait.pid), stage or 1 << 30, wait.pid not in web.leaders.values(), wait.pid
 
 
 def _wait(web: Web, wait: ProcessWait) -> Wait:
@@ -114,7 +123,33 @@ def _detail(web: Web, wait: ProcessWait) -> str:
         return f"waits to {verb} pipe {number}, which is {filled}"
     if web.reads_input(wait):
         return "waits for input"
-    return one_line(wait.detail)
+    held = web.seen.holders.get(wait.pid)
+    if held is None:
+        return one_line(wait.detail)
+    if held.detail is not None:
+        return one_line(held.detail)
+    return one_line(_with_other_end(web, wait, held))
+
+
+def _with_other_end(web: Web, wait: ProcessWait, held: Held) -> str:
+    """A wait on a pipe that is none between two stages, and who has its other end."""
+    others = [pid for pid in held.pids if pid != wait.pid and pid in web.waits]
+    is_read = wait.kind == "pipe_read"
+    if others:
+        return f"{wait.detail} that {_called(web, others[0])} should {'write' if is_read else 'read'}"
+    does = "writes to it" if is_read else "reads it"
+    if held.pids == (wait.pid,):
+        return f"{wait.detail} of which only it has the other end, so nobody {does}"
+    return f"{wait.detail}; nobody {does}" if held.is_complete else wait.detail
+
+
+def _called(web: Web, pid: int) -> str:
+    """A process by its name; one that is not of the job with its pid, and with the job that it is of."""
+    name = _name(web, web.waits[pid])
+    if not web.is_outside(pid):
+        return name
+    other = web.seen.jobs.get(pid)
+    return f"{name} ({pid})" if other is None else f"{name} ({pid}, of job {other})"
 
 
 def _not_looked_at(web: Web) -> tuple[str, ...]:
@@ -123,8 +158,10 @@ def _not_looked_at(web: Web) -> tuple[str, ...]:
         for wait in web.waits.values()
         if wait.reason
     }
-    if any(wait.kind == "unknown" for wait in web.waits.values()):
-        reasons[NOT_YET] = None
+    for wait in _shown(web):
+        if wait.kind == "unknown" and not wait.reason:
+            where = f"a wait in {wait.call}" if wait.call else "its wait"
+            reasons[f"{one_line(wait.name)} ({wait.pid}): what ends {where} is not known"] = None
     return tuple(reasons)
 
 
@@ -142,17 +179,18 @@ def _root(web: Web, chains: list[Chain]) -> Chain | None:
 
 def _summary(web: Web, chains: list[Chain], root: Chain) -> str:
     if root.cycle:
-        names = " and ".join(_name(web, web.waits[pid]) for pid in root.cycle)
-        return f"{names} wait for each other"
-    if web.job.bottleneck is not None and web.job.bottleneck in web.leaders:
+        return _ring(web, root.cycle)
+    is_slow = web.job.health != "stuck"
+    if is_slow and web.job.bottleneck is not None and web.job.bottleneck in web.leaders:
         return _holding_up(web, root)
-    sentence = _sentence(web, root.end)
-    if ";" in sentence:
+    is_outside = web.is_outside(root.end.pid)
+    sentence = _led_outside(web, root) if is_outside else _sentence(web, root.end)
+    if ";" in sentence and not is_outside:
         return sentence
     waiting = {
         step.pid: step for chain in chains for step in chain.steps[:-1] if chain.end.pid == root.end.pid
     }
-    waiting.pop(root.end.pid, None)
+    waiting.pop(web.last_own(root).pid, None)
     # That a shell waits for what it runs is its trade, and no news.
     waiting = {pid: step for pid, step in waiting.items() if step.kind != "child"}
     if not waiting:
@@ -160,6 +198,23 @@ def _summary(web: Web, chains: list[Chain], root: Chain) -> str:
     if len(waiting) == 1:
         return f"{sentence}; {_name(web, next(iter(waiting.values())))} waits for it"
     return f"{sentence}; the {len(waiting)} others wait for it"
+
+
+def _ring(web: Web, cycle: tuple[int, ...]) -> str:
+    """Processes that wait for each other, and what each waits for. A connect(2), say, gives up after a time."""
+    is_final = all(pid in web.knot for pid in cycle)
+    if len(cycle) == 1:
+        wait = web.waits[cycle[0]]
+        return f"{_called(web, wait.pid)} {_detail(web, wait)}{'; that can never end' if is_final else ''}"
+    names = " and ".join(_called(web, pid) for pid in cycle)
+    each = "; ".join(f"{_called(web, pid)} {_detail(web, web.waits[pid])}" for pid in cycle[:2])
+    return f"{names} wait for each other{', which can never end' if is_final else ''}: {each}"
+
+
+def _led_outside(web: Web, root: Chain) -> str:
+    """The chain ends at a process that is not of the job: what the last own one waits for, and what that one does."""
+    own = web.last_own(root)
+    return f"{_name(web, own)} {_detail(web, own)}; {_called(web, root.end.pid)} {_state(web, root.end)}"
 
 
 def _holding_up(web: Web, root: Chain) -> str:
@@ -231,6 +286,9 @@ def _advice(web: Web, root: Chain) -> tuple[Advice, ...]:
         advice.append(Advice("tell it that no more comes", f"corral send --eof {job.id}"))
     if end.kind == "suspended" and end.state == "T":
         advice.append(Advice("let it go on", f"corral resume {job.id}"))
+    other = web.seen.jobs.get(end.pid)
+    if other is not None:
+        advice.append(Advice("see why the other job does not go on", f"corral why {other}"))
     if web.reads_input(end) and job.stdin == "job" and job.from_ is not None:
         advice.append(Advice("see why that one prints nothing", f"corral why {job.from_}"))
     if job.health != "active" and benign_end(web, root) is not True:

@@ -16,6 +16,7 @@ from corral.manage import operations
 from corral.manage.checking import check_seconds
 from corral.manage.manager import Manager
 from corral.manage.oldjobs import Asked
+from corral.manage.peeking import peek
 from corral.service import protocol as p
 from corral.service.handover import replace_program
 from corral.system import scheduling
@@ -222,9 +223,8 @@ class Handlers:
         return Answer(p.Processes(operations.processes(self._manager, self._manager.resolve(request.job))))
 
     async def _peek(self, _: Connection, request: p.PeekPipes, __: list[int]) -> Answer:
-        return Answer(
-            p.Pipes(operations.peek(self._manager, self._manager.resolve(request.job), request.pipe))
-        )
+        job_id = self._manager.resolve(request.job)
+        return Answer(p.Pipes(peek(self._manager, job_id, request.pipe, request.bytes)))
 
     async def _past(self, _: Connection, request: p.AskPast, __: list[int]) -> Answer:
         now = time.monotonic()

@@ -175,11 +175,12 @@ class ListProcesses(Request, Answers[Processes], tag="processes"):
 
 
 class PeekPipes(Request, Answers[Pipes], tag="peek"):
-    """The fill of a job's pipes, read now."""
+    """The fill of a job's pipes, read now; with `bytes`, at most so many of those that stand in them."""
 
     reply: ClassVar[type[Struct]] = Pipes
     job: str
     pipe: int | None = None
+    bytes: int | None = None
 
 
 class StopJobs(Request, Answers[Stops], tag="stop"):

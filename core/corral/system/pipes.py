@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import array
+import ctypes
 import errno
 import fcntl
 import os
 import stat
 import sys
 import termios
+from contextlib import ExitStack
 
 from corral.system.procfs import HAS_PROCFS, PAGE_SIZE, read_file
 
@@ -16,6 +18,7 @@ DEFAULT_CAPACITY = 65536
 """Bytes of a fresh pipe since Linux 2.6.11 (pipe(7))."""
 LARGE_CAPACITY = 1 << 20
 _LINK_PREFIX = "pipe:["
+_SPLICE_F_NONBLOCK = 2
 
 
 def pipe_of(pid: int, fd: int) -> int | None:
@@ -57,6 +60,57 @@ def fill_and_capacity(pid: int, fd: int) -> tuple[int, int] | None:
         return _measure(ours)
     finally:
         os.close(ours)
+
+
+def peek_bytes(pid: int, fd: int, limit: int) -> bytes | None:
+    """The oldest bytes that stand in the pipe that is descriptor `fd` of `pid`, at most `limit`; None if no pipe.
+
+    tee(2) copies them into a pipe of our own and takes none out. For these microseconds the pipe has one reader more,
+    so it is done on request only, never to watch.
+
+    Raises:
+        OSError: no descriptor is left, or the kernel refuses.
+    """
+    if pipe_of(pid, fd) is None:
+        return None
+    try:
+        theirs = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    with ExitStack() as cleanup:
+        cleanup.callback(os.close, theirs)
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        cleanup.callback(os.close, reader)
+        cleanup.callback(os.close, writer)
+        # tee fills ours page by page, as theirs is: it has to have as many.
+        set_capacity(writer, capacity_of(theirs) or DEFAULT_CAPACITY)
+        try:
+            count = _tee(theirs, writer, limit)
+        except BlockingIOError:
+            return b""
+        return _read_all(reader, count)
+
+
+def _read_all(reader: int, count: int) -> bytes:
+    """What tee(2) put there; a pipe gives at most what stands in it at a time."""
+    pieces = []
+    while count > 0:
+        piece = os.read(reader, count)
+        pieces.append(piece)
+        count -= len(piece)
+    return b"".join(pieces)
+
+
+def _tee(source: int, sink: int, limit: int) -> int:
+    """tee(2), which the os module does not have. Raises OSError."""
+    library = ctypes.CDLL(None, use_errno=True)
+    library.tee.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint)
+    library.tee.restype = ctypes.c_ssize_t
+    copied = int(library.tee(source, sink, limit, _SPLICE_F_NONBLOCK))
+    if copied < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return copied
 
 
 def bytes_in(fd: int) -> int:

@@ -65,6 +65,17 @@ def read_file(path: str) -> bytes | None:
         os.close(descriptor)
 
 
+def read_all(path: str) -> bytes | None:
+    """The whole of a file under /proc of any size: a table of sockets, say. Raises as `read_file` does."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.readall()
+    except OSError as error:
+        if error.errno in _NOTHING_TO_LOOK_WITH:
+            raise
+        return None
+
+
 def parse_stat(line: bytes) -> Stat:
     """One line of /proc/PID/stat. The name stands in parentheses and may hold spaces and parentheses itself."""
     opening, closing = line.index(b"("), line.rindex(b")")

@@ -124,7 +124,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
 
 
 class PeekedPipe(Struct, frozen=True, kw_only=True):
-    """The fill of one pipe. `content` is None until peeking at bytes is asked for and possible."""
+    """The fill of one pipe. `content`, base64 in JSON, are the oldest bytes in it; None unless asked for and possible."""
 
     number: int
     from_stage: int
@@ -132,6 +132,7 @@ class PeekedPipe(Struct, frozen=True, kw_only=True):
     fill_bytes: int | None
     capacity_bytes: int | None
     note: str | None = None
+    content: bytes | None = None
 
 
 class OpenedInput(Struct, frozen=True):

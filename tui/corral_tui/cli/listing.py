@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from corral.service.glance import Glance, glance
@@ -29,11 +29,14 @@ FLAGS = {
 CHOICES = {
     "--state": ("states", (*UNENDED, *ENDED)),
     "--health": ("healths", ("active", "waiting", "stuck")),
+    "--sort": ("sorts", ("id", "health", "name", "cpu", "memory", "time")),
 }
 """The options of `ps`, for `plain_options` and for click alike."""
 
 _HEADER = ("ID", "NAME", "STATE", "HEALTH", "EXIT", "CPU%", "MEM", "TIME", "COMMAND")
 _NUMBERS = frozenset({0, 4, 5, 6, 7})
+_HEALTHS = ("stuck", "waiting", "active", None)
+"""As `--sort health` has them."""
 _DASH = "— "
 _INDENT = "    "
 
@@ -47,6 +50,8 @@ class ListOptions(NamedTuple):
     as_json: bool = False
     states: tuple[str, ...] = ()
     healths: tuple[str, ...] = ()
+    sorts: tuple[str, ...] = ()
+    """The last one counts."""
 
     @property
     def wants_ended(self) -> bool:
@@ -57,7 +62,7 @@ class ListOptions(NamedTuple):
 def plain_options(words: list[str]) -> ListOptions | None:
     """The options that `words` write, None where they need the whole parser: bundled, abbreviated, wrong."""
     flags: set[str] = set()
-    chosen: dict[str, list[str]] = {"states": [], "healths": []}
+    chosen: dict[str, list[str]] = {name: [] for name, _ in CHOICES.values()}
     ids: list[str] = []
     waiting = iter(words)
     for word in waiting:
@@ -80,6 +85,7 @@ def plain_options(words: list[str]) -> ListOptions | None:
         as_json="as_json" in flags,
         states=tuple(chosen["states"]),
         healths=tuple(chosen["healths"]),
+        sorts=tuple(chosen["sorts"]),
     )
 
 
@@ -88,7 +94,7 @@ def list_jobs(options: ListOptions) -> int:
     found = glance(chosen_home(), options.ids, everything=options.wants_ended) or _ask_at_length(options)
     for notice in found.notices:
         complain(notice)
-    _print([job for job in found.jobs if _is_wanted(job, options)], options)
+    _print(_sorted([job for job in found.jobs if _is_wanted(job, options)], options.sorts), options)
     if found.leftovers and options == ListOptions() and is_terminal(sys.stderr):
         note(f"corral: {leftovers_line(found.leftovers)}")
     for problem in found.unknown:
@@ -112,6 +118,20 @@ def _is_wanted(job: dict[str, Any], options: ListOptions) -> bool:
     return (not options.states or job["state"] in options.states) and (
         not options.healths or job["health"] in options.healths
     )
+
+
+def _sorted(jobs: list[dict[str, Any]], sorts: tuple[str, ...]) -> list[dict[str, Any]]:
+    """By the last key asked for, equal ones as they came: by id. Stuck jobs and large numbers first."""
+    if not sorts or sorts[-1] == "id":
+        return jobs
+    keys: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "health": lambda job: _HEALTHS.index(job["health"]),
+        "name": lambda job: job["name"] or _first_program(job),
+        "cpu": lambda job: -(job["cpu_percent"] or 0),
+        "memory": lambda job: -(job["memory_bytes"] or 0),
+        "time": lambda job: -(job["elapsed"] or 0),
+    }
+    return sorted(jobs, key=keys[sorts[-1]])
 
 
 def _print(jobs: list[dict[str, Any]], options: ListOptions) -> None:

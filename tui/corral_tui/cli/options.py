@@ -41,6 +41,20 @@ class _Duration(_ParamType):
             self.fail(str(error), param, ctx)
 
 
+class _Size(_ParamType):
+    """Bytes, written `4096 64K 1M`."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_size(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
 class _OutputCap(_ParamType):
     """Bytes, written `64K 100M 1.5G`; `none` is KEEP_ALL."""
 
@@ -130,6 +144,7 @@ class Words(_ParamType):
 
 
 DURATION = _Duration()
+SIZE = _Size()
 OUTPUT_CAP = _OutputCap()
 SIGNAL = _Signal()
 JOB_ID = _JobId()

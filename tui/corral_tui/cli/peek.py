@@ -8,31 +8,71 @@ import click
 
 from corral.service.protocol import PeekPipes
 from corral.values.errors import NotSoError
+from corral.values.hexdump import for_people
 from corral.values.reports import PeekedPipe
 from corral_tui import numbers
 from corral_tui.cli import reach
 from corral_tui.cli.columns import lay_out
-from corral_tui.cli.options import id_argument
+from corral_tui.cli.options import SIZE, id_argument
 from corral_tui.cli.plain import say, visible, width_of
 
 _HEADER = ("PIPE", "FROM", "TO", "FILL", "CAPACITY", "NOTE")
 
 
-@click.command("peek", epilog="Example: corral peek nightly-dump 1")
+@click.command(
+    "peek", epilog="Example: corral peek nightly-dump 1\n\n         corral peek --bytes 4K nightly-dump 2"
+)
+@click.option("--bytes", "limit", type=SIZE, help="Show the oldest N bytes in the pipe, 1M at most.")
+@click.option("--hex", "as_hex", is_flag=True, help="As a hex dump, text or not.")
 @id_argument()
 @click.argument("pipe", metavar="[PIPE]", type=click.IntRange(min=1), required=False)
-def command(job: str, pipe: int | None) -> int:
-    """Print how full the pipes of a job are now, taking nothing out. Pipe N leaves stage N."""
+def command(job: str, pipe: int | None, limit: int | None, as_hex: bool) -> int:
+    """Print how full the pipes of a job are now, taking nothing out. Pipe N leaves stage N.
+
+    With --bytes, print the bytes that stand there: as text or as a hex dump on a terminal, else as they are.
+    """
     with reach.daemon() as client:
-        pipes = client.call(PeekPipes(job=job, pipe=pipe)).pipes
+        pipes = client.call(PeekPipes(job=job, pipe=pipe, bytes=limit)).pipes
     if not pipes:
         raise NotSoError(
             f"job {job}: it has no pipes; one stands between each two stages of a running pipeline"
         )
+    if limit is not None:
+        return _print_content(job, pipes, as_hex=as_hex)
     rows = [_row(found) for found in pipes]
     for line in lay_out(_HEADER, rows, frozenset({0, 1, 2, 3, 4}), width_of(sys.stdout)):
         say(line)
     return 0
+
+
+def _print_content(job: str, pipes: tuple[PeekedPipe, ...], *, as_hex: bool) -> int:
+    """The bytes of one pipe, or of several one after the other."""
+    if sys.stdout.isatty() or as_hex:
+        for found in pipes:
+            if len(pipes) > 1:
+                say(f"pipe {found.number}: {_told(found)}")
+            for line in for_people(found.content or b"", as_hex=as_hex):
+                say(line)
+    elif len(pipes) > 1:
+        numbers_of = ", ".join(str(found.number) for found in pipes)
+        raise NotSoError(
+            f"job {job} has several pipes: say which of {numbers_of}: corral peek --bytes N {job} 1"
+        )
+    else:
+        sys.stdout.buffer.write(pipes[0].content or b"")
+        sys.stdout.buffer.flush()
+    missing = [found for found in pipes if found.content is None]
+    if missing and len(pipes) == 1:
+        raise NotSoError(
+            f"job {job}, pipe {missing[0].number}: {missing[0].note or 'it may not be looked into'}"
+        )
+    return 0
+
+
+def _told(pipe: PeekedPipe) -> str:
+    if pipe.content is None:
+        return pipe.note or "may not be looked into"
+    return f"{numbers.size(pipe.fill_bytes)} of {numbers.size(pipe.capacity_bytes)}"
 
 
 def _row(pipe: PeekedPipe) -> tuple[str, ...]:

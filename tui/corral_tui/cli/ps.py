@@ -23,6 +23,13 @@ def _states() -> click.Choice[str]:
     type=click.Choice(listing.CHOICES["--health"][1]),
     help="Only jobs of this health.",
 )
+@click.option(
+    "--sort",
+    "sorts",
+    multiple=True,
+    type=click.Choice(listing.CHOICES["--sort"][1]),
+    help="In this order: stuck jobs first by health, the largest first by cpu, memory and time.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @ids_argument(required=False)
 def command(**options: object) -> int:

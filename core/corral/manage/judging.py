@@ -1,0 +1,80 @@
+"""How each running job does, and why: its health, and the sentence of its diagnosis once it is still."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from corral.manage.jobs import ManagedJob
+from corral.manage.reasons import observe_waits, words_for
+from corral.observe.chains import Web, is_benign, is_deadlocked
+from corral.observe.diagnose import diagnose_web
+from corral.observe.health import health_of
+
+if TYPE_CHECKING:
+    from corral.manage.manager import Manager
+
+DIAGNOSE_AFTER = 1.5
+"""Seconds without movement until a job is diagnosed."""
+LOOK_AGAIN_SECONDS = 5.0
+"""How often a still job is diagnosed anew whose waits end at processes that are not its own: they may move unseen."""
+
+
+class Judge:
+    """Judges jobs, one at a time, as the monitor visits them."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+
+    def judge(self, job: ManagedJob, now: float) -> None:
+        """Settle the job's health as of `now` (monotonic seconds)."""
+        progress = job.progress
+        assert progress is not None
+        before = (job.health, job.bottleneck, job.diagnosis)
+        is_paused = job.life.state != "running"
+        if is_paused:
+            progress.touch(now)
+        elif progress.still_for(now) >= DIAGNOSE_AFTER or job.bottleneck is not None:
+            self.explain(job, now)
+        is_still = not is_paused and job.diagnosis is not None
+        health, since = health_of(
+            progress,
+            now,
+            job.spec.stuck_after,
+            job.is_benign if is_still else None,
+            is_paused=is_paused,
+            is_cycle=is_still and job.is_deadlocked,
+        )
+        if health != job.health:
+            job.health = health
+            job.health_since = (
+                None if since is None else datetime.now(UTC) - timedelta(seconds=max(0.0, now - since))
+            )
+            if health == "stuck":
+                self.explain(job, now, anew=True)
+        if (job.health, job.bottleneck, job.diagnosis) != before:
+            self._manager.touch(job)
+
+    def explain(self, job: ManagedJob, now: float, *, anew: bool = False) -> None:
+        """Diagnose, unless nothing can have changed since the last time."""
+        if not anew and job.diagnosis is not None and job.bottleneck is None and now < job.look_again_at:
+            return
+        seen = observe_waits(self._manager, job)
+        job.view = None
+        view = self._manager.view(job)
+        for stage in job.stages:
+            stage.does = words_for(seen, stage.identity.pid) if stage.identity and stage.is_running else None
+        web = Web(view, seen)
+        job.is_benign = is_benign(web)
+        job.is_deadlocked = is_deadlocked(web)
+        job.diagnosis = diagnose_web(web)
+        job.look_again_at = now + LOOK_AGAIN_SECONDS if seen.outside else float("inf")
+
+
+def is_settled(job: ManagedJob) -> bool:
+    """Whether nothing about a job that has not moved can change with the time alone."""
+    if job.life.state != "running" or job.cpu_percent or job.output.recent:
+        return False
+    if job.diagnosis is None or job.bottleneck is not None or job.look_again_at != float("inf"):
+        return False
+    return job.health == "stuck" or (job.health == "waiting" and job.is_benign is True)

@@ -1,0 +1,98 @@
+"""The threads of one process, each with the call it is blocked in, and which of them tells what the process waits for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from corral.observe.calls import Meaning, meaning_of
+from corral.system.procfs import Stat, parse_stat, read_file
+from corral.system.syscalls import Call, parse_syscall
+
+THREADS_LOOKED_AT = 256
+_ORDER = {"socket_accept": 0, "event_loop": 0, "timer": 2, "child": 3, "futex": 4}
+"""Of several threads, the one that can be woken from outside tells: a server first. Other kinds stand between."""
+
+
+class ThreadWait(NamedTuple):
+    """One thread at this moment. `call` is its system call, `hidden`: the kernel does not let us see it."""
+
+    tid: int
+    state: str
+    meaning: Meaning
+    call: Call | None = None
+    wchan: str | None = None
+    hidden: bool = False
+
+    @property
+    def call_name(self) -> str | None:
+        return self.call.name if self.call else None
+
+
+_RUNS = Meaning("running", "runs")
+
+
+def thread_count(pid: int) -> int:
+    """The link count of /proc/PID/task is 2 and the threads (proc_task_getattr in fs/proc/base.c). 2 µs."""
+    try:
+        return os.stat(f"/proc/{pid}/task").st_nlink - 2
+    except OSError:
+        return 0
+
+
+def first_thread(stat: Stat) -> ThreadWait:
+    """The thread whose id is the process's."""
+    return _look(f"/proc/{stat.pid}", stat.pid, stat.state)
+
+
+def other_threads(pid: int) -> list[ThreadWait]:
+    """All but the first, at most 256; without those that ended meanwhile."""
+    try:
+        names = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+    found = []
+    for name in names[:THREADS_LOOKED_AT]:
+        line = read_file(f"/proc/{pid}/task/{name}/stat") if int(name) != pid else None
+        if line:
+            found.append(_look(f"/proc/{pid}/task/{name}", int(name), parse_stat(line).state))
+    return found
+
+
+def _look(folder: str, tid: int, state: str) -> ThreadWait:
+    if state == "R":
+        return ThreadWait(tid, state, _RUNS)
+    text = read_file(f"{folder}/syscall")
+    call = parse_syscall(text) if text else None
+    if call == "running":
+        return ThreadWait(tid, "R", _RUNS)
+    wchan = _wchan(folder)
+    meaning = meaning_of(call.name if call else None, call.arguments if call else (), wchan)
+    return ThreadWait(tid, state, meaning, call, wchan, hidden=text is None)
+
+
+def _wchan(folder: str) -> str | None:
+    """The kernel function it sleeps in; `0` stands there for none, or where it may not be known."""
+    text = read_file(f"{folder}/wchan")
+    name = text.decode("ascii", "replace").partition(".")[0] if text else ""
+    return name if name not in ("", "0") else None
+
+
+def telling(first: ThreadWait, others: Sequence[ThreadWait]) -> ThreadWait:
+    """The thread that tells what its process waits for.
+
+    One that runs; else the first thread, as long as it does not just wait for another one; else one that something
+    outside the process can wake.
+    """
+    for thread in (first, *others):
+        if thread.meaning.kind == "running":
+            return thread
+    if first.meaning.kind not in ("futex", "zombie") and first.state not in "ZX":
+        return first
+    alive = [thread for thread in others if thread.state not in "ZX"]
+    return min(alive, key=_order, default=first)
+
+
+def _order(thread: ThreadWait) -> tuple[int, int]:
+    return _ORDER.get(thread.meaning.kind, 1), thread.tid

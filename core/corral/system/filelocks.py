@@ -1,0 +1,80 @@
+"""File locks: who waits for which, and who holds it, from /proc/locks (proc_locks(5)).
+
+A waiting line has `->` and the number of the lock that it waits for. The pid of a flock(2) lock is that of the process
+that took it, which may have ended while a child that inherited the descriptor keeps it; an open file description lock
+has no pid at all (-1). Both are found by the `lock:` lines of /proc/PID/fdinfo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from corral.system.openfiles import descriptors_of
+from corral.system.procfs import read_all, read_file
+
+_KINDS = {
+    "FLOCK": "flock",
+    "POSIX": "fcntl",
+    "OFDLCK": "fcntl, open file description",
+    "LEASE": "lease",
+    "ACCESS": "mandatory",
+}
+
+
+class HeldLock(NamedTuple):
+    """One lock, and who waits for it. `file` is `major:minor:inode` as the kernel writes it."""
+
+    kind: str
+    access: str
+    """`READ` or `WRITE`."""
+    pid: int
+    file: str
+    waiters: tuple[int, ...] = ()
+
+
+def parse_locks(text: str) -> list[HeldLock]:
+    """The locks of /proc/locks. Lines of a form that is not known are left out."""
+    held: dict[str, HeldLock] = {}
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) < 6:
+            continue
+        number, rest = fields[0], fields[1:]
+        waits = rest[0] == "->"
+        kind, _, access, pid, file = (rest[1:] if waits else rest)[:5]
+        if not pid.lstrip("-").isdigit():
+            continue
+        if not waits:
+            held[number] = HeldLock(_KINDS.get(kind, kind.lower()), access, int(pid), file)
+        elif number in held:
+            lock = held[number]
+            held[number] = lock._replace(waiters=(*lock.waiters, int(pid)))
+    return list(held.values())
+
+
+def read_locks() -> list[HeldLock]:
+    """Every lock of the machine; empty where the kernel does not tell."""
+    text = read_all("/proc/locks")
+    return parse_locks(text.decode("ascii", "replace")) if text else []
+
+
+def awaited_by(pid: int, locks: Iterable[HeldLock]) -> HeldLock | None:
+    """The lock that a process waits for."""
+    return next((lock for lock in locks if pid in lock.waiters), None)
+
+
+def holders_by_descriptor(lock: HeldLock, pids: Iterable[int]) -> list[int]:
+    """Who of `pids` has a descriptor on which that lock is held: the truth for flock(2), whose taker may have ended."""
+    return [pid for pid in pids if any(_is_held_on(pid, fd, lock.file) for fd, _ in descriptors_of(pid))]
+
+
+def _is_held_on(pid: int, fd: int, file: str) -> bool:
+    text = read_file(f"/proc/{pid}/fdinfo/{fd}")
+    if not text or b"lock:" not in text:
+        return False
+    return any(
+        file in line.split()
+        for line in text.decode("ascii", "replace").splitlines()
+        if line.startswith("lock:")
+    )

@@ -1,0 +1,111 @@
+"""What stands behind the descriptors of other processes, by /proc/PID/fd; nothing is opened.
+
+The link of a descriptor names the file, and its permission bits say how it was opened (proc_pid_fd(5)): readable by
+its owner means opened for reading.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple
+
+from corral.system.procfs import HAS_PROCFS
+
+FileKind = Literal[
+    "pipe", "fifo", "socket", "terminal", "epoll", "eventfd", "timerfd", "signalfd", "file", "other"
+]
+_ANONYMOUS: dict[str, FileKind] = {
+    "anon_inode:[eventpoll]": "epoll",
+    "anon_inode:[eventfd]": "eventfd",
+    "anon_inode:[timerfd]": "timerfd",
+    "anon_inode:[signalfd]": "signalfd",
+}
+_TERMINALS = ("/dev/pts/", "/dev/tty", "/dev/console")
+
+
+class OpenFile(NamedTuple):
+    """One descriptor of one process.
+
+    `name` is the path, or what stands in the link. `inode` tells pipes and sockets apart; `device` goes with it for a
+    FIFO or a file.
+    """
+
+    pid: int
+    fd: int
+    kind: FileKind
+    name: str
+    inode: int | None = None
+    device: int | None = None
+
+    @property
+    def key(self) -> tuple[str, int | None, int | None]:
+        """Equal for two descriptors of the same pipe, FIFO, socket or file."""
+        return self.kind, self.device, self.inode
+
+
+def open_file(pid: int, fd: int) -> OpenFile | None:
+    """What is behind a descriptor. None where it is closed, the process gone, or neither may be looked at. 5 µs."""
+    path = f"/proc/{pid}/fd/{fd}"
+    try:
+        link = os.readlink(path)
+        kind, inode = _by_link(link)
+        if kind is not None:
+            return OpenFile(pid, fd, kind, link, inode)
+        status = os.stat(path)
+    except OSError:
+        return None
+    if stat.S_ISFIFO(status.st_mode):
+        return OpenFile(pid, fd, "fifo", link, status.st_ino, status.st_dev)
+    if stat.S_ISCHR(status.st_mode) and link.startswith(_TERMINALS):
+        return OpenFile(pid, fd, "terminal", link, status.st_ino, status.st_dev)
+    is_file = stat.S_ISREG(status.st_mode)
+    return OpenFile(pid, fd, "file" if is_file else "other", link, status.st_ino, status.st_dev)
+
+
+def _by_link(link: str) -> tuple[FileKind | None, int | None]:
+    """What the link alone tells: pipes, sockets and the kernel's own files have no path."""
+    for prefix, kind in (("pipe:[", "pipe"), ("socket:[", "socket")):
+        if link.startswith(prefix):
+            return kind, int(link[len(prefix) : -1])  # type: ignore[return-value]
+    return (_ANONYMOUS.get(link, "other"), None) if link.startswith("anon_inode:") else (None, None)
+
+
+class End(NamedTuple):
+    """One process that has a pipe, a FIFO or a socket open, and for what."""
+
+    pid: int
+    fd: int
+    reads: bool
+    writes: bool
+
+
+def ends_of(link: str, pids: Iterable[int]) -> list[End]:
+    """Who of `pids` has the thing open that is called `link` in /proc/PID/fd. About 1.5 µs a descriptor."""
+    return [
+        End(pid, fd, *_modes(pid, fd)) for pid in pids for fd, name in descriptors_of(pid) if name == link
+    ]
+
+
+def descriptors_of(pid: int) -> Iterator[tuple[int, str]]:
+    """Number and link of each descriptor; none where the process is gone or may not be looked at."""
+    if not HAS_PROCFS:
+        return
+    try:
+        numbers = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return
+    for number in numbers:
+        try:
+            yield int(number), os.readlink(f"/proc/{pid}/fd/{number}")
+        except OSError:
+            continue  # closed meanwhile
+
+
+def _modes(pid: int, fd: int) -> tuple[bool, bool]:
+    try:
+        mode = os.lstat(f"/proc/{pid}/fd/{fd}").st_mode
+    except OSError:
+        return False, False
+    return bool(mode & stat.S_IRUSR), bool(mode & stat.S_IWUSR)
