@@ -17,6 +17,7 @@ from corral.manage.checking import check_seconds
 from corral.manage.manager import Manager
 from corral.manage.oldjobs import Asked
 from corral.service import protocol as p
+from corral.service.fitting import fitting
 from corral.service.handover import replace_program
 from corral.system import scheduling
 from corral.system.shortage import no_descriptors
@@ -171,7 +172,8 @@ class Handlers:
         if request.ids:
             now = time.monotonic()
             ids, unknown = await self._resolved(request.ids)
-            return Answer(p.Jobs(tuple(self._manager.fresh(job_id, now) for job_id in ids), tuple(unknown)))
+            found = [self._manager.fresh(job_id, now) for job_id in ids]
+            return Answer(p.Jobs(fitting(found), tuple(unknown)))
         async with self._listing:
             # A long list takes tenths of a second: one a pass of the loop, however many clients ask for one at once.
             await asyncio.sleep(0)
@@ -190,7 +192,7 @@ class Handlers:
             known.update((str(job_id), job) for job_id, job in manager.ended.items())
             known.update((job.id, job) for job in jobs)
             jobs = sorted(known.values(), key=lambda job: int(job.id))
-        return Answer(p.Jobs(tuple(jobs), leftovers={} if request.all else self._leftovers()))
+        return Answer(p.Jobs(fitting(jobs), leftovers={} if request.all else self._leftovers()))
 
     def _leftovers(self) -> dict[str, int]:
         """How many processes live on of each job that has ended."""
@@ -374,7 +376,7 @@ class Handlers:
         ended = [job for job in jobs if job.is_ended]
         if request.any and ended:
             return p.Waited((min(ended, key=_ended_at),))
-        return p.Waited(tuple(jobs), timed_out=timed_out)
+        return p.Waited(fitting(jobs), timed_out=timed_out)
 
     # ---- input
 
