@@ -167,6 +167,9 @@ class Fuzz:
             if others:
                 client.call(p.StopJobs(ids=others, grace=0.0), timeout=60)
 
+    def is_there(self) -> bool:
+        return os.path.exists(f"/proc/{self.pid}/statm")
+
     def memory(self) -> int:
         with open(f"/proc/{self.pid}/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -471,6 +474,9 @@ def _round(fuzz: Fuzz, only: str) -> int:
         except Exception as error:
             broken_ones += 1
             print(f"BROKEN {name}: {type(error).__name__}: {error}", flush=True)
+            if not fuzz.is_there():
+                print(f"BROKEN the daemon {fuzz.pid} is gone, and with it the rest of this run", flush=True)
+                break
     return broken_ones
 
 
@@ -494,13 +500,18 @@ def main() -> int:
         for number in range(chosen.rounds):
             fuzz.seed = chosen.seed + number
             broken_ones += _round(fuzz, chosen.only)
+            if not fuzz.is_there():
+                break
             sizes.append(fuzz.memory())
-        if max(sizes) - sizes[0] > FLAT:
+        if sizes and max(sizes) - sizes[0] > FLAT:
             broken_ones += 1
             print(f"BROKEN memory goes on growing: {[size >> 20 for size in sizes]} MB")
     finally:
         fuzz.end()
-        shutil.rmtree(directory)
+        if broken_ones:
+            print(f"what the daemon left is in {directory}")
+        else:
+            shutil.rmtree(directory)
     print("nothing was lost" if not broken_ones else f"{broken_ones} attacks cost more than their connection")
     return 1 if broken_ones else 0
 

@@ -32,6 +32,7 @@ from corral.values.errors import (
 from corral.values.jobs import Job
 from corral.values.reports import DaemonStatus, StopReport
 from corral.values.spec import DescriptorInput, JobSpec, Origin
+from corral.values.wire import to_wire
 
 if TYPE_CHECKING:
     from corral.service.connection import Connection
@@ -116,7 +117,7 @@ class Handlers:
                 version=__version__,
                 protocol=p.PROTOCOL,
                 pid=os.getpid(),
-                home=self._manager.home.path,
+                home=to_wire(self._manager.home.path),
                 private=self._daemon.is_private,
                 generation=self._daemon.generation,
                 notices=notices,
@@ -245,8 +246,8 @@ class Handlers:
                 DaemonStatus(
                     pid=os.getpid(),
                     version=__version__,
-                    socket=manager.home.socket,
-                    home=manager.home.path,
+                    socket=to_wire(manager.home.socket),
+                    home=to_wire(manager.home.path),
                     started=self._daemon.started,
                     jobs=counts,
                     cpu_percent=self._daemon.cpu_percent(),
