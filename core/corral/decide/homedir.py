@@ -22,6 +22,8 @@ _OURS: dict[str, tuple[Callable[[int], bool], ...]] = {
     "corral.db-journal": (stat.S_ISREG,),
     "daemon.lock": (stat.S_ISREG,),
     "daemon.log": (stat.S_ISREG,),
+    "daemon.log.1": (stat.S_ISREG,),
+    "daemon.log.new": (stat.S_ISREG,),
     "home.json": (stat.S_ISREG,),
     "home.json.new": (stat.S_ISREG,),
     "jobs": (stat.S_ISDIR,),
