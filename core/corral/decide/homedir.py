@@ -24,6 +24,7 @@ _OURS: dict[str, tuple[Callable[[int], bool], ...]] = {
     "daemon.log": (stat.S_ISREG,),
     "daemon.log.1": (stat.S_ISREG,),
     "daemon.log.new": (stat.S_ISREG,),
+    "handover.json": (stat.S_ISREG,),
     "home.json": (stat.S_ISREG,),
     "home.json.new": (stat.S_ISREG,),
     "jobs": (stat.S_ISDIR,),
