@@ -128,7 +128,9 @@ def descriptors(directory: Path) -> str:
                 sock.close()
             works_again(client)
             until(lambda: _count(pid) <= before + 2, "descriptors to be given back")
-            return f"{len(ids)} jobs ran on 30 descriptors, then clients took the last; all stopped, with proof"
+            return (
+                f"{len(ids)} jobs ran on 30 descriptors, then clients took the last; all stopped, with proof"
+            )
     finally:
         for sock in idle:
             sock.close()
