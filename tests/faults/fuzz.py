@@ -14,14 +14,12 @@ import argparse
 import array
 import contextlib
 import json
-import math
 import os
 import random
 import resource
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -42,6 +40,7 @@ from corral.service import clients
 from corral.service import protocol as p
 from e2e.daemons import Daemons, job, start
 from faults.hostile import HELLO, broken, by_hand, encoded, requests
+from faults.probing import Prober
 from until import until
 
 GROWTH = 48 << 20
@@ -72,39 +71,6 @@ class Row:
 
 class Broken(AssertionError):
     """An attack cost more than its own connection."""
-
-
-class Prober:
-    """Another client, a program of its own, which asks all the time; how long it waits at most."""
-
-    CODE = (
-        "import select, sys, time\nfrom corral.service import protocol as p\nfrom corral.service.client import Client\n"
-        "from corral.values.home import Home\nslowest = 0.0\n"
-        "with Client.connect(Home(sys.argv[1]), start=False) as client:\n"
-        "    print('ready', flush=True)\n"
-        "    while not select.select([0], [], [], 0.02)[0]:\n"
-        "        began = time.monotonic()\n"
-        "        client.call(p.AskStatus(), timeout=60)\n"
-        "        slowest = max(slowest, time.monotonic() - began)\n"
-        "print(slowest)\n"
-    )
-
-    def __init__(self, daemons: Daemons) -> None:
-        self._argv = [sys.executable, "-c", self.CODE, daemons.home.path]
-        self.slowest = math.inf
-        self.error = ""
-
-    def __enter__(self) -> Prober:
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(self._argv, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-        assert self._process.stdout is not None
-        self._process.stdout.readline()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        said, self.error = self._process.communicate()
-        if said:
-            self.slowest = float(said)
 
 
 class Fuzz:
