@@ -250,7 +250,7 @@ def test_out_of_descriptors_the_daemon_goes_on_and_still_ends_jobs(tmp_path: Pat
     )
     daemons = Daemons(tmp_path / "home")
     with subprocess.Popen([sys.executable, "-c", code, daemons.home.path], start_new_session=True) as process:
-        until(lambda: os.path.exists(daemons.home.socket), "it to listen")
+        until(daemons.listens, "it to listen")
         idle: list[socket.socket] = []
         try:
             with Client.connect(daemons.home, start=False) as client:
