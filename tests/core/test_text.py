@@ -174,3 +174,24 @@ def test_text_is_cut_at_its_colours() -> None:
 def test_no_colour_is_lost_or_invented(data: bytes) -> None:
     text = sanitise(data, colours=True)
     assert "".join(run.text for run in split_sgr(text)) == sanitise(data)
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u0e47", "\u20dd", "\u200d", "\u1161", "\ufe0f", "\U000e0100"])
+def test_a_flood_of_marks_is_thinned_out(mark: str) -> None:
+    shown = sanitise(f"a{mark * 3000}b{mark * 3}")
+    assert shown == f"a{mark * 8}b{mark * 3}"
+    assert make_visible(f"a{mark * 3000}b".encode()) == f"a{mark * 8}b".encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u0928\u092e\u0938\u094d\u0924\u0947 \u0926\u0941\u0928\u093f\u092f\u093e " * 3,
+        "\u65e5\u672c\u8a9e" * 20,
+        "\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd" * 3,
+        "\U0001f469\U0001f3fd\u200d\U0001f692" * 5 + "\U0001f1e9\U0001f1ea",
+        "\u1112\u1161\u11ab\u1100\u1173\u11af" * 4,
+    ],
+)
+def test_no_language_is_thinned_out(text: str) -> None:
+    assert sanitise(text) == text

@@ -63,6 +63,14 @@ class Daemons:
         sock.settimeout(20)
         return sock
 
+    def listens(self) -> bool:
+        """A socket is there a moment before somebody listens at it."""
+        try:
+            self.raw().close()
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
+
     def end(self) -> None:
         """Stop all, end the daemon, and see that nothing of this home is left."""
         if os.path.exists(self.home.journal):

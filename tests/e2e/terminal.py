@@ -50,6 +50,8 @@ class Terminal:
         self._pending = ""
         self.written = ""
         """Everything that was written to the terminal so far."""
+        self.raw = b""
+        """The same, byte for byte."""
         self.process = subprocess.Popen(
             [sys.executable, "-S", "-E", "-c", _TAKE_TERMINAL, *argv],
             stdin=self._slave,
@@ -120,7 +122,9 @@ class Terminal:
 
     def _take_what_is_there(self) -> None:
         while select.select([self._master], [], [], 0)[0]:
-            text = self._decoder.decode(os.read(self._master, 1 << 16))
+            data = os.read(self._master, 1 << 16)
+            self.raw += data
+            text = self._decoder.decode(data)
             self.written += text
             self._feed(text)
 

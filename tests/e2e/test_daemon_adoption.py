@@ -46,22 +46,13 @@ def stdout(daemons: Daemons, job_id: str) -> bytes:
     return Path(daemons.home.stdout(job_id)).read_bytes()
 
 
-def listens(daemons: Daemons) -> bool:
-    """A socket is there a moment before somebody listens at it."""
-    try:
-        daemons.raw().close()
-    except (FileNotFoundError, ConnectionRefusedError):
-        return False
-    return True
-
-
 def die_at(daemons: Daemons, moment: str, *command: str, **fields: object) -> None:
     """Start one job by a daemon that kills itself at that moment, and wait until it has."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(daemons.home.socket)  # of a daemon that was killed
     argv = [sys.executable, DIES_AT, daemons.home.path, moment, "1"]
     with subprocess.Popen(argv, start_new_session=True) as dying:
-        until(lambda: listens(daemons), "it to listen")
+        until(daemons.listens, "it to listen")
         with contextlib.suppress(Exception), daemons.client(start=False) as client:
             for each in command:
                 (one,) = start(client, each, **fields)

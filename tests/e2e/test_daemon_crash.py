@@ -263,7 +263,7 @@ def test_it_ends_by_itself_when_there_is_nothing_to_do(daemons: Daemons) -> None
         "daemon.IDLE_SECONDS = 0.3\nsys.exit(daemon.run_foreground(Home(sys.argv[1])))"
     )
     with subprocess.Popen([sys.executable, "-c", code, daemons.home.path], start_new_session=True) as process:
-        until(lambda: os.path.exists(daemons.home.socket), "it to listen")
+        until(daemons.listens, "it to listen")
         with daemons.client(start=False) as client:
             assert client.hello.pid == process.pid
             (one,) = start(client, "sleep 60")

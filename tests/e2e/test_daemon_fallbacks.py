@@ -35,7 +35,7 @@ def daemons(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Daemons]
         "from corral.values.home import Home\nsys.exit(daemon.run_foreground(Home(sys.argv[1])))"
     )
     with subprocess.Popen([sys.executable, "-c", code, made.home.path], start_new_session=True) as process:
-        until(lambda: os.path.exists(made.home.socket) or process.poll() is not None, "it to listen")
+        until(lambda: made.listens() or process.poll() is not None, "it to listen")
         yield made
         with made.client(start=False) as client:
             client.call(p.Shutdown(jobs="stop"), timeout=30)

@@ -25,6 +25,7 @@ from corral.service.surroundings import surroundings
 from corral.system import mark
 from corral.values.errors import CannotStartError, CorralError, DaemonUnavailableError, NotSoError
 from corral.values.home import Home
+from corral.values.wire import from_wire
 from e2e.daemons import Daemons, job, spec, start, wait
 from until import until
 
@@ -249,7 +250,7 @@ def test_out_of_descriptors_the_daemon_goes_on_and_still_ends_jobs(tmp_path: Pat
     )
     daemons = Daemons(tmp_path / "home")
     with subprocess.Popen([sys.executable, "-c", code, daemons.home.path], start_new_session=True) as process:
-        until(lambda: os.path.exists(daemons.home.socket), "it to listen")
+        until(daemons.listens, "it to listen")
         idle: list[socket.socket] = []
         try:
             with Client.connect(daemons.home, start=False) as client:
@@ -368,3 +369,17 @@ def test_waiting_again_and_again_is_refused_by_nobody(daemons: Daemons) -> None:
         with pytest.raises(NotSoError):
             client.call(p.WaitForJobs(ids=("nobody",), timeout=0.001))
         client.call(p.StopJobs(ids=(one,), grace=5.0))
+
+
+def test_a_home_whose_path_is_no_text(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\x1b[2J")
+    daemons = Daemons(Path(path))
+    try:
+        with daemons.client() as client:
+            assert (
+                wait(client, *start(client, ["sh", "-c", 'printf %s "$CORRAL_HOME"']))[0].state == "succeeded"
+            )
+            assert from_wire(client.call(p.AskStatus()).home) == path
+        assert Path(daemons.home.stdout(1)).read_bytes() == os.fsencode(path)
+    finally:
+        daemons.end()

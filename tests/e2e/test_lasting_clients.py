@@ -7,13 +7,14 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import corral as library
-from corral.service import mending, starter
+from corral.service import mending, restarting, starter
 from corral.service import protocol as p
 from corral.service.client import Client
 from corral.service.restarting import restart
@@ -22,7 +23,7 @@ from corral.system.identity import identify, is_alive
 from corral.values.errors import DaemonUnavailableError
 from corral.values.home import Home
 from e2e.command import Corral, read_all
-from e2e.daemons import Daemons, job, spec, start
+from e2e.daemons import Daemons, job, spec, start, wait
 from managers import eventually, zoo_argv
 from until import until
 
@@ -34,6 +35,13 @@ def daemons(tmp_path: Path) -> Iterator[Daemons]:
     made = Daemons(tmp_path / "home")
     yield made
     made.end()
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That this Python can load the daemon is known here; and no service manager is about to start one."""
+    monkeypatch.setattr(restarting, "check_own_program", lambda: None)
+    monkeypatch.setattr(mending, "PATIENCE_AFTER_END", 0.2)
 
 
 def daemon_of(corral: Corral) -> int:
@@ -78,6 +86,9 @@ def test_commands_go_on(corral: Corral, tmp_path: Path) -> None:
     assert (tmp_path / "run").read_bytes() == (tmp_path / "logs").read_bytes() == written
     told = [read_all(process.stdout).decode() for process in commands[2:]]
     assert "1 by KILL" in told[1]
+    events = json.loads(corral.ok("show", "--json", "stubborn"))["events"]
+    skipped = [event["text"] for event in events if event["kind"] == "grace_skipped"]
+    assert skipped == ["stopped by corral kill: KILL now"], "who asks again must not skip the grace"
 
 
 def test_a_daemon_that_was_ended_is_not_started_by_who_waits(daemons: Daemons) -> None:
@@ -112,7 +123,6 @@ def test_what_may_not_be_sent_twice_is_not(daemons: Daemons, tmp_path: Path) -> 
         specs=(spec(["sh", "-c", f"echo ran >> {note}"]),), surroundings=surroundings(), wait_started=True
     )
     with Client.connect(daemons.home, is_lasting=True) as client:
-        # Unread when the old program has said goodbye: the new one is asked, once.
         with daemons.client() as other:
             start(other, "sleep 60")
         os.kill(client.hello.pid, signal.SIGSTOP)
@@ -127,6 +137,31 @@ def test_what_may_not_be_sent_twice_is_not(daemons: Daemons, tmp_path: Path) -> 
         (started,) = client.call(request, timeout=20).ids
         until(lambda: note.exists() and note.read_text() == "ran\n", "it to run, once")
         assert job(client, started).id == "2"
+
+
+def test_each_job_that_is_asked_for_during_a_restart_starts_once(daemons: Daemons, tmp_path: Path) -> None:
+    with Client.connect(daemons.home, is_lasting=True) as client, daemons.client() as other:
+        (stubborn,) = start(client, zoo_argv("ignores_term"), stop_grace=0.4)
+        until(lambda: Path(daemons.home.stdout(stubborn)).read_bytes(), "it to ignore TERM")
+        # This cannot be asked again, so the restart waits for it; what comes meanwhile is not read before the exec.
+        again = other.begin(p.RestartJobs(ids=(stubborn,)))
+        until(lambda: job(client, stubborn).state == "stopping", "the old job to be stopped")
+        thread = threading.Thread(target=restart, args=(daemons.home,))
+        thread.start()
+        asked = []
+        while thread.is_alive():
+            command = ["sh", "-c", f"echo x >> {tmp_path}/{len(asked)}"]
+            asked.append(client.begin(p.StartJobs(specs=(spec(command),), surroundings=surroundings())))
+            thread.join(0.05)
+        started = [reply.ids[0] for one in asked if (reply := one.result(20))]
+        assert len(set(started)) == len(asked) > 3
+        assert all(each.state == "succeeded" for each in wait(client, *started))
+        assert {(tmp_path / str(number)).read_text() for number in range(len(asked))} == {"x\n"}
+        reply = again.result(20)
+        assert reply is not None
+        assert job(client, reply.ids[0]).restarted_from == stubborn
+        assert client.hello.generation == 2
+        client.call(p.StopJobs(ids=reply.ids, grace=0.0))
 
 
 async def test_a_program_goes_on(daemons: Daemons, tmp_path: Path) -> None:

@@ -105,9 +105,8 @@ def descriptors(directory: Path) -> str:
             pid = client.hello.pid
             before = _count(pid)
             with lowered(pid, resource.RLIMIT_NOFILE, before + 30):
-                ids = until_refused(client, SLEEP, "descriptors")
-                refusal(client, "sleep 300 | sleep 300 | sleep 300", "descriptors")
-                demand(len(client.call(p.ListJobs()).jobs) == len(ids), "not all jobs are listed")
+                ids = start(client, *[SLEEP] * 60, "sleep 300 | sleep 300 | sleep 300")
+                until(lambda: all(job(client, each).state == "running" for each in ids), "all jobs to run")
                 idle.extend(daemons.raw() for _ in range(40))
                 until(lambda: _count(pid) >= before + 29, "clients to take the last descriptors")
                 refusal(client, SLEEP, "descriptors")
@@ -130,7 +129,9 @@ def descriptors(directory: Path) -> str:
                 sock.close()
             works_again(client)
             until(lambda: _count(pid) <= before + 2, "descriptors to be given back")
-            return f"{len(ids)} jobs ran, then clients took the last descriptor; all stopped, with proof"
+            return (
+                f"{len(ids)} jobs ran on 30 descriptors, then clients took the last; all stopped, with proof"
+            )
     finally:
         for sock in idle:
             sock.close()
@@ -279,10 +280,53 @@ def file_size(directory: Path) -> str:
         daemons.end()
 
 
+def thousand(directory: Path) -> str:
+    """A thousand pipelines at once from a shell with a soft limit of 1,024 descriptors, and as many as smaller hard ones allow."""
+    said = []
+    for hard in (16384, 4096, 1024):
+        with subprocess.Popen(
+            [sys.executable, __file__, f"thousand-{hard}", str(directory / str(hard))],
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda hard=hard: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard)),
+        ) as process:
+            out, _ = process.communicate(timeout=300)
+        demand(process.returncode == 0, f"hard limit {hard}: {process.returncode}")
+        said.append(f"hard limit {hard}: {out.strip()}")
+    return "; ".join(said)
+
+
+def as_many_as_go(directory: Path) -> str:
+    """Pipelines until a thousand run or one is refused; all are stopped."""
+    daemons = Daemons(directory / "home")
+    ids: list[str] = []
+    try:
+        with daemons.client() as client:
+            refused = ""
+            while len(ids) < 1000 and not refused:
+                try:
+                    ids += start(client, "sleep 300 | sleep 300")
+                except CannotStartError as error:
+                    demand("descriptors" in str(error), f"refused after {len(ids)}: {error}")
+                    refused = ", then refused for want of descriptors"
+            (one,) = wait(client, *start(client, ["sh", "-c", "ulimit -Sn"])) if not refused else (None,)
+            if one is not None:
+                out = Path(daemons.home.stdout(one.id)).read_bytes()
+                demand(out == b"1024\n", f"a job has {out!r} for the shell's soft limit of 1024")
+            running = client.call(p.ListJobs(), timeout=PATIENCE).jobs
+            demand(all(each.state == "running" for each in running), "not all of them run")
+            used = _count(client.hello.pid)
+            stop_all(client, ids)
+            return f"{len(ids)} pipelines at once with {used} descriptors{refused}"
+    finally:
+        daemons.end()
+
+
 PARTS: dict[str, Callable[[Path], str]] = {
-    part.__name__: part for part in (descriptors, processes, memory, file_size, disk)
+    part.__name__: part for part in (descriptors, processes, memory, file_size, disk, thousand)
 }
 
 
 if __name__ == "__main__":
-    print(PARTS[sys.argv[1]](Path(sys.argv[2])))
+    wanted = as_many_as_go if sys.argv[1].startswith("thousand-") else PARTS[sys.argv[1]]
+    print(wanted(Path(sys.argv[2])))

@@ -309,7 +309,7 @@ def check_attempt(daemons: Daemons, attempt: Attempt, pid: int, failures: int) -
         demand(client.hello.pid == pid, "another daemon answers")
         for error in attempt.errors:
             demand(DAEMONS_FAULT not in error, f"an error that nobody expected: {error}")
-            demand(failures, f"refused without a fault: {error}")
+            demand(failures or attempt.patience < PATIENCE, f"refused without a fault: {error}")
         for expected in attempt.jobs:
             _check_job(client, daemons, expected, failures)
         begun = client.call(

@@ -62,6 +62,8 @@ class Run:
         self.sent: list[bytes] = []
         self.short: dict[str, int] = {}
         """Exit status by name."""
+        self.ended_alone: list[str] = []
+        """Those that ended between two daemons, and whose status nobody knows."""
         self.unknown: list[str] = []
         """Starts of which the command could not say whether they were done."""
         self.is_over = threading.Event()
@@ -176,6 +178,11 @@ class Run:
     def _check_short(self, jobs: dict[str, dict[str, object]]) -> None:
         for name, status in self.short.items():
             job = jobs.get(name)
+            if self.term and job is not None and job["state"] == "lost":
+                # An account: SIGTERM had ended the daemon, and nobody was there to be told the status.
+                self.ended_alone.append(name)
+                self.loss.unless(job["reason"] == "ended while no daemon ran", f"{name}: {job['reason']}")
+                continue
             self.loss.unless(
                 job is not None and job["exit_status"] == status, f"{name}: {status} became {job}"
             )
@@ -209,7 +216,8 @@ def main() -> int:
     took.sort()
     print(
         f"{arguments.times} restarts, median {took[len(took) // 2]:.2f} s, slowest {took[-1]:.2f} s; "
-        f"{len(run.short)} short jobs started meanwhile, {len(run.unknown)} of which the start was not known; "
+        f"{len(run.short)} short jobs started meanwhile, {len(run.unknown)} of which the start was not known, "
+        f"{len(run.ended_alone)} ended while no daemon ran, status unknown; "
         f"lost: {len(run.loss.found) or 'nothing'}"
     )
     return 1 if run.loss.found else 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,63 @@ def test_dropped_bytes_are_reported(pipe: tuple[int, int], tmp_path: Path) -> No
     copier.step()
     copier.close()
     assert dropped == [1 << 20]
+
+
+def test_two_streams_on_one_terminal_are_not_mixed_within_a_letter_or_a_sequence(tmp_path: Path) -> None:
+    """Else the one could end, with plain text, a sequence that the other had begun."""
+    master, slave = os.openpty()
+    settings = termios.tcgetattr(slave)
+    settings[1] &= ~termios.OPOST
+    termios.tcsetattr(slave, termios.TCSANOW, settings)
+    letters, colours = "\u2603" * 2000, "\x1b[31m" * 2000
+    (tmp_path / "out").write_text(f"{letters}\n{colours}|\n")
+    (tmp_path / "err").write_text("2J" * 4000)
+    outlets = Outlet(slave), Outlet(slave)
+    try:
+        streams = [
+            Stream(os.fspath(tmp_path / name), outlet, transform=Visible(), on_drop=_NO_DROP)
+            for name, outlet in zip(("out", "err"), outlets, strict=True)
+        ]
+        copier = Copier(streams)
+        copier.fix_ends()
+        shown = b""
+        while not copier.is_done:
+            copier.step()
+            while select.select([master], [], [], 0)[0]:
+                shown += os.read(master, 1 << 16)
+        copier.close()
+    finally:
+        os.close(master)
+        os.close(slave)
+    text = shown.decode()
+    assert (text.count("\u2603"), text.count("\x1b[31m"), text.count("2J")) == (2000, 2000, 4000)
+
+
+def test_a_write_to_a_terminal_that_was_cut_short_is_finished_first(tmp_path: Path, monkeypatch: Any) -> None:
+    master, slave = os.openpty()
+    written: list[bytes] = []
+
+    def write(descriptor: int, data: bytes) -> int:
+        """As write(2) does when a signal comes in between."""
+        written.append(bytes(data)[:3])
+        return len(written[-1])
+
+    (tmp_path / "out").write_bytes(b"\x1b[31mred")
+    (tmp_path / "err").write_bytes(b"plain")
+    try:
+        streams = [
+            Stream(os.fspath(tmp_path / name), Outlet(slave), on_drop=_NO_DROP) for name in ("out", "err")
+        ]
+        monkeypatch.setattr(os, "write", write)
+        copier = Copier(streams)
+        copier.fix_ends()
+        while not copier.is_done:
+            copier.step()
+        copier.close()
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert b"".join(written) == b"\x1b[31mredplain"
 
 
 def test_prefixes_stand_before_whole_lines_only() -> None:

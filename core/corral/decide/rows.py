@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import NODEFAULT, Struct
 
+from corral.values.commandline import LONGEST_NAME
 from corral.values.jobs import Job, Stage, State
 from corral.values.reports import StopReport
 from corral.values.spec import (
@@ -149,7 +150,7 @@ def decode_cwd(raw: bytes | None) -> str:
 
 def stage_name(command: Command) -> str:
     """What a person calls a stage: the last part of its program's path."""
-    program = command.argv[0] if command.argv else ""
+    program = command.argv[0][-LONGEST_NAME:] if command.argv else ""
     return os.path.basename(program) or program
 
 

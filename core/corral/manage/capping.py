@@ -112,7 +112,7 @@ class Capping:
             return
         for job in manager.jobs.values():
             cap, output = job.spec.max_output, job.output
-            if cap is None or not output.descriptors:
+            if cap is None or not output.paths:
                 continue
             total = self._total(job)
             if total > output.stdout + output.stderr:
@@ -230,8 +230,8 @@ class Capping:
 
     def _sizes(self, job: ManagedJob) -> list[int]:
         """stdout, then stderr by stage."""
-        if job.output.descriptors:
-            return [os.lseek(descriptor, 0, os.SEEK_END) for descriptor in job.output.descriptors]
+        if job.output.paths:
+            return job.output.sizes()
         home = self._manager.home
         paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
         return [_size_of(path) for path in paths]

@@ -19,6 +19,8 @@ LEAST_OUTPUT = 64 << 10
 
 LONGEST_COMMAND = 64 << 10
 """Characters of what is shown of a command; nobody types more, and every list would carry them."""
+LONGEST_PATH = 4096
+"""PATH_MAX of Linux (limits.h)."""
 MOST_OUTPUT = 1 << 60
 """Offsets in files have 63 bits."""
 MOST_AFTER = 1000
@@ -69,6 +71,8 @@ def _check_terminal(spec: JobSpec) -> None:
 def check_surroundings(surroundings: Surroundings) -> None:
     """Raises UsageError, before anything is opened or emptied. No value is named: it may be a secret."""
     _check_text("the directory", surroundings.cwd)
+    if len(surroundings.cwd) > LONGEST_PATH:
+        raise UsageError(f"the directory {shown(surroundings.cwd)} is longer than a path can be")
     if not surroundings.cwd.startswith("/"):
         raise UsageError(f"the directory {shown(surroundings.cwd)} is not absolute: give its whole path")
     for name, value in surroundings.environment.items():

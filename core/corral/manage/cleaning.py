@@ -19,6 +19,7 @@ from msgspec import structs
 from corral.decide.cleaning import PatientClock
 from corral.decide.settings import CleanSettings, read_clean_settings
 from corral.manage.oldjobs import Asked, Plan, make_plan
+from corral.system import memory
 from corral.system.daemonlog import bound, log, log_fault
 from corral.system.folders import delete_folder
 from corral.values.errors import CorralError
@@ -102,6 +103,8 @@ class Cleaner:
             parts = ", ".join(f"{share.jobs} by {share.rule}" for share in report.shares if share.jobs)
             size = sum(share.size for share in report.shares)
             log(f"cleaned {count} old jobs ({parts}); {size / (1 << 20):.1f} MiB of output are gone")
+            # What thousands of rows took for a moment, in the arena of a thread for the most part.
+            memory.collect()
         if report.errors:
             self._tell_once(f"{report.errors[0]} (and {len(report.errors) - 1} more)")
         return report

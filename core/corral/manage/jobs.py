@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from corral.observe.health import Progress
 from corral.observe.pipeflow import PipeFlow
 from corral.observe.sampler import Usage
 from corral.observe.waits import WaitClock
+from corral.system.descriptors import is_scarce, keep
 from corral.system.identity import ProcessIdentity
 from corral.system.openings import PatientOpening
 from corral.values.jobs import Job, Pipe
@@ -73,13 +75,19 @@ class Member:
     usage: Usage | None = None
 
 
+MOST_FOR_OUTPUT = 0.5
+"""Of all descriptors that the daemon may have, up to where those of output files are kept."""
+
+
 @dataclass(slots=True)
 class OutputSizes:
     """The output files of a running job, looked at by their size only."""
 
+    paths: tuple[str, ...] = ()
+    """stdout first, then stderr by stage; empty while nobody looks."""
     descriptors: list[int] = field(default_factory=list)
-    """Read-only ones, stdout first, then stderr by stage: a description of our own, since on the child's lseek(2)
-    would wait for its write to end."""
+    """Of the same files, read-only: a description of our own, since on the child's lseek(2) would wait for its write
+    to end. None are kept where they are scarce; stat(2) by path does as well, at 2 µs instead of 0.2."""
     stdout: int = 0
     stderr: int = 0
     stdout_dropped: int = 0
@@ -88,10 +96,30 @@ class OutputSizes:
     recent: list[tuple[float, int]] = field(default_factory=list)
     """(monotonic time, total size) of the last seconds."""
 
+    def open(self, paths: tuple[str, ...]) -> None:
+        """Begin to look. Raises OSError where one of them cannot be opened, for want of descriptors aside."""
+        self.close()
+        try:
+            self.descriptors.extend(keep(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for path in paths)
+        except OSError as error:
+            self.close()
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+        if self.descriptors and is_scarce(self.descriptors[-1], MOST_FOR_OUTPUT):
+            self.close()
+        self.paths = paths
+
+    def sizes(self) -> list[int]:
+        """Bytes of each now; nothing where nobody looks. Raises OSError."""
+        if self.descriptors:
+            return [os.lseek(descriptor, 0, os.SEEK_END) for descriptor in self.descriptors]
+        return [os.stat(path).st_size for path in self.paths]
+
     def close(self) -> None:
         for descriptor in self.descriptors:
             os.close(descriptor)
         self.descriptors.clear()
+        self.paths = ()
 
 
 class OpenTerminal(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -22,7 +21,6 @@ from corral.observe.pipeflow import PipeFlow, Steady, bottleneck
 from corral.observe.sampler import ProcessSampler
 from corral.system import shortage
 from corral.system.cpuclock import cpu_nanoseconds
-from corral.system.descriptors import keep
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.pipes import fill_and_capacity
 from corral.system.procfs import CLOCK_TICKS, read_stat
@@ -202,16 +200,7 @@ class Monitor:
 
     def _open_outputs(self, job: ManagedJob) -> None:
         home = self._manager.home
-        paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
-        opened: list[int] = []
-        try:
-            opened.extend(keep(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for path in paths)
-        except OSError:
-            # All or none: the next visit tries again.
-            for descriptor in opened:
-                os.close(descriptor)
-            raise
-        job.output.descriptors = opened
+        job.output.open((home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)))
         job.pipes = [PipeFlow(stage.number) for stage in job.stages[:-1]]
         self._bottlenecks[job.id] = Steady(None)
 
@@ -232,9 +221,9 @@ class Monitor:
     def _read_sizes(self, job: ManagedJob, now: float) -> bool:
         """The sizes of the output files; whether anything was written."""
         output = job.output
-        if not output.descriptors:
+        sizes = output.sizes()
+        if not sizes:
             return False
-        sizes = [os.lseek(descriptor, 0, os.SEEK_END) for descriptor in output.descriptors]
         total, before = sum(sizes), output.stdout + output.stderr
         output.stdout, output.stderr = sizes[0], total - sizes[0]
         for stage, size in zip(job.stages, sizes[1:], strict=True):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from corral.decide.homedir import check_folder
 from corral.manage.jobs import ManagedJob, ManagedStage, OpenTerminal
 from corral.system import limits, scheduling, shortage
-from corral.system.descriptors import keep
+from corral.system.descriptors import is_scarce, keep
 from corral.system.identity import identify
 from corral.system.limits import LimitPlan
 from corral.system.mark import Mark
@@ -30,6 +30,8 @@ from corral.values.wire import from_wire
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _OUTPUT_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_FOR_PIDFDS = 0.75
+"""Of all descriptors that the daemon may have, up to where pidfds are kept."""
 
 Owned = Callable[[int], int]
 OpenFiles = dict[tuple[int, int], int]
@@ -40,8 +42,18 @@ class StartError(Exception):
     """A job could not start. `spawned` are the stages that run already and have to be ended."""
 
     def __init__(self, stage: int | None, cause: CannotStartError, spawned: tuple[int, ...] = ()) -> None:
-        super().__init__(str(cause))
+        super().__init__(_shortened(str(cause)))
         self.stage, self.status, self.spawned = stage, cause.status, spawned
+
+
+_LONGEST_REASON = 600
+
+
+def _shortened(reason: str) -> str:
+    """It stands in every list; what was to be run, and is named in it, may be a megabyte."""
+    if len(reason) <= _LONGEST_REASON:
+        return reason
+    return f"{reason[:400]}…{reason[-150:]}"
 
 
 @dataclass(slots=True)
@@ -182,8 +194,7 @@ class Starter:
         stage.identity = identify(pid)
         if stage.identity is None:
             raise CannotStartError(f"{stage.name}: its process could not be looked at in /proc", 125)
-        descriptor = open_pidfd_if_possible(pid)
-        stage.pidfd = None if descriptor is None else keep(descriptor)
+        stage.pidfd = _kept(open_pidfd_if_possible(pid))
 
     def _wire(self, preparation: Preparation, always_closed: ExitStack) -> list[tuple[int, int, int]]:
         """The descriptors 0, 1 and 2 of every stage. All are closed when `always_closed` is."""
@@ -299,6 +310,17 @@ def _explained(error: OSError) -> str:
     """What could not be made, and what was lacking."""
     what = shortage.in_words(error)
     return what if error.filename is None else f"cannot make {os.fsdecode(error.filename)}: {what}"
+
+
+def _kept(pidfd: int | None) -> int | None:
+    """The pidfd to keep. None where descriptors are so scarce that the next job would get none: then it is polled."""
+    if pidfd is None:
+        return None
+    pidfd = keep(pidfd)
+    if not is_scarce(pidfd, _MOST_FOR_PIDFDS):
+        return pidfd
+    os.close(pidfd)
+    return None
 
 
 def _make_folder(path: str) -> None:

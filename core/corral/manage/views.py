@@ -153,7 +153,7 @@ def output_rate(job: ManagedJob) -> float | None:
     """Bytes per second of stdout and stderr over the last 5 s."""
     recent = job.output.recent
     if len(recent) < 2 or recent[-1][0] <= recent[0][0]:
-        return 0.0 if job.output.descriptors else None
+        return 0.0 if job.output.paths else None
     return round((recent[-1][1] - recent[0][1]) / (recent[-1][0] - recent[0][0]), 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -270,6 +271,10 @@ class Client:
             raise DaemonUnavailableError(
                 "the daemon has gone away; its jobs go on, and corral ps finds them again"
             )
+        with contextlib.suppress(DaemonUnavailableError):
+            while True:
+                # Also where it was noticed by a write: what it had said before is still to be read.
+                self._reader.read_more()
         self._sort_lines()
         self._arrived |= self._mending.settle(self._asked)
 

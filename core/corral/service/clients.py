@@ -30,7 +30,8 @@ MUCH_ALONE = 1 << 19
 """Bytes kept for one client below which it is not to blame."""
 MUCH_HELD = 16 << 20
 """Bytes whose end is worth a look for garbage."""
-COLLECT_SECONDS = 1.0
+COLLECT_SECONDS = (1.0, 5.0, 20.0)
+"""When to look: thousands of requests take their time to be cancelled."""
 STALLED_SECONDS = 1.0
 
 
@@ -84,7 +85,8 @@ class Clients:
         if self._peak > MUCH_HELD and self._held < MUCH_HELD // 2:
             # Cancelled requests hang together in cycles; the collector itself would come by much later.
             self._peak = 0
-            asyncio.get_running_loop().call_later(COLLECT_SECONDS, memory.collect)
+            for seconds in COLLECT_SECONDS:
+                asyncio.get_running_loop().call_later(seconds, memory.collect)
 
     def note_held(self, client: Connection) -> None:
         """What is held for this one has changed. Hangs up on the worst where it is too much for all together."""

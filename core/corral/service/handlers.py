@@ -18,6 +18,7 @@ from corral.manage.manager import Manager
 from corral.manage.oldjobs import Asked
 from corral.manage.peeking import peek
 from corral.service import protocol as p
+from corral.service.fitting import fitting
 from corral.service.handover import replace_program
 from corral.system import scheduling
 from corral.system.shortage import no_descriptors
@@ -32,6 +33,7 @@ from corral.values.errors import (
 from corral.values.jobs import Job
 from corral.values.reports import DaemonStatus, StopReport
 from corral.values.spec import DescriptorInput, JobSpec, Origin
+from corral.values.wire import to_wire
 
 if TYPE_CHECKING:
     from corral.service.connection import Connection
@@ -116,7 +118,7 @@ class Handlers:
                 version=__version__,
                 protocol=p.PROTOCOL,
                 pid=os.getpid(),
-                home=self._manager.home.path,
+                home=to_wire(self._manager.home.path),
                 private=self._daemon.is_private,
                 generation=self._daemon.generation,
                 notices=notices,
@@ -172,7 +174,8 @@ class Handlers:
         if request.ids:
             now = time.monotonic()
             ids, unknown = await self._resolved(request.ids)
-            return Answer(p.Jobs(tuple(self._manager.fresh(job_id, now) for job_id in ids), tuple(unknown)))
+            found = [self._manager.fresh(job_id, now) for job_id in ids]
+            return Answer(p.Jobs(fitting(found), tuple(unknown)))
         async with self._listing:
             # A long list takes tenths of a second: one a pass of the loop, however many clients ask for one at once.
             await asyncio.sleep(0)
@@ -191,7 +194,7 @@ class Handlers:
             known.update((str(job_id), job) for job_id, job in manager.ended.items())
             known.update((job.id, job) for job in jobs)
             jobs = sorted(known.values(), key=lambda job: int(job.id))
-        return Answer(p.Jobs(tuple(jobs), leftovers={} if request.all else self._leftovers()))
+        return Answer(p.Jobs(fitting(jobs), leftovers={} if request.all else self._leftovers()))
 
     def _leftovers(self) -> dict[str, int]:
         """How many processes live on of each job that has ended."""
@@ -243,8 +246,8 @@ class Handlers:
                 DaemonStatus(
                     pid=os.getpid(),
                     version=__version__,
-                    socket=manager.home.socket,
-                    home=manager.home.path,
+                    socket=to_wire(manager.home.socket),
+                    home=to_wire(manager.home.path),
                     started=self._daemon.started,
                     jobs=counts,
                     cpu_percent=self._daemon.cpu_percent(),
@@ -374,7 +377,7 @@ class Handlers:
         ended = [job for job in jobs if job.is_ended]
         if request.any and ended:
             return p.Waited((min(ended, key=_ended_at),))
-        return p.Waited(tuple(jobs), timed_out=timed_out)
+        return p.Waited(fitting(jobs), timed_out=timed_out)
 
     # ---- input
 

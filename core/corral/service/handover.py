@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from corral.service.connection import Connection
     from corral.service.daemon import Daemon
 
-PATIENCE_SECONDS = 5.0
-"""How long the requests are waited for that could not be asked again."""
+PATIENCE_SECONDS = 3.0
+"""How long the requests are waited for that could not be asked again. Clients call a daemon silent after 5 s."""
 _PASSES = 3
 """Of the loop, until the handler of a signal that came before the signals were held has run."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from corral.manage.manager import Manager
 from corral.observe.machine import MachineSampler
+from corral.service.fitting import fitting
 from corral.service.protocol import ChangesPushed, SnapshotPushed, push_line
 from corral.values.jobs import Job
 from corral.values.machine import Machine
@@ -78,8 +79,8 @@ class Publisher:
             return
         self._rev += 1
         now = time.monotonic()
-        jobs = tuple(manager.fresh(job_id, now) for job_id in sorted(changed) if manager.is_known(job_id))
-        self._push(ChangesPushed(rev=self._rev, jobs=jobs, removed=tuple(map(str, removed))))
+        jobs = [manager.fresh(job_id, now) for job_id in sorted(changed) if manager.is_known(job_id)]
+        self._push(ChangesPushed(rev=self._rev, jobs=fitting(jobs), removed=tuple(map(str, removed))))
 
     def _push(self, push: ChangesPushed) -> None:
         line = push_line(push)
@@ -119,4 +120,4 @@ class Publisher:
         now = time.monotonic()
         unended = [manager.fresh(job.id, now) for job in manager.jobs.values() if not job.life.is_ended]
         newest = sorted(manager.ended.values(), key=lambda job: int(job.id))[-ended:] if ended else []
-        return tuple(sorted([*newest, *unended], key=lambda job: int(job.id)))
+        return fitting(sorted([*newest, *unended], key=lambda job: int(job.id)))

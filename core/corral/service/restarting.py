@@ -20,7 +20,7 @@ from corral.values.home import Home
 from corral.values.wire import to_wire
 
 WAIT_SECONDS = 20.0
-"""For requests that are not cut (5 s), for answers on their way (2 s), and for the new program to be ready."""
+"""For requests that are not cut (3 s), for answers on their way (2 s), and for the new program to be ready."""
 _CHECK_SECONDS = 60.0
 _TRIES = 3
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 
 _PLENTY = 256
 """Below this number descriptors stay where they are: enough low ones remain for the pipes of a spawn."""
@@ -24,6 +25,12 @@ def keep(descriptor: int, above: int = 1024) -> int:
         return descriptor
     os.close(descriptor)
     return moved
+
+
+def is_scarce(descriptor: int, share: float) -> bool:
+    """Whether more than this share of the descriptors that we may have is in use, as the number of a new one tells."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit != resource.RLIM_INFINITY and descriptor > share * limit
 
 
 class Reserve:

@@ -28,6 +28,14 @@ _UNSEEN = "\u00ad\u200b\u2060-\u2065\u206a-\u206f\ufeff\U000e0000-\U000e007f"
 _UNDECODABLE = "\ud800-\udfff\U0010fe80-\U0010feff"
 """Bytes that were no UTF-8, as Python and as the wire carry them (`corral.values.wire`)."""
 
+_FIRST_MARK = "\u0300"
+_MOST_MARKS = 8
+"""No language's letters have more; emoji have fewer."""
+_MANY_MARKS = f"[{_FIRST_MARK}-\U0010ffff]{{{_MOST_MARKS + 1}}}"
+"""Where there may be more."""
+_JOINING = frozenset("\u200c\u200d" + "".join(map(chr, range(0x1160, 0x1200))))
+"""Take no room either: joiners, and the Hangul letters that join the one before (Unicode, 3.12)."""
+
 _CONTROL = rf"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}{_SEPARATORS}{_UNSEEN}{_UNDECODABLE}]"
 _STRIPPED = rf"(?P<sgr>{_SGR})|(?P<dropped>{_CSI}|{_OSC}|{_STRING}|{_SHORT})|\r+\n|{_CONTROL}"
 _SHOWN = rf"(?P<sgr>{_SGR})|\r+\n?|{_CONTROL}"
@@ -59,6 +67,7 @@ def sanitise(data: bytes | str, *, colours: bool = False) -> str:
 
 def strip_controls(text: str, *, keep_colours: bool = False) -> str:
     """`text` without well-formed control sequences; each stray control character as one visible character."""
+    text = _thin_out(text)
     if text.isprintable():
         return text
 
@@ -90,7 +99,24 @@ def _show(text: str, colours: bool) -> str:
             return "\n" if found[0][0] == "\r" else _visible(found[0])
         return found[0] if colours else f"␛{found[0][1:]}"
 
-    return _compiled(_SHOWN).sub(replace, text)
+    return _compiled(_SHOWN).sub(replace, _thin_out(text))
+
+
+def _thin_out(text: str) -> str:
+    """`text` with at most `_MOST_MARKS` characters on top of another: thousands in one cell hold up a terminal."""
+    if text.isascii() or not _compiled(_MANY_MARKS).search(text):
+        return text
+    from unicodedata import category
+
+    kept, count = [], 0
+    for letter in text:
+        if letter < _FIRST_MARK or not (letter in _JOINING or category(letter) in ("Mn", "Me")):
+            count = 0
+        else:
+            count += 1
+        if count <= _MOST_MARKS:
+            kept.append(letter)
+    return "".join(kept)
 
 
 def _visible(control: str) -> str:

@@ -6,7 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from corral_tui.cli.group import COMPLETION_VARIABLE
-from corral_tui.cli.plain import say
+from corral_tui.cli.plain import put
 
 _SHELLS = ("bash", "zsh", "fish")
 
@@ -26,5 +26,5 @@ def command(ctx: click.Context, shell: str) -> int:
     """
     kind = get_completion_class(shell)
     assert kind is not None
-    say(kind(ctx.find_root().command, {}, "corral", COMPLETION_VARIABLE).source())
+    put(kind(ctx.find_root().command, {}, "corral", COMPLETION_VARIABLE).source())
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import select
 import stat
 import struct
@@ -17,6 +18,8 @@ from corral.observe.claims import Claim
 from corral.observe.output import READ_SIZE, OutputFile
 
 _QUEUE_LIMIT = READ_SIZE
+_BEGUN = re.compile(rb"(?:\x1b(?:\[[0-9;:]*)?|[\xc0-\xff][\x80-\xbf]*)\Z")
+"""An SGR sequence or a letter that may go on, at the end."""
 CLAIMED_BEYOND = 64 << 20
 """Who is so many bytes behind the end claims what is left: far less than the usual cap, far more than most jobs write."""
 
@@ -54,6 +57,9 @@ class Outlet:
         self._writes_now = stat.S_ISFIFO(mode) and hasattr(os, "RWF_NOWAIT")
         self._queue = memoryview(b"")
         self._is_discarding = False
+        self._is_terminal = os.isatty(descriptor)
+        self.is_torn = False
+        """Whether what was written last ends in the middle of a letter or a sequence: nobody else may go on there."""
 
     @property
     def has_queue(self) -> bool:
@@ -97,7 +103,16 @@ class Outlet:
 
     def _write_what_fits(self) -> int:
         room = self._room()
-        return os.write(self.descriptor, self._queue[:room]) if room else 0
+        if not room:
+            return 0
+        if not self._is_terminal:
+            return os.write(self.descriptor, self._queue[:room])
+        piece = bytes(self._queue[:room])
+        if len(piece) < len(self._queue):
+            piece = piece[: _whole_part(piece)]
+        written = os.write(self.descriptor, piece)
+        self.is_torn = written < len(piece)
+        return written
 
     def _room(self) -> int:
         """How much a write takes without waiting.
@@ -113,6 +128,18 @@ class Outlet:
         if self._capacity and not _unread(self.descriptor):
             return self._capacity
         return select.PIPE_BUF
+
+
+def _whole_part(piece: bytes) -> int:
+    """How much of a piece to write to a terminal on which another stream may write next: whole lines, else letters.
+
+    The end of one stream's sequence must not come from another one, where it was plain text.
+    """
+    lines = piece.rfind(b"\n") + 1
+    if lines:
+        return lines
+    begun = _BEGUN.search(piece)
+    return begun.start() if begun and begun.start() else len(piece)
 
 
 def _capacity(descriptor: int) -> int:
@@ -203,8 +230,16 @@ class Copier:
     def step(self) -> bool:
         """Read and write what can be; whether anything moved. Raises BrokenPipeError."""
         has_read = [stream.read_some() for stream in self._streams]
-        has_written = [outlet.write_some() for outlet in self._outlets]
-        return any(has_read) or any(has_written)
+        has_written = self._write_some()
+        return any(has_read) or has_written
+
+    def _write_some(self) -> bool:
+        has_written = False
+        for outlet in [outlet for outlet in self._outlets if outlet.is_torn] or self._outlets:
+            has_written |= outlet.write_some()
+            if outlet.is_torn:
+                break
+        return has_written
 
     def fix_ends(self) -> None:
         for stream in self._streams:

@@ -17,6 +17,7 @@ from corral.values.errors import CorralError, NotSoError
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.reports import DaemonStatus
+from corral.values.wire import to_wire
 from corral_tui import numbers
 from corral_tui.cli import reach
 from corral_tui.cli.guard import complain
@@ -57,7 +58,14 @@ def show_status(as_json: bool) -> int:
 def _nothing(home: Home) -> dict[str, object]:
     """The keys of a status, for no daemon."""
     unknown = dict.fromkeys(DaemonStatus.__struct_fields__)
-    return {**unknown, "home": home.path, "socket": home.socket, "jobs": {}, "leftovers": {}, "notices": []}
+    return {
+        **unknown,
+        "home": to_wire(home.path),
+        "socket": to_wire(home.socket),
+        "jobs": {},
+        "leftovers": {},
+        "notices": [],
+    }
 
 
 def _show_other(hello: Hello, *, as_json: bool) -> int:

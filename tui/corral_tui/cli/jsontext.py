@@ -6,7 +6,7 @@ import sys
 
 import msgspec
 
-from corral_tui.cli.plain import is_terminal, say
+from corral_tui.cli.plain import is_terminal, put_json
 
 
 def print_json(value: object) -> None:
@@ -14,4 +14,4 @@ def print_json(value: object) -> None:
     encoded = msgspec.json.encode(value)
     if is_terminal(sys.stdout):
         encoded = msgspec.json.format(encoded, indent=2)
-    say(encoded.decode())
+    put_json(encoded.decode())

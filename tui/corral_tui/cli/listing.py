@@ -12,7 +12,7 @@ from corral_tui import numbers
 from corral_tui.cli.columns import cells, cut, lay_out
 from corral_tui.cli.guard import complain
 from corral_tui.cli.homes import chosen_home
-from corral_tui.cli.plain import is_terminal, note, say, visible, width_of
+from corral_tui.cli.plain import is_terminal, note, put_json, say, visible, width_of
 from corral_tui.cli.telling import leftovers_line, told_reason
 
 UNENDED = ("queued", "running", "paused", "stopping")
@@ -148,9 +148,9 @@ def _print_json(jobs: list[dict[str, Any]]) -> None:
     import json
 
     if is_terminal(sys.stdout):
-        say(json.dumps(jobs, ensure_ascii=False, indent=2))
+        put_json(json.dumps(jobs, ensure_ascii=False, indent=2))
     else:
-        say(json.dumps(jobs, ensure_ascii=False, separators=(",", ":")))
+        put_json(json.dumps(jobs, ensure_ascii=False, separators=(",", ":")))
 
 
 def _lines(jobs: list[dict[str, Any]], width: int | None) -> Iterator[str]:

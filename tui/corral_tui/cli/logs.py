@@ -22,6 +22,7 @@ from corral_tui.cli.copying import Copier, Outlet, Stream
 from corral_tui.cli.guard import complain
 from corral_tui.cli.homes import chosen_home
 from corral_tui.cli.options import ids_argument
+from corral_tui.cli.plain import visible
 from corral_tui.cli.transforms import transform_for
 
 
@@ -102,7 +103,7 @@ def _streams(home: Home, jobs: tuple[Job, ...], choice: Choice) -> Iterator[Stre
         if choice.stage is not None and choice.stage > len(job.stages):
             raise NotSoError(f"job {job.id}: it has no stage {choice.stage}; its last is {len(job.stages)}")
         for path, name, outlet in _files(home, job, choice, out, err):
-            prefix = f"{job.title} | " if is_several else ""
+            prefix = f"{visible(job.title)} | " if is_several else ""
             start = _start(path, choice.tail)
             yield Stream(
                 path,

@@ -15,6 +15,7 @@ from corral.values.jobs import Job
 from corral.values.sizes import parse_size
 from corral.values.units import parse_duration, parse_signal, signal_name
 from corral.values.wire import to_wire
+from corral_tui.cli.plain import visible
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -125,7 +126,7 @@ def _known_jobs() -> tuple[Job, ...]:
 
 
 def _ways_to_write(job: Job) -> list[CompletionItem]:
-    told = f"{job.title}: {job.state}"
+    told = visible(f"{job.title}: {job.state}")
     items = [CompletionItem(job.id, help=told)]
     if job.name is not None:
         items.append(CompletionItem(job.name, help=f"job {job.id}: {job.state}"))

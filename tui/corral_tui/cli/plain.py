@@ -49,12 +49,37 @@ def width_of(stream: TextIO) -> int | None:
 
 
 def say(line: str = "") -> None:
-    """One line on stdout."""
-    sys.stdout.write(line + "\n")
+    """One line on stdout, whatever it was made of."""
+    put(visible(line))
+
+
+def put(text: str) -> None:
+    """Text of our own on stdout as it is, several lines perhaps."""
+    sys.stdout.write(text + "\n")
+
+
+def put_json(text: str) -> None:
+    """JSON on stdout, with what a terminal would obey or hide written as escapes: the same value to whoever reads it."""
+    if not text.isascii() or "\x7f" in text:
+        import re
+
+        text = re.sub(_NOT_FOR_TERMINALS, lambda found: json_escape(found[0]), text)
+    put(text)
+
+
+_NOT_FOR_TERMINALS = (
+    "[\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+)
+
+
+def json_escape(letter: str) -> str:
+    """As `\\uXXXX`, beyond the first plane as two of them (RFC 8259, 7)."""
+    units = letter.encode("utf-16-be")
+    return "".join(f"\\u{units[place : place + 2].hex()}" for place in range(0, len(units), 2))
 
 
 def note(line: str) -> None:
     """One line for the person, on stderr, after what stdout holds so far."""
     sys.stdout.flush()
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(visible(line) + "\n")
     sys.stderr.flush()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from corral_tui.cli.plain import has_colour, say
+from corral_tui.cli.plain import has_colour, say, visible
 
 HEADING = "bold"
 ALERT = "bold yellow"
@@ -34,4 +34,4 @@ def print_lines(lines: Iterable[Line]) -> None:
         file=sys.stdout, force_terminal=True, highlight=False, markup=False, emoji=False, soft_wrap=True
     )
     for line in lines:
-        console.print(Text(line.text, style=line.style, end=""))
+        console.print(Text(visible(line.text), style=line.style, end=""))

@@ -32,18 +32,20 @@ class Ending:
 
 async def end(session: DemoSession) -> Ending:
     """Stop every job, end the daemon, remove its home."""
+    with_jobs = session
     try:
         jobs, reports = await _stop_all(session)
     except DaemonUnavailableError:
-        last_known = tuple(session.snapshot.jobs.values())
-        await session.close()
         if not _has_home(session):
-            return _ending(session, last_known, ())
-        # It was killed: its jobs run on, and the next daemon on its home finds them there.
-        session = await DemoSession.open_private(home=session.home, origin="dashboard")
-        jobs, reports = await _stop_all(session)
+            await session.close()
+            return _ending(session, tuple(session.snapshot.jobs.values()), ())
+        # It was killed: its jobs run on, and the next daemon on its home finds them there, and removes it in the end.
+        with_jobs = await DemoSession.open_private(home=session.home, origin="dashboard")
+        jobs, reports = await _stop_all(with_jobs)
     # What jobs that had ended before left behind is ended with the daemon.
-    return _ending(session, jobs, (*reports, *await session.end()))
+    reports = (*reports, *await with_jobs.end())
+    await session.close()
+    return _ending(with_jobs, jobs, reports)
 
 
 async def _stop_all(session: DemoSession) -> tuple[tuple[Job, ...], tuple[StopReport, ...]]:
