@@ -17,8 +17,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from faults.injected import demand
-
 from corral.decide.reader import JournalReader
 from corral.service import protocol as p
 from corral.service.client import Client
@@ -27,6 +25,7 @@ from corral.values.errors import CannotStartError, CorralError
 from corral.values.home import Home
 from corral.values.spec import DescriptorInput
 from e2e.daemons import Daemons, job, spec, start, wait
+from faults.injected import demand
 from until import until
 
 PATIENCE = 30

@@ -365,7 +365,7 @@ class Report:
         if self._descriptor is None:
             return
         with contextlib.suppress(BrokenPipeError):
-            os.write(self._descriptor, text.encode() + b"\n")
+            os.write(self._descriptor, os.fsencode(text) + b"\n")
         os.close(self._descriptor)
         self._descriptor = None
 
