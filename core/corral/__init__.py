@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from corral.values.spec import Command as Command
     from corral.values.spec import Pipeline as Pipeline
     from corral.values.spec import Redirection as Redirection
+    from corral.values.story import LifePast as LifePast
+    from corral.values.story import Story as Story
 
 __version__ = "0.1.0"
 
@@ -43,6 +45,7 @@ _HOMES = {
     "corral.values.jobs": ("Job", "Pipe", "Stage"),
     "corral.values.reports": ("Diagnosis", "StopReport"),
     "corral.values.spec": ("Command", "Pipeline", "Redirection"),
+    "corral.values.story": ("LifePast", "Story"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -239,6 +239,7 @@ def looking(client: Client, attempt: Attempt) -> None:
         p.PeekPipes(job=one),
         p.AskStatus(),
         p.AskPast(ids=(one,)),
+        p.AskStory(job=one),
         p.Look(ids=(one,)),
     ):
         ask(client, attempt, request)

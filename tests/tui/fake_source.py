@@ -14,6 +14,7 @@ from corral.service.protocol import (
     AskPast,
     AskStatus,
     AskStopping,
+    AskStory,
     AskWhy,
     CloseInput,
     Done,
@@ -57,6 +58,7 @@ from corral.values.reports import (
     StopReport,
     Wait,
 )
+from corral.values.story import LifePast, Story
 from tui.fake_jobs import NOW, job
 
 MACHINE = Machine(
@@ -189,6 +191,7 @@ class _Doer:
             ListJobs: lambda request: Jobs(tuple(self.source.snapshot.jobs.values())),
             PeekPipes: lambda request: Pipes(peeked(self._job(request.job))),
             AskPast: lambda request: Pasts({each: past(self._job(each)) for each in request.ids}),
+            AskStory: lambda request: story(self._job(request.job)),
             Look: lambda request: Done(),
             OpenInput: lambda request: Done(),
             CloseInput: lambda request: Done(),
@@ -296,6 +299,23 @@ def past(of: Job) -> Past:
         cpu=tuple(cpu * each for each in shape),
         memory=tuple(int(memory * each) for each in shape),
         output=tuple((of.output_bytes_per_second or 0.0) * each for each in shape),
+    )
+
+
+def story(of: Job) -> Story:
+    """A life in forty cells that rises to what the job uses; the diagnosis of one that is stuck now."""
+    cpu, memory = of.cpu_percent or 50.0, of.memory_bytes or of.peak_memory_bytes or 0
+    shape = [min(1.0, 0.3 + number / 24) for number in range(40)]
+    is_stuck = of.health == "stuck"
+    return Story(
+        id=of.id,
+        diagnosis=diagnosis(of) if is_stuck else None,
+        diagnosed=of.health_since if is_stuck else None,
+        life=LifePast(
+            seconds=max(1.0, (of.elapsed or 40.0) / 40),
+            cpu=tuple(cpu * each for each in shape),
+            memory=tuple(int(memory * each) for each in shape),
+        ),
     )
 
 

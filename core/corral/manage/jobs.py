@@ -15,6 +15,7 @@ from corral.decide.life import Life
 from corral.manage.dropping import CappedStream
 from corral.manage.kept import Kept
 from corral.manage.past import PastOfJob
+from corral.manage.stories import StoryOfJob
 from corral.observe.health import Progress
 from corral.observe.pipeflow import PipeFlow
 from corral.observe.sampler import Usage
@@ -164,6 +165,7 @@ class ManagedJob:
     kept: Kept | None = None
     """What of this was last written for the next daemon (`corral.manage.keeping`)."""
     past: PastOfJob = field(default_factory=PastOfJob)
+    story: StoryOfJob = field(default_factory=StoryOfJob)
     diagnosis: Diagnosis | None = None
     """Of the time since it last moved; None until asked, and again once it moves."""
     health: str | None = None

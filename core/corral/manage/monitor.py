@@ -16,6 +16,7 @@ from corral.manage.jobs import ManagedJob, Member, OutputSizes
 from corral.manage.judging import Judge, is_settled
 from corral.manage.keeping import KEEP_TICKS, keep_observed
 from corral.manage.reasons import observe_waits
+from corral.manage.stories import note_life, note_rest
 from corral.observe.health import Progress
 from corral.observe.holders import Holders
 from corral.observe.pipeflow import PipeFlow, Steady, bottleneck
@@ -170,10 +171,12 @@ class Monitor:
         if moved or is_first or has_output or job.pipes or self._needs_full_sample(job, now):
             self._sample(job, now, moved, is_first)
         elif is_settled(job):
+            note_rest(job, now)
             return
         elif job.cpu_percent:
             self._cool_down(job, now)
         self.judge.judge(job, now)
+        note_life(job, now, job.last_cpu_seconds)
         job.past.note(
             now,
             None if job.life.state == "paused" else job.cpu_percent,

@@ -16,6 +16,7 @@ _HARMLESS = (
     p.PeekPipes,
     p.AskStopping,
     p.AskPast,
+    p.AskStory,
     p.AskStatus,
     p.OpenInput,
     p.Subscribe,

@@ -17,6 +17,7 @@ from corral.manage.checking import check_seconds
 from corral.manage.manager import Manager
 from corral.manage.oldjobs import Asked
 from corral.manage.peeking import peek
+from corral.manage.stories import story
 from corral.service import protocol as p
 from corral.service.fitting import fitting
 from corral.service.handover import replace_program
@@ -88,6 +89,7 @@ class Handlers:
             p.Subscribe: self._subscribe,
             p.Look: self._look,
             p.AskPast: self._past,
+            p.AskStory: self._story,
             p.AskStatus: self._status,
             p.Shutdown: self._shutdown,
             p.RestartDaemon: self._restart_daemon,
@@ -233,6 +235,9 @@ class Handlers:
         now = time.monotonic()
         jobs = map(self._manager.jobs.get, _numbers(request.ids))
         return Answer(p.Pasts({str(job.id): job.past.values(now) for job in jobs if job is not None}))
+
+    async def _story(self, _: Connection, request: p.AskStory, __: list[int]) -> Answer:
+        return Answer(story(self._manager, self._manager.resolve(request.job)))
 
     async def _status(self, _: Connection, __: p.AskStatus, ___: list[int]) -> Answer:
         manager = self._manager

@@ -15,6 +15,7 @@ from corral.service.session import Session
 from corral.values.errors import CorralError, NotSoError, UnknownJobError
 from corral.values.jobs import Job, ProcessView
 from corral.values.reports import Diagnosis, StopReport
+from corral.values.story import Story
 from corral.values.units import parse_signal, signal_name
 
 
@@ -124,6 +125,10 @@ class JobHandle:
     async def why(self) -> Diagnosis:
         """What it does or waits for, in words, with the evidence."""
         return await self._session.call(p.AskWhy(job=self.id))
+
+    async def story(self) -> Story:
+        """What is kept of it, also once it has ended: the last time it was stuck, and CPU and memory over its life."""
+        return await self._session.call(p.AskStory(job=self.id))
 
     async def processes(self) -> tuple[ProcessView, ...]:
         """Its tree, counted now."""

@@ -14,13 +14,24 @@ from msgspec import Struct
 
 from corral.service.numbers import NEWEST_ENDED
 from corral.service.numbers import PROTOCOL as PROTOCOL
+from corral.service.replies import Done as Done
+from corral.service.replies import Hello as Hello
+from corral.service.replies import Jobs as Jobs
+from corral.service.replies import Outcome as Outcome
+from corral.service.replies import Pasts as Pasts
+from corral.service.replies import Pipes as Pipes
+from corral.service.replies import Processes as Processes
+from corral.service.replies import Started as Started
+from corral.service.replies import Stops as Stops
+from corral.service.replies import Waited as Waited
 from corral.values.errors import ERRORS, BadLineError, CannotStartError, CorralError
-from corral.values.jobs import Job, ProcessView
+from corral.values.jobs import Job
 from corral.values.machine import Machine
-from corral.values.past import Past
-from corral.values.reports import DaemonStatus, Detail, Diagnosis, OpenedInput, PeekedPipe, StopReport
+from corral.values.past import Past as Past
+from corral.values.reports import DaemonStatus, Detail, Diagnosis, OpenedInput
 from corral.values.rules import CleanReport
 from corral.values.spec import JobSpec, Origin, Surroundings
+from corral.values.story import Story as Story
 
 LINE_LIMIT = 1 << 20
 """Bytes in a line to the daemon, the newline included. A longer one is answered with an error and skipped."""
@@ -34,85 +45,6 @@ class Answers(Generic[Reply_]):
     """Says of a request which type its reply has; `reply` holds the same for the decoder."""
 
     reply: ClassVar[type[Struct]]
-
-
-# ---- replies ------------------------------------------------------------------------------------------------------
-
-
-class Done(Struct, frozen=True):
-    """Nothing to say but that it is done."""
-
-
-class Hello(Struct, frozen=True, kw_only=True):
-    """The daemon's side of the greeting. Frozen, as `SayHello`: a client of any protocol number reads it."""
-
-    version: str
-    protocol: int
-    pid: int
-    home: str
-    private: bool = False
-    generation: int = 1
-    """Grows by one with each restart in place."""
-    notices: tuple[str, ...] = ()
-    """What a person should hear once, such as that a damaged journal was set aside: for the first command line."""
-
-
-class Jobs(Struct, frozen=True):
-    """Jobs, in the order asked for, else by id."""
-
-    jobs: tuple[Job, ...]
-    unknown: tuple[str, ...] = ()
-    """One line for each id that is no job, or not one job."""
-    leftovers: dict[str, int] = {}
-    """How many processes live on of jobs that have ended and are not listed here, by id; without ids only."""
-
-
-class Started(Struct, frozen=True):
-    """Jobs that were accepted, in the order of their specifications."""
-
-    ids: tuple[str, ...]
-
-
-class Stops(Struct, frozen=True):
-    """One report a job."""
-
-    reports: tuple[StopReport, ...]
-    unknown: tuple[str, ...] = ()
-    """One line for each id that is no job, or not one job."""
-
-
-class Processes(Struct, frozen=True):
-    """The tree of one job, leaders first."""
-
-    processes: tuple[ProcessView, ...]
-
-
-class Pipes(Struct, frozen=True):
-    """The pipes of one job."""
-
-    pipes: tuple[PeekedPipe, ...]
-
-
-class Outcome(Struct, frozen=True):
-    """What one request did to several jobs: one line per job that was touched, one error per job that was not."""
-
-    done: tuple[str, ...] = ()
-    errors: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
-    """Those of the errors that say of an id that it is no job, or not one job."""
-
-
-class Waited(Struct, frozen=True):
-    """The jobs waited for, in the order named; with `any`, the first to end alone. `timed_out`: some had not ended."""
-
-    jobs: tuple[Job, ...]
-    timed_out: bool = False
-
-
-class Pasts(Struct, frozen=True):
-    """`Past` by job id."""
-
-    past: dict[str, Past]
 
 
 # ---- requests -----------------------------------------------------------------------------------------------------
@@ -313,6 +245,13 @@ class AskPast(Request, Answers[Pasts], tag="history"):
     ids: tuple[str, ...]
 
 
+class AskStory(Request, Answers[Story], tag="story"):
+    """What is kept of a job, running or ended: the last diagnosis, and CPU and memory over its life."""
+
+    reply: ClassVar[type[Struct]] = Story
+    job: str
+
+
 class AskStatus(Request, Answers[DaemonStatus], tag="status"):
     """The daemon itself."""
 
@@ -362,6 +301,7 @@ AnyRequest = (
     | Subscribe
     | Look
     | AskPast
+    | AskStory
     | AskStatus
     | Shutdown
     | RestartDaemon
