@@ -1,237 +1,29 @@
-"""The panes of an opened job: a title line that carries the key, and below it what the pane shows."""
+"""The panes of an opened job: its output, its tree and all else. Those that are more have modules of their own."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from msgspec import structs
 from textual import events
 from textual.app import ComposeResult
-from textual.message import Message
-from textual.widget import Widget
 
-from corral.service.protocol import AskPast, AskWhy, ListProcesses, PeekPipes, ShowJob
-from corral.values.errors import CorralError
-from corral.values.jobs import STARTED_STATES, Job, Pipe, ProcessView
-from corral.values.past import Past
-from corral.values.reports import Detail, Diagnosis
+from corral.service.protocol import ListProcesses, ShowJob
+from corral.values.jobs import STARTED_STATES, Job, ProcessView
+from corral.values.reports import Detail
 from corral_tui import numbers
 from corral_tui.dashboard.canvas import Block, ScrolledLines
-from corral_tui.dashboard.lines import Line, plain, rule, wrapped
+from corral_tui.dashboard.lines import Line, plain
 from corral_tui.dashboard.opened.about_text import about_lines
-from corral_tui.dashboard.opened.charts_text import LABEL, chart_lines, seconds_per_column
-from corral_tui.dashboard.opened.head import PANES
+from corral_tui.dashboard.opened.charts_pane import ChartsPane as ChartsPane
 from corral_tui.dashboard.opened.output import OutputView
 from corral_tui.dashboard.opened.output_rows import STREAMS
-from corral_tui.dashboard.opened.pipeline_text import pipeline_lines
+from corral_tui.dashboard.opened.pane import Pane as Pane
+from corral_tui.dashboard.opened.pipeline_pane import PipelinePane as PipelinePane
 from corral_tui.dashboard.opened.tree_text import in_tree_order, tree_heading, tree_lines
-from corral_tui.dashboard.opened.why_text import why_as_text, why_lines
-from corral_tui.dashboard.tails import Tail
+from corral_tui.dashboard.opened.why_pane import WhyPane as WhyPane
 
 if TYPE_CHECKING:
     from corral_tui.dashboard.app import DashboardApp
-
-TAIL_ROWS = 4
-
-
-class Pane(Widget):
-    """One pane. `job` is put in by the screen with each snapshot; `poll` asks the daemon for what that does not hold."""
-
-    DEFAULT_CSS = """
-    Pane { layout: vertical; height: 1fr; width: 1fr; }
-    Pane > .pane--title { height: 1; }
-    Pane > .pane--body { height: 1fr; }
-    """
-    number: ClassVar[int] = 0
-    seconds: ClassVar[float] = 1.0
-    """Between two polls, while it can be seen."""
-
-    class Clicked(Message):
-        """The pane was clicked."""
-
-        def __init__(self, number: int) -> None:
-            super().__init__()
-            self.number = number
-
-    def __init__(self, host: DashboardApp, job: Job) -> None:
-        super().__init__(id=f"pane-{self.number}")
-        self.host = host
-        self.job = job
-        self.is_current = False
-        self.problem: str | None = None
-        self._due = 0.0
-
-    # ---- what each pane overrides ----
-
-    def body_lines(self, width: int) -> list[Line]:
-        return []
-
-    def title_right(self) -> Line:
-        return []
-
-    def wanted_height(self, width: int) -> int:
-        """Rows that show all of it, the title included."""
-        return len(self.body_lines(width)) + 1
-
-    async def ask(self) -> None:
-        """Ask the daemon for what it shows. Raises CorralError."""
-
-    def job_changed(self) -> None:
-        """`job` is another one now."""
-
-    # ---- its frame ----
-
-    def compose(self) -> ComposeResult:
-        yield Block(self._title_lines, classes="pane--title")
-        body = ScrolledLines(self._lines_or_problem, id=f"body-{self.number}")
-        body.add_class("pane--body")
-        yield body
-
-    @property
-    def body(self) -> Widget:
-        return self.query_one(".pane--body")
-
-    def _lines_or_problem(self, width: int) -> list[Line]:
-        problem = wrapped(self.problem, width, role="error") if self.problem else []
-        return [*problem, *self.body_lines(width)]
-
-    def _title_lines(self, width: int) -> list[Line]:
-        name = f"{self.number} {PANES[self.number - 1]}"
-        look = "rule-selected" if self.is_current else "rule"
-        glyph = self.host.charset.rule
-        title = plain(name, "bold" if self.is_current else "plain")
-        return [
-            rule(
-                title,
-                self.title_right(),
-                width,
-                glyph,
-                "rule-selected" if look == "rule-selected" else "rule",
-            )
-        ]
-
-    def redraw(self) -> None:
-        if not self.is_mounted:
-            return
-        self.query_one(".pane--title", Block).redraw()
-        body = self.body
-        if isinstance(body, ScrolledLines):
-            body.redraw()
-
-    def put(self, job: Job) -> None:
-        """The job as it is now, or another one."""
-        is_other = job.id != self.job.id
-        self.job = job
-        if is_other:
-            self.problem = None
-            self._due = 0.0
-            self.job_changed()
-
-    async def poll(self, now: float) -> None:
-        """Ask what it shows, if it is time to. An error is shown in the pane and leaves what was known."""
-        if now < self._due or not self.display:
-            return
-        self._due = now + self.seconds
-        job_id = self.job.id
-        try:
-            await self.ask()
-            problem = None
-        except CorralError as error:
-            problem = str(error)
-        if job_id == self.job.id:
-            self.problem = problem
-            self.redraw()
-
-    def on_click(self, event: events.Click) -> None:
-        self.post_message(self.Clicked(self.number))
-
-    # ---- moving ----
-
-    def move(self, rows: int) -> None:
-        self.body.scroll_relative(y=rows, animate=False, force=True)
-
-    def move_to_edge(self, *, end: bool) -> None:
-        if end:
-            self.body.scroll_end(animate=False, force=True)
-        else:
-            self.body.scroll_home(animate=False, force=True)
-
-    def turn(self, step: int) -> bool:
-        """What the arrows aside do; False where they do nothing."""
-        return False
-
-    def as_text(self) -> str | None:
-        """What `y` copies; None where the job's summary is better."""
-        return None
-
-
-class PipelinePane(Pane):
-    """Pane 1: the drawing; the fill of the pipes four times a second."""
-
-    number = 1
-    seconds = 0.25
-
-    def __init__(self, host: DashboardApp, job: Job) -> None:
-        super().__init__(host, job)
-        self._pasts: Past | None = None
-        self._pasts_due = 0
-        self._pipes: dict[int, Pipe] = {}
-        self._tail = Tail(host.source.home, job)
-
-    def job_changed(self) -> None:
-        self._pasts, self._pasts_due, self._pipes = None, 0, {}
-        self._tail = Tail(self.host.source.home, self.job)
-
-    async def ask(self) -> None:
-        if self._pasts_due <= 0:
-            self._pasts_due = 20
-            past = await self.host.source.call(AskPast(ids=(self.job.id,)))
-            self._pasts = past.past.get(self.job.id)
-        self._pasts_due -= 1
-        if self.job.pipes and self.job.state in STARTED_STATES:
-            reply = await self.host.source.call(PeekPipes(job=self.job.id))
-            known = {pipe.number: pipe for pipe in self.job.pipes}
-            self._pipes = {
-                peeked.number: structs.replace(
-                    known[peeked.number], fill_bytes=peeked.fill_bytes, capacity_bytes=peeked.capacity_bytes
-                )
-                for peeked in reply.pipes
-                if peeked.number in known
-            }
-
-    def _shown_job(self) -> Job:
-        """With the fill as it was seen last, which is newer than the snapshot's."""
-        pipes = tuple(
-            pipe
-            if pipe.number not in self._pipes
-            else structs.replace(
-                pipe,
-                fill_bytes=self._pipes[pipe.number].fill_bytes,
-                capacity_bytes=self._pipes[pipe.number].capacity_bytes,
-            )
-            for pipe in self.job.pipes
-        )
-        return structs.replace(self.job, pipes=pipes)
-
-    def title_right(self) -> Line:
-        return plain(numbers.counted(len(self.job.stages), "stage"), "muted")
-
-    def body_lines(self, width: int) -> list[Line]:
-        pasts = self._pasts.stages if self._pasts else {}
-        lines = pipeline_lines(self._shown_job(), pasts, width, self.host.charset)
-        return lines if self._is_beside_output() else [*lines, *self._last_output(width)]
-
-    def _is_beside_output(self) -> bool:
-        return bool(self.screen.query("#pane-2")) and self.screen.query_one("#pane-2").display
-
-    def _last_output(self, width: int) -> list[Line]:
-        self._tail.update(self.job)
-        shown = self._tail.last_lines(TAIL_ROWS)
-        if not shown:
-            return []
-        lines: list[Line] = [[(" ", "plain"), *line] for line in shown]
-        return [[], plain(" the last it printed", "muted"), *lines]
 
 
 class OutputPane(Pane):
@@ -370,77 +162,6 @@ class TreePane(Pane):
         ordered = [one.pid for _, one in in_tree_order(self.processes)]
         if 0 <= row < len(ordered):
             self._select(ordered[row])
-
-
-class ChartsPane(Pane):
-    """Pane 4: CPU, memory and output over the kept past."""
-
-    number = 4
-    seconds = 5.0
-
-    def __init__(self, host: DashboardApp, job: Job) -> None:
-        super().__init__(host, job)
-        self.past: Past | None = None
-
-    def job_changed(self) -> None:
-        self.past = None
-
-    async def ask(self) -> None:
-        self.past = (await self.host.source.call(AskPast(ids=(self.job.id,)))).past.get(self.job.id)
-
-    def _newest(self) -> datetime:
-        return self.job.ended or self.host.clock()
-
-    def title_right(self) -> Line:
-        if self.past is None or not self.past.cpu:
-            return []
-        columns = max(self.size.width - LABEL - 2, 8)
-        whole = numbers.duration(self.past.seconds * len(self.past.cpu))
-        return plain(
-            f"{whole} · 1 column = {numbers.duration(seconds_per_column(self.past, columns))}", "muted"
-        )
-
-    def body_lines(self, width: int) -> list[Line]:
-        if self.past is None or not self.past.cpu:
-            return [plain(" nothing was measured", "muted")]
-        height = max(self.size.height - 1, 2)
-        return chart_lines(self.past, self._newest(), width, height, self.host.charset)
-
-    def wanted_height(self, width: int) -> int:
-        return 13 if self.past is not None and self.past.cpu else 2
-
-
-class WhyPane(Pane):
-    """Pane 5: the diagnosis."""
-
-    number = 5
-
-    def __init__(self, host: DashboardApp, job: Job) -> None:
-        super().__init__(host, job)
-        self.diagnosis: Diagnosis | None = None
-
-    def job_changed(self) -> None:
-        self.diagnosis = None
-
-    async def ask(self) -> None:
-        if self.diagnosis is None or not self.job.is_ended:
-            self.diagnosis = await self.host.source.call(AskWhy(job=self.job.id))
-
-    def title_right(self) -> Line:
-        words = {"stuck": "STUCK", "active": "active, not stuck", "waiting": "waiting, not stuck"}
-        health = self.job.health
-        return plain(words[health], "alert" if health == "stuck" else "muted") if health else []
-
-    def body_lines(self, width: int) -> list[Line]:
-        if self.diagnosis is None:
-            return wrapped(self.job.summary or "", width) if self.job.summary else []
-        return why_lines(self.diagnosis, self.host.clock(), width, self.host.charset)
-
-    def as_text(self) -> str | None:
-        if self.diagnosis is None:
-            return None
-        head = f"{self.job.id} {self.job.title}: {self.job.command}\n\n"
-        return head + why_as_text(self.diagnosis, self.host.clock(), self.host.charset)
 
 
 class AboutPane(Pane):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from corral.values.reports import Advice, Diagnosis, Root, Wait
+from corral.values.reports import Advice, Diagnosis, PythonStack, Root, Wait
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, plain, text, wrapped
 from corral_tui.dashboard.marks import Charset
@@ -20,6 +20,9 @@ def why_lines(found: Diagnosis, now: datetime, width: int, charset: Charset) -> 
         lines += [[], plain(" EVIDENCE", "muted"), *evidence]
     if found.root is not None:
         lines += [plain(" ROOT", "muted"), *wrapped(root_words(found.root, found), width, indent="   ")]
+    if found.stacks:
+        lines += [[], plain(" WHERE THE PYTHON CODE STANDS", "muted")]
+        lines += [line for stack in found.stacks for line in _stack(stack, width)]
     if found.advice:
         lines += [[], plain(" WHAT YOU CAN DO", "muted")]
         lines += [line for advice in found.advice for line in _advice(advice, width)]
@@ -67,6 +70,21 @@ def root_words(root: Root, found: Diagnosis) -> str:
     name = next((clean(wait.name) for wait in found.waits if wait.pid == root.pid), "")
     stage = f"stage {root.stage}, " if root.stage is not None else ""
     return f"{stage}{root.pid} {name}: {root.kind}".replace("  ", " ")
+
+
+def _stack(stack: PythonStack, width: int) -> list[Line]:
+    """One thread of a Python program, the innermost call first."""
+    thread = stack.thread_name or ("" if stack.thread is None else str(stack.thread))
+    stage = "" if stack.stage is None else f"{stack.stage} "
+    lines = wrapped(f"{stack.pid} {stage}{clean(stack.name)}   {clean(thread)}", width, indent="   ")
+    for frame in stack.frames:
+        words = f"{clean(frame.function)}   {clean(frame.file)}:{frame.line}"
+        lines += wrapped(words, width, indent="      ", hanging="        ", role="muted")
+    if stack.left_out:
+        lines += wrapped(
+            f"{stack.left_out} more of Python and its libraries", width, indent="      ", role="muted"
+        )
+    return lines
 
 
 def _advice(advice: Advice, width: int) -> list[Line]:
