@@ -40,7 +40,9 @@ from corral.values.reports import (
     DaemonStatus,
     Detail,
     Diagnosis,
+    Frame,
     PeekedPipe,
+    PythonStack,
     Root,
     StoppedProcess,
     StopReport,
@@ -326,7 +328,26 @@ def test_why_in_words_and_in_json(fake: FakeDaemon, capsys: Any) -> None:
     assert main(["why", "7", "--json"]) == 0
     why = json.loads(capsys.readouterr().out)
     assert why["root"] == {"stage": 1, "pid": 10, "kind": "pipe_read"}
-    assert fake.asked == [AskWhy(job=None), AskWhy(job="7")]
+    assert [(asked.job, asked.stacks) for asked in fake.asked] == [(None, True), ("7", True)]
+
+
+def test_where_python_code_stands(fake: FakeDaemon, capsys: Any) -> None:
+    """The innermost call first; what a program calls itself is data."""
+    frames = (Frame("/srv/take.py", 12, "take"), Frame("/srv/\aa.py", 3, "main"))
+    stack = PythonStack(
+        pid=10, stage=1, name="python", thread=10, thread_name="MainThread", frames=frames, left_out=3
+    )
+    fake.answers[AskWhy] = Diagnosis(
+        id="7", health="stuck", since=CREATED, summary="it waits", stacks=(stack,)
+    )
+    assert main(["why", "7"]) == 0
+    told = capsys.readouterr().out.split("WHERE THE PYTHON CODE STANDS\n")[1]
+    assert told.splitlines() == [
+        "  10 python  stage 1  MainThread",
+        "    take  /srv/take.py:12",
+        "    main  /srv/␇a.py:3",
+        "    3 more of Python and its libraries",
+    ]
 
 
 def _detail() -> Detail:

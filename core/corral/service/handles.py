@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from corral.observe.output import READ_SIZE, Follower, OutputFile, Pace
 from corral.service import protocol as p
+from corral.service.asking import ask_why
 from corral.service.session import Session
 from corral.values.errors import CorralError, NotSoError, UnknownJobError
 from corral.values.jobs import Job, ProcessView
@@ -124,7 +125,7 @@ class JobHandle:
 
     async def why(self) -> Diagnosis:
         """What it does or waits for, in words, with the evidence."""
-        return await self._session.call(p.AskWhy(job=self.id))
+        return await self._session.call(ask_why(self.id))
 
     async def story(self) -> Story:
         """What is kept of it, also once it has ended: the last time it was stuck, and CPU and memory over its life."""

@@ -93,10 +93,15 @@ class ShowJob(Request, Answers[Detail], tag="show"):
 
 
 class AskWhy(Request, Answers[Diagnosis], tag="why"):
-    """The diagnosis of a job; without one, of the most urgent."""
+    """The diagnosis of a job; without one, of the most urgent.
+
+    `stacks`: with those of its Python programs, which takes longer. `py_spy` is the one on the client's PATH.
+    """
 
     reply: ClassVar[type[Struct]] = Diagnosis
     job: str | None = None
+    stacks: bool = False
+    py_spy: str | None = None
 
 
 class ListProcesses(Request, Answers[Processes], tag="processes"):

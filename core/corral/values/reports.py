@@ -107,6 +107,28 @@ class Advice(Struct, frozen=True):
     command: str | None = None
 
 
+class Frame(Struct, frozen=True):
+    """One call on a Python stack: the function, and the line of the file that it stands at."""
+
+    file: str
+    line: int
+    function: str
+
+
+class PythonStack(Struct, frozen=True, kw_only=True):
+    """Where one thread of a Python program stands. `frames`: the innermost first, 8 at most."""
+
+    pid: int
+    stage: int | None
+    name: str
+    thread: int | None
+    """The kernel's id of it, which for the first thread is the pid."""
+    thread_name: str | None
+    frames: tuple[Frame, ...]
+    left_out: int = 0
+    """Frames that are not shown: of the libraries, or beyond the eighth."""
+
+
 class Diagnosis(Struct, frozen=True, kw_only=True):
     """Why a job does what it does: one sentence, and the evidence."""
 
@@ -121,6 +143,8 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     advice: tuple[Advice, ...] = ()
     not_looked_at: tuple[str, ...] = ()
     """What could not be seen, and why."""
+    stacks: tuple[PythonStack, ...] = ()
+    """Where its Python programs stand, where py-spy could tell; of a running job, and only when asked for."""
 
 
 class PeekedPipe(Struct, frozen=True, kw_only=True):

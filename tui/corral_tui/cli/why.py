@@ -7,8 +7,8 @@ from datetime import datetime
 
 import click
 
-from corral.service.protocol import AskWhy
-from corral.values.reports import Diagnosis, Wait
+from corral.service.asking import ask_why
+from corral.values.reports import Diagnosis, PythonStack, Wait
 from corral_tui import numbers
 from corral_tui.cli import reach
 from corral_tui.cli.jsontext import print_json
@@ -25,7 +25,7 @@ from corral_tui.cli.styled import ALERT, HEADING, MUTED, Line, print_lines
 def command(as_json: bool, job: str | None) -> int:
     """Say what a job waits for, with the evidence; without an id, of the job that needs you most."""
     with reach.reader() as caller:
-        diagnosis = caller.call(AskWhy(job=job))
+        diagnosis = caller.call(ask_why(job))
     if as_json:
         print_json(diagnosis)
     else:
@@ -41,6 +41,10 @@ def told(diagnosis: Diagnosis) -> Iterator[Line]:
     if diagnosis.root is not None:
         yield from _section("ROOT")
         yield Line(f"  {_root(diagnosis)}")
+    if diagnosis.stacks:
+        yield from _section("WHERE THE PYTHON CODE STANDS")
+        for stack in diagnosis.stacks:
+            yield from _stack(stack)
     if diagnosis.advice:
         yield from _section("WHAT YOU CAN DO")
         width = max(numbers.cells(advice.text) for advice in diagnosis.advice)
@@ -78,6 +82,20 @@ def _wait(wait: Wait) -> str:
     stage = "" if wait.stage is None else f"stage {wait.stage}  "
     since = "" if wait.since is None else f"  since {_clock(wait.since)}"
     return f"{wait.pid} {visible(wait.name)}  {stage}{wait.kind}  {visible(wait.detail)}{since}"
+
+
+def _stack(stack: PythonStack) -> Iterator[Line]:
+    """One thread, the innermost call first."""
+    stage = "" if stack.stage is None else f"  stage {stack.stage}"
+    thread = stack.thread_name or ("" if stack.thread is None else str(stack.thread))
+    yield Line(f"  {stack.pid} {visible(stack.name)}{stage}  {visible(thread)}".rstrip())
+    width = max(numbers.cells(frame.function) for frame in stack.frames)
+    for frame in stack.frames:
+        function = visible(frame.function)
+        gap = " " * (width - numbers.cells(function))
+        yield Line(f"    {function}{gap}  {visible(frame.file)}:{frame.line}")
+    if stack.left_out:
+        yield Line(f"    {stack.left_out} more of Python and its libraries", MUTED)
 
 
 def _root(diagnosis: Diagnosis) -> str:

@@ -1,0 +1,98 @@
+"""A program that helps the daemon to answer a question: run beside the loop, bounded in time and in output."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import NamedTuple
+
+
+class Printed(NamedTuple):
+    """What a helper wrote. `is_whole`: it closed both streams by itself, in time, and within the limit."""
+
+    out: bytes
+    err: bytes
+    is_whole: bool
+
+
+class _TooMuchError(Exception):
+    """A helper wrote more than it may."""
+
+
+class _Stream:
+    """Reads one pipe into memory until its end or until there is too much."""
+
+    def __init__(self, fd: int, limit: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._fd = fd
+        self._limit = limit
+        self.content = bytearray()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        os.set_blocking(fd, False)
+        self._loop.add_reader(fd, self._read)
+
+    def _read(self) -> None:
+        try:
+            piece = os.read(self._fd, 65536)
+        except BlockingIOError:
+            return
+        self.content += piece
+        if len(self.content) > self._limit:
+            self._loop.remove_reader(self._fd)
+            self.ended.set_exception(_TooMuchError())
+        elif not piece:
+            self._loop.remove_reader(self._fd)
+            self.ended.set_result(None)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._fd)
+        self.ended.cancel()
+
+
+async def output_of(argv: Sequence[str], seconds: float, limit: int) -> Printed:
+    """Run a program with an empty stdin, in `/`, with nothing of anybody's environment, and collect what it writes.
+
+    It is ended by SIGKILL where it takes longer than `seconds` or writes more than `limit` bytes to either stream, and
+    where the caller is cancelled. Must be called on the loop's own thread: another one could start it while a job's
+    mark is set.
+
+    Raises:
+        OSError: it could not be started.
+    """
+    with ExitStack() as cleanup:
+        process = _started(argv)
+        cleanup.callback(_let_go, process)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        streams = []
+        for pipe in (process.stdout, process.stderr):
+            cleanup.callback(pipe.close)
+            streams.append(_Stream(pipe.fileno(), limit))
+            cleanup.callback(streams[-1].close)
+        out, err = streams
+        done, late = await asyncio.wait(
+            (out.ended, err.ended), timeout=seconds, return_when=asyncio.FIRST_EXCEPTION
+        )
+        is_whole = not late and all(one.exception() is None for one in done)
+        return Printed(bytes(out.content), bytes(err.content), is_whole)
+
+
+def _started(argv: Sequence[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+    )
+
+
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    """End it if it still runs. Who reaps the orphans reaps it, too; the handle must not wait for its pid later."""
+    process.kill()
+    if process.returncode is None:
+        process.returncode = 0

@@ -1,0 +1,145 @@
+"""Where the Python programs of a job stand: asked of py-spy, only when somebody asks why, and kept while they stand still."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from msgspec import structs
+
+from corral.manage.helping import output_of
+from corral.observe.pythonstacks import stacks_of
+from corral.system import pyspy
+from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.identity import ProcessIdentity, identify
+from corral.values.reports import Diagnosis, PythonStack, Wait
+from corral.values.text import one_line
+
+SECONDS = 2.5
+"""For all programs of one job together; one takes 70 ms."""
+MOST_PROCESSES = 8
+AT_ONCE = 2
+MOST_BYTES = 4 << 20
+KEPT = 64
+
+
+class _Looked(NamedTuple):
+    """What py-spy said of one program; `reason` why it said nothing."""
+
+    stacks: tuple[PythonStack, ...] = ()
+    reason: str | None = None
+
+
+class Spy:
+    """Adds the stacks of Python programs to diagnoses."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[ProcessIdentity, int], _Looked] = OrderedDict()
+        """By the CPU clock that it stood at: a program that has not run since stands where it stood."""
+        self._turn = asyncio.Semaphore(AT_ONCE)
+
+    async def add_stacks(self, found: Diagnosis, family: Collection[int], offered: str | None) -> Diagnosis:
+        """The same with the stacks of the job's Python programs, and why there are none of the others.
+
+        `family` are the processes of the job. `offered` is the py-spy that the client's PATH has; one that came with
+        Corral goes before it.
+        """
+        programs = _python_programs(found, family)
+        if not programs:
+            return found
+        path = pyspy.beside_interpreter() or offered
+        if path is None:
+            return _noted(found, [_how_to_get_it(programs)]) if _would_help(found, programs) else found
+        reason = pyspy.why_untrusted(path)
+        if reason is not None:
+            return _noted(found, [f"the Python stacks: py-spy is not used, since {one_line(reason)}"])
+        looked = await self._look_at_all(path, programs)
+        notes = [
+            f"the Python stack of {_called(wait)}: {look.reason}" for wait, look in looked if look.reason
+        ]
+        stacks = tuple(stack for _, look in looked for stack in look.stacks)
+        return _noted(structs.replace(found, stacks=stacks), notes)
+
+    async def _look_at_all(self, path: str, programs: list[Wait]) -> list[tuple[Wait, _Looked]]:
+        tasks = [asyncio.create_task(self._look(path, wait)) for wait in programs[:MOST_PROCESSES]]
+        try:
+            await asyncio.wait(tasks, timeout=SECONDS)
+        finally:
+            late = [task for task in tasks if not task.done()]
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        looked = [
+            _Looked(reason=f"py-spy took longer than {SECONDS:g} s") if t.cancelled() else t.result()
+            for t in tasks
+        ]
+        return list(zip(programs, looked, strict=False))
+
+    async def _look(self, path: str, wait: Wait) -> _Looked:
+        async with self._turn:
+            who, clock = identify(wait.pid), cpu_nanoseconds(wait.pid)
+            if who is None or clock is None:
+                return _Looked(reason="it has ended")
+            kept = self._kept.get((who, clock))
+            if kept is None:
+                kept = await _ask(path, wait)
+                if cpu_nanoseconds(wait.pid) == clock and kept.stacks:
+                    self._keep((who, clock), kept)
+            return kept
+
+    def _keep(self, key: tuple[ProcessIdentity, int], looked: _Looked) -> None:
+        self._kept[key] = looked
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+
+async def _ask(path: str, wait: Wait) -> _Looked:
+    try:
+        printed = await output_of(pyspy.command(path, wait.pid), SECONDS, MOST_BYTES)
+    except OSError as error:
+        return _Looked(reason=f"{one_line(path)}: {error.strerror}")
+    if not printed.is_whole:
+        return _Looked(reason=f"py-spy took longer than {SECONDS:g} s, or said too much")
+    if not printed.out.strip():
+        return _Looked(reason=_refusal(path, wait.pid, printed.err))
+    try:
+        return _Looked(stacks_of(printed.out, wait.pid, wait.stage, wait.name))
+    except ValueError:
+        return _Looked(reason="what py-spy said was not understood")
+
+
+def _refusal(path: str, pid: int, err: bytes) -> str:
+    """Why py-spy printed nothing, in our words where we know better."""
+    if b"ermission denied" in err.lower() or b"Operation not permitted" in err:
+        by_root = f"; `sudo {one_line(path)} dump --pid {pid}` shows it" if pyspy.may_help_as_root() else ""
+        return f"{pyspy.why_refused()}{by_root}"
+    first = next((line for line in err.splitlines() if line.strip()), b"nothing at all")
+    return f"py-spy said: {one_line(first)[:200]}"
+
+
+def _python_programs(found: Diagnosis, family: Collection[int]) -> list[Wait]:
+    """Those of the job itself, the root of it all first."""
+    root = None if found.root is None else found.root.pid
+    own = [wait for wait in found.waits if wait.pid in family and wait.kind != "zombie"]
+    return [wait for wait in sorted(own, key=lambda w: w.pid != root) if pyspy.is_python(wait.pid)]
+
+
+def _would_help(found: Diagnosis, programs: list[Wait]) -> bool:
+    """Whether somebody may want to know: a job that does not move, and ends at a Python program."""
+    return found.health != "active" and found.root is not None and found.root.pid == programs[0].pid
+
+
+def _how_to_get_it(programs: list[Wait]) -> str:
+    return (
+        f"the Python stack of {_called(programs[0])}: py-spy is not installed; `pip install py-spy` gets it"
+    )
+
+
+def _called(wait: Wait) -> str:
+    return f"{one_line(wait.name)} ({wait.pid})"
+
+
+def _noted(found: Diagnosis, notes: Iterable[str]) -> Diagnosis:
+    return structs.replace(found, not_looked_at=(*found.not_looked_at, *notes))

@@ -1,0 +1,84 @@
+"""py-spy, a program that reads the stack of a running Python program: where it is, what it may look at, what it asks.
+
+It reads the other's memory by process_vm_readv(2), which takes the right to attach to it (PTRACE_MODE_ATTACH, ptrace(2)).
+Under the usual ptrace_scope of 1 only an ancestor has that, or who is privileged (Yama, Documentation/admin-guide/LSM).
+py-spy is a child of the daemon, as the job is, and no ancestor of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+from corral.system.procfs import HAS_PROCFS, read_all, read_file
+from corral.system.trust import is_open_to_others, user_name, why_replaceable
+
+PROGRAM = "py-spy"
+_INTERPRETER = re.compile(r"python[0-9.]*[a-z]{0,2}( \(deleted\))?")
+"""A name such as `python3.13t`: the letters are those of builds with debugging or without the global lock."""
+_LIBRARY = re.compile(rb"/libpython[0-9.]*[a-z]{0,2}\.so|/Python\.framework/")
+
+
+def on_path(directories: Sequence[str] | None = None) -> str | None:
+    """py-spy on this process's PATH, by its full path. Relative entries are passed over: a job's directory has no say."""
+    for directory in os.get_exec_path() if directories is None else directories:
+        found = os.path.join(directory, PROGRAM)
+        if os.path.isabs(directory) and os.path.isfile(found) and os.access(found, os.X_OK):
+            return found
+    return None
+
+
+def beside_interpreter() -> str | None:
+    """py-spy where this program's own packages have put their commands, as `pip install 'corral[stacks]'` does."""
+    return on_path([os.path.dirname(sys.executable)]) if sys.executable else None
+
+
+def why_untrusted(path: str) -> str | None:
+    """Why a program may not be run: somebody else could put another one in its place. None where all is well."""
+    if not os.path.isabs(path):
+        return f"{path} is no full path"
+    try:
+        found = os.stat(path)
+        reason = why_replaceable(path)
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    if reason is None and found.st_uid not in (0, os.geteuid()):
+        return f"{path} belongs to {user_name(found.st_uid)}"
+    if reason is None and is_open_to_others(found):
+        return f"{path} may be written by others"
+    return reason
+
+
+def is_python(pid: int) -> bool:
+    """Whether it runs CPython, by its program or by a library that it has mapped. False where neither may be looked at."""
+    if not HAS_PROCFS:
+        return False
+    try:
+        program = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+    except OSError:
+        return False
+    if _INTERPRETER.fullmatch(program):
+        return True
+    return _LIBRARY.search(read_all(f"/proc/{pid}/maps") or b"") is not None
+
+
+def command(program: str, pid: int) -> tuple[str, ...]:
+    """The argv that prints the stacks of `pid` as JSON. Without --nonblocking py-spy stops the other with ptrace(2)."""
+    return (program, "dump", "--json", "--nonblocking", "--full-filenames", "--pid", str(pid))
+
+
+def why_refused() -> str:
+    """Why the kernel does not let py-spy look at a process, as far as a setting of the machine tells."""
+    scope = (read_file("/proc/sys/kernel/yama/ptrace_scope") or b"0").strip()
+    return {
+        b"1": "the kernel lets only the programs that started it look into it, and py-spy is none (ptrace_scope 1)",
+        b"2": "the kernel lets only root look into it (ptrace_scope 2)",
+        b"3": "the kernel lets nobody look into it (ptrace_scope 3)",
+    }.get(scope, "the kernel does not let us look into it: it belongs to another user, or hides its memory")
+
+
+def may_help_as_root() -> bool:
+    """Whether root could look: not under ptrace_scope 3."""
+    return (read_file("/proc/sys/kernel/yama/ptrace_scope") or b"0").strip() != b"3"

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from corral.manage import spying
+from corral.manage.helping import output_of
+from corral.manage.spying import Spy
+from corral.observe.pythonstacks import MOST_FRAMES, stacks_of, telling_frames
+from corral.observe.waits import wait_of
+from corral.system import pyspy
+from corral.system.procfs import HAS_PROCFS
+from corral.values.reports import Diagnosis, Frame, Root, Wait
+from until import python, running, until
+
+LINUX = pytest.mark.skipif(not HAS_PROCFS, reason="Python programs are known by /proc")
+LIBRARY = "/usr/lib/python3.11/threading.py"
+
+
+def own(line: int) -> Frame:
+    return Frame("/srv/app.py", line, f"f{line}")
+
+
+def library(line: int) -> Frame:
+    return Frame(LIBRARY, line, f"l{line}")
+
+
+def test_what_started_it_all_says_nothing():
+    assert telling_frames((library(1), own(2), library(3))) == (library(1), own(2))
+    assert telling_frames((library(1), library(2))) == (library(1), library(2))
+
+
+def test_own_code_goes_before_that_of_libraries():
+    deep = (*(library(n) for n in range(20)), *(own(n) for n in range(20, 25)), library(30))
+    assert telling_frames(deep) == (library(0), library(1), library(2), *(own(n) for n in range(20, 25)))
+    long = tuple(own(n) for n in range(20))
+    assert telling_frames(long) == long[:MOST_FRAMES]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        LIBRARY,
+        "/home/a/.venv/lib/python3.13/site-packages/x.py",
+        "<frozen runpy>",
+        "/usr/lib/python311.zip/a.py",
+    ],
+)
+def test_files_that_are_not_own(file):
+    assert telling_frames((own(1), Frame(file, 2, "x"), own(3))) == (own(1), Frame(file, 2, "x"), own(3))
+    assert telling_frames((own(1), Frame(file, 2, "x"))) == (own(1),)
+
+
+def dumped(tid: int, *frames: Frame, name: str | None = None) -> dict[str, object]:
+    told = [{"name": f.function, "filename": f.file, "line": f.line, "module": None} for f in frames]
+    return {"pid": 7, "os_thread_id": tid, "thread_name": name, "frames": told, "active": False}
+
+
+def test_first_thread_first_and_text_is_data():
+    dump = json.dumps([dumped(9, own(1), name="a\ab"), dumped(7, own(2)), dumped(8)]).encode()
+    first, second = stacks_of(dump, 7, 1, "python")
+    assert (first.thread, first.frames) == (7, (own(2),))
+    assert (second.thread, second.thread_name) == (9, "a␇b")
+    for nonsense in (b"", b"{}", b'[{"frames": 5}]', b"\xff"):
+        with pytest.raises(ValueError, match=r"."):
+            stacks_of(nonsense, 7, 1, "python")
+
+
+@LINUX
+def test_python_programs_are_known_by_what_they_run():
+    with running(*python("import time; time.sleep(60)")) as program, running("sleep", "60") as sleep:
+        until(lambda: pyspy.is_python(program.pid), "the exec")
+        until(lambda: os.readlink(f"/proc/{sleep.pid}/exe").endswith("sleep"), "the other exec")
+        assert not pyspy.is_python(sleep.pid)
+    assert not pyspy.is_python(program.pid)
+
+
+# ---- running it ---------------------------------------------------------------------------------------------------
+
+
+def program(folder: Path, script: str) -> str:
+    """A py-spy of the test's own."""
+    path = folder / "py-spy"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def why(pid: int, name: str = "python", health: str | None = "stuck") -> Diagnosis:
+    wait = Wait(stage=1, pid=pid, name=name, kind="timer", detail="waits")
+    return Diagnosis(
+        id="1",
+        health=health,  # type: ignore[arg-type]
+        since=None,
+        summary="",
+        waits=(wait,),
+        root=Root(stage=1, pid=pid, kind="timer"),
+    )
+
+
+def spied(pid: int, path: str | None, **values: object) -> Diagnosis:
+    return asyncio.run(Spy().add_stacks(why(pid, **values), {pid}, path))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No py-spy beside the interpreter of the tests."""
+    monkeypatch.setattr(pyspy, "beside_interpreter", lambda: None)
+
+
+@LINUX
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo 'Permission Denied: Try again' >&2; exit 1", "sudo"),
+        ("echo 'Error: no version' >&2; exit 1", "py-spy said: Error: no version"),
+        ("exit 1", "py-spy said: nothing at all"),
+        ("echo nonsense", "not understood"),
+        ("exec sleep 60", "took longer"),
+        ("exec yes", "said too much"),
+    ],
+)
+def test_what_py_spy_cannot_tell_is_said(tmp_path, monkeypatch, script, words):
+    monkeypatch.setattr(spying, "SECONDS", 0.3 if "sleep" in script else 20)
+    path = program(tmp_path, script)
+    found = spied(os.getpid(), path)
+    assert found.stacks == ()
+    (said,) = found.not_looked_at
+    assert said.startswith(f"the Python stack of python ({os.getpid()}): ")
+    assert words in said
+
+
+@LINUX
+@pytest.mark.usefixtures("alone")
+def test_without_py_spy_it_is_said_where_it_would_help(tmp_path):
+    assert "pip install py-spy" in spied(os.getpid(), None).not_looked_at[0]
+    assert spied(os.getpid(), None, health="active").not_looked_at == ()
+    replaceable = program(tmp_path, "echo '[]'")
+    os.chmod(replaceable, stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO)
+    assert "written by others" in spied(os.getpid(), replaceable).not_looked_at[0]
+    with running("sleep", "60") as other:
+        until(lambda: os.readlink(f"/proc/{other.pid}/exe").endswith("sleep"), "the exec")
+        assert spied(other.pid, None) == why(other.pid)
+
+
+@LINUX
+@pytest.mark.usefixtures("alone")
+def test_one_that_has_not_run_is_not_looked_at_twice(tmp_path):
+    line = json.dumps([dumped(1, own(1))])
+    path = program(tmp_path, f"echo x >> {tmp_path}/runs; echo '{line}'")
+
+    async def twice(pid: int) -> tuple[Diagnosis, Diagnosis]:
+        spy = Spy()
+        return await spy.add_stacks(why(pid), {pid}, path), await spy.add_stacks(why(pid), {pid}, path)
+
+    with running(*python("import signal; signal.pause()")) as still:
+        until(lambda: (wait := wait_of(still.pid)) is not None and wait.call == "pause", "the pause")
+        first, second = asyncio.run(twice(still.pid))
+        assert first.stacks
+        assert first == second
+        assert (tmp_path / "runs").read_text() == "x\n"
+
+
+def test_relative_entries_of_the_path_are_passed_over(tmp_path, monkeypatch):
+    path = program(tmp_path, "")
+    monkeypatch.chdir(tmp_path)
+    assert pyspy.on_path([".", "", "sub/.."]) is None
+    assert pyspy.on_path([".", str(tmp_path)]) == path
+
+
+def test_helper_gets_nothing_of_ours_and_leaves_nothing(monkeypatch):
+    monkeypatch.setenv("SECRET", "x")
+    before = set(os.listdir(f"/proc/{os.getpid()}/fd")) if HAS_PROCFS else set()
+    printed = asyncio.run(output_of(["/bin/sh", "-c", "pwd; cat; echo $SECRET$PATH >&2"], 20, 1000))
+    assert printed.is_whole
+    assert (printed.out, printed.err) == (b"/\n", f"{os.defpath}\n".encode())
+    if HAS_PROCFS:
+        assert set(os.listdir(f"/proc/{os.getpid()}/fd")) == before
+
+
+@LINUX
+@pytest.mark.skipif(not (pyspy.beside_interpreter() or pyspy.on_path()), reason="py-spy is not installed")
+def test_real_stacks_and_the_program_goes_on():
+    code = "import signal\nsignal.pthread_sigmask(0, [signal.SIGUSR1])\ndef waits():\n    signal.sigwait([signal.SIGUSR1])\nwaits(); print('on')"
+    with running(sys.executable, "-c", code, stdout=-1) as child:
+        until(
+            lambda: (wait := wait_of(child.pid)) is not None and wait.kind == "unknown",
+            "the wait for a signal",
+        )
+        found = spied(child.pid, pyspy.on_path())
+        assert found.not_looked_at == ()
+        frames = [(f.file, f.line, f.function) for f in found.stacks[0].frames if f.file == "<string>"]
+        assert frames == [("<string>", 4, "waits"), ("<string>", 5, "<module>")]
+        wait = wait_of(child.pid)
+        assert wait is not None
+        assert wait.state == "S"
+        os.kill(child.pid, signal.SIGUSR1)
+        assert child.wait(20) == 0  # it was not left stopped
