@@ -36,6 +36,7 @@ with contextlib.suppress(OSError):  # the terminal may be gone
 sys.exit(code)
 """
 ENTERED, LEFT = b"\x1b[?1049h", b"\x1b[?1049l"
+TITLE, TITLE_BACK = b"\x1b]2;[1 STUCK] 4 fetch-index - corral\a", b"\x1b[23;2t"
 
 
 class Terminal:
@@ -96,10 +97,14 @@ def terminal(tmp_path: object) -> Iterator[Terminal]:
 
 
 def test_q_leaves(terminal: Terminal) -> None:
-    terminal.read_until(b"fetch-index", "the jobs on the screen")
+    terminal.read_until(TITLE, "the jobs on the screen, and the title")
     os.write(terminal.master, b"q")
     assert terminal.read_to_the_end() == 0
-    assert LEFT in terminal.written
+    assert terminal.written.index(LEFT) < terminal.written.index(TITLE_BACK)
+    assert terminal.written.index(b"\x1b[22;2t") < terminal.written.index(TITLE)
+    assert terminal.written.count(b"\a") == terminal.written.count(
+        b"\x1b]2;"
+    )  # what was so before rings no bell
     assert b"asked for: []" in terminal.written
 
 
@@ -107,23 +112,25 @@ def test_q_leaves(terminal: Terminal) -> None:
 def test_a_signal_restores_the_terminal_and_leaves_the_jobs_alone(
     number: signal.Signals, status: int, terminal: Terminal
 ) -> None:
-    terminal.read_until(b"fetch-index", "the jobs on the screen")
+    terminal.read_until(TITLE, "the jobs on the screen, and the title")
     terminal.process.send_signal(number)
     assert terminal.read_to_the_end() == status
     assert LEFT in terminal.written
+    assert TITLE_BACK in terminal.written
     assert b"asked for: []" in terminal.written
 
 
 def test_a_crash_restores_the_terminal(terminal: Terminal) -> None:
-    terminal.read_until(b"fetch-index", "the jobs on the screen")
+    terminal.read_until(TITLE, "the jobs on the screen, and the title")
     os.write(terminal.master, b"!")
     assert terminal.read_to_the_end() == 1
     assert terminal.written.index(ENTERED) < terminal.written.index(LEFT)
+    assert TITLE_BACK in terminal.written
     assert b"a bug in the dashboard" in terminal.written
 
 
 def test_a_terminal_that_went_away_ends_it(terminal: Terminal) -> None:
-    terminal.read_until(b"fetch-index", "the jobs on the screen")
+    terminal.read_until(TITLE, "the jobs on the screen, and the title")
     os.close(terminal.master)
     terminal.process.send_signal(signal.SIGHUP)
     assert terminal.process.wait(60) == 129

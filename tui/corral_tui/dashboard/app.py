@@ -24,6 +24,7 @@ from corral_tui.dashboard.board_screen import BoardScreen
 from corral_tui.dashboard.clock import SettledTimes, steady_clock
 from corral_tui.dashboard.doings import Doings
 from corral_tui.dashboard.marks import Charset, charset_of_terminal
+from corral_tui.dashboard.notices import Notices
 from corral_tui.dashboard.settings import Settings
 from corral_tui.dashboard.themes import DARK, THEMES
 from corral_tui.dashboard.view import DashboardScreen, Sheet
@@ -75,6 +76,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         self._wanted: tuple[str, ...] = ()
         self._is_look_due = False
         self._doings = Doings(self)
+        self.notices = Notices(self)
         self._take_theme()
 
     @property
@@ -155,6 +157,11 @@ class DashboardApp(App[int], inherit_bindings=False):
     def job(self, job_id: str) -> Job | None:
         return self.snapshot.jobs.get(job_id)
 
+    def unseen(self) -> list[Job]:
+        """The jobs that need the user, without those that he has looked at since they ended."""
+        board = self.screen_stack[0] if self.screen_stack else None
+        return board.model.urgent() if isinstance(board, BoardScreen) and board.is_mounted else []
+
     def _settle_sheet(self, sheet: Widget) -> None:
         if sheet is self.sheet and isinstance(self.screen, DashboardScreen):
             ids = sheet.job_ids if isinstance(sheet, Sheet) else ()
@@ -175,6 +182,7 @@ class DashboardApp(App[int], inherit_bindings=False):
     def on_mount(self) -> None:
         self.set_interval(1.0, self._tick)
         self.run_worker(self._follow(), group="snapshots")
+        self.notices.begin()
         self.app_resume_signal.subscribe(self, self._repaint)
         # What ends a terminal program ends this one, and no job. Not in a thread that may not have handlers.
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
@@ -213,9 +221,10 @@ class DashboardApp(App[int], inherit_bindings=False):
         self._given, snapshot = snapshot, self._times.settle(snapshot)
         if self.snapshot.trouble and not snapshot.trouble:
             self._looked_at = ()  # the new daemon has not been told
-        self.snapshot = snapshot
+        before, self.snapshot = self.snapshot, snapshot
         for screen in self._dashboard_screens():
             screen.snapshot_applied(snapshot)
+        self.notices.follow(before, snapshot)
         if isinstance(self.sheet, Sheet):
             self.sheet.snapshot_applied(snapshot)
 
@@ -230,6 +239,7 @@ class DashboardApp(App[int], inherit_bindings=False):
                 screen.ticked(now)
         if isinstance(self.sheet, Sheet):
             self.sheet.ticked(now)
+        self.notices.refresh_title()
 
     async def _send_look(self) -> None:
         self._is_look_due = False
@@ -249,6 +259,7 @@ class DashboardApp(App[int], inherit_bindings=False):
 
     def action_press(self, key: str) -> None:
         """Do what `key` does on the screen that is up."""
+        self.notices.touched()
         for each in ACTIONS:
             if key in each.keys and self.scope in each.scopes:
                 self.perform(each)

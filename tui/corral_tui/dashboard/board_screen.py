@@ -19,7 +19,7 @@ from corral_tui.dashboard.board import Board
 from corral_tui.dashboard.footer import Footer, StripLine
 from corral_tui.dashboard.header import count_jobs, header
 from corral_tui.dashboard.history import History
-from corral_tui.dashboard.model import ORDERS, Model
+from corral_tui.dashboard.model import ORDERS, Model, order_words
 from corral_tui.dashboard.painter import Painted, Painted_, Row
 from corral_tui.dashboard.scene import Scene, padded_line
 from corral_tui.dashboard.sentence import Events, sentence
@@ -116,6 +116,7 @@ class BoardScreen(DashboardScreen):
     def on_mount(self) -> None:
         app = self.dashboard
         self.model = Model(app.snapshot)
+        self.model.order, self.model.is_reversed = app.settings.order, app.settings.is_reversed
         self.tails = Tails(app.source.home)
         self.model.arrange(app.clock())
         self._select_first()
@@ -397,8 +398,10 @@ class BoardScreen(DashboardScreen):
         self._say_order()
 
     def _say_order(self) -> None:
+        model = self.model
+        problem = self.dashboard.settings.keep_order(model.order, is_reversed=model.is_reversed)
         self._show_selected()
-        self.show_said(f"order: {self.model.order}{', reversed' if self.model.is_reversed else ''}")
+        self.show_said(problem or f"order: {order_words(model.order, is_reversed=model.is_reversed)}")
 
     def on_board_order_asked(self, message: Board.OrderAsked) -> None:
         now = self.dashboard.clock()

@@ -179,6 +179,7 @@ class Doings:
         except SuspendNotSupported:
             self.app.say(f"this terminal cannot be handed over; in another one: corral attach {job.id}")
             return
+        self.app.notices.saw(job.id)
         # Its own words: a status alone may be the job's.
         words = ended.stderr.decode(errors="replace").strip().removeprefix("corral: ")
         if words:

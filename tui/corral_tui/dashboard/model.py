@@ -12,7 +12,7 @@ from corral_tui.dashboard.marks import needs_a_human
 
 Order = Literal["started", "name", "status", "cpu", "mem", "procs", "out", "time"]
 ORDERS: tuple[Order, ...] = ("started", "name", "status", "cpu", "mem", "procs", "out", "time")
-MOVING: frozenset[Order] = frozenset({"cpu", "mem", "procs", "out"})
+MOVING: frozenset[Order] = frozenset({"status", "cpu", "mem", "procs", "out"})
 """Orders whose values change by themselves: the list must not move under the hand."""
 HOLD_SECONDS = 3.0
 ENDED_BEFORE = 10
@@ -47,6 +47,13 @@ _KEYS: dict[Order, Callable[[Job], object]] = {
     "out": lambda job: (-(job.output_bytes_per_second or 0.0), int(job.id)),
     "time": lambda job: (-_age(job), int(job.id)),
 }
+
+
+def order_words(order: Order, *, is_reversed: bool) -> str:
+    """What line 2 says of an order."""
+    if order == "status":
+        return f"status, stuck ones {'last' if is_reversed else 'first'}"
+    return f"{order}, reversed" if is_reversed else order
 
 
 def _age(job: Job) -> float:

@@ -13,9 +13,14 @@ from typing import Literal, get_args
 
 from corral.decide.settings import TABLES
 from corral.values.home import Home, config_path
+from corral_tui.dashboard.model import Order
+from corral_tui.rundefaults import TABLE as RUN_TABLE
+from corral_tui.rundefaults import RunDefaults, run_defaults
 
 Confirm = Literal["ask", "never"]
 View = Literal["panels", "table"]
+Bell = Literal["auto", "stuck", "all", "never"]
+"""`auto`: a job became stuck, ended badly, or ended after a while; `all`: every end; see `notices`."""
 
 
 @dataclass(slots=True)
@@ -26,6 +31,12 @@ class Settings:
     theme: str | None = None
     view: View | None = None
     """The pinned view; None lets the dashboard decide."""
+    order: Order = "started"
+    is_reversed: bool = False
+    bell: Bell = "auto"
+    title: bool = True
+    """Whether the terminal's title says what needs the user."""
+    run: RunDefaults = field(default_factory=RunDefaults)
     notice: str | None = None
     state_file: str | None = field(default=None, repr=False)
 
@@ -37,15 +48,26 @@ class Settings:
     def pin(self, view: View) -> str | None:
         """Remember the view. Returns why that failed, if it did."""
         self.view = view
+        return self._remember("view")
+
+    def keep_order(self, order: Order, *, is_reversed: bool) -> str | None:
+        """Remember the order. Returns why that failed, if it did."""
+        self.order, self.is_reversed = order, is_reversed
+        return self._remember("order")
+
+    def _remember(self, what: str) -> str | None:
         if self.state_file is None:
             return None
         scratch = f"{self.state_file}.new"
+        lines = [f'view = "{self.view}"\n'] if self.view else []
+        if self.order != "started" or self.is_reversed:
+            lines += [f'order = "{self.order}"\n', f"reversed = {str(self.is_reversed).lower()}\n"]
         try:
             with open(scratch, "w", encoding="utf-8", opener=_open_private) as file:
-                file.write(f'view = "{view}"\n')
+                file.writelines(lines)
             os.replace(scratch, self.state_file)
         except OSError as error:
-            return f"the view cannot be remembered: {self.state_file}: {error.strerror}"
+            return f"the {what} cannot be remembered: {self.state_file}: {error.strerror}"
         return None
 
 
@@ -58,30 +80,50 @@ def read_settings(home: Home, path: str | None = None) -> Settings:
     path = config_path() if path is None else path
     settings = Settings(state_file=os.path.join(home.path, "dashboard.toml"))
     _take_config(settings, path)
+    _take_remembered(settings)
+    return settings
+
+
+def _take_remembered(settings: Settings) -> None:
+    """A file of our own: what makes no sense in it is left out without a word."""
     remembered = _table(settings.state_file or "", None)
     if remembered.get("view") in get_args(View):
         settings.view = remembered["view"]  # type: ignore[assignment]
-    return settings
+    if remembered.get("order") in get_args(Order):
+        settings.order = remembered["order"]  # type: ignore[assignment]
+        settings.is_reversed = remembered.get("reversed") is True
 
 
 def _take_config(settings: Settings, path: str) -> None:
     table = _table(path, settings)
     for key, value in table.items():
-        if key == "confirm" and value in get_args(Confirm):
-            settings.confirm = value  # type: ignore[assignment]
-        elif key == "view" and value in get_args(View):
-            settings.view = value  # type: ignore[assignment]
-        elif key == "theme" and isinstance(value, str):
-            settings.theme = value
-        elif key not in TABLES:
-            _notice(settings, f"{path}: {_problem(key)}")
+        if key in _CHOICES:
+            _take(settings, path, key, value)
+        elif key not in TABLES and key != RUN_TABLE:
+            _notice(settings, f"{path}: there is no setting {key!r}; there are {', '.join(sorted(_CHOICES))}")
+    settings.run = run_defaults(table.get(RUN_TABLE, {}), path)
+    for notice in settings.run.notices:
+        _notice(settings, notice)
 
 
-def _problem(key: str) -> str:
-    choices = {"confirm": '"ask" or "never"', "view": '"panels" or "table"', "theme": "the name of a theme"}
-    if key in choices:
-        return f"{key} is {choices[key]}"
-    return f"there is no setting {key!r}; there are {', '.join(sorted(choices))}"
+_CHOICES: dict[str, tuple[tuple[object, ...], str]] = {
+    "bell": (get_args(Bell), '"auto", "stuck", "all" or "never"'),
+    "confirm": (get_args(Confirm), '"ask" or "never"'),
+    "theme": ((), "the name of a theme"),
+    "title": ((True, False), "true or false"),
+    "view": (get_args(View), '"panels" or "table"'),
+}
+"""The keys above the tables: what they may be, and how that is written. Without values any text will do."""
+
+
+def _take(settings: Settings, path: str, key: str, value: object) -> None:
+    choices, written = _CHOICES[key]
+    # 1 is True in Python, and not in TOML.
+    is_known = any(value is each or (isinstance(value, str) and value == each) for each in choices)
+    if is_known or (not choices and isinstance(value, str)):
+        setattr(settings, key, value)
+    else:
+        _notice(settings, f"{path}: {key} is {written}")
 
 
 def _table(path: str, settings: Settings | None) -> dict[str, object]:

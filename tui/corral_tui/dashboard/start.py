@@ -66,5 +66,8 @@ async def show(source: Source, prepare: Prepare | None = None) -> int:
     app = DashboardApp(source, settings=read_settings(source.home))
     if prepare is not None:
         prepare(app)
-    await app.run_async()
+    try:
+        await app.run_async()
+    finally:
+        app.notices.leave()
     return app.return_code or 0
