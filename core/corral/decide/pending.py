@@ -29,6 +29,7 @@ _END_JOB = (
 _KEEP_SNAPSHOT = "UPDATE jobs SET snapshot = ? WHERE id = ? AND ended IS NOT NULL"
 _KEEP_USAGE = "UPDATE jobs SET usage = ? WHERE id = ? AND ended IS NULL"
 _KEEP_STOP = "UPDATE jobs SET stop = ? WHERE id = ?"
+_KEEP_STORY = "INSERT OR REPLACE INTO stories (content, job) SELECT ?, id FROM jobs WHERE id = ?"
 _RECORD = "INSERT INTO events (job, at, kind, text) VALUES (?, ?, ?, ?)"
 _HIDE = "UPDATE jobs SET hidden = ? WHERE id = ?"
 _REMOVE = (
@@ -38,11 +39,14 @@ _REMOVE = (
 )
 _SURROUNDINGS_OF = "SELECT surroundings FROM jobs WHERE id = ? AND surroundings IS NOT NULL"
 _UNUSED_NOW = (
-    "SELECT hash, environment FROM surroundings WHERE number = ?1 "
-    "AND NOT EXISTS (SELECT 1 FROM jobs WHERE surroundings = ?1)"
+    "SELECT hash, environment FROM surroundings WHERE number = :number "
+    "AND NOT EXISTS (SELECT 1 FROM jobs WHERE surroundings = :number)"
 )
 _FORGET_SURROUNDINGS = "DELETE FROM surroundings WHERE number = ?"
-_FORGET_ENVIRONMENT = "DELETE FROM environments WHERE hash = ?1 AND NOT EXISTS (SELECT 1 FROM surroundings WHERE environment = ?1)"
+_FORGET_ENVIRONMENT = (
+    "DELETE FROM environments WHERE hash = :hash "
+    "AND NOT EXISTS (SELECT 1 FROM surroundings WHERE environment = :hash)"
+)
 
 
 @dataclass(slots=True)
@@ -61,6 +65,7 @@ class Pending:
     snapshots: dict[int, bytes] = field(default_factory=dict)
     stops: dict[int, bytes] = field(default_factory=dict)
     usages: dict[int, bytes] = field(default_factory=dict)
+    stories: dict[int, bytes] = field(default_factory=dict)
     events: list[tuple[int, float, str, str]] = field(default_factory=list)
     hidden: dict[int, bool] = field(default_factory=dict)
     removed: set[int] = field(default_factory=set)
@@ -98,6 +103,7 @@ class Pending:
             self.snapshots,
             self.stops,
             self.usages,
+            self.stories,
             self.hidden,
         ):
             for job in gone & rows.keys():
@@ -141,6 +147,8 @@ class Pending:
             many(_KEEP_SNAPSHOT, ((raw, job) for job, raw in self.snapshots.items()))
         if self.usages:
             many(_KEEP_USAGE, ((raw, job) for job, raw in self.usages.items()))
+        if self.stories:
+            many(_KEEP_STORY, ((raw, job) for job, raw in self.stories.items()))
         if self.stops:
             many(_KEEP_STOP, ((raw, job) for job, raw in self.stops.items()))
         if self.hidden:
@@ -156,9 +164,9 @@ class Pending:
             connection.executemany(statement, ((job,) for job in self.removed))
         self.forgotten.clear()
         for number in used:
-            for key, environment in ask(_UNUSED_NOW, (number,)).fetchall():
+            for key, environment in ask(_UNUSED_NOW, {"number": number}).fetchall():
                 ask(_FORGET_SURROUNDINGS, (number,))
-                ask(_FORGET_ENVIRONMENT, (environment,))
+                ask(_FORGET_ENVIRONMENT, {"hash": environment})
                 self.forgotten.append(key)
 
 

@@ -19,6 +19,12 @@ _LAST_VERSION = 1000
 """Beyond it a number is no format of ours but a damaged one."""
 _ADDED_LATER = {"usage"}
 """Columns that a journal of this format may lack; they are added when it is opened."""
+_STORIES = {
+    "stories": "CREATE TABLE stories (job INTEGER PRIMARY KEY, content BLOB NOT NULL)",
+    "forget_story": "CREATE TRIGGER forget_story AFTER DELETE ON jobs BEGIN DELETE FROM stories WHERE job = old.id; END",
+}
+"""What a journal of this format may lack, too: beside the tables that an older Corral knows, which goes on working. The
+trigger is for such a one as well: it does not know that with a job there goes more."""
 
 BUSY_SECONDS = 5.0
 _CHECKED_BYTES = 32 << 20
@@ -83,6 +89,7 @@ def open_for_writing(
             _create(connection)
         elif "usage" not in _columns(connection, "jobs"):
             connection.execute("ALTER TABLE jobs ADD COLUMN usage BLOB")
+        _make_stories(connection)
     except sqlite3.Error as error:
         connection.close()
         raise as_journal_error(error, path) from error
@@ -161,7 +168,7 @@ def check(connection: sqlite3.Connection, path: str) -> None:
 
 def _check_kind(connection: sqlite3.Connection, path: str) -> None:
     version = _user_version(connection)
-    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    tables = _tables(connection)
     is_newer = VERSION < version < _LAST_VERSION and "meta" in tables
     is_ours = is_newer or (version == VERSION and tables >= _TABLE_NAMES and _has_our_columns(connection))
     if not is_ours and (version or tables):
@@ -171,6 +178,10 @@ def _check_kind(connection: sqlite3.Connection, path: str) -> None:
             f"the journal {path} was written by a newer Corral (format {version}, known here: {VERSION}): "
             "use that version, or set CORRAL_HOME to another directory"
         )
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 def _has_our_columns(connection: sqlite3.Connection) -> bool:
@@ -193,6 +204,19 @@ def _user_version(connection: sqlite3.Connection) -> int:
 
 def _create(connection: sqlite3.Connection) -> None:
     connection.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version = {VERSION};COMMIT;")
+
+
+def _make_stories(connection: sqlite3.Connection) -> None:
+    """Where they are not as they should be, they are made anew: a damaged definition would let nothing be written."""
+    found = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE name IN (?, ?)", [*_STORIES]))
+    if found != _STORIES:
+        makes = "".join(f"{statement};" for statement in _STORIES.values())
+        drops = "DROP TRIGGER IF EXISTS forget_story;DROP TABLE IF EXISTS stories;"
+        connection.executescript(f"BEGIN IMMEDIATE;{drops}{makes}COMMIT;")
+
+
+def has_stories(connection: sqlite3.Connection) -> bool:
+    return _columns(connection, "stories") >= {"job", "content"}
 
 
 def as_journal_error(error: sqlite3.Error, path: str) -> JournalError:

@@ -36,6 +36,7 @@ from corral.decide.schema import (
     open_for_writing,
     set_aside,
 )
+from corral.decide.storyrows import StoryRow, decode_story, encode_story
 from corral.system import boot, mark
 from corral.values.errors import CorralError
 from corral.values.home import Home
@@ -199,6 +200,15 @@ class Journal(JournalReader):
     def usage(self, job: int) -> bytes | None:
         """The last that was kept; None where there is none."""
         return cast("bytes | None", self._scalar("SELECT usage FROM jobs WHERE id = ?", job))
+
+    def keep_story(self, job: int, story: StoryRow) -> None:
+        """What is told of a job for good; a later one replaces it."""
+        self._pending.stories[job] = encode_story(story)
+
+    def story(self, job: int) -> StoryRow | None:
+        """With what was not committed yet."""
+        raw = self._pending.stories.get(job)
+        return super().story(job) if raw is None else decode_story(raw)
 
     def record(self, job: int, at: datetime, kind: str, text: str) -> None:
         """One line of the job's life."""

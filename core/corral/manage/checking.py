@@ -35,8 +35,6 @@ def check_values(spec: JobSpec) -> None:
         raise UsageError("nothing to run: the pipeline has a stage without a command")
     if len(stages) > mark.MAX_STAGES:
         raise UsageError(f"{len(stages)} stages: at most {mark.MAX_STAGES} are supported")
-    if spec.on_stuck != "mark":
-        raise UsageError("on_stuck=stop is not supported by this version")
     if spec.pty:
         _check_terminal(spec)
     if spec.name is not None:

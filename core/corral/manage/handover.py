@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from corral.decide.life import Adopted
 from corral.decide.recovery import StoredJob, unended_jobs
+from corral.manage import stories
 from corral.manage.adopting import watch
 from corral.manage.feeding import Feed
 from corral.manage.jobs import ManagedJob, ManagedStage, OutputSizes
@@ -65,6 +66,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     last_output: datetime | None = None
     recent_output: tuple[tuple[float, int], ...] = ()
     past: tuple[Cell, ...] = ()
+    story: stories.HandedStory | None = None
 
 
 class HandedJob(Struct, frozen=True, kw_only=True):
@@ -196,6 +198,7 @@ def _observed(job: ManagedJob, progress: Progress) -> Observed:
         last_output=job.output.last_output,
         recent_output=tuple(job.output.recent),
         past=job.past.cells,
+        story=stories.handed(job),
     )
 
 
@@ -293,6 +296,8 @@ def _recall(manager: Manager, job: ManagedJob, seen: Observed) -> None:
     job.reaped_cpu_seconds, job.last_cpu_seconds = seen.reaped_cpu_seconds, seen.last_cpu_seconds
     job.last_sampled = seen.last_sampled
     job.past = PastOfJob(seen.past)
+    if seen.story is not None:
+        stories.take_back(job, seen.story)
     job.output = OutputSizes(
         stdout=seen.stdout_bytes,
         stderr=seen.stderr_bytes,

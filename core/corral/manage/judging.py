@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from corral.manage.jobs import ManagedJob
+from corral.manage.onstuck import is_to_be_ended
 from corral.manage.reasons import observe_waits, words_for
+from corral.manage.stories import note_stuck
 from corral.observe.chains import Web, is_benign, is_deadlocked
 from corral.observe.diagnose import diagnose_web
 from corral.observe.health import health_of
@@ -52,6 +54,8 @@ class Judge:
             )
             if health == "stuck":
                 self.explain(job, now, anew=True)
+        if job.health == "stuck":
+            note_stuck(job)
         if (job.health, job.bottleneck, job.diagnosis) != before:
             self._manager.touch(job)
 
@@ -75,6 +79,11 @@ def is_settled(job: ManagedJob) -> bool:
     """Whether nothing about a job that has not moved can change with the time alone."""
     if job.life.state != "running" or job.cpu_percent or job.output.recent:
         return False
-    if job.diagnosis is None or job.bottleneck is not None or job.look_again_at != float("inf"):
+    if (
+        is_to_be_ended(job)
+        or job.diagnosis is None
+        or job.bottleneck is not None
+        or job.look_again_at != float("inf")
+    ):
         return False
     return job.health == "stuck" or (job.health == "waiting" and job.is_benign is True)

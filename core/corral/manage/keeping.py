@@ -11,6 +11,8 @@ import msgspec
 from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob
 from corral.manage.kept import Kept, Stillness
+from corral.manage.stories import keep_now_and_then
+from corral.manage.stories import recall as recall_story
 from corral.observe.health import MOVES_FOR, Progress
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def keep_observed(manager: Manager) -> None:
     for job in manager.jobs.values():
         if job.progress is None or job.life.is_ended:
             continue
+        keep_now_and_then(manager, job)
         kept = Kept(_peak(job), round(job.reaped_cpu_seconds, 3), _stillness(job, job.progress, now))
         if kept != job.kept:
             job.kept = kept
@@ -54,6 +57,7 @@ def _stillness(job: ManagedJob, progress: Progress, now: float) -> Stillness | N
 
 def recall(manager: Manager, job: ManagedJob, seen: Sequence[Seen]) -> None:
     """Go on from what the daemon before has kept. `seen` are the job's processes now."""
+    recall_story(manager, job)
     raw = manager.journal.usage(job.id)
     try:
         kept = Kept() if raw is None else _decoder.decode(raw)

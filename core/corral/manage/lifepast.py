@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from corral.values.story import FIRST_CELL_SECONDS, MOST_CELLS, LifePast
 
 
@@ -26,6 +28,17 @@ class LifeCell(NamedTuple):
 _EMPTY = LifeCell()
 
 
+class LifeState(Struct, frozen=True, kw_only=True):
+    """All that a `LifeOfJob` goes on from in the same program or in the one that takes its place."""
+
+    began: float
+    seconds: float
+    until: float | None
+    cpu_seconds: float
+    memory: int | None
+    cells: tuple[LifeCell, ...]
+
+
 class LifeOfJob:
     """Only looks are noted, however far apart: what was used between two of them is spread over that time.
 
@@ -33,12 +46,14 @@ class LifeOfJob:
     with the next look, what was used up to then is not known.
     """
 
-    __slots__ = ("_cells", "_cpu_seconds", "_memory", "_rested", "began", "seconds", "until")
+    __slots__ = ("_cells", "_cpu_seconds", "_memory", "_rested", "began", "left_at", "seconds", "until")
 
     def __init__(self, began: float, *, is_new: bool = True) -> None:
         self.began = began
         self.seconds = FIRST_CELL_SECONDS
         self.until = began if is_new else None
+        self.left_at: float | None = None
+        """When the daemon before looked last."""
         self._cells: list[LifeCell] = []
         self._cpu_seconds = 0.0
         self._memory: int | None = None
@@ -60,6 +75,20 @@ class LifeOfJob:
     def rest(self, now: float) -> None:
         """It has not moved since the last look. Free, since it is said of jobs that sleep again and again."""
         self._rested = now
+
+    @property
+    def looked_at(self) -> float:
+        """When somebody looked last."""
+        looks = (self.began, self.until or 0.0, self._rested or 0.0)
+        return max(looks)
+
+    def has_moved_since(self, then: float) -> bool:
+        """Whether it was looked at since `then` and did not just rest."""
+        return self.until is not None and self.until > then
+
+    def bridge(self, cpu_seconds: float, memory: int | None) -> None:
+        """What has moved nothing since the daemon before looked last has used nothing meanwhile."""
+        self.until, self._cpu_seconds, self._memory = self.left_at, cpu_seconds, memory
 
     def stop_measuring(self) -> None:
         """Up to the next look nothing is known: it is paused, say."""
@@ -102,27 +131,43 @@ class LifeOfJob:
             self._cells = [left.with_more(*right) for left, right in pairs]
 
     def values(self, now: float | None = None) -> LifePast:
-        """Up to the last look; with `now` up to then, which is None where nobody has looked."""
+        """Up to the last look. With `now`, and where it is paused, up to then."""
         self._fold_rest()
-        cells = list(self._cells)
-        if now is not None:
-            self._widen(now)
-            cells = self._cells + [_EMPTY] * (self._number(now) + 1 - len(self._cells))
+        if now is not None and self.until is None:
+            self._add(now, 0.0, 0.0, None)
+        cells = self._cells
         return LifePast(
             seconds=self.seconds,
             cpu=tuple(cell.cpu_percent for cell in cells),
             memory=tuple(cell.memory for cell in cells),
         )
 
+    @property
+    def state(self) -> LifeState:
+        self._fold_rest()
+        return LifeState(
+            began=self.began,
+            seconds=self.seconds,
+            until=self.until,
+            cpu_seconds=self._cpu_seconds,
+            memory=self._memory,
+            cells=tuple(self._cells),
+        )
+
     @classmethod
-    def recalled(cls, began: float, past: LifePast, until: float | None) -> LifeOfJob:
-        """Go on from what `values` gave. `until`: as of that moment; the time up to the next look is not known."""
+    def of(cls, state: LifeState) -> LifeOfJob:
+        life = cls(state.began)
+        life.seconds, life.until = state.seconds, state.until
+        life._cpu_seconds, life._memory, life._cells = state.cpu_seconds, state.memory, list(state.cells)
+        return life
+
+    @classmethod
+    def recalled(cls, began: float, past: LifePast, age: float) -> LifeOfJob:
+        """Go on from what `values` gave when the job was `age` seconds old; what was used since then is not known."""
         life = cls(began, is_new=False)
-        life.seconds = past.seconds
+        life.seconds, life.left_at = past.seconds, began + age
         for number, (cpu, memory) in enumerate(zip(past.cpu, past.memory, strict=True)):
-            begin = began + number * past.seconds
-            measured = past.seconds if until is None else min(past.seconds, max(0.0, until - begin))
-            if cpu is None:
-                measured = 0.0
+            whole = min(past.seconds, max(0.0, age - number * past.seconds))
+            measured = 0.0 if cpu is None else whole
             life._cells.append(LifeCell((cpu or 0.0) / 100 * measured, measured, memory))
         return life

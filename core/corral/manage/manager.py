@@ -40,7 +40,7 @@ from corral.decide.lifecycle import advance, new_life
 from corral.decide.naming import resolve
 from corral.decide.scheduler import Dependency, Scheduler
 from corral.decide.store import Journal
-from corral.manage import operations, views
+from corral.manage import operations, stories, views
 from corral.manage.capping import Capping
 from corral.manage.census import Census
 from corral.manage.checking import check_surroundings, check_values, cut_command
@@ -282,6 +282,7 @@ class Manager:
             case StartStages():
                 self._to_start.append(job)
             case BeginStop(signal, grace):
+                stories.note_stop(self, job)
                 self.stopper.begin(job, signal, grace)
             case EndStages():
                 self.stopper.begin(job, "KILL", 0.0)
@@ -322,6 +323,7 @@ class Manager:
         job.view = None
         view = self.view(job)
         self.journal.job_ended(view, job.report)
+        stories.finish(self, job, views.cpu_seconds_of(job))
         self.scheduler.ended(job.id, view.state == "succeeded")
         self._remember(view)
         self.cleaner.note_ended(view)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob, Member, OutputSizes
 from corral.manage.judging import Judge, is_settled
 from corral.manage.keeping import KEEP_TICKS, keep_observed
+from corral.manage.onstuck import end_stuck
 from corral.manage.reasons import observe_waits
 from corral.manage.stories import note_life, note_rest
 from corral.observe.health import Progress
@@ -72,7 +74,7 @@ class Monitor:
             if job.life.is_started:
                 self._visit_safely(job, now)
         self._manager.capping.tick()
-
+        end_stuck(self._manager)
         if self._ticks % KEEP_TICKS == 0:
             keep_observed(self._manager)
 
@@ -186,6 +188,19 @@ class Monitor:
         )
         if job.life.state == "stopping":
             self._manager.touch(job)
+
+    def look_again(self, job: ManagedJob, now: float) -> bool:
+        """Whether it has moved since the visit that is just over; its members are up to date."""
+        progress = job.progress
+        assert progress is not None
+        cpu_ns, _ = self._read_clocks(job)
+        with contextlib.suppress(OSError):  # its output file was removed by hand, say: the clocks have to do
+            self._read_sizes(job, now)
+        output_bytes = job.output.stdout + job.output.stderr
+        has_moved = progress.observe(now, cpu_ns, None, output_bytes, frozenset(job.members))
+        if has_moved:
+            job.diagnosis = None
+        return has_moved
 
     def _begin(self, job: ManagedJob, now: float) -> None:
         self.scan_job(job)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from corral.manage.lifepast import LifeOfJob
-from corral.values.jobs import Job
+from msgspec import Struct
+
+from corral.decide.storyrows import StoryRow, shortened, told
+from corral.manage.lifepast import LifeOfJob, LifeState
 from corral.values.reports import Diagnosis
 from corral.values.story import LifePast, Story
 
 if TYPE_CHECKING:
     from corral.manage.jobs import ManagedJob
     from corral.manage.manager import Manager
+
+KEEP_SECONDS = 10.0
+"""A running job's story is written at most so often, and at most once a cell of it."""
+WORTH_KEEPING_SECONDS = 3.0
+"""Of a shorter life the mean and the peak tell all that a chart would."""
 
 
 @dataclass(slots=True)
@@ -24,6 +31,23 @@ class StoryOfJob:
     diagnosis: Diagnosis | None = None
     diagnosed: datetime | None = None
     life: LifeOfJob | None = None
+    seen: Diagnosis | None = None
+    """The same as it was taken, at its full length."""
+    has_news: bool = False
+    """A diagnosis that the journal does not have."""
+    kept_until: float = 0.0
+    """Up to when the journal has the life (monotonic)."""
+
+
+class HandedStory(Struct, frozen=True):
+    """The same for the program that takes the place of this one."""
+
+    diagnosis: Diagnosis | None
+    diagnosed: datetime | None
+    life: LifeState | None
+
+
+# ---- looking ------------------------------------------------------------------------------------------------------
 
 
 def note_life(job: ManagedJob, now: float, cpu_seconds: float) -> None:
@@ -35,8 +59,12 @@ def note_life(job: ManagedJob, now: float, cpu_seconds: float) -> None:
         life = job.story.life = LifeOfJob(min(now, job.life.started_now))
     if job.life.state == "paused":
         life.stop_measuring()
-    else:
-        life.note(now, cpu_seconds, job.memory_bytes)
+        return
+    if life.left_at is not None:
+        if job.progress is not None and job.progress.last_moved <= life.left_at:
+            life.bridge(cpu_seconds, job.memory_bytes)
+        life.left_at = None
+    life.note(now, cpu_seconds, job.memory_bytes)
 
 
 def note_rest(job: ManagedJob, now: float) -> None:
@@ -45,24 +73,95 @@ def note_rest(job: ManagedJob, now: float) -> None:
         job.story.life.rest(now)
 
 
+def note_stuck(job: ManagedJob) -> None:
+    """It is stuck, and has been diagnosed so."""
+    story = job.story
+    if job.diagnosis is None or job.diagnosis is story.seen:
+        return
+    story.seen, story.diagnosed = job.diagnosis, datetime.now(UTC)
+    diagnosis = shortened(job.diagnosis)
+    if diagnosis != story.diagnosis:
+        story.diagnosis, story.has_news = diagnosis, True
+
+
+def note_stop(manager: Manager, job: ManagedJob) -> None:
+    """It is about to be stopped: what it waits for now is what it was stuck with, or waited for, to the last."""
+    if job.life.is_ended or job.diagnosis is None:
+        return
+    story, is_stuck = job.story, job.health == "stuck"
+    if is_stuck or story.diagnosis is None:
+        note_stuck(job)
+        story.diagnosed = datetime.now(UTC)
+    if is_stuck:
+        keep(manager, job)
+
+
+# ---- keeping ------------------------------------------------------------------------------------------------------
+
+
+def keep(manager: Manager, job: ManagedJob) -> None:
+    """Note the story as it is now, to be committed with the rest."""
+    story, life, began = job.story, job.story.life, job.life.started_now
+    age = None
+    if life is not None and began is not None:
+        story.kept_until = life.looked_at
+        age = None if job.life.is_ended else max(0.0, story.kept_until - began)
+    values = LifePast() if life is None else life.values()
+    manager.journal.keep_story(job.id, StoryRow(values, story.diagnosis, story.diagnosed, age))
+    story.has_news = False
+
+
+def keep_now_and_then(manager: Manager, job: ManagedJob) -> None:
+    """The same, where there is enough to tell that is new."""
+    story, life = job.story, job.story.life
+    if not story.has_news:
+        if life is None or not life.has_moved_since(story.kept_until):
+            return
+        if life.looked_at - story.kept_until < max(KEEP_SECONDS, life.seconds):
+            return
+    keep(manager, job)
+
+
+def finish(manager: Manager, job: ManagedJob, cpu_seconds: float) -> None:
+    """It has ended, after so many CPU seconds in all."""
+    story, ended = job.story, job.life.ended_now
+    if story.life is not None and ended is not None:
+        story.life.note(ended, cpu_seconds, None)
+    if story.diagnosis is not None or (job.life.elapsed(0.0) or 0.0) >= WORTH_KEEPING_SECONDS:
+        keep(manager, job)
+
+
+def recall(manager: Manager, job: ManagedJob) -> None:
+    """Go on from what the daemon before has kept."""
+    row = manager.journal.story(job.id)
+    story, began = job.story, job.life.started_now
+    if began is None:
+        return
+    if row is None or row.age is None:
+        story.life = LifeOfJob(began, is_new=False)
+        return
+    story.diagnosis, story.diagnosed = row.diagnosis, row.diagnosed
+    story.life = LifeOfJob.recalled(began, row.life, row.age)
+
+
+def handed(job: ManagedJob) -> HandedStory:
+    story = job.story
+    return HandedStory(story.diagnosis, story.diagnosed, None if story.life is None else story.life.state)
+
+
+def take_back(job: ManagedJob, story: HandedStory) -> None:
+    job.story.diagnosis, job.story.diagnosed = story.diagnosis, story.diagnosed
+    job.story.has_news = story.diagnosis is not None
+    job.story.life = None if story.life is None else LifeOfJob.of(story.life)
+
+
+# ---- telling ------------------------------------------------------------------------------------------------------
+
+
 def story(manager: Manager, job_id: int) -> Story:
     """Of a job that runs, or has ended. Raises UnknownJobError."""
     job = manager.jobs.get(job_id)
-    if job is not None and not job.life.is_ended:
-        return story_in_hand(job, time.monotonic())
-    return Story(id=str(job_id), life=whole_life_in_one(manager.snapshot(job_id)))
-
-
-def story_in_hand(job: ManagedJob, now: float | None = None) -> Story:
-    """Up to `now` (monotonic seconds), or up to the last look."""
-    kept = job.story
-    life = LifePast() if kept.life is None else kept.life.values(now)
-    return Story(str(job.id), kept.diagnosis, kept.diagnosed, life)
-
-
-def whole_life_in_one(job: Job) -> LifePast:
-    """Of one that ended too soon to be watched: its mean and its peak, as far as they are known."""
-    if not job.elapsed or job.cpu_seconds is None:
-        return LifePast()
-    cpu = round(100 * job.cpu_seconds / job.elapsed, 1)
-    return LifePast(job.elapsed, (cpu,), (job.peak_memory_bytes,))
+    if job is None or job.life.is_ended:
+        return told(manager.snapshot(job_id), manager.journal.story(job_id))
+    life = LifePast() if job.story.life is None else job.story.life.values(time.monotonic())
+    return Story(str(job_id), job.story.diagnosis, job.story.diagnosed, life)

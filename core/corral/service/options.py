@@ -23,6 +23,7 @@ from corral.values.spec import (
     JobSpec,
     NullInput,
     OnLeftovers,
+    OnStuck,
     Pipeline,
     StdinSource,
     Surroundings,
@@ -44,6 +45,7 @@ class Options(TypedDict, total=False):
         timeout: its time limit; then the stop sequence, and the state `timed_out`.
         stop_signal, stop_grace: how the stop sequence begins, and how long until KILL.
         stuck_after: seconds without any progress until it counts as stuck.
+        on_stuck: `mark` (unless given), or `stop`: end it then, the diagnosis kept (`JobHandle.story`).
         leftovers: `leave` (unless given) or `stop` what outlives the job.
         max_output: bytes kept of each output stream, the newest; 1 GiB unless given, None keeps all.
         after: jobs that have to succeed first.
@@ -59,6 +61,7 @@ class Options(TypedDict, total=False):
     stop_signal: str
     stop_grace: float
     stuck_after: float
+    on_stuck: OnStuck
     leftovers: OnLeftovers
     max_output: int | None
     after: Iterable[JobHandle]
@@ -79,6 +82,7 @@ def spec_of(command: CommandLike, options: Options) -> JobSpec:
         stop_signal=signal_name(parse_signal(options.get("stop_signal", DEFAULT_STOP_SIGNAL))),
         stop_grace=options.get("stop_grace", DEFAULT_STOP_GRACE),
         stuck_after=options.get("stuck_after", DEFAULT_STUCK_AFTER),
+        on_stuck=options.get("on_stuck", "mark"),
         leftovers=options.get("leftovers", "leave"),
         max_output=options.get("max_output", DEFAULT_MAX_OUTPUT),
         after=tuple(handle.id for handle in options.get("after", ())),

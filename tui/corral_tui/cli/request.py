@@ -24,6 +24,7 @@ from corral.values.spec import (
     JobSpec,
     NullInput,
     OnLeftovers,
+    OnStuck,
     Pipeline,
     StdinSource,
 )
@@ -54,6 +55,7 @@ class Wanted(NamedTuple):
     stop_signal: str | None = None
     stop_grace: float | None = None
     stuck_after: float | None = None
+    on_stuck: OnStuck | None = None
     leftovers: OnLeftovers | None = None
     max_output: int | None = None
     after: tuple[str, ...] = ()
@@ -84,6 +86,7 @@ def prepare(wanted: Wanted) -> Prepared:
         stop_signal=wanted.stop_signal or DEFAULT_STOP_SIGNAL,
         stop_grace=DEFAULT_STOP_GRACE if wanted.stop_grace is None else wanted.stop_grace,
         stuck_after=DEFAULT_STUCK_AFTER if wanted.stuck_after is None else wanted.stuck_after,
+        on_stuck=wanted.on_stuck or "mark",
         leftovers=wanted.leftovers or "leave",
         max_output=_max_output(wanted.max_output),
         after=wanted.after,

@@ -87,6 +87,9 @@ Example: corral run make -j8
 @click.option("--stop-grace", "--grace", "stop_grace", type=DURATION, help="From that to KILL; else 5s.")
 @click.option("--stuck-after", type=DURATION, help="Without progress for so long it may be stuck; else 60s.")
 @click.option(
+    "--on-stuck", type=click.Choice(["mark", "stop"]), help="When it is stuck, mark or stop it; else mark."
+)
+@click.option(
     "--leftovers", type=click.Choice(["leave", "stop"]), help="What outlives the job by itself; else leave."
 )
 @click.option("--max-output", type=OUTPUT_CAP, help="Keep the newest SIZE of each stream; else 1G.")

@@ -1,0 +1,84 @@
+"""The story of a job as bytes of the journal and back: small, whatever was diagnosed."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from corral.decide.rows import encode
+from corral.values.jobs import Job
+from corral.values.reports import Diagnosis, Wait
+from corral.values.story import LifePast, Story
+
+MOST_WAITS = 50
+"""Processes of a kept diagnosis: of a tree of thousands the first are as good as all."""
+MOST_TEXT = 500
+"""Characters of one sentence in it: paths in them may be long."""
+_MOST_BYTES = 1 << 20
+"""Of what is unpacked: more is damage."""
+
+
+class StoryRow(Struct, frozen=True, array_like=True):
+    """What the journal keeps. `age` is the job's when the life was looked at last, in seconds; None once it has ended."""
+
+    life: LifePast
+    diagnosis: Diagnosis | None = None
+    diagnosed: datetime | None = None
+    age: float | None = None
+
+
+_rows = msgspec.json.Decoder(StoryRow)
+
+
+def encode_story(row: StoryRow) -> bytes:
+    """Level 1: 40 µs for a long life, which becomes a third of its size."""
+    return zlib.compress(encode(row), 1)
+
+
+def decode_story(raw: bytes) -> StoryRow:
+    """Raises one of `corral.decide.reader.UNREADABLE` for what is damaged."""
+    unpacked = zlib.decompressobj().decompress(raw, _MOST_BYTES)
+    return _rows.decode(unpacked)
+
+
+def told(job: Job, row: StoryRow | None) -> Story:
+    """The story of a job that has ended."""
+    if row is None:
+        return Story(job.id, life=_in_one(job))
+    return Story(job.id, row.diagnosis, row.diagnosed, row.life if row.life.cpu else _in_one(job))
+
+
+def _in_one(job: Job) -> LifePast:
+    """Of one that ended too soon to be watched: its mean and its peak, as far as they are known."""
+    if not job.elapsed or job.cpu_seconds is None:
+        return LifePast()
+    return LifePast(
+        job.elapsed, (round(100 * job.cpu_seconds / job.elapsed, 1),), (job.peak_memory_bytes,)
+    )  # fmt: skip
+
+
+def shortened(diagnosis: Diagnosis) -> Diagnosis:
+    """The same, of a size that can be kept. What it advises is for a job that runs: left out."""
+    told = {pid for pid in (*diagnosis.cycle, diagnosis.root and diagnosis.root.pid) if pid is not None}
+    first = {wait.pid for wait in diagnosis.waits[:MOST_WAITS]}
+    kept = tuple(_cut_wait(wait) for wait in diagnosis.waits if wait.pid in first or wait.pid in told)
+    unseen = tuple(cut(reason) for reason in diagnosis.not_looked_at[:MOST_WAITS])
+    missing = len(diagnosis.waits) - len(kept)
+    if missing:
+        unseen += (f"{missing} more processes: only the first {MOST_WAITS} are kept",)
+    return replace(
+        diagnosis, summary=cut(diagnosis.summary), waits=kept, advice=(), not_looked_at=unseen
+    )  # fmt: skip
+
+
+def _cut_wait(wait: Wait) -> Wait:
+    return replace(wait, detail=cut(wait.detail))
+
+
+def cut(text: str) -> str:
+    """At most `MOST_TEXT` characters of it; where it was longer, `…` stands at the end."""
+    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"
