@@ -107,7 +107,7 @@ def test_control_characters_of_a_message_are_not_obeyed(capsys: Any) -> None:
         (["run", "--nosuchoption", "ls"], 125),
         (["run", "--pty", "--from", "3", "cat"], 125),
         (["run", "-t", "--stdin", "x", "cat"], 125),
-        (["run", "--on-stuck", "stop", "ls"], 125),
+        (["run", "--on-stuck", "kill", "ls"], 125),
         (["run", "--timeout", "soon", "ls"], 125),
         (["run", "--timeout", "0", "ls"], 125),
         (["run", "--name", "7up", "ls"], 125),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +52,44 @@ def test_json_is_the_job(fake: FakeDaemon, capsys: Any) -> None:
     fake.answers[StartJobs] = _spec_answer
     assert main(["run", "--json", "sleep", "1"]) == 0
     assert json.loads(capsys.readouterr().out)["id"] == "7"
+
+
+def test_what_no_option_says_comes_from_the_settings(
+    fake: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    config = tmp_path / "config.toml"
+    monkeypatch.setattr("corral.values.home.config_path", lambda: str(config))
+
+    def asked(text: str, *words: str) -> tuple[float, str]:
+        config.write_text(text)
+        spec = _spec(fake, *words, "true")
+        return spec.stuck_after, spec.on_stuck
+
+    both = '[run]\nstuck_after = "5m"\non_stuck = "stop"\n[clean]\nkeep = 3\n'
+    assert asked("", "-q") == (60.0, "mark")
+    assert asked(both, "-q") == (300.0, "stop")
+    assert asked(both, "-q", "--stuck-after", "7", "--on-stuck", "mark") == (7.0, "mark")
+    assert asked("[run]\nstuck_after = 90\n", "-q") == (90.0, "mark")
+    assert capsys.readouterr() == ("", "")
+    for text, told in (
+        (
+            '[run]\nstuck_after = "soon"\non_stuck = "stop"\n',
+            'stuck_after in [run]: write a duration, such as "5m"',
+        ),
+        ('[run]\nstuck_after = 0\non_stuck = "stop"\n', "60s counts until then"),
+        (
+            '[run]\non_stuck = "stop"\nafter = 3\n',
+            "no setting 'after' in [run]; there are on_stuck, stuck_after",
+        ),
+    ):
+        assert asked(text, "-q") == (60.0, "stop")
+        said = capsys.readouterr().err
+        assert said.startswith(f"corral: {config}: ")
+        assert told in said
+        assert said.count("\n") == 1
+    for text in ("[run\n", "run = 3\n", '[run]\non_stuck = "kill"\n'):
+        assert asked(text, "-q") == (60.0, "mark")
+        assert str(config) in capsys.readouterr().err
 
 
 def test_options_end_at_the_first_word(fake: FakeDaemon) -> None:

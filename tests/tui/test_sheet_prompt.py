@@ -6,14 +6,17 @@ import os
 from pathlib import Path
 
 import pytest
+from textual.widgets import Input
 
 from corral.service.protocol import StartJobs
 from corral.values.errors import CannotStartError
 from corral.values.spec import InteractiveInput, JobInput, NullInput
 from corral_tui.dashboard.app import DashboardApp
+from corral_tui.dashboard.settings import Settings
 from corral_tui.dashboard.sheets import PromptSheet
 from corral_tui.dashboard.sheets.prompt import edited
 from corral_tui.dashboard.sheets.prompt_fields import Cycle
+from corral_tui.rundefaults import RunDefaults
 from tui.fake_jobs import ended_job, job
 from tui.fake_source import FakeSource
 from tui.screens import board_of, running, screen_text, shown, until
@@ -327,3 +330,23 @@ async def test_pty_gives_the_job_a_terminal_as_large_as_ours(tmp_path: Path) -> 
         await until(lambda: source.asked(StartJobs), "the request")
     (spec,) = source.asked(StartJobs)[0].specs
     assert (spec.pty, spec.terminal_size, spec.stdin) == (True, (160, 50), NullInput())
+
+
+async def test_when_it_is_stuck_and_what_happens_then_come_from_the_settings(tmp_path: Path) -> None:
+    source = six(tmp_path)
+    settings = Settings(run=RunDefaults(stuck_after=300.0, on_stuck="stop"))
+    async with running(source, (160, 50), settings=settings) as (app, pilot):
+        sheet = await prompted(app, "sort")
+        await shown(app, lambda text: "stuck after 5m" in text and "then stop it" in text, "the settings")
+        await shown(app, lambda text: "the same as: corral run 'sort'" in text, "the command")
+        await pilot.press("enter")
+        await until(lambda: source.asked(StartJobs) and app.sheet is None, "the request")
+        sheet = await prompted(app, "sort")
+        sheet.query_one("#stuck", Input).value = "10s"
+        sheet.query_one("#on_stuck", Cycle).put("mark")
+        said = "the same as: corral run --stuck-after 10s --on-stuck mark 'sort'"
+        await shown(app, lambda text: said in text, "the command")
+        await pilot.press("enter")
+        await until(lambda: len(source.asked(StartJobs)) == 2, "the request")
+    specs = [request.specs[0] for request in source.asked(StartJobs)]
+    assert [(spec.stuck_after, spec.on_stuck) for spec in specs] == [(300.0, "stop"), (10.0, "mark")]

@@ -26,6 +26,9 @@ class RunDefaults(NamedTuple):
     notices: tuple[str, ...] = ()
 
 
+BUILT_IN = RunDefaults()
+
+
 def read_run_defaults(path: str | None = None) -> RunDefaults:
     """The defaults as the settings file has them; the built-in ones where there is no such file or table. Never raises."""
     if path is None:
@@ -36,7 +39,7 @@ def read_run_defaults(path: str | None = None) -> RunDefaults:
         with open(path, "rb") as file:
             raw = file.read()
     except (FileNotFoundError, NotADirectoryError):
-        return RunDefaults()
+        return BUILT_IN
     except OSError as error:
         return _built_in(path, error.strerror or str(error))
     # Only where there is a file: most have none.
@@ -53,7 +56,7 @@ def run_defaults(table: object, path: str) -> RunDefaults:
     """The defaults of the table `[run]`, already parsed."""
     if not isinstance(table, Mapping):
         return _built_in(path, "run is a table: write [run]")
-    found, notices = RunDefaults(), []
+    found, notices = BUILT_IN, []
     for key, value in table.items():
         if key == "stuck_after":
             seconds = _seconds(value)

@@ -15,7 +15,6 @@ from corral.values.spec import (
     DEFAULT_MAX_OUTPUT,
     DEFAULT_STOP_GRACE,
     DEFAULT_STOP_SIGNAL,
-    DEFAULT_STUCK_AFTER,
     DEFAULT_TERMINAL_SIZE,
     DescriptorInput,
     FileInput,
@@ -32,6 +31,7 @@ from corral.values.units import check_name, quote
 from corral.values.wire import to_wire
 from corral_tui.cli.environment import job_environment
 from corral_tui.cli.options import KEEP_ALL
+from corral_tui.rundefaults import BUILT_IN, RunDefaults
 
 _OWN_DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/self/fd)/([0-9]{1,6})")
 
@@ -71,8 +71,8 @@ class Prepared(NamedTuple):
     descriptors: tuple[int, ...]
 
 
-def prepare(wanted: Wanted) -> Prepared:
-    """The request to start what is wanted. Raises UsageError."""
+def prepare(wanted: Wanted, usual: RunDefaults = BUILT_IN) -> Prepared:
+    """The request to start what is wanted; `usual` stands for what no option says. Raises UsageError."""
     words = tuple(map(to_wire, wanted.words))
     source, descriptors = _stdin(wanted)
     spec = JobSpec(
@@ -85,8 +85,8 @@ def prepare(wanted: Wanted) -> Prepared:
         timeout=_timeout(wanted.timeout),
         stop_signal=wanted.stop_signal or DEFAULT_STOP_SIGNAL,
         stop_grace=DEFAULT_STOP_GRACE if wanted.stop_grace is None else wanted.stop_grace,
-        stuck_after=DEFAULT_STUCK_AFTER if wanted.stuck_after is None else wanted.stuck_after,
-        on_stuck=wanted.on_stuck or "mark",
+        stuck_after=usual.stuck_after if wanted.stuck_after is None else wanted.stuck_after,
+        on_stuck=wanted.on_stuck or usual.on_stuck,
         leftovers=wanted.leftovers or "leave",
         max_output=_max_output(wanted.max_output),
         after=wanted.after,

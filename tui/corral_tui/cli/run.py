@@ -13,6 +13,7 @@ from corral_tui.cli.jsontext import print_json
 from corral_tui.cli.options import DURATION, JOB_ID, OUTPUT_CAP, SIGNAL, Words
 from corral_tui.cli.plain import say
 from corral_tui.cli.request import Wanted, prepare
+from corral_tui.rundefaults import read_run_defaults
 
 _SHELL_WORDS = frozenset(
     (
@@ -85,7 +86,7 @@ Example: corral run make -j8
 @click.option("--timeout", type=DURATION, help="Stop it after this time.")
 @click.option("--stop-signal", type=SIGNAL, help="The first signal of a stop; else TERM.")
 @click.option("--stop-grace", "--grace", "stop_grace", type=DURATION, help="From that to KILL; else 5s.")
-@click.option("--stuck-after", type=DURATION, help="Without progress for so long it may be stuck; else 60s.")
+@click.option("--stuck-after", type=DURATION, help="Without progress for so long it may be stuck; else 1m.")
 @click.option(
     "--on-stuck", type=click.Choice(["mark", "stop"]), help="When it is stuck, mark or stop it; else mark."
 )
@@ -111,7 +112,10 @@ def command(**options: object) -> int:
 
 def run_job(wanted: Wanted) -> int:
     """Start what is wanted; with `wait`, stay with it."""
-    prepared = prepare(wanted)
+    usual = read_run_defaults()
+    prepared = prepare(wanted, usual)
+    for notice in usual.notices:
+        complain(notice)  # the job starts all the same
     if wanted.wait and wanted.pty and not wanted.as_json:
         from corral_tui.cli.rawterminal import is_there
 

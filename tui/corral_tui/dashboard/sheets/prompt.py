@@ -23,6 +23,7 @@ from corral.service.snapshot import Snapshot
 from corral.service.surroundings import surroundings
 from corral.values.errors import CorralError, UsageError
 from corral.values.jobs import Job
+from corral.values.units import format_duration
 from corral_tui import numbers
 from corral_tui.dashboard.canvas import Block
 from corral_tui.dashboard.lines import Line, clean, cut, plain, wrapped
@@ -40,7 +41,9 @@ CHECK_SECONDS = 0.15
 """From the last key to the check."""
 COMMAND_WIDTH = 120
 """Columns from which the same as a command is shown."""
-ONE_ROW_WIDTH = 100
+WIDE = 100
+"""Columns from which the line of keys has room for more words."""
+ONE_ROW_WIDTH = 132
 """Columns from which the fields stand in one row."""
 
 _kept_lines: WeakKeyDictionary[DashboardApp, str] = WeakKeyDictionary()
@@ -106,14 +109,25 @@ class PromptSheet(BottomSheet):
 
     def _compose_fields(self) -> ComposeResult:
         menu = f" {self.host.charset.menu}"
+        usual, is_narrow = format_duration(self.host.settings.run.stuck_after), self.is_narrow
         first: list[Widget] = [TextField("name", "", "-", 12, id="name")]
         second: list[Widget] = [
             TextField("timeout", "", "none", 6, id="timeout"),
-            TextField(
-                "stuck after" if self.host.size.width >= COMMAND_WIDTH else "stuck", "", "60s", 5, id="stuck"
+            TextField("stuck" if is_narrow else "stuck after", "", usual, 4, id="stuck"),
+            Cycle(
+                "" if is_narrow else "then",
+                self._stuck_options,
+                self._options_changed,
+                menu=menu,
+                id="on_stuck",
             ),
             Cycle("pty", lambda: [("", "[ ]"), ("pty", "[x]")], self._options_changed, id="pty"),
-            Cycle("with sh", lambda: [("", "[ ]"), ("sh", "[x]")], self._check_soon, id="with_sh"),
+            Cycle(
+                "sh" if is_narrow else "with sh",
+                lambda: [("", "[ ]"), ("sh", "[x]")],
+                self._check_soon,
+                id="with_sh",
+            ),
         ]
         if self.chain_onto:
             options = draft.chain_options(self.chained, self.chain_onto)
@@ -134,6 +148,9 @@ class PromptSheet(BottomSheet):
 
     def _start_options(self) -> list[tuple[str, str]]:
         return draft.start_options(self.host.snapshot)
+
+    def _stuck_options(self) -> list[tuple[str, str]]:
+        return draft.stuck_options(self.host.settings.run.on_stuck)
 
     def _stdin_options(self) -> list[tuple[str, str]]:
         return draft.stdin_options(self.host.snapshot)
@@ -291,6 +308,7 @@ class PromptSheet(BottomSheet):
             stdin=draft.NO_INPUT if self.chain_onto else self.query_one("#stdin", Cycle).value,
             timeout=self.query_one("#timeout", FieldInput).value,
             stuck_after=self.query_one("#stuck", FieldInput).value,
+            on_stuck=self.query_one("#on_stuck", Cycle).value,
             chain=chain,
             chain_onto=self.chain_onto,
             with_shell=with_shell or self.with_shell,
@@ -306,7 +324,7 @@ class PromptSheet(BottomSheet):
                 return
             wanted = draft.wanted_of(self._fields(with_shell=with_shell), self.place.directory)
             columns, rows = self.host.size
-            spec = draft.spec_of(check.text, check.pipeline, wanted, (columns, rows))
+            spec = draft.spec_of(check.text, check.pipeline, wanted, (columns, rows), self.host.settings.run)
             request = StartJobs(
                 specs=(spec,), surroundings=surroundings(cwd=self.place.directory), wait_started=True
             )
@@ -350,7 +368,7 @@ class PromptSheet(BottomSheet):
     def keys(self) -> list[tuple[str, str]]:
         enter = (
             "enter",
-            "not yet, see the mark" if self.host.size.width >= ONE_ROW_WIDTH else "see the mark",
+            "not yet, see the mark" if self.host.size.width >= WIDE else "see the mark",
         )
         if not self.line.value.strip():
             enter = ("", "type a command")

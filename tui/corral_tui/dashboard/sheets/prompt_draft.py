@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast, get_args
 
 from corral.service.snapshot import Snapshot
 from corral.values.errors import UsageError
 from corral.values.jobs import Job
 from corral.values.spec import (
-    DEFAULT_STUCK_AFTER,
     DEFAULT_TERMINAL_SIZE,
     InteractiveInput,
     JobInput,
     JobSpec,
     NullInput,
+    OnStuck,
     Pipeline,
     StdinSource,
 )
@@ -24,6 +24,7 @@ from corral.values.wire import typed_to_wire
 from corral_tui.dashboard.lines import clean
 from corral_tui.dashboard.sheets.prompt_text import Wanted
 from corral_tui.numbers import cut_middle
+from corral_tui.rundefaults import BUILT_IN, RunDefaults
 
 NOW = "now"
 NO_INPUT = "none"
@@ -41,6 +42,8 @@ class Fields(NamedTuple):
     stdin: str = NO_INPUT
     timeout: str = ""
     stuck_after: str = ""
+    on_stuck: str = ""
+    """Empty: as the settings have it."""
     chain: str | None = None
     """How it hangs on the job it is chained onto; None where it is not chained."""
     chain_onto: str | None = None
@@ -67,6 +70,13 @@ def stdin_options(snapshot: Snapshot) -> list[tuple[str, str]]:
     jobs = list(reversed(snapshot.jobs.values()))[:MOST_CHOICES]
     fixed = [(NO_INPUT, "none"), (OPEN_INPUT, "what corral send gives")]
     return [*fixed, *((job.id, f"output of {_called(job)}") for job in jobs)]
+
+
+def stuck_options(usual: OnStuck) -> list[tuple[str, str]]:
+    """What happens to it once it is stuck, the usual first. Stopped, it keeps the diagnosis that was taken before."""
+    if usual == "stop":
+        return [("", "stop it"), ("mark", "mark it")]
+    return [("", "mark it"), ("stop", "stop it")]
 
 
 def _called(job: Job) -> str:
@@ -102,6 +112,7 @@ def wanted_of(fields: Fields, directory: str) -> Wanted:
         is_interactive=fields.stdin == OPEN_INPUT and fields.chain is None,
         timeout=_duration("timeout", fields.timeout),
         stuck_after=_duration("stuck", fields.stuck_after),
+        on_stuck=cast("OnStuck", fields.on_stuck) if fields.on_stuck in get_args(OnStuck) else None,
         with_shell=fields.with_shell,
         with_terminal=fields.with_terminal,
     )
@@ -137,7 +148,13 @@ def _duration(field: str, text: str) -> float | None:
     return seconds
 
 
-def spec_of(text: str, pipeline: Pipeline, wanted: Wanted, terminal_size: tuple[int, int]) -> JobSpec:
+def spec_of(
+    text: str,
+    pipeline: Pipeline,
+    wanted: Wanted,
+    terminal_size: tuple[int, int],
+    usual: RunDefaults = BUILT_IN,
+) -> JobSpec:
     """The job to start; a terminal of it is as large as ours. Text from the terminal is put into wire form."""
     stdin: StdinSource = NullInput()
     if wanted.is_interactive:
@@ -152,7 +169,8 @@ def spec_of(text: str, pipeline: Pipeline, wanted: Wanted, terminal_size: tuple[
         pty=wanted.with_terminal,
         terminal_size=terminal_size if wanted.with_terminal else DEFAULT_TERMINAL_SIZE,
         timeout=wanted.timeout,
-        stuck_after=wanted.stuck_after or DEFAULT_STUCK_AFTER,
+        stuck_after=wanted.stuck_after or usual.stuck_after,
+        on_stuck=wanted.on_stuck or usual.on_stuck,
         after=(wanted.after,) if wanted.after else (),
         origin="dashboard",
     )

@@ -91,7 +91,7 @@ class Cycle(Block, can_focus=True):
         id: str,  # noqa: A002
     ) -> None:
         super().__init__(self._build_cycle, id=id)
-        self._label = label
+        self._label = f"{label} " if label else ""
         self._options = options
         self._changed = changed
         self._menu = menu
@@ -123,10 +123,10 @@ class Cycle(Block, can_focus=True):
         return f"{self.words}{self._menu}"
 
     def _build_cycle(self, width: int) -> list[Line]:
-        return [[(f"{self._label} ", "muted"), (self._text(), "plain")]]
+        return [[(self._label, "muted"), (self._text(), "plain")]]
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
-        return cells(f"{self._label} {self._text()}")
+        return cells(f"{self._label}{self._text()}")
 
     def overlay(self) -> Style | None:
         return Style(reverse=True) if self.has_focus else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from corral.values.spec import OnStuck
 from corral.values.units import format_duration, quote_words
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, Piece, clean, cut, plain, width_of, wrapped
@@ -123,7 +124,8 @@ class Wanted(NamedTuple):
     is_interactive: bool = False
     timeout: float | None = None
     stuck_after: float | None = None
-    """Where it differs from the default."""
+    on_stuck: OnStuck | None = None
+    """Both where they were said, and are not left to the settings."""
     with_shell: bool = False
     with_terminal: bool = False
 
@@ -142,6 +144,7 @@ def equivalent_command(text: str, wanted: Wanted) -> str:
         ("--from", wanted.from_job),
         ("--timeout", None if wanted.timeout is None else format_duration(wanted.timeout)),
         ("--stuck-after", None if wanted.stuck_after is None else format_duration(wanted.stuck_after)),
+        ("--on-stuck", wanted.on_stuck),
     )
     for option, value in options:
         if value is not None:
