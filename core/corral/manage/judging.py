@@ -63,16 +63,22 @@ class Judge:
         """Diagnose, unless nothing can have changed since the last time."""
         if not anew and job.diagnosis is not None and job.bottleneck is None and now < job.look_again_at:
             return
-        seen = observe_waits(self._manager, job)
-        job.view = None
-        view = self._manager.view(job)
-        for stage in job.stages:
-            stage.does = words_for(seen, stage.identity.pid) if stage.identity and stage.is_running else None
-        web = Web(view, seen)
+        web = self._look(job)
+        if is_deadlocked(web) and not job.is_deadlocked:
+            # Said at once, so nothing of it may come from what was read a moment ago.
+            self._manager.monitor.holders.forget()
+            web = self._look(job)
         job.is_benign = is_benign(web)
         job.is_deadlocked = is_deadlocked(web)
         job.diagnosis = diagnose_web(web)
-        job.look_again_at = now + LOOK_AGAIN_SECONDS if seen.outside else float("inf")
+        job.look_again_at = now + LOOK_AGAIN_SECONDS if web.seen.outside else float("inf")
+
+    def _look(self, job: ManagedJob) -> Web:
+        seen = observe_waits(self._manager, job)
+        job.view = None
+        for stage in job.stages:
+            stage.does = words_for(seen, stage.identity.pid) if stage.identity and stage.is_running else None
+        return Web(self._manager.view(job), seen)
 
 
 def is_settled(job: ManagedJob) -> bool:

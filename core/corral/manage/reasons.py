@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -10,14 +11,17 @@ from typing import TYPE_CHECKING
 from corral.manage.jobs import ManagedJob
 from corral.observe import tree
 from corral.observe.chains import Observations
-from corral.observe.holders import Held
+from corral.observe.holders import KEPT_SECONDS, Family, Held
 from corral.observe.waits import ProcessWait, wait_of, words
+from corral.system.cpuclock import cpu_nanoseconds
 from corral.system.procfs import read_stat
 from corral.values.jobs import ProcessView
 
 if TYPE_CHECKING:
     from corral.manage.manager import Manager
 
+MOST_PROCESSES = 1000
+"""Processes of one job that are looked at; 50 µs each."""
 OUTSIDERS = 16
 """Processes of others that are followed from one job: who holds what it waits for, and what those wait for."""
 
@@ -27,7 +31,12 @@ def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = Fal
     pids = [stage.identity.pid for stage in job.running_stages if stage.identity is not None]
     if not leaders_only:
         pids += [pid for pid in job.members if pid not in pids]
+    cuts: tuple[str, ...] = ()
+    if len(pids) > MOST_PROCESSES:
+        cuts = (f"{len(pids) - MOST_PROCESSES:,} of its {len(pids):,} processes",)
+        pids = pids[:MOST_PROCESSES]
     now = datetime.now(UTC)
+    clocks = {pid: cpu_nanoseconds(pid) for pid in pids}
     waits = tuple(wait for wait in map(wait_of, pids) if wait is not None)
     parents = {}
     holders: dict[int, Held] = {}
@@ -35,7 +44,10 @@ def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = Fal
     if not leaders_only:
         stats = (read_stat(wait.pid) for wait in waits)
         parents = {stat.pid: stat.ppid for stat in stats if stat is not None}
-        holders, outside = _holders(manager, waits)
+        if job.progress is None or job.progress.still_for(time.monotonic()) < KEPT_SECONDS:
+            manager.monitor.holders.forget_locks()
+        holders, outside, more_cuts = _holders(manager, waits)
+        cuts += more_cuts
     return Observations(
         waits=waits,
         stages={pid: member.stage for pid, member in job.members.items()},
@@ -45,16 +57,18 @@ def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = Fal
         since={wait.pid: job.wait_clock.since(wait, now) for wait in waits},
         holders=holders,
         outside=outside,
+        moved=frozenset(pid for pid, clock in clocks.items() if cpu_nanoseconds(pid) != clock),
+        cuts=cuts,
         jobs={wait.pid: found for wait in outside if (found := _job_of(manager, job, wait.pid)) is not None},
     )
 
 
 def _holders(
     manager: Manager, waits: Sequence[ProcessWait]
-) -> tuple[dict[int, Held], tuple[ProcessWait, ...]]:
-    """Who can end these waits; and, of those that are not among them, what they wait for themselves, step by step."""
+) -> tuple[dict[int, Held], tuple[ProcessWait, ...], tuple[str, ...]]:
+    """Who can end these waits; of those that are not among them, what they wait for themselves, step by step; what was cut."""
     holders: dict[int, Held] = {}
-    family = {wait.pid for wait in waits}
+    family = Family([wait.pid for wait in waits])
     outside: dict[int, ProcessWait] = {}
     unasked = list(waits)
     while unasked:
@@ -64,13 +78,13 @@ def _holders(
             continue
         holders[wait.pid] = held
         for pid in held.pids:
-            if pid in family or pid in outside or pid == os.getpid() or len(outside) >= OUTSIDERS:
+            if pid in family.pids or pid in outside or pid == os.getpid() or len(outside) >= OUTSIDERS:
                 continue
             found = wait_of(pid)
             if found is not None:
                 outside[pid] = found
                 unasked.append(found)
-    return holders, tuple(outside.values())
+    return holders, tuple(outside.values()), manager.monitor.holders.cuts(family)
 
 
 def _job_of(manager: Manager, but: ManagedJob, pid: int) -> str | None:

@@ -48,6 +48,8 @@ _TIMERS = frozenset({"nanosleep", "clock_nanosleep"})
 _CLOCK_IDS = 16
 """Clock ids are small numbers, where nanosleep, poll and futex have an address first."""
 _FUTEX_COMMANDS = 0x7F
+_FUTEX_PRIVATE = 0x80
+_FUTEX_WAITERS = 0x80000000
 _FUTEX_WAIT, _FUTEX_LOCK_PI, _FUTEX_WAIT_BITSET, _FUTEX_LOCK_PI2 = 0, 6, 9, 13
 """futex(2)."""
 
@@ -87,7 +89,8 @@ class Meaning(NamedTuple):
 
     `pending` is the length of a write(2), which counts as written only when all of it is; 0 for other calls.
     `addresses` is where its path, its lock or its lists of descriptors stand in memory, `length` how long those are.
-    `has_limit`: it goes on by itself after a time.
+    `has_limit`: it goes on by itself after a time. `shared` is the address of a lock in memory that other processes may
+    share.
     """
 
     kind: WaitKind
@@ -98,6 +101,7 @@ class Meaning(NamedTuple):
     addresses: tuple[int, ...] = ()
     length: int = 0
     has_limit: bool = False
+    shared: int | None = None
 
 
 _TIMER = Meaning("timer", "waits for a timer", has_limit=True)
@@ -151,11 +155,12 @@ def _futex(call: str, arguments: tuple[int, ...]) -> Meaning:
     )
     if has_limit:
         return Meaning("timer", "waits for another thread, with a time limit (futex)", has_limit=True)
-    is_mutex = operation == _FUTEX_WAIT and arguments[2] == 2
+    is_mutex = operation == _FUTEX_WAIT and bool(arguments[2] == 2 or arguments[2] & _FUTEX_WAITERS)
     return Meaning(
         "futex",
         "waits for another thread or a lock in memory (futex)",
         addresses=arguments[:1] if is_mutex else (),
+        shared=None if arguments[1] & _FUTEX_PRIVATE else arguments[0],
     )
 
 

@@ -12,7 +12,7 @@ from corral.values.jobs import Job
 
 SERVES = ("socket_accept", "event_loop")
 """Kinds of an idle server: fine by itself, no comfort to who waits for its answer."""
-_CAN_NEVER_MOVE = ("pipe_read", "pipe_write", "file_lock", "child", "socket_read")
+_CAN_NEVER_MOVE = ("pipe_read", "pipe_write", "file_lock", "child", "socket_read", "futex")
 """Waits that only the processes they are for can end."""
 
 
@@ -23,7 +23,9 @@ class Observations(NamedTuple):
     descends from. `pipes`: inode of a pipe between two stages to its number. `input_pipe`: inode of the pipe that is the
     job's stdin, for an interactive job or one fed by another. `parents`: pid to parent pid. `since`: pid to the
     beginning of its wait. `holders`: pid to who can end its wait; `outside`: the waits of those that are not of the job, and
-    `jobs` which other job of ours such a one belongs to.
+    `jobs` which other job of ours such a one belongs to. `moved`: those that used CPU while one after the other was
+    looked at, so that their waits were not all true at one moment. `cuts`: what was not looked at, because there is
+    too much of it.
     """
 
     waits: tuple[ProcessWait, ...]
@@ -35,6 +37,8 @@ class Observations(NamedTuple):
     holders: Mapping[int, Held] = {}
     outside: tuple[ProcessWait, ...] = ()
     jobs: Mapping[int, str] = {}
+    moved: frozenset[int] = frozenset()
+    cuts: tuple[str, ...] = ()
 
 
 class Chain(NamedTuple):
@@ -80,7 +84,12 @@ class Web:
             pid = self.waited_for(steps[pid])
         order = list(steps)
         ring = () if pid is None else tuple(order[order.index(pid) :])
-        return Chain(tuple(steps.values()), ring)
+        moved = next((order.index(one) for one in ring if one in self.seen.moved), None)
+        if moved is None:
+            return Chain(tuple(steps.values()), ring)
+        # Who moved while the others were looked at was seen in a wait that is over: no ring, but work.
+        mover = steps[order[moved]]._replace(kind="running", detail="runs", ring=())
+        return Chain((*list(steps.values())[:moved], mover))
 
     def waited_for(self, wait: ProcessWait) -> int | None:
         """The pid of the process that `wait` waits for, the likeliest of several; None where the chain ends here."""
@@ -95,7 +104,7 @@ class Web:
         if wait.kind == "child":
             return self._children_waited_for(wait)
         held = self.seen.holders.get(wait.pid)
-        if held is not None and held.pids:
+        if held is not None and held.pids and not wait.ring:
             return tuple(pid for pid in held.pids if pid in self.waits and self._counts(wait, pid))
         stage = self.stage_at_other_end(wait)
         other = None if stage is None else self._process_of(stage, wait.pid)
@@ -121,7 +130,9 @@ class Web:
 
     def _is_known(self, wait: ProcessWait) -> bool:
         """Whether nobody else could end the wait: not a process that was not looked at, not a thread of its own."""
-        if wait.threads > 1:
+        if wait.threads > 1 or wait.pid in self.seen.moved:
+            return False
+        if wait.call is not None and wait.call.startswith("epoll_"):
             return False
         if wait.kind == "child":
             return True
@@ -175,11 +186,24 @@ class Web:
         """Of several the one that will end the wait first: the one whose own chain ends in work or in a timer."""
         chain = self.chain(pid)
         rank = {True: 0, None: 1, False: 2}[benign_end(self, chain)]
-        return rank + 3 * (chain.end.kind == "zombie"), pid
+        return 2 * rank + bool(chain.cycle) + 6 * (chain.end.kind == "zombie"), pid
 
 
 def benign_end(web: Web, chain: Chain) -> bool | None:
     """Whether the end of a chain is a wait that nobody need worry about; None: nothing tells."""
+    found = _benign_by_itself(web, chain)
+    if found is False and not all(_is_followed(web, step) for step in chain.steps[:-1]):
+        return None
+    return found
+
+
+def _is_followed(web: Web, step: ProcessWait) -> bool:
+    """Whether an event loop on the way waits for processes of the job alone."""
+    held = web.seen.holders.get(step.pid)
+    return step.kind != "event_loop" or (held is not None and held.is_complete)
+
+
+def _benign_by_itself(web: Web, chain: Chain) -> bool | None:
     end = chain.end
     if chain.cycle or end.ring:
         return False
@@ -187,14 +211,15 @@ def benign_end(web: Web, chain: Chain) -> bool | None:
     if own.pid != end.pid and own.kind != "pipe_read":
         # A lock that others hold, or others who do not answer; unless they are at work on it.
         return end.kind == "running" and own.kind != "file_lock"
-    if end.kind == "timer" and any(step.kind == "pipe_write" for step in chain.steps):
+    if end.kind == "timer" and any(step.kind in ("pipe_write", "socket_write") for step in chain.steps):
         # What sleeps while its input is full reads nothing; what sleeps before it writes is a clock.
         return False
     if end.kind in ("running", "timer"):
         return True
     if end.kind in SERVES:
-        # A shell that waits for a server is fine; who waits for an idle server's answer is not.
-        return all(step.kind == "child" for step in chain.steps[:-1])
+        # A shell that waits for a server is fine, and so is who reads what it prints; who waits for an idle server's
+        # answer is not.
+        return all(step.kind in ("child", "pipe_read", "event_loop") for step in chain.steps[:-1])
     if web.reads_input(end):
         # Input from another job comes when that one prints; input from a person may never.
         return web.job.stdin == "job"

@@ -134,6 +134,9 @@ def _detail(web: Web, wait: ProcessWait) -> str:
 def _with_other_end(web: Web, wait: ProcessWait, held: Held) -> str:
     """A wait on a pipe that is none between two stages, and who has its other end."""
     others = [pid for pid in held.pids if pid != wait.pid and pid in web.waits]
+    if wait.kind == "event_loop":
+        names = list(dict.fromkeys(_called(web, pid) for pid in others))
+        return f"waits for {' or '.join(names[:3])}{' or others' if len(names) > 3 else ''} ({wait.call})"
     is_read = wait.kind == "pipe_read"
     if others:
         return f"{wait.detail} that {_called(web, others[0])} should {'write' if is_read else 'read'}"
@@ -162,6 +165,7 @@ def _not_looked_at(web: Web) -> tuple[str, ...]:
         if wait.kind == "unknown" and not wait.reason:
             where = f"a wait in {wait.call}" if wait.call else "its wait"
             reasons[f"{one_line(wait.name)} ({wait.pid}): what ends {where} is not known"] = None
+    reasons |= dict.fromkeys(web.seen.cuts)
     return tuple(reasons)
 
 

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from itertools import islice
 from typing import NamedTuple
 
 from corral.observe.waits import ProcessWait
 from corral.system.filelocks import HeldLock, awaited_by, holders_by_descriptor, read_locks
-from corral.system.openfiles import End, descriptors_of, ends_of
+from corral.system.openfiles import End, OpenFile, descriptors_of, ends_of, modes
 from corral.system.procfs import pids, read_stat
-from corral.system.sockets import Socket, SocketTables
+from corral.system.sharedmemory import shared_memory, shares
+from corral.system.sockets import Socket, SocketTables, forget_tables, tables_of
+from corral.system.watched import process_of_pidfd, terminal_of_master
 
-KEPT_SECONDS = 2.0
-"""How long the open files of the machine, its locks and its sockets are believed."""
-_SHARED = ("pipe:[", "socket:[")
+KEPT_SECONDS = 1.0
+"""How long the open files of the machine and its locks are believed. A job is first looked at when it has been still for longer."""
+MOST_DESCRIPTORS = 20_000
+"""Descriptors that are looked at, of one job and of the whole machine; 2 µs each, while others wait for their answers."""
+MOST_SHARING = 32
+"""Processes of a job that are asked whether they share a piece of memory."""
+_SHARED = ("pipe:[", "socket:[", "/")
 
 
 class Held(NamedTuple):
@@ -39,46 +46,78 @@ class _Machine:
 
     def __init__(self) -> None:
         self.read_at = 0.0
+        self.is_cut = False
         self._ends: dict[str, list[int]] | None = None
         self._hidden = False
         self._locks: list[HeldLock] | None = None
-        self._sockets: dict[int, SocketTables] = {}
 
     def renew(self, now: float) -> None:
         if now - self.read_at > KEPT_SECONDS:
             self.read_at = now
             self._ends = self._locks = None
-            self._sockets = {}
 
     def who_has(self, link: str) -> tuple[list[int], bool]:
         """The processes that have it open, and whether all could be looked at."""
         if self._ends is None:
-            self._ends, self._hidden = _index()
+            self._index()
+        assert self._ends is not None
         return self._ends.get(link, []), not self._hidden
+
+    def forget_locks(self) -> None:
+        self._locks = None
 
     def locks(self) -> list[HeldLock]:
         if self._locks is None:
             self._locks = read_locks()
         return self._locks
 
-    def sockets_of(self, pid: int) -> SocketTables:
-        if pid not in self._sockets:
-            self._sockets[pid] = SocketTables(pid)
-        return self._sockets[pid]
+    def _index(self) -> None:
+        """Link to the processes that have it open, of pipes, sockets and files; whether some could not be looked at."""
+        found: dict[str, list[int]] = {}
+        self._hidden = self.is_cut = False
+        left = MOST_DESCRIPTORS
+        for pid in pids():
+            links = {link for _, link in islice(descriptors_of(pid), left)}
+            if not links and _may_be_hidden(pid):
+                self._hidden = True
+            for link in links:
+                if link.startswith(_SHARED):
+                    found.setdefault(link, []).append(pid)
+            left -= len(links)
+            if left <= 0:
+                self.is_cut = True
+                break
+        self._hidden = self._hidden or self.is_cut
+        self._ends = found
 
 
-def _index() -> tuple[dict[str, list[int]], bool]:
-    """Link to the processes that have it open, of pipes, sockets and FIFOs; whether some could not be looked at."""
-    found: dict[str, list[int]] = {}
-    hidden = False
-    for pid in pids():
-        links = {link for _, link in descriptors_of(pid)}
-        if not links and _may_be_hidden(pid):
-            hidden = True
-        for link in links:
-            if link.startswith(_SHARED) or link.startswith("/"):
-                found.setdefault(link, []).append(pid)
-    return found, hidden
+class Family:
+    """The processes of one job while it is looked at once, and what they have open, read when first asked for."""
+
+    def __init__(self, members: Collection[int]) -> None:
+        self.pids = frozenset(members)
+        self.is_cut = False
+        self._order = tuple(members)
+        self._open: dict[str, list[tuple[int, int]]] | None = None
+
+    def ends(self, link: str) -> list[End]:
+        """Who of them has it open."""
+        if self._open is None:
+            self._open = self._index()
+        return [End(pid, fd, *modes(pid, fd)) for pid, fd in self._open.get(link, ())]
+
+    def _index(self) -> dict[str, list[tuple[int, int]]]:
+        found: dict[str, list[tuple[int, int]]] = {}
+        left = MOST_DESCRIPTORS
+        for pid in self._order:
+            for fd, link in descriptors_of(pid):
+                left -= 1
+                if link.startswith(_SHARED):
+                    found.setdefault(link, []).append((pid, fd))
+                if left <= 0:
+                    self.is_cut = True
+                    return found
+        return found
 
 
 def _may_be_hidden(pid: int) -> bool:
@@ -94,7 +133,25 @@ class Holders:
         self._own_pid = own_pid
         self._machine = _Machine()
 
-    def of(self, wait: ProcessWait, family: Collection[int]) -> Held | None:
+    def forget(self) -> None:
+        """Look at all anew when asked again."""
+        self._machine = _Machine()
+        forget_tables()
+
+    def forget_locks(self) -> None:
+        """Read the locks anew when asked again: those of processes that move change quickly."""
+        self._machine.forget_locks()
+
+    def cuts(self, family: Family) -> tuple[str, ...]:
+        """What was left out, in words, because there is too much of it."""
+        found = []
+        if family.is_cut:
+            found.append(f"its descriptors beyond the first {MOST_DESCRIPTORS:,}")
+        if self._machine.is_cut:
+            found.append("some processes of this machine: there are too many open descriptors")
+        return tuple(found)
+
+    def of(self, wait: ProcessWait, family: Family) -> Held | None:
         """Who can end this wait; None where nobody is to be asked for it. `family`: the processes of its job."""
         self._machine.renew(time.monotonic())
         if wait.kind == "file_lock":
@@ -103,68 +160,84 @@ class Holders:
             return self._of_pipe(wait, family)
         if wait.kind in ("socket_read", "socket_write", "socket_connect") and wait.file is not None:
             return self._of_socket(wait, family)
+        if wait.kind == "event_loop" and wait.several:
+            return self._of_several(wait, family)
+        if wait.kind == "futex" and wait.shared is not None and not wait.ring:
+            return self._of_memory(wait, family)
         return None
 
     # ---- pipes
 
-    def _of_pipe(self, wait: ProcessWait, family: Collection[int]) -> Held:
+    def _of_pipe(self, wait: ProcessWait, family: Family) -> Held:
         assert wait.file is not None
         link = wait.file.name
         if wait.file.fd < 0:
             return Held((), is_complete=False)
-        ends, is_complete = self._ends(link, family)
-        wanted = [end for end in ends if (end.writes if wait.kind == "pipe_read" else end.reads)]
+        reads = wait.kind == "pipe_read"
+        wanted, is_complete = self._other_ends(link, family, reads=reads)
         if wait.file.kind == "pipe":
             # It has no name, so it spreads by inheritance: whoever has it is of the family of who does.
-            is_complete = is_complete or any(end.pid in family for end in wanted)
-        return Held(_ordered(wanted, wait.pid), is_complete=is_complete)
+            is_complete = is_complete or any(end.pid in family.pids for end in wanted)
+        return Held(_ordered(wanted, wait.pid), is_complete=is_complete and not family.is_cut)
 
-    def _ends(self, link: str, family: Collection[int]) -> tuple[list[End], bool]:
+    def _other_ends(self, link: str, family: Family, *, reads: bool) -> tuple[list[End], bool]:
+        """Who has the other end of a pipe or a FIFO that is read, or written. Of a pipe the job itself is asked first."""
+        wanted = [end for end in family.ends(link) if (end.writes if reads else end.reads)]
+        if wanted and link.startswith("pipe:["):
+            return wanted, False
+        ends, is_complete = self._ends(link, family)
+        return [end for end in ends if (end.writes if reads else end.reads)], is_complete
+
+    def _ends(self, link: str, family: Family) -> tuple[list[End], bool]:
         """Everybody on this machine who has it open. Processes of the job are asked anew, the others as kept."""
+        own = family.ends(link)
+        if own and link.startswith("socket:["):
+            return own, False
         others, is_complete = self._machine.who_has(link)
-        return ends_of(link, {*family, *others}), is_complete
+        strangers = [pid for pid in others if pid not in family.pids]
+        return own + ends_of(link, strangers), is_complete
 
     # ---- locks
 
-    def _of_lock(self, wait: ProcessWait, family: Collection[int]) -> Held | None:
+    def _of_lock(self, wait: ProcessWait, family: Family) -> Held | None:
         lock = awaited_by(wait.pid, self._machine.locks())
         if lock is None:
             return None
         what = f"the lock on {wait.file.name}" if wait.file else "a file lock"
         holders = [lock.pid] if lock.pid > 0 and read_stat(lock.pid) is not None else []
         if lock.kind != "fcntl":
-            holders = holders_by_descriptor(lock, family) or holders or self._holders_elsewhere(lock, wait)
+            link = wait.file.name if wait.file else ""
+            holders = holders_by_descriptor(lock, family.ends(link)) or holders or self._elsewhere(lock, link)
         if not holders:
             return Held((), f"waits for {what} ({lock.kind}); who holds it may not be seen")
         return Held(tuple(holders), f"waits for {what} ({lock.kind}), which {_named(holders[0])} holds", True)
 
-    def _holders_elsewhere(self, lock: HeldLock, wait: ProcessWait) -> list[int]:
-        others = self._machine.who_has(wait.file.name)[0] if wait.file else []
-        return holders_by_descriptor(lock, others)
+    def _elsewhere(self, lock: HeldLock, link: str) -> list[int]:
+        return holders_by_descriptor(lock, ends_of(link, self._machine.who_has(link)[0]))
 
     # ---- sockets
 
-    def _of_socket(self, wait: ProcessWait, family: Collection[int]) -> Held | None:
+    def _of_socket(self, wait: ProcessWait, family: Family) -> Held | None:
         assert wait.file is not None
         if wait.file.inode is None:
             return None
-        tables = self._machine.sockets_of(wait.pid)
+        tables = tables_of(wait.pid, wait.file.inode)
         one = tables.find(wait.file.inode)
         if one is None:
             return None
         if wait.kind == "socket_connect":
             return self._of_connection(wait, one, tables, family)
-        other = tables.other_end(one)
-        ends = [] if other is None else self._ends(f"socket:[{other}]", family)[0]
-        who = _ordered(ends, wait.pid)
+        who = self._peers(wait, one, tables, family)
         verb = "waits for data from" if wait.kind == "socket_read" else "waits to send to"
         whose = "itself" if who == (wait.pid,) else _named(who[0]) if who else ""
         told = f"{whose} by {_peer(one)}" if whose else _peer(one)
         return Held(who, f"{verb} {told}{_queued(one)} (fd {wait.fd})", bool(who))
 
-    def _of_connection(
-        self, wait: ProcessWait, one: Socket, tables: SocketTables, family: Collection[int]
-    ) -> Held:
+    def _peers(self, wait: ProcessWait, one: Socket, tables: SocketTables, family: Family) -> tuple[int, ...]:
+        other = tables.other_end(one)
+        return () if other is None else _ordered(self._ends(f"socket:[{other}]", family)[0], wait.pid)
+
+    def _of_connection(self, wait: ProcessWait, one: Socket, tables: SocketTables, family: Family) -> Held:
         listener = tables.listener_at(one.remote) if one.remote else None
         ends = [] if listener is None else self._ends(f"socket:[{listener}]", family)[0]
         who = _ordered(ends, wait.pid)
@@ -178,6 +251,52 @@ class Holders:
         holder = f"; {listener_is} and does not accept" if who else ""
         return Held(who, f"waits to be connected to {_peer(one)}{holder} (fd {wait.fd})", bool(who))
 
+    # ---- event loops
+
+    def _of_several(self, wait: ProcessWait, family: Family) -> Held | None:
+        """The processes of its own job that can wake an event loop; complete where nobody else can.
+
+        What only a person could write, the job's terminal and the input that Corral keeps open, counts for nobody.
+        """
+        found: dict[int, None] = {}
+        is_complete = True
+        for file, reads in wait.several:
+            behind = self._behind(wait, file, family, reads=reads)
+            inside = [pid for pid in behind if pid in family.pids and pid != wait.pid]
+            found.update(dict.fromkeys(inside))
+            is_complete = is_complete and bool(inside or self._own_pid in behind)
+        return Held(tuple(sorted(found)), is_complete=is_complete) if found else None
+
+    def _behind(self, wait: ProcessWait, file: OpenFile, family: Family, *, reads: bool) -> tuple[int, ...]:
+        if file.kind in ("pipe", "fifo"):
+            return tuple(end.pid for end in self._other_ends(file.name, family, reads=reads)[0])
+        if file.kind == "socket" and file.inode is not None:
+            tables = tables_of(wait.pid, file.inode)
+            one = tables.find(file.inode)
+            return () if one is None else self._peers(wait, one, tables, family)
+        if file.kind == "master":
+            terminal = terminal_of_master(wait.pid, file.fd)
+            return tuple(end.pid for end in family.ends(terminal or "") if end.pid != wait.pid)
+        target = process_of_pidfd(wait.pid, file.fd)
+        return () if target is None else (target,)
+
+    # ---- memory
+
+    def _of_memory(self, wait: ProcessWait, family: Family) -> Held | None:
+        """A lock or a semaphore in memory that others of the job share: any of them may let it go."""
+        assert wait.shared is not None
+        memory = shared_memory(wait.pid, wait.shared)
+        if memory is None:
+            return None
+        others = sorted(family.pids - {wait.pid})[:MOST_SHARING]
+        sharing = tuple(pid for pid in others if shares(pid, memory))
+        what = f"a lock in memory that processes share{f' ({memory.path})' if memory.path else ''}"
+        if wait.owner is not None and wait.owner in sharing:
+            return Held((wait.owner,), f"waits for {what}, which {_named(wait.owner)} holds (futex)", True)
+        if not sharing:
+            return Held((), f"waits for {what}; no other process of the job has it (futex)")
+        return Held(sharing, f"waits for {what} (futex)")
+
 
 def _ordered(ends: Collection[End], own: int) -> tuple[int, ...]:
     """Each process once, the waiting one last."""
@@ -190,7 +309,10 @@ def _named(pid: int) -> str:
 
 
 def _peer(one: Socket) -> str:
-    where = one.remote or (f"the unix socket {one.local}" if one.local else "a unix socket")
+    if one.kind != "unix":
+        where = one.remote or f"anybody at {one.local}"
+    else:
+        where = f"the unix socket {one.local}" if one.local else "a unix socket"
     return f"{where} ({one.kind}, {one.state})" if one.kind != "unix" else where
 
 

@@ -79,19 +79,19 @@ def _wchan(folder: str) -> str | None:
     return name if name not in ("", "0") else None
 
 
-def telling(first: ThreadWait, others: Sequence[ThreadWait]) -> ThreadWait:
-    """The thread that tells what its process waits for.
+def telling(first: ThreadWait, others: Sequence[ThreadWait]) -> list[ThreadWait]:
+    """The threads in the order in which they tell what their process waits for; at least one.
 
-    One that runs; else the first thread, as long as it does not just wait for another one; else one that something
+    One that runs; else the first thread, as long as it does not just wait for another one; then those that something
     outside the process can wake.
     """
     for thread in (first, *others):
         if thread.meaning.kind == "running":
-            return thread
+            return [thread]
+    alive = sorted((thread for thread in others if thread.state not in "ZX"), key=_order)
     if first.meaning.kind not in ("futex", "zombie") and first.state not in "ZX":
-        return first
-    alive = [thread for thread in others if thread.state not in "ZX"]
-    return min(alive, key=_order, default=first)
+        return [first, *alive]
+    return alive or [first]
 
 
 def _order(thread: ThreadWait) -> tuple[int, int]:

@@ -13,18 +13,21 @@ from typing import NamedTuple
 from corral.observe.calls import Meaning
 from corral.observe.pipeflow import WAITS_FOR_INPUT
 from corral.observe.threads import ThreadWait, first_thread, other_threads, telling, thread_count
+from corral.observe.watching import watching
 from corral.system.cpuclock import cpu_nanoseconds
-from corral.system.openfiles import OpenFile, ends_of, open_file
-from corral.system.processmemory import owner_of_mutex, read_fd_set, read_path, read_pollfds
+from corral.system.openfiles import OpenFile, open_file
+from corral.system.processmemory import owner_of_mutex, read_mask, read_path
 from corral.system.procfs import HAS_PROCFS, Stat, read_file, read_stat
-from corral.system.sockets import listens
+from corral.system.sockets import role_of
 from corral.system.stopsignal import stopped_by
+from corral.system.watched import catches_end_of_child, has_signal
 from corral.values.reports import WaitKind
 
-MOST_WATCHED = 64
-"""A poll of more descriptors is a server's."""
-_OF_THE_KERNEL = frozenset({"eventfd", "timerfd", "signalfd"})
+_OF_THE_KERNEL = frozenset({"eventfd", "signalfd"})
 """What programs watch beside what they wait for, to be woken by themselves."""
+_MOST_ASKED = 8
+"""Threads of which each is woken from within, until that is taken to be so of all."""
+_FROZEN_IN = ("__refrigerator", "do_freezer_trap")
 _IN_VFORK = ("vfork", "clone", "clone3")
 
 
@@ -36,7 +39,9 @@ class ProcessWait(NamedTuple):
     that is known of it. `on_pid` is the child that it waits for, where the call names one. `thread` is the one that
     tells, `threads` how many it has, `ring` threads of it that wait for each other's locks. `call` is the system call,
     `reason` why something could not be seen, `pending` the length of the write it is blocked in. `has_limit`: it goes on
-    by itself after a time.
+    by itself after a time. `several` are the things of which any wakes an event loop, and whether it reads them, where
+    a process stands behind each. `is_within`: nothing but the process itself, a signal or a time can wake it. `shared`
+    is the address of a lock in memory that other processes may share, `owner` who holds that, where it tells.
     """
 
     pid: int
@@ -55,6 +60,10 @@ class ProcessWait(NamedTuple):
     thread: int | None = None
     threads: int = 1
     ring: tuple[int, ...] = ()
+    several: tuple[tuple[OpenFile, bool], ...] = ()
+    is_within: bool = False
+    shared: int | None = None
+    owner: int | None = None
 
 
 def wait_of(pid: int) -> ProcessWait | None:
@@ -69,11 +78,21 @@ def wait_of(pid: int) -> ProcessWait | None:
         return _plain(stat, "unknown", "sleeps", reason="this system does not tell what a process waits for")
     first = first_thread(stat)
     others = other_threads(pid) if thread_count(pid) > 1 else []
-    thread = telling(first, others)
-    wait = _of_thread(stat, thread)
+    wait = _told(stat, first, others)
     if wait.kind == "futex":
         wait = _among_threads(wait, [first, *others])
     return wait._replace(threads=1 + len(others))
+
+
+def _told(stat: Stat, first: ThreadWait, others: list[ThreadWait]) -> ProcessWait:
+    """What the thread says that tells. One that is woken from within leaves it to another one, where that knows more."""
+    ranked = telling(first, others)[:_MOST_ASKED]
+    wait = _of_thread(stat, ranked[0])
+    for thread in ranked[1:] if wait.is_within else ():
+        another = _of_thread(stat, thread)
+        if not another.is_within and another.kind != "futex":
+            return another
+    return wait
 
 
 def _by_letter(stat: Stat) -> ProcessWait | None:
@@ -82,12 +101,24 @@ def _by_letter(stat: Stat) -> ProcessWait | None:
         return _plain(stat, "running", "runs")
     if stat.state == "T":
         return _plain(stat, "suspended", _suspended(stat.pid))
+    if frozen := _frozen(stat):
+        return frozen
     if stat.state == "t":
         return _plain(stat, "suspended", "is held by a debugger (state t)")
     # A process whose first thread has ended by itself reads Z while its other threads go on.
     if stat.state in "ZX" and (not HAS_PROCFS or thread_count(stat.pid) <= 1):
         return _plain(stat, "zombie", "has ended and was not collected yet")
     return None
+
+
+def _frozen(stat: Stat) -> ProcessWait | None:
+    """Held by the freezer of its control group (cgroups(7)): state D in version 1, S in version 2."""
+    if stat.state not in "DS":
+        return None
+    text = read_file(f"/proc/{stat.pid}/wchan")
+    if text is None or text.decode("ascii", "replace") not in _FROZEN_IN:
+        return None
+    return _plain(stat, "suspended", "is frozen by its control group")
 
 
 def _suspended(pid: int) -> str:
@@ -114,8 +145,7 @@ def _of_thread(stat: Stat, thread: ThreadWait) -> ProcessWait:
         return _plain(stat, "running", f"runs{where}")
     if thread.state == "D":
         return _uninterruptible(stat, thread)
-    if call == "rt_sigsuspend" and _catches_end_of_child(stat.pid):
-        # dash waits so in its `wait`: asleep until any signal, with a handler for SIGCHLD.
+    if _waits_for_end_of_child(stat.pid, thread):
         return _plain(stat, "child", "waits for a child (by its signal)", call=call)
     wait = ProcessWait(
         stat.pid,
@@ -130,10 +160,22 @@ def _of_thread(stat: Stat, thread: ThreadWait) -> ProcessWait:
         pending=meaning.pending,
         has_limit=meaning.has_limit,
         thread=thread.tid,
+        shared=meaning.shared,
+        owner=_owner(stat.pid, meaning),
     )
     if meaning.kind == "event_loop":
         return _watching(wait, meaning)
     return _on_file(wait, meaning)
+
+
+def _waits_for_end_of_child(pid: int, thread: ThreadWait) -> bool:
+    """dash waits so in its `wait`: asleep until any signal, with a handler for SIGCHLD. Others take it by sigwait(3)."""
+    if thread.call_name == "rt_sigsuspend":
+        return catches_end_of_child(pid)
+    if thread.call_name != "rt_sigtimedwait" or thread.call is None:
+        return False
+    mask = read_mask(pid, thread.call.arguments[0])
+    return mask is not None and has_signal(mask, signal.SIGCHLD)
 
 
 def _hidden(pid: int, thread: ThreadWait) -> str | None:
@@ -171,6 +213,20 @@ def _on_file(wait: ProcessWait, meaning: Meaning) -> ProcessWait:
         return wait._replace(detail=f"waits for the lock on {file.name} ({wait.call})")
     if wait.kind in ("pipe_read", "pipe_write"):
         return _transfer(wait, file)
+    return _on_socket(wait)
+
+
+def _on_socket(wait: ProcessWait) -> ProcessWait:
+    """Who reads a socket without a peer is a server, or waits for news."""
+    if wait.kind != "socket_read" or wait.file is None or wait.file.inode is None:
+        return wait
+    role = role_of(wait.pid, wait.file.inode)
+    if role == "serves":
+        return wait._replace(kind="socket_accept", detail=f"waits for clients ({wait.call}, fd {wait.fd})")
+    if role == "hears":
+        return wait._replace(
+            kind="event_loop", detail=f"waits for news of the kernel ({wait.call}, fd {wait.fd})"
+        )
     return wait
 
 
@@ -180,13 +236,15 @@ def _transfer(wait: ProcessWait, file: OpenFile) -> ProcessWait:
     if file.kind in ("pipe", "fifo"):
         return wait._replace(detail=words)
     if file.kind == "socket":
-        return wait._replace(kind="socket_read" if is_read else "socket_write", detail=words)
+        return _on_socket(wait._replace(kind="socket_read" if is_read else "socket_write", detail=words))
     if file.kind == "terminal" and is_read:
         return wait._replace(kind="tty_input", detail=f"waits for input from the terminal {file.name}")
     if file.kind == "timerfd":
         return wait._replace(kind="timer", detail="waits for a timer")
     if file.kind in _OF_THE_KERNEL:
         return wait._replace(kind="event_loop", detail=f"waits for an event ({file.kind})")
+    if file.kind == "inotify":
+        return wait._replace(kind="event_loop", detail="waits for files to change (inotify)")
     return wait._replace(kind="unknown", detail=words)
 
 
@@ -220,52 +278,17 @@ def _on_unseen(wait: ProcessWait, meaning: Meaning) -> ProcessWait:
 
 
 def _watching(wait: ProcessWait, meaning: Meaning) -> ProcessWait:
-    """One that watches a single thing beside its own wake-up calls waits for that; else it is an event loop."""
-    numbers = _watched(wait, meaning)
-    if not numbers:
-        return wait
-    files = [file for number in numbers if (file := open_file(wait.pid, number)) is not None]
-    outside = [file for file in files if not _wakes_itself(wait.pid, file)]
-    if len(outside) != 1 or wait.call is None or wait.call.startswith("epoll_"):
-        return wait
-    (file,) = outside
-    kinds: dict[str, WaitKind] = {
-        "terminal": "tty_input",
-        "socket": "socket_read",
-        "pipe": "pipe_read",
-        "fifo": "pipe_read",
-    }
-    kind = kinds.get(file.kind)
-    if kind is None or (kind == "socket_read" and file.inode is not None and listens(wait.pid, file.inode)):
-        return wait
-    words = (
-        f"waits for input from the terminal {file.name}"
-        if kind == "tty_input"
-        else f"waits to read from {_called(file)}"
-    )
-    inode = file.inode if file.kind == "pipe" else None
+    seen = watching(wait.pid, wait.call, meaning)
+    file = seen.file
     return wait._replace(
-        kind=kind, detail=f"{words} (fd {file.fd}, {wait.call})", fd=file.fd, pipe=inode, file=file
+        kind=seen.kind,
+        detail=seen.detail,
+        fd=wait.fd if file is None else file.fd,
+        pipe=file.inode if file is not None and file.kind == "pipe" else None,
+        file=file,
+        several=seen.several,
+        is_within=seen.is_within,
     )
-
-
-def _watched(wait: ProcessWait, meaning: Meaning) -> list[int]:
-    """The descriptors that it watches for input; empty where that cannot be read."""
-    if meaning.length > MOST_WATCHED or not meaning.addresses:
-        return []
-    if wait.call in ("poll", "ppoll"):
-        return read_pollfds(wait.pid, meaning.addresses[0], meaning.length) or []
-    reads, writes, _ = meaning.addresses
-    if read_fd_set(wait.pid, writes, meaning.length):
-        return []
-    return read_fd_set(wait.pid, reads, meaning.length) or []
-
-
-def _wakes_itself(pid: int, file: OpenFile) -> bool:
-    """An eventfd and its kin, or a pipe of which it has the other end itself."""
-    if file.kind in _OF_THE_KERNEL:
-        return True
-    return file.kind == "pipe" and any(end.writes and end.fd != file.fd for end in ends_of(file.name, [pid]))
 
 
 # ---- threads ------------------------------------------------------------------------------------------------------
@@ -293,6 +316,12 @@ def _among_threads(wait: ProcessWait, threads: list[ThreadWait]) -> ProcessWait:
     return wait
 
 
+def _owner(pid: int, meaning: Meaning) -> int | None:
+    if meaning.shared is None or not meaning.addresses:
+        return None
+    return owner_of_mutex(pid, meaning.addresses[0])
+
+
 def _ring(owners: dict[int, int]) -> tuple[int, ...]:
     """Threads of which each waits for a lock that the next one holds."""
     for start in owners:
@@ -314,16 +343,6 @@ def _unlisted(thread: ThreadWait) -> str:
     where = f"system call {thread.call.number}" if thread.call else None
     told = " in ".join(part for part in (thread.wchan, where) if part)
     return f"waits in {told}" if told else "sleeps"
-
-
-def _catches_end_of_child(pid: int) -> bool:
-    """Whether it has a handler for SIGCHLD that may run now (SigCgt and SigBlk of /proc/PID/status)."""
-    masks = {}
-    for line in (read_file(f"/proc/{pid}/status") or b"").splitlines():
-        key, _, value = line.partition(b":")
-        if key in (b"SigCgt", b"SigBlk"):
-            masks[key] = int(value, 16) >> (signal.SIGCHLD - 1) & 1
-    return masks == {b"SigCgt": 1, b"SigBlk": 0}
 
 
 _WORDS = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from corral.system.openfiles import descriptors_of
+from corral.system.openfiles import End
 from corral.system.procfs import read_all, read_file
 
 _KINDS = {
@@ -64,9 +64,9 @@ def awaited_by(pid: int, locks: Iterable[HeldLock]) -> HeldLock | None:
     return next((lock for lock in locks if pid in lock.waiters), None)
 
 
-def holders_by_descriptor(lock: HeldLock, pids: Iterable[int]) -> list[int]:
-    """Who of `pids` has a descriptor on which that lock is held: the truth for flock(2), whose taker may have ended."""
-    return [pid for pid in pids if any(_is_held_on(pid, fd, lock.file) for fd, _ in descriptors_of(pid))]
+def holders_by_descriptor(lock: HeldLock, ends: Iterable[End]) -> list[int]:
+    """Who has a descriptor on which that lock is held: the truth for flock(2), whose taker may have ended."""
+    return list(dict.fromkeys(end.pid for end in ends if _is_held_on(end.pid, end.fd, lock.file)))
 
 
 def _is_held_on(pid: int, fd: int, file: str) -> bool:

@@ -14,14 +14,30 @@ from typing import Literal, NamedTuple
 from corral.system.procfs import HAS_PROCFS
 
 FileKind = Literal[
-    "pipe", "fifo", "socket", "terminal", "epoll", "eventfd", "timerfd", "signalfd", "file", "other"
+    "pipe",
+    "fifo",
+    "socket",
+    "terminal",
+    "master",
+    "epoll",
+    "eventfd",
+    "timerfd",
+    "signalfd",
+    "inotify",
+    "pidfd",
+    "file",
+    "other",
 ]
 _ANONYMOUS: dict[str, FileKind] = {
     "anon_inode:[eventpoll]": "epoll",
     "anon_inode:[eventfd]": "eventfd",
     "anon_inode:[timerfd]": "timerfd",
     "anon_inode:[signalfd]": "signalfd",
+    "anon_inode:inotify": "inotify",
+    "anon_inode:[fanotify]": "inotify",
+    "anon_inode:[pidfd]": "pidfd",
 }
+_MASTERS = ("/dev/ptmx", "/dev/pts/ptmx")
 _TERMINALS = ("/dev/pts/", "/dev/tty", "/dev/console")
 
 
@@ -58,6 +74,8 @@ def open_file(pid: int, fd: int) -> OpenFile | None:
         return None
     if stat.S_ISFIFO(status.st_mode):
         return OpenFile(pid, fd, "fifo", link, status.st_ino, status.st_dev)
+    if stat.S_ISCHR(status.st_mode) and link in _MASTERS:
+        return OpenFile(pid, fd, "master", link, status.st_ino, status.st_dev)
     if stat.S_ISCHR(status.st_mode) and link.startswith(_TERMINALS):
         return OpenFile(pid, fd, "terminal", link, status.st_ino, status.st_dev)
     is_file = stat.S_ISREG(status.st_mode)
@@ -83,9 +101,7 @@ class End(NamedTuple):
 
 def ends_of(link: str, pids: Iterable[int]) -> list[End]:
     """Who of `pids` has the thing open that is called `link` in /proc/PID/fd. About 1.5 µs a descriptor."""
-    return [
-        End(pid, fd, *_modes(pid, fd)) for pid in pids for fd, name in descriptors_of(pid) if name == link
-    ]
+    return [End(pid, fd, *modes(pid, fd)) for pid in pids for fd, name in descriptors_of(pid) if name == link]
 
 
 def descriptors_of(pid: int) -> Iterator[tuple[int, str]]:
@@ -103,7 +119,8 @@ def descriptors_of(pid: int) -> Iterator[tuple[int, str]]:
             continue  # closed meanwhile
 
 
-def _modes(pid: int, fd: int) -> tuple[bool, bool]:
+def modes(pid: int, fd: int) -> tuple[bool, bool]:
+    """Whether a descriptor is open for reading, and for writing; neither where it is closed."""
     try:
         mode = os.lstat(f"/proc/{pid}/fd/{fd}").st_mode
     except OSError:

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
+
+from corral.system.watched import Watched
 
 _LONGEST_PATH = 4096
+_FUTEX_TID_MASK = 0x3FFFFFFF
 
 
 def read_memory(pid: int, address: int, size: int) -> bytes | None:
@@ -42,12 +46,12 @@ def read_path(pid: int, address: int) -> str | None:
     return None
 
 
-def read_pollfds(pid: int, address: int, count: int) -> list[int] | None:
+def read_pollfds(pid: int, address: int, count: int) -> list[Watched] | None:
     """The descriptors of an array of `struct pollfd` (poll(2)), negative ones left out."""
     raw = read_memory(pid, address, 8 * count)
     if raw is None or len(raw) < 8 * count:
         return None
-    return [fd for fd, _, _ in struct.iter_unpack("=ihh", raw) if fd >= 0]
+    return [Watched.of(fd, events) for fd, events, _ in struct.iter_unpack("=iHH", raw) if fd >= 0]
 
 
 def read_fd_set(pid: int, address: int, count: int) -> list[int] | None:
@@ -71,4 +75,12 @@ def owner_of_mutex(pid: int, address: int) -> int | None:
         return None
     word, _, owner = struct.unpack("=iii", raw)
     # 1 is locked, 2 locked with waiters.
-    return owner if word in (1, 2) and owner > 0 else None
+    # 1 is locked, 2 locked with waiters; of a robust one the word is the owner and a bit for waiters (futex(2)).
+    is_held = word in (1, 2) or word & _FUTEX_TID_MASK == owner
+    return owner if is_held and owner > 0 else None
+
+
+def read_mask(pid: int, address: int) -> int | None:
+    """A set of signals (sigset_t of the kernel, 64 bits)."""
+    raw = read_memory(pid, address, 8)
+    return int.from_bytes(raw, sys.byteorder) if raw is not None and len(raw) == 8 else None
