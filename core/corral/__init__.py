@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from corral.values.jobs import Job as Job
     from corral.values.jobs import Pipe as Pipe
     from corral.values.jobs import Stage as Stage
+    from corral.values.lifepast import LifePast as LifePast
     from corral.values.reports import Diagnosis as Diagnosis
     from corral.values.reports import StopReport as StopReport
     from corral.values.spec import Command as Command
     from corral.values.spec import Pipeline as Pipeline
     from corral.values.spec import Redirection as Redirection
-    from corral.values.story import LifePast as LifePast
     from corral.values.story import Story as Story
 
 __version__ = "0.1.0"
@@ -45,7 +45,8 @@ _HOMES = {
     "corral.values.jobs": ("Job", "Pipe", "Stage"),
     "corral.values.reports": ("Diagnosis", "StopReport"),
     "corral.values.spec": ("Command", "Pipeline", "Redirection"),
-    "corral.values.story": ("LifePast", "Story"),
+    "corral.values.lifepast": ("LifePast",),
+    "corral.values.story": ("Story",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

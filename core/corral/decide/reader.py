@@ -28,7 +28,7 @@ from corral.decide.rows import (
     with_state,
 )
 from corral.decide.schema import as_journal_error, has_stories, open_for_reading
-from corral.decide.storyrows import StoryRow, decode_story
+from corral.decide.storyrows import StoryRow, decode_story, told
 from corral.values.errors import NotSoError, UnknownJobError
 from corral.values.home import Home
 from corral.values.jobs import UNENDED_STATES, Job, JobEvent, State
@@ -266,8 +266,12 @@ class JournalReader:
         else:
             environment = surroundings.environment
             stdin_path = spec.stdin.path if isinstance(spec.stdin, FileInput) else None
+        kept = told(snapshot, self.story(job))
         return Detail(
             job=snapshot,
+            life=kept.life,
+            diagnosis=kept.diagnosis,
+            diagnosed=kept.diagnosed,
             events=self.events(job),
             stop=self.stop_report(job),
             environment=environment,

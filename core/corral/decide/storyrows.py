@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from corral.decide.rows import encode
 from corral.values.jobs import Job
+from corral.values.lifepast import LifePast
 from corral.values.reports import Diagnosis, Wait
-from corral.values.story import LifePast, Story
+from corral.values.story import Story
 
 MOST_WAITS = 50
 """Processes of a kept diagnosis: of a tree of thousands the first are as good as all."""

@@ -12,7 +12,7 @@ from corral.manage import reaping
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.moments import moment
 from corral.manage.reaping import ChildEnd, Orphan
-from corral.observe.sampler import with_last_counters
+from corral.observe.sampler import Usage, with_last_counters
 from corral.system import mark
 from corral.system.identity import ProcessIdentity, identify
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.02
 KEPT_ENDS = 4096
 """Ends that are remembered for the reports of stop sequences."""
+_UNSEEN = Usage(0.0, 0, None, None, "?", 1)
+"""Of a process that has ended before anybody looked."""
 
 
 class Children:
@@ -59,9 +61,9 @@ class Children:
         """Reap the stage if it has ended. Whether it had. Never blocks."""
         if not stage.is_running:
             return False
-        if stage.usage is not None and stage.identity is not None:
+        if stage.identity is not None and (stage.usage is not None or len(job.stages) > 1):
             # Reaping takes the counters away; a zombie still has them.
-            stage.usage = with_last_counters(stage.usage, stage.identity.pid)
+            stage.usage = with_last_counters(stage.usage or _UNSEEN, stage.identity.pid)
         end = reaping.poll(stage) if stage.popen is not None else reaping.poll_adopted(stage)
         if end is None:
             return False
@@ -123,6 +125,8 @@ class Children:
         now = moment()
         stage.ended = now["at"]
         stage.cpu_seconds = end.cpu_seconds
+        if end.peak_memory_bytes is not None:
+            job.peak_memory_bytes = max(job.peak_memory_bytes or 0, end.peak_memory_bytes)
         if stage.popen is not None:
             self._stages.pop(stage.popen.pid, None)
         if stage.identity is not None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from corral.values.story import FIRST_CELL_SECONDS, MOST_CELLS, LifePast
+from corral.values.lifepast import FIRST_CELL_SECONDS, MOST_CELLS, LifePast
 
 
 class LifeCell(NamedTuple):

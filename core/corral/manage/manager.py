@@ -312,10 +312,10 @@ class Manager:
         for opening in job.openings:
             opening.give_up()
         job.output.close()
+        views.final_sizes(job, self.home)
         self.monitor.close_pipes(job)
         self.budget.gave_back(job.pipe_bytes)
         job.pipe_bytes = 0
-        views.final_sizes(job, self.home)
         self.capping.finish(job)
         stop = self.stopper.of(job)
         if stop is not None:

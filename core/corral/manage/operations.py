@@ -22,6 +22,7 @@ from corral.decide.life import (
     StopCause,
     StopRequested,
 )
+from corral.manage import stories
 from corral.manage.census import kinship_of
 from corral.manage.checking import check_seconds
 from corral.manage.jobs import ManagedJob
@@ -36,6 +37,7 @@ from corral.values.errors import CorralError, NotSoError, UnknownJobError, Usage
 from corral.values.jobs import ProcessView
 from corral.values.reports import Detail, Diagnosis, OpenedInput, StopReport
 from corral.values.spec import DescriptorInput, InteractiveInput, JobInput, Origin
+from corral.values.story import with_story
 from corral.values.units import parse_signal, signal_name
 
 if TYPE_CHECKING:
@@ -424,6 +426,8 @@ def why(manager: Manager, job_id: int) -> Diagnosis:
     """The diagnosis of a job, looked at now."""
     job = manager.jobs.get(job_id)
     view = manager.snapshot(job_id)
+    if view.is_ended:
+        return with_story(diagnose(view), view, stories.story(manager, job_id))
     if job is None or not job.life.is_started:
         return diagnose(view)
     manager.monitor.scan_job(job)
@@ -452,4 +456,14 @@ def detail(manager: Manager, job_id: int) -> Detail:
     job = manager.jobs.get(job_id)
     report = job.report if job is not None and job.report is not None else found.stop
     events = whole_life(view, manager.journal.events(job_id))
-    return structs.replace(found, job=view, events=events, tree=processes(manager, job_id), stop=report)
+    told = stories.story(manager, job_id)
+    return structs.replace(
+        found,
+        job=view,
+        events=events,
+        tree=processes(manager, job_id),
+        stop=report,
+        life=told.life,
+        diagnosis=told.diagnosis,
+        diagnosed=told.diagnosed,
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
+import sys
 import time
 from typing import NamedTuple
 
@@ -17,19 +19,33 @@ REAP_SECONDS = 10.0
 
 
 class ChildEnd(NamedTuple):
-    """How a child ended: a status or a signal, both None where nobody knows. CPU with that of all it waited for."""
+    """How a child ended: a status or a signal, both None where nobody knows. CPU with that of all it waited for.
+
+    `peak_memory_bytes` is the most that it, or one of those it waited for, ever had resident; None where that is not told.
+    """
 
     exit_status: int | None
     signal: str | None
     cpu_seconds: float
+    peak_memory_bytes: int | None = None
 
 
-def decode(status: int, cpu_seconds: float) -> ChildEnd:
+def decode(status: int, cpu_seconds: float, peak: int | None = None) -> ChildEnd:
     """From what wait(2) gives."""
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
-        return ChildEnd(None, signal_name(-code), cpu_seconds)
-    return ChildEnd(code, None, cpu_seconds)
+        return ChildEnd(None, signal_name(-code), cpu_seconds, peak)
+    return ChildEnd(code, None, cpu_seconds, peak)
+
+
+def _peak(usage: resource.struct_rusage) -> int | None:
+    """What getrusage(2) calls ru_maxrss, kilobytes but on macOS. It survives execve(2), and a child begins with what its
+    parent had: only what is more than we have ever had ourselves is the child's own.
+    """
+    most = usage.ru_maxrss
+    if most <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+        return None
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def poll(stage: ManagedStage) -> ChildEnd | None:
@@ -50,7 +66,7 @@ def poll(stage: ManagedStage) -> ChildEnd | None:
     if pid == 0:
         return None
     popen.returncode = os.waitstatus_to_exitcode(status)
-    return decode(status, usage.ru_utime + usage.ru_stime)
+    return decode(status, usage.ru_utime + usage.ru_stime, _peak(usage))
 
 
 class Orphan(NamedTuple):

@@ -11,8 +11,9 @@ from msgspec import Struct
 
 from corral.decide.storyrows import StoryRow, shortened, told
 from corral.manage.lifepast import LifeOfJob, LifeState
+from corral.values.lifepast import LifePast
 from corral.values.reports import Diagnosis
-from corral.values.story import LifePast, Story
+from corral.values.story import Story
 
 if TYPE_CHECKING:
     from corral.manage.jobs import ManagedJob
@@ -126,7 +127,7 @@ def finish(manager: Manager, job: ManagedJob, cpu_seconds: float) -> None:
     """It has ended, after so many CPU seconds in all."""
     story, ended = job.story, job.life.ended_now
     if story.life is not None and ended is not None:
-        story.life.note(ended, cpu_seconds, None)
+        story.life.note(ended, cpu_seconds, job.memory_bytes)
     if story.diagnosis is not None or (job.life.elapsed(0.0) or 0.0) >= WORTH_KEEPING_SECONDS:
         keep(manager, job)
 

@@ -8,6 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from corral.values.jobs import Health, Job, JobEvent, ProcessView, State
+from corral.values.lifepast import LifePast
 
 WaitKind = Literal[
     "running",
@@ -145,6 +146,12 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     """What could not be seen, and why."""
     stacks: tuple[PythonStack, ...] = ()
     """Where its Python programs stand, where py-spy could tell; of a running job, and only when asked for."""
+    ended: datetime | None = None
+    """When the job ended; then all but `kept` is of the time after."""
+    taken: datetime | None = None
+    """Of a kept one: when it was taken. None: now."""
+    kept: Diagnosis | None = None
+    """Of an ended job: the diagnosis of the last time it was stuck, or of what it waited for when it was ended."""
 
 
 class PeekedPipe(Struct, frozen=True, kw_only=True):
@@ -200,5 +207,9 @@ class Detail(Struct, frozen=True, kw_only=True):
     environment: dict[str, str] = {}
     stdin_path: str | None = None
     """The file that is its stdin."""
+    life: LifePast = LifePast()
+    diagnosis: Diagnosis | None = None
+    """The last of the times that it was stuck; of an ended job also what it waited for when it was ended."""
+    diagnosed: datetime | None = None
     earlier_runs: tuple[tuple[str, State, float], ...] = ()
     """(id, state, elapsed) of earlier runs of the same command, newest first."""

@@ -5,25 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from corral.values.jobs import Job
+from corral.values.lifepast import LifePast as LifePast
 from corral.values.reports import Diagnosis
-
-FIRST_CELL_SECONDS = 1.0
-"""Width of a cell of a young job."""
-MOST_CELLS = 128
-"""Where a life has more, two become one of twice the width."""
-
-
-class LifePast(Struct, frozen=True):
-    """CPU and memory from the job's start on, oldest first, one value per `seconds`; at most `MOST_CELLS`.
-
-    `cpu` is the mean of a cell in percent of one core, `memory` its peak in bytes. None: the job was paused, or nobody
-    measured, as between two daemons. The last cell may not be over yet.
-    """
-
-    seconds: float = FIRST_CELL_SECONDS
-    cpu: tuple[float | None, ...] = ()
-    memory: tuple[int | None, ...] = ()
 
 
 class Story(Struct, frozen=True):
@@ -36,3 +22,9 @@ class Story(Struct, frozen=True):
     diagnosis: Diagnosis | None = None
     diagnosed: datetime | None = None
     life: LifePast = LifePast()
+
+
+def with_story(diagnosis: Diagnosis, job: Job, story: Story) -> Diagnosis:
+    """What is said of a job that has ended, with what is kept of the time before."""
+    kept = None if story.diagnosis is None else replace(story.diagnosis, taken=story.diagnosed)
+    return replace(diagnosis, ended=job.ended, kept=kept)

@@ -11,11 +11,23 @@ from msgspec import structs
 from corral.decide.endings import whole_life
 from corral.decide.reader import JournalReader
 from corral.decide.schema import DamagedJournalError
-from corral.service.protocol import Answers, AskWhy, Jobs, ListJobs, Reply_, ShowJob, Waited, WaitForJobs
+from corral.decide.storyrows import told
+from corral.service.protocol import (
+    Answers,
+    AskStory,
+    AskWhy,
+    Jobs,
+    ListJobs,
+    Reply_,
+    ShowJob,
+    Waited,
+    WaitForJobs,
+)
 from corral.values.errors import CorralError, NotSoError
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.reports import Detail, Diagnosis
+from corral.values.story import Story, with_story
 
 
 class Offline:
@@ -27,6 +39,7 @@ class Offline:
             ListJobs: self._list,
             ShowJob: self._show,
             AskWhy: self._why,
+            AskStory: self._story,
             WaitForJobs: self._wait,
         }
 
@@ -82,7 +95,12 @@ class Offline:
 
         if request.job is None:
             raise NotSoError("why: nothing runs; corral why ID tells how a job ended")
-        return diagnose(self._journal.job(self._journal.resolve(request.job)))
+        job = self._journal.job(self._journal.resolve(request.job))
+        return with_story(diagnose(job), job, told(job, self._journal.story(int(job.id))))
+
+    def _story(self, request: AskStory) -> Story:
+        job = self._journal.job(self._journal.resolve(request.job))
+        return told(job, self._journal.story(int(job.id)))
 
     def _wait(self, request: WaitForJobs) -> Waited:
         """All have ended: there is nothing to wait for."""

@@ -12,6 +12,7 @@ from corral.values.sizes import format_size
 from corral.values.units import format_duration
 from corral_tui import numbers
 from corral_tui.cli.columns import lay_out
+from corral_tui.cli.lifetext import life_lines
 from corral_tui.cli.plain import visible, width_of
 from corral_tui.cli.proof import report_lines
 from corral_tui.cli.styled import ALERT, FAILURE, HEADING, MUTED, Line
@@ -35,6 +36,7 @@ def described(detail: Detail) -> Iterator[Line]:
     yield from _table("STAGES", _STAGE_HEADER, [_stage(stage) for stage in job.stages], {0, 2, 4, 5, 6, 7, 8})
     yield from _table("PIPES", _PIPE_HEADER, [_pipe(pipe) for pipe in job.pipes], {0, 1, 2, 3, 4, 5, 6})
     yield from _table("PROCESSES", _TREE_HEADER, [_process(process) for process in detail.tree], {0, 4, 5})
+    yield from life_lines(detail)
     yield from _life(detail.events)
     if detail.stop is not None:
         yield from _heading("STOP")
@@ -97,7 +99,7 @@ def _result(job: Job) -> str:
 def _limits(job: Job) -> str:
     timeout = "no timeout" if job.timeout is None else f"timeout {format_duration(job.timeout)}"
     grace = format_duration(job.stop_grace)
-    stuck = format_duration(job.stuck_after)
+    stuck = f"{format_duration(job.stuck_after)}{', and then stopped' if job.on_stuck == 'stop' else ''}"
     kept = (
         "all output kept" if job.max_output is None else f"{format_size(job.max_output)} of each output kept"
     )

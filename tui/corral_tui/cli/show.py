@@ -37,6 +37,7 @@ def _as_object(detail: Detail) -> dict[str, object]:
         "events": detail.events,
         "tree": detail.tree,
         "stop": detail.stop,
+        "story": {"diagnosis": detail.diagnosis, "diagnosed": detail.diagnosed, "life": detail.life},
         "stdin_path": detail.stdin_path,
         "earlier_runs": [
             {"id": run, "state": state, "elapsed": elapsed} for run, state, elapsed in detail.earlier_runs

@@ -37,14 +37,11 @@ def told(diagnosis: Diagnosis) -> Iterator[Line]:
     """The diagnosis for a person."""
     summary = visible(diagnosis.summary)
     yield Line(f"{diagnosis.id}: {summary}", ALERT if diagnosis.health == "stuck" else HEADING)
-    yield from _evidence(diagnosis)
-    if diagnosis.root is not None:
-        yield from _section("ROOT")
-        yield Line(f"  {_root(diagnosis)}")
-    if diagnosis.stacks:
-        yield from _section("WHERE THE PYTHON CODE STANDS")
-        for stack in diagnosis.stacks:
-            yield from _stack(stack)
+    if diagnosis.kept is not None:
+        yield Line()
+        yield Line(f"{kept_when(diagnosis)}:")
+        yield Line(f"  {visible(diagnosis.kept.summary)}", ALERT)
+    yield from _reasons(diagnosis.kept or diagnosis)
     if diagnosis.advice:
         yield from _section("WHAT YOU CAN DO")
         width = max(numbers.cells(advice.text) for advice in diagnosis.advice)
@@ -52,9 +49,33 @@ def told(diagnosis: Diagnosis) -> Iterator[Line]:
             text = visible(advice.text)
             command_text = visible(advice.command or "")
             yield Line(f"  {text}{' ' * (width - numbers.cells(text))}   {command_text}".rstrip())
-    for missing in diagnosis.not_looked_at:
+    past = "" if diagnosis.kept is None else " then"
+    for missing in (diagnosis.kept or diagnosis).not_looked_at:
         yield Line()
-        yield Line(f"not looked at: {visible(missing)}", MUTED)
+        yield Line(f"not looked at{past}: {visible(missing)}", MUTED)
+
+
+def kept_when(diagnosis: Diagnosis) -> str:
+    """Of what time the kept diagnosis of an ended job is, and that it has ended since."""
+    kept = diagnosis.kept
+    assert kept is not None
+    ended = "" if diagnosis.ended is None else f"It ended {_date(diagnosis.ended)}; "
+    what = "when it was last stuck" if kept.health == "stuck" else "what it waited for when it was ended"
+    text = f"{ended}{what}" if kept.taken is None else f"{ended}{what}, at {_date(kept.taken)}"
+    return text[0].upper() + text[1:]
+
+
+def _reasons(diagnosis: Diagnosis) -> Iterator[Line]:
+    """Of now, or of a time that is over."""
+    then = "" if diagnosis.taken is None else " THEN"
+    yield from _evidence(diagnosis, then)
+    if diagnosis.root is not None:
+        yield from _section(f"ROOT{then}")
+        yield Line(f"  {_root(diagnosis)}")
+    if diagnosis.stacks:
+        yield from _section(f"WHERE THE PYTHON CODE {'STOOD' if then else 'STANDS'}")
+        for stack in diagnosis.stacks:
+            yield from _stack(stack)
 
 
 def _section(title: str) -> Iterator[Line]:
@@ -62,12 +83,13 @@ def _section(title: str) -> Iterator[Line]:
     yield Line(title, HEADING)
 
 
-def _evidence(diagnosis: Diagnosis) -> Iterator[Line]:
+def _evidence(diagnosis: Diagnosis, then: str) -> Iterator[Line]:
     if diagnosis.since is None and not diagnosis.waits and diagnosis.bottleneck is None:
         return
-    yield from _section("EVIDENCE")
+    yield from _section(f"EVIDENCE{then}")
     if diagnosis.since is not None and diagnosis.health is not None:
-        said = "nothing has moved" if diagnosis.health in ("waiting", "stuck") else str(diagnosis.health)
+        still = "nothing had moved" if then else "nothing has moved"
+        said = still if diagnosis.health in ("waiting", "stuck") else str(diagnosis.health)
         yield Line(f"  {said} since {_clock(diagnosis.since)}")
     if diagnosis.bottleneck is not None:
         yield Line(f"  stage {diagnosis.bottleneck} holds up the rest")
@@ -107,6 +129,10 @@ def _root(diagnosis: Diagnosis) -> str:
             return f"{wait.pid} {visible(wait.name)}{stage}: {visible(wait.detail)}"
     process = "outside the job" if root.pid is None else f"process {root.pid}"
     return f"{process}{stage}: {root.kind}"
+
+
+def _date(at: datetime) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _clock(at: datetime) -> str:

@@ -1,0 +1,96 @@
+"""What is kept of a job, as `corral show` prints it: CPU and memory over its life, and when it was last stuck."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from corral.values.lifepast import LifePast
+from corral.values.reports import Detail
+from corral_tui import numbers
+from corral_tui.cli.plain import visible, width_of
+from corral_tui.cli.styled import ALERT, HEADING, Line
+
+FEWEST_CELLS = 4
+"""What is shorter says no more than a mean and a peak."""
+NARROWEST = 16
+_ROOM = 20
+"""Columns of a chart's line beside the chart."""
+CPU_FLOOR, MEMORY_FLOOR = 1.0, 1024.0
+"""What fills a column at least: a hundredth of a core is none to be frightened of."""
+
+Values = Sequence[float | None]
+
+
+class Chart(NamedTuple):
+    """One line of it. A cell of it stands for several of the life where they do not fit: `told` says for what of them."""
+
+    name: str
+    values: Values
+    floor: float
+    written: Callable[[float], str]
+    told: Callable[[Sequence[float]], float]
+
+
+def life_lines(detail: Detail) -> Iterator[Line]:
+    """Nothing where there is nothing to tell."""
+    yield from _last_stuck(detail)
+    if len(detail.life.cpu) < FEWEST_CELLS:
+        return
+    width = width_of(sys.stdout)
+    step = _step(len(detail.life.cpu), None if width is None else max(NARROWEST, width - _ROOM))
+    yield Line()
+    seconds = numbers.duration(detail.life.seconds * step)
+    yield Line(f"CPU AND MEMORY OVER ITS LIFE, a column is {seconds}", HEADING)
+    for chart in _charts(detail.life):
+        yield Line(_drawn(chart, step))
+
+
+def _last_stuck(detail: Detail) -> Iterator[Line]:
+    diagnosis = detail.diagnosis
+    if diagnosis is None or detail.diagnosed is None:
+        return
+    what = "LAST STUCK" if diagnosis.health == "stuck" else "WHAT IT WAITED FOR WHEN IT WAS ENDED"
+    yield Line()
+    yield Line(f"{what}, {detail.diagnosed.astimezone():%Y-%m-%d %H:%M:%S}", HEADING)
+    yield Line(f"  {visible(diagnosis.summary)}", ALERT)
+    if detail.job.is_ended:
+        yield Line(f"  corral why {detail.job.id} has the evidence")
+
+
+def _charts(life: LifePast) -> tuple[Chart, Chart]:
+    return (
+        Chart("cpu", life.cpu, CPU_FLOOR, lambda value: f"{numbers.cpu(value)}%", lambda v: sum(v) / len(v)),
+        Chart("memory", life.memory, MEMORY_FLOOR, numbers.size, max),
+    )
+
+
+def _step(cells: int, columns: int | None) -> int:
+    """How many cells of the life stand in one column."""
+    return 1 if columns is None else -(-cells // columns)
+
+
+def _drawn(chart: Chart, step: int) -> str:
+    """`  cpu     ▁▃█▆▁  up to 99%`; blank where nothing was measured."""
+    values: list[float | None] = []
+    for first in range(0, len(chart.values), step):
+        known = [value for value in chart.values[first : first + step] if value is not None]
+        values.append(chart.told(known) if known else None)
+    measured = [value for value in values if value is not None]
+    if not measured:
+        return f"  {chart.name:<7} not measured"
+    levels = _levels()
+    top = max(chart.floor, *measured)
+    drawn = "".join(" " if value is None else _level(value / top, levels) for value in values)
+    return f"  {chart.name:<7} {drawn}  up to {chart.written(max(measured))}"
+
+
+def _levels() -> str:
+    from corral_tui.dashboard.marks import charset_of_terminal
+
+    return charset_of_terminal().sparks
+
+
+def _level(share: float, levels: str) -> str:
+    return levels[min(int(share * len(levels)), len(levels) - 1)]
