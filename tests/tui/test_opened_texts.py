@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from corral.values.jobs import Pipe, ProcessView
+from corral.values.jobs import Job, Pipe, ProcessView
 from corral.values.past import Past
 from corral.values.reports import Advice, Diagnosis, Root, Wait
 from corral_tui.dashboard import lines
-from corral_tui.dashboard.marks import ASCII, UNICODE
+from corral_tui.dashboard.marks import ASCII, UNICODE, Charset
 from corral_tui.dashboard.opened.charts_text import chart_lines, squeezed
 from corral_tui.dashboard.opened.head import tab_at, tab_line
 from corral_tui.dashboard.opened.output_rows import MOST_RUNS, QUIET_SECONDS, OutputRows
-from corral_tui.dashboard.opened.pipeline_text import pipeline_lines
+from corral_tui.dashboard.opened.pipeline_text import Look, draw, pipeline_lines
 from corral_tui.dashboard.opened.screen import shared
 from corral_tui.dashboard.opened.tree_text import in_tree_order, tree_lines
 from corral_tui.dashboard.opened.why_text import why_as_text
@@ -71,6 +71,71 @@ def test_any_pipeline_fits_any_width(width: int, stages: int, charset: object) -
     assert all(lines.width_of(line) <= width for line in drawn)
     assert "\x1b" not in "".join(texts(drawn))
     assert sum(text.count("prog[/]") for text in texts(drawn)) >= stages
+
+
+def twelve(**changes: object) -> Job:
+    pipes = tuple(
+        Pipe(
+            number=n,
+            from_stage=n,
+            to_stage=n + 1,
+            fill_bytes=1 << 20,
+            capacity_bytes=1 << 20,
+            bytes_per_second=45.0 * 2**20,
+            bytes_total=25 << 30,
+            exact=n % 2 == 0,
+            limited_by="reader",
+        )
+        for n in range(1, 12)
+    )
+    made = tuple(stage(n, "cat", ("cat",), cpu_percent=2.0) for n in range(1, 13))
+    words = "cat holds up the rest: it waits for a timer and its input is full"
+    return structs.replace(job(1, "x"), stages=made, pipes=pipes, bottleneck=12, summary=words, **changes)
+
+
+@pytest.mark.parametrize("charset", [UNICODE, ASCII])
+def test_a_long_pipeline_says_first_what_holds_it_up_and_each_pipe_what_limits_it(charset: Charset) -> None:
+    for width, rows in ((80, 24), (79, 24), (160, 13)):
+        drawn = texts(pipeline_lines(twelve(), {}, width, charset))
+        assert (
+            drawn[0]
+            == f" {charset.bottleneck} cat holds up the rest: it waits for a timer and its input is full"
+        )
+        assert len(drawn) == rows
+        assert sum("reader slow" in line for line in drawn) == 11
+
+
+def test_a_number_that_is_only_a_bound_is_marked() -> None:
+    drawn = texts(pipeline_lines(twelve(), {}, 80, UNICODE))
+    assert "≤45M/s  ≤25G " in drawn[2]
+    assert " 45M/s  25G " in drawn[4]
+    assert "<=45M/s  <=25G " in texts(pipeline_lines(twelve(), {}, 80, ASCII))[2]
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_a_pipe_is_found_where_it_is_drawn(width: int) -> None:
+    for shown in (twelve(), pipeline_job(3, "dump")):
+        drawing = draw(shown, Look({}, width, UNICODE, chosen=2))
+        assert [spot.pipe for spot in drawing.spots] == [pipe.number for pipe in shown.pipes]
+        for spot in drawing.spots:
+            seen = "".join(
+                lines.text(line)[spot.x :] for line in drawing.lines[spot.y : spot.y + spot.height]
+            )
+            assert f"pipe {spot.pipe}" in seen
+            assert drawing.pipe_at(spot.x + 1, spot.y) == spot.pipe
+        assert "▌" in "".join(texts(drawing.lines))
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_an_ended_pipeline_tells_what_went_through_its_pipes(width: int) -> None:
+    ended = structs.replace(pipeline_job(3, "dump"), state="succeeded", bottleneck=None)
+    ended = structs.replace(
+        ended, pipes=tuple(structs.replace(pipe, fill_bytes=None) for pipe in ended.pipes)
+    )
+    drawn = "\n".join(texts(pipeline_lines(ended, {}, width, UNICODE)))
+    assert "74G" in drawn
+    assert "went through" in drawn
+    assert "fill not known" not in drawn
 
 
 def test_an_ended_stage_says_how() -> None:

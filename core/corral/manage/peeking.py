@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from corral.system.pipes import fill_and_capacity, peek_bytes
+from corral.system.procfs import HAS_PROCFS
 from corral.values.errors import NotSoError, UsageError
 from corral.values.reports import PeekedPipe
 
@@ -35,21 +37,27 @@ def peek(manager: Manager, job_id: int, pipe: int | None, limit: int | None = No
 
 def _peeked(manager: Manager, job_id: int, number: int, limit: int | None) -> PeekedPipe:
     job = manager.jobs.get(job_id)
-    measured, content = None, None
-    if job is not None:
+    fill: int | None = None
+    capacity: int | None = None
+    content: bytes | None = None
+    note = None if job is not None and not job.life.is_ended else "the job has ended: its pipes are gone"
+    if job is not None and note is None:
         # The reader first: while it lives the pipe has a reader, and ours for a moment is no news to the writer.
-        for stage, descriptor in ((job.stages[number], 0), (job.stages[number - 1], 1)):
-            if measured is not None or not stage.is_running or stage.identity is None:
-                continue
-            measured = fill_and_capacity(stage.identity.pid, descriptor)
-            if measured is not None and limit is not None:
-                content = peek_bytes(stage.identity.pid, descriptor, limit)
-    fill, capacity = measured or (None, None)
-    note = None
-    if measured is None:
-        is_over = job is None or job.life.is_ended
-        gone = "the pipe is gone: both its stages have ended or redirected it"
-        note = "the job has ended" if is_over else gone
+        ends = [(job.stages[number], 0), (job.stages[number - 1], 1)]
+        alive = [
+            (stage.identity.pid, descriptor)
+            for stage, descriptor in ends
+            if stage.is_running and stage.identity is not None
+        ]
+        found = next(
+            ((*end, *sizes) for end in alive if (sizes := fill_and_capacity(*end)) is not None), None
+        )
+        if found is None:
+            note = _why_not_seen(alive)
+        else:
+            pid, descriptor, fill, capacity = found
+            if limit is not None:
+                content, note = _content(pid, descriptor, limit)
     return PeekedPipe(
         number=number,
         from_stage=number,
@@ -59,3 +67,27 @@ def _peeked(manager: Manager, job_id: int, number: int, limit: int | None) -> Pe
         note=note,
         content=content,
     )
+
+
+def _content(pid: int, descriptor: int, limit: int) -> tuple[bytes | None, str | None]:
+    """The oldest bytes in a pipe that was just there; or None, and why."""
+    try:
+        content = peek_bytes(pid, descriptor, limit)
+    except OSError as error:
+        return None, f"it cannot be looked into: {os.strerror(error.errno) if error.errno else error}"
+    return content, None if content is not None else "it went away while it was looked at"
+
+
+def _why_not_seen(alive: list[tuple[int, int]]) -> str:
+    """Why no running stage has the pipe as its descriptor, as far as the kernel says."""
+    if not HAS_PROCFS:
+        return "this system does not show the pipes of other processes"
+    for pid, descriptor in alive:
+        try:
+            os.readlink(f"/proc/{pid}/fd/{descriptor}")
+        except PermissionError:
+            # A set-uid program, or one with capabilities: its descriptors are root's to see (proc(5)).
+            return f"the kernel does not show what process {pid} has open: it runs with other rights than the daemon"
+        except OSError:
+            continue
+    return "the pipe is gone: both its stages have ended or redirected it"

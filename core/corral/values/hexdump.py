@@ -21,13 +21,15 @@ def is_text(data: bytes) -> bool:
     return odd <= 2 or odd <= _FEW * len(decoded)
 
 
-def hex_rows(data: bytes, offset: int = 0) -> Iterator[str]:
-    """Rows of 16 bytes: offset, hexadecimal, and what of it is printable ASCII."""
-    for start in range(0, len(data), ROW):
-        row = data[start : start + ROW]
-        left, right = row[:8].hex(" "), row[8:].hex(" ")
-        shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
-        yield f"{offset + start:08x}  {left:<23}  {right:<23}  |{shown}|"
+def hex_rows(data: bytes, offset: int = 0, row: int = ROW) -> Iterator[str]:
+    """Rows of `row` bytes, 16 at most: offset, hexadecimal, and what of it is printable ASCII."""
+    for start in range(0, len(data), row):
+        piece = data[start : start + row]
+        written = f"{piece[:8].hex(' '):<{3 * min(row, 8) - 1}}"
+        if row > 8:
+            written += f"  {piece[8:].hex(' '):<{3 * (row - 8) - 1}}"
+        shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in piece)
+        yield f"{offset + start:08x}  {written}  |{shown}|"
 
 
 def for_people(data: bytes, *, as_hex: bool = False) -> list[str]:

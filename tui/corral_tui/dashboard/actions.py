@@ -28,6 +28,10 @@ class Context:
     scope: Scope = "board"
     hidden: frozenset[str] = frozenset()
     """The marked jobs that the filter or a fold hides."""
+    pane: int = 0
+    """The number of the pane that has the keys in an opened job."""
+    is_peeking: bool = False
+    """Whether a pipe is looked into there."""
 
     @property
     def targets(self) -> tuple[Job, ...]:
@@ -166,6 +170,26 @@ def _when_it_has_a_terminal(context: Context) -> str | None:
     return f"{_named(context)} has no terminal; start it with corral run --pty, or with pty in the prompt (n)"
 
 
+def _when_a_pipe_can_be_seen(context: Context) -> str | None:
+    refused = _on_a_job(context)
+    job = context.job
+    if refused or job is None:
+        return refused
+    if context.is_peeking:
+        return None
+    if not job.pipes:
+        return f"{_named(context)} has no pipe to look into: it is one stage"
+    if job.state not in STARTED_STATES:
+        return f"{_named(context)} {'has ended' if job.is_ended else 'has not started yet'}: it has no pipes"
+    return None if context.pane == 1 else "1 goes to the pipes; there enter looks into one"
+
+
+def _when_peeking(context: Context) -> str | None:
+    return (
+        None if context.is_peeking else "t turns the bytes of a pipe into hex; enter on pane 1 looks into one"
+    )
+
+
 def _when_jobs_run(context: Context) -> str | None:
     return _when_daemon_is_there(context)
 
@@ -187,8 +211,8 @@ def _move(name: str, keys: tuple[str, ...], text: str) -> Action:
 ACTIONS: tuple[Action, ...] = (
     _move("down", ("down", "j"), "next job"),
     _move("up", ("up", "k"), "previous job"),
-    _move("left", ("left", "h"), "the panel to the left"),
-    _move("right", ("right", "l"), "the panel to the right"),
+    _move("left", ("left", "h"), "the panel, pipe or stream to the left"),
+    _move("right", ("right", "l"), "the panel, pipe or stream to the right"),
     _move("first", ("g", "home"), "first job"),
     _move("last", ("G", "end"), "last job"),
     _move("page_up", ("pageup",), "a page up"),
@@ -257,6 +281,18 @@ ACTIONS: tuple[Action, ...] = (
         BOARD_AND_OPENED,
         _always,
         7,
+    ),
+    Action(
+        "pipe.peek",
+        ("enter",),
+        "peek",
+        "look into the chosen pipe, at the bytes that stand in it",
+        OPENED,
+        _when_a_pipe_can_be_seen,
+        0,
+    ),
+    Action(
+        "pipe.format", ("t",), "as hex", "the bytes of a pipe as text or as hex", OPENED, _when_peeking, 0
     ),
     Action("pane.zoom", ("z",), "zoom", "this pane alone", OPENED, _always, 11),
     Action("pane.1", ("1",), "pipeline", "pane 1, Pipeline", OPENED, _always, None, False),

@@ -84,6 +84,8 @@ class Charset(NamedTuple):
     up: str
     down: str
     arrow: str
+    at_most: str
+    """Before a number that is only a bound."""
 
 
 UNICODE = Charset(
@@ -122,6 +124,7 @@ UNICODE = Charset(
     up="↑",
     down="↓",
     arrow="→",
+    at_most="≤",
 )
 
 ASCII = Charset(
@@ -160,6 +163,7 @@ ASCII = Charset(
     up="^",
     down="v",
     arrow="->",
+    at_most="<=",
 )
 
 

@@ -7,7 +7,7 @@ from corral_tui.dashboard.lines import clean
 from corral_tui.dashboard.marks import Charset, bar
 from corral_tui.dashboard.painter import Painted_
 from corral_tui.dashboard.words import stage_argv, stage_name
-from corral_tui.numbers import cells, cut_middle, rate
+from corral_tui.numbers import UNKNOWN, cells, cut_middle, rate
 
 LEAST_NAME = 4
 FULL = 0.98
@@ -27,6 +27,12 @@ def state_of(pipe: Pipe) -> str:
     if fill >= FULL:
         return "full"
     return "empty" if pipe.fill_bytes == 0 else f"{fill * 100:.0f}%"
+
+
+def at_most(pipe: Pipe, words: str, charset: Charset) -> str:
+    """A number of a pipe, marked where it is only a bound: its stages also wrote or read something else."""
+    is_bound = not pipe.exact and words != UNKNOWN
+    return f"{charset.at_most}{words}" if is_bound else words
 
 
 def draw_pipeline(
@@ -66,7 +72,7 @@ def _draw_pipe(
     drawn = bar(fill, width, charset)
     top.append((drawn + charset.flows_to + " ", "warning" if fill is not None and fill >= FULL else "spark"))
     room = cells(drawn) + 2
-    flow = "" if pipe.bytes_per_second is None else rate(pipe.bytes_per_second)
+    flow = "" if pipe.bytes_per_second is None else at_most(pipe, rate(pipe.bytes_per_second), charset)
     state = state_of(pipe) if state_of(pipe) == "full" else ""
     text = f"{flow} {state}".strip()
     beneath.append((_centred(text if cells(text) < room else flow, room), "muted"))

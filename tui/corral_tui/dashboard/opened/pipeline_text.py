@@ -3,28 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from corral.values.jobs import Job, Pipe, Stage
 from corral_tui import numbers
-from corral_tui.dashboard.lines import Line, Piece, clean, cut, padded, wrapped
+from corral_tui.dashboard.lines import Line, Piece, clean, cut, padded, width_of, wrapped
 from corral_tui.dashboard.marks import CPU_FLOOR, Charset, Role, bar, sparks
-from corral_tui.dashboard.pipeline import FULL, fill_of
+from corral_tui.dashboard.pipeline import FULL, at_most, fill_of
 from corral_tui.dashboard.words import end_reason, stage_argv, stage_name
 
 SIDE_BY_SIDE = 120
 MOST_SIDE_BY_SIDE = 4
+AS_TABLE = 152
+"""From this width on each pipe of a long pipeline stands in the row of the stage that it leaves."""
 PIPE_CELLS = 16
+SHORT_PIPE_CELLS = 12
 BOX_LEAST, BOX_MOST = 24, 34
 PIPE_WIDTH = 24
 
 StagePasts = Mapping[int, Sequence[float | None]]
 
 
+class Spot(NamedTuple):
+    """Where a pipe stands in a drawing, in cells."""
+
+    pipe: int
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def holds(self, x: int, y: int) -> bool:
+        return self.x <= x < self.x + self.width and self.y <= y < self.y + self.height
+
+
+class Drawing(NamedTuple):
+    """The lines of a pipeline, and where in them its pipes are."""
+
+    lines: list[Line]
+    spots: tuple[Spot, ...]
+
+    def pipe_at(self, x: int, y: int) -> int | None:
+        return next((spot.pipe for spot in self.spots if spot.holds(x, y)), None)
+
+    def spot_of(self, pipe: int | None) -> Spot | None:
+        return next((spot for spot in self.spots if spot.pipe == pipe), None)
+
+
+class Look(NamedTuple):
+    """What a drawing is made with, beside the job."""
+
+    pasts: StagePasts
+    width: int
+    charset: Charset
+    chosen: int | None = None
+    """The pipe that `enter` looks into."""
+
+
 def pipeline_lines(job: Job, pasts: StagePasts, width: int, charset: Charset) -> list[Line]:
-    """Horizontal where at most four stages fit side by side, else vertical; then what it all means."""
-    drawn = _horizontal(job, pasts, width, charset) if width >= SIDE_BY_SIDE else None
-    lines = drawn if drawn is not None else _vertical(job, pasts, width, charset)
-    return [*lines, *_meaning(job, width, charset)]
+    """The lines of `draw`, without a chosen pipe."""
+    return draw(job, Look(pasts, width, charset)).lines
+
+
+def draw(job: Job, look: Look) -> Drawing:
+    """Side by side where at most four stages fit so, else one below the other; and what it all means.
+
+    The meaning of a long one stands on top, where it is seen without scrolling.
+    """
+    meaning = _meaning(job, look.width, look.charset)
+    drawn = _side_by_side(job, look) if look.width >= SIDE_BY_SIDE else None
+    if drawn is not None:
+        return drawn._replace(lines=[*drawn.lines, *meaning])
+    drawn = _as_table(job, look) if look.width >= AS_TABLE else _downwards(job, look)
+    if len(job.stages) <= MOST_SIDE_BY_SIDE:
+        return drawn._replace(lines=[*drawn.lines, [], *meaning])
+    moved = tuple(spot._replace(y=spot.y + len(meaning)) for spot in drawn.spots)
+    return Drawing([*meaning, *drawn.lines], moved)
 
 
 def _meaning(job: Job, width: int, charset: Charset) -> list[Line]:
@@ -40,6 +94,9 @@ def _meaning(job: Job, width: int, charset: Charset) -> list[Line]:
     first = lines[0][0][0]
     lead = len(charset.bottleneck) + 2
     return [[(first[:lead], "warning"), (first[lead:], "plain")], *lines[1:]]
+
+
+# ---- words ----------------------------------------------------------------------------------------------------------
 
 
 def stage_words(stage: Stage) -> str:
@@ -59,6 +116,14 @@ def does_words(stage: Stage, charset: Charset) -> tuple[str, Role]:
     return clean(stage.waits or "runs").partition(": pipe ")[0], "plain"
 
 
+def cpu_words(stage: Stage) -> str:
+    """Its share of a core now; of an ended one how many seconds it used in all."""
+    if stage.ended is not None and stage.cpu_seconds is not None:
+        used = stage.cpu_seconds
+        return f"{used:.2f}s" if used < 0.95 else numbers.duration(used)
+    return numbers.cpu_share(stage.cpu_percent)
+
+
 def _moved_words(job: Job, stage: Stage) -> str:
     """What the first stage has read, what the last one has written."""
     if stage.number == len(job.stages) and stage.written_bytes is not None and len(job.stages) > 1:
@@ -74,10 +139,19 @@ def fill_words(pipe: Pipe) -> str:
     return f"{numbers.size(pipe.fill_bytes)} of {numbers.size(pipe.capacity_bytes)} {state}"
 
 
-def total_words(pipe: Pipe) -> str:
+def rate_words(pipe: Pipe, charset: Charset) -> str:
+    return at_most(pipe, numbers.rate(pipe.bytes_per_second), charset)
+
+
+def total_words(pipe: Pipe, charset: Charset, after: str = " so far") -> str:
     if pipe.bytes_total is None:
         return ""
-    return f"{'' if pipe.exact else 'up to '}{numbers.size(pipe.bytes_total)} so far"
+    return at_most(pipe, numbers.size(pipe.bytes_total), charset) + after
+
+
+def went_words(pipe: Pipe, charset: Charset) -> str:
+    """All that went through the pipe of an ended job."""
+    return total_words(pipe, charset, " went through") or "nobody measured what went through"
 
 
 def slow_words(pipe: Pipe) -> str:
@@ -89,76 +163,151 @@ def bar_role(pipe: Pipe) -> Role:
     return "warning" if fill is not None and fill >= FULL else "spark"
 
 
+def _pipe_name(pipe: Pipe, look: Look) -> Piece:
+    return (f"pipe {pipe.number}", "rule-selected" if pipe.number == look.chosen else "muted")
+
+
+def _pointer(pipe: Pipe, look: Look) -> Piece:
+    """One cell in front of the chosen pipe."""
+    return (look.charset.cursor if pipe.number == look.chosen else " ", "key")
+
+
 # ---- one below the other --------------------------------------------------------------------------------------------
 
 
-def _vertical(job: Job, pasts: StagePasts, width: int, charset: Charset) -> list[Line]:
+def _downwards(job: Job, look: Look) -> Drawing:
     lines: list[Line] = []
+    spots: list[Spot] = []
+    is_short = len(job.stages) > MOST_SIDE_BY_SIDE
     for place, stage in enumerate(job.stages):
-        lines.append(_stage_line(job, stage, pasts, width, charset))
+        lines.append(_stage_line(job, stage, look, _name_room(look.width)))
         if place < len(job.pipes):
-            lines += _pipe_lines(job.pipes[place], width, charset, is_short=len(job.stages) > 4)
-    return [*lines, []]
+            pipe = job.pipes[place]
+            drawn = _short_pipe_lines(job, pipe, look) if is_short else _pipe_lines(job, pipe, look)
+            spots.append(Spot(pipe.number, 0, len(lines), look.width, len(drawn)))
+            lines += drawn
+    return Drawing(lines, tuple(spots))
 
 
-def _stage_line(job: Job, stage: Stage, pasts: StagePasts, width: int, charset: Charset) -> Line:
+def _name_room(width: int) -> int:
+    if width < 60:
+        return max(width - 22, 8)
+    return 16 if width < 100 else 30
+
+
+def _stage_line(job: Job, stage: Stage, look: Look, name_room: int) -> Line:
+    charset = look.charset
     is_slow = stage.number == job.bottleneck and not job.is_ended
-    name_room = 16 if width < 100 else 30
-    room = name_room if width >= 60 else max(width - 22, 8)
     mark: Piece = (f" {numbers.left(charset.bottleneck if is_slow else '', 1)} ", "warning")
-    name = numbers.left(stage_words(stage), room, charset.ellipsis)
+    number = f"{stage.number:>{len(str(len(job.stages)))}}"
+    name = numbers.left(stage_words(stage), name_room, charset.ellipsis)
     does, role = does_words(stage, charset)
-    line: Line = [mark, (f"{stage.number} {name} ", "bold" if is_slow else "plain")]
-    line.append((f"cpu {numbers.cpu_share(stage.cpu_percent):>5} ", "plain"))
-    if width >= 60:
-        line.append((sparks(tuple(pasts.get(stage.number, ())), 8, CPU_FLOOR, charset), "spark"))
-        line.append((f"  {numbers.left(does, 17)}", role))
+    line: Line = [mark, (f"{number} {name} ", "bold" if is_slow else "plain")]
+    line.append((f"cpu {cpu_words(stage):>5} ", "plain"))
+    if look.width >= 60:
+        line.append((sparks(tuple(look.pasts.get(stage.number, ())), 8, CPU_FLOOR, charset), "spark"))
+        line.append((f"  {numbers.left(does, 16, charset.ellipsis)} ", role))
         line.append((f"{numbers.left(_moved_words(job, stage), 12)}", "muted"))
-        line.append((f"{stage.pid or '':>8}", "muted"))
-    return cut(line, width, charset.ellipsis)
+        line.append((f"{stage.pid or '':>7}", "muted"))
+    return cut(line, look.width, charset.ellipsis)
 
 
-def _pipe_lines(pipe: Pipe, width: int, charset: Charset, *, is_short: bool) -> list[Line]:
+def _pipe_lines(job: Job, pipe: Pipe, look: Look) -> list[Line]:
+    """A pipe with room around it."""
+    charset = look.charset
     down, branch, arrow = ("|", "+", "v") if charset.name == "ascii" else ("│", "├", "▼")
-    cells = PIPE_CELLS if width >= 60 else 6
-    flow = numbers.rate(pipe.bytes_per_second)
-    words = f" {numbers.left(fill_words(pipe), 19)} {flow:>7}   {total_words(pipe)}"
-    line: Line = [
-        (f"     {branch} pipe {pipe.number} ", "muted"),
-        (bar(fill_of(pipe), cells, charset), bar_role(pipe)),
-        (words if width >= 60 else f" {flow}", "plain"),
-    ]
-    fitting = cut(line, width, charset.ellipsis)
-    if is_short:
-        return [fitting]
-    slow = slow_words(pipe)
+    line: Line = [(" ", "plain"), _pointer(pipe, look), (f"   {branch} ", "muted"), _pipe_name(pipe, look)]
+    line += [(" ", "plain"), *_flow(job, pipe, look, PIPE_CELLS, after=" so far")]
+    slow = "" if job.is_ended else slow_words(pipe)
     below: list[Line] = [[(f"     {down}        {slow}", "muted")]] if slow else []
-    return [[(f"     {down}", "muted")], fitting, *below, [(f"     {arrow}", "muted")]]
+    above: list[Line] = [[(f"     {down}", "muted")]]
+    return [*above, cut(line, look.width, charset.ellipsis), *below, [(f"     {arrow}", "muted")]]
+
+
+def _short_pipe_lines(job: Job, pipe: Pipe, look: Look) -> list[Line]:
+    """One line for a pipe of a long pipeline."""
+    charset = look.charset
+    branch = "+" if charset.name == "ascii" else "├"
+    indent = len(str(len(job.stages))) + 1
+    line: Line = [(" ", "plain"), _pointer(pipe, look), (f"{' ' * indent}{branch} ", "muted")]
+    line += [_pipe_name(pipe, look), (" " * (2 - len(str(pipe.number)) + 1), "plain")]
+    line += _flow(job, pipe, look, SHORT_PIPE_CELLS)
+    slow = "" if job.is_ended else slow_words(pipe).removeprefix("the ").replace(" is ", " ")
+    if slow and look.width >= 60:
+        line.append((f"  {slow}", "muted"))
+    return [cut(line, look.width, charset.ellipsis)]
+
+
+def _flow(job: Job, pipe: Pipe, look: Look, room: int, after: str = "") -> Line:
+    """`▕████    ▏ 512K of 1.0M 50%   41M/s   74.1G so far`; of an ended job what went through."""
+    if job.is_ended:
+        return [(went_words(pipe, look.charset), "plain")]
+    flow = rate_words(pipe, look.charset)
+    if look.width < 60:
+        drawn = bar(fill_of(pipe), 6, look.charset)
+        full = " FULL" if (fill_of(pipe) or 0.0) >= FULL else ""
+        return [(drawn, bar_role(pipe)), (f" {flow}{full}", "plain")]
+    filled = numbers.left(fill_words(pipe), 17 if not after else 18)
+    total = f"{total_words(pipe, look.charset, after):<6}"
+    words = f" {filled} {numbers.right(flow, 8)}  {total}"
+    return [(bar(fill_of(pipe), room, look.charset), bar_role(pipe)), (words, "plain")]
+
+
+# ---- a row a stage --------------------------------------------------------------------------------------------------
+
+
+def _as_table(job: Job, look: Look) -> Drawing:
+    """Each stage with the pipe that leaves it: twelve stages in twelve rows."""
+    lines: list[Line] = []
+    spots: list[Spot] = []
+    for place, stage in enumerate(job.stages):
+        line = padded(_stage_line(job, stage, look, 16), TABLE_STAGE, look.charset.ellipsis)
+        if place < len(job.pipes):
+            pipe = job.pipes[place]
+            spots.append(Spot(pipe.number, TABLE_STAGE, len(lines), look.width - TABLE_STAGE, 1))
+            line += [
+                _pointer(pipe, look),
+                _pipe_name(pipe, look),
+                (" " * (3 - len(str(pipe.number))), "plain"),
+            ]
+            line += _flow(job, pipe, look, SHORT_PIPE_CELLS)
+            slow = "" if job.is_ended else slow_words(pipe).removeprefix("the ").replace(" is ", " ")
+            line.append((f"  {slow}" if slow else "", "muted"))
+        lines.append(cut(line, look.width, look.charset.ellipsis))
+    return Drawing(lines, tuple(spots))
+
+
+TABLE_STAGE = 80
+"""Cells of a stage in a row with its pipe."""
 
 
 # ---- side by side ---------------------------------------------------------------------------------------------------
 
 
-def _horizontal(job: Job, pasts: StagePasts, width: int, charset: Charset) -> list[Line] | None:
+def _side_by_side(job: Job, look: Look) -> Drawing | None:
     """Boxes with pipes between them, five rows; None where they do not fit."""
     count = len(job.stages)
-    box = min((width - 4 - (count - 1) * PIPE_WIDTH) // count, BOX_MOST) if count else 0
+    box = min((look.width - 4 - (count - 1) * PIPE_WIDTH) // count, BOX_MOST) if count else 0
     if not 1 <= count <= MOST_SIDE_BY_SIDE or box < BOX_LEAST or len(job.pipes) != count - 1:
         return None
     rows: list[Line] = [[("   ", "plain")] for _ in range(5)]
+    spots: list[Spot] = []
     for place, stage in enumerate(job.stages):
-        for row, piece in zip(rows, _box(job, stage, pasts, box, charset), strict=True):
+        for row, piece in zip(rows, _box(job, stage, look, box), strict=True):
             row += piece
         if place < len(job.pipes):
-            for row, piece in zip(rows, _between(job.pipes[place], charset), strict=True):
+            pipe = job.pipes[place]
+            spots.append(Spot(pipe.number, width_of(rows[0]), 0, PIPE_WIDTH, 5))
+            for row, piece in zip(rows, _between(job, pipe, look), strict=True):
                 row += piece
-    return [cut(row, width, charset.ellipsis) for row in rows]
+    return Drawing([cut(row, look.width, look.charset.ellipsis) for row in rows], tuple(spots))
 
 
-def _box(job: Job, stage: Stage, pasts: StagePasts, width: int, charset: Charset) -> list[Line]:
+def _box(job: Job, stage: Stage, look: Look, width: int) -> list[Line]:
+    charset = look.charset
     is_slow = stage.number == job.bottleneck and not job.is_ended
     frame, rule = (charset.heavy_frame, charset.heavy_rule) if is_slow else (charset.frame, charset.rule)
-    look: Role = "warning" if is_slow else "rule"
+    colour: Role = "warning" if is_slow else "rule"
     inner = width - 4
     mark = f"  {charset.bottleneck}" if is_slow else ""
     name = numbers.cut_end(
@@ -166,34 +315,47 @@ def _box(job: Job, stage: Stage, pasts: StagePasts, width: int, charset: Charset
     )
     top_rule = rule * (width - 5 - numbers.cells(name + mark))
     top: Line = [
-        (frame[0] + rule + " ", look),
+        (frame[0] + rule + " ", colour),
         (name, "bold"),
         (mark, "warning"),
-        (f" {top_rule}{frame[1]}", look),
+        (f" {top_rule}{frame[1]}", colour),
     ]
     does, role = does_words(stage, charset)
-    spark = sparks(tuple(pasts.get(stage.number, ())), 8, CPU_FLOOR, charset)
+    spark = sparks(tuple(look.pasts.get(stage.number, ())), 8, CPU_FLOOR, charset)
     moved, pid = _moved_words(job, stage), f"pid {stage.pid}" if stage.pid else ""
     inside: list[Line] = [
         [(does, role)],
-        [(f"cpu {numbers.cpu_share(stage.cpu_percent):>5} ", "plain"), (spark, "spark")],
+        [(f"cpu {cpu_words(stage):>5} ", "plain"), (spark, "spark")],
         [(f"{moved}  {pid}".strip(), "muted")],
     ]
     side = frame[4]
     rows = [
-        [(side + " ", look), *padded(line, inner, charset.ellipsis), (" " + side, look)] for line in inside
+        [(side + " ", colour), *padded(line, inner, charset.ellipsis), (" " + side, colour)]
+        for line in inside
     ]
-    return [top, *rows, [(frame[3] + rule * (width - 2) + frame[2], look)]]
+    return [top, *rows, [(frame[3] + rule * (width - 2) + frame[2], colour)]]
 
 
-def _between(pipe: Pipe, charset: Charset) -> list[Line]:
-    flow = f"pipe {pipe.number} {charset.dot} {numbers.rate(pipe.bytes_per_second)}"
-    drawn: Line = [(bar(fill_of(pipe), PIPE_CELLS, charset) + charset.flows_to, bar_role(pipe))]
-    texts: list[Line] = [
-        [(flow, "muted")],
-        drawn,
-        [(fill_words(pipe), "plain")],
-        [(slow_words(pipe), "muted")],
-        [(total_words(pipe), "muted")],
+def _between(job: Job, pipe: Pipe, look: Look) -> list[Line]:
+    charset = look.charset
+    if job.is_ended:
+        arrow = charset.rule * (PIPE_CELLS + 1) + charset.flows_to
+        total = total_words(pipe, charset, "")
+        told = [f"pipe {pipe.number}", arrow, *((total, "went through") if total else ("not measured", ""))]
+        texts: list[Line] = [[(words, "muted")] for words in (*told, "")]
+    else:
+        flow: Line = [_pipe_name(pipe, look), (f" {charset.dot} {rate_words(pipe, charset)}", "muted")]
+        drawn: Line = [(bar(fill_of(pipe), PIPE_CELLS, charset) + charset.flows_to, bar_role(pipe))]
+        texts = [
+            flow,
+            drawn,
+            [(fill_words(pipe), "plain")],
+            [(slow_words(pipe), "muted")],
+            [(total_words(pipe, charset), "muted")],
+        ]
+    blank: Piece = (" ", "key")
+    front = [_pointer(pipe, look), blank, blank, blank, blank]
+    return [
+        [(" ", "plain"), piece, *padded(text, PIPE_WIDTH - 3), (" ", "plain")]
+        for piece, text in zip(front, texts, strict=True)
     ]
-    return [[("  ", "plain"), *padded(text, PIPE_WIDTH - 3), (" ", "plain")] for text in texts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ from textual.geometry import Size
 
 from corral.service.snapshot import Snapshot
 from corral.values.jobs import Job
-from corral_tui.dashboard.actions import Scope
+from corral_tui.dashboard.actions import Context, Scope
 from corral_tui.dashboard.canvas import Block
 from corral_tui.dashboard.footer import Footer, StripLine
 from corral_tui.dashboard.lines import Line, plain, rule
@@ -28,6 +29,7 @@ from corral_tui.dashboard.opened.panes import (
     TreePane,
     WhyPane,
 )
+from corral_tui.dashboard.opened.peek_text import Peek
 from corral_tui.dashboard.view import DashboardScreen
 
 ALL_COLUMNS, ALL_ROWS = 120, 36
@@ -157,7 +159,9 @@ class JobScreen(DashboardScreen):
         rows = height - 3 - (self.dashboard.strip is not None)
         pipeline = self.pane(1)
         if pipeline is not None:
-            first = min(pipeline.wanted_height(width), rows * 2 // 5)
+            # While a pipe is looked into, its bytes are what one wants to see.
+            most = rows * 3 // 5 if self.peeked is not None else rows * 2 // 5
+            first = min(pipeline.wanted_height(width), most)
             pipeline.styles.height = first
             rows -= first
         side = [pane for pane in self.panes if pane.number > 2]
@@ -208,6 +212,9 @@ class JobScreen(DashboardScreen):
         for strip in self.query(StripLine):
             strip.put(self.dashboard.strip)
         for footer in self.query(Footer):
+            peeked = self.peeked
+            footer.relabel("pipe.peek", "peek" if peeked is None else "close")
+            footer.relabel("pipe.format", "as text" if peeked is not None and peeked.is_hex else "as hex")
             footer.show_keys(self.context())
 
     def strip_changed(self) -> None:
@@ -259,6 +266,8 @@ class JobScreen(DashboardScreen):
             "move.right": lambda: pane.turn(1) or True,
             **{f"pane.{number}": self._goer(number) for number in range(1, 7)},
             "pane.zoom": self._zoom,
+            "pipe.peek": self._peek,
+            "pipe.format": self._turn_format,
             "job.previous": lambda: self._step(-1),
             "job.next": lambda: self._step(1),
             "job.urgent": self._go_to_urgent,
@@ -289,10 +298,39 @@ class JobScreen(DashboardScreen):
         self.is_zoomed = not self.is_zoomed
         self._arrange()
 
+    def context(self) -> Context:
+        return replace(super().context(), pane=self.current, is_peeking=self.peeked is not None)
+
+    @property
+    def peeked(self) -> Peek | None:
+        """The look into a pipe, while one is open."""
+        pipeline = self.pane(1)
+        return pipeline.peek if isinstance(pipeline, PipelinePane) else None
+
+    def _peek(self) -> None:
+        """Look into the chosen pipe, or away."""
+        pipeline = self.query_one(PipelinePane)
+        if pipeline.peek is not None:
+            pipeline.look_away()
+        elif pipeline.chosen is not None:
+            pipeline.look_into(pipeline.chosen)
+        self._peek_changed()
+
+    def _peek_changed(self) -> None:
+        self._share_rows()
+        self._redraw()
+        self.call_after_refresh(self._poll)
+
+    def _turn_format(self) -> None:
+        self.query_one(PipelinePane).turn_format()
+        self._redraw()
+
     def _back(self) -> None:
-        """One thing at a time: a sheet, the zoom, then the screen."""
+        """One thing at a time: a sheet, the look into a pipe, the zoom, then the screen."""
         if self.dashboard.sheet is not None:
             self.dashboard.close_sheet()
+        elif self.peeked is not None and self.current == 1:
+            self._peek()
         elif self.is_zoomed:
             self._zoom()
         else:
@@ -368,6 +406,8 @@ class JobScreen(DashboardScreen):
     def _pane_clicked(self, message: Pane.Clicked) -> None:
         if message.number != self.current:
             self.show_pane(message.number)
+        elif message.number == 1:
+            self._peek_changed()
 
     def on_footer_chosen(self, message: Footer.Chosen) -> None:
         self.dashboard.action_act(message.action_id)
