@@ -24,6 +24,7 @@ CAPACITY = 65536
 class Counters(NamedTuple):
     read_bytes: int | None
     written_bytes: int | None
+    cpu_seconds: float = 0.0
 
 
 def wrote(count: int) -> Counters:
@@ -82,6 +83,52 @@ def test_one_huge_write_is_followed_by_its_reader():
         flow.observe(float(second), wrote(0), took(1000 * second), 500, CAPACITY, writer_pending=10**9)
         assert flow.pipe().bytes_total == 1000 * second + 500
     assert flow.pipe().bytes_per_second == 1000
+
+
+def moving(flow: PipeFlow, seconds: range, writer: int, reader: int, *, works: bool = True) -> None:
+    """Each second so many bytes more of either side; both use CPU, or neither."""
+    for second in seconds:
+        cpu = second / 100 if works else 0.0
+        wrote_, took_ = Counters(0, writer * second, cpu), Counters(reader * second + 7000, 0, cpu)
+        flow.observe(float(second), wrote_, took_, 0, CAPACITY)
+
+
+@pytest.mark.parametrize(("writer", "reader", "side"), [(0, 10**6, "writer"), (10**6, 0, "reader")])
+def test_side_that_does_not_count_is_found_and_left_out(writer, reader, side):
+    flow = PipeFlow(1)
+    moving(flow, range(2), writer, reader)
+    assert flow.suspect is None
+    moving(flow, range(2, 4), writer, reader)
+    assert flow.suspect == side
+    assert (flow.pipe().bytes_total or 0) <= 7000
+    flow.acquit()
+    assert flow.suspect is None
+    moving(flow, range(4, 14), writer, reader)
+    assert flow.suspect == side
+    flow.declare_blind(side)
+    assert flow.suspect is None
+    moving(flow, range(14, 20), writer, reader)
+    assert flow.pipe().bytes_total == 19 * 10**6 + (7000 if reader else 0)
+    assert flow.pipe().bytes_per_second == 10**6
+    assert not flow.pipe().exact
+
+
+def test_sides_that_count_are_not_suspected():
+    asleep = PipeFlow(1)
+    moving(asleep, range(10), 0, 10**6, works=False)
+    slow = PipeFlow(1)
+    moving(slow, range(10), 0, 1000)
+    both = PipeFlow(1)
+    moving(both, range(10), 6 * 10**5, 10**6)
+    assert (asleep.suspect, slow.suspect, both.suspect) == (None, None, None)
+
+
+def test_what_a_reader_does_after_the_end_of_its_writer_is_not_counted():
+    """`sort` reads its temporary files once its input has ended."""
+    flow = PipeFlow(1)
+    flow.observe(0.0, wrote(100), took(100), 0, CAPACITY)
+    flow.observe(1.0, wrote(900), took(5000), 0, None, writer_runs=False)
+    assert flow.pipe().bytes_total == 900
 
 
 def test_end_of_the_writer_adds_nothing_after_the_fact():

@@ -9,15 +9,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from msgspec import structs
-
-from corral.manage import views
+from corral.manage import flows, views
 from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob, Member, OutputSizes
 from corral.manage.judging import Judge, is_settled
 from corral.manage.keeping import KEEP_TICKS, keep_observed
 from corral.manage.onstuck import end_stuck
-from corral.manage.reasons import observe_waits
 from corral.manage.stories import note_life, note_rest
 from corral.observe.health import Progress
 from corral.observe.holders import Holders
@@ -26,7 +23,6 @@ from corral.observe.sampler import ProcessSampler
 from corral.system import shortage
 from corral.system.cpuclock import cpu_nanoseconds
 from corral.system.identity import ProcessIdentity, identify
-from corral.system.pipes import fill_and_capacity
 from corral.system.procfs import CLOCK_TICKS, read_stat
 
 if TYPE_CHECKING:
@@ -321,31 +317,7 @@ class Monitor:
     # ---- pipes
 
     def _follow_pipes(self, job: ManagedJob, now: float) -> None:
-        waits = {wait.pid: wait for wait in observe_waits(self._manager, job, leaders_only=True).waits}
-        for flow, writer, reader in zip(job.pipes, job.stages, job.stages[1:], strict=False):
-            measured = None
-            if reader.is_running and reader.identity:
-                measured = fill_and_capacity(reader.identity.pid, 0)
-            if measured is None and writer.is_running and writer.identity:
-                measured = fill_and_capacity(writer.identity.pid, 1)
-            fill, capacity = measured or (None, None)
-            writing = waits.get(writer.identity.pid) if writer.identity else None
-            reading = waits.get(reader.identity.pid) if reader.identity else None
-            flow.observe(
-                now,
-                writer.usage if writer.is_running else None,
-                reader.usage if reader.is_running else None,
-                fill,
-                capacity,
-                writer_waits=writing.kind if writing else None,
-                reader_waits=reading.kind if reading else None,
-                writer_pending=writing.pending if writing else 0,
-                writer_stderr_bytes=writer.stderr_bytes,
-                writer_is_alone=sum(m.stage == writer.number for m in job.members.values()) <= 1,
-            )
-        pipes = tuple(flow.pipe() for flow in job.pipes)
-        if pipes != job.pipe_views:
-            job.pipe_views = pipes
+        flows.follow_pipes(self._manager, job, now)
         job.view = None
         view = self._manager.view(job)
         steady = self._bottlenecks.setdefault(job.id, Steady(None))
@@ -353,15 +325,6 @@ class Monitor:
         job.view = None
 
     def close_pipes(self, job: ManagedJob) -> None:
-        """Every stage has ended: what the readers took in all is what went through."""
-        if not job.pipes:
-            return
-        now = time.monotonic()
-        for flow, reader in zip(job.pipes, job.stages[1:], strict=True):
-            flow.observe(now, None, reader.usage, 0, None)
-        job.pipe_views = tuple(
-            structs.replace(
-                flow.pipe(), fill_bytes=None, capacity_bytes=None, bytes_per_second=None, limited_by=None
-            )
-            for flow in job.pipes
-        )
+        """Every stage has ended."""
+        if len(job.stages) > 1:
+            flows.close_pipes(job)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from corral.values.jobs import Limiter, Pipe, Stage
 from corral.values.reports import WaitKind
@@ -17,6 +17,14 @@ between two reads of the slow side the fill swings below that."""
 WAITS_FOR_INPUT = "waits for input"
 """The words of a stage that reads the job's stdin: then it is not the stage that holds up the others."""
 
+Side = Literal["writer", "reader"]
+_OTHER: dict[Side, Side] = {"writer": "reader", "reader": "writer"}
+SUSPICIOUS_TICKS = 2
+_SHARE = 2
+"""A side whose count grows by less than half of the other's lags: `pv` splices most and reads the rest."""
+_TICKS_OF_TRUST = 8
+"""How long a side that was acquitted is not looked at."""
+
 _Value = TypeVar("_Value")
 
 
@@ -28,6 +36,9 @@ class Counted(Protocol):
 
     @property
     def written_bytes(self) -> int | None: ...
+
+    @property
+    def cpu_seconds(self) -> float: ...
 
 
 class Steady(Generic[_Value]):
@@ -57,20 +68,34 @@ class PipeFlow:
     written (less its stderr, whose size is known) and of what the reader has read and what stands in the pipe. A reader
     that also reads files, or a writer that also writes some, is told apart by the other side; where both do, the count
     is too high, and nothing shows it. So `exact` is True only for a pipe that nothing was ever written to.
+
+    splice(2), vmsplice(2) and io_uring move bytes that no counter has. A side that works while its count lags
+    behind the other's is a `suspect`; once `declare_blind` confirms it, the other side alone is counted by.
     """
 
     def __init__(self, number: int, writer_stage: int | None = None, reader_stage: int | None = None) -> None:
         self.number = number
         self._from = writer_stage or number
         self._to = reader_stage or number + 1
-        self._counts: dict[str, int] = {}
-        self._offsets: dict[str, int] = {}
+        self._counts: dict[Side, int] = {}
+        self._offsets: dict[Side, int] = {}
         self._total: int | None = None
         self._past: deque[_Total] = deque()
         self._fill: int | None = None
         self._capacity: int | None = None
         self._limiter: Steady[Limiter | None] = Steady(None)
         self._is_untouched = False
+        self._blind: set[Side] = set()
+        self._lags: dict[Side, int] = {"writer": 0, "reader": 0}
+        self._before: tuple[dict[Side, int], dict[Side, float]] | None = None
+
+    @property
+    def from_stage(self) -> int:
+        return self._from
+
+    @property
+    def to_stage(self) -> int:
+        return self._to
 
     def observe(
         self,
@@ -85,11 +110,13 @@ class PipeFlow:
         writer_stderr_bytes: int = 0,
         writer_pending: int = 0,
         writer_is_alone: bool = False,
+        writer_runs: bool = True,
+        reader_runs: bool = True,
     ) -> None:
         """Take what was seen at `now` (monotonic seconds).
 
-        `writer` and `reader` are None once they have ended or cannot be read; for one that was not sampled because it
-        did not move, give its last usage. `writer_waits` and `reader_waits` are what they wait for, None where not
+        `writer` and `reader` are None where they cannot be read; for one that was not sampled because it did not move,
+        give its last usage, and for one that has ended its final one. `writer_waits` and `reader_waits` are what they wait for, None where not
         known. `writer_pending` is `ProcessWait.pending`: a write(2) of 1 GB counts as written only when it returns, and
         until then the reader tells how far it is. `writer_is_alone`: its stage has no other process and no thread.
         """
@@ -98,16 +125,20 @@ class PipeFlow:
         taken = None if reader is None else reader.read_bytes
         is_writing = writer_waits in (None, "running", "unknown", "pipe_write")
         self._is_untouched = writer_is_alone and written == 0 and not is_writing
-        counts = {}
+        counts: dict[Side, int] = {}
         if written is not None:
             pending = writer_pending if taken is not None else 0
             counts["writer"] = max(0, written + pending - writer_stderr_bytes)
-        if taken is not None and fill is not None:
-            counts["reader"] = taken + fill
-        self._count(counts)
+        if taken is not None and (fill is not None or not reader_runs):
+            counts["reader"] = taken + (fill or 0)
+        if capacity and writer is not None and reader is not None:
+            self._compare(counts, {"writer": writer.cpu_seconds, "reader": reader.cpu_seconds}, capacity)
+        self._count({side: count for side, count in counts.items() if side not in self._blind})
         if self._total is not None:
             self._remember(now, self._total)
-        self._limiter.observe(limiter(fill, capacity, writer, writer_waits, reader_waits))
+        self._limiter.observe(
+            limiter(fill, capacity, writer if writer_runs else None, writer_waits, reader_waits)
+        )
 
     def pipe(self) -> Pipe:
         """The pipe as last observed."""
@@ -131,7 +162,38 @@ class PipeFlow:
         oldest, newest = self._past[0], self._past[-1]
         return (newest.value - oldest.value) / (newest.at - oldest.at)
 
-    def _count(self, counts: dict[str, int]) -> None:
+    @property
+    def suspect(self) -> Side | None:
+        """The side that seems to move bytes which no counter has."""
+        if self._blind:
+            return None
+        return next((side for side, ticks in self._lags.items() if ticks >= SUSPICIOUS_TICKS), None)
+
+    def declare_blind(self, side: Side) -> None:
+        """The count of that side says nothing about this pipe: begin anew with that of the other."""
+        self._blind.add(side)
+        self._total = None
+        self._offsets.clear()
+        self._past.clear()
+        self._count({other: count for other, count in self._counts.items() if other != side})
+
+    def acquit(self) -> None:
+        """The suspicion can be explained otherwise; look again later."""
+        self._lags = {"writer": -_TICKS_OF_TRUST, "reader": -_TICKS_OF_TRUST}
+
+    def _compare(self, counts: dict[Side, int], cpu: dict[Side, float], capacity: int) -> None:
+        """Note which side uses CPU while its count lags behind the other's by more than the pipe can hold."""
+        before, self._before = self._before, (counts, cpu)
+        if before is None or not counts.keys() == before[0].keys() == _OTHER.keys():
+            return
+        grown = {side: counts[side] - before[0][side] for side in counts}
+        for side, other in _OTHER.items():
+            if grown[side] * _SHARE >= max(grown[other], 1):
+                self._lags[side] = min(self._lags[side], 0)
+            elif grown[other] - grown[side] > capacity and cpu[side] > before[1][side]:
+                self._lags[side] += 1
+
+    def _count(self, counts: dict[Side, int]) -> None:
         """The smaller of the two counts is the total. Where one side ends, the other goes on from there, so that bytes
         which it moved elsewhere are not added after the fact."""
         if self._total is not None and counts.keys() != self._counts.keys():

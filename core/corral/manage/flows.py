@@ -1,0 +1,159 @@
+"""The pipes of one job, followed: what stands in each, and what the processes at its ends have moved."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import structs
+
+from corral.manage.jobs import ManagedJob, ManagedStage
+from corral.manage.reasons import observe_waits
+from corral.observe.pipeflow import PipeFlow, Side
+from corral.observe.sampler import transferred
+from corral.system.openfiles import descriptors_of, modes
+from corral.system.pipes import fill_and_capacity
+
+if TYPE_CHECKING:
+    from corral.manage.manager import Manager
+
+MOST_PROCESSES = 64
+"""Of one stage whose counters are read; `xargs -P` may have more, and then the smaller number is what is known."""
+_NOWHERE = ("/dev/null", "anon_inode:")
+
+
+class Moved(NamedTuple):
+    """What the processes of a stage have moved together, as `sampler.Usage` counts it for one."""
+
+    read_bytes: int | None
+    written_bytes: int | None
+    cpu_seconds: float
+
+
+def follow_pipes(manager: Manager, job: ManagedJob, now: float) -> None:
+    """One look at each pipe, at `now` (monotonic seconds)."""
+    waits = {wait.pid: wait for wait in observe_waits(manager, job, leaders_only=True).waits}
+    moved = [moved_by(job, stage) for stage in job.stages]
+    for flow, writer, reader in zip(job.pipes, job.stages, job.stages[1:], strict=False):
+        fill, capacity = _measured(writer, reader) or (None, None)
+        writing = waits.get(writer.identity.pid) if writer.identity else None
+        reading = waits.get(reader.identity.pid) if reader.identity else None
+        flow.observe(
+            now,
+            moved[writer.number - 1],
+            moved[reader.number - 1],
+            fill,
+            capacity,
+            writer_waits=writing.kind if writing else None,
+            reader_waits=reading.kind if reading else None,
+            writer_pending=writing.pending if writing else 0,
+            writer_stderr_bytes=writer.stderr_bytes,
+            writer_is_alone=sum(m.stage == writer.number for m in job.members.values()) <= 1,
+            writer_runs=writer.is_running,
+            reader_runs=reader.is_running,
+        )
+        if flow.suspect is not None:
+            _settle(manager, job, flow, flow.suspect)
+    job.pipe_views = tuple(flow.pipe() for flow in job.pipes)
+
+
+def close_pipes(job: ManagedJob) -> None:
+    """Every stage has ended: what was counted at its end is what went through."""
+    now = time.monotonic()
+    # A job of less than a tick was never looked at while it ran.
+    job.pipes = job.pipes or [PipeFlow(stage.number) for stage in job.stages[:-1]]
+    for flow, writer, reader in zip(job.pipes, job.stages, job.stages[1:], strict=False):
+        flow.observe(
+            now,
+            moved_by(job, writer),
+            moved_by(job, reader),
+            0,
+            None,
+            writer_stderr_bytes=writer.stderr_bytes,
+            writer_runs=False,
+            reader_runs=False,
+        )
+    job.pipe_views = tuple(
+        structs.replace(
+            flow.pipe(), fill_bytes=None, capacity_bytes=None, bytes_per_second=None, limited_by=None
+        )
+        for flow in job.pipes
+    )
+
+
+def moved_by(job: ManagedJob, stage: ManagedStage) -> Moved | None:
+    """What a stage has moved: its process, those that it waited for and those of them that run.
+
+    None where that is not known: of a stage that has ended and left processes, whose counters it takes with it.
+    """
+    others = [
+        member.identity
+        for member in job.members.values()
+        if member.stage == stage.number and member.identity != stage.identity
+    ]
+    usage = stage.usage
+    if usage is None:
+        return None
+    leader = job.members.get(stage.identity.pid) if stage.identity else None
+    # The clock of the whole process in nanoseconds; psutil's is in hundredths of a second.
+    cpu_seconds = leader.cpu_ns / 1e9 if leader is not None else usage.cpu_seconds
+    if not others:
+        return Moved(usage.read_bytes, usage.written_bytes, cpu_seconds)
+    if not stage.is_running or stage.identity is None:
+        return None
+    # Parents first: a child that ends meanwhile is missed this time, instead of being counted twice.
+    pids = [stage.identity.pid, *(one.pid for one in sorted(others, key=lambda one: one.started))]
+    counters = [found for found in map(transferred, pids[:MOST_PROCESSES]) if found is not None]
+    if not counters:
+        return None
+    return Moved(sum(read for read, _ in counters), sum(wrote for _, wrote in counters), cpu_seconds)
+
+
+def _measured(writer: ManagedStage, reader: ManagedStage) -> tuple[int, int] | None:
+    """Fill and capacity, by whichever end there is."""
+    measured = None
+    if reader.is_running and reader.identity:
+        measured = fill_and_capacity(reader.identity.pid, 0)
+    if measured is None and writer.is_running and writer.identity:
+        measured = fill_and_capacity(writer.identity.pid, 1)
+    return measured
+
+
+# ---- sides that do not count --------------------------------------------------------------------------------------
+
+
+def _settle(manager: Manager, job: ManagedJob, flow: PipeFlow, side: Side) -> None:
+    """Whether the side under suspicion really moves bytes that are not counted, by splice(2) say.
+
+    It does if the other side, whose counter rises, has nothing else open that it could have moved them to or from.
+    """
+    other = flow.to_stage if side == "writer" else flow.from_stage
+    link = next(
+        (f"pipe:[{inode}]" for inode, number in job.pipe_inodes.items() if number == flow.number), None
+    )
+    pids = [pid for pid, member in job.members.items() if member.stage == other]
+    # What goes to the stage's stderr is known by the size of that file, and taken off.
+    known = [os.path.realpath(manager.home.stderr(job.id, other))] if side == "reader" else []
+    if link is not None and not moves_elsewhere(pids, [link, *known], writes=side == "reader"):
+        flow.declare_blind(side)
+    else:
+        flow.acquit()
+
+
+def moves_elsewhere(pids: Iterable[int], known: Collection[str], *, writes: bool) -> bool:
+    """Whether these processes could write to (else read from) anything but what is `known`, by its link in /proc/PID/fd.
+
+    So they could where nothing of them may be seen.
+    """
+    seen = False
+    for pid in pids:
+        for fd, name in descriptors_of(pid):
+            seen = True
+            if name in known or name.startswith(_NOWHERE):
+                continue
+            reads_it, writes_it = modes(pid, fd)
+            if writes_it if writes else reads_it:
+                return True
+    return not seen
