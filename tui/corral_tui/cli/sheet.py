@@ -156,10 +156,15 @@ def _pipe(pipe: Pipe) -> tuple[str, ...]:
         str(pipe.to_stage),
         numbers.size(pipe.fill_bytes),
         numbers.size(pipe.capacity_bytes),
-        numbers.rate(pipe.bytes_per_second),
-        numbers.size(pipe.bytes_total),
+        _at_most(pipe, numbers.rate(pipe.bytes_per_second)),
+        _at_most(pipe, numbers.size(pipe.bytes_total)),
         pipe.limited_by or "-",
     )
+
+
+def _at_most(pipe: Pipe, words: str) -> str:
+    """Marked where it is a bound: the kernel counts per process, and a stage may also read and write something else."""
+    return words if pipe.exact or words == numbers.UNKNOWN else f"≤{words}"
 
 
 def _process(process: ProcessView) -> tuple[str, ...]:
