@@ -18,6 +18,7 @@ from corral.manage.past import PastOfJob
 from corral.manage.stories import StoryOfJob
 from corral.observe.health import Progress
 from corral.observe.pipeflow import PipeFlow
+from corral.observe.quiet import Quiet
 from corral.observe.sampler import Usage
 from corral.observe.waits import WaitClock
 from corral.system.descriptors import is_scarce, keep
@@ -162,6 +163,8 @@ class ManagedJob:
     capped: Sequence[CappedStream] | None = None
     """Its output files, stdout first, once one of them comes near its cap."""
     progress: Progress | None = None
+    quiet: Quiet | None = None
+    """Since when it does no more than look round, if it does."""
     kept: Kept | None = None
     """What of this was last written for the next daemon (`corral.manage.keeping`)."""
     past: PastOfJob = field(default_factory=PastOfJob)
@@ -189,6 +192,8 @@ class ManagedJob:
     """Of a job that is just being started with one; `Terminals` has it from then on."""
     is_full_screen: bool = False
     """Whether its program draws on the whole of its terminal."""
+    terminal_size: tuple[int, int] | None = None
+    """Columns and rows of its terminal when it printed last."""
     openings: list[PatientOpening] = field(default_factory=list)
     timeout_timer: asyncio.TimerHandle | None = None
     report: StopReport | None = None

@@ -9,9 +9,10 @@ from corral.manage.jobs import ManagedJob
 from corral.manage.onstuck import is_to_be_ended
 from corral.manage.reasons import observe_waits, words_for
 from corral.manage.stories import note_stuck
-from corral.observe.chains import Web, is_benign, is_deadlocked
+from corral.observe.chains import Web, is_benign, is_deadlocked, waits_in_vain
 from corral.observe.diagnose import diagnose_web
 from corral.observe.health import health_of
+from corral.observe.quiet import Quiet
 
 if TYPE_CHECKING:
     from corral.manage.manager import Manager
@@ -20,6 +21,9 @@ DIAGNOSE_AFTER = 1.5
 """Seconds without movement until a job is diagnosed."""
 LOOK_AGAIN_SECONDS = 5.0
 """How often a still job is diagnosed anew whose waits end at processes that are not its own: they may move unseen."""
+
+MOST_BETWEEN_LOOKS = 20.0
+"""Seconds between two looks at what a job waits for that only looks round."""
 
 
 class Judge:
@@ -36,6 +40,7 @@ class Judge:
         is_paused = job.life.state != "running"
         if is_paused:
             progress.touch(now)
+            job.quiet = None
         elif progress.still_for(now) >= DIAGNOSE_AFTER or job.bottleneck is not None:
             self.explain(job, now)
         is_still = not is_paused and job.diagnosis is not None
@@ -47,6 +52,9 @@ class Judge:
             is_paused=is_paused,
             is_cycle=is_still and job.is_deadlocked,
         )
+        quiet_since = None if is_paused else self._in_vain_since(job, now)
+        if quiet_since is not None:
+            health, since = "stuck", quiet_since
         if health != job.health:
             job.health = health
             job.health_since = (
@@ -54,10 +62,33 @@ class Judge:
             )
             if health == "stuck":
                 self.explain(job, now, anew=True)
+        if quiet_since is not None and job.quiet is not None:
+            # Looking round dropped the diagnosis, and it is still the same.
+            job.diagnosis = job.quiet.diagnosis = job.diagnosis or job.quiet.diagnosis
         if job.health == "stuck":
             note_stuck(job)
         if (job.health, job.bottleneck, job.diagnosis) != before:
             self._manager.touch(job)
+
+    def _in_vain_since(self, job: ManagedJob, now: float) -> float | None:
+        """Since when a job waits in vain that looks round now and then, and so is never still; None for any other."""
+        quiet = job.quiet = job.quiet or Quiet(now)
+        transferred = 0
+        for usage in [member.usage for member in job.members.values() if member.usage is not None]:
+            if usage.read_bytes is None or usage.written_bytes is None:
+                # Another user's: what it reads and writes is not told, so nothing tells that it does neither.
+                job.quiet = None
+                return None
+            transferred += usage.read_bytes + usage.written_bytes
+        clocks = {pid: member.cpu_ns for pid, member in job.members.items()}
+        quiet.observe(now, clocks, (transferred, job.output.stdout, job.output.stderr))
+        if not quiet.has_stirred or quiet.lasts(now) < job.spec.stuck_after:
+            return None
+        if now >= quiet.look_again_at:
+            # Seldom: a server may look round all its life.
+            quiet.is_sure = waits_in_vain(self._look(job), job.spec.stuck_after - 1.0)
+            quiet.look_again_at = now + min(MOST_BETWEEN_LOOKS, LOOK_AGAIN_SECONDS + job.spec.stuck_after / 4)
+        return quiet.since if quiet.is_sure else None
 
     def explain(self, job: ManagedJob, now: float, *, anew: bool = False) -> None:
         """Diagnose, unless nothing can have changed since the last time."""

@@ -58,6 +58,7 @@ def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = Fal
         holders=holders,
         outside=outside,
         moved=frozenset(pid for pid, clock in clocks.items() if cpu_nanoseconds(pid) != clock),
+        polling=frozenset() if job.quiet is None else job.quiet.polling,
         cuts=cuts,
         jobs={wait.pid: found for wait in outside if (found := _job_of(manager, job, wait.pid)) is not None},
     )

@@ -24,7 +24,8 @@ class Observations(NamedTuple):
     job's stdin, for an interactive job or one fed by another. `parents`: pid to parent pid. `since`: pid to the
     beginning of its wait. `holders`: pid to who can end its wait; `outside`: the waits of those that are not of the job, and
     `jobs` which other job of ours such a one belongs to. `moved`: those that used CPU while one after the other was
-    looked at, so that their waits were not all true at one moment. `cuts`: what was not looked at, because there is
+    looked at, so that their waits were not all true at one moment. `polling`: those that only look round again and
+    again, by a timer, while their job makes no progress. `cuts`: what was not looked at, because there is
     too much of it.
     """
 
@@ -38,6 +39,7 @@ class Observations(NamedTuple):
     outside: tuple[ProcessWait, ...] = ()
     jobs: Mapping[int, str] = {}
     moved: frozenset[int] = frozenset()
+    polling: frozenset[int] = frozenset()
     cuts: tuple[str, ...] = ()
 
 
@@ -84,6 +86,10 @@ class Web:
             pid = self.waited_for(steps[pid])
         order = list(steps)
         ring = () if pid is None else tuple(order[order.index(pid) :])
+        polls = next((order.index(one) for one in ring if self._polls(steps[one])), None)
+        if polls is not None:
+            # It will see to what the others want of it when it looks round again.
+            return Chain(tuple(steps.values())[: polls + 1])
         moved = next((order.index(one) for one in ring if one in self.seen.moved), None)
         if moved is None:
             return Chain(tuple(steps.values()), ring)
@@ -101,7 +107,7 @@ class Web:
 
     def targets(self, wait: ProcessWait) -> tuple[int, ...]:
         """Every process that could end this wait, of those that were looked at."""
-        if wait.kind == "child":
+        if wait.kind == "child" or self._polls(wait):
             return self._children_waited_for(wait)
         held = self.seen.holders.get(wait.pid)
         if held is not None and held.pids and not wait.ring:
@@ -109,6 +115,10 @@ class Web:
         stage = self.stage_at_other_end(wait)
         other = None if stage is None else self._process_of(stage, wait.pid)
         return () if other is None else (other,)
+
+    def _polls(self, wait: ProcessWait) -> bool:
+        """Whether it sleeps only until it looks again at the children that it has."""
+        return wait.kind == "timer" and wait.pid in self.seen.polling
 
     def _counts(self, wait: ProcessWait, pid: int) -> bool:
         """Its own other end counts where it is the only one: nobody else can ever end the wait."""
@@ -243,6 +253,35 @@ def is_benign(web: Web) -> bool | None:
     if True in ends:
         return True
     return None if None in ends or not ends else False
+
+
+_TOLD_BY_COUNTERS = (
+    "pipe_read",
+    "pipe_write",
+    "tty_input",
+    "file_lock",
+    "suspended",
+    "disk",
+    "socket_connect",
+)
+"""Ends of chains that would have been left with a byte read or written, or are a state that was seen."""
+
+
+def waits_in_vain(web: Web, seconds: float) -> bool:
+    """Whether a job that has been quiet for so long, but for looking round, is stuck all the same.
+
+    What comes from a socket is in no counter of bytes, so there the connection itself has to tell of the silence.
+    """
+    return is_benign(web) is False and all(_is_told(web, chain, seconds) for chain in web.chains())
+
+
+def _is_told(web: Web, chain: Chain, seconds: float) -> bool:
+    own = web.last_own(chain)
+    if own.kind in _TOLD_BY_COUNTERS:
+        return True
+    held = web.seen.holders.get(own.pid)
+    silent = None if held is None else held.silent_for
+    return own.kind == "socket_read" and silent is not None and silent >= seconds
 
 
 def is_deadlocked(web: Web) -> bool:

@@ -17,6 +17,7 @@ from corral.system.openfiles import End, OpenFile, descriptors_of, ends_of, mode
 from corral.system.procfs import pids, read_stat
 from corral.system.sharedmemory import shared_memory, shares
 from corral.system.sockets import Socket, SocketTables, forget_tables, tables_of
+from corral.system.tcpsilence import seconds_of_silence
 from corral.system.watched import process_of_pidfd, terminal_of_master
 
 KEPT_SECONDS = 1.0
@@ -33,12 +34,13 @@ class Held(NamedTuple):
 
     `pids` may hold the waiting process itself, which then has the other end, and this daemon. `detail` says it better
     than the wait does. `is_complete`: everybody who could was found; where processes of other users may not be looked
-    at, that is not known.
+    at, that is not known. `silent_for`: seconds since the other side of a TCP connection has sent anything; None where not told.
     """
 
     pids: tuple[int, ...]
     detail: str | None = None
     is_complete: bool = False
+    silent_for: float | None = None
 
 
 class _Machine:
@@ -231,7 +233,8 @@ class Holders:
         verb = "waits for data from" if wait.kind == "socket_read" else "waits to send to"
         whose = "itself" if who == (wait.pid,) else _named(who[0]) if who else ""
         told = f"{whose} by {_peer(one)}" if whose else _peer(one)
-        return Held(who, f"{verb} {told}{_queued(one)} (fd {wait.fd})", bool(who))
+        held = Held(who, f"{verb} {told}{_queued(one)} (fd {wait.fd})", bool(who))
+        return held._replace(silent_for=_silence(one)) if wait.kind == "socket_read" else held
 
     def _peers(self, wait: ProcessWait, one: Socket, tables: SocketTables, family: Family) -> tuple[int, ...]:
         other = tables.other_end(one)
@@ -306,6 +309,12 @@ def _ordered(ends: Collection[End], own: int) -> tuple[int, ...]:
 def _named(pid: int) -> str:
     stat = read_stat(pid)
     return f"{pid}" if stat is None else f"{pid} ({stat.name})"
+
+
+def _silence(one: Socket) -> float | None:
+    if one.kind != "tcp" or one.local is None or one.remote is None:
+        return None
+    return seconds_of_silence(one.local, one.remote)
 
 
 def _peer(one: Socket) -> str:
