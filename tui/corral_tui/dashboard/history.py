@@ -52,7 +52,7 @@ class History:
         past = self._pasts.get(job.id)
         if past is None:
             return True
-        return not job.is_ended and newest - past.cell > 2
+        return not job.is_ended and newest - past.cell > 1
 
     def fill(self, job_id: str, past: Past, now: datetime) -> None:
         """Take what the daemon remembers of a job."""
