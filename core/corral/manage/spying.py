@@ -114,7 +114,7 @@ def _refusal(path: str, pid: int, err: bytes) -> str:
     """Why py-spy printed nothing, in our words where we know better."""
     if b"ermission denied" in err.lower() or b"Operation not permitted" in err:
         by_root = f"; `sudo {one_line(path)} dump --pid {pid}` shows it" if pyspy.may_help_as_root() else ""
-        return f"{pyspy.why_refused()}{by_root}"
+        return f"{pyspy.why_refused(pid)}{by_root}"
     first = next((line for line in err.splitlines() if line.strip()), b"nothing at all")
     return f"py-spy said: {one_line(first)[:200]}"
 

@@ -10,6 +10,7 @@ import signal
 from datetime import datetime
 from typing import NamedTuple
 
+from corral.observe import hidden
 from corral.observe.calls import Meaning
 from corral.observe.pipeflow import WAITS_FOR_INPUT
 from corral.observe.threads import ThreadWait, first_thread, other_threads, telling, thread_count
@@ -163,9 +164,25 @@ def _of_thread(stat: Stat, thread: ThreadWait) -> ProcessWait:
         shared=meaning.shared,
         owner=_owner(stat.pid, meaning),
     )
+    if thread.hidden:
+        return _deduced(wait)
     if meaning.kind == "event_loop":
         return _watching(wait, meaning)
     return _on_file(wait, meaning)
+
+
+def _deduced(wait: ProcessWait) -> ProcessWait:
+    """What a wait is for, of which at most the kernel function may be seen."""
+    lock = hidden.lock_awaited(wait.pid) if wait.kind in ("unknown", "file_lock") else None
+    if lock is not None:
+        return wait._replace(kind="file_lock", detail=f"waits for a file lock ({lock})", reason=None)
+    file = hidden.only_file(wait.pid, wait.kind)
+    if file is None:
+        return _on_unseen(wait, Meaning(wait.kind)) if wait.kind in ("pipe_read", "pipe_write") else wait
+    wait = wait._replace(fd=file.fd, file=file, pipe=file.inode if file.kind == "pipe" else None)
+    if wait.kind == "tty_input":
+        return wait._replace(detail=f"waits for input from the terminal {file.name}")
+    return _transfer(wait, file) if wait.kind in ("pipe_read", "pipe_write") else _on_socket(wait)
 
 
 def _waits_for_end_of_child(pid: int, thread: ThreadWait) -> bool:
@@ -182,7 +199,7 @@ def _hidden(pid: int, thread: ThreadWait) -> str | None:
     """Why we know less of a wait than there is to know."""
     if not thread.hidden or thread.meaning.kind in ("timer", "child"):
         return None
-    return f"/proc/{pid}/syscall may not be read, so only the kernel function is known ({thread.wchan or 'none'})"
+    return hidden.reason(pid, thread.wchan)
 
 
 def _uninterruptible(stat: Stat, thread: ThreadWait) -> ProcessWait:
@@ -222,12 +239,16 @@ def _on_socket(wait: ProcessWait) -> ProcessWait:
         return wait
     role = role_of(wait.pid, wait.file.inode)
     if role == "serves":
-        return wait._replace(kind="socket_accept", detail=f"waits for clients ({wait.call}, fd {wait.fd})")
+        return wait._replace(kind="socket_accept", detail=f"waits for clients ({_by(wait)}fd {wait.fd})")
     if role == "hears":
         return wait._replace(
-            kind="event_loop", detail=f"waits for news of the kernel ({wait.call}, fd {wait.fd})"
+            kind="event_loop", detail=f"waits for news of the kernel ({_by(wait)}fd {wait.fd})"
         )
     return wait
+
+
+def _by(wait: ProcessWait) -> str:
+    return f"{wait.call}, " if wait.call else ""
 
 
 def _transfer(wait: ProcessWait, file: OpenFile) -> ProcessWait:
@@ -342,7 +363,9 @@ def _unlisted(thread: ThreadWait) -> str:
     """Words for a wait that no table knows."""
     where = f"system call {thread.call.number}" if thread.call else None
     told = " in ".join(part for part in (thread.wchan, where) if part)
-    return f"waits in {told}" if told else "sleeps"
+    if told:
+        return f"waits in {told}"
+    return "sleeps, and what it waits for may not be seen" if thread.hidden else "sleeps"
 
 
 _WORDS = {

@@ -12,7 +12,8 @@ import re
 import sys
 from collections.abc import Sequence
 
-from corral.system.procfs import HAS_PROCFS, read_all, read_file
+from corral.system.permission import ptrace_scope, why_closed
+from corral.system.procfs import HAS_PROCFS, read_all
 from corral.system.trust import is_open_to_others, user_name, why_replaceable
 
 PROGRAM = "py-spy"
@@ -69,16 +70,18 @@ def command(program: str, pid: int) -> tuple[str, ...]:
     return (program, "dump", "--json", "--nonblocking", "--full-filenames", "--pid", str(pid))
 
 
-def why_refused() -> str:
-    """Why the kernel does not let py-spy look at a process, as far as a setting of the machine tells."""
-    scope = (read_file("/proc/sys/kernel/yama/ptrace_scope") or b"0").strip()
+def why_refused(pid: int) -> str:
+    """Why the kernel does not let py-spy look at a process, as far as that is to be known."""
+    reason = why_closed(pid)
+    if reason is not None:
+        return f"{reason}, so only root may look into it"
     return {
-        b"1": "the kernel lets only the programs that started it look into it, and py-spy is none (ptrace_scope 1)",
-        b"2": "the kernel lets only root look into it (ptrace_scope 2)",
-        b"3": "the kernel lets nobody look into it (ptrace_scope 3)",
-    }.get(scope, "the kernel does not let us look into it: it belongs to another user, or hides its memory")
+        1: "the kernel lets only the programs that started it look into it, and py-spy is none (ptrace_scope 1)",
+        2: "the kernel lets only root look into it (ptrace_scope 2)",
+        3: "the kernel lets nobody look into it (ptrace_scope 3)",
+    }.get(ptrace_scope(), "the kernel does not let py-spy look into it")
 
 
 def may_help_as_root() -> bool:
     """Whether root could look: not under ptrace_scope 3."""
-    return (read_file("/proc/sys/kernel/yama/ptrace_scope") or b"0").strip() != b"3"
+    return ptrace_scope() != 3
