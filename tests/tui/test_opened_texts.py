@@ -234,8 +234,9 @@ def test_the_why_as_text_for_a_bug_report() -> None:
     assert text.startswith(" curl waits for 10.0.0.7:443\n")
     for part in (
         " EVIDENCE\n   nothing has moved since 14:00:01",
-        "7 1 cu[/]rl   socket_read   since 2m10s\n      tcp to 10.0.0.7:443",
-        "a circle that cannot resolve: 7 → 8 → 7",
+        "7 cu[/]rl   stage 1   socket_read   since 2m10s\n      tcp to 10.0.0.7:443",
+        " A RING: EACH WAITS FOR THE NEXT\n   ╭▸ 7 cu[/]rl   stage 1\n",
+        "   ╰── and that waits for 7 again\n",
         " ROOT\n   outside this job: socket_read",
         "corral stop 4",
         "look at the server",

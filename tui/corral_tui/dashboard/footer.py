@@ -12,7 +12,8 @@ from corral_tui.dashboard.actions import Action, Context, actions_of, key_name
 from corral_tui.dashboard.painter import Painted, Painted_, row
 from corral_tui.numbers import cells, cut_end
 
-_RIGHT = ("app.help", "app.leave")
+_RIGHT = {"opened": ("app.help", "app.back")}
+_USUAL_RIGHT = ("app.help", "app.leave")
 """Stand at the right edge."""
 LEAST_HEIGHT_FOR_STRIP = 8
 
@@ -50,15 +51,22 @@ class Footer(Painted):
         super().__init__(id="footer")
         self._spans: list[tuple[int, int, str]] = []
         self._labels: dict[str, str] = {}
+        self._right = _USUAL_RIGHT
 
     def relabel(self, action_id: str, label: str) -> None:
         """Another word for an action, such as `panels` where it says `table`."""
         self._labels[action_id] = label
 
-    def show_keys(self, context: Context, only: Sequence[str] | None = None) -> None:
-        """Show what is possible now, as much as fits, the most important first; or `only` some, in that order."""
+    def show_keys(
+        self, context: Context, only: Sequence[str] | None = None, first: Sequence[str] = ()
+    ) -> None:
+        """Show what is possible now, as much as fits, the most important first; or `only` some, in that order.
+
+        `first` are the keys of what one looks at just now.
+        """
         width = self.size.width
-        possible = self._ranked(context, only)
+        possible = self._ranked(context, only, first)
+        self._right = _RIGHT.get(context.scope, _USUAL_RIGHT)
         right = self._right_side(width)
         room = width - sum(cells(text) for text, _ in right)
         gap = "  "
@@ -77,12 +85,18 @@ class Footer(Painted):
         self._place_right(right, room)
         self.show([row(*pieces, *right)], is_dimmed=False)
 
-    def _ranked(self, context: Context, only: Sequence[str] | None) -> list[Action]:
-        wanted = [each for each in actions_of(context.scope) if each.id not in _RIGHT]
+    def _ranked(self, context: Context, only: Sequence[str] | None, first: Sequence[str]) -> list[Action]:
+        right = _RIGHT.get(context.scope, _USUAL_RIGHT)
+        wanted = [each for each in actions_of(context.scope) if each.id not in right]
         if only is None:
-            ranked = sorted(
-                (each for each in wanted if each.rank is not None), key=lambda each: each.rank or 0
+            usual = sorted(
+                (each for each in wanted if each.rank is not None and each.id not in first),
+                key=lambda each: each.rank or 0,
             )
+            ahead = sorted(
+                (each for each in wanted if each.id in first), key=lambda each: first.index(each.id)
+            )
+            ranked = [*ahead, *usual]
         else:
             ranked = sorted(
                 (each for each in wanted if each.id in only), key=lambda each: only.index(each.id)
@@ -103,7 +117,8 @@ class Footer(Painted):
                 " help",
                 f" leave ({'ends the jobs' if self._is_private() else 'jobs go on'}) ",
             )
-        return [(" ?", "key"), (help_word, "muted"), ("  q", "key"), (leave_word, "muted")]
+        key, word = ("q", leave_word) if self._right == _USUAL_RIGHT else ("esc", " back ")
+        return [(" ?", "key"), (help_word, "muted"), (f"  {key}", "key"), (word, "muted")]
 
     def _is_private(self) -> bool:
         from corral_tui.dashboard.app import DashboardApp
@@ -114,7 +129,7 @@ class Footer(Painted):
         middle = room + sum(cells(text) for text, _ in right[:2])
         self._spans.append((room, middle, "app.help"))
         if len(right) > 2:
-            self._spans.append((middle, self.size.width, "app.leave"))
+            self._spans.append((middle, self.size.width, self._right[1]))
 
     def on_click(self, event: events.Click) -> None:
         for start, end, action_id in self._spans:

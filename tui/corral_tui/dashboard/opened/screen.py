@@ -36,6 +36,14 @@ ALL_COLUMNS, ALL_ROWS = 120, 36
 """From this size on all panes are shown at once."""
 POLL_SECONDS = 0.25
 SAID_FOR = timedelta(seconds=6)
+FIRST_KEYS = {
+    1: ("pipe.peek", "pipe.format"),
+    2: ("output.follow",),
+    3: ("job.signal",),
+    5: ("job.copy",),
+    6: ("job.environment",),
+}
+"""What can be done in a pane stands first in its footer."""
 PANE_NUMBERS = {name.lower(): number for number, name in enumerate(PANES, start=1)}
 
 
@@ -215,7 +223,7 @@ class JobScreen(DashboardScreen):
             peeked = self.peeked
             footer.relabel("pipe.peek", "peek" if peeked is None else "close")
             footer.relabel("pipe.format", "as text" if peeked is not None and peeked.is_hex else "as hex")
-            footer.show_keys(self.context())
+            footer.show_keys(self.context(), first=FIRST_KEYS.get(self.current, ()))
 
     def strip_changed(self) -> None:
         self._redraw()

@@ -1,18 +1,25 @@
-"""Pane 5, Why."""
+"""Pane 5, Why: the diagnosis, of now or, of an ended job, the one that was kept."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from corral.service.asking import ask_why
-from corral.values.jobs import Job
-from corral.values.reports import Diagnosis
-from corral_tui.dashboard.lines import Line, plain, wrapped
+from corral.service.protocol import AskWhy
+from corral.values.errors import CorralError
+from corral.values.jobs import STARTED_STATES, Job
+from corral.values.reports import Diagnosis, PythonStack
+from corral_tui.dashboard.lines import Line, clean, plain, wrapped
 from corral_tui.dashboard.opened.pane import Pane
-from corral_tui.dashboard.opened.why_text import why_as_text, why_lines
+from corral_tui.dashboard.opened.why_text import WhyLook, why_as_text, why_lines
 
 if TYPE_CHECKING:
     from corral_tui.dashboard.app import DashboardApp
+
+STACKS_EVERY = 15
+"""Polls: a look at Python stacks stops the program for a moment, and takes longer than all else."""
 
 
 class WhyPane(Pane):
@@ -22,27 +29,80 @@ class WhyPane(Pane):
 
     def __init__(self, host: DashboardApp, job: Job) -> None:
         super().__init__(host, job)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self.diagnosis: Diagnosis | None = None
+        self._stacks: tuple[PythonStack, ...] = ()
+        self._stacks_due = 0
+        self._was_ended = False
 
     def job_changed(self) -> None:
-        self.diagnosis = None
+        self._begin_anew()
 
     async def ask(self) -> None:
-        if self.diagnosis is None or not self.job.is_ended:
-            self.diagnosis = await self.host.source.call(ask_why(self.job.id))
+        if self.diagnosis is not None and self._was_ended:
+            return
+        is_ended = self.job.is_ended
+        self.diagnosis = await self.host.source.call(AskWhy(job=self.job.id))
+        self._was_ended = is_ended
+        self._stacks_due -= 1
+        if self._stacks_due <= 0 and _has_still_python(self.job, self.diagnosis):
+            self._stacks_due = STACKS_EVERY
+            self.run_worker(self._ask_stacks(self.job.id), group="stacks", exclusive=True)
+
+    async def _ask_stacks(self, job_id: str) -> None:
+        """Beside the polls, which do not wait for it."""
+        try:
+            found = await self.host.source.call(ask_why(job_id))
+        except CorralError:
+            return  # the next poll meets the same trouble, and shows it
+        if job_id == self.job.id and self.diagnosis is not None:
+            self._stacks = found.stacks
+            self.diagnosis = found
+            self.redraw()
+
+    def _shown(self) -> Diagnosis | None:
+        """With the stacks as they were seen last, which is no longer ago than the program stands still."""
+        found = self.diagnosis
+        if found is None or found.stacks or self.job.is_ended or found.health == "active":
+            return found
+        return structs.replace(found, stacks=self._stacks)
 
     def title_right(self) -> Line:
         words = {"stuck": "STUCK", "active": "active, not stuck", "waiting": "waiting, not stuck"}
         health = self.job.health
-        return plain(words[health], "alert" if health == "stuck" else "muted") if health else []
+        if health:
+            return plain(words[health], "alert" if health == "stuck" else "muted")
+        kept = self.diagnosis.kept if self.diagnosis is not None else None
+        return plain("as it was kept", "muted") if kept is not None else []
 
     def body_lines(self, width: int) -> list[Line]:
-        if self.diagnosis is None:
-            return wrapped(self.job.summary or "", width) if self.job.summary else []
-        return why_lines(self.diagnosis, self.host.clock(), width, self.host.charset)
+        found = self._shown()
+        if found is None:
+            return wrapped(clean(self.job.summary), width) if self.job.summary else []
+        look = WhyLook(self.host.clock(), width, self.host.charset, self.job, self._owners())
+        return why_lines(found, look)
+
+    def _owners(self) -> dict[int, str]:
+        """The processes of the other jobs' stages, and which job each is of."""
+        return {
+            stage.pid: f"job {job.id} {job.title}"
+            for job in self.host.snapshot.jobs.values()
+            if job.state in STARTED_STATES and job.id != self.job.id
+            for stage in job.stages
+            if stage.pid is not None
+        }
 
     def as_text(self) -> str | None:
-        if self.diagnosis is None:
+        found = self._shown()
+        if found is None:
             return None
         head = f"{self.job.id} {self.job.title}: {self.job.command}\n\n"
-        return head + why_as_text(self.diagnosis, self.host.clock(), self.host.charset)
+        return head + why_as_text(found, self.host.clock(), self.host.charset, self.job, self._owners())
+
+
+def _has_still_python(job: Job, found: Diagnosis) -> bool:
+    """Whether a look at Python stacks may say more: a Python program that stands still."""
+    is_still = job.state in STARTED_STATES and found.health in ("stuck", "waiting")
+    return is_still and any(wait.name.startswith("python") for wait in found.waits)
