@@ -148,6 +148,8 @@ class ManagedJob:
     pipe_bytes: int = 0
     """What its pipes take of the pipe budget."""
     pipe_views: tuple[Pipe, ...] = ()
+    pipes_rest: bool = False
+    """No stage has moved for so long that nothing about the pipes changes until one does."""
     pipe_inodes: dict[int, int] = field(default_factory=dict)
     """Number of the pipe between two stages, by inode."""
     input_pipe: int | None = None

@@ -92,7 +92,8 @@ class Judge:
 
     def explain(self, job: ManagedJob, now: float, *, anew: bool = False) -> None:
         """Diagnose, unless nothing can have changed since the last time."""
-        if not anew and job.diagnosis is not None and job.bottleneck is None and now < job.look_again_at:
+        flows = job.bottleneck is not None and not job.pipes_rest
+        if not anew and job.diagnosis is not None and not flows and now < job.look_again_at:
             return
         web = self._look(job)
         if is_deadlocked(web) and not job.is_deadlocked:
@@ -102,7 +103,9 @@ class Judge:
         job.is_benign = is_benign(web)
         job.is_deadlocked = is_deadlocked(web)
         job.diagnosis = diagnose_web(web)
-        job.look_again_at = now + LOOK_AGAIN_SECONDS if web.seen.outside else float("inf")
+        # All in the same pass, so that what has to be read of the whole machine is read once for all of them.
+        again = (now // LOOK_AGAIN_SECONDS + 1) * LOOK_AGAIN_SECONDS
+        job.look_again_at = again if web.seen.outside else float("inf")
 
     def _look(self, job: ManagedJob) -> Web:
         seen = observe_waits(self._manager, job)
@@ -119,7 +122,7 @@ def is_settled(job: ManagedJob) -> bool:
     if (
         is_to_be_ended(job)
         or job.diagnosis is None
-        or job.bottleneck is not None
+        or (job.bottleneck is not None and not job.pipes_rest)
         or job.look_again_at != float("inf")
     ):
         return False

@@ -51,6 +51,8 @@ class Monitor:
         self.holders = Holders(os.getpid())
         self.judge = Judge(manager)
         self._bottlenecks: dict[int, Steady[int | None]] = {}
+        self._followed_since: dict[int, float] = {}
+        """When the pipes of each job were first looked at by this daemon, monotonic seconds."""
         self._ticks = 0
         self._last_scan = 0.0
         self._scan_cost = 0.0
@@ -100,9 +102,9 @@ class Monitor:
         manager = self._manager
         alive = {member.identity for job in manager.jobs.values() for member in job.members.values()}
         self._sampler.forget_all_but(alive)
-        self._bottlenecks = {
-            job_id: kept for job_id, kept in self._bottlenecks.items() if job_id in manager.jobs
-        }
+        for kept in (self._bottlenecks, self._followed_since):
+            for job_id in kept.keys() - manager.jobs.keys():
+                del kept[job_id]
 
     @property
     def _scan_interval(self) -> float:
@@ -166,7 +168,9 @@ class Monitor:
         if has_moved:
             self._has_moved = True
             job.diagnosis = None
-        if moved or is_first or has_output or job.pipes or self._needs_full_sample(job, now):
+        job.pipes_rest = self._pipes_rest(job, now)
+        flows = bool(job.pipes) and not job.pipes_rest
+        if moved or is_first or has_output or flows or self._needs_full_sample(job, now):
             self._sample(job, now, moved, is_first)
         elif is_settled(job):
             note_rest(job, now)
@@ -218,6 +222,7 @@ class Monitor:
         job.output.open((home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)))
         job.pipes = [PipeFlow(stage.number) for stage in job.stages[:-1]]
         self._bottlenecks[job.id] = Steady(None)
+        self._followed_since[job.id] = time.monotonic()
 
     def _read_clocks(self, job: ManagedJob) -> tuple[int, list[Member]]:
         """All CPU clocks of the tree: their sum, and who moved."""
@@ -315,6 +320,12 @@ class Monitor:
         self._manager.touch(job)
 
     # ---- pipes
+
+    def _pipes_rest(self, job: ManagedJob, now: float) -> bool:
+        """Whether nothing moved for so long that rates are 0 and the bottleneck has settled: only a stage changes a pipe."""
+        assert job.progress is not None
+        since = max(job.progress.last_moved, self._followed_since.get(job.id, now))
+        return now - since >= SLEEPY_AFTER
 
     def _follow_pipes(self, job: ManagedJob, now: float) -> None:
         flows.follow_pipes(self._manager, job, now)
