@@ -193,7 +193,7 @@ def test_system_without_proc_says_so(monkeypatch):
     with running("sleep", "30") as process:
         wait = settled(process.pid, lambda wait: wait.state == "S")
         assert wait.kind == "unknown"
-        assert wait.reason == "this system does not tell what a process waits for"
+        assert wait.reason == "this system does not tell what a process waits for (it has no /proc)"
 
 
 def test_forms_of_the_syscall_file():

@@ -10,7 +10,7 @@ import signal
 from datetime import datetime
 from typing import NamedTuple
 
-from corral.observe import hidden
+from corral.observe import elsewhere, hidden
 from corral.observe.calls import Meaning
 from corral.observe.pipeflow import WAITS_FOR_INPUT
 from corral.observe.threads import ThreadWait, first_thread, other_threads, telling, thread_count
@@ -76,7 +76,7 @@ def wait_of(pid: int) -> ProcessWait | None:
     if by_letter is not None:
         return by_letter
     if not HAS_PROCFS:
-        return _plain(stat, "unknown", "sleeps", reason="this system does not tell what a process waits for")
+        return _plain(stat, "unknown", elsewhere.sleeping(pid), reason=elsewhere.REASON)
     first = first_thread(stat)
     others = other_threads(pid) if thread_count(pid) > 1 else []
     wait = _told(stat, first, others)

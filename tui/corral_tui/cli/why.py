@@ -87,9 +87,9 @@ def _evidence(diagnosis: Diagnosis, then: str) -> Iterator[Line]:
     if diagnosis.since is None and not diagnosis.waits and diagnosis.bottleneck is None:
         return
     yield from _section(f"EVIDENCE{then}")
-    if diagnosis.since is not None and diagnosis.health is not None:
+    if diagnosis.since is not None:
         still = "nothing had moved" if then else "nothing has moved"
-        said = still if diagnosis.health in ("waiting", "stuck") else str(diagnosis.health)
+        said = "active" if diagnosis.health == "active" else still
         yield Line(f"  {said} since {_clock(diagnosis.since)}")
     if diagnosis.bottleneck is not None:
         yield Line(f"  stage {diagnosis.bottleneck} holds up the rest")
