@@ -33,6 +33,7 @@ class Watcher:
         self._handle = handle
         self._looking = asyncio.create_task(self._look_on())
         self.rounds = 0
+        self.note: str | None = None
         self.seen = b""
         """What the last peek showed that was not empty."""
 
@@ -46,7 +47,7 @@ class Watcher:
             await self._handle.why()
             for _ in range(5):
                 peeked = await self._session.call(PeekPipes(job=number, pipe=1, bytes=PEEKED_BYTES))
-                self.seen = peeked.pipes[0].content or self.seen
+                self.note, self.seen = peeked.pipes[0].note, peeked.pipes[0].content or self.seen
             self.rounds += 1
 
     async def has_looked(self) -> None:
@@ -134,7 +135,7 @@ async def test_a_write_to_a_reader_that_is_gone_fails(gate: Path) -> None:
         while not await reader_has_ended():
             await watcher.has_looked()
         await watcher.has_looked()
-        assert watcher.seen == b""
+        assert (watcher.seen, watcher.note) == (b"", "nobody reads it any more: what stands in it is lost")
         opening(gate)
         job = await handle.wait(timeout=20)
         assert job.stages[0].signal == "PIPE"

@@ -73,6 +73,8 @@ def _content(pid: int, descriptor: int, limit: int) -> tuple[bytes | None, str |
     """The oldest bytes in a pipe that was just there; or None, and why."""
     try:
         content = peek_bytes(pid, descriptor, limit)
+    except BrokenPipeError:
+        return None, "nobody reads it any more: what stands in it is lost"
     except OSError as error:
         return None, f"it cannot be looked into: {os.strerror(error.errno) if error.errno else error}"
     return content, None if content is not None else "it went away while it was looked at"

@@ -7,6 +7,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import select
 import stat
 import sys
 import termios
@@ -66,14 +67,16 @@ def peek_bytes(pid: int, fd: int, limit: int) -> bytes | None:
     """The oldest bytes that stand in the pipe that is descriptor `fd` of `pid`, at most `limit`; None if no pipe.
 
     tee(2) copies them into a pipe of our own and takes none out. For these microseconds the pipe has one reader more,
-    so it is done on request only, never to watch.
+    so it is done on request only, never to watch, and not where it has none: a write would then succeed that has to fail.
 
     Raises:
+        BrokenPipeError: nobody has its reading end any more.
         OSError: no descriptor is left, or the kernel refuses.
     """
     if pipe_of(pid, fd) is None:
         return None
     try:
+        _check_reader(pid, fd)
         theirs = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -89,6 +92,18 @@ def peek_bytes(pid: int, fd: int, limit: int) -> bytes | None:
         except BlockingIOError:
             return b""
         return _read_all(reader, count)
+
+
+def _check_reader(pid: int, fd: int) -> None:
+    """Raise BrokenPipeError where nobody can read the pipe: its writing end polls POLLERR then (pipe_poll in fs/pipe.c)."""
+    ours = os.open(f"/proc/{pid}/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        poller = select.poll()
+        poller.register(ours, select.POLLOUT)
+        if any(event & select.POLLERR for _, event in poller.poll(0)):
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+    finally:
+        os.close(ours)
 
 
 def _read_all(reader: int, count: int) -> bytes:
