@@ -12,7 +12,7 @@ from terminal import OnTerminal
 import corral
 
 JOBS = 1000
-SECONDS = 60.0
+SECONDS = 40.0
 SETTLE_SECONDS = 12.0
 """A job counts as one that sleeps after 8 s without any movement."""
 OTHERS = ("btop", "htop")
@@ -55,7 +55,7 @@ async def run(options: Options) -> Report:
             Row("daemon with a dashboard", [both["daemon"]], "%", f"{memory['daemon']:.0f} MB"),
             Row("dashboard", [both["dashboard"]], "%", f"{memory['dashboard']:.0f} MB"),
         ]
-        report.rows += [await other(tool, options.seconds(20)) for tool in OTHERS]
+        report.rows += [await other(tool, options.seconds(10)) for tool in OTHERS]
     report.verdicts += [
         Verdict("daemon alone", alone, 0.5, "%"),
         Verdict("daemon with a dashboard", both["daemon"], 0.8, "%"),
