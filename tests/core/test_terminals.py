@@ -28,10 +28,10 @@ class Journal:
 def on(sink: int) -> tuple[JobTerminal, int, Journal]:
     """A terminal that writes to `sink`, a descriptor of the job's side, and what is noted of it."""
     master, inner = open_terminal(80, 24)
-    journal, manager = Journal(), SimpleNamespace()
+    journal, manager = Journal(), SimpleNamespace(touch=lambda job: None)
     manager.journal = journal
     printed = os.dup(inner)
-    job: Any = SimpleNamespace(id=1, is_full_screen=False)
+    job: Any = SimpleNamespace(id=1, is_full_screen=False, terminal_size=None)
     return JobTerminal(manager, job, HandedTerminal(master, inner, sink)), printed, journal  # type: ignore[arg-type]
 
 

@@ -209,7 +209,7 @@ def test_the_dashboard_hands_its_terminal_over(corral: Corral) -> None:
     program = (sys.executable, "-S", "-E", os.path.join(ZOO, "full_screen.py"))
     corral.ok("run", "-t", "-n", "screen", *program)
     with on_terminal(corral, columns=100, rows=30) as terminal:
-        terminal.wait_for("draws the whole screen of its terminal; a attaches")
+        terminal.wait_for("size 80x24")  # its screen, in the panel
         terminal.press("a")
         terminal.wait_for("size 100x30")
         terminal.press(DETACH)

@@ -119,9 +119,3 @@ def test_colours_are_kept_and_every_other_sequence_goes() -> None:
 def test_nonsense_colours_do_not_hurt() -> None:
     for code in ("38", "38;5", "38;5;999", "38;2;1", "38;2;999;1;1", "48;9", "999", "5;8", ";;;"):
         assert "".join(text for text, _ in output_line(f"\x1b[{code}mx".encode())) == "x"
-
-
-def test_pieces_of_a_whole_screen_are_not_shown_as_lines(tmp_path: Path) -> None:
-    source = FakeSource([job(1, "vim", pty=True, full_screen=True)], home=str(tmp_path))
-    source.write_output("1", "\x1b[?1049h\x1b[2;1H~\x1b[3;1H~")
-    assert lines_of(source, Tails(source.home)) == ["draws the whole screen of its terminal; a attaches"]

@@ -17,7 +17,7 @@ from msgspec import Struct
 from corral.manage.jobs import ManagedJob
 from corral.observe.terminalmodes import TerminalModes
 from corral.system import shortage
-from corral.system.terminal import end_of_input, read_some
+from corral.system.terminal import end_of_input, read_some, size_of
 from corral.values.errors import NotSoError
 
 if TYPE_CHECKING:
@@ -133,9 +133,11 @@ class JobTerminal:
         return True
 
     def _note_screen(self) -> None:
-        if self._job.is_full_screen != self._modes.is_full_screen:
-            self._job.is_full_screen = self._modes.is_full_screen
-            self._manager.touch(self._job)
+        job, is_full_screen, size = self._job, self._modes.is_full_screen, size_of(self.master)
+        # Whoever is attached sets the size by himself; a program draws anew then, so to ask when it prints is enough.
+        if (job.is_full_screen, job.terminal_size) != (is_full_screen, size):
+            job.is_full_screen, job.terminal_size = is_full_screen, size
+            self._manager.touch(job)
 
     def _complain(self, text: str) -> None:
         if text != self._complaint:

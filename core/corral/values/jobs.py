@@ -137,6 +137,8 @@ class Job(Struct, frozen=True, kw_only=True):
     """`none file descriptor interactive job terminal`."""
     full_screen: bool = False
     """Whether it draws on the whole of its terminal at the moment (the alternate screen), as editors and pagers do."""
+    terminal_size: tuple[int, int] | None = None
+    """Columns and rows of its terminal when its program printed last; None without a terminal, or where nobody knows."""
 
     @property
     def title(self) -> str:

@@ -154,7 +154,7 @@ def _print_json(jobs: list[dict[str, Any]]) -> None:
 
 
 def _lines(jobs: list[dict[str, Any]], width: int | None) -> Iterator[str]:
-    """The table; after what did not succeed the reason, on a terminal below it where there is no room behind it."""
+    """The table; after what did not succeed the reason, after what is stuck its diagnosis; on a terminal below it where there is no room behind it."""
     rows = [_row(job, is_cut=width is not None) for job in jobs]
     header, *lines = lay_out(_HEADER, rows, _NUMBERS, width)
     yield header
@@ -170,7 +170,10 @@ def _lines(jobs: list[dict[str, Any]], width: int | None) -> Iterator[str]:
 
 
 def _reason(job: dict[str, Any]) -> str:
-    reason = told_reason(job["state"], job["reason"]) if job["state"] in ENDED else None
+    if job["state"] in ENDED:
+        reason = told_reason(job["state"], job["reason"])
+    else:
+        reason = job["summary"] if job["health"] == "stuck" else None
     return _DASH + visible(reason) if reason else ""
 
 

@@ -27,6 +27,8 @@ from corral_tui.dashboard.settings import View
 from corral_tui.dashboard.tails import Tails
 from corral_tui.dashboard.view import DashboardScreen
 
+DRAW_SECONDS = 0.1
+"""Between two slices of the screens of jobs that draw theirs."""
 KEYS_OF_NOTHING = ("job.new", "job.restart", "job.open", "view.ended", "app.palette")
 
 
@@ -105,6 +107,8 @@ class BoardScreen(DashboardScreen):
         self._wanted_id: str | None = None
         self._grew_over = False
         """The table was taken because there are too many jobs, not because the terminal is small."""
+        self._is_drawing = False
+        """Screens of jobs are being drawn in slices."""
         self._do_by_id = self._doers()
 
     def compose(self) -> ComposeResult:
@@ -195,12 +199,18 @@ class BoardScreen(DashboardScreen):
         """Take in what is in view: its output, its sparks; and tell the daemon."""
         now = self.dashboard.clock()
         jobs = self.board.visible_jobs()
-        self.tails.update(jobs)
+        if not self.tails.update(jobs) and not self._is_drawing:
+            self._is_drawing = True
+            self.set_timer(DRAW_SECONDS, self._go_on_drawing)
         missing = self.history.missing(jobs, now)
         self.history.note(jobs, now)
         self.dashboard.look(job.id for job in jobs)
         if missing and not self.model.snapshot.trouble:
             self.run_worker(self._fill_history(missing), group="history", exit_on_error=True)
+
+    def _go_on_drawing(self) -> None:
+        self._is_drawing = False
+        self.refresh_all()
 
     async def _fill_history(self, job_ids: tuple[str, ...]) -> None:
         try:

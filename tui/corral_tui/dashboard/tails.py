@@ -13,6 +13,7 @@ from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.text import resolve_returns
 from corral_tui.dashboard.ansi import output_line
+from corral_tui.dashboard.presentscreen import Budget, PresentScreen, after_screens, draws_in_place
 
 TAIL_BYTES = 4096
 KEPT_LINES = 80
@@ -21,7 +22,7 @@ OPEN_JOBS = 400
 
 OutputLine = tuple[tuple[str, Style], ...]
 FULL_SCREEN: OutputLine = (("draws the whole screen of its terminal; a attaches", Style(italic=True)),)
-"""In place of what would make no sense as lines."""
+"""Until something of that screen is drawn: as lines it would make no sense."""
 
 
 class _Stream:
@@ -49,7 +50,7 @@ class _Stream:
         with OutputFile(self.path) as file:
             chunk = file.read(start, size - start)
         is_gap = chunk.offset > self.position
-        data = chunk.data if is_gap else self.partial + chunk.data
+        data = after_screens(chunk.data if is_gap else self.partial + chunk.data)
         self.position = chunk.end
         lines = data.split(b"\n")
         if is_gap and len(lines) > 1:
@@ -68,11 +69,18 @@ class Tail:
         self._sizes: tuple[int, ...] = ()
         self._newest = self._streams[0]
         self.problem: str | None = None
-        self._is_full_screen = False
+        self._home = home
+        self._screen: PresentScreen | None = None
+        """While it draws in place."""
+        self._looked_at = 0
 
-    def update(self, job: Job) -> bool:
+    def update(self, job: Job, budget: Budget | None = None) -> bool:
         """Read what is new; whether there was any. Of files that grew meanwhile the one written last is read last."""
-        self._is_full_screen = job.full_screen
+        if self._draws_in_place(job):
+            self._screen = self._screen or PresentScreen(self._home, job.id)
+            return self._screen.update(job, budget or Budget())
+        if self._screen is not None:
+            self._screen, self._sizes = None, ()
         sizes = _sizes_of(job)
         if sizes == self._sizes:
             return False
@@ -87,6 +95,16 @@ class Tail:
             self._read(stream, size)
         return True
 
+    def _draws_in_place(self, job: Job) -> bool:
+        if not job.pty or job.stdout_bytes == self._looked_at:
+            return job.full_screen or self._screen is not None
+        self._looked_at = job.stdout_bytes
+        try:
+            with OutputFile(self._home.stdout(job.id)) as file:
+                return draws_in_place(file, job)
+        except OSError:
+            return False  # the lines say what is wrong with it
+
     def _read(self, stream: _Stream, size: int) -> None:
         try:
             self._lines.extend(stream.read(size))
@@ -99,19 +117,24 @@ class Tail:
         """At most `count` lines, the newest last, unfinished ones included."""
         if count <= 0:
             return []
-        if self._is_full_screen:
-            return [FULL_SCREEN]
+        if self._screen is not None:
+            return self._screen.rows(count) or [FULL_SCREEN]
         return [output_line(resolve_returns(line)) for line in self._rows()[-count:]]
 
     def last_line(self) -> OutputLine:
         """The newest line with anything to see."""
-        if self._is_full_screen:
-            return FULL_SCREEN
+        if self._screen is not None:
+            return self._screen.one_row() or FULL_SCREEN
         for raw in reversed(self._rows()):
             line = output_line(resolve_returns(raw)) if raw.strip() else ()
             if line:
                 return line
         return ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that it printed is taken in: a screen is drawn in slices."""
+        return self._screen is None or self._screen.is_complete
 
     @property
     def is_empty(self) -> bool:
@@ -131,22 +154,34 @@ class Tails:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._tails: dict[str, Tail] = {}
+        self._first = 0
 
     def of(self, job: Job) -> Tail | None:
         return self._tails.get(job.id)
 
-    def update(self, jobs: Iterable[Job]) -> None:
-        """Read what has grown of these jobs, which are on the screen."""
-        for job in jobs:
+    def update(self, jobs: Iterable[Job]) -> bool:
+        """Read what has grown of these jobs, which are on the screen; False where there is more to draw of some."""
+        budget, is_complete = Budget(), True
+        for job in self._in_turn(jobs):
             tail = self._tails.pop(job.id, None)
             if tail is None:
                 if not (job.stdout_bytes or job.stderr_bytes):
                     continue
                 tail = Tail(self._home, job)
-            tail.update(job)
+            tail.update(job, budget)
             self._tails[job.id] = tail
+            is_complete = is_complete and tail.is_complete
         while len(self._tails) > OPEN_JOBS:
             del self._tails[next(iter(self._tails))]
+        return is_complete
+
+    def _in_turn(self, jobs: Iterable[Job]) -> list[Job]:
+        """Another one first each time, since the budget may not reach the last."""
+        ordered = list(jobs)
+        if not ordered:
+            return ordered
+        self._first = (self._first + 1) % len(ordered)
+        return ordered[self._first :] + ordered[: self._first]
 
 
 def _sizes_of(job: Job) -> tuple[int, ...]:

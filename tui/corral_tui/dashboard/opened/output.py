@@ -12,6 +12,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from corral.observe.output import OutputFile
 from corral.values.home import Home
 from corral.values.jobs import STARTED_STATES, Job
 from corral.values.text import resolve_returns
@@ -20,6 +21,7 @@ from corral_tui.dashboard.ansi import output_line
 from corral_tui.dashboard.lines import clean
 from corral_tui.dashboard.marks import Charset
 from corral_tui.dashboard.opened.output_rows import QUIET_SECONDS, STREAMS, OutputRows, Streams
+from corral_tui.dashboard.presentscreen import Budget, PresentScreen, draws_in_place
 from corral_tui.dashboard.styles import COMPONENTS, Palette, component_css
 
 KEPT_STRIPS = 1000
@@ -40,6 +42,9 @@ class OutputView(ScrollView, can_focus=True):
         self._charset = charset
         self._clock = clock
         self._rows: OutputRows | None = None
+        self._screen: PresentScreen | None = None
+        """Of a job that draws on the whole of its terminal: in lines its output would make no sense."""
+        self._looked_at = 0
         self._job: Job | None = None
         self._strips: dict[int, Strip] = {}
         self._palette: Palette | None = None
@@ -51,13 +56,10 @@ class OutputView(ScrollView, can_focus=True):
     def show_job(self, job: Job) -> None:
         """Show the output of this job; the same one again changes nothing."""
         if self._job is not None and self._job.id == job.id and len(self._job.stages) == len(job.stages):
-            has_changed = self._job.full_screen != job.full_screen
             self._job = job
-            if has_changed:
-                self._forget_strips(0)
-                self._grow()
             return
         self.close()
+        self._screen, self._looked_at = None, 0
         self._job = job
         paths = [
             self._home.stdout(job.id),
@@ -96,6 +98,12 @@ class OutputView(ScrollView, can_focus=True):
         """Read how far the files have grown; a big one in slices, so that no key waits for it."""
         if self._rows is None:
             return
+        if self._job is not None and self._draws_in_place(self._job):
+            self._look_at_screen(self._job)
+            return
+        if self._screen is not None:
+            self._screen = None
+            self._forget_strips(0)
         try:
             changed = self._rows.update(self._now())
             is_complete = self._rows.is_complete
@@ -109,20 +117,47 @@ class OutputView(ScrollView, can_focus=True):
         if not is_complete and self.is_attached:
             self.set_timer(0.01, self.look)
 
+    def _draws_in_place(self, job: Job) -> bool:
+        if self.streams == "stderr" or not job.pty or job.stdout_bytes == self._looked_at:
+            return self._screen is not None
+        self._looked_at = job.stdout_bytes
+        try:
+            with OutputFile(self._home.stdout(job.id)) as file:
+                return draws_in_place(file, job)
+        except OSError:
+            return False  # the lines say what is wrong with it
+
+    def _look_at_screen(self, job: Job) -> None:
+        self._screen = self._screen or PresentScreen(self._home, job.id)
+        self._screen.update(job, Budget())
+        self.problem = self._screen.problem
+        self._forget_strips(0)
+        self._grow()
+        if not self._screen.is_complete and self.is_attached:
+            self.set_timer(0.05, self.look)
+
     def _grow(self) -> None:
         rows = self.total_rows
         size = Size(self.scrollable_content_region.width, rows)
         if size != self.virtual_size:
             self.virtual_size = size
         if self.is_following:
-            self.scroll_end(animate=False, immediate=True, force=True)
+            self._go_to_newest()
         self.refresh()
+
+    def _go_to_newest(self) -> None:
+        """To the end of the lines; on a screen to its cursor."""
+        if self._screen is not None:
+            first = self._screen.first_of(self.size.height)
+            self.scroll_to(y=first, animate=False, immediate=True, force=True)
+        else:
+            self.scroll_end(animate=False, immediate=True, force=True)
 
     @property
     def total_rows(self) -> int:
         """The rows of the files, and one more that says how long nothing came."""
-        if self._job is not None and self._job.full_screen:
-            return 0  # in lines it would make no sense
+        if self._screen is not None:
+            return self._screen.height
         count = self._rows.row_count if self._rows else 0
         return count + (1 if self.silence is not None and count else 0)
 
@@ -145,7 +180,7 @@ class OutputView(ScrollView, can_focus=True):
         """Follow the end, or stay where it is."""
         self.is_following = on
         if on:
-            self.scroll_end(animate=False, immediate=True, force=True)
+            self._go_to_newest()
         self.refresh()
 
     def move(self, rows: int) -> None:
@@ -181,7 +216,7 @@ class OutputView(ScrollView, can_focus=True):
         strip = self._strips.get(row)
         if strip is None or strip.cell_length != width:
             strip = self._painted(row, width)
-            if self._rows is not None and row < self._rows.row_count:
+            if self._screen is None and self._rows is not None and row < self._rows.row_count:
                 self._strips[row] = strip
         return strip
 
@@ -194,6 +229,9 @@ class OutputView(ScrollView, can_focus=True):
         if rows is None or row >= self.total_rows:
             text = self._empty_words() if row == 0 else ""
             return Strip([Segment(f" {text}", palette["muted"])]).adjust_cell_length(width, plain)
+        if self._screen is not None:
+            segments = [Segment(text, plain + style) for text, style in self._screen.row(row)]
+            return Strip(segments).adjust_cell_length(width, plain)
         if row >= rows.row_count:
             return self._note(numbers.whole_duration(self.silence), width, palette)
         try:
@@ -220,8 +258,6 @@ class OutputView(ScrollView, can_focus=True):
         job = self._job
         if job is None:
             return ""
-        if job.full_screen:
-            return f"draws the whole screen of its terminal: a attaches; corral logs --raw {job.id} has every byte"
         where = "" if self.streams == "both" else f" on {self.streams}"
         if job.is_ended:
             return f"printed nothing{where}"

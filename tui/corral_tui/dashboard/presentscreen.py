@@ -1,0 +1,177 @@
+"""The present screen of a job that draws on its terminal in place, made from the end of its output file.
+
+Only the end is read, from where the program last began with an empty screen: what is older was painted over. Drawing
+is done in slices within a budget of time, so that a program that paints without end costs no more than any other, and
+who cannot follow goes on at the newest screen.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+from rich.style import Style
+
+from corral.observe.output import OutputFile
+from corral.values.home import Home
+from corral.values.jobs import Job
+from corral.values.spec import DEFAULT_TERMINAL_SIZE
+
+if TYPE_CHECKING:
+    from corral_tui.dashboard.emulator import Emulator
+
+ScreenLine = tuple[tuple[str, Style], ...]
+
+MOST_BEHIND = 64 << 10
+"""Bytes that are drawn at most to come to the present screen: several screenfuls, 0.1 s of work."""
+SLICE = 1 << 10
+"""Bytes between two looks at the clock."""
+LOOK_SECONDS = 0.010
+"""Of drawing at one look, for all the screens in view together."""
+_FRESH = re.compile(rb"\x1b\[\?(?:1049|1047|47)h|\x1b\[2J|\x1bc")
+"""From here on nothing that was there before is to be seen: the alternate screen, ED 2, RIS."""
+
+
+_CURSOR_MODE = re.compile(rb"\x1b\[\?25[hl]")
+_PLACED = re.compile(rb"\x1b\[[0-9;]{0,9}[Hf]")
+"""CUP and HVP: who goes to a place of the screen, as top does on the main one, does not print lines."""
+_LEFT = re.compile(rb"\x1b\[\?(?:1049|1047|47)l")
+_LOOKED_AT = 8 << 10
+
+
+def after_screens(data: bytes) -> bytes:
+    """What was printed since the program last left the alternate screen."""
+    last = 0
+    for found in _LEFT.finditer(data):
+        last = found.end()
+    return data[last:]
+
+
+def draws_in_place(file: OutputFile, job: Job) -> bool:
+    """Whether what the job printed last makes sense as a screen only, and not as lines. Raises OSError."""
+    if job.full_screen or not job.pty:
+        return job.full_screen
+    chunk = file.read(max(0, job.stdout_bytes - _LOOKED_AT), min(job.stdout_bytes, _LOOKED_AT))
+    return _PLACED.search(after_screens(chunk.data)) is not None
+
+
+class Budget:
+    """So many seconds of work from now on, by a clock that counts only time."""
+
+    def __init__(self, seconds: float = LOOK_SECONDS) -> None:
+        self._until = time.perf_counter() + seconds
+
+    @property
+    def is_spent(self) -> bool:
+        return time.perf_counter() >= self._until
+
+
+class PresentScreen:
+    """Follows the output of one job. `problem` is why that cannot be read, if it cannot."""
+
+    def __init__(self, home: Home, job_id: str) -> None:
+        self._path = home.stdout(job_id)
+        self._emulator: Emulator | None = None
+        self._position = 0
+        self._size = 0
+        self._is_alternate = False
+        self._knows_cursor = False
+        """Whether the program has said if its cursor is to be seen, as far as we have read."""
+        self.problem: str | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that was there at the last look is drawn."""
+        return self._position >= self._size or self.problem is not None
+
+    @property
+    def height(self) -> int:
+        """Rows of the terminal."""
+        return self._emulator.height if self._emulator else 0
+
+    def update(self, job: Job, budget: Budget) -> bool:
+        """Draw what is new, as far as the budget goes; whether there was any."""
+        shape = job.terminal_size or DEFAULT_TERMINAL_SIZE
+        if self._emulator is None:
+            # Only where a job needs it: 40 ms.
+            from corral_tui.dashboard.emulator import Emulator
+
+            self._emulator = Emulator(shape)
+            self._position = -1
+        self._emulator.resize(shape)
+        self._size = job.stdout_bytes
+        self._is_alternate = job.full_screen
+        try:
+            with OutputFile(self._path) as file:
+                has_moved = self._draw(file, self._emulator, budget)
+            self.problem = None
+        except OSError as error:
+            self.problem = f"its output cannot be read: {self._path}: {error.strerror}"
+            return False
+        return has_moved
+
+    def _draw(self, file: OutputFile, emulator: Emulator, budget: Budget) -> bool:
+        if self._position < 0 or not 0 <= self._size - self._position <= MOST_BEHIND:
+            emulator.start_anew()
+            self._position = self._newest_screen(file, emulator)
+        has_moved = False
+        while self._position < self._size and not (has_moved and budget.is_spent):
+            chunk = file.read(self._position, min(SLICE, self._size - self._position))
+            if chunk.end <= self._position:
+                self._size = chunk.end  # shorter than was said
+                break
+            emulator.feed(chunk.data)
+            self._position = chunk.end
+            has_moved = True
+        return has_moved
+
+    def _newest_screen(self, file: OutputFile, emulator: Emulator) -> int:
+        """Where to begin to draw. Whether the cursor is to be seen was said before, and most times long before."""
+        start = max(0, self._size - MOST_BEHIND)
+        chunk = file.read(start, self._size - start)
+        fresh = [found.start() for found in _FRESH.finditer(chunk.data)]
+        # Without one: at the beginning of a sequence, not within.
+        begin = fresh[-1] if fresh else max(chunk.data.find(b"\x1b"), 0)
+        emulator.feed(b"".join(found[0] for found in _CURSOR_MODE.finditer(chunk.data, 0, begin)))
+        self._knows_cursor = not chunk.offset or _CURSOR_MODE.search(chunk.data) is not None
+        return chunk.offset + begin
+
+    # ---- what is seen of it ----
+
+    @property
+    def cursor(self) -> tuple[int, int] | None:
+        """Where its cursor is to be seen. Where nobody knows: on the alternate screen, as in a pager, but not in top."""
+        if self._emulator is None or not (self._knows_cursor or self._is_alternate):
+            return None
+        return self._emulator.cursor
+
+    def first_of(self, count: int) -> int:
+        """The first of `count` rows to show where there is no room for all: with the cursor, else the top."""
+        if count >= self.height or self.cursor is None:
+            return 0
+        return max(self.cursor[1] - count + 1, 0)
+
+    def row(self, y: int) -> ScreenLine:
+        """One row, counted from 0; the cell of a visible cursor reversed."""
+        emulator = self._emulator
+        if emulator is None or not 0 <= y < emulator.height:
+            return ()
+        return emulator.row(y) if self.cursor is None else emulator.row_with_cursor(y)
+
+    def rows(self, count: int) -> list[ScreenLine]:
+        """At most `count` rows, as much of the screen as there is room for."""
+        if self._emulator is None or count <= 0:
+            return []
+        first = self.first_of(count)
+        last = min(first + count, max(self._emulator.used_rows, first))
+        return [self.row(y) for y in range(first, last)]
+
+    def one_row(self) -> ScreenLine:
+        """The row that says most: that of the cursor, else the first that is not empty."""
+        emulator = self._emulator
+        if emulator is None:
+            return ()
+        if self.cursor is not None and emulator.row(self.cursor[1]):
+            return emulator.row(self.cursor[1])
+        return next((emulator.row(y) for y in range(emulator.height) if emulator.row(y)), ())
