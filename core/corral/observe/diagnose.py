@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from corral.observe.asking import answers, is_asking, question
+from corral.observe.advising import advice
+from corral.observe.asking import is_asking, question
 from corral.observe.chains import Chain, Observations, Web, benign_end
 from corral.observe.holders import Held
 from corral.observe.waits import ProcessWait
@@ -41,7 +42,7 @@ def diagnose_web(web: Web) -> Diagnosis:
         return _evidence(web, root, f"paused; `corral resume {job.id}` lets it go on", (resume,))
     if root is None:
         return _plain(job, "nothing is known of its processes", ())
-    return _evidence(web, root, _summary(web, chains, root), _advice(web, root))
+    return _evidence(web, root, _summary(web, chains, root), advice(web, root))
 
 
 def _plain(job: Job, summary: str, advice: tuple[Advice, ...]) -> Diagnosis:
@@ -74,7 +75,7 @@ def _stopping(job: Job) -> str:
     return f"it is being stopped: {stop.signal} was sent, {stop.left} of {stop.total} processes are left"
 
 
-def _evidence(web: Web, root: Chain | None, summary: str, advice: tuple[Advice, ...]) -> Diagnosis:
+def _evidence(web: Web, root: Chain | None, summary: str, helps: tuple[Advice, ...]) -> Diagnosis:
     end = None if root is None else web.last_own(root)
     return Diagnosis(
         id=web.job.id,
@@ -85,7 +86,7 @@ def _evidence(web: Web, root: Chain | None, summary: str, advice: tuple[Advice, 
         waits=tuple(_wait(web, wait) for wait in sorted(_shown(web), key=lambda w: _order(web, w))),
         cycle=() if root is None else root.cycle,
         bottleneck=web.job.bottleneck,
-        advice=advice,
+        advice=helps,
         not_looked_at=_not_looked_at(web),
     )
 
@@ -200,7 +201,11 @@ def _summary(web: Web, chains: list[Chain], root: Chain) -> str:
     if not waiting:
         return sentence
     if len(waiting) == 1:
-        return f"{sentence}; {_name(web, next(iter(waiting.values())))} waits for it"
+        other = next(iter(waiting.values()))
+        name, own = _name(web, other), web.last_own(root)
+        if name == _name(web, own) and sentence.startswith(f"{name} "):
+            return f"{name} ({own.pid}){sentence.removeprefix(name)}; {name} ({other.pid}) waits for it"
+        return f"{sentence}; {name} waits for it"
     return f"{sentence}; the {len(waiting)} others wait for it"
 
 
@@ -210,8 +215,11 @@ def _ring(web: Web, cycle: tuple[int, ...]) -> str:
     if len(cycle) == 1:
         wait = web.waits[cycle[0]]
         return f"{_called(web, wait.pid)} {_detail(web, wait)}{'; that can never end' if is_final else ''}"
-    names = " and ".join(_called(web, pid) for pid in cycle)
-    each = "; ".join(f"{_called(web, pid)} {_detail(web, web.waits[pid])}" for pid in cycle[:2])
+    called = {pid: _called(web, pid) for pid in cycle}
+    if len(set(called.values())) < len(called):
+        called = {pid: name if web.is_outside(pid) else f"{name} ({pid})" for pid, name in called.items()}
+    names = " and ".join(called.values())
+    each = "; ".join(f"{called[pid]} {_detail(web, web.waits[pid])}" for pid in cycle[:2])
     return f"{names} wait for each other{', which can never end' if is_final else ''}: {each}"
 
 
@@ -249,6 +257,8 @@ def _sentence(web: Web, end: ProcessWait) -> str:
     name, job = _name(web, end), web.job
     if end.kind == "running":
         return f"{name} is busy"
+    if end.kind == "timer" and job.health == "stuck":
+        return f"{name} sleeps and does not read what is sent to it"
     if end.kind == "suspended" and end.state == "T":
         return f"{name} is suspended (state T); `corral resume {job.id}` lets it go on"
     if is_asking(job, end):
@@ -280,24 +290,3 @@ def _label(stage: Stage) -> str:
     """`gzip -9`, or the program alone where the whole is long."""
     whole = one_line(" ".join([stage.name, *(shlex.quote(word) for word in stage.argv[1:])]))
     return whole if len(whole) <= LABEL_LENGTH else one_line(stage.name)
-
-
-def _advice(web: Web, root: Chain) -> tuple[Advice, ...]:
-    job, end = web.job, root.end
-    advice = answers(job) if is_asking(job, end) else []
-    if web.reads_input(end) and job.stdin == "interactive":
-        advice.append(Advice("give it a line", f"corral send {job.id} TEXT"))
-        advice.append(Advice("tell it that no more comes", f"corral send --eof {job.id}"))
-    if end.kind == "suspended" and end.state == "T":
-        advice.append(Advice("let it go on", f"corral resume {job.id}"))
-    other = web.seen.jobs.get(end.pid)
-    if other is not None:
-        advice.append(Advice("see why the other job does not go on", f"corral why {other}"))
-    if web.reads_input(end) and job.stdin == "job" and job.from_ is not None:
-        advice.append(Advice("see why that one prints nothing", f"corral why {job.from_}"))
-    if job.health != "active" and benign_end(web, root) is not True:
-        advice.append(Advice("stop it", f"corral stop {job.id}"))
-        advice.append(Advice("restart it", f"corral restart {job.id}"))
-        if job.timeout is None:
-            advice.append(Advice("next time a limit", "corral run --timeout 5m …"))
-    return tuple(advice)

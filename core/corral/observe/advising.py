@@ -1,0 +1,96 @@
+"""What can be done about a wait, with the very command for each. Pure.
+
+No command ends a process of somebody else: who stands outside of all jobs is named, and can be looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+from corral.observe.asking import answers, is_asking
+from corral.observe.chains import Chain, Web, benign_end
+from corral.observe.waits import ProcessWait
+from corral.values.reports import Advice
+from corral.values.text import one_line
+
+_PASSED_ON = ("pipe_read", "pipe_write", "timer")
+"""Waits in which a stage may be the only one at fault, so that the others would end by themselves without it."""
+
+
+def advice(web: Web, root: Chain) -> tuple[Advice, ...]:
+    """For the chain that explains the job: what is particular to its end first, then what always helps."""
+    job, own = web.job, web.last_own(root)
+    found = [*(answers(job) if is_asking(job, root.end) else ()), *_of_input(web, root.end)]
+    if own.kind == "suspended" and own.state == "T":
+        found.append(Advice("let it go on", f"corral resume {job.id}"))
+    if own.kind == "tty_input" and not job.pty:
+        found.append(Advice("start it again with a terminal", "corral run --pty …"))
+    found += [*_of_fifo(own), *_of_others(web, root)]
+    if job.health == "stuck" or (job.health != "active" and benign_end(web, root) is not True):
+        found += [*_of_stage(web, own), *_in_any_case(web)]
+    return tuple(found)
+
+
+def _of_input(web: Web, end: ProcessWait) -> list[Advice]:
+    """It reads the job's own stdin."""
+    job = web.job
+    if not web.reads_input(end):
+        return []
+    if job.stdin == "interactive":
+        return [
+            Advice("give it a line", f"corral send {job.id} TEXT"),
+            Advice("tell it that no more comes", f"corral send --eof {job.id}"),
+        ]
+    if job.stdin == "job" and job.from_ is not None:
+        return [Advice("see why that one prints nothing", f"corral why {job.from_}")]
+    return []
+
+
+def _of_fifo(own: ProcessWait) -> list[Advice]:
+    """It waits in open(2) for somebody at the other end of a FIFO, whose path is known."""
+    file = own.file
+    if file is None or file.kind != "fifo" or file.fd >= 0 or not os.path.isabs(file.name):
+        return []
+    if not file.name.isprintable():
+        return []
+    path = shlex.quote(file.name)
+    if own.kind == "pipe_read":
+        return [Advice("write something to it", f"echo TEXT > {path}")]
+    return [Advice("read what it has to say", f"cat {path}")]
+
+
+def _of_others(web: Web, root: Chain) -> list[Advice]:
+    """The chain leaves the job: another job's process, or one of nobody here."""
+    own = web.last_own(root)
+    first = next((step for step in root.steps[root.steps.index(own) + 1 :] if web.is_outside(step.pid)), None)
+    if first is None:
+        return []
+    other = web.seen.jobs.get(first.pid)
+    if other is None:
+        name = one_line(first.name)
+        return [Advice(f"look at {name} ({first.pid}), which is none of Corral's", f"ps -fp {first.pid}")]
+    found = [Advice("see why the other job does not go on", f"corral why {other}")]
+    if own.kind == "file_lock":
+        found.append(Advice("stop the job that holds the lock", f"corral stop {other}"))
+    return found
+
+
+def _of_stage(web: Web, own: ProcessWait) -> list[Advice]:
+    """Its neighbours see the end of their pipes, and what they have done so far is not lost."""
+    stage = web.stage_of(own.pid)
+    running = [each for each in web.job.stages if each.state == "running"]
+    if stage is None or len(running) < 2 or own.kind not in _PASSED_ON:
+        return []
+    return [Advice(f"end stage {stage} alone", f"corral stop --stage {stage} {web.job.id}")]
+
+
+def _in_any_case(web: Web) -> list[Advice]:
+    job = web.job
+    found = [
+        Advice("stop it", f"corral stop {job.id}"),
+        Advice("restart it", f"corral restart {job.id}"),
+    ]
+    if job.timeout is None:
+        found.append(Advice("next time a limit", "corral run --timeout 5m …"))
+    return found

@@ -1,0 +1,99 @@
+"""What is advised: the right command for each case, and none that would end a process of somebody else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from msgspec import structs
+
+from corral.observe.chains import Observations
+from corral.observe.diagnose import diagnose
+from corral.observe.holders import Held
+from corral.observe.waits import ProcessWait
+from corral.system.openfiles import OpenFile
+from corral.values.jobs import Job, Stage
+from corral.values.reports import Diagnosis
+
+COMMON = ["corral stop 5", "corral restart 5", "corral run --timeout 5m …"]
+
+
+def stuck(*waits: ProcessWait, seen: dict[str, object] | None = None, **values: object) -> Diagnosis:
+    """Of a stuck job whose stages are these processes."""
+    stages = tuple(
+        Stage(number=n, name=wait.name, argv=(wait.name,), pid=wait.pid, state="running")
+        for n, wait in enumerate(waits, 1)
+    )
+    job = Job(
+        id="5",
+        name="a name",
+        command="x",
+        cwd="/",
+        state="running",
+        created=datetime.now(UTC),
+        stages=stages,
+        health="stuck",
+    )
+    pipes = {"pipes": {101: 1, 102: 2}, **(seen or {})}
+    return diagnose(structs.replace(job, **values), Observations(waits, **pipes))  # type: ignore[arg-type]
+
+
+def wait(pid: int, name: str, kind: str, **more: object) -> ProcessWait:
+    state = "T" if kind == "suspended" else "S"
+    return ProcessWait(pid, name, state, kind, f"waits for a {kind}", **more)  # type: ignore[arg-type]
+
+
+def commands(found: Diagnosis) -> list[str | None]:
+    return [advice.command for advice in found.advice]
+
+
+def test_one_that_does_not_read_can_be_ended_alone():
+    writer = wait(10, "yes", "pipe_write", fd=1, pipe=101)
+    found = stuck(writer, wait(20, "python", "timer"), wait(30, "cat", "pipe_read", fd=0, pipe=102))
+    assert found.summary == "python sleeps and does not read what is sent to it; the 2 others wait for it"
+    assert commands(found) == ["corral stop --stage 2 5", *COMMON]
+    assert commands(stuck(wait(20, "python", "suspended"))) == ["corral resume 5", *COMMON]
+
+
+def test_a_terminal_is_offered_where_there_is_none():
+    assert commands(stuck(wait(10, "ssh", "tty_input"))) == ["corral run --pty …", *COMMON]
+    assert "corral attach 5" in commands(stuck(wait(10, "ssh", "tty_input"), pty=True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "command"),
+    [
+        ("pipe_read", "/tmp/a fifo", "echo TEXT > '/tmp/a fifo'"),
+        ("pipe_write", "/tmp/fifo", "cat /tmp/fifo"),
+        ("pipe_read", "a relative one", None),
+        ("pipe_read", "/tmp/\x1b[2J", None),
+    ],
+)
+def test_the_other_end_of_a_fifo(kind, path, command):
+    opening = wait(10, "cat", kind, file=OpenFile(10, -1, "fifo", path))
+    assert commands(stuck(opening)) == [*([command] if command else []), *COMMON]
+
+
+def test_who_holds_a_lock_is_named_and_strangers_are_left_alone():
+    wants = wait(10, "flock", "file_lock", file=OpenFile(10, 3, "file", "/tmp/lock"))
+    held = Held((77,), "waits for the lock on /tmp/lock (flock), which 77 (apt) holds", True)
+    around: dict[str, object] = {"holders": {10: held}, "outside": (wait(77, "apt", "timer"),)}
+    stranger = stuck(wants, seen=around)
+    assert commands(stranger) == ["ps -fp 77", *COMMON]
+    assert stranger.advice[0].text == "look at apt (77), which is none of Corral's"
+    other = stuck(wants, seen={**around, "jobs": {77: "3"}})
+    assert commands(other) == ["corral why 3", "corral stop 3", *COMMON]
+
+
+def test_processes_of_one_name_are_told_apart():
+    ring = stuck(
+        wait(10, "python", "child", on_pid=20),
+        wait(20, "python", "file_lock"),
+        seen={"holders": {20: Held((10,), "waits for the lock", True)}},
+    )
+    assert ring.summary == (
+        "python (10) and python (20) wait for each other, which can never end:"
+        " python (10) waits for a child; python (20) waits for the lock"
+    )
+    chain = stuck(wait(10, "cat", "file_lock"), wait(20, "cat", "pipe_read", fd=0, pipe=101))
+    assert chain.summary == "cat (10) waits for a file_lock; cat (20) waits for it"
