@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from textual.content import Content
 
 from corral.service.protocol import (
+    AskStory,
     AskWhy,
     ListProcesses,
     Look,
@@ -22,14 +24,15 @@ from corral.service.protocol import (
 )
 from corral.values.errors import NotSoError
 from corral.values.jobs import JobEvent
-from corral.values.reports import Detail, PeekedPipe
+from corral.values.reports import Detail, Diagnosis, PeekedPipe
+from corral.values.story import Story
 from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.marks import ASCII, UNICODE, Charset
 from corral_tui.dashboard.opened import JobScreen
 from corral_tui.dashboard.opened.output import OutputView
 from corral_tui.dashboard.opened.panes import AboutPane, TreePane
 from corral_tui.dashboard.sheets import PromptSheet, SignalSheet, StopSheet
-from tui.fake_jobs import NOW, Clock, ended_job, job
+from tui.fake_jobs import NOW, Clock, ended_job, job, pipeline_job
 from tui.fake_source import FakeSource
 from tui.screens import running, screen_text, shown, until
 from tui.settled import assert_settled_snapshot
@@ -75,7 +78,7 @@ async def test_a_pipeline_opens_on_its_drawing(size: tuple[int, int], tmp_path: 
         assert screen.current == 1
         if screen.shows_all:
             await until(lambda: screen.query_one(AboutPane).detail, "the detail")
-            await shown(app, lambda text: "EVIDENCE" in text and "mem│" in text, "all panes")
+            await shown(app, lambda text: "EVIDENCE" in text and "mem peak" in text, "all panes")
         await pilot.pause()
         await assert_settled_snapshot(app, f"opened_pipeline_{size[0]}x{size[1]}")
 
@@ -300,6 +303,54 @@ async def test_the_strip_is_shown_in_an_opened_job_too(tmp_path: Path) -> None:
         await shown(app, lambda text: "Try it, 3 of 5" in text, "its next text")
         app.strip = None
         await shown(app, lambda text: "Try it" not in text, "the room to be given back")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)])
+async def test_the_charts_show_the_whole_life_of_an_ended_job(size: tuple[int, int], tmp_path: Path) -> None:
+    source = detailed(tmp_path)
+    source.put(ended_job(6, "tests", "failed", took=1800, peak_memory_bytes=840 << 20, cpu_seconds=412.0))
+    async with running(source, size) as (app, _):
+        await opened(app, "6", "charts")
+        text = await shown(app, lambda text: "peak 50%" in text, "the charts")
+        assert "its 30m00s of life" in text
+        assert "mem peak 840M" in text
+        assert "└13:22" in text
+        if size == (160, 50):
+            await shown(app, lambda text: "used     412.0 s of CPU" in text, "what it used")
+        await assert_settled_snapshot(app, f"opened_charts_{size[0]}x{size[1]}")
+
+
+async def test_a_life_too_short_for_a_chart_is_told_in_words(tmp_path: Path) -> None:
+    source = FakeSource(
+        [ended_job(1, "true", took=0.1, cpu_seconds=0.04, peak_memory_bytes=3 << 20)], home=str(tmp_path)
+    )
+    source.answers[AskStory] = Story(id="1")
+    async with running(source) as (app, _):
+        await opened(app, "1", "charts")
+        words = "its life was too short for a chart: 0.04 s of CPU, 3.0M of memory at its peak"
+        await shown(app, lambda text: words in text, "the words")
+
+
+async def test_about_tells_what_an_ended_job_used_and_why_it_was_stuck_last(tmp_path: Path) -> None:
+    source = detailed(tmp_path)
+    ended = structs.replace(
+        pipeline_job(6, "dump", cpu_seconds=1932.4, peak_memory_bytes=38 << 20),
+        state="stopped",
+        health=None,
+        ended=NOW,
+    )
+    source.put(ended)
+    source.answers[ShowJob] = Detail(
+        job=ended,
+        diagnosis=Diagnosis(id="6", health="stuck", since=NOW, summary="ssh waits [/] for vault"),
+        diagnosed=NOW - timedelta(hours=1),
+    )
+    async with running(source) as (app, _):
+        await opened(app, "6", "about")
+        text = await shown(app, lambda text: "ssh waits [/] for vault" in text, "the sentence")
+        assert " used     1932.4 s of CPU, 38M of memory at its peak" in text
+        assert " pipes    74G through pipe 1, 22G through pipe 2" in text
+        assert " stuck    22 Nov 13:02:11: ssh waits [/] for vault" in text
 
 
 async def test_about_tells_its_life_and_the_proof_of_its_stop(tmp_path: Path) -> None:

@@ -10,11 +10,19 @@ import pytest
 from msgspec import structs
 
 from corral.values.jobs import Job, Pipe, ProcessView
+from corral.values.lifepast import LifePast
 from corral.values.past import Past
 from corral.values.reports import Advice, Diagnosis, Root, Wait
 from corral_tui.dashboard import lines
 from corral_tui.dashboard.marks import ASCII, UNICODE, Charset
-from corral_tui.dashboard.opened.charts_text import chart_lines, squeezed
+from corral_tui.dashboard.opened.charts_text import (
+    Series,
+    chart_lines,
+    laid_out,
+    late_series,
+    life_series,
+    peak_words,
+)
 from corral_tui.dashboard.opened.head import tab_at, tab_line
 from corral_tui.dashboard.opened.output_rows import MOST_RUNS, QUIET_SECONDS, OutputRows
 from corral_tui.dashboard.opened.pipeline_text import Look, draw, pipeline_lines
@@ -176,35 +184,66 @@ def test_what_left_the_session_says_so() -> None:
 # ---- charts ---------------------------------------------------------------------------------------------------------
 
 
+def lived(*cpu: float | None, seconds: float = 5.0, is_over: bool = False) -> list[Series]:
+    memory = tuple(None if each is None else int(each) << 20 for each in cpu)
+    start = NOW - timedelta(seconds=seconds * len(cpu))
+    return life_series(LifePast(seconds=seconds, cpu=cpu, memory=memory), start, is_over=is_over)
+
+
 def test_a_paused_stretch_is_blank_and_not_zero() -> None:
-    past = Past(seconds=5.0, cpu=(100.0, None, 0.0), memory=(1, 1, 1), output=(0.0, 0.0, 0.0))
-    top, bottom, axis, *_ = texts(chart_lines(past, NOW, 20, 3, UNICODE))[:3]
-    assert (bottom if bottom.endswith("▁") else top)[-3:] == "█ ▁"
-    assert axis.endswith("14:02")
+    top, *_, bottom = texts(chart_lines(lived(100.0, None, 0.0), 26, 12, UNICODE))[1:5]
+    assert top == "  100%│██████"
+    assert bottom == "     0│██████      ▁▁▁▁▁▁"
 
 
-def test_a_long_past_is_squeezed_to_its_means() -> None:
-    assert squeezed([0.0, 10.0, None, 20.0, None, None], 3) == [5.0, 20.0, None]
+def test_the_peak_is_named_with_its_time_and_beside_it_the_value_of_now_or_the_mean() -> None:
+    values = (10.0, 780.0, None, 3.0)
+    head = texts(chart_lines(lived(*values), 80, 12, UNICODE))[0]
+    assert head == "   cpu peak 780% at 14:01:58, now 3.0%"
+    head = texts(chart_lines(lived(*values, is_over=True), 80, 12, UNICODE))[0]
+    assert head == "   cpu peak 780% at 14:01:58, mean 264%"
+    assert peak_words(lived(5.0, None)[0]).endswith("now not measured")
+    assert peak_words(lived(5.0)[0]) == "5.0% on average"
 
 
-@pytest.mark.parametrize("seconds", [5.0, 60.0, 900.0, 7200.0])
-@pytest.mark.parametrize("count", [20, 120, 500])
-def test_no_two_times_of_an_axis_read_the_same(seconds: float, count: int) -> None:
-    past = Past(seconds=seconds, cpu=(1.0,) * count, memory=(1,) * count, output=(1.0,) * count)
-    for newest in (NOW, NOW + timedelta(seconds=47)):
-        axis = texts(chart_lines(past, newest, 160, 12, UNICODE))[-1]
-        times = [time for time in axis.partition("┴")[2].split("─") if time]
-        assert len(times) > 5
-        assert len(set(times)) == len(times)
+def test_all_of_a_life_fills_all_columns_long_or_short() -> None:
+    (short, _), (long, memory) = lived(1.0, 2.0), lived(*map(float, range(128)))
+    assert laid_out(short, 6) == [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]
+    assert laid_out(long, 64) == [2 * n + 0.5 for n in range(64)]
+    # A peak of memory is not lost among its neighbours.
+    assert laid_out(memory, 64)[-1] == 127 << 20
+    assert len(laid_out(long, 72)) == 72
+    assert laid_out(lived(None, None, 4.0, 8.0)[0], 2) == [None, 6.0]
+
+
+@pytest.mark.parametrize("seconds", [1.0, 5.0, 60.0, 900.0, 7200.0])
+@pytest.mark.parametrize("count", [20, 128])
+@pytest.mark.parametrize("width", [60, 160])
+def test_no_two_times_of_an_axis_read_the_same(seconds: float, count: int, width: int) -> None:
+    axis = texts(chart_lines(lived(*[1.0] * count, seconds=seconds), width, 12, UNICODE))[-1]
+    times = [time.strip("─") for time in axis.partition("└")[2].split("├")]
+    assert len(times) > 2
+    assert len(set(times)) == len(times)
 
 
 @pytest.mark.parametrize("height", [1, 3, 7, 12, 40])
-def test_charts_keep_to_their_room(height: int) -> None:
-    values = tuple(float(n % 7) for n in range(500))
-    past = Past(seconds=5.0, cpu=values, memory=tuple(int(v) for v in values), output=values)
-    drawn = chart_lines(past, NOW, 60, height, UNICODE)
+@pytest.mark.parametrize("charset", [UNICODE, ASCII])
+def test_charts_keep_to_their_room(height: int, charset: Charset) -> None:
+    values = tuple(float(n % 7) for n in range(128))
+    past = Past(seconds=5.0, cpu=values, memory=tuple(int(v) for v in values), output=(None, *values))
+    every = [*lived(*values), late_series(past, NOW)]
+    drawn = chart_lines(every, 60, height, charset)
     assert len(drawn) <= max(height, 2)
     assert all(lines.width_of(line) <= 60 for line in drawn)
+    if charset is ASCII:
+        assert all(line.isascii() for line in texts(drawn))
+
+
+def test_charts_of_the_same_time_share_an_axis() -> None:
+    values = (1.0,) * 40
+    past = Past(seconds=5.0, cpu=values, memory=(1,) * 40, output=values)
+    drawn = texts(chart_lines([*lived(*values, seconds=60.0), late_series(past, NOW)], 80, 20, UNICODE))
+    assert sum("└" in line for line in drawn) == 2
 
 
 # ---- why ------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, plain, wrapped
 from corral_tui.dashboard.marks import Charset
 from corral_tui.dashboard.opened.head import ORIGINS
+from corral_tui.dashboard.pipeline import at_most
 from corral_tui.dashboard.sheets.stop_text import ending_sentence, looked_words, survivor_lines
 
 LABEL = 9
@@ -41,6 +42,7 @@ def about_lines(
         if shows_values:
             lines += [*_environment(detail, width, shows_values=True), []]
         lines += _with_gap([*_life(detail, width), *_stop(detail, width)])
+    lines += _story(job, detail, width, charset)
     if detail is not None and detail.earlier_runs:
         lines += _earlier(detail, width, charset)
     lines += _field("command", clean(job.command), width)
@@ -62,6 +64,25 @@ def _field(label: str, words: str, width: int) -> list[Line]:
     first, *rest = wrapped(words, width, indent=indent, hanging=" " * len(indent))
     written = first[0][0]
     return [[(written[: len(indent)], "muted"), (written[len(indent) :], "plain")], *rest]
+
+
+def _story(job: Job, detail: Detail | None, width: int, charset: Charset) -> list[Line]:
+    """What it has used, what went through its pipes, and why it was stuck last."""
+    used = [] if job.cpu_seconds is None else [f"{job.cpu_seconds:.1f} s of CPU"]
+    if job.peak_memory_bytes is not None:
+        used.append(f"{numbers.size(job.peak_memory_bytes)} of memory at its peak")
+    lines = _field("used", ", ".join(used), width) if used else []
+    moved = [
+        f"{at_most(pipe, numbers.size(pipe.bytes_total), charset)} through pipe {pipe.number}"
+        for pipe in job.pipes
+        if pipe.bytes_total is not None
+    ]
+    lines += _field("pipes", ", ".join(moved), width) if moved else []
+    if detail is not None and detail.diagnosis is not None:
+        at = "" if detail.diagnosed is None else f"{detail.diagnosed.astimezone():%d %b %H:%M:%S}: "
+        label = "stuck" if detail.diagnosis.health == "stuck" else "waited"
+        lines += _field(label, at + clean(detail.diagnosis.summary), width)
+    return lines
 
 
 def _started(job: Job) -> str:

@@ -1,55 +1,95 @@
-"""Pane 4, Charts."""
+"""Pane 4, Charts: CPU and memory over the whole life of the job, running or ended; the output of late."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
-from corral.service.protocol import AskPast
-from corral.values.jobs import Job
+from corral.service.protocol import AskPast, AskStory
+from corral.values.jobs import STARTED_STATES, Job
 from corral.values.past import Past
+from corral.values.story import Story
 from corral_tui import numbers
-from corral_tui.dashboard.lines import Line, plain
-from corral_tui.dashboard.opened.charts_text import LABEL, chart_lines, seconds_per_column
+from corral_tui.dashboard.lines import Line, plain, wrapped
+from corral_tui.dashboard.opened.charts_text import (
+    Series,
+    chart_lines,
+    columns_of,
+    late_series,
+    life_series,
+    seconds_per_column,
+)
 from corral_tui.dashboard.opened.pane import Pane
 
 if TYPE_CHECKING:
     from corral_tui.dashboard.app import DashboardApp
 
+USUAL_HEIGHT = {1: 6, 2: 10, 3: 14}
+"""Rows for so many charts, the title included."""
+
 
 class ChartsPane(Pane):
-    """Pane 4: CPU, memory and output over the kept past."""
+    """Pane 4: CPU, memory and output."""
 
     number = 4
-    seconds = 5.0
+    seconds = 2.0
 
     def __init__(self, host: DashboardApp, job: Job) -> None:
         super().__init__(host, job)
-        self.past: Past | None = None
+        self.job_changed()
 
     def job_changed(self) -> None:
-        self.past = None
+        self.story: Story | None = None
+        self.past: Past | None = None
+        self._was_ended = False
 
     async def ask(self) -> None:
-        self.past = (await self.host.source.call(AskPast(ids=(self.job.id,)))).past.get(self.job.id)
+        if self.story is not None and self._was_ended:
+            return
+        is_ended = self.job.is_ended
+        job_id = self.job.id
+        self.story = await self.host.source.call(AskStory(job=job_id))
+        if self.job.state in STARTED_STATES:
+            self.past = (await self.host.source.call(AskPast(ids=(job_id,)))).past.get(job_id)
+        self._was_ended = is_ended
 
-    def _newest(self) -> datetime:
-        return self.job.ended or self.host.clock()
+    def _series(self) -> list[Series]:
+        """What was measured: of the whole life, and while it runs of the last minutes."""
+        if self.story is None or self.job.started is None:
+            return []
+        lived = life_series(self.story.life, self.job.started, is_over=self.job.is_ended)
+        every = [each for each in lived if each.values]
+        if self.past is not None and not self.job.is_ended and any(self.past.output):
+            every.append(late_series(self.past, self.host.clock()))
+        return every
 
     def title_right(self) -> Line:
-        if self.past is None or not self.past.cpu:
+        every = self._series()
+        if not every or not self.size.width:
             return []
-        columns = max(self.size.width - LABEL - 2, 8)
-        whole = numbers.duration(self.past.seconds * len(self.past.cpu))
-        return plain(
-            f"{whole} · 1 column = {numbers.duration(seconds_per_column(self.past, columns))}", "muted"
-        )
+        first = every[0]
+        column = seconds_per_column(first, columns_of(self.size.width))
+        words = numbers.duration(column) if column >= 1 else f"{column:.1f}s"
+        end = self.job.ended or self.host.clock()
+        lived = numbers.duration((end - first.start).total_seconds())
+        return plain(f"its {lived} of life {self.host.charset.dot} 1 column = {words}", "muted")
 
     def body_lines(self, width: int) -> list[Line]:
-        if self.past is None or not self.past.cpu:
-            return [plain(" nothing was measured", "muted")]
-        height = max(self.size.height - 1, 2)
-        return chart_lines(self.past, self._newest(), width, height, self.host.charset)
+        every = self._series()
+        if not every:
+            return wrapped(self._why_none(), width, role="muted")
+        return chart_lines(every, width, max(self.size.height - 1, 2), self.host.charset)
+
+    def _why_none(self) -> str:
+        if self.job.started is None:
+            return "it has not started yet"
+        if self.story is None or not self.job.is_ended:
+            return "nothing was measured yet"
+        words = "its life was too short for a chart"
+        if self.job.cpu_seconds is not None:
+            words += f": {self.job.cpu_seconds:.2f} s of CPU"
+        if self.job.peak_memory_bytes is not None:
+            words += f", {numbers.size(self.job.peak_memory_bytes)} of memory at its peak"
+        return words
 
     def wanted_height(self, width: int) -> int:
-        return 13 if self.past is not None and self.past.cpu else 2
+        return USUAL_HEIGHT.get(len(self._series()), 2)
