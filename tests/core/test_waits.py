@@ -247,3 +247,15 @@ def test_wait_has_lasted_since_it_was_first_seen():
     assert clock.since(wait._replace(pipe=8), later) == later
     clock.forget(wait.pid)
     assert clock.since(wait._replace(pipe=8), later + timedelta(seconds=1)) > later
+
+
+@LINUX
+@pytest.mark.parametrize("folder", ["None", "os.open('..', 0)"])
+def test_relative_path_of_a_fifo_is_made_absolute(tmp_path, folder):
+    (tmp_path / "sub").mkdir()
+    for place in (tmp_path, tmp_path / "sub"):
+        os.mkfifo(place / "fifo")
+    with running(*python(f"import os; os.open('fifo', 0, dir_fd={folder})"), cwd=tmp_path / "sub") as opens:
+        wait = settled(opens.pid, lambda wait: wait.file is not None)
+        assert wait.file is not None
+        assert wait.file.name == str((tmp_path / "sub" if folder == "None" else tmp_path) / "fifo")

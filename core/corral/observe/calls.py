@@ -84,12 +84,16 @@ _KERNEL_FUNCTIONS: dict[str, tuple[WaitKind, str]] = {
 """Where the call may not be read. Names of functions are no contract, so what is not listed stays unknown."""
 
 
+AT_FDCWD = -100
+"""In place of a descriptor: the directory of the process itself (openat(2))."""
+
+
 class Meaning(NamedTuple):
     """`detail` is empty where there are no words for it. A `pipe_*` is one only if `fd` turns out to be a pipe.
 
     `pending` is the length of a write(2), which counts as written only when all of it is; 0 for other calls.
     `addresses` is where its path, its lock or its lists of descriptors stand in memory, `length` how long those are.
-    `has_limit`: it goes on by itself after a time. `shared` is the address of a lock in memory that other processes may
+    `folder` is the descriptor of the directory that a relative path starts at. `has_limit`: it goes on by itself after a time. `shared` is the address of a lock in memory that other processes may
     share.
     """
 
@@ -101,6 +105,7 @@ class Meaning(NamedTuple):
     addresses: tuple[int, ...] = ()
     length: int = 0
     has_limit: bool = False
+    folder: int = AT_FDCWD
     shared: int | None = None
 
 
@@ -169,8 +174,10 @@ def _opening(call: str, arguments: tuple[int, ...]) -> Meaning:
     place = _OPENS[call]
     flags = arguments[place] & os.O_ACCMODE if place is not None else os.O_RDONLY
     kind: WaitKind = "pipe_write" if flags == os.O_WRONLY else "pipe_read"
-    path = arguments[0] if call == "open" else arguments[1]
-    return Meaning(kind, f"waits for the other end of a FIFO to be opened ({call})", addresses=(path,))
+    path, folder = (arguments[0], AT_FDCWD) if call == "open" else (arguments[1], signed(arguments[0]))
+    return Meaning(
+        kind, f"waits for the other end of a FIFO to be opened ({call})", addresses=(path,), folder=folder
+    )
 
 
 def _moving(call: str, arguments: tuple[int, ...], wchan: str | None) -> Meaning:

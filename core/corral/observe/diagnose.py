@@ -258,7 +258,7 @@ def _sentence(web: Web, end: ProcessWait) -> str:
     if end.kind == "running":
         return f"{name} is busy"
     if end.kind == "timer" and job.health == "stuck":
-        return f"{name} sleeps and does not read what is sent to it"
+        return f"{name} waits for a timer and does not read what is sent to it"
     if end.kind == "suspended" and end.state == "T":
         return f"{name} is suspended (state T); `corral resume {job.id}` lets it go on"
     if is_asking(job, end):

@@ -16,7 +16,7 @@ from corral.observe.pipeflow import WAITS_FOR_INPUT
 from corral.observe.threads import ThreadWait, first_thread, other_threads, telling, thread_count
 from corral.observe.watching import watching
 from corral.system.cpuclock import cpu_nanoseconds
-from corral.system.openfiles import OpenFile, open_file
+from corral.system.openfiles import OpenFile, absolute, open_file
 from corral.system.processmemory import owner_of_mutex, read_mask, read_path
 from corral.system.procfs import HAS_PROCFS, Stat, read_file, read_stat
 from corral.system.sockets import role_of
@@ -290,6 +290,7 @@ def _on_unseen(wait: ProcessWait, meaning: Meaning) -> ProcessWait:
     path = read_path(wait.pid, meaning.addresses[0]) if meaning.addresses else None
     if path is None:
         return wait
+    path = absolute(wait.pid, path, meaning.folder)
     other = "write to" if wait.kind == "pipe_read" else "read from"
     words = f"waits for somebody to {other} the FIFO {path} ({wait.call})"
     return wait._replace(detail=words, file=OpenFile(wait.pid, -1, "fifo", path))

@@ -82,6 +82,20 @@ def open_file(pid: int, fd: int) -> OpenFile | None:
     return OpenFile(pid, fd, "file" if is_file else "other", link, status.st_ino, status.st_dev)
 
 
+def absolute(pid: int, path: str, folder: int) -> str:
+    """A path as a process has it, made absolute; as it stands where that may not be known.
+
+    `folder` is the descriptor of the directory that it starts at; a negative one (AT_FDCWD) means the process's own.
+    """
+    if path.startswith("/"):
+        return path
+    try:
+        start = os.readlink(f"/proc/{pid}/cwd" if folder < 0 else f"/proc/{pid}/fd/{folder}")
+    except OSError:
+        return path
+    return os.path.normpath(os.path.join(start, path))
+
+
 def _by_link(link: str) -> tuple[FileKind | None, int | None]:
     """What the link alone tells: pipes, sockets and the kernel's own files have no path."""
     for prefix, kind in (("pipe:[", "pipe"), ("socket:[", "socket")):
