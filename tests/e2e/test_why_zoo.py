@@ -14,7 +14,7 @@ from corral.service.client import Client
 from corral.system.procfs import HAS_PROCFS
 from e2e.daemons import Daemons, start
 from until import until
-from zoo.cases import begin, fine_cases, healths, stuck_cases, surroundings, told, why
+from zoo.cases import begin, fine_cases, healths, shows, stuck_cases, surroundings, told, why
 
 pytestmark = pytest.mark.skipif(not HAS_PROCFS, reason="waits are read from /proc")
 
@@ -57,8 +57,7 @@ def test_it_is_right_about_the_whole_zoo(client, tmp_path):
         assert not wrong
         assert {name: found for name, found in seen.items() if "stuck" in found} == {}
         assert {
-            name: told(diagnosis)
+            name: told(why(client, ids[name]))
             for name, case in fine.items()
-            if case.kind != "running"
-            and told(diagnosis := why(client, ids[name]))[1:] != (case.kind, case.root)
+            if not shows(client, ids[name], case)
         } == {}

@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,11 @@ from corral.values.spec import InteractiveInput, JobInput, NullInput, StdinSourc
 from e2e.daemons import start
 
 ZOO = Path(__file__).parent
+PYTHON = sys.executable if os.access(sys.executable, os.X_OK) else shutil.which("python3", path=os.defpath)
+"""One that this user may run."""
 NEVER = 3600.0
+MOVES_FOR = 5.0
+"""Seconds in which what goes on by itself comes back to the wait that it is there for."""
 TYPED = InteractiveInput()
 
 
@@ -82,11 +87,11 @@ def surroundings(folder: Path) -> Iterator[Surroundings]:
 
 
 def _waits(name: str) -> str:
-    return f"{sys.executable} -S -E {ZOO / 'waits.py'} {name}"
+    return f"{PYTHON} -S -E {ZOO / 'waits.py'} {name}"
 
 
 def _watchers(name: str) -> str:
-    return f"{sys.executable} -S -E {ZOO / 'watchers.py'} {name}"
+    return f"{PYTHON} -S -E {ZOO / 'watchers.py'} {name}"
 
 
 def _shell(script: str, shell: str = "sh") -> list[str]:
@@ -109,7 +114,7 @@ def stuck_cases(around: Surroundings) -> dict[str, Case]:
         "asks by select": Case(_waits("polls_its_input"), "pipe_read", stdin=TYPED),
         "pipeline that asks": Case("cat | sort | head -n 1", "pipe_read", "cat", TYPED),
         "pipeline behind a lock": Case(f"{_waits('wants_lock')} {locked} | cat", "file_lock"),
-        "nobody reads": Case(f"yes | {sys.executable} {ZOO / 'never_reads.py'}", "timer"),
+        "nobody reads": Case(f"yes | {PYTHON} {ZOO / 'never_reads.py'}", "timer"),
         "nobody reads, twice": Case(f"yes | cat | {_waits('opens_fifo_to_read')}", "pipe_read"),
         "wants_lock": Case(f"{_waits('wants_lock')} {locked}", "file_lock"),
         "wants_record_lock": Case(f"{_waits('wants_record_lock')} {locked}", "file_lock"),
@@ -334,3 +339,15 @@ def told(diagnosis: Diagnosis) -> tuple[Any, ...]:
     if root is None:
         return diagnosis.health, None, None
     return diagnosis.health, root.kind, names.get(root.pid or 0, "?").rstrip("0123456789.")
+
+
+def shows(client: Client, job_id: str, case: Case) -> bool:
+    """Whether the root of one that goes on is as it should be: at once, or when it is asked again, for it may move."""
+    if case.kind == "running":
+        return True
+    deadline = time.monotonic() + MOVES_FOR
+    while told(why(client, job_id))[1:] != (case.kind, case.root):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

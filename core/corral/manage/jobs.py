@@ -165,6 +165,8 @@ class ManagedJob:
     capped: Sequence[CappedStream] | None = None
     """Its output files, stdout first, once one of them comes near its cap."""
     progress: Progress | None = None
+    explained_at: float = 0.0
+    """When it was diagnosed last (monotonic)."""
     quiet: Quiet | None = None
     """Since when it does no more than look round, if it does."""
     kept: Kept | None = None

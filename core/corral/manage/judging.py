@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 DIAGNOSE_AFTER = 1.5
 """Seconds without movement until a job is diagnosed."""
+EARLY_AFTER = 0.9
+"""The same for one that was not diagnosed for a while: one tick of the monitor, so that a ring is found soon."""
+EARLY_EVERY = 10.0
 LOOK_AGAIN_SECONDS = 5.0
 """How often a still job is diagnosed anew whose waits end at processes that are not its own: they may move unseen."""
 
@@ -41,7 +44,7 @@ class Judge:
         if is_paused:
             progress.touch(now)
             job.quiet = None
-        elif progress.still_for(now) >= DIAGNOSE_AFTER or job.bottleneck is not None:
+        elif progress.still_for(now) >= self._patience(job, now) or job.bottleneck is not None:
             self.explain(job, now)
         is_still = not is_paused and job.diagnosis is not None
         health, since = health_of(
@@ -90,18 +93,27 @@ class Judge:
             quiet.look_again_at = now + min(MOST_BETWEEN_LOOKS, LOOK_AGAIN_SECONDS + job.spec.stuck_after / 4)
         return quiet.since if quiet.is_sure else None
 
+    @staticmethod
+    def _patience(job: ManagedJob, now: float) -> float:
+        return EARLY_AFTER if now - job.explained_at > EARLY_EVERY else DIAGNOSE_AFTER
+
     def explain(self, job: ManagedJob, now: float, *, anew: bool = False) -> None:
         """Diagnose, unless nothing can have changed since the last time."""
         flows = job.bottleneck is not None and not job.pipes_rest
         if not anew and job.diagnosis is not None and not flows and now < job.look_again_at:
             return
+        job.explained_at = now
         web = self._look(job)
-        if is_deadlocked(web) and not job.is_deadlocked:
+        deadlocked = is_deadlocked(web)
+        if deadlocked and not job.is_deadlocked:
             # Said at once, so nothing of it may come from what was read a moment ago.
+            known = set(job.members)
+            self._manager.monitor.scan_job(job)
             self._manager.monitor.holders.forget()
             web = self._look(job)
+            deadlocked = is_deadlocked(web) and job.members.keys() == known
         job.is_benign = is_benign(web)
-        job.is_deadlocked = is_deadlocked(web)
+        job.is_deadlocked = deadlocked
         job.diagnosis = diagnose_web(web)
         # All in the same pass, so that what has to be read of the whole machine is read once for all of them.
         again = (now // LOOK_AGAIN_SECONDS + 1) * LOOK_AGAIN_SECONDS

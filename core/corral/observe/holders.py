@@ -20,7 +20,7 @@ from corral.system.sockets import Socket, SocketTables, forget_tables, tables_of
 from corral.system.tcpsilence import seconds_of_silence
 from corral.system.watched import process_of_pidfd, terminal_of_master
 
-KEPT_SECONDS = 1.0
+KEPT_SECONDS = 0.8
 """How long the open files of the machine and its locks are believed. A job is first looked at when it has been still for longer."""
 MOST_DESCRIPTORS = 20_000
 """Descriptors that are looked at, of one job and of the whole machine; 2 µs each, while others wait for their answers."""

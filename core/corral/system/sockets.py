@@ -54,7 +54,7 @@ class Socket(NamedTuple):
         return self.state == "listening"
 
 
-KEPT_SECONDS = 2.0
+KEPT_SECONDS = 0.8
 """How long the tables of a network namespace are believed."""
 _RENEWED_SECONDS = 0.2
 """A socket that is missing in tables older than that may have been made since."""
