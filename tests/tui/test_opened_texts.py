@@ -146,6 +146,16 @@ def test_an_ended_pipeline_tells_what_went_through_its_pipes(width: int) -> None
     assert "fill not known" not in drawn
 
 
+@pytest.mark.parametrize("charset", [UNICODE, ASCII])
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_a_stuck_pipeline_says_so_without_colour(charset: Charset, width: int) -> None:
+    stuck = structs.replace(pipeline_job(3, "dump"), health="stuck", bottleneck=None, summary="a b " * 30)
+    drawn = texts(pipeline_lines(stuck, {}, width, charset))
+    label = "!STUCK!" if charset is ASCII else "▐STUCK▌"
+    assert sum(line.startswith(f" {label} a b a b") for line in drawn) == 1
+    assert all(lines.width_of(line) <= width for line in pipeline_lines(stuck, {}, width, charset))
+
+
 def test_an_ended_stage_says_how() -> None:
     ended = stage(1, "sort", state="failed", ended=NOW, signal="SEGV", exit_status=None)
     drawn = "\n".join(texts(pipeline_lines(job(1, "x", stages=(ended,)), {}, 80, UNICODE)))
@@ -237,6 +247,11 @@ def test_charts_keep_to_their_room(height: int, charset: Charset) -> None:
     assert all(lines.width_of(line) <= 60 for line in drawn)
     if charset is ASCII:
         assert all(line.isascii() for line in texts(drawn))
+
+
+def test_seven_rows_are_enough_for_cpu_and_memory() -> None:
+    drawn = texts(chart_lines(lived(*map(float, range(40))), 60, 7, UNICODE))
+    assert [line.split()[0] for line in drawn if "peak" in line] == ["cpu", "mem"]
 
 
 def test_charts_of_the_same_time_share_an_axis() -> None:

@@ -92,8 +92,8 @@ def chart_lines(every: Sequence[Series], width: int, height: int, charset: Chars
     Charts of the same time share one axis, beneath the last of them.
     """
     columns = columns_of(width)
-    shown = list(every)[: max(height // (ROWS + 1), 1)]
-    axes = [_has_axis(shown, place) for place in range(len(shown))]
+    shown = _fitting(every, height)
+    axes = _axes(shown)
     rows = max((height - sum(axes)) // max(len(shown), 1), 1)
     lines: list[Line] = []
     for series, has_axis in zip(shown, axes, strict=True):
@@ -103,11 +103,18 @@ def chart_lines(every: Sequence[Series], width: int, height: int, charset: Chars
     return [cut(line, width, charset.ellipsis) for line in lines[: max(height, 2)]]
 
 
-def _has_axis(shown: Sequence[Series], place: int) -> bool:
-    if place + 1 == len(shown):
-        return True
-    series, following = shown[place], shown[place + 1]
-    return (series.start, series.seconds) != (following.start, following.seconds)
+def _fitting(every: Sequence[Series], height: int) -> list[Series]:
+    """As many as have their rows; one at least."""
+    shown = list(every)
+    while len(shown) > 1 and len(shown) * ROWS + sum(_axes(shown)) > height:
+        shown.pop()
+    return shown
+
+
+def _axes(shown: Sequence[Series]) -> list[bool]:
+    """Which of them have an axis beneath: those behind which none of the same time comes."""
+    times = [(series.start, series.seconds) for series in shown]
+    return [place + 1 == len(times) or times[place + 1] != times[place] for place in range(len(times))]
 
 
 def _chart(series: Series, columns: int, rows: int, charset: Charset) -> list[Line]:

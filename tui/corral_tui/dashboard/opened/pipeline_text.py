@@ -8,7 +8,7 @@ from typing import NamedTuple
 from corral.values.jobs import Job, Pipe, Stage
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, Piece, clean, cut, padded, width_of, wrapped
-from corral_tui.dashboard.marks import CPU_FLOOR, Charset, Role, bar, sparks
+from corral_tui.dashboard.marks import CPU_FLOOR, Charset, Role, bar, sparks, stuck_label
 from corral_tui.dashboard.pipeline import FULL, at_most, fill_of
 from corral_tui.dashboard.words import end_reason, stage_argv, stage_name
 
@@ -85,6 +85,8 @@ def _meaning(job: Job, width: int, charset: Charset) -> list[Line]:
     if job.is_ended:
         reason = end_reason(job)
         return wrapped(reason, width) if reason else []
+    if job.state == "running" and job.health == "stuck" and job.summary:
+        return _stuck_words(clean(job.summary), width, charset)
     if job.bottleneck is None:
         return wrapped(clean(job.summary), width) if job.summary else []
     stage = next((each for each in job.stages if each.number == job.bottleneck), None)
@@ -94,6 +96,13 @@ def _meaning(job: Job, width: int, charset: Charset) -> list[Line]:
     first = lines[0][0][0]
     lead = len(charset.bottleneck) + 2
     return [[(first[:lead], "warning"), (first[lead:], "plain")], *lines[1:]]
+
+
+def _stuck_words(words: str, width: int, charset: Charset) -> list[Line]:
+    label: Line = [(" ", "plain"), *stuck_label(charset)]
+    room = width_of(label) + 1
+    first, *rest = wrapped(words, width, indent=" " * room, role="bold")
+    return [[*label, (first[0][0][room - 1 :], "bold")], *rest]
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------
