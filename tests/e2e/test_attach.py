@@ -205,7 +205,16 @@ def test_a_restart_keeps_the_terminal_and_a_crash_hangs_up(corral: Corral) -> No
     assert "its terminal was hung up" in " ".join(event["text"] for event in shown["events"])
 
 
-def test_the_dashboard_hands_its_terminal_over(corral: Corral) -> None:
+def attach_again(terminal: Terminal) -> None:
+    """Attach to the selected job, and wait until its program has drawn its screen anew."""
+    before = len(terminal.raw)
+    terminal.press("a")
+    until(lambda: terminal.text() and b"attached to 1 screen" in terminal.raw[before:], "the job's terminal")
+    before = len(terminal.raw)
+    until(lambda: terminal.text() and b"the last line" in terminal.raw[before:], "its screen")
+
+
+def test_the_dashboard_hands_its_terminal_over_and_whatever_ends_it_puts_it_back(corral: Corral) -> None:
     program = (sys.executable, "-S", "-E", os.path.join(ZOO, "full_screen.py"))
     corral.ok("run", "-t", "-n", "screen", *program)
     with on_terminal(corral, columns=100, rows=30) as terminal:
@@ -214,6 +223,21 @@ def test_the_dashboard_hands_its_terminal_over(corral: Corral) -> None:
         terminal.wait_for("size 100x30")
         terminal.press(DETACH)
         terminal.wait_for("1 screen")
-        terminal.press("q")
-        assert terminal.wait_for_end() == 0
+        attach_again(terminal)
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.wait_for_end() == 143
         assert terminal.settings_now() == terminal.settings
+        assert b"\x1b[?1049l" in terminal.raw[-300:]
+    with on_terminal(corral, columns=100, rows=30) as terminal:
+        terminal.wait_for("1 screen")
+        attach_again(terminal)
+        terminal.process.kill()
+        terminal.wait_for_end()
+        # The program that stood in its place does it, a moment later.
+        until(lambda: terminal.settings_now() == terminal.settings, "the settings of before")
+    terminal = on_terminal(corral, columns=100, rows=30)
+    terminal.wait_for("1 screen")
+    attach_again(terminal)
+    os.close(terminal.release())
+    assert terminal.process.wait(30) == 129
+    assert job(corral, "1")["state"] == "running"

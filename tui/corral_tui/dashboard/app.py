@@ -70,6 +70,8 @@ class DashboardApp(App[int], inherit_bindings=False):
         self.settings = settings or Settings()
         self.charset = charset or charset_of_terminal()
         self.sheet: Widget | None = None
+        self.leaving_by: int | None = None
+        """The signal that ends this program."""
         self._strip: Content | None = None
         self._listeners: list[ActionCallback] = []
         self._looked_at: tuple[str, ...] = ()
@@ -189,6 +191,8 @@ class DashboardApp(App[int], inherit_bindings=False):
             loop = asyncio.get_running_loop()
             for number in LEAVING_SIGNALS:
                 loop.add_signal_handler(number, self._leave_by_signal, number)
+                # Known at once, and not only when the loop comes to it: a key before it in the queue may take long.
+                signal.signal(number, self._note_signal)
 
     def _repaint(self, _: object) -> None:
         # After ctrl+z or an editor the terminal shows an empty screen; Textual paints only what it thinks has changed.
@@ -205,6 +209,9 @@ class DashboardApp(App[int], inherit_bindings=False):
             self.theme = wanted
         else:
             self.settings.notice = self.settings.notice or f"settings: there is no theme {wanted!r}"
+
+    def _note_signal(self, number: int, _: object) -> None:
+        self.leaving_by = number
 
     def _leave_by_signal(self, number: int) -> None:
         self.exit(128 + number, return_code=128 + number)

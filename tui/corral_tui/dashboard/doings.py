@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -171,17 +168,17 @@ class Doings:
         job = context.job
         if job is None:
             return
-        program = [sys.executable, "-c", "from corral_tui.main import main; main()", "attach", job.id]
-        environment = {**os.environ, "CORRAL_HOME": self.app.source.home.path}
+        from corral_tui.dashboard.handover import hand_over
+
         try:
             with self.app.suspend():
-                ended = subprocess.run(program, env=environment, stderr=subprocess.PIPE, check=False)
+                words = hand_over(
+                    self.app.source.home, job.id, is_leaving=lambda: self.app.leaving_by is not None
+                )
         except SuspendNotSupported:
             self.app.say(f"this terminal cannot be handed over; in another one: corral attach {job.id}")
             return
         self.app.notices.saw(job.id)
-        # Its own words: a status alone may be the job's.
-        words = ended.stderr.decode(errors="replace").strip().removeprefix("corral: ")
         if words:
             self.app.say(clean(words))
         self.app.did("job.attach", (job.id,))

@@ -223,5 +223,5 @@ class Notices:
             if driver is not None and not self._has_left:
                 driver.write(text)
             else:
-                stream.write(text)
-                stream.flush()
+                # Past the stream's buffer, which would keep what cannot be written and fail once more at the very end.
+                os.write(stream.fileno(), text.encode())

@@ -1,0 +1,24 @@
+"""Ending with the program that started us, on Linux (prctl(2), PR_SET_PDEATHSIG)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent(number: int) -> bool:
+    """Have the kernel send us that signal when the thread that started us ends; False where it does not know how.
+
+    Where the parent has gone before we asked, the signal comes at once.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    parent = os.getppid()
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0) != 0:
+        return False
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)
+    return True

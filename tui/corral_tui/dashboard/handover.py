@@ -1,0 +1,72 @@
+"""Handing the dashboard's terminal to a job: `corral attach` as a program of its own, in our place, until it is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, Self
+
+from corral.values.home import Home
+
+LEAVING = (signal.SIGTERM, signal.SIGHUP)
+_PROGRAM = "from corral_tui.dashboard.handover import attach_for_dashboard; attach_for_dashboard()"
+
+
+def hand_over(home: Home, job_id: str, *, is_leaving: Callable[[], bool]) -> str:
+    """Let the user type to that job; what `corral attach` said at the end. The terminal must be as a shell has it.
+
+    Whoever wants to end the dashboard meanwhile ends this first, and the terminal is put back; the signal itself is
+    left to the dashboard's event loop, which gets it as soon as it runs again. Nothing is begun where that has one
+    already.
+    """
+    argv = [sys.executable, "-c", _PROGRAM, "attach", job_id]
+    environment = {**os.environ, "CORRAL_HOME": home.path}
+    with _Signals() as signals:
+        if is_leaving():
+            return ""
+        with subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE) as program:
+            signals.pass_on_to(program)
+            _, said = program.communicate()
+    return said.decode(errors="replace").strip().removeprefix("corral: ")
+
+
+class _Signals:
+    """asyncio's own handlers only run in its loop, which waits here; its wakeup descriptor remembers the signal."""
+
+    def __init__(self) -> None:
+        self._program: subprocess.Popen[bytes] | None = None
+        self._last: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._take) for number in LEAVING}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def pass_on_to(self, program: subprocess.Popen[bytes]) -> None:
+        """From now on, and what came before."""
+        self._program = program
+        if self._last is not None:
+            program.send_signal(self._last)
+
+    def _take(self, number: int, _: object) -> None:
+        self._last = number
+        if self._program is not None:
+            self._program.send_signal(number)
+
+
+def attach_for_dashboard() -> None:
+    """The program. If the dashboard is killed it puts the terminal back: whoever waits for the dashboard has it then."""
+    from corral.system.parentdeath import end_with_parent
+    from corral_tui.main import main
+
+    # From then on we are no longer in the foreground, where setting the terminal would stop us (tcsetattr(3), SIGTTOU).
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    end_with_parent(signal.SIGTERM)
+    sys.exit(main())
