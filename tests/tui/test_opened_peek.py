@@ -50,7 +50,10 @@ async def test_enter_looks_into_the_chosen_pipe(size: tuple[int, int], tmp_path:
         assert "pg_dump ▸ gzip" in text
         assert "the oldest 4.0K of 10K bytes" in text
         if size == (160, 50):
-            await shown(app, lambda text: "EVIDENCE" in text and "ITS LIFE" in text, "the other panes")
+            wanted = ("EVIDENCE", "ITS LIFE", "╭─ 1 pg_dump shop")
+            await shown(
+                app, lambda text: all(each in text for each in wanted), "the drawing and the other panes"
+            )
         await assert_settled_snapshot(app, f"opened_peek_{size[0]}x{size[1]}")
     first = next(each for each in source.asked(PeekPipes) if each.bytes is not None)
     assert first == PeekPipes(job="3", pipe=1, bytes=FIRST_BYTES)

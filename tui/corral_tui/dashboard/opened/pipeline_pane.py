@@ -198,6 +198,9 @@ class PipelinePane(Pane):
 
     # ---- drawing ----
 
+    def on_resize(self) -> None:
+        self.redraw()  # there may be room for the drawing above the bytes now, or none any more
+
     def redraw(self) -> None:
         if self.is_mounted:
             self.query_one(".pane--peek", Block).redraw()
