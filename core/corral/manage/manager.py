@@ -281,8 +281,8 @@ class Manager:
         match effect:
             case StartStages():
                 self._to_start.append(job)
-            case BeginStop(signal, grace):
-                stories.note_stop(self, job)
+            case BeginStop(signal, grace, cause):
+                stories.note_stop(self, job, cause)
                 self.stopper.begin(job, signal, grace)
             case EndStages():
                 self.stopper.begin(job, "KILL", 0.0)

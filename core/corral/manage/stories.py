@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from corral.decide.life import StopCause
 from corral.decide.storyrows import StoryRow, shortened, told
 from corral.manage.lifepast import LifeOfJob, LifeState
 from corral.values.lifepast import LifePast
@@ -85,12 +86,16 @@ def note_stuck(job: ManagedJob) -> None:
         story.diagnosis, story.has_news = diagnosis, True
 
 
-def note_stop(manager: Manager, job: ManagedJob) -> None:
-    """It is about to be stopped: what it waits for now is what it was stuck with, or waited for, to the last."""
+def note_stop(manager: Manager, job: ManagedJob, cause: StopCause) -> None:
+    """It is about to be stopped: what it waits for now is what it was stuck with, or waited for, to the last.
+
+    That somebody has stopped what just slept explains nothing; that a time limit did may.
+    """
     if job.life.is_ended or job.diagnosis is None:
         return
     story, is_stuck = job.story, job.health == "stuck"
-    if is_stuck or story.diagnosis is None:
+    is_telling = story.diagnosis is None and (job.is_benign is not True or cause == "timeout")
+    if is_stuck or is_telling:
         note_stuck(job)
         story.diagnosed = datetime.now(UTC)
     if is_stuck:
