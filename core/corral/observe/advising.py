@@ -26,6 +26,8 @@ def advice(web: Web, root: Chain) -> tuple[Advice, ...]:
         found.append(Advice("let it go on", f"corral resume {job.id}"))
     if own.kind == "tty_input" and not job.pty:
         found.append(Advice("start it again with a terminal", "corral run --pty …"))
+    if own.kind == "disk":
+        found.append(Advice("see what the kernel says of it", "dmesg | tail"))
     found += [*_of_fifo(own), *_of_others(web, root)]
     if job.health == "stuck" or (job.health != "active" and benign_end(web, root) is not True):
         found += [*_of_stage(web, own), *_in_any_case(web)]
