@@ -111,6 +111,8 @@ def test_a_long_pipeline_says_first_what_holds_it_up_and_each_pipe_what_limits_i
         )
         assert len(drawn) == rows
         assert sum("reader slow" in line for line in drawn) == 11
+        assert sum(charset.bottleneck in line for line in drawn) == 2
+        assert charset is UNICODE or all(line.isascii() for line in drawn)
 
 
 def test_a_number_that_is_only_a_bound_is_marked() -> None:

@@ -207,7 +207,7 @@ def _name_room(width: int) -> int:
 def _stage_line(job: Job, stage: Stage, look: Look, name_room: int) -> Line:
     charset = look.charset
     is_slow = stage.number == job.bottleneck and not job.is_ended
-    mark: Piece = (f" {numbers.left(charset.bottleneck if is_slow else '', 1)} ", "warning")
+    mark: Piece = (f"{charset.bottleneck if is_slow else '':>2} ", "warning")
     number = f"{stage.number:>{len(str(len(job.stages)))}}"
     name = numbers.left(stage_words(stage), name_room, charset.ellipsis)
     does, role = does_words(stage, charset)
