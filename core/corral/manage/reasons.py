@@ -71,6 +71,7 @@ def _holders(
     holders: dict[int, Held] = {}
     family = Family([wait.pid for wait in waits])
     outside: dict[int, ProcessWait] = {}
+    followed: set[tuple[int, ...]] = set()
     unasked = list(waits)
     while unasked:
         wait = unasked.pop()
@@ -78,6 +79,9 @@ def _holders(
         if held is None:
             continue
         holders[wait.pid] = held
+        if held.pids in followed:
+            continue
+        followed.add(held.pids)
         for pid in held.pids:
             if pid in family.pids or pid in outside or pid == os.getpid() or len(outside) >= OUTSIDERS:
                 continue

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
+from corral.observe import graph
 from corral.observe.holders import Held
 from corral.observe.waits import ProcessWait
 from corral.values.jobs import Job
@@ -67,8 +68,13 @@ class Web:
         for pid, parent in seen.parents.items():
             if pid in self.own:
                 self._children.setdefault(parent, []).append(pid)
-        self.knot = self._knot()
-        self._next: dict[int, int | None] = {}
+        self._present: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self._numbers = {pid: number for number, pid in self.leaders.items()}
+        targets = {wait.pid: self._targets(wait) for wait in self.waits.values()}
+        self.knot = graph.knot(
+            {pid: several for pid, several in targets.items() if several and self._is_bound(self.waits[pid])}
+        )
+        self._after = graph.routes(targets, self.waits, self._likelihood)
 
     # ---- chains
 
@@ -99,19 +105,19 @@ class Web:
 
     def waited_for(self, wait: ProcessWait) -> int | None:
         """The pid of the process that `wait` waits for, the likeliest of several; None where the chain ends here."""
-        if wait.pid not in self._next:
-            self._next[wait.pid] = None  # A ring ends where it began.
-            targets = [pid for pid in self.targets(wait) if wait.pid not in self.knot or pid in self.knot]
-            self._next[wait.pid] = min(targets, key=self._likelihood, default=None)
-        return self._next[wait.pid]
+        return self._after.get(wait.pid)
 
-    def targets(self, wait: ProcessWait) -> tuple[int, ...]:
-        """Every process that could end this wait, of those that were looked at."""
+    def _targets(self, wait: ProcessWait) -> tuple[int, ...]:
+        """Every process that could end this wait, of those that were looked at; itself among them has no meaning but alone."""
         if wait.kind == "child" or self._polls(wait):
             return self._children_waited_for(wait)
         held = self.seen.holders.get(wait.pid)
         if held is not None and held.pids and not wait.ring:
-            return tuple(pid for pid in held.pids if pid in self.waits and self._counts(wait, pid))
+            several = self._present.get(held.pids)
+            if several is None:
+                several = tuple(sorted(pid for pid in held.pids if pid in self.waits))
+                self._present[held.pids] = several
+            return () if several == (wait.pid,) != held.pids else several
         stage = self.stage_at_other_end(wait)
         other = None if stage is None else self._process_of(stage, wait.pid)
         return () if other is None else (other,)
@@ -120,23 +126,9 @@ class Web:
         """Whether it sleeps only until it looks again at the children that it has."""
         return wait.kind == "timer" and wait.pid in self.seen.polling
 
-    def _counts(self, wait: ProcessWait, pid: int) -> bool:
-        """Its own other end counts where it is the only one: nobody else can ever end the wait."""
-        return pid != wait.pid or self.seen.holders[wait.pid].pids == (pid,)
-
-    def _knot(self) -> frozenset[int]:
-        """Processes that can never go on: whatever each waits for waits for another of them."""
-        bound: dict[int, tuple[int, ...]] = {}
-        for wait in self.waits.values():
-            targets = self.targets(wait)
-            if wait.kind in _CAN_NEVER_MOVE and not wait.has_limit and targets and self._is_known(wait):
-                bound[wait.pid] = targets
-        while True:
-            free = [pid for pid, targets in bound.items() if not all(target in bound for target in targets)]
-            if not free:
-                return frozenset(bound)
-            for pid in free:
-                del bound[pid]
+    def _is_bound(self, wait: ProcessWait) -> bool:
+        """Whether only those who it waits for can end its wait."""
+        return wait.kind in _CAN_NEVER_MOVE and not wait.has_limit and self._is_known(wait)
 
     def _is_known(self, wait: ProcessWait) -> bool:
         """Whether nobody else could end the wait: not a process that was not looked at, not a thread of its own."""
@@ -147,7 +139,9 @@ class Web:
         if wait.kind == "child":
             return True
         held = self.seen.holders.get(wait.pid)
-        return held is not None and held.is_complete and all(pid in self.waits for pid in held.pids)
+        if held is None or not held.is_complete:
+            return False
+        return len(self._present.get(held.pids, held.pids)) == len(held.pids)
 
     # ---- what is known of one
 
@@ -163,10 +157,8 @@ class Web:
         return number if wait.kind == "pipe_read" else number + 1
 
     def stage_of(self, pid: int) -> int | None:
-        for number, leader in self.leaders.items():
-            if leader == pid:
-                return number
-        return self.seen.stages.get(pid)
+        number = self._numbers.get(pid)
+        return self.seen.stages.get(pid) if number is None else number
 
     def is_outside(self, pid: int) -> bool:
         return pid not in self.own
@@ -192,11 +184,11 @@ class Web:
             return (wait.on_pid,) if wait.on_pid in self.waits and wait.on_pid != wait.pid else ()
         return tuple(pid for pid in self._children.get(wait.pid, ()) if self.own[pid].kind != "zombie")
 
-    def _likelihood(self, pid: int) -> tuple[int, int]:
+    def _likelihood(self, route: tuple[int, ...]) -> tuple[int, int]:
         """Of several the one that will end the wait first: the one whose own chain ends in work or in a timer."""
-        chain = self.chain(pid)
+        chain = Chain(tuple(self.waits[pid] for pid in route))
         rank = {True: 0, None: 1, False: 2}[benign_end(self, chain)]
-        return 2 * rank + bool(chain.cycle) + 6 * (chain.end.kind == "zombie"), pid
+        return rank + 3 * (chain.end.kind == "zombie"), route[0]
 
 
 def benign_end(web: Web, chain: Chain) -> bool | None:

@@ -134,13 +134,14 @@ def _detail(web: Web, wait: ProcessWait) -> str:
 
 def _with_other_end(web: Web, wait: ProcessWait, held: Held) -> str:
     """A wait on a pipe that is none between two stages, and who has its other end."""
-    others = [pid for pid in held.pids if pid != wait.pid and pid in web.waits]
+    others = (pid for pid in held.pids if pid != wait.pid and pid in web.waits)
     if wait.kind == "event_loop":
         names = list(dict.fromkeys(_called(web, pid) for pid in others))
         return f"waits for {' or '.join(names[:3])}{' or others' if len(names) > 3 else ''} ({wait.call})"
     is_read = wait.kind == "pipe_read"
-    if others:
-        return f"{wait.detail} that {_called(web, others[0])} should {'write' if is_read else 'read'}"
+    other = next(others, None)
+    if other is not None:
+        return f"{wait.detail} that {_called(web, other)} should {'write' if is_read else 'read'}"
     does = "writes to it" if is_read else "reads it"
     if held.pids == (wait.pid,):
         return f"{wait.detail} of which only it has the other end, so nobody {does}"

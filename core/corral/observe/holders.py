@@ -7,7 +7,7 @@ kept for a moment, since many jobs are looked at in one tick.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from itertools import islice
 from typing import NamedTuple
 
@@ -101,12 +101,22 @@ class Family:
         self.is_cut = False
         self._order = tuple(members)
         self._open: dict[str, list[tuple[int, int]]] | None = None
+        self._ends: dict[str, list[End]] = {}
+        self._answers: dict[tuple[str, bool], Held] = {}
 
     def ends(self, link: str) -> list[End]:
         """Who of them has it open."""
         if self._open is None:
             self._open = self._index()
-        return [End(pid, fd, *modes(pid, fd)) for pid, fd in self._open.get(link, ())]
+        if link not in self._ends:
+            self._ends[link] = [End(pid, fd, *modes(pid, fd)) for pid, fd in self._open.get(link, ())]
+        return self._ends[link]
+
+    def remember(self, question: tuple[str, bool], find: Callable[[], Held]) -> Held:
+        """The answer to a question that many of them have: who has the other end of a pipe."""
+        if question not in self._answers:
+            self._answers[question] = find()
+        return self._answers[question]
 
     def _index(self) -> dict[str, list[tuple[int, int]]]:
         found: dict[str, list[tuple[int, int]]] = {}
@@ -176,11 +186,15 @@ class Holders:
         if wait.file.fd < 0:
             return Held((), is_complete=False)
         reads = wait.kind == "pipe_read"
+        return family.remember((link, reads), lambda: self._at_other_end(link, family, reads=reads))
+
+    def _at_other_end(self, link: str, family: Family, *, reads: bool) -> Held:
         wanted, is_complete = self._other_ends(link, family, reads=reads)
-        if wait.file.kind == "pipe":
+        if link.startswith("pipe:["):
             # It has no name, so it spreads by inheritance: whoever has it is of the family of who does.
             is_complete = is_complete or any(end.pid in family.pids for end in wanted)
-        return Held(_ordered(wanted, wait.pid), is_complete=is_complete and not family.is_cut)
+        who = tuple(sorted({end.pid for end in wanted}))
+        return Held(who, is_complete=is_complete and not family.is_cut)
 
     def _other_ends(self, link: str, family: Family, *, reads: bool) -> tuple[list[End], bool]:
         """Who has the other end of a pipe or a FIFO that is read, or written. Of a pipe the job itself is asked first."""
