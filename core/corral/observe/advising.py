@@ -26,6 +26,9 @@ def advice(web: Web, root: Chain) -> tuple[Advice, ...]:
         found.append(Advice("let it go on", f"corral resume {job.id}"))
     if own.kind == "tty_input" and not job.pty:
         found.append(Advice("start it again with a terminal", "corral run --pty …"))
+    if own.kind == "unknown" and job.pty:
+        # A password prompt of a set-uid program, say: nobody may see that it reads.
+        found.append(Advice("see what it shows, and type", f"corral attach {job.id}"))
     if own.kind == "disk":
         found.append(Advice("see what the kernel says of it", "dmesg | tail"))
     found += [*_of_fifo(own), *_of_others(web, root)]
