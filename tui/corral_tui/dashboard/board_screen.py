@@ -27,7 +27,7 @@ from corral_tui.dashboard.settings import View
 from corral_tui.dashboard.tails import Tails
 from corral_tui.dashboard.view import DashboardScreen
 
-DRAW_SECONDS = 0.1
+DRAW_SECONDS = 0.25
 """Between two slices of the screens of jobs that draw theirs."""
 KEYS_OF_NOTHING = ("job.new", "job.restart", "job.open", "view.ended", "app.palette")
 

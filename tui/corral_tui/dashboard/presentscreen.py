@@ -57,14 +57,18 @@ def draws_in_place(file: OutputFile, job: Job) -> bool:
 
 
 class Budget:
-    """So many seconds of work from now on, by a clock that counts only time."""
+    """So many seconds of work from now on, and one slice in any case, so that there is always some progress."""
 
     def __init__(self, seconds: float = LOOK_SECONDS) -> None:
         self._until = time.perf_counter() + seconds
+        self._has_given = False
 
-    @property
-    def is_spent(self) -> bool:
-        return time.perf_counter() >= self._until
+    def take(self) -> bool:
+        """Whether there is time for one more slice."""
+        if self._has_given and time.perf_counter() >= self._until:
+            return False
+        self._has_given = True
+        return True
 
 
 class PresentScreen:
@@ -116,7 +120,7 @@ class PresentScreen:
             emulator.start_anew()
             self._position = self._newest_screen(file, emulator)
         has_moved = False
-        while self._position < self._size and not (has_moved and budget.is_spent):
+        while self._position < self._size and budget.take():
             chunk = file.read(self._position, min(SLICE, self._size - self._position))
             if chunk.end <= self._position:
                 self._size = chunk.end  # shorter than was said
