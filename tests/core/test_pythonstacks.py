@@ -16,7 +16,7 @@ from corral.manage.spying import Spy
 from corral.observe.pythonstacks import MOST_FRAMES, stacks_of, telling_frames
 from corral.observe.waits import wait_of
 from corral.system import pyspy
-from corral.system.procfs import HAS_PROCFS
+from corral.system.procfs import HAS_PROCFS, read_stat
 from corral.values.reports import Diagnosis, Frame, Root, Wait
 from until import python, running, until
 
@@ -184,6 +184,14 @@ def test_helper_gets_nothing_of_ours_and_leaves_nothing(monkeypatch):
     assert (printed.out, printed.err) == (b"/\n", f"{os.defpath}\n".encode())
     if HAS_PROCFS:
         assert set(os.listdir(f"/proc/{os.getpid()}/fd")) == before
+
+
+@LINUX
+def test_helper_that_does_not_end_is_ended_by_its_own_alarm():
+    printed = asyncio.run(output_of(["/bin/sh", "-c", "echo $$; exec sleep 60"], 0.1, 1000))
+    assert not printed.is_whole
+    until(lambda: (stat := read_stat(int(printed.out))) is None or stat.has_ended, "its end")
+    os.waitpid(int(printed.out), 0)
 
 
 @LINUX

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import NamedTuple
+
+MOMENT = 0.5
+"""Seconds that a helper lives longer than it is listened to."""
 
 
 class Printed(NamedTuple):
@@ -55,15 +60,16 @@ class _Stream:
 async def output_of(argv: Sequence[str], seconds: float, limit: int) -> Printed:
     """Run a program with an empty stdin, in `/`, with nothing of anybody's environment, and collect what it writes.
 
-    It is ended by SIGKILL where it takes longer than `seconds` or writes more than `limit` bytes to either stream, and
-    where the caller is cancelled. Must be called on the loop's own thread: another one could start it while a job's
-    mark is set.
+    It is left to itself where it takes longer than `seconds` or writes more than `limit` bytes to either stream, and where
+    the caller is cancelled: it writes into closed pipes then, and a moment later its own alarm ends it, also where this
+    daemon is gone. Nobody here signals it. Must be called on the loop's own thread: another one could start it while a
+    job's mark is set.
 
     Raises:
         OSError: it could not be started.
     """
     with ExitStack() as cleanup:
-        process = _started(argv)
+        process = _started(argv, seconds + MOMENT)
         cleanup.callback(_let_go, process)
         assert process.stdout is not None
         assert process.stderr is not None
@@ -80,7 +86,7 @@ async def output_of(argv: Sequence[str], seconds: float, limit: int) -> Printed:
         return Printed(bytes(out.content), bytes(err.content), is_whole)
 
 
-def _started(argv: Sequence[str]) -> subprocess.Popen[bytes]:
+def _started(argv: Sequence[str], lifetime: float) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
@@ -88,11 +94,12 @@ def _started(argv: Sequence[str]) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         cwd="/",
         env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+        # A timer of the process survives its exec (setitimer(2)), and SIGALRM ends what does not catch it.
+        preexec_fn=partial(signal.setitimer, signal.ITIMER_REAL, lifetime),
     )
 
 
 def _let_go(process: subprocess.Popen[bytes]) -> None:
-    """End it if it still runs. Who reaps the orphans reaps it, too; the handle must not wait for its pid later."""
-    process.kill()
-    if process.returncode is None:
+    """Who reaps the orphans reaps it, too; the handle must not wait for its pid later."""
+    if process.poll() is None:
         process.returncode = 0
