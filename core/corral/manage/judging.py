@@ -11,7 +11,7 @@ from corral.manage.reasons import observe_waits, words_for
 from corral.manage.stories import note_stuck
 from corral.observe.chains import Web, is_benign, is_deadlocked, waits_in_vain
 from corral.observe.diagnose import diagnose_web
-from corral.observe.health import health_of
+from corral.observe.health import Progress, health_of
 from corral.observe.quiet import Quiet
 
 if TYPE_CHECKING:
@@ -58,7 +58,10 @@ class Judge:
         quiet_since = None if is_paused else self._in_vain_since(job, now)
         if quiet_since is not None:
             health, since = "stuck", quiet_since
-        if health != job.health:
+        if health == "stuck" != job.health and self._has_grown(job, progress):
+            # Some of it was not looked at. The next visit takes that for a movement.
+            quiet_since = None
+        elif health != job.health:
             job.health = health
             job.health_since = (
                 None if since is None else datetime.now(UTC) - timedelta(seconds=max(0.0, now - since))
@@ -93,6 +96,15 @@ class Judge:
             quiet.look_again_at = now + min(MOST_BETWEEN_LOOKS, LOOK_AGAIN_SECONDS + job.spec.stuck_after / 4)
         return quiet.since if quiet.is_sure else None
 
+    def _has_grown(self, job: ManagedJob, progress: Progress) -> bool:
+        """Whether the job has processes that no scan has told of yet: the last one was before it moved last."""
+        monitor = self._manager.monitor
+        if monitor.last_scan > progress.last_moved:
+            return False
+        known = set(job.members)
+        monitor.scan_job(job)
+        return job.members.keys() != known
+
     @staticmethod
     def _patience(job: ManagedJob, now: float) -> float:
         return EARLY_AFTER if now - job.explained_at > EARLY_EVERY else DIAGNOSE_AFTER
@@ -107,11 +119,9 @@ class Judge:
         deadlocked = is_deadlocked(web)
         if deadlocked and not job.is_deadlocked:
             # Said at once, so nothing of it may come from what was read a moment ago.
-            known = set(job.members)
-            self._manager.monitor.scan_job(job)
             self._manager.monitor.holders.forget()
             web = self._look(job)
-            deadlocked = is_deadlocked(web) and job.members.keys() == known
+            deadlocked = is_deadlocked(web)
         job.is_benign = is_benign(web)
         job.is_deadlocked = deadlocked
         job.diagnosis = diagnose_web(web)

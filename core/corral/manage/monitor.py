@@ -54,7 +54,7 @@ class Monitor:
         self._followed_since: dict[int, float] = {}
         """When the pipes of each job were first looked at by this daemon, monotonic seconds."""
         self._ticks = 0
-        self._last_scan = 0.0
+        self.last_scan = 0.0
         self._scan_cost = 0.0
         self._has_moved = False
         self.looked_at: set[int] = set()
@@ -64,7 +64,7 @@ class Monitor:
         """One pass over everything."""
         now = time.monotonic()
         self._ticks += 1
-        if now - self._last_scan >= self._scan_interval:
+        if now - self.last_scan >= self._scan_interval:
             self.scan(now)
         for job in list(self._manager.jobs.values()):
             if job.next_visit > self._ticks and job.id not in self.looked_at:
@@ -87,7 +87,7 @@ class Monitor:
 
     def scan(self, now: float) -> None:
         """Read the process table and give every job its members."""
-        self._last_scan = now
+        self.last_scan = now
         began = time.process_time()
         manager = self._manager
         found = manager.census.take(manager.jobs.values())

@@ -20,7 +20,7 @@ from corral.values.jobs import ProcessView
 if TYPE_CHECKING:
     from corral.manage.manager import Manager
 
-MOST_PROCESSES = 1000
+MOST_PROCESSES = 500
 """Processes of one job that are looked at; 50 µs each."""
 OUTSIDERS = 16
 """Processes of others that are followed from one job: who holds what it waits for, and what those wait for."""

@@ -22,8 +22,10 @@ from corral.system.watched import process_of_pidfd, terminal_of_master
 
 KEPT_SECONDS = 0.8
 """How long the open files of the machine and its locks are believed. A job is first looked at when it has been still for longer."""
-MOST_DESCRIPTORS = 20_000
-"""Descriptors that are looked at, of one job and of the whole machine; 2 µs each, while others wait for their answers."""
+MOST_DESCRIPTORS = 10_000
+"""Descriptors that are looked at, of one job and of the whole machine; 3 µs each, while others wait for their answers."""
+FEWEST_DESCRIPTORS = 64
+"""Those of each process of a job that are looked at however many processes there are."""
 MOST_SHARING = 32
 """Processes of a job that are asked whether they share a piece of memory."""
 _SHARED = ("pipe:[", "socket:[", "/")
@@ -120,15 +122,14 @@ class Family:
 
     def _index(self) -> dict[str, list[tuple[int, int]]]:
         found: dict[str, list[tuple[int, int]]] = {}
-        left = MOST_DESCRIPTORS
+        share = max(FEWEST_DESCRIPTORS, MOST_DESCRIPTORS // max(1, len(self._order)))
         for pid in self._order:
-            for fd, link in descriptors_of(pid):
-                left -= 1
+            for number, (fd, link) in enumerate(descriptors_of(pid)):
+                if number == share:
+                    self.is_cut = True
+                    break
                 if link.startswith(_SHARED):
                     found.setdefault(link, []).append((pid, fd))
-                if left <= 0:
-                    self.is_cut = True
-                    return found
         return found
 
 
@@ -158,7 +159,9 @@ class Holders:
         """What was left out, in words, because there is too much of it."""
         found = []
         if family.is_cut:
-            found.append(f"its descriptors beyond the first {MOST_DESCRIPTORS:,}")
+            found.append(
+                f"some of the descriptors of its processes: there are more than {MOST_DESCRIPTORS:,}"
+            )
         if self._machine.is_cut:
             found.append("some processes of this machine: there are too many open descriptors")
         return tuple(found)

@@ -13,7 +13,14 @@ from typing import NamedTuple
 from corral.observe import elsewhere, hidden
 from corral.observe.calls import Meaning
 from corral.observe.pipeflow import WAITS_FOR_INPUT
-from corral.observe.threads import ThreadWait, first_thread, other_threads, telling, thread_count
+from corral.observe.threads import (
+    THREADS_LOOKED_AT,
+    ThreadWait,
+    first_thread,
+    other_threads,
+    telling,
+    thread_count,
+)
 from corral.observe.watching import watching
 from corral.system.cpuclock import cpu_nanoseconds
 from corral.system.openfiles import OpenFile, absolute, open_file
@@ -82,7 +89,10 @@ def wait_of(pid: int) -> ProcessWait | None:
     wait = _told(stat, first, others)
     if wait.kind == "futex":
         wait = _among_threads(wait, [first, *others])
-    return wait._replace(threads=1 + len(others))
+    count = max(thread_count(pid), 1)
+    if count > THREADS_LOOKED_AT and wait.reason is None:
+        wait = wait._replace(reason=f"only {THREADS_LOOKED_AT} of its {count:,} threads were looked at")
+    return wait._replace(threads=count)
 
 
 def _told(stat: Stat, first: ThreadWait, others: list[ThreadWait]) -> ProcessWait:
@@ -330,7 +340,7 @@ def _among_threads(wait: ProcessWait, threads: list[ThreadWait]) -> ProcessWait:
         names = " and ".join(map(str, ring))
         detail = f"has {len(ring)} threads, {names}, that wait for each other's locks (futex)"
         return wait._replace(ring=ring, detail=detail)
-    count = len([thread for thread in threads if thread.state not in "ZX"])
+    count = max(thread_count(wait.pid), len([thread for thread in threads if thread.state not in "ZX"]))
     if count > 1:
         return wait._replace(
             detail=f"has {count} threads that all wait for each other or for locks in memory (futex)"
