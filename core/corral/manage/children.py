@@ -14,6 +14,7 @@ from corral.manage.moments import moment
 from corral.manage.reaping import ChildEnd, Orphan
 from corral.observe.sampler import Usage, with_last_counters
 from corral.system import mark
+from corral.system.cpuclock import cpu_nanoseconds
 from corral.system.identity import ProcessIdentity, identify
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ KEPT_ENDS = 4096
 """Ends that are remembered for the reports of stop sequences."""
 _UNSEEN = Usage(0.0, 0, None, None, "?", 1)
 """Of a process that has ended before anybody looked."""
+
+
+def forget_gone(job: ManagedJob) -> None:
+    """Those that a stage had waited for before it ended: wait4(2) counts their CPU time in the stage's own."""
+    for pid in [pid for pid in job.members if cpu_nanoseconds(pid) is None]:
+        del job.members[pid]
 
 
 class Children:
@@ -131,6 +138,7 @@ class Children:
             self._stages.pop(stage.popen.pid, None)
         if stage.identity is not None:
             job.members.pop(stage.identity.pid, None)
+            forget_gone(job)
             self.remember(stage.identity, end)
         self._manager.journal.stage_ended(
             job.id, stage.number, now["at"], end.exit_status, end.signal, end.cpu_seconds
