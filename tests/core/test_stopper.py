@@ -79,6 +79,28 @@ async def test_a_fault_at_the_end_of_one_stop_is_said_and_the_others_go_on(
     assert faults == ["the stop sequences: 'removed meanwhile'"]
 
 
+class LateOwner(FaultyOwner):
+    """A manager for whom a child ends just after it reaped."""
+
+    reaps = 0
+
+    def reap(self) -> None:
+        self.reaps += 1
+
+    def end_of(self, identity: ProcessIdentity) -> ChildEnd | None:
+        return ChildEnd(9, None, 0.0) if self.reaps > 1 else None
+
+
+async def test_what_ends_during_a_look_is_told_by_its_own_status() -> None:
+    stopper = Stopper(LateOwner(), NoProcesses(), Signaller(77), "/a home")  # type: ignore[arg-type]
+    stop = stopper.begin(job(2), "TERM", 5.0)
+    gone = Target(ProcessIdentity(1 << 30, 1), "python", 1, "leader", signals=["TERM"])
+    stop.targets[gone.identity] = gone
+    async with asyncio.timeout(20):
+        report = await stopper.outcome(stop)
+    assert [process.ended_by for process in report.processes] == ["exit 9"]
+
+
 def survivor_of(monkeypatch: pytest.MonkeyPatch, wchan: bytes | None, **target: object) -> Survivor:
     """What is said of a process that is left, with what /proc says of where it is."""
     monkeypatch.setattr(stopping, "read_file", lambda path: wchan if path == "/proc/4711/wchan" else None)

@@ -272,6 +272,8 @@ class Stopper:
         gone = [
             target for target in stop.alive if target.identity not in alive and not is_alive(target.identity)
         ]
+        if any(self._owner.end_of(target.identity) is None for target in gone):
+            self._owner.reap()  # It ended after the last time: its status waits to be read.
         for target in gone:
             target.seconds = round(now - stop.began, 3)
             target.ended_by = _ended_by(target, self._owner.end_of(target.identity))
