@@ -332,6 +332,10 @@ def _stuck_lines(scene: Scene, job: Job, width: int) -> list[Line]:
     if job.health != "stuck" or job.state != "running":
         return []
     lines = _sentence(scene.why(job) or "", width, "bold")
+    tail = scene.tails.of(job) if job.pty else None
+    said = tail.last_line() if tail else ()
+    if said:
+        lines.append(said)  # most times the question
     if job.health_since is not None:
         since = job.health_since.astimezone().strftime("%H:%M:%S")
         lines.append(((f"nothing has moved since {since} (cpu, i/o, output, processes)", "muted"),))
