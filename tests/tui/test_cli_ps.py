@@ -139,6 +139,17 @@ def test_what_did_not_succeed_has_its_reason(fake: FakeDaemon, capsys: Any) -> N
     assert [job["reason"] for job in json.loads(capsys.readouterr().out)] == [_FAILED, "0.2s", None]
 
 
+def test_what_is_stuck_says_why_and_needs_no_colour(fake: FakeDaemon, capsys: Any) -> None:
+    fake.answers[ListJobs] = Jobs(
+        (make_job(3, health="stuck", summary="cat waits\x1b[2J for input"), make_job(4, summary="sleeps"))
+    )
+    assert main(["ps"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  stuck  " in lines[1]
+    assert lines[1].endswith("sleep 60  — cat waits␛[2J for input")
+    assert lines[2].endswith("sleep 60")
+
+
 @pytest.mark.parametrize("width", [20, 80, 200])
 def test_on_a_terminal_a_reason_stands_where_there_is_room(
     width: int, fake: FakeDaemon, capsys: Any, monkeypatch: pytest.MonkeyPatch

@@ -62,3 +62,5 @@ def test_the_settings_of_the_page_are_understood(tmp_path: Path) -> None:
     settings = read_settings(Home(str(tmp_path)), str(path))
     assert settings.notice is None
     assert (settings.confirm, settings.view, settings.theme) == ("ask", "panels", "corral-light")
+    assert (settings.bell, settings.title) == ("auto", True)
+    assert (settings.run.stuck_after, settings.run.on_stuck) == (300.0, "mark")
