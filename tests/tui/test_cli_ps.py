@@ -146,7 +146,7 @@ def test_what_is_stuck_says_why_and_needs_no_colour(fake: FakeDaemon, capsys: An
     assert main(["ps"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "  stuck  " in lines[1]
-    assert lines[1].endswith("sleep 60  — cat waits␛[2J for input")
+    assert lines[1].endswith("sleep 60  — cat waits for input")
     assert lines[2].endswith("sleep 60")
 
 
