@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from corral.manage.jobs import ManagedJob
 from corral.observe import tree
 from corral.observe.chains import Observations
-from corral.observe.holders import KEPT_SECONDS, Family, Held
+from corral.observe.holders import KEPT_SECONDS, Held
 from corral.observe.waits import ProcessWait, wait_of, words
 from corral.system.cpuclock import cpu_nanoseconds
 from corral.system.procfs import read_stat
@@ -69,7 +69,7 @@ def _holders(
 ) -> tuple[dict[int, Held], tuple[ProcessWait, ...], tuple[str, ...]]:
     """Who can end these waits; of those that are not among them, what they wait for themselves, step by step; what was cut."""
     holders: dict[int, Held] = {}
-    family = Family([wait.pid for wait in waits])
+    family = manager.monitor.holders.begin([wait.pid for wait in waits])
     outside: dict[int, ProcessWait] = {}
     followed: set[tuple[int, ...]] = set()
     unasked = list(waits)

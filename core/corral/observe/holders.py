@@ -22,9 +22,9 @@ from corral.system.watched import process_of_pidfd, terminal_of_master
 
 KEPT_SECONDS = 0.8
 """How long the open files of the machine and its locks are believed. A job is first looked at when it has been still for longer."""
-MOST_DESCRIPTORS = 10_000
+MOST_DESCRIPTORS = 8_000
 """Descriptors that are looked at, of one job and of the whole machine; 3 µs each, while others wait for their answers."""
-FEWEST_DESCRIPTORS = 64
+FEWEST_DESCRIPTORS = 16
 """Those of each process of a job that are looked at however many processes there are."""
 MOST_SHARING = 32
 """Processes of a job that are asked whether they share a piece of memory."""
@@ -146,6 +146,11 @@ class Holders:
         self._own_pid = own_pid
         self._machine = _Machine()
 
+    def begin(self, members: Collection[int]) -> Family:
+        """Begin to look at a job with these processes; what is known of the machine is not renewed while it is looked at."""
+        self._machine.renew(time.monotonic())
+        return Family(members)
+
     def forget(self) -> None:
         """Look at all anew when asked again."""
         self._machine = _Machine()
@@ -168,7 +173,6 @@ class Holders:
 
     def of(self, wait: ProcessWait, family: Family) -> Held | None:
         """Who can end this wait; None where nobody is to be asked for it. `family`: the processes of its job."""
-        self._machine.renew(time.monotonic())
         if wait.kind == "file_lock":
             return self._of_lock(wait, family)
         if wait.kind in ("pipe_read", "pipe_write") and wait.file is not None:

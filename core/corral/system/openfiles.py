@@ -123,14 +123,15 @@ def descriptors_of(pid: int) -> Iterator[tuple[int, str]]:
     if not HAS_PROCFS:
         return
     try:
-        numbers = os.listdir(f"/proc/{pid}/fd")
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            for entry in entries:
+                try:
+                    link = os.readlink(entry.path)
+                except OSError:
+                    continue  # closed meanwhile
+                yield int(entry.name), link
     except OSError:
         return
-    for number in numbers:
-        try:
-            yield int(number), os.readlink(f"/proc/{pid}/fd/{number}")
-        except OSError:
-            continue  # closed meanwhile
 
 
 def modes(pid: int, fd: int) -> tuple[bool, bool]:
