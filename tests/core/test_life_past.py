@@ -81,7 +81,9 @@ def test_after_a_crash_what_moved_meanwhile_has_a_gap_and_what_did_not_has_reste
     job = cast(Any, SimpleNamespace(id=1, story=StoryOfJob(life=life), memory_bytes=50))
     job.life = SimpleNamespace(started_now=0.0, is_ended=False, state="running")
     job.progress = SimpleNamespace(last_moved=last_moved)
-    stories.keep(manager, job)
+    stories.keep_now_and_then(manager, job)
+    assert not kept  # it is young
+    stories.keep_now_and_then(manager, job, is_last=True)
     job.story = StoryOfJob()
     stories.recall(manager, job)
     stories.note_life(job, 300.0, 20.0)

@@ -21,6 +21,7 @@ from corral.manage import stories
 from corral.manage.adopting import watch
 from corral.manage.feeding import Feed
 from corral.manage.jobs import ManagedJob, ManagedStage, OutputSizes
+from corral.manage.keeping import keep_observed
 from corral.manage.moments import moment
 from corral.manage.past import Cell, PastOfJob
 from corral.manage.reaping import ChildEnd
@@ -138,6 +139,7 @@ def note_lives(manager: Manager) -> None:
     for job in manager.jobs.values():
         if job.life.is_started and not job.life.is_ended:
             manager.journal.state_changed(job.id, job.life)
+    keep_observed(manager, is_last=True)
     manager.commit()
 
 

@@ -28,13 +28,13 @@ _decoder = msgspec.json.Decoder(Kept)
 _encoder = msgspec.json.Encoder()
 
 
-def keep_observed(manager: Manager) -> None:
-    """Note what has changed, to be committed with the rest."""
+def keep_observed(manager: Manager, *, is_last: bool = False) -> None:
+    """Note what has changed, to be committed with the rest. `is_last`: this daemon looks no more."""
     now = time.monotonic()
     for job in manager.jobs.values():
         if job.progress is None or job.life.is_ended:
             continue
-        keep_now_and_then(manager, job)
+        keep_now_and_then(manager, job, is_last=is_last)
         kept = Kept(_peak(job), round(job.reaped_cpu_seconds, 3), _stillness(job, job.progress, now))
         if kept != job.kept:
             job.kept = kept

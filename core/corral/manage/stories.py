@@ -117,13 +117,13 @@ def keep(manager: Manager, job: ManagedJob) -> None:
     story.has_news = False
 
 
-def keep_now_and_then(manager: Manager, job: ManagedJob) -> None:
-    """The same, where there is enough to tell that is new."""
+def keep_now_and_then(manager: Manager, job: ManagedJob, *, is_last: bool = False) -> None:
+    """The same, where there is enough to tell that is new; with `is_last`, where there is anything."""
     story, life = job.story, job.story.life
     if not story.has_news:
         if life is None or not life.has_moved_since(story.kept_until):
             return
-        if life.looked_at - story.kept_until < max(KEEP_SECONDS, life.seconds):
+        if not is_last and life.looked_at - story.kept_until < max(KEEP_SECONDS, life.seconds):
             return
     keep(manager, job)
 

@@ -20,6 +20,7 @@ import psutil
 from corral.decide.store import Journal
 from corral.manage import operations
 from corral.manage.adopting import adopt_all
+from corral.manage.keeping import keep_observed
 from corral.manage.manager import Manager
 from corral.manage.monitor import TICK_SECONDS
 from corral.service import protocol as p
@@ -234,6 +235,7 @@ class Daemon:
             connection.close()
         if not self.is_private:
             # Last of all: jobs go on ending meanwhile, and what is noted of them is not lost.
+            keep_observed(self.manager, is_last=True)
             self._close_journal()
 
     def _close_journal(self) -> None:
