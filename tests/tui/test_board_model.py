@@ -115,6 +115,14 @@ def test_urgent_first_the_longest_stuck_then_what_failed() -> None:
     assert [each.id for each in model.urgent()] == ["3", "2", "1"]
 
 
+def test_what_was_stopped_as_stuck_is_not_folded_away() -> None:
+    """Ended at night by `--on-stuck stop`: in the morning it has to be seen."""
+    ended = ended_job(2, "night", "stopped", reason="stuck: cat waits for input")
+    model = model_of([job(1, "a"), ended, ended_job(3, "mine", "stopped", reason="stopped by corral stop")])
+    assert ids(model) == ["1", "2"]
+    assert [each.id for each in model.urgent()] == ["2"]
+
+
 def test_the_next_that_needs_a_human_goes_round_and_looks_at_failures() -> None:
     model = model_of(three_hundred_jobs())
     chosen = [model.next_urgent(), model.next_urgent(), model.next_urgent()]

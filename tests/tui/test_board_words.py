@@ -91,6 +91,9 @@ def test_a_time_limit_is_a_reason_in_words() -> None:
     assert end_reason(explained) == "as expected: timed out by TERM"
     assert end_reason(ended_job(1, "late", "timed_out")) == "its time was over"
     assert end_reason(ended_job(1, "well")) is None
+    hung = ended_job(1, "hung", "stopped", reason="stuck: cat waits for input")
+    assert end_reason(hung) == "stuck: cat waits for input"
+    assert end_reason(hung, is_behind_status=True) == "cat waits for input"
 
 
 def test_the_copied_summary_counts_the_time_that_a_running_job_runs_now() -> None:

@@ -149,6 +149,11 @@ class Job(Struct, frozen=True, kw_only=True):
     def is_ended(self) -> bool:
         return self.state in ENDED_STATES
 
+    @property
+    def was_ended_as_stuck(self) -> bool:
+        """Whether `--on-stuck stop` has ended it: then its reason begins so, which is of the contract."""
+        return self.state == "stopped" and self.reason is not None and self.reason.startswith("stuck: ")
+
 
 class ProcessView(Struct, frozen=True, kw_only=True):
     """One process of a job's tree."""

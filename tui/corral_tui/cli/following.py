@@ -22,7 +22,7 @@ from corral_tui.cli.interrupts import Interrupts
 from corral_tui.cli.jsontext import print_json
 from corral_tui.cli.plain import is_terminal, note
 from corral_tui.cli.request import Prepared
-from corral_tui.cli.telling import told_reason, was_stuck
+from corral_tui.cli.telling import told_reason
 from corral_tui.cli.wait import exit_status_of
 
 TERMINATED = 143
@@ -173,7 +173,7 @@ def _status(job: Job, left_with: int) -> int:
     if left_with == OUTPUT_CLOSED:
         return OUTPUT_CLOSED
     is_ours_to_say = job.state == "lost" or job.started is None
-    is_by_its_rules = job.state == "timed_out" or was_stuck(job.state, job.reason)
+    is_by_its_rules = job.state == "timed_out" or job.was_ended_as_stuck
     if is_ours_to_say or (is_by_its_rules and is_terminal(sys.stderr)):
         complain(f"job {job.id}: {_told(job)}")
     return exit_status_of([job])

@@ -52,7 +52,7 @@ def _status(job: Job) -> str:
 
 
 def _style(job: Job) -> str:
-    if job.state in ("failed", "timed_out", "lost"):
+    if job.state in ("failed", "timed_out", "lost") or job.was_ended_as_stuck:
         return FAILURE
     return ALERT if job.health == "stuck" else HEADING
 

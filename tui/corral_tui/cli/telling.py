@@ -14,11 +14,6 @@ def told_reason(state: str, reason: str | None) -> str | None:
     return f"after {reason}" if state == "timed_out" and reason else reason
 
 
-def was_stuck(state: str, reason: str | None) -> bool:
-    """Whether `--on-stuck stop` has ended it: then its reason begins so, which is of the contract."""
-    return state == "stopped" and reason is not None and reason.startswith("stuck: ")
-
-
 def duration_of(seconds: float) -> str:
     """`at once`, `after 0.4s`, `after 2m10s`."""
     return "at once" if seconds < 0.05 else f"after {numbers.duration(seconds)}"

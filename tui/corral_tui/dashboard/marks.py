@@ -234,6 +234,8 @@ def _running(job: Job, now: datetime, charset: Charset) -> Status:
 def _ended(job: Job, charset: Charset) -> Status:
     if job.state == "succeeded":
         return Status(charset.succeeded, "muted", "succeeded", "muted", "succeeded")
+    if job.was_ended_as_stuck:
+        return Status(charset.failed, "error", "was stuck", "error", "was stuck")
     if job.state == "stopped":
         return Status(charset.stopping, "muted", "stopped", "muted", "stopped")
     if job.state == "timed_out":
@@ -266,8 +268,10 @@ def stuck_label(charset: Charset) -> list[Piece]:
 
 
 def needs_a_human(job: Job) -> bool:
-    """Stuck, or ended badly."""
-    return (job.state == "running" and job.health == "stuck") or job.state in ("failed", "timed_out", "lost")
+    """Stuck, or ended badly. What was stopped because it was stuck ended so, too: nobody was there to want it."""
+    if job.state == "running":
+        return job.health == "stuck"
+    return job.state in ("failed", "timed_out", "lost") or job.was_ended_as_stuck
 
 
 def sparks(values: Sequence[float | None], width: int, floor: float, charset: Charset) -> str:

@@ -17,9 +17,6 @@ MOVING: frozenset[Order] = frozenset({"status", "cpu", "mem", "procs", "out"})
 HOLD_SECONDS = 3.0
 ENDED_BEFORE = 10
 """How many ended jobs are listed where nothing runs."""
-FOLDED_STATES = frozenset({"succeeded", "stopped"})
-"""Ended so that nobody needs to look: folded into one line."""
-
 _STATUS_RANK = {
     "failed": 1,
     "timed_out": 2,
@@ -33,8 +30,15 @@ _STATUS_RANK = {
 }
 
 
+def _ended_well(job: Job) -> bool:
+    """Ended so that nobody needs to look: folded into one line."""
+    return job.is_ended and not needs_a_human(job)
+
+
 def _status_rank(job: Job) -> int:
-    return 0 if job.health == "stuck" and job.state == "running" else _STATUS_RANK[job.state]
+    if job.state == "running" and job.health == "stuck":
+        return 0
+    return _STATUS_RANK["failed" if job.was_ended_as_stuck else job.state]
 
 
 _KEYS: dict[Order, Callable[[Job], object]] = {
@@ -235,7 +239,7 @@ class Model:
         return sum(1 for job in self.snapshot.jobs.values() if not job.hidden and self._matches(job))
 
     def _is_folded(self, job: Job) -> bool:
-        if job.state not in FOLDED_STATES or job.leftovers or self.shows_ended:
+        if not _ended_well(job) or job.leftovers or self.shows_ended:
             return False
         if self.filter and self._matches(job):
             return False
@@ -263,7 +267,7 @@ class Model:
             if surplus <= 0:
                 return
             job = self.snapshot.jobs.get(job_id)
-            if job is not None and (job.state not in FOLDED_STATES or job_id == self.selected_id):
+            if job is not None and (not _ended_well(job) or job_id == self.selected_id):
                 continue
             del self._kept[job_id]
             if job in wanted and job is not None:

@@ -62,7 +62,8 @@ class Scene:
             return clean(job.waiting_for or "waits for its turn")
         if job.state == "stopping":
             return stopping_line(job, self.now, self.charset)
-        return end_reason(job, is_behind_status=True) if job.state in ("timed_out", "lost") else None
+        is_told = job.state in ("timed_out", "lost") or job.was_ended_as_stuck
+        return end_reason(job, is_behind_status=True) if is_told else None
 
     def _is_quiet(self, job: Job) -> bool:
         if job.health != "waiting":

@@ -108,6 +108,8 @@ def title(job: Job) -> str:
 
 def end_reason(job: Job, *, is_behind_status: bool = False) -> str | None:
     """Why it ended as it did, in words. Behind the words of its status those are not said again."""
+    if job.was_ended_as_stuck and is_behind_status:
+        return clean((job.reason or "").partition(": ")[2])
     if job.state != "timed_out":
         return clean(job.reason) if job.reason else None
     if job.reason is None:
