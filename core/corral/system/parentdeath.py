@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
@@ -20,5 +21,5 @@ def end_with_parent(number: int) -> bool:
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0) != 0:
         return False
     if os.getppid() != parent:
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
     return True
