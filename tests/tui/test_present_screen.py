@@ -216,7 +216,7 @@ async def test_panel_preview_and_pane_show_it_within_their_edges(
         await pilot.press("v", "i")
         await shown(app, lambda seen: "LAST LINE" in seen and "[/]w[/]w" in seen, "the table")
         await pilot.press("enter")
-        await shown(app, lambda seen: seen.count("[/]w[/]w") > 10, "the pane")
+        await shown(app, lambda seen: seen.count("[/]w[/]w") > 10 and "screen 200x60" in seen, "the pane")
         source.write_output("1", b"\x1b[?1049l$ \r\ndone\r\n")
         source.put(ended_job(1, "vim", pty=True, stdout_bytes=source.snapshot.jobs["1"].stdout_bytes))
         await shown(

@@ -86,6 +86,11 @@ class Emulator:
     # ---- what it shows ----
 
     @property
+    def size(self) -> Size:
+        """Columns and rows, as far as they are bounded."""
+        return self._size
+
+    @property
     def height(self) -> int:
         return self._size[1]
 

@@ -90,9 +90,13 @@ class PresentScreen:
         return self._position >= self._size or self.problem is not None
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows of the terminal."""
+        return self._emulator.size if self._emulator else (0, 0)
+
+    @property
     def height(self) -> int:
-        """Rows of the terminal."""
-        return self._emulator.height if self._emulator else 0
+        return self.size[1]
 
     def update(self, job: Job, budget: Budget) -> bool:
         """Draw what is new, as far as the budget goes; whether there was any."""

@@ -166,6 +166,14 @@ class OutputView(ScrollView, can_focus=True):
         return self._rows.line_count if self._rows else 0
 
     @property
+    def extent(self) -> str:
+        """How much it shows: `3180 lines`, or `screen 80x24`."""
+        if self._screen is None:
+            return numbers.counted(self.line_count, "line")
+        columns, rows = self._screen.size
+        return f"screen {columns}x{rows}"
+
+    @property
     def silence(self) -> float | None:
         """Seconds since the last output of a job that runs, where they are many."""
         job = self._job

@@ -62,7 +62,7 @@ class OutputPane(Pane):
         follows = "following" if self.view.is_following else "f follows"
         amount = self.job.stdout_bytes + self.job.stderr_bytes
         size = f"{numbers.size(amount)}{' B' if amount < 1000 else ''}"
-        words = f"   {follows}   {numbers.counted(self.view.line_count, 'line')}, {size}"
+        words = f"   {follows}   {self.view.extent}, {size}"
         dropped = self.job.stdout_dropped_bytes + self.job.stderr_dropped_bytes
         line.append((words, "muted"))
         return [*line, (f"   the first {numbers.size(dropped)} dropped", "warning")] if dropped else line
