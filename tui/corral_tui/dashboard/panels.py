@@ -332,7 +332,7 @@ def _stuck_lines(scene: Scene, job: Job, width: int) -> list[Line]:
     if job.health != "stuck" or job.state != "running":
         return []
     lines = _sentence(scene.why(job) or "", width, "bold")
-    tail = scene.tails.of(job) if job.pty else None
+    tail = scene.tails.of(job) if job.pty and not job.full_screen else None
     said = tail.last_line() if tail else ()
     if said:
         lines.append(said)  # most times the question
