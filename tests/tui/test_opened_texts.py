@@ -119,6 +119,10 @@ def test_a_number_that_is_only_a_bound_is_marked() -> None:
     drawn = texts(pipeline_lines(twelve(), {}, 80, UNICODE))
     assert "≤45M/s  ≤25G " in drawn[2]
     assert " 45M/s  25G " in drawn[4]
+    nothing = structs.replace(
+        twelve(), pipes=tuple(structs.replace(p, bytes_total=0) for p in twelve().pipes)
+    )
+    assert "≤0" not in "".join(texts(pipeline_lines(nothing, {}, 80, UNICODE)))
     assert "<=45M/s  <=25G " in texts(pipeline_lines(twelve(), {}, 80, ASCII))[2]
 
 

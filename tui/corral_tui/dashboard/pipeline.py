@@ -31,7 +31,7 @@ def state_of(pipe: Pipe) -> str:
 
 def at_most(pipe: Pipe, words: str, charset: Charset) -> str:
     """A number of a pipe, marked where it is only a bound: its stages also wrote or read something else."""
-    is_bound = not pipe.exact and words != UNKNOWN
+    is_bound = not pipe.exact and words not in (UNKNOWN, "0", "0/s")
     return f"{charset.at_most}{words}" if is_bound else words
 
 

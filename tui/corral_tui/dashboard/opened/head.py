@@ -26,7 +26,7 @@ def head_lines(
 ) -> list[Line]:
     """What it is and how it does; then its command, or what was just said."""
     first = spread(
-        _identity(job, now, width, charset), _numbers(job, snapshot, width), width, charset.ellipsis
+        _identity(job, now, width, charset), _numbers(job, snapshot, width, charset), width, charset.ellipsis
     )
     if said is not None:
         return [first, cut([(" " + clean(said), "accent")], width, charset.ellipsis)]
@@ -52,9 +52,9 @@ def _identity(job: Job, now: datetime, width: int, charset: Charset) -> Line:
     return [*line, (f"  {time_of(job, now)}", "plain")]
 
 
-def _numbers(job: Job, snapshot: Snapshot, width: int) -> Line:
+def _numbers(job: Job, snapshot: Snapshot, width: int, charset: Charset) -> Line:
     if job.state in ENDED_STATES:
-        line = _end_words(job, width)
+        line = _end_words(job, width, charset)
     else:
         words = [f"cpu {numbers.cpu_share(job.cpu_percent)}", f"mem {numbers.size(job.memory_bytes)}"]
         if width >= WIDE:
@@ -68,10 +68,11 @@ def _numbers(job: Job, snapshot: Snapshot, width: int) -> Line:
     return [*line, *_others(job, snapshot, width)]
 
 
-def _end_words(job: Job, width: int) -> Line:
+def _end_words(job: Job, width: int, charset: Charset) -> Line:
     status = "-" if job.exit_status is None else str(job.exit_status)
     words = f"exit {status}"
-    reason = end_reason(job, is_behind_status=True)
+    # The whole reason stands in the panes; here it leaves room for the rest of the line.
+    reason = numbers.cut_end(end_reason(job, is_behind_status=True) or "", width * 2 // 5, charset.ellipsis)
     if reason and width >= 60:
         words = f"{reason}   {words}" if width >= WIDE else reason
     line = plain(words, "muted" if job.state in ("succeeded", "stopped") else "error")

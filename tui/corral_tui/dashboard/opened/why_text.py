@@ -41,7 +41,8 @@ def why_lines(found: Diagnosis, look: WhyLook) -> list[Line]:
     if found.kept is not None:
         reasons = found.kept
         lines += [[], *wrapped(kept_words(found), look.width, role="muted")]
-        lines += wrapped(clean(reasons.summary), look.width, role="bold")
+        if reasons.summary not in found.summary:
+            lines += wrapped(clean(reasons.summary), look.width, role="bold")
         look = look._replace(now=reasons.taken or found.ended or look.now)
     lines += _reasons(reasons, look, is_over=found.kept is not None)
     if found.advice:
