@@ -17,7 +17,8 @@ from corral.observe.pythonstacks import MOST_FRAMES, stacks_of, telling_frames
 from corral.observe.waits import wait_of
 from corral.system import pyspy
 from corral.system.procfs import HAS_PROCFS, read_stat
-from corral.values.reports import Diagnosis, Frame, Root, Wait
+from corral.values.reports import Diagnosis, Frame, PythonStack, Root, Wait
+from managers import eventually_so, opened
 from until import python, running, until
 
 LINUX = pytest.mark.skipif(not HAS_PROCFS, reason="Python programs are known by /proc")
@@ -212,3 +213,21 @@ def test_real_stacks_and_the_program_goes_on():
         assert wait.state == "S"
         os.kill(child.pid, signal.SIGUSR1)
         assert child.wait(20) == 0  # it was not left stopped
+
+
+@LINUX
+@pytest.mark.skipif(not (pyspy.beside_interpreter() or pyspy.on_path()), reason="py-spy is not installed")
+async def test_a_job_is_told_with_its_stacks():
+    code = "import signal\ndef waits():\n    signal.pause()\nwaits()"
+    async with opened() as manager:
+        handle = await manager.start([sys.executable, "-c", code])
+
+        async def stood() -> tuple[PythonStack, ...]:
+            found = (await handle.why()).stacks
+            return found if found and found[0].frames[0].function == "waits" else ()
+
+        (stack,) = await eventually_so(stood, "the program to stand in its function")
+        job = await handle.snapshot()
+        assert (stack.pid, stack.stage, stack.name) == (job.stages[0].pid, 1, job.stages[0].name)
+        assert [frame.line for frame in stack.frames] == [3, 4]
+        assert job.processes == 1
