@@ -16,6 +16,7 @@ from corral_tui.cli.attach import stay
 from corral_tui.cli.copying import Copier, Outlet, Stream
 from corral_tui.cli.detachkey import DEFAULT_KEY, parse_key
 from corral_tui.cli.following import TERMINATED
+from corral_tui.cli.notstarted import could_not_start
 from corral_tui.cli.plain import note
 from corral_tui.cli.rawterminal import OUTPUT
 from corral_tui.cli.request import Prepared
@@ -30,8 +31,6 @@ def run_attached(prepared: Prepared) -> int:
         try:
             (job_id,) = client.call(prepared.request, prepared.descriptors).ids
         except CannotStartError as error:
-            from corral_tui.cli.run import could_not_start
-
             return could_not_start(client, error, as_json=False)
         try:
             status = stay(client, _started(client, job_id), parse_key(DEFAULT_KEY), from_start=True)

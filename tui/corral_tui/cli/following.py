@@ -20,6 +20,7 @@ from corral_tui.cli.guard import INTERRUPTED, OUTPUT_CLOSED, complain
 from corral_tui.cli.homes import chosen_home
 from corral_tui.cli.interrupts import Interrupts
 from corral_tui.cli.jsontext import print_json
+from corral_tui.cli.notstarted import could_not_start
 from corral_tui.cli.plain import is_terminal, note
 from corral_tui.cli.request import Prepared
 from corral_tui.cli.telling import told_reason
@@ -34,8 +35,6 @@ def run_and_wait(prepared: Prepared, *, quiet: bool, as_json: bool) -> int:
         try:
             job = _start(client, prepared, interrupts)
         except CannotStartError as error:
-            from corral_tui.cli.run import could_not_start
-
             return could_not_start(client, error, as_json=as_json)
         if is_terminal(sys.stderr) and not quiet:
             note(f"corral: job {job}")
