@@ -23,6 +23,7 @@ from corral.observe.threads import (
 )
 from corral.observe.watching import watching
 from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.freezer import is_frozen
 from corral.system.openfiles import OpenFile, absolute, open_file
 from corral.system.processmemory import owner_of_mutex, read_mask, read_path
 from corral.system.procfs import HAS_PROCFS, Stat, read_file, read_stat
@@ -35,7 +36,7 @@ _OF_THE_KERNEL = frozenset({"eventfd", "signalfd"})
 """What programs watch beside what they wait for, to be woken by themselves."""
 _MOST_ASKED = 8
 """Threads of which each is woken from within, until that is taken to be so of all."""
-_FROZEN_IN = ("__refrigerator", "do_freezer_trap")
+_FROZEN_IN = (b"get_signal", b"do_freezer_trap")
 _IN_VFORK = ("vfork", "clone", "clone3")
 
 
@@ -123,13 +124,12 @@ def _by_letter(stat: Stat) -> ProcessWait | None:
 
 
 def _frozen(stat: Stat) -> ProcessWait | None:
-    """Held by the freezer of its control group (cgroups(7)): state D in version 1, S in version 2."""
+    """Held by the freezer of its control group: state D in version 1, in version 2 S, in the kernel's work on signals."""
     if stat.state not in "DS":
         return None
-    text = read_file(f"/proc/{stat.pid}/wchan")
-    if text is None or text.decode("ascii", "replace") not in _FROZEN_IN:
+    if stat.state == "S" and read_file(f"/proc/{stat.pid}/wchan") not in _FROZEN_IN:
         return None
-    return _plain(stat, "suspended", "is frozen by its control group")
+    return None if not is_frozen(stat.pid) else _plain(stat, "suspended", "is frozen by its control group")
 
 
 def _suspended(pid: int) -> str:

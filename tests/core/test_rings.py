@@ -1,0 +1,76 @@
+"""Rings of waits are told only of processes that stood still while they were looked at."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from core.test_diagnose import job, wait
+from corral.observe.chains import Observations, Web, is_benign, is_deadlocked, waits_in_vain
+from corral.observe.holders import Held
+from corral.observe.waits import wait_of
+from until import python, running, until
+
+
+def _both(**more: object) -> Web:
+    """Stage 1 and a child of it, each of which reads what only the other one can write."""
+    waits = wait(10, "a", "pipe_read", fd=3, pipe=1), wait(11, "b", "pipe_read", fd=4, pipe=2)
+    holders = {10: Held((11,), is_complete=True), 11: Held((10,), is_complete=True)}
+    return Web(job("a"), Observations(waits, holders=holders, **more))  # type: ignore[arg-type]
+
+
+def test_a_ring_of_processes_that_stand_still():
+    web = _both()
+    assert is_deadlocked(web)
+    assert web.chain(10).cycle == (10, 11)
+
+
+def test_who_moved_meanwhile_is_in_no_ring():
+    for moved in (10, 11):
+        web = _both(moved=frozenset({moved}))
+        assert not is_deadlocked(web)
+        assert web.chain(10).cycle == ()
+        assert web.chain(10).end.kind == "running"
+        assert is_benign(web) is True
+
+
+def test_who_looks_round_for_its_children_waits_for_them_but_in_no_ring():
+    polls = wait(10, "a", "timer", has_limit=True)
+    hangs, asks = wait(11, "b", "tty_input"), wait(11, "b", "pipe_read", fd=3, pipe=1)
+    around: dict[str, object] = {"parents": {11: 10}, "polling": frozenset({10})}
+    web = Web(job("a"), Observations((polls, hangs), **around))  # type: ignore[arg-type]
+    assert waits_in_vain(web, 60.0)
+    assert web.chain(10).end.pid == 11
+    fed = Web(job("a"), Observations((polls, asks), holders={11: Held((10,), is_complete=True)}, **around))  # type: ignore[arg-type]
+    assert is_benign(fed) is True
+
+
+@pytest.mark.parametrize(("silent", "is_stuck"), [(None, False), (3.0, False), (61.0, True)])
+def test_only_the_connection_tells_that_a_socket_is_silent(silent, is_stuck):
+    looks = wait(10, "a", "socket_read", fd=3, has_limit=True)
+    web = Web(job("a"), Observations((looks,), holders={10: Held((), silent_for=silent)}))
+    assert waits_in_vain(web, 60.0) is is_stuck
+
+
+_GROUPS = {"freezer.state": ("FROZEN", "THAWED", "freezer"), "cgroup.freeze": ("1", "0", "unified")}
+
+
+@pytest.mark.parametrize("file", _GROUPS)
+def test_a_frozen_process_is_suspended(file):
+    frozen, thawed, mounted = _GROUPS[file]
+    group = Path("/sys/fs/cgroup", mounted, f"corral-test-{os.getpid()}")
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip("no control group to freeze")
+    try:
+        with running(*python("import time; time.sleep(60)")) as process:
+            (group / "cgroup.procs").write_text(str(process.pid))
+            (group / file).write_text(frozen)
+            until(lambda: (found := wait_of(process.pid)) and found.kind == "suspended", "it to be frozen")
+            (group / file).write_text(thawed)
+            until(lambda: (found := wait_of(process.pid)) and found.kind == "timer", "it to go on")
+    finally:
+        group.rmdir()
