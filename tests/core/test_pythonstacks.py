@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from corral.manage import spying
 from corral.manage.helping import output_of
@@ -141,15 +142,30 @@ def test_what_py_spy_cannot_tell_is_said(tmp_path, monkeypatch, script, words):
 
 @LINUX
 @pytest.mark.usefixtures("alone")
-def test_without_py_spy_it_is_said_where_it_would_help(tmp_path):
+def test_without_py_spy_it_is_said_where_it_would_help(tmp_path, monkeypatch):
     assert "pip install py-spy" in spied(os.getpid(), None).not_looked_at[0]
     assert spied(os.getpid(), None, health="active").not_looked_at == ()
     replaceable = program(tmp_path, "echo '[]'")
     os.chmod(replaceable, stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO)
     assert "written by others" in spied(os.getpid(), replaceable).not_looked_at[0]
+    monkeypatch.setattr(pyspy, "beside_interpreter", lambda: replaceable)
+    (tmp_path / "sub").mkdir()
+    assert spied(os.getpid(), program(tmp_path / "sub", "echo '[]'")).not_looked_at == ()
     with running("sleep", "60") as other:
         until(lambda: os.readlink(f"/proc/{other.pid}/exe").endswith("sleep"), "the exec")
         assert spied(other.pid, None) == why(other.pid)
+
+
+@LINUX
+@pytest.mark.usefixtures("alone")
+def test_of_many_programs_some_are_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(pyspy, "is_python", lambda _: True)
+    one = why(os.getpid())
+    many = structs.replace(one, waits=one.waits * 20)
+    path = program(tmp_path, f"echo x >> {tmp_path}/runs; echo '{json.dumps([dumped(1, own(1))])}'")
+    found = asyncio.run(Spy().add_stacks(many, {os.getpid()}, path))
+    assert (tmp_path / "runs").read_text() == "x\n" * spying.MOST_PROCESSES
+    assert found.not_looked_at == (f"the Python stacks of all but {spying.MOST_PROCESSES} programs",)
 
 
 @LINUX

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
+from itertools import islice
 from typing import NamedTuple
 
 from msgspec import structs
@@ -20,6 +21,8 @@ from corral.values.text import one_line
 SECONDS = 2.5
 """For all programs of one job together; one takes 70 ms."""
 MOST_PROCESSES = 8
+MOST_ASKED = 64
+"""Processes of a job that are asked whether they run Python: it may cost a look at all their mappings."""
 AT_ONCE = 2
 MOST_BYTES = 4 << 20
 KEPT = 64
@@ -49,16 +52,20 @@ class Spy:
         programs = _python_programs(found, family)
         if not programs:
             return found
-        path = pyspy.beside_interpreter() or offered
-        if path is None:
+        candidates = [path for path in (pyspy.beside_interpreter(), offered) if path is not None]
+        if not candidates:
             return _noted(found, [_how_to_get_it(programs)]) if _would_help(found, programs) else found
-        reason = pyspy.why_untrusted(path)
-        if reason is not None:
-            return _noted(found, [f"the Python stacks: py-spy is not used, since {one_line(reason)}"])
+        reasons = {path: pyspy.why_untrusted(path) for path in candidates}
+        path = next((path for path, reason in reasons.items() if reason is None), None)
+        if path is None:
+            reason = one_line(reasons[candidates[0]] or "")
+            return _noted(found, [f"the Python stacks: py-spy is not used, since {reason}"])
         looked = await self._look_at_all(path, programs)
         notes = [
             f"the Python stack of {_called(wait)}: {look.reason}" for wait, look in looked if look.reason
         ]
+        if len(programs) > MOST_PROCESSES:
+            notes.append(f"the Python stacks of all but {MOST_PROCESSES} programs")
         stacks = tuple(stack for _, look in looked for stack in look.stacks)
         return _noted(structs.replace(found, stacks=stacks), notes)
 
@@ -120,10 +127,11 @@ def _refusal(path: str, pid: int, err: bytes) -> str:
 
 
 def _python_programs(found: Diagnosis, family: Collection[int]) -> list[Wait]:
-    """Those of the job itself, the root of it all first."""
+    """Those of the job itself, the root of it all first; one more than are looked at tells that there are more."""
     root = None if found.root is None else found.root.pid
     own = [wait for wait in found.waits if wait.pid in family and wait.kind != "zombie"]
-    return [wait for wait in sorted(own, key=lambda w: w.pid != root) if pyspy.is_python(wait.pid)]
+    asked = sorted(own, key=lambda wait: wait.pid != root)[:MOST_ASKED]
+    return list(islice((wait for wait in asked if pyspy.is_python(wait.pid)), MOST_PROCESSES + 1))
 
 
 def _would_help(found: Diagnosis, programs: list[Wait]) -> bool:
