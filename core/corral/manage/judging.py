@@ -25,9 +25,6 @@ EARLY_EVERY = 10.0
 LOOK_AGAIN_SECONDS = 5.0
 """How often a still job is diagnosed anew whose waits end at processes that are not its own: they may move unseen."""
 
-MOST_BETWEEN_LOOKS = 20.0
-"""Seconds between two looks at what a job waits for that only looks round."""
-
 
 class Judge:
     """Judges jobs, one at a time, as the monitor visits them."""
@@ -91,9 +88,12 @@ class Judge:
         if not quiet.has_stirred or quiet.lasts(now) < job.spec.stuck_after:
             return None
         if now >= quiet.look_again_at:
-            # Seldom: a server may look round all its life.
+            # It may just have been at work when it was looked at; but a server may look round all its life: soon, then
+            # less and less often.
             quiet.is_sure = waits_in_vain(self._look(job), job.spec.stuck_after - 1.0)
-            quiet.look_again_at = now + min(MOST_BETWEEN_LOOKS, LOOK_AGAIN_SECONDS + job.spec.stuck_after / 4)
+            quiet.looks = min(quiet.looks + 1, 5)
+            pause = LOOK_AGAIN_SECONDS if quiet.is_sure else 2.0 ** (quiet.looks - 1)
+            quiet.look_again_at = now + pause
         return quiet.since if quiet.is_sure else None
 
     def _has_grown(self, job: ManagedJob, progress: Progress) -> bool:
