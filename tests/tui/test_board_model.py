@@ -9,7 +9,7 @@ from msgspec import structs
 from corral.service.snapshot import Snapshot
 from corral.values.jobs import Job
 from corral_tui.dashboard.model import Model
-from tui.fake_jobs import NOW, ended_job, job, queued_job, six_jobs, stuck_job, three_hundred_jobs
+from tui.fake_jobs import NOW, Clock, ended_job, job, queued_job, six_jobs, stuck_job, three_hundred_jobs
 
 
 def snapshot(jobs: list[Job], rev: int = 1) -> Snapshot:
@@ -146,3 +146,18 @@ def test_what_ended_a_moment_ago_is_not_nothing() -> None:
 def test_leftovers_of_an_ended_job_keep_it_in_view() -> None:
     model = model_of([structs.replace(ended_job(1, "a"), leftovers=2), queued_job(2, "b", "later")])
     assert ids(model) == ["1", "2"]
+
+
+def test_stuck_jobs_come_first_by_status_and_the_list_holds_still_under_the_hand() -> None:
+    clock = Clock()
+    jobs = [job(1, "a"), ended_job(2, "b", "failed"), job(3, "c"), stuck_job(4, "d", "waits")]
+    model = Model(Snapshot(rev=1, jobs={each.id: each for each in jobs}))
+    model.sort_by("status", clock())
+    assert [each.id for each in model.shown] == ["4", "2", "1", "3"]
+    model.touch(clock())
+    jobs[2] = stuck_job(3, "c", "waits")
+    model.apply(Snapshot(rev=2, jobs={each.id: each for each in jobs}), clock())
+    assert [each.id for each in model.shown] == ["4", "2", "1", "3"]
+    clock.go_on(3.0)
+    model.arrange(clock())
+    assert [each.id for each in model.shown] == ["3", "4", "2", "1"]

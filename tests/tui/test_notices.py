@@ -95,10 +95,14 @@ def test_a_title_is_one_sequence_whatever_the_child_is_called() -> None:
     hostile = structs.replace(STUCK, name="a\x07b\x1b]0;x\x9c\r\n[/]")
     title.put(title_of(snapshot(hostile), (hostile,)))
     title.put(title_of(snapshot(hostile), (hostile,)))
+    title.lend()
+    title.put("corral")
     title.give_back()
     title.give_back()
     assert written == [
         "\x1b[22;2t\x1b]2;[1 STUCK] 1 a·b·]0;x·  [/] - corral\a",
+        "\x1b[23;2t\x1b[22;2t",
+        "\x1b]2;corral\a",
         "\x1b[23;2t",
     ]
 

@@ -129,6 +129,12 @@ class TerminalTitle:
         self._is_taken, self._shown = True, text
         self._write(f"{before}\x1b]2;{clean(text)}\a")
 
+    def lend(self) -> None:
+        """As it was before, for a while: whatever others make of it then, that is what is put back in the end."""
+        if self._is_taken:
+            self._shown = ""
+            self._write(_POP + _PUSH)
+
     def give_back(self) -> None:
         """As it was before."""
         if self._is_taken:
@@ -161,8 +167,8 @@ class Notices:
 
     def begin(self) -> None:
         """The terminal is ours from now on."""
-        self._app.app_suspend_signal.subscribe(self._app, self._suspended)
-        self._app.app_resume_signal.subscribe(self._app, self._resumed)
+        self._app.app_suspend_signal.subscribe(self._app, self._suspended, immediate=True)
+        self._app.app_resume_signal.subscribe(self._app, self._resumed, immediate=True)
         self._app.call_after_refresh(self.refresh_title)
 
     def leave(self) -> None:
@@ -201,7 +207,7 @@ class Notices:
 
     def _suspended(self, _: object) -> None:
         self._is_away = True
-        self._title.give_back()
+        self._title.lend()
 
     def _resumed(self, _: object) -> None:
         self._is_away = False
