@@ -37,8 +37,9 @@ async def run(options: Options) -> Report:
         async with corral.connect(home) as manager:
             for _ in range(JOBS // 500):
                 await manager.start_many([["sleep", "3600"]] * 500)
-            while sum(job.state == "running" for job in await manager.jobs()) < JOBS:
-                await asyncio.sleep(0.1)
+            async with asyncio.timeout(120):
+                while sum(job.state == "running" for job in await manager.jobs()) < JOBS:
+                    await asyncio.sleep(0.1)
             daemon = manager.session.hello.pid  # type: ignore[union-attr]
         await asyncio.sleep(SETTLE_SECONDS)
         alone = (await share({"daemon": daemon}, seconds))["daemon"]

@@ -30,8 +30,9 @@ async def stop_many(manager: corral.JobManager) -> float:
     handles = []
     for _ in range(JOBS // 500):
         handles += await manager.start_many([["sleep", "3600"]] * 500)
-    while sum(job.state == "running" for job in await manager.jobs()) < JOBS:
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(120):
+        while sum(job.state == "running" for job in await manager.jobs()) < JOBS:
+            await asyncio.sleep(0.05)
     began = asyncio.get_running_loop().time()
     reports = await manager.stop(handles)
     took = asyncio.get_running_loop().time() - began
