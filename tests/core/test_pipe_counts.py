@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from corral.manage.flows import moves_elsewhere
+from corral.manage.flows import Moved, moves_elsewhere
+from corral.observe.pipeflow import PipeFlow
+from corral.observe.sampler import transferred
+from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.pipes import fill_and_capacity
 from corral.system.procfs import HAS_PROCFS
 from managers import eventually_so, opened, python
 from until import running, until
@@ -86,3 +91,46 @@ def test_who_could_move_bytes_elsewhere(tmp_path):
             assert moves_elsewhere([only.pid, other.pid], [link], writes=True)
             assert not moves_elsewhere([only.pid, other.pid], [link, str(file)], writes=True)
     assert moves_elsewhere([only.pid], [link], writes=True)
+
+
+SPLICES = (
+    "import os, time\n"
+    "zero, left = os.open('/dev/zero', 0), int(os.environ['LEFT'])\n"
+    "while left:\n"
+    "    left -= os.splice(zero, 1, min(left, 65536)); time.sleep(0.001)\n"
+)
+
+
+def test_bytes_that_no_counter_has_are_counted_by_the_other_side():
+    """A writer that splices, into `cat`: what the monitor does each second, done as often as can be."""
+    size, nowhere = 1 << 25, subprocess.DEVNULL
+    environment = {**os.environ, "LEFT": str(size)}
+    with (
+        running(*python(SPLICES), stdin=nowhere, stdout=-1, stderr=nowhere, env=environment) as writer,
+        running("cat", stdin=writer.stdout, stdout=nowhere, stderr=nowhere) as reader,
+    ):
+        assert writer.stdout is not None
+        link = os.readlink(f"/proc/self/fd/{writer.stdout.fileno()}")
+        writer.stdout.close()
+        flow = PipeFlow(1)
+
+        def look(*, runs: bool = True) -> bool:
+            told = []
+            for process in (writer, reader):
+                counted = transferred(process.pid)
+                assert counted is not None
+                told.append(Moved(*counted, (cpu_nanoseconds(process.pid) or 0) / 1e9))
+            seen = fill_and_capacity(reader.pid, 0) or (0, None)
+            flow.observe(time.monotonic(), *told, *seen, writer_runs=runs, reader_runs=runs)
+            return flow.suspect == "writer"
+
+        until(look, "the writer to be suspected")
+        assert not moves_elsewhere([reader.pid], [link], writes=False)
+        flow.declare_blind("writer")
+        for process in (writer, reader):
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        look(runs=False)
+        total = flow.pipe().bytes_total
+        assert total is not None
+        assert size <= total <= size + STARTING
+        assert not flow.pipe().exact
