@@ -9,7 +9,7 @@ import pytest
 
 from core.test_diagnose import job, wait
 from corral.observe.chains import Observations, Web, is_benign, is_deadlocked, waits_in_vain
-from corral.observe.holders import Held
+from corral.observe.holders import Held, Holders
 from corral.observe.waits import wait_of
 from until import python, running, until
 
@@ -52,6 +52,33 @@ def test_only_the_connection_tells_that_a_socket_is_silent(silent, is_stuck):
     looks = wait(10, "a", "socket_read", fd=3, has_limit=True)
     web = Web(job("a"), Observations((looks,), holders={10: Held((), silent_for=silent)}))
     assert waits_in_vain(web, 60.0) is is_stuck
+
+
+def _outside(kind: str, **more: object) -> Web:
+    """A client, and a server that is none of its job."""
+    asks = wait(10, "a", "socket_read", fd=3)
+    holders = {10: Held((99,), is_complete=True)}
+    return Web(job("a"), Observations((asks,), holders=holders, outside=(wait(99, "server", kind),), **more))  # type: ignore[arg-type]
+
+
+def test_a_server_that_uses_the_cpu_between_two_looks_is_at_work():
+    holders = Holders(os.getpid())
+    with running(*python("import time\nwhile True: sum(range(20000)); time.sleep(0.001)")) as process:
+        until(
+            lambda: holders.at_work(wait(process.pid, "server", "disk")).kind == "running", "it to be at work"
+        )
+    with running(*python("import time; time.sleep(60)")) as process:
+        until(lambda: (found := wait_of(process.pid)) and found.kind == "timer", "it to sleep")
+        assert holders.at_work(wait(process.pid, "server", "disk")).kind == "disk"
+        assert holders.at_work(wait(process.pid, "server", "disk")).kind == "disk"
+    assert is_benign(_outside("running")) is True
+    assert is_benign(_outside("disk")) is False
+
+
+def test_who_asks_the_daemon_for_another_job_is_not_called_stuck():
+    asks = wait(10, "corral", "socket_read", fd=3)
+    seen = Observations((asks,), holders={10: Held((50,), is_complete=True)}, daemon=50)
+    assert is_benign(Web(job("a"), seen)) is None
 
 
 _GROUPS = {"freezer.state": ("FROZEN", "THAWED", "freezer"), "cgroup.freeze": ("1", "0", "unified")}

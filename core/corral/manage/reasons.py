@@ -59,6 +59,7 @@ def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = Fal
         outside=outside,
         moved=frozenset(pid for pid, clock in clocks.items() if cpu_nanoseconds(pid) != clock),
         polling=frozenset() if job.quiet is None else job.quiet.polling,
+        daemon=os.getpid(),
         cuts=cuts,
         jobs={wait.pid: found for wait in outside if (found := _job_of(manager, job, wait.pid)) is not None},
     )
@@ -87,8 +88,8 @@ def _holders(
                 continue
             found = wait_of(pid)
             if found is not None:
-                outside[pid] = found
-                unasked.append(found)
+                outside[pid] = manager.monitor.holders.at_work(found)
+                unasked.append(outside[pid])
     return holders, tuple(outside.values()), manager.monitor.holders.cuts(family)
 
 

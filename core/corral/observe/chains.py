@@ -26,7 +26,7 @@ class Observations(NamedTuple):
     beginning of its wait. `holders`: pid to who can end its wait; `outside`: the waits of those that are not of the job, and
     `jobs` which other job of ours such a one belongs to. `moved`: those that used CPU while one after the other was
     looked at, so that their waits were not all true at one moment. `polling`: those that only look round again and
-    again, by a timer, while their job makes no progress. `cuts`: what was not looked at, because there is
+    again, by a timer, while their job makes no progress. `daemon` is this daemon, to which a job may speak. `cuts`: what was not looked at, because there is
     too much of it.
     """
 
@@ -41,6 +41,7 @@ class Observations(NamedTuple):
     jobs: Mapping[int, str] = {}
     moved: frozenset[int] = frozenset()
     polling: frozenset[int] = frozenset()
+    daemon: int | None = None
     cuts: tuple[str, ...] = ()
 
 
@@ -211,8 +212,9 @@ def _benign_by_itself(web: Web, chain: Chain) -> bool | None:
         return False
     own = web.last_own(chain)
     if own.pid != end.pid and own.kind != "pipe_read":
-        # A lock that others hold, or others who do not answer; unless they are at work on it.
-        return end.kind == "running" and own.kind != "file_lock"
+        # A lock that others hold, or others who do not answer; unless they are at work on it. That is nothing for who
+        # is not let in.
+        return end.kind == "running" and own.kind not in ("file_lock", "socket_connect")
     if end.kind == "timer" and any(step.kind in ("pipe_write", "socket_write") for step in chain.steps):
         # What sleeps while its input is full reads nothing; what sleeps before it writes is a clock.
         return False
@@ -225,6 +227,9 @@ def _benign_by_itself(web: Web, chain: Chain) -> bool | None:
     if web.reads_input(end):
         # Input from another job comes when that one prints; input from a person may never.
         return web.job.stdin == "job"
+    if _asks_daemon(web, end):
+        # `corral wait` and the like: the answer is another job's to give.
+        return None
     if end.kind in ("unknown", "child", "zombie"):
         return True if end.has_limit else None
     if end.kind in ("pipe_read", "pipe_write") and end.pid not in web.seen.holders:
@@ -245,6 +250,11 @@ def is_benign(web: Web) -> bool | None:
     if True in ends:
         return True
     return None if None in ends or not ends else False
+
+
+def _asks_daemon(web: Web, end: ProcessWait) -> bool:
+    held = web.seen.holders.get(end.pid)
+    return end.kind == "socket_read" and held is not None and web.seen.daemon in held.pids
 
 
 _TOLD_BY_COUNTERS = (

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from corral.observe.waits import ProcessWait
+from corral.system.cpuclock import cpu_nanoseconds
 from corral.system.filelocks import HeldLock, awaited_by, holders_by_descriptor, read_locks
 from corral.system.openfiles import End, OpenFile, descriptors_of, ends_of, modes
 from corral.system.procfs import pids, read_stat
@@ -26,6 +27,9 @@ MOST_DESCRIPTORS = 8_000
 """Descriptors that are looked at, of one job and of the whole machine; 3 µs each, while others wait for their answers."""
 FEWEST_DESCRIPTORS = 16
 """Those of each process of a job that are looked at however many processes there are."""
+WORKS = 0.005
+"""The share of a core beyond which somebody else's process is at work."""
+FORGOTTEN_AFTER = 60.0
 MOST_SHARING = 32
 """Processes of a job that are asked whether they share a piece of memory."""
 _SHARED = ("pipe:[", "socket:[", "/")
@@ -145,11 +149,28 @@ class Holders:
     def __init__(self, own_pid: int) -> None:
         self._own_pid = own_pid
         self._machine = _Machine()
+        self._clocks: dict[int, tuple[float, int]] = {}
 
     def begin(self, members: Collection[int]) -> Family:
         """Begin to look at a job with these processes; what is known of the machine is not renewed while it is looked at."""
         self._machine.renew(time.monotonic())
         return Family(members)
+
+    def at_work(self, found: ProcessWait) -> ProcessWait:
+        """Somebody else's process, as one that runs where it used the CPU since it was looked at before.
+
+        It may sit in any wait at the moment that we look, a database at its disk say, and answer all the same.
+        """
+        now, clock = time.monotonic(), cpu_nanoseconds(found.pid)
+        self._clocks = {pid: seen for pid, seen in self._clocks.items() if now - seen[0] < FORGOTTEN_AFTER}
+        if clock is None:
+            return found
+        seen_at, before = self._clocks.get(found.pid, (now, clock))
+        if found.pid not in self._clocks or now - seen_at > KEPT_SECONDS:
+            self._clocks[found.pid] = now, clock
+        if clock - before <= WORKS * 1e9 * (now - seen_at):
+            return found
+        return found._replace(kind="running", detail="is at work", reason=None)
 
     def forget(self) -> None:
         """Look at all anew when asked again."""
