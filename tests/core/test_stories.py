@@ -93,10 +93,18 @@ def test_a_journal_of_an_older_corral_or_with_a_damaged_table_is_read_and_mended
     assert stories_in(home) == []
 
 
-def test_a_damaged_story_hides_nothing_else(home: Home) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"x\x01nonsense",
+        b'[{"seconds":0.0,"cpu":[],"memory":[]},null,null,null]',
+        b'[{"seconds":1.0,"cpu":[0.1],"memory":[9223372036854775808]},null,null,null]',
+    ],
+)
+def test_a_damaged_story_hides_nothing_else(home: Home, content: bytes) -> None:
     with_jobs(home, 1).close()
     with closing(sqlite3.connect(home.journal)) as plain:
-        plain.execute("UPDATE stories SET content = ?", (b"x\x01nonsense",))
+        plain.execute("UPDATE stories SET content = ?", (content,))
         plain.commit()
     with closing(JournalReader.open(home)) as reader:
         assert (reader.story(1), reader.detail(1).diagnosis) == (None, None)

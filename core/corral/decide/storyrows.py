@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from corral.decide.rows import encode
 from corral.values.jobs import Job
-from corral.values.lifepast import LifePast
+from corral.values.lifepast import FIRST_CELL_SECONDS, MOST_CELLS, LifePast
 from corral.values.reports import Diagnosis, Wait
 from corral.values.story import Story
 
@@ -19,7 +19,9 @@ MOST_WAITS = 50
 """Processes of a kept diagnosis: of a tree of thousands the first are as good as all."""
 MOST_TEXT = 500
 """Characters of one sentence in it: paths in them may be long."""
-_WORTH_PACKING = 600
+_WORTH_PACKING = 300
+_END = 1 << 60
+"""Beyond it no number of seconds or bytes is true."""
 _MOST_BYTES = 1 << 20
 """Of what is unpacked: more is damage."""
 
@@ -45,7 +47,12 @@ def encode_story(row: StoryRow) -> bytes:
 def decode_story(raw: bytes) -> StoryRow:
     """Raises one of `corral.decide.reader.UNREADABLE` for what is damaged."""
     is_plain = raw.startswith(b"[")
-    return _rows.decode(raw if is_plain else zlib.decompressobj().decompress(raw, _MOST_BYTES))
+    row = _rows.decode(raw if is_plain else zlib.decompressobj().decompress(raw, _MOST_BYTES))
+    life = row.life
+    is_life = len(life.cpu) == len(life.memory) <= MOST_CELLS and FIRST_CELL_SECONDS <= life.seconds < _END
+    if not is_life or any(not 0 <= peak < _END for peak in life.memory if peak is not None):
+        raise ValueError("no life of a job")
+    return row
 
 
 def told(job: Job, row: StoryRow | None) -> Story:
