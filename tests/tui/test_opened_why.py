@@ -178,13 +178,13 @@ async def polled(screen: JobScreen) -> None:
 
 
 def ended_source(tmp_path: Path) -> FakeSource:
-    source = FakeSource([ended_job(5, "wants", "stopped", reason="stuck: waits")], home=str(tmp_path))
+    source = FakeSource([ended_job(5, "wants", "stopped", reason="stopped from the dashboard")], home=str(tmp_path))
     kept = stuck(*LOCK, root=5409, taken=NOW - timedelta(seconds=5))
     source.answers[AskWhy] = Diagnosis(
         id="5",
         health=None,
         since=None,
-        summary="it was stopped: stuck: python waits for a lock",
+        summary="it was stopped from the dashboard",
         ended=NOW - timedelta(seconds=3),
         kept=kept,
         advice=(Advice("see what it printed", "corral logs 5"), Advice("run it again", "corral restart 5")),
@@ -210,6 +210,18 @@ async def test_of_an_ended_job_the_kept_diagnosis_is_shown_and_when_it_was_taken
         assert "A RING" not in app.clipboard
         assert "→ 5392 python" in app.clipboard
         assert "nothing had moved since" in app.clipboard
+
+
+async def test_what_was_ended_as_stuck_opens_on_why_and_its_long_reason_leaves_room_in_the_head(
+    tmp_path: Path,
+) -> None:
+    source = ended_source(tmp_path)
+    source.change("5", reason="stuck: python waits for the lock " + "on a long path " * 20)
+    async with running(source) as (app, _):
+        app.open_job("5")
+        text = await shown(app, lambda text: "THE CHAIN" in text, "the pane Why")
+        assert "python waits for the lock" in text.splitlines()[0]
+        assert text.splitlines()[0].endswith("…")
 
 
 async def test_it_keeps_its_place_while_it_is_asked_again(tmp_path: Path) -> None:

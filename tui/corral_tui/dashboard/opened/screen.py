@@ -34,6 +34,10 @@ from corral_tui.dashboard.view import DashboardScreen
 
 ALL_COLUMNS, ALL_ROWS = 120, 36
 """From this size on all panes are shown at once."""
+FEW_ROWS = 5
+"""An output as short as that gives some of its width to the panes beside it."""
+WHY_PLACE = 2
+"""Of the pane Why among those from the third on."""
 POLL_SECONDS = 0.25
 SAID_FOR = timedelta(seconds=6)
 FIRST_KEYS = {
@@ -59,6 +63,7 @@ class JobScreen(DashboardScreen):
     JobScreen #middle { height: 1fr; }
     JobScreen.-all #pane-2 { width: 5fr; }
     JobScreen.-all #side { width: 3fr; margin: 0 0 0 1; }
+    JobScreen.-all.-quiet #pane-2 { width: 2fr; }
     JobScreen.-tabs .pane--title { display: none; }
     """
 
@@ -85,7 +90,7 @@ class JobScreen(DashboardScreen):
         """A stuck one opens on Why, a pipeline on its drawing, any other on its output."""
         if self._wanted_pane in PANE_NUMBERS:
             return PANE_NUMBERS[self._wanted_pane or ""]
-        if job.health == "stuck" and job.state == "running":
+        if (job.health == "stuck" and job.state == "running") or job.was_ended_as_stuck:
             return 5
         return 1 if len(job.stages) > 1 else 2
 
@@ -173,11 +178,22 @@ class JobScreen(DashboardScreen):
             pipeline.styles.height = first
             rows -= first
         side = [pane for pane in self.panes if pane.number > 2]
-        side_width = width * 3 // 8 - 2
-        for pane, share in zip(
-            side, shared([one.wanted_height(side_width) for one in side], rows), strict=True
-        ):
+        output = self.pane(2)
+        is_quiet = output is not None and output.is_mounted and output.wanted_height(width) <= FEW_ROWS
+        self.set_class(is_quiet, "-quiet")
+        side_width = (width * 3 // 5 if is_quiet else width * 3 // 8) - 2
+        wanted = [one.wanted_height(side_width) for one in side]
+        for pane, share in zip(side, self._shares(wanted, rows), strict=True):
             pane.styles.height = share
+
+    def _shares(self, wanted: Sequence[int], rows: int) -> list[int]:
+        """Rows for the panes from the third on. Of a stuck job Why comes first."""
+        job = self.job
+        if job is None or job.health != "stuck" or len(wanted) != len(PANES) - 2:
+            return shared(wanted, rows)
+        why = min(wanted[WHY_PLACE], rows // 2)
+        others = shared([*wanted[:WHY_PLACE], *wanted[WHY_PLACE + 1 :]], rows - why)
+        return [*others[:WHY_PLACE], why, *others[WHY_PLACE:]]
 
     # ---- following the daemon ----
 
