@@ -57,7 +57,7 @@ def _rings(old: Job | None, job: Job, bell: Bell) -> bool:
         return False
     if job.state == "stopped":
         # By somebody's hand, and most times this one's; but nobody stopped what was stopped because it was stuck.
-        return (job.reason or "").startswith("stuck:")
+        return job.was_ended_as_stuck
     if bell == "stuck":
         return False
     return bell == "all" or needs_a_human(job) or (job.elapsed or 0.0) >= LONG_SECONDS
