@@ -104,6 +104,13 @@ def test_a_ring_is_drawn_as_one(charset: Charset) -> None:
     assert " THE CHAIN" not in told
 
 
+def test_a_ring_across_jobs_says_which_job_each_is_of() -> None:
+    far = wait(5392, "python", "file_lock", "waits for the lock on /b", on_pid=5409, stage=None)
+    told = drawn(stuck(LOCK[0], far, root=5409, cycle=(5409, 5392)))
+    place = told.index(" A RING: EACH WAITS FOR THE NEXT")
+    assert told[place + 4] == "   │  5392 python   of job 4 holder"
+
+
 def test_keys_stand_where_a_key_does_it() -> None:
     told = drawn(stuck(*LOCK, root=5409))
     place = told.index(" WHAT YOU CAN DO")
@@ -178,7 +185,9 @@ async def polled(screen: JobScreen) -> None:
 
 
 def ended_source(tmp_path: Path) -> FakeSource:
-    source = FakeSource([ended_job(5, "wants", "stopped", reason="stopped from the dashboard")], home=str(tmp_path))
+    source = FakeSource(
+        [ended_job(5, "wants", "stopped", reason="stopped from the dashboard")], home=str(tmp_path)
+    )
     kept = stuck(*LOCK, root=5409, taken=NOW - timedelta(seconds=5))
     source.answers[AskWhy] = Diagnosis(
         id="5",

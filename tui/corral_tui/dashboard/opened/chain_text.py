@@ -73,7 +73,7 @@ def chain_lines(found: Diagnosis, owners: Mapping[int, str], width: int, charset
     return lines
 
 
-def ring_lines(found: Diagnosis, width: int, charset: Charset) -> list[Line]:
+def ring_lines(found: Diagnosis, owners: Mapping[int, str], width: int, charset: Charset) -> list[Line]:
     """The ring as one: its last link leads back to its first."""
     corner = ("/", "|", "\\") if charset.name == "ascii" else ("╭", "│", "╰")
     side = charset.rule
@@ -83,8 +83,10 @@ def ring_lines(found: Diagnosis, width: int, charset: Charset) -> list[Line]:
         wait = waits.get(pid)
         edge = f"{corner[0]}{charset.flows_to}" if place == 0 else f"{corner[1]} "
         name = f"{pid} {clean(wait.name)}" if wait is not None else str(pid)
-        stage = f"   stage {wait.stage}" if wait is not None and wait.stage is not None else ""
-        lines.append([(f"   {edge} ", "warning"), (name, "bold"), (stage, "muted")])
+        whose = f"   of {clean(owners[pid])}" if pid in owners else ""
+        if wait is not None and wait.stage is not None:
+            whose = f"   stage {wait.stage}"
+        lines.append([(f"   {edge} ", "warning"), (name, "bold"), (whose, "muted")])
         if wait is not None:
             lines += _behind(wrapped(clean(wait.detail), width, indent="        "), corner[1])
         if place + 1 < len(found.cycle):

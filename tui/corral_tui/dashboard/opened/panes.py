@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from corral_tui.dashboard.app import DashboardApp
 
 
+WITH_FOLLOWING = 70
+"""From this width on the title of the output has room to say whether its end is followed."""
+
+
 class OutputPane(Pane):
     """Pane 2: what the job prints."""
 
@@ -62,7 +66,9 @@ class OutputPane(Pane):
         follows = "following" if self.view.is_following else "f follows"
         amount = self.job.stdout_bytes + self.job.stderr_bytes
         size = f"{numbers.size(amount)}{' B' if amount < 1000 else ''}"
-        words = f"   {follows}   {self.view.extent}, {size}"
+        words = f"   {self.view.extent}, {size}"
+        if self.size.width >= WITH_FOLLOWING:
+            words = f"   {follows}{words}"
         dropped = self.job.stdout_dropped_bytes + self.job.stderr_dropped_bytes
         line.append((words, "muted"))
         return [*line, (f"   the first {numbers.size(dropped)} dropped", "warning")] if dropped else line

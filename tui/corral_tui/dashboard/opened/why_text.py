@@ -90,7 +90,7 @@ def _reasons(found: Diagnosis, look: WhyLook, *, is_over: bool) -> list[Line]:
     if found.cycle:
         lines += [
             plain(" A RING: EACH WAITS FOR THE NEXT", "warning"),
-            *ring_lines(found, look.width, look.charset),
+            *ring_lines(found, look.owners, look.width, look.charset),
         ]
     else:
         chain = chain_lines(found, look.owners, look.width, look.charset)
