@@ -209,9 +209,12 @@ def attach_again(terminal: Terminal) -> None:
     """Attach to the selected job, and wait until its program has drawn its screen anew."""
     before = len(terminal.raw)
     terminal.press("a")
-    until(lambda: terminal.text() and b"attached to 1 screen" in terminal.raw[before:], "the job's terminal")
-    before = len(terminal.raw)
-    until(lambda: terminal.text() and b"the last line" in terminal.raw[before:], "its screen")
+
+    def has_drawn() -> bool:
+        terminal.text()
+        return b"the last line" in terminal.raw[before:].partition(b"attached to 1 screen")[2]
+
+    until(has_drawn, "its screen on our terminal")
 
 
 def test_the_dashboard_hands_its_terminal_over_and_whatever_ends_it_puts_it_back(corral: Corral) -> None:
