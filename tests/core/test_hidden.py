@@ -128,3 +128,13 @@ def test_words_for_what_the_kernel_refuses(monkeypatch):
     shut(monkeypatch)
     assert "py-spy" not in (permission.why_closed(1 << 22) or "")
     assert "ptrace_scope 1" in pyspy.why_refused(1 << 22)
+
+
+def test_words_for_a_set_uid_program(monkeypatch):
+    me, other = 65534, 0
+    monkeypatch.setattr(os, "geteuid", lambda: me)
+    monkeypatch.setattr(permission, "_users", lambda _: (me, other))
+    name = permission.user_name(other)
+    assert hidden.reason(1 << 22, None) == (
+        f"it has the rights of {name} (set-uid), so only root may see what it waits for"
+    )
