@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ DIAGNOSE_AFTER = 1.5
 EARLY_AFTER = 0.9
 """The same for one that was not diagnosed for a while: one tick of the monitor, so that a ring is found soon."""
 EARLY_EVERY = 10.0
+SECONDS_A_TICK = 0.1
+"""CPU time that may go into diagnoses in one tick before the rest is left for the next one."""
 LOOK_AGAIN_SECONDS = 5.0
 """How often a still job is diagnosed anew whose waits end at processes that are not its own: they may move unseen."""
 
@@ -31,13 +34,17 @@ class Judge:
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
+        self._tick = 0.0
+        self._spent = 0.0
 
     def judge(self, job: ManagedJob, now: float) -> None:
         """Settle the job's health as of `now` (monotonic seconds)."""
         progress = job.progress
         assert progress is not None
-        before = (job.health, job.bottleneck, job.diagnosis)
         is_paused = job.life.state != "running"
+        if not is_paused and self._is_late(job, progress, now):
+            return
+        before = (job.health, job.bottleneck, job.diagnosis)
         if is_paused:
             progress.touch(now)
             job.quiet = None
@@ -55,7 +62,9 @@ class Judge:
         quiet_since = None if is_paused else self._in_vain_since(job, now)
         if quiet_since is not None:
             health, since = "stuck", quiet_since
-        if health == "stuck" != job.health and self._has_grown(job, progress):
+        if health == "stuck" != job.health and self._spent > SECONDS_A_TICK:
+            quiet_since = None  # in the next tick
+        elif health == "stuck" != job.health and self._has_grown(job, progress):
             # Some of it was not looked at. The next visit takes that for a movement.
             quiet_since = None
         elif health != job.health:
@@ -105,6 +114,13 @@ class Judge:
         monitor.scan_job(job)
         return job.members.keys() != known
 
+    def _is_late(self, job: ManagedJob, progress: Progress, now: float) -> bool:
+        """Whether a job is left for the next tick, as it is: many became still at once, and others wait for answers."""
+        if now != self._tick:
+            self._tick, self._spent = now, 0.0
+        is_still = progress.still_for(now) >= self._patience(job, now)
+        return is_still and job.diagnosis is None and self._spent > SECONDS_A_TICK
+
     @staticmethod
     def _patience(job: ManagedJob, now: float) -> float:
         return EARLY_AFTER if now - job.explained_at > EARLY_EVERY else DIAGNOSE_AFTER
@@ -130,6 +146,13 @@ class Judge:
         job.look_again_at = again if web.seen.outside else float("inf")
 
     def _look(self, job: ManagedJob) -> Web:
+        began = time.thread_time()
+        try:
+            return self._web(job)
+        finally:
+            self._spent += time.thread_time() - began
+
+    def _web(self, job: ManagedJob) -> Web:
         seen = observe_waits(self._manager, job)
         job.view = None
         for stage in job.stages:

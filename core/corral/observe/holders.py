@@ -105,6 +105,8 @@ class Family:
     def __init__(self, members: Collection[int]) -> None:
         self.pids = frozenset(members)
         self.is_cut = False
+        self.has_asked = False
+        """Whether all the machine was looked at for one of them."""
         self._order = tuple(members)
         self._open: dict[str, list[tuple[int, int]]] | None = None
         self._ends: dict[str, list[End]] = {}
@@ -188,7 +190,7 @@ class Holders:
             found.append(
                 f"some of the descriptors of its processes: there are more than {MOST_DESCRIPTORS:,}"
             )
-        if self._machine.is_cut:
+        if family.has_asked and self._machine.is_cut:
             found.append("some processes of this machine: there are too many open descriptors")
         return tuple(found)
 
@@ -237,6 +239,7 @@ class Holders:
         own = family.ends(link)
         if own and link.startswith("socket:["):
             return own, False
+        family.has_asked = True
         others, is_complete = self._machine.who_has(link)
         strangers = [pid for pid in others if pid not in family.pids]
         return own + ends_of(link, strangers), is_complete
