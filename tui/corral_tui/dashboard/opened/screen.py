@@ -44,7 +44,7 @@ FIRST_KEYS = {
     1: ("pipe.peek", "pipe.format"),
     2: ("output.follow",),
     3: ("job.signal",),
-    5: ("job.copy",),
+    5: ("job.attach", "job.copy"),
     6: ("job.environment",),
 }
 """What can be done in a pane stands first in its footer."""
