@@ -12,12 +12,12 @@ import pytest
 from msgspec import structs
 
 from corral.manage import spying
-from corral.manage.helping import output_of
+from corral.manage.helping import Printed, output_of
 from corral.manage.spying import Spy
 from corral.observe.pythonstacks import MOST_FRAMES, stacks_of, telling_frames
 from corral.observe.waits import wait_of
 from corral.system import pyspy
-from corral.system.procfs import HAS_PROCFS, read_stat
+from corral.system.procfs import HAS_PROCFS, pids, read_stat
 from corral.values.reports import Diagnosis, Frame, PythonStack, Root, Wait
 from managers import eventually_so, opened
 from until import python, running, until
@@ -84,6 +84,10 @@ def test_python_programs_are_known_by_what_they_run():
     assert not pyspy.is_python(program.pid)
 
 
+def reap() -> None:
+    """What the daemon does with children that have ended; the tests here see to theirs."""
+
+
 # ---- running it ---------------------------------------------------------------------------------------------------
 
 
@@ -108,7 +112,7 @@ def why(pid: int, name: str = "python", health: str | None = "stuck") -> Diagnos
 
 
 def spied(pid: int, path: str | None, **values: object) -> Diagnosis:
-    return asyncio.run(Spy().add_stacks(why(pid, **values), {pid}, path))  # type: ignore[arg-type]
+    return asyncio.run(Spy(reap).add_stacks(why(pid, **values), {pid}, path))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -163,7 +167,7 @@ def test_of_many_programs_some_are_looked_at(tmp_path, monkeypatch):
     one = why(os.getpid())
     many = structs.replace(one, waits=one.waits * 20)
     path = program(tmp_path, f"echo x >> {tmp_path}/runs; echo '{json.dumps([dumped(1, own(1))])}'")
-    found = asyncio.run(Spy().add_stacks(many, {os.getpid()}, path))
+    found = asyncio.run(Spy(reap).add_stacks(many, {os.getpid()}, path))
     assert (tmp_path / "runs").read_text() == "x\n" * spying.MOST_PROCESSES
     assert found.not_looked_at == (f"the Python stacks of all but {spying.MOST_PROCESSES} programs",)
 
@@ -175,7 +179,7 @@ def test_one_that_has_not_run_is_not_looked_at_twice(tmp_path):
     path = program(tmp_path, f"echo x >> {tmp_path}/runs; echo '{line}'")
 
     async def twice(pid: int) -> tuple[Diagnosis, Diagnosis]:
-        spy = Spy()
+        spy = Spy(reap)
         return await spy.add_stacks(why(pid), {pid}, path), await spy.add_stacks(why(pid), {pid}, path)
 
     with running(*python("import signal; signal.pause()")) as still:
@@ -196,16 +200,24 @@ def test_relative_entries_of_the_path_are_passed_over(tmp_path, monkeypatch):
 def test_helper_gets_nothing_of_ours_and_leaves_nothing(monkeypatch):
     monkeypatch.setenv("SECRET", "x")
     before = set(os.listdir(f"/proc/{os.getpid()}/fd")) if HAS_PROCFS else set()
-    printed = asyncio.run(output_of(["/bin/sh", "-c", "pwd; cat; echo $SECRET$PATH >&2"], 20, 1000))
+    printed = asyncio.run(output_of(["/bin/sh", "-c", "pwd; cat; echo $SECRET$PATH >&2"], 20, 1000, reap))
     assert printed.is_whole
     assert (printed.out, printed.err) == (b"/\n", f"{os.defpath}\n".encode())
     if HAS_PROCFS:
         assert set(os.listdir(f"/proc/{os.getpid()}/fd")) == before
+        printed = asyncio.run(output_of(["/bin/sh", "-c", "echo $$"], 20, 1000, reap))
+        assert read_stat(int(printed.out)) is None, "it was not reaped"
 
 
 @LINUX
 def test_helper_that_does_not_end_is_ended_by_its_own_alarm():
-    printed = asyncio.run(output_of(["/bin/sh", "-c", "echo $$; exec sleep 60"], 0.1, 1000))
+    async def left_alone() -> Printed:
+        reaped = asyncio.Event()
+        printed = await output_of(["/bin/sh", "-c", "echo $$; exec sleep 60"], 0.1, 1000, reaped.set)
+        await asyncio.wait_for(reaped.wait(), 20)
+        return printed
+
+    printed = asyncio.run(left_alone())
     assert not printed.is_whole
     until(lambda: (stat := read_stat(int(printed.out))) is None or stat.has_ended, "its end")
     os.waitpid(int(printed.out), 0)
@@ -247,3 +259,7 @@ async def test_a_job_is_told_with_its_stacks():
         assert (stack.pid, stack.stage, stack.name) == (job.stages[0].pid, 1, job.stages[0].name)
         assert [frame.line for frame in stack.frames] == [3, 4]
         assert job.processes == 1
+        hello = manager.session.hello
+        assert hello is not None
+        below = [stat for pid in pids() if (stat := read_stat(pid)) is not None and stat.ppid == hello.pid]
+        assert [stat.pid for stat in below] == [stack.pid], "py-spy was not reaped"

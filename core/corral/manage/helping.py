@@ -6,13 +6,15 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import NamedTuple
 
 MOMENT = 0.5
 """Seconds that a helper lives longer than it is listened to."""
+
+_POLL_SECONDS = 0.002
 
 
 class Printed(NamedTuple):
@@ -57,12 +59,12 @@ class _Stream:
         self.ended.cancel()
 
 
-async def output_of(argv: Sequence[str], seconds: float, limit: int) -> Printed:
+async def output_of(argv: Sequence[str], seconds: float, limit: int, reap: Callable[[], None]) -> Printed:
     """Run a program with an empty stdin, in `/`, with nothing of anybody's environment, and collect what it writes.
 
     It is left to itself where it takes longer than `seconds` or writes more than `limit` bytes to either stream, and where
     the caller is cancelled: it writes into closed pipes then, and a moment later its own alarm ends it, also where this
-    daemon is gone. Nobody here signals it. Must be called on the loop's own thread: another one could start it while a
+    daemon is gone. Nobody here signals it; `reap`, which reaps any child that has ended, is called when it must have. Must be called on the loop's own thread: another one could start it while a
     job's mark is set.
 
     Raises:
@@ -70,7 +72,7 @@ async def output_of(argv: Sequence[str], seconds: float, limit: int) -> Printed:
     """
     with ExitStack() as cleanup:
         process = _started(argv, seconds + MOMENT)
-        cleanup.callback(_let_go, process)
+        cleanup.callback(_let_go, process, seconds + 2 * MOMENT, reap)
         assert process.stdout is not None
         assert process.stderr is not None
         streams = []
@@ -83,6 +85,8 @@ async def output_of(argv: Sequence[str], seconds: float, limit: int) -> Printed:
             (out.ended, err.ended), timeout=seconds, return_when=asyncio.FIRST_EXCEPTION
         )
         is_whole = not late and all(one.exception() is None for one in done)
+        if is_whole:
+            await _ended(process)
         return Printed(bytes(out.content), bytes(err.content), is_whole)
 
 
@@ -99,7 +103,16 @@ def _started(argv: Sequence[str], lifetime: float) -> subprocess.Popen[bytes]:
     )
 
 
-def _let_go(process: subprocess.Popen[bytes]) -> None:
-    """Who reaps the orphans reaps it, too; the handle must not wait for its pid later."""
+async def _ended(process: subprocess.Popen[bytes]) -> None:
+    """Who has closed its streams is about to end; wait for that a moment, and reap it."""
+    for _ in range(round(MOMENT / _POLL_SECONDS)):
+        if process.poll() is not None:
+            return
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _let_go(process: subprocess.Popen[bytes], lifetime: float, reap: Callable[[], None]) -> None:
+    """Of one that goes on the handle must not wait for its pid later: who reaps the orphans reaps it, too."""
     if process.poll() is None:
         process.returncode = 0
+        asyncio.get_running_loop().call_later(lifetime, reap)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 from typing import NamedTuple
 
@@ -38,7 +38,9 @@ class _Looked(NamedTuple):
 class Spy:
     """Adds the stacks of Python programs to diagnoses."""
 
-    def __init__(self) -> None:
+    def __init__(self, reap: Callable[[], None]) -> None:
+        """`reap` reaps any child of this process that has ended."""
+        self._reap = reap
         self._kept: OrderedDict[tuple[ProcessIdentity, int], _Looked] = OrderedDict()
         """By the CPU clock that it stood at: a program that has not run since stands where it stood."""
         self._turn = asyncio.Semaphore(AT_ONCE)
@@ -91,7 +93,7 @@ class Spy:
                 return _Looked(reason="it has ended")
             kept = self._kept.get((who, clock))
             if kept is None:
-                kept = await _ask(path, wait)
+                kept = await _ask(path, wait, self._reap)
                 if cpu_nanoseconds(wait.pid) == clock and kept.stacks:
                     self._keep((who, clock), kept)
             return kept
@@ -102,9 +104,9 @@ class Spy:
             self._kept.popitem(last=False)
 
 
-async def _ask(path: str, wait: Wait) -> _Looked:
+async def _ask(path: str, wait: Wait, reap: Callable[[], None]) -> _Looked:
     try:
-        printed = await output_of(pyspy.command(path, wait.pid), SECONDS, MOST_BYTES)
+        printed = await output_of(pyspy.command(path, wait.pid), SECONDS, MOST_BYTES, reap)
     except OSError as error:
         return _Looked(reason=f"{one_line(path)}: {error.strerror}")
     if not printed.is_whole:

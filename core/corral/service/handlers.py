@@ -67,7 +67,7 @@ class Handlers:
         self._daemon = daemon
         self._manager = manager
         self._listing = asyncio.Lock()
-        self._spy = Spy()
+        self._spy = Spy(manager.children.reap)
         self._handlers: dict[type[p.Request], Callable[..., Awaitable[Answer]]] = {
             p.SayHello: self._hello,
             p.StartJobs: self._start,
