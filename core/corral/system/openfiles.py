@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from corral.system.procfs import HAS_PROCFS
+from corral.system.quietstat import kind_of
 
 FileKind = Literal[
     "pipe",
@@ -69,17 +70,19 @@ def open_file(pid: int, fd: int) -> OpenFile | None:
         kind, inode = _by_link(link)
         if kind is not None:
             return OpenFile(pid, fd, kind, link, inode)
-        status = os.stat(path)
     except OSError:
         return None
-    if stat.S_ISFIFO(status.st_mode):
-        return OpenFile(pid, fd, "fifo", link, status.st_ino, status.st_dev)
-    if stat.S_ISCHR(status.st_mode) and link in _MASTERS:
-        return OpenFile(pid, fd, "master", link, status.st_ino, status.st_dev)
-    if stat.S_ISCHR(status.st_mode) and link.startswith(_TERMINALS):
-        return OpenFile(pid, fd, "terminal", link, status.st_ino, status.st_dev)
-    is_file = stat.S_ISREG(status.st_mode)
-    return OpenFile(pid, fd, "file" if is_file else "other", link, status.st_ino, status.st_dev)
+    found = kind_of(path)
+    if found is None:
+        return None
+    if stat.S_ISFIFO(found.mode):
+        return OpenFile(pid, fd, "fifo", link, found.inode, found.device)
+    if stat.S_ISCHR(found.mode) and link in _MASTERS:
+        return OpenFile(pid, fd, "master", link, found.inode, found.device)
+    if stat.S_ISCHR(found.mode) and link.startswith(_TERMINALS):
+        return OpenFile(pid, fd, "terminal", link, found.inode, found.device)
+    is_file = stat.S_ISREG(found.mode)
+    return OpenFile(pid, fd, "file" if is_file else "other", link, found.inode, found.device)
 
 
 def absolute(pid: int, path: str, folder: int) -> str:
