@@ -5,7 +5,6 @@ Those of HANGS never go on; those of WORKS only look so, and would.
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import fcntl
 import os
@@ -304,6 +303,8 @@ def serves_in_another_thread() -> None:
 
 
 def runs_an_event_loop() -> None:
+    import asyncio
+
     async def serve() -> None:
         server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
         await server.serve_forever()
