@@ -11,7 +11,6 @@ from corral.service.protocol import PeekPipes, Pipes
 from corral.values.reports import PeekedPipe
 from corral_tui.dashboard import lines
 from corral_tui.dashboard.marks import ASCII, UNICODE
-from corral_tui.dashboard.opened import JobScreen
 from corral_tui.dashboard.opened.peek_text import Peek, peek_head, peek_lines
 from corral_tui.dashboard.opened.pipeline_pane import FIRST_BYTES, MOST_BYTES, PipelinePane
 from tui.fake_jobs import pipeline_job
@@ -112,48 +111,31 @@ async def test_a_click_on_a_pipe_looks_into_it(size: tuple[int, int], x: int, y:
             await until(lambda: screen.peeked is not None and screen.peeked.pipe == 2, "the second pipe")
 
 
-async def test_why_it_cannot_be_looked_into_stands_there(tmp_path: Path) -> None:
-    source = detailed(tmp_path)
-    with_bytes(source, None, "the kernel does not show [/] what process 47001 has open")
-    async with running(source) as (app, pilot):
-        await opened(app, "3")
-        await pilot.press("enter")
-        text = await shown(app, lambda text: "cannot be looked into" in text, "that it is not possible")
-        assert "the kernel does not show [/] what process 47001 has open" in text
-
-
-async def test_an_empty_pipe_says_so(tmp_path: Path) -> None:
+async def test_an_empty_pipe_and_one_that_cannot_be_looked_into_say_so(tmp_path: Path) -> None:
     source = detailed(tmp_path)
     with_bytes(source, b"")
     async with running(source) as (app, pilot):
-        await opened(app, "3")
+        screen = await opened(app, "3")
         await pilot.press("enter")
         await shown(app, lambda text: "Nothing stands in it now" in text, "that it is empty")
+        with_bytes(source, None, "the kernel does not show [/] what process 47001 has open")
+        text = await shown(app, lambda text: "cannot be looked into" in text, "that it is not possible")
+        assert "the kernel does not show [/] what process 47001 has open" in text
+        await pilot.press("right_square_bracket", "left_square_bracket")
+        await shown(app, lambda text: "├ pipe 1" in text, "the drawing, after another job was shown")
+        assert screen.peeked is None
 
 
 async def test_the_keys_say_where_there_is_no_pipe(tmp_path: Path) -> None:
-    async with running(detailed(tmp_path), (160, 50)) as (app, pilot):
+    async with running(detailed(tmp_path)) as (app, pilot):
         screen = await opened(app, "1")
         assert "enter peek" not in screen_text(app)
         await pilot.press("enter")
         await shown(app, lambda text: "has no pipe to look into: it is one stage" in text, "why not")
-        await pilot.press("right_square_bracket", "right_square_bracket", "1")
+        screen.open_other("3")
         await shown(app, lambda text: "enter peek" in text and "←→ choose, enter looks" in text, "the keys")
         await pilot.press("5", "enter")
         await shown(app, lambda text: "1 goes to the pipes" in text, "where to go")
-        assert screen.peeked is None
-
-
-async def test_another_job_closes_the_look(tmp_path: Path) -> None:
-    source = detailed(tmp_path)
-    with_bytes(source, ROWS)
-    async with running(source) as (app, pilot):
-        screen = await opened(app, "3")
-        await pilot.press("enter")
-        await shown(app, lambda text: "400,anna" in text, "the bytes")
-        await pilot.press("right_square_bracket", "left_square_bracket")
-        await shown(app, lambda text: "├ pipe 1" in text, "the drawing")
-        assert isinstance(app.screen, JobScreen)
         assert screen.peeked is None
 
 
