@@ -11,9 +11,9 @@ MARK = b"31337"
 """Stands in every hostile sequence, and in none of ours."""
 _OURS = re.compile(
     rb"\x1b\[(?:[0-9;:]*[mHJKABCDGdXLMPS]|\?[0-9;]*[hl]|\?[0-9]*\$p|[<>=][0-9;]*u|\?u|[0-9;]*[tnc]|[0-9 ]*q|\?[0-9;]*[nu])"
-    rb"|\x1b\]22;[a-z]*(?:\x07|\x1b\\)|\x1b[78=>]"
+    rb"|\x1b\]22;[a-z]*(?:\x07|\x1b\\)|\x1b\]2;corral: [^\x00-\x1f\x7f]*\x07|\x1b[78=>]"
 )
-"""What the dashboard may send: colours, the cursor, modes, questions, the shape of the mouse."""
+"""What the dashboard may send: colours, the cursor, modes, questions, the shape of the mouse, its own title."""
 _UNWANTED = "\u061c\u200b\u200e\u200f\u2028\u2029\u2060\u2066\u2067\u2068\u2069\u202a\u202b\u202c\u202d\u202e\ufeff\u00ad"
 
 
