@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from msgspec import structs
 
 from corral.service.snapshot import Snapshot
+from corral.values.home import Home
 from corral.values.jobs import Job
 from corral_tui.dashboard.clock import SettledTimes
 from corral_tui.dashboard.marks import UNICODE, status_of, time_of
+from corral_tui.demo.engine import DemoSession
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTES = timedelta(minutes=5)
@@ -48,3 +52,19 @@ def test_a_snapshot_that_is_right_is_left_as_it_is() -> None:
     ended = structs.replace(STUCK, id="2", state="failed", ended=NOW - timedelta(days=9))
     snapshot = Snapshot(jobs={"1": late, "2": ended})
     assert SettledTimes(lambda: NOW).settle(snapshot) is snapshot
+
+
+async def test_a_job_of_the_demo_that_does_not_move_shows_how_long_it_runs(tmp_path: Path) -> None:
+    now = NOW
+    times = SettledTimes(lambda: now)
+    asks = structs.replace(STUCK, summary="cat waits for input; only `corral send 1` gives it some")
+    ours, daemons = socket.socketpair()
+    session = DemoSession(Home(str(tmp_path)), "dashboard", ours)
+    for minutes in range(3):
+        now = NOW + timedelta(minutes=minutes)
+        session._replace(Snapshot(jobs={"1": asks}))
+        (job,) = times.settle(session.snapshot).jobs.values()
+        assert time_of(job, now) == f"{5 + minutes}m00s"
+        assert job.summary == "cat waits for input that never comes"
+    await session.close()
+    daemons.close()

@@ -44,6 +44,8 @@ class DemoSession(Session):
     _always_shown: frozenset[str] | None = None
     _shown_for: Snapshot | None = None
     _shown = Snapshot()
+    _worded: Mapping[str, tuple[Job, Job]] = {}
+    """By id: a job as it came, and in the words of the screen."""
 
     @classmethod
     async def open(cls) -> Self:
@@ -98,17 +100,26 @@ class DemoSession(Session):
 
     def _for_screen(self, snapshot: Snapshot) -> Snapshot:
         always = self._always_shown
+        self._worded = {job_id: self._in_words_here(job) for job_id, job in snapshot.jobs.items()}
         jobs = {
             job_id: self._job_for_screen(job)
-            for job_id, job in snapshot.jobs.items()
+            for job_id, (_, job) in self._worded.items()
             if always is None or job.is_ended or job_id in always
         }
         return structs.replace(snapshot, jobs=jobs)
 
+    def _in_words_here(self, job: Job) -> tuple[Job, Job]:
+        """The same two objects until it changes: the dashboard takes a new one for news of a job, as of this moment."""
+        known = self._worded.get(job.id)
+        if known is not None and known[0] is job:
+            return known
+        is_worded = job.summary is not None and not job.is_ended
+        return job, structs.replace(job, summary=_words_here(job.summary or "")) if is_worded else job
+
     def _job_for_screen(self, job: Job) -> Job:
         if job.is_ended:
             return structs.replace(job, reason=self._reasons[job.id]) if job.id in self._reasons else job
-        return structs.replace(job, summary=_words_here(job.summary)) if job.summary else job
+        return job
 
     # ---- inside ----
 
