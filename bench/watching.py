@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import cycle, islice
@@ -140,6 +141,7 @@ async def run(options: Options) -> Report:
         f"stuck; share of one core by CPU clock over {seconds:g} s",
     )
     with common.workspace(options) as folder, held_lock(folder / "locked") as locked:
+        os.environ["TMPDIR"] = str(folder)  # What the programs of the zoo leave when they are ended.
         async with daemon(options) as (manager, home, pid):
             handles = await start_mix(manager, locked)
             stuck = await settled(manager, 100)

@@ -1,9 +1,11 @@
-"""What holds for every test: a failure is reported whatever its message contains, and no clock fails one."""
+"""What holds for every test: a failure is reported whatever its message contains, no clock fails one, nothing is left in /tmp."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import os
+from collections.abc import Generator, Iterator
 from typing import Any
+from unittest import mock
 
 import hypothesis
 import pytest
@@ -11,6 +13,13 @@ import pytest
 # A machine that is busy with something else stops an example for longer than any deadline.
 hypothesis.settings.register_profile("corral", deadline=None)
 hypothesis.settings.load_profile("corral")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files_of_children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the children of the tests make with `tempfile`, and cannot remove since they are ended, goes with the tests' own."""
+    with mock.patch.dict(os.environ, {"TMPDIR": os.fspath(tmp_path_factory.mktemp("children"))}):
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

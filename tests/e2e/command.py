@@ -18,7 +18,7 @@ class Corral:
     def __init__(self, home: Path, directory: Path) -> None:
         self.home = home
         self.directory = directory
-        kept = ("PATH", "LANG", "LC_ALL", "VIRTUAL_ENV", "PYTHONPATH")
+        kept = ("PATH", "LANG", "LC_ALL", "VIRTUAL_ENV", "PYTHONPATH", "TMPDIR")
         self.environment = {name: os.environ[name] for name in kept if name in os.environ}
         self.environment |= {
             "CORRAL_HOME": os.fspath(home),
