@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.observe.health import MOVES_FOR, Progress, health_of
+from corral.manage.monitor import Monitor
+from corral.observe.health import MOVES_FOR, Attention, Progress, health_of
+from corral.observe.quiet import Quiet
 
 STUCK_AFTER = 60.0
 
@@ -78,6 +83,45 @@ def test_active_has_lasted_since_it_began_to_move():
     progress.observe(now, 6, 5, 5, 1)
     progress.observe(now + 2, 7, 5, 5, 1)
     assert health_of(progress, now + 2, STUCK_AFTER, None) == ("active", now)
+
+
+def test_a_time_without_attention_is_held_against_no_job():
+    attention = Attention()
+    assert attention.missed(100.0, 7.0, 1.0) == 0.0
+    assert attention.missed(101.1, 7.0, 1.0) == 0.0
+    assert attention.missed(3702.1, 7.0, 1.0) == 3600.0
+    assert attention.missed(3712.1, 16.0, 1.0) == 0.0, "it was at work on this itself"
+    progress, now = still(59)
+    quiet = Quiet(100.0)
+    progress.pass_over(3600.0, now + 3600)
+    quiet.pass_over(3600.0, now + 3600)
+    assert health_of(progress, now + 3600, STUCK_AFTER, False) == ("waiting", 3700.0)
+    assert quiet.lasts(now + 3600) == 59.0
+    assert health_of(progress, now + 3601, STUCK_AFTER, False) == ("stuck", 3700.0)
+    progress.touch(now + 3602)
+    progress.pass_over(50.0, now + 3603)
+    assert progress.still_for(now + 3603) == 0.0
+
+
+def test_the_monitor_passes_over_the_time_that_it_did_not_run(monkeypatch: pytest.MonkeyPatch):
+    clock = [1000.0]
+    monkeypatch.setattr(
+        "corral.manage.monitor.time", SimpleNamespace(monotonic=lambda: clock[0], process_time=lambda: 0.0)
+    )
+    monkeypatch.setattr("corral.manage.monitor.end_stuck", lambda _: None)
+    asked = SimpleNamespace(
+        id=1,
+        progress=Progress(999.0),
+        quiet=Quiet(999.0),
+        next_visit=100,
+        life=SimpleNamespace(is_started=True),
+    )
+    queued = SimpleNamespace(id=2, progress=None, quiet=None, next_visit=100)
+    monitor = Monitor(SimpleNamespace(jobs={1: asked, 2: queued}, capping=SimpleNamespace(tick=lambda: None)))
+    monitor.last_scan = 1e9
+    for clock[0] in (1000.0, 1001.0, 1062.0, 1063.0):
+        monitor.tick()
+    assert asked.progress.still_for(1063.0) == asked.quiet.lasts(1063.0) == 4.0
 
 
 @given(

@@ -16,7 +16,7 @@ from corral.manage.judging import Judge, is_settled
 from corral.manage.keeping import KEEP_TICKS, keep_observed
 from corral.manage.onstuck import end_stuck
 from corral.manage.stories import note_life, note_rest
-from corral.observe.health import Progress
+from corral.observe.health import Attention, Progress
 from corral.observe.holders import Holders
 from corral.observe.pipeflow import PipeFlow, Steady, bottleneck
 from corral.observe.sampler import ProcessSampler
@@ -53,6 +53,7 @@ class Monitor:
         self._bottlenecks: dict[int, Steady[int | None]] = {}
         self._followed_since: dict[int, float] = {}
         """When the pipes of each job were first looked at by this daemon, monotonic seconds."""
+        self._attention = Attention()
         self._ticks = 0
         self.last_scan = 0.0
         self._scan_cost = 0.0
@@ -64,6 +65,7 @@ class Monitor:
         """One pass over everything."""
         now = time.monotonic()
         self._ticks += 1
+        self._pass_over(self._attention.missed(now, time.process_time(), TICK_SECONDS), now)
         if now - self.last_scan >= self._scan_interval:
             self.scan(now)
         for job in list(self._manager.jobs.values()):
@@ -75,6 +77,15 @@ class Monitor:
         end_stuck(self._manager)
         if self._ticks % KEEP_TICKS == 0:
             keep_observed(self._manager)
+
+    def _pass_over(self, seconds: float, now: float) -> None:
+        """So many seconds without a look are held against no job."""
+        if not seconds:
+            return
+        for job in self._manager.jobs.values():
+            for kept in (job.progress, job.quiet):
+                if kept is not None:
+                    kept.pass_over(seconds, now)
 
     def _next_visit(self, job: ManagedJob, still_for: float) -> int:
         """The tick of it. Those of the jobs that sleep are spread by their ids."""

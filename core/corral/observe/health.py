@@ -9,6 +9,9 @@ from corral.values.jobs import Health
 MOVES_FOR = 3.0
 """Seconds that a movement counts for: a job looked at every second does not flicker between two words."""
 
+MISSED_AT_LEAST = 2.0
+"""Seconds; a shorter delay is an everyday one."""
+
 
 class Progress:
     """What is known of a job's movement: CPU time, I/O counters, output and the set of processes of its whole tree.
@@ -49,9 +52,35 @@ class Progress:
             self.active_since = now
         self.last_moved = max(self.last_moved, now)
 
+    def pass_over(self, seconds: float, now: float) -> None:
+        """So many seconds up to `now` in which nobody looked tell nothing of a job that has not moved in them."""
+        self.last_moved = min(now, self.last_moved + seconds)
+
     def still_for(self, now: float) -> float:
         """Seconds since anything moved."""
         return max(0.0, now - self.last_moved)
+
+
+class Attention:
+    """Finds the times in which nobody looked: whatever stopped the daemon may have stopped its jobs along with it.
+
+    A frozen container and a stopped session are such (cgroup_freezer; SIGSTOP): CLOCK_MONOTONIC goes on there, and only
+    a suspended machine halts it (clock_gettime(2)).
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[float, float] | None = None
+
+    def missed(self, now: float, cpu_seconds: float, usual: float) -> float:
+        """Seconds without attention since the call before. `usual`: how long it is from one to the next.
+
+        `cpu_seconds` of this process: who was at work all the time was not stopped, only slow.
+        """
+        before, self._last = self._last, (now, cpu_seconds)
+        if before is None:
+            return 0.0
+        missed = now - before[0] - usual - (cpu_seconds - before[1])
+        return missed if missed > MISSED_AT_LEAST else 0.0
 
 
 def health_of(

@@ -59,6 +59,10 @@ class Quiet:
         self._stirs.clear()
         self._left = BURST
 
+    def pass_over(self, seconds: float, now: float) -> None:
+        """So many seconds up to `now` in which nobody looked tell nothing."""
+        self.since = min(now, self.since + seconds)
+
     def lasts(self, now: float) -> float:
         """Seconds that it has been quiet for."""
         return max(0.0, now - self.since)
