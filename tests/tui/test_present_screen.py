@@ -46,6 +46,13 @@ def drawn(data: bytes | str, columns: int = 12, rows: int = 4, piece: int = 1) -
         ("-\x1b[5b", ["------", "", "", ""]),  # REP
         ("a\r\nb\r\nc\x1b[S", ["b", "c", "", ""]),
         ("a\r\nb\r\nc\x1b[2T", ["", "", "a", "b"]),
+        ("a\r\nb\r\nc\x1b[2M", ["a", "b", "", ""]),
+        ("a\r\nb\r\nc\x1b[2;2H\x1b[M.", ["a", ".", "", ""]),
+        ("a\r\nb\r\nc\x1b[2;2H\x1b[L.", ["a", ".", "b", "c"]),
+        ("a\r\nb\r\nc\x1b[2;3r\x1b[H\x1b[L\x1b[9999S.", [".", "", "", ""]),
+        ("a\r\nb\r\nc\x1b[2;2H\x1b[1J.", ["", " .", "c", ""]),
+        ("a\x1b#8\x1b[2;3H\x1b[J", ["E" * 12, "EE", "", ""]),
+        ("\x1b[99I.\x1b[H\x1b[I.", ["        .  .", "", "", ""]),
         ("\x1b[2;3r\x1b[2;1Hx\r\ny\r\nz\x1b[H^", ["^", "y", "z", ""]),
         ("a\tb\x1b[Zc", ["a       c", "", "", ""]),
         ("\x1b(0lqk\x1b(Bx", ["┌─┐x", "", "", ""]),
@@ -104,6 +111,39 @@ def test_a_hostile_child_costs_no_more_than_its_bytes() -> None:
     assert max(len(cell.data) for line in screen.buffer.values() for cell in line.values()) <= 8
     assert len(emulator._held) < 1000
     assert Emulator((65535, 65535)).height < 1000
+
+
+def test_few_bytes_that_go_over_all_of_a_large_screen_are_soon_done() -> None:
+    """Each took up to two minutes for these 1,024 bytes; tests have a time limit."""
+    for sequence in (
+        "\x1b#8",
+        "\x1b[?5h",
+        "\x1b[?5l",
+        "\x1b[2J",
+        "\x1b[9999S",
+        "\x1b[9999T",
+        "\x1b[9999L",
+        "\x1b[9999I",
+    ):
+        emulator = Emulator((500, 200))
+        emulator.feed(b"\x1b#8\x1b[100;100H")
+        emulator.feed((sequence * 1024)[:1024].encode())
+        assert emulator.size == (500, 200)
+
+
+def test_a_reversed_screen_is_shown_so_until_it_is_turned_back() -> None:
+    emulator = Emulator((4, 2))
+    emulator.feed(b"ab\x1b[?5h")
+    assert [(piece, style.reverse) for piece, style in emulator.row(0)] == [("ab  ", True)]
+    assert [(piece, style.reverse) for piece, style in emulator.row_with_cursor(0)] == [
+        ("ab", True),
+        (" ", None),
+        (" ", True),
+    ]
+    emulator.feed(b"\x1b[?5l")
+    assert [(piece, style.reverse) for piece, style in emulator.row(0)] == [("ab", None)]
+    emulator.feed(b"\x1b[?5h\x1bc")
+    assert emulator.row(0) == ()
 
 
 def test_no_bytes_break_it() -> None:

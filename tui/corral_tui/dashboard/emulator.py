@@ -5,7 +5,8 @@ than it expects, takes `CSI > 4 m` for underlining, prints parts of what it does
 ever. So sequences are read here, as ECMA-48 (section 5.4) and "XTerm Control Sequences" write them; each that the screen
 has is done, and all others are left out as a whole.
 
-Bounded: a sequence that does not end is not kept, nor a stack of cursors, nor a tower of accents.
+Bounded: a sequence that does not end is not kept, nor a stack of cursors, nor a tower of accents. What goes over all
+cells of a large screen at a few bytes a time is done row by row instead: pyte takes half a second for one DECALN.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _TOKEN = re.compile(
 _UNFINISHED = re.compile(r"\x1b(?:\[[<=>?]?[0-9;:]{0,256}[ -/]{0,8}|[ -/]{0,8})?\Z")
 _END_OF_STRING = re.compile(r"[\x07\x18\x1a\x9c]|\x1b\\|(?=\x1b[^\\])")
 """BEL, CAN, SUB, ST, or the beginning of another sequence."""
-_SHOWN_MODES = {5: modes.DECSCNM, 6: modes.DECOM, 7: modes.DECAWM, 25: modes.DECTCEM}
+_SHOWN_MODES = {6: modes.DECOM, 7: modes.DECAWM, 25: modes.DECTCEM}
 """The private modes that change what is seen. Not DECCOLM: nobody resizes our screen but its owner."""
 
 
@@ -59,6 +60,8 @@ class Emulator:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self._is_in_string = False
+        self._is_reversed = False
+        """DECSCNM: the whole screen."""
         self._last = ""
         """The letter that REP repeats."""
         self._rows: dict[int, Row] = {}
@@ -129,9 +132,8 @@ class Emulator:
         text, look = "", _look(*line.default[1:])
         for x in range(self._size[0]):
             cell = line[x]
-            style = _look(*cell[1:])
-            if x == cursor:
-                style = _look(*cell[1:7], not cell.reverse, cell.blink)
+            is_turned = self._is_reversed != (x == cursor)
+            style = _look(*cell[1:7], cell.reverse != is_turned, cell.blink)
             if style is not look and text:
                 pieces.append((text, look))
                 text = ""
@@ -155,7 +157,7 @@ class Emulator:
 
     def start_anew(self) -> None:
         """An empty screen, whatever was in the middle of coming."""
-        self._screen.reset()
+        self._reset()
         self._decoder.reset()
         self._held, self._is_in_string, self._last = "", False, ""
 
@@ -205,7 +207,7 @@ class Emulator:
             # DEC's line drawing, or letters as they are: other sets are for programs that know no UTF-8.
             self._screen.define_charset("0" if found["name"] == "0" else "B", found["set"])
         elif (found["set"], found["name"]) == ("#", "8"):
-            self._screen.alignment_display()
+            self._align()
 
     def _draw(self, text: str) -> None:
         if not text.isascii():
@@ -263,14 +265,14 @@ class Emulator:
             "@": screen.insert_characters, "A": screen.cursor_up, "B": screen.cursor_down,
             "C": screen.cursor_forward, "D": screen.cursor_back, "E": screen.cursor_down1,
             "F": screen.cursor_up1, "G": screen.cursor_to_column, "I": self._tab_forward,
-            "L": screen.insert_lines, "M": screen.delete_lines, "P": screen.delete_characters,
+            "L": self._insert_rows, "M": self._delete_rows, "P": screen.delete_characters,
             "S": self._scroll_up, "T": self._scroll_down, "X": screen.erase_characters,
             "Z": self._tab_back, "`": screen.cursor_to_column, "a": screen.cursor_forward,
             "b": self._repeat, "d": screen.cursor_to_line, "e": screen.cursor_down,
         }  # fmt: skip
         return {
             **{final: counted(does) for final, does in counts.items()},
-            "J": chosen(screen.erase_in_display, 0, 1, 2, 3),
+            "J": chosen(self._erase, 0, 1, 2, 3),
             "K": chosen(screen.erase_in_line, 0, 1, 2),
             "g": chosen(screen.clear_tab_stop, 0, 3),
             "H": lambda *numbers: screen.cursor_position(*numbers[:2]),
@@ -286,17 +288,42 @@ class Emulator:
             if is_private and number in ALTERNATE_SCREENS:
                 # One screen is enough: the other one is nobody's interest while this one is shown.
                 self._clear()
+            elif is_private and number == modes.DECSCNM >> 5:
+                self._is_reversed = is_on
+                self._rows.clear()
             elif is_private and number in _SHOWN_MODES:
                 turn(number, private=True)
             elif not is_private and number in (modes.IRM, modes.LNM):
                 turn(number)
 
     def _clear(self) -> None:
-        self._screen.erase_in_display(2)
+        self._erase(2)
         self._screen.cursor_position()
 
     def _reset(self) -> None:
+        self._is_reversed = False
+        self._rows.clear()
         self._screen.reset()
+
+    def _erase(self, which: int) -> None:
+        """ED; what was erased has the background that is set."""
+        at = self._screen.cursor
+        blank = pyte.screens.Char(" ", bg=at.attrs.bg)
+        if which in (0, 1):
+            self._screen.erase_in_line(which)
+        below, above = range(at.y + 1, self._size[1]), range(at.y)
+        for y in {0: below, 1: above}.get(which, range(self._size[1])):
+            self._fill(y, blank)
+
+    def _align(self) -> None:
+        """DECALN."""
+        for y in range(self._size[1]):
+            self._fill(y, pyte.screens.Char("E"))
+
+    def _fill(self, y: int, cell: pyte.screens.Char) -> None:
+        """The same in all cells of a row."""
+        self._screen.buffer[y] = pyte.screens.StaticDefaultDict(cell)
+        self._screen.dirty.add(y)
 
     def _save(self) -> None:
         self._screen.save_cursor()
@@ -312,30 +339,45 @@ class Emulator:
             self._screen.draw(self._last * min(count, self._size[0]))
 
     def _tab_forward(self, count: int) -> None:
-        for _ in range(min(count, self._size[0])):
-            self._screen.tab()
+        at = self._screen.cursor
+        after = sorted(stop for stop in self._screen.tabstops if stop > at.x)
+        at.x = min(after[count - 1] if count <= len(after) else self._size[0] - 1, self._size[0] - 1)
 
     def _tab_back(self, count: int) -> None:
         at = self._screen.cursor
         before = sorted(stop for stop in self._screen.tabstops if stop < at.x)
         at.x = before[-count] if count <= len(before) else 0
 
+    @property
+    def _margins(self) -> tuple[int, int]:
+        """The first and the last row of what scrolls."""
+        return self._screen.margins or (0, self._size[1] - 1)
+
     def _scroll_up(self, count: int) -> None:
-        self._scroll(count, self._screen.index, is_up=True)
+        self._move_rows(self._margins[0], -count)
 
     def _scroll_down(self, count: int) -> None:
-        self._scroll(count, self._screen.reverse_index, is_up=False)
+        self._move_rows(self._margins[0], count)
 
-    def _scroll(self, count: int, step: Callable[[], None], *, is_up: bool) -> None:
-        """Between the margins; the cursor stays."""
-        at = self._screen.cursor
-        margins = self._screen.margins
-        top, bottom = (margins.top, margins.bottom) if margins else (0, self._size[1] - 1)
-        x, y = at.x, at.y
-        at.y = bottom if is_up else top
-        for _ in range(min(count, self._size[1])):
-            step()
-        at.x, at.y = x, y
+    def _insert_rows(self, count: int) -> None:
+        self._move_rows_at_cursor(count)
+
+    def _delete_rows(self, count: int) -> None:
+        self._move_rows_at_cursor(-count)
+
+    def _move_rows_at_cursor(self, by: int) -> None:
+        at, (top, bottom) = self._screen.cursor, self._margins
+        if top <= at.y <= bottom:
+            self._move_rows(at.y, by)
+            at.x = 0
+
+    def _move_rows(self, first: int, by: int) -> None:
+        """Down, or up where `by` is below 0: those from `first` to the bottom of what scrolls; empty ones come."""
+        rows = range(first, self._margins[1] + 1)
+        buffer = self._screen.buffer
+        moved = {y + by: buffer.pop(y) for y in rows if y in buffer}
+        buffer.update({y: line for y, line in moved.items() if y in rows})
+        self._screen.dirty.update(rows)
 
 
 def _bounded(size: Size) -> Size:
