@@ -73,6 +73,13 @@ async def shown(app: DashboardApp, condition: Callable[[str], bool], what: str) 
     return screen_text(app)
 
 
+def is_as_kept(app: DashboardApp, name: str) -> bool:
+    """Whether the screen is as in `snapshots/NAME.txt`; True where the file is to be written."""
+    if os.environ.get("CORRAL_UPDATE_SNAPSHOTS") == "1":
+        return True
+    return screen_text(app) == (SNAPSHOTS / f"{name}.txt").read_text(encoding="utf-8")
+
+
 def assert_snapshot(app: DashboardApp, name: str) -> None:
     """The screen is as in `snapshots/NAME.txt`; CORRAL_UPDATE_SNAPSHOTS=1 writes the file instead."""
     path, text = SNAPSHOTS / f"{name}.txt", screen_text(app)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.canvas import Block, ScrolledLines
-from tui.screens import assert_snapshot, until
+from tui.screens import assert_snapshot, is_as_kept, until
 
 
 def is_settled(app: DashboardApp) -> bool:
@@ -25,6 +27,8 @@ def _has_its_scrollbar(view: ScrolledLines) -> bool:
 
 
 async def assert_settled_snapshot(app: DashboardApp, name: str) -> None:
-    """`assert_snapshot`, once nothing waits to be laid out: a block that grew has its rows one frame later."""
+    """`assert_snapshot`, once nothing waits to be laid out, or for an answer: a block that grew has its rows one frame later."""
     await until(lambda: is_settled(app), "the layout to settle")
+    with suppress(AssertionError):
+        await until(lambda: is_settled(app) and is_as_kept(app, name), "the screen that was kept", seconds=5)
     assert_snapshot(app, name)

@@ -20,7 +20,7 @@ from tui.fake_jobs import (
     three_hundred_jobs,
 )
 from tui.fake_source import FakeSource
-from tui.screens import assert_snapshot, running, screen_text
+from tui.screens import assert_snapshot, running, screen_text, shown
 
 SIZES = [(160, 50), (80, 24), (40, 12)]
 
@@ -104,8 +104,7 @@ async def test_a_storm_of_resizes(tmp_path: Path) -> None:
         for width in (159, 120, 99, 80, 61, 40, 17, 5, 1, 44, 100, 133):
             await pilot.resize_terminal(width, max(width // 3, 1))
         await pilot.resize_terminal(160, 50)
-        await pilot.pause()
-        assert screen_text(app) == before
+        await shown(app, lambda text: text == before, "the screen as it was before")
 
 
 async def test_a_thousand_jobs(tmp_path: Path) -> None:
