@@ -176,6 +176,7 @@ def test_a_stuck_job_is_ended_once_its_diagnosis_is_written_unless_it_moves_agai
         journal=SimpleNamespace(keep_story=lambda *_: did.append("kept")),
         commit_soon=commit_soon,
         census=SimpleNamespace(take=lambda jobs: {}),
+        is_attended=lambda _: False,
         monitor=SimpleNamespace(set_members=lambda *_: None, look_again=look_again),
         apply=apply,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from corral.service import protocol as p
 from corral.values.jobs import Job
 from e2e.command import Corral
-from e2e.daemons import Daemons, start, wait
+from e2e.daemons import Daemons, job, start, wait
 from until import until
 
 READS_ITS_OWN_PIPE = """
@@ -91,6 +92,22 @@ def test_a_job_adopted_after_a_crash_is_ended_when_it_is_stuck(daemons: Daemons)
         assert story.diagnosis.health == "stuck"
         assert story.diagnosis.root is not None
         assert story.diagnosis.root.kind == "suspended"
+
+
+def test_no_job_is_ended_at_whose_terminal_somebody_sits(daemons: Daemons) -> None:
+    with daemons.client() as client, daemons.client() as person:
+        attended, alone = start(client, "cat", "cat", pty=True, on_stuck="stop", stuck_after=1.0)
+        until(lambda: client.call(p.ListProcesses(job=attended)).processes, "it to start")
+        opened = person.call(p.OpenInput(job=attended))
+        assert opened.is_terminal
+        person.begin(p.WaitForJobs(ids=(attended,)))
+        assert wait(client, alone)[0].state == "stopped"
+        until(lambda: job(client, attended).health == "stuck", "it to be stuck")
+        assert job(client, attended).state == "running"
+        for descriptor in person.received_descriptors():
+            os.close(descriptor)
+        person.close()
+        assert wait(client, attended)[0].state == "stopped"
 
 
 def _seen(processes: object) -> bool:

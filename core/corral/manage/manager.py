@@ -99,6 +99,8 @@ class Manager:
         self.signaller = Signaller(self.nonce)
         self.stopper = Stopper(self, self.census, self.signaller, home.path)
         self.on_change: Callable[[], None] = lambda: None
+        self.is_attended: Callable[[int], bool] = lambda _: False
+        """Whether somebody sits at the terminal of that job."""
         """Called at least once after any job changed, before the next pass of the loop ends."""
         self.changed_ids: set[int] = set()
         self.removed_ids: set[int] = set()

@@ -22,11 +22,13 @@ def is_to_be_ended(job: ManagedJob) -> bool:
 def end_stuck(manager: Manager) -> None:
     """Stop every job that is stuck and is to be stopped then.
 
+    Not while a person is attached to it, who may be thinking what to type.
+
     The diagnoses are in the journal before the first signal; while it cannot be written the jobs go on being stuck, and
     the next tick tries again. Writing may take a while, so each is looked at once more: what has moved since its
     diagnosis goes on.
     """
-    stuck = [job for job in manager.jobs.values() if is_to_be_ended(job)]
+    stuck = [job for job in manager.jobs.values() if is_to_be_ended(job) and not manager.is_attended(job.id)]
     if not stuck:
         return
     for job in stuck:

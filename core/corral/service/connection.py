@@ -42,6 +42,8 @@ class Connection:
         self.pid = peer_of(sock).pid
         """Of the client; 0 where the system does not tell."""
         self.looks_at: frozenset[int] = frozenset()
+        self.terminals: set[int] = set()
+        """Jobs whose terminals it was given."""
         self.since = self._now()
         """When it came, by the loop's clock."""
         self._tasks: dict[asyncio.Task[None], tuple[int, p.AnyRequest]] = {}
@@ -91,6 +93,13 @@ class Connection:
     def under_way(self) -> dict[asyncio.Task[None], tuple[int, p.AnyRequest]]:
         """The requests that were taken and not answered yet, with their numbers."""
         return dict(self._tasks)
+
+    def attends(self, job_id: int) -> bool:
+        """Whether it is attached: it has the job's terminal, and waits for the end of that job alone, for a person."""
+        if job_id not in self.terminals or self.hello is None or self.hello.client == "library":
+            return False
+        requests = (request for _, request in self._tasks.values())
+        return any(isinstance(one, p.WaitForJobs) and one.ids == (str(job_id),) for one in requests)
 
     def hold(self) -> None:
         """Take no more requests."""

@@ -56,6 +56,7 @@ class Daemon:
         self.started = datetime.now(UTC)
         self.process = psutil.Process()
         self.publisher = Publisher(manager)
+        manager.is_attended = lambda job_id: any(one.attends(job_id) for one in self.clients)
         self.handlers = Handlers(self, manager)
         self.clients = Clients()
         self._complaint: str | None = None

@@ -392,8 +392,11 @@ class Handlers:
 
     # ---- input
 
-    async def _open_input(self, _: Connection, request: p.OpenInput, __: list[int]) -> Answer:
-        opened, writer = operations.open_input(self._manager, self._manager.resolve(request.job))
+    async def _open_input(self, connection: Connection, request: p.OpenInput, _: list[int]) -> Answer:
+        job_id = self._manager.resolve(request.job)
+        opened, writer = operations.open_input(self._manager, job_id)
+        if opened.is_terminal:
+            connection.terminals.add(job_id)
         return Answer(opened, (writer,))
 
     async def _close_input(self, _: Connection, request: p.CloseInput, __: list[int]) -> Answer:
