@@ -12,7 +12,8 @@ _SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command(
-    "completion", epilog="Example: corral completion bash > ~/.local/share/bash-completion/completions/corral"
+    "completion",
+    epilog="\b\nExample: corral completion bash > ~/.local/share/bash-completion/completions/corral",
 )
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.pass_context

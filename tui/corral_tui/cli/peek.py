@@ -20,7 +20,8 @@ _HEADER = ("PIPE", "FROM", "TO", "FILL", "CAPACITY", "NOTE")
 
 
 @click.command(
-    "peek", epilog="Example: corral peek nightly-dump 1\n\n         corral peek --bytes 4K nightly-dump 2"
+    "peek",
+    epilog="\b\nExample: corral peek nightly-dump 1\n         corral peek --bytes 4K nightly-dump 2",
 )
 @click.option("--bytes", "limit", type=SIZE, help="Show the oldest N bytes in the pipe, 1M at most.")
 @click.option("--hex", "as_hex", is_flag=True, help="As a hex dump, text or not.")
