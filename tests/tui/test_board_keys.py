@@ -128,6 +128,8 @@ async def test_the_filter_counts_while_it_is_typed(source: FakeSource) -> None:
         assert [each.id for each in board_of(app).model.shown] == ["1"]
         await pilot.press("enter", "j")
         assert "esc shows all" in screen_text(app)
+        await pilot.press("a")
+        assert "has no terminal" in screen_text(app).splitlines()[1]
         await pilot.press("escape")
         assert len(board_of(app).model.shown) == 6
         assert app.is_running

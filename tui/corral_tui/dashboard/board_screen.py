@@ -177,9 +177,9 @@ class BoardScreen(DashboardScreen):
         )
 
     def _prompt(self) -> tuple[Painted_, ...] | None:
-        """Line 2 while a filter is typed or holds."""
+        """Line 2 while a filter is typed or holds; what was said a moment ago goes before one that only holds."""
         model = self.model
-        if self.top.typed is None and not model.filter:
+        if self.top.typed is None and (not model.filter or self.events.fresh(self.dashboard.clock())):
             return None
         found = model.matches()
         hidden = f", {model.hidden_marked} marked ones hidden" if model.hidden_marked else ""
