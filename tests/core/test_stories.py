@@ -177,6 +177,7 @@ def test_a_stuck_job_is_ended_once_its_diagnosis_is_written_unless_it_moves_agai
         commit_soon=commit_soon,
         census=SimpleNamespace(take=lambda jobs: {}),
         is_attended=lambda _: False,
+        last_stacks=SimpleNamespace(are_known=lambda _: True),
         monitor=SimpleNamespace(set_members=lambda *_: None, look_again=look_again),
         apply=apply,
     )

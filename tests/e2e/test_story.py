@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from corral.service import protocol as p
+from corral.system import pyspy
 from corral.values.jobs import Job
 from e2e.command import Corral
 from e2e.daemons import Daemons, job, start, wait
@@ -45,6 +46,10 @@ def test_what_was_ended_at_night_is_explained_in_the_morning(corral: Corral, tmp
     corral.ok("run", "-n", "short", "true | cat")
     ring = corral("run", "--wait", "--on-stuck", "stop", "python3", str(program))
     assert (ring.returncode, ring.stdout) == (3, "stories at the first signal: 1\n")
+    if pyspy.beside_interpreter() is not None:
+        (stack,) = json.loads(corral.ok("show", "--json", "@"))["story"]["diagnosis"]["stacks"]
+        assert stack["frames"][0]["line"] == len(READS_ITS_OWN_PIPE.splitlines())
+        assert f"{program.name}:{stack['frames'][0]['line']}" in corral.ok("why", "@")
     assert corral("wait", "ask").returncode == 143
     held = json.loads(corral.ok("show", "--json", "held"))
     assert (held["state"], held["on_stuck"], held["story"]["diagnosis"]) == ("paused", "stop", None)

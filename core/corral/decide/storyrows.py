@@ -12,11 +12,13 @@ from msgspec.structs import replace
 from corral.decide.rows import encode
 from corral.values.jobs import Job
 from corral.values.lifepast import FIRST_CELL_SECONDS, MOST_CELLS, LifePast
-from corral.values.reports import Diagnosis, Wait
+from corral.values.reports import Diagnosis, Frame, PythonStack, Wait
 from corral.values.story import Story
 
 MOST_WAITS = 50
 """Processes of a kept diagnosis: of a tree of thousands the first are as good as all."""
+MOST_STACKS = 16
+"""Threads of which it is kept where they stood."""
 MOST_TEXT = 500
 """Characters of one sentence in it: paths in them may be long."""
 _WORTH_PACKING = 300
@@ -80,9 +82,25 @@ def shortened(diagnosis: Diagnosis) -> Diagnosis:
     missing = len(diagnosis.waits) - len(kept)
     if missing:
         unseen += (f"{missing} more processes: only the first {MOST_WAITS} are kept",)
+    stacks = tuple(map(_cut_stack, diagnosis.stacks[:MOST_STACKS]))
+    if len(stacks) < len(diagnosis.stacks):
+        unseen += (
+            f"{len(diagnosis.stacks) - MOST_STACKS} more stacks: only the first {MOST_STACKS} are kept",
+        )
     return replace(
-        diagnosis, summary=cut(diagnosis.summary), waits=kept, advice=(), not_looked_at=unseen
-    )  # fmt: skip
+        diagnosis,
+        summary=cut(diagnosis.summary),
+        waits=kept,
+        advice=(),
+        not_looked_at=unseen,
+        stacks=stacks,
+    )
+
+
+def _cut_stack(stack: PythonStack) -> PythonStack:
+    frames = (Frame(cut(each.file), each.line, cut(each.function)) for each in stack.frames)
+    name = None if stack.thread_name is None else cut(stack.thread_name)
+    return replace(stack, frames=tuple(frames), thread_name=name)
 
 
 def _cut_wait(wait: Wait) -> Wait:

@@ -47,11 +47,13 @@ from corral.manage.checking import check_surroundings, check_values, cut_command
 from corral.manage.children import Children
 from corral.manage.cleaning import Cleaner
 from corral.manage.jobs import ManagedJob, ManagedStage
+from corral.manage.laststacks import LastStacks
 from corral.manage.launching import RETRY_SECONDS, Launcher
 from corral.manage.leftovers import Leftovers
 from corral.manage.moments import moment
 from corral.manage.monitor import Monitor
 from corral.manage.reaping import ChildEnd
+from corral.manage.spying import Spy
 from corral.manage.stopping import BY_STOP, StopOfJob, Stopper, report_on
 from corral.manage.terminals import Terminals
 from corral.manage.waiting import Waiters
@@ -99,12 +101,14 @@ class Manager:
         self.signaller = Signaller(self.nonce)
         self.stopper = Stopper(self, self.census, self.signaller, home.path)
         self.on_change: Callable[[], None] = lambda: None
+        """Called at least once after any job changed, before the next pass of the loop ends."""
         self.is_attended: Callable[[int], bool] = lambda _: False
         """Whether somebody sits at the terminal of that job."""
-        """Called at least once after any job changed, before the next pass of the loop ends."""
         self.changed_ids: set[int] = set()
         self.removed_ids: set[int] = set()
         self.children = Children(self)
+        self.spy = Spy(self.children.reap)
+        self.last_stacks = LastStacks(self.spy)
         self.leftovers = Leftovers(self)
         self.monitor = Monitor(self)
         self.capping = Capping(self)

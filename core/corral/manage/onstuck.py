@@ -22,6 +22,7 @@ def is_to_be_ended(job: ManagedJob) -> bool:
 def end_stuck(manager: Manager) -> None:
     """Stop every job that is stuck and is to be stopped then.
 
+    Where its Python programs stand is looked at first, which may take until the next tick.
     Not while a person is attached to it, who may be thinking what to type.
 
     The diagnoses are in the journal before the first signal; while it cannot be written the jobs go on being stuck, and
@@ -29,6 +30,7 @@ def end_stuck(manager: Manager) -> None:
     diagnosis goes on.
     """
     stuck = [job for job in manager.jobs.values() if is_to_be_ended(job) and not manager.is_attended(job.id)]
+    stuck = [job for job in stuck if manager.last_stacks.are_known(job)]
     if not stuck:
         return
     for job in stuck:

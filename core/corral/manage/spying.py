@@ -45,6 +45,10 @@ class Spy:
         """By the CPU clock that it stood at: a program that has not run since stands where it stood."""
         self._turn = asyncio.Semaphore(AT_ONCE)
 
+    def can_tell(self, found: Diagnosis, family: Collection[int]) -> bool:
+        """Whether the py-spy that came with Corral is there, and a Python program of the job for it to look at."""
+        return pyspy.beside_interpreter() is not None and bool(_python_programs(found, family))
+
     async def add_stacks(self, found: Diagnosis, family: Collection[int], offered: str | None) -> Diagnosis:
         """The same with the stacks of the job's Python programs, and why there are none of the others.
 

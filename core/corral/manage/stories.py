@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from corral.decide.life import StopCause
 from corral.decide.storyrows import StoryRow, shortened, told
@@ -26,6 +26,13 @@ WORTH_KEEPING_SECONDS = 3.0
 """Of a shorter life the mean and the peak tell all that a chart would."""
 
 
+class Spied(NamedTuple):
+    """A diagnosis with the stacks of the Python programs, of the job that was stuck since then."""
+
+    stuck_since: datetime | None
+    found: Diagnosis
+
+
 @dataclass(slots=True)
 class StoryOfJob:
     """Of a job in hand. `diagnosis` is the last one taken while it was stuck, and `diagnosed` when."""
@@ -35,6 +42,7 @@ class StoryOfJob:
     life: LifeOfJob | None = None
     seen: Diagnosis | None = None
     """The same as it was taken, at its full length."""
+    spied: Spied | None = None
     has_news: bool = False
     """A diagnosis that the journal does not have."""
     kept_until: float = 0.0
@@ -81,9 +89,22 @@ def note_stuck(job: ManagedJob) -> None:
     if job.diagnosis is None or job.diagnosis is story.seen:
         return
     story.seen, story.diagnosed = job.diagnosis, datetime.now(UTC)
-    diagnosis = shortened(job.diagnosis)
+    diagnosis = shortened(_with_stacks(job, job.diagnosis))
     if diagnosis != story.diagnosis:
         story.diagnosis, story.has_news = diagnosis, True
+
+
+def _with_stacks(job: ManagedJob, found: Diagnosis) -> Diagnosis:
+    """The same with what is known of where its Python programs stand, if it has been stuck without a break since."""
+    spied = job.story.spied
+    if spied is None or spied.stuck_since != job.health_since:
+        return found
+    pids = {wait.pid for wait in found.waits}
+    return structs.replace(
+        found,
+        stacks=tuple(stack for stack in spied.found.stacks if stack.pid in pids),
+        not_looked_at=tuple(dict.fromkeys((*found.not_looked_at, *spied.found.not_looked_at))),
+    )
 
 
 def note_stop(manager: Manager, job: ManagedJob, cause: StopCause) -> None:

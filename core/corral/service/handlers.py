@@ -17,7 +17,6 @@ from corral.manage.checking import check_seconds
 from corral.manage.manager import Manager
 from corral.manage.oldjobs import Asked
 from corral.manage.peeking import peek
-from corral.manage.spying import Spy
 from corral.manage.stories import story
 from corral.service import protocol as p
 from corral.service.fitting import fitting
@@ -67,7 +66,6 @@ class Handlers:
         self._daemon = daemon
         self._manager = manager
         self._listing = asyncio.Lock()
-        self._spy = Spy(manager.children.reap)
         self._handlers: dict[type[p.Request], Callable[..., Awaitable[Answer]]] = {
             p.SayHello: self._hello,
             p.StartJobs: self._start,
@@ -227,7 +225,7 @@ class Handlers:
         found = operations.why(manager, job_id)
         job = manager.jobs.get(job_id)
         if request.stacks and job is not None:
-            found = await self._spy.add_stacks(found, frozenset(job.members), request.py_spy)
+            found = await self._manager.spy.add_stacks(found, frozenset(job.members), request.py_spy)
         return Answer(found)
 
     async def _processes(self, _: Connection, request: p.ListProcesses, __: list[int]) -> Answer:
