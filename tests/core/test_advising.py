@@ -50,10 +50,7 @@ def commands(found: Diagnosis) -> list[str | None]:
 def test_one_that_does_not_read_can_be_ended_alone():
     writer = wait(10, "yes", "pipe_write", fd=1, pipe=101)
     found = stuck(writer, wait(20, "python", "timer"), wait(30, "cat", "pipe_read", fd=0, pipe=102))
-    assert (
-        found.summary
-        == "python waits for a timer and does not read what is sent to it; the 2 others wait for it"
-    )
+    assert found.summary == "python sleeps and does not read its input; the 2 others wait for it"
     assert commands(found) == ["corral stop --stage 2 5", *COMMON]
     assert commands(stuck(wait(20, "tar", "disk"))) == ["dmesg | tail", *COMMON]
     assert commands(stuck(wait(20, "python", "suspended"))) == ["corral resume 5", *COMMON]

@@ -13,6 +13,7 @@ from msgspec import structs
 from corral.observe import chains
 from corral.observe.chains import Observations, Web
 from corral.observe.diagnose import diagnose
+from corral.observe.holders import Held
 from corral.observe.waits import ProcessWait, wait_of
 from corral.system.pipes import inode_of
 from corral.system.procfs import HAS_PROCFS
@@ -154,7 +155,7 @@ def test_suspended_process_can_be_resumed():
         seen(wait(10, "gzip", "suspended", "is suspended (state T)")),
     )
     diagnosis = diagnose(halted, looked)
-    assert diagnosis.summary == "gzip is suspended (state T); `corral resume 5` lets it go on"
+    assert diagnosis.summary == "gzip was stopped by a signal; `corral resume 5` lets it go on"
     assert "corral resume 5" in [advice.command for advice in diagnosis.advice]
     assert is_benign(halted, looked) is False
 
@@ -164,9 +165,43 @@ def test_unknown_wait_is_named_and_not_judged():
         wait(10, "curl", "unknown", "watches 1 descriptor without a time limit (poll)", call="poll")
     )
     diagnosis = diagnose(job("curl"), looked)
-    assert diagnosis.summary == "curl watches 1 descriptor without a time limit (poll)"
+    assert diagnosis.summary == "curl watches 1 descriptor without a time limit"
     assert diagnosis.not_looked_at
     assert is_benign(job("curl"), looked) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "sentence"),
+    [
+        (
+            wait(10, "cat", "pipe_read", "waits for somebody to write to the FIFO /a (openat) (openat)", call="openat"),
+            "cat waits for somebody to write to the FIFO /a (openat)",
+        ),
+        (wait(10, "x", "futex", "has 2 threads that wait for each other's locks (futex)"),
+         "x has 2 threads that wait for each other's locks"),
+        (wait(10, "x", "socket_accept", "waits for clients (accept4, fd 3)", fd=3, call="accept4"),
+         "x waits for clients"),
+    ],
+)  # fmt: skip
+def test_the_sentence_leaves_the_calls_and_descriptors_to_the_evidence(one: ProcessWait, sentence: str):
+    diagnosis = diagnose(job(one.name), seen(one))
+    assert diagnosis.summary == sentence
+    assert diagnosis.waits[0].detail == one.detail
+
+
+def test_the_sentence_names_who_holds_a_lock_once_and_of_which_job():
+    detail = "waits for the lock on /x (flock), which 9 (y) (flock), which 77 (flock) holds"
+    looked = seen(
+        wait(10, "flock", "file_lock", "waits for a file lock (flock)", call="flock"),
+        holders={10: Held((77,), detail, True)},
+        outside=(wait(77, "flock", "timer", "waits for a timer"),),
+        jobs={77: "3"},
+    )
+    diagnosis = diagnose(structs.replace(job("flock"), health="stuck"), looked)
+    assert diagnosis.summary == (
+        "flock waits for the lock on /x (flock), which 9 (y), which flock (77, of job 3) holds; "
+        "that one waits for a timer"
+    )
 
 
 def test_reason_of_what_could_not_be_read_is_passed_on():
@@ -286,7 +321,9 @@ def test_real_pipeline_whose_first_stage_is_suspended():
         until(lambda: is_benign(real, look()) is False, "both to wait for the input")
         assert diagnose(real, look()).summary == "cat waits for input; only `corral send 5` gives it some"
         first.send_signal(signal.SIGSTOP)
-        until(lambda: "suspended" in diagnose(real, look()).summary, "the first stage to be suspended")
+        until(
+            lambda: "stopped by a signal" in diagnose(real, look()).summary, "the first stage to be suspended"
+        )
         root = diagnose(real, look()).root
         assert root is not None
         assert (root.stage, root.kind) == (1, "suspended")

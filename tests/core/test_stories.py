@@ -181,5 +181,5 @@ def test_a_stuck_job_is_ended_once_its_diagnosis_is_written_unless_it_moves_agai
         monitor=SimpleNamespace(set_members=lambda *_: None, look_again=look_again),
         apply=apply,
     )
-    end_stuck(manager)
+    end_stuck(manager, manager.jobs.values())
     assert did == expected

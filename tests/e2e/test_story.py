@@ -71,7 +71,7 @@ def test_what_was_ended_at_night_is_explained_in_the_morning(corral: Corral, tmp
     assert why["kept"]["waits"][0]["detail"] == "waits for input"
     assert why["kept"]["taken"] == story["diagnosed"] <= why["ended"]
     told = corral.ok("why", "ask").splitlines()
-    assert told[0].startswith("1: it was stopped: stuck: cat waits for input")
+    assert told[0].startswith("1: it was ended because it was stuck: cat waits for input")
     assert told[2].startswith("It ended ")
     assert "; when it was last stuck, at " in told[2]
     assert {"EVIDENCE THEN", "ROOT THEN"} <= set(told)

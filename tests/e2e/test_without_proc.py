@@ -55,7 +55,7 @@ def test_what_psutil_knows_is_told_and_nothing_guessed(daemons: Daemons) -> None
 
         unseen = "sleep sleeps, and what it waits for may not be seen"
         until(lambda: why("sleeps") == unseen, "the sleep to be seen")
-        stopped = f"sh is suspended (state T); `corral resume {ids['stops']}` lets it go on"
+        stopped = f"sh was stopped by a signal; `corral resume {ids['stops']}` lets it go on"
         until(lambda: why("stops") == stopped, "the other to be suspended")
         until(lambda: "; it listens at 127.0.0.1:" in why("serves"), "the server to listen")
         assert why("computes").endswith(" is busy")

@@ -143,6 +143,9 @@ class ManagedJob:
     life: Life
     stages: list[ManagedStage]
     members: dict[int, Member] = field(default_factory=dict)
+    """Replaced as a whole when others come, made smaller in place when one is reaped."""
+    members_seen: tuple[dict[int, Member], int] | None = None
+    """These, and how many they were, when it was last visited."""
     """The tree as of the last scan, by pid."""
     pipes: list[PipeFlow] = field(default_factory=list)
     pipe_bytes: int = 0

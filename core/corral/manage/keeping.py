@@ -32,13 +32,22 @@ def keep_observed(manager: Manager, *, is_last: bool = False) -> None:
     """Note what has changed, to be committed with the rest. `is_last`: this daemon looks no more."""
     now = time.monotonic()
     for job in manager.jobs.values():
-        if job.progress is None or job.life.is_ended:
+        if job.progress is None or job.life.is_ended or (not is_last and _is_kept(job, job.progress)):
             continue
         keep_now_and_then(manager, job, is_last=is_last)
         kept = Kept(_peak(job), round(job.reaped_cpu_seconds, 3), _stillness(job, job.progress, now))
         if kept != job.kept:
             job.kept = kept
             manager.journal.keep_usage(job.id, _encoder.encode(kept))
+
+
+def _is_kept(job: ManagedJob, progress: Progress) -> bool:
+    """Whether it has rested since this was written, so that there can be nothing new."""
+    still = None if job.kept is None else job.kept.still
+    if still is None or still.last_moved != progress.last_moved or job.story.has_news:
+        return False
+    life = job.story.life
+    return life is None or not life.has_moved_since(job.story.kept_until)
 
 
 def _peak(job: ManagedJob) -> int | None:

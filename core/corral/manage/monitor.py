@@ -14,7 +14,7 @@ from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob, Member, OutputSizes
 from corral.manage.judging import Judge, is_settled
 from corral.manage.keeping import KEEP_TICKS, keep_observed
-from corral.manage.onstuck import end_stuck
+from corral.manage.onstuck import end_stuck, is_to_be_ended
 from corral.manage.stories import note_life, note_rest
 from corral.observe.health import Attention, Progress
 from corral.observe.holders import Holders
@@ -58,6 +58,8 @@ class Monitor:
         self.last_scan = 0.0
         self._scan_cost = 0.0
         self._has_moved = False
+        self._to_end: list[ManagedJob] = []
+        """Jobs that were found stuck in this pass, and are to be stopped then."""
         self.looked_at: set[int] = set()
         """Jobs on somebody's screen."""
 
@@ -74,7 +76,9 @@ class Monitor:
             if job.life.is_started:
                 self._visit_safely(job, now)
         self._manager.capping.tick()
-        end_stuck(self._manager)
+        if self._to_end:
+            end_stuck(self._manager, self._to_end)
+            self._to_end.clear()
         if self._ticks % KEEP_TICKS == 0:
             keep_observed(self._manager)
 
@@ -171,15 +175,16 @@ class Monitor:
         self._manager.capping.look(job)
         progress = job.progress
         assert progress is not None
-        has_moved = progress.observe(
-            now, cpu_ns, None, job.output.stdout + job.output.stderr, frozenset(job.members)
-        )
+        has_moved = False
+        if moved or has_output or not self._has_its_members(job):
+            output_bytes = job.output.stdout + job.output.stderr
+            has_moved = progress.observe(now, cpu_ns, None, output_bytes, frozenset(job.members))
         is_first = job.last_sampled is None
         job.next_visit = self._next_visit(job, progress.still_for(now))
         if has_moved:
             self._has_moved = True
             job.diagnosis = None
-        job.pipes_rest = self._pipes_rest(job, now)
+        job.pipes_rest = bool(job.pipes) and self._pipes_rest(job, now)
         flows = bool(job.pipes) and not job.pipes_rest
         if moved or is_first or has_output or flows or self._needs_full_sample(job, now):
             self._sample(job, now, moved, is_first)
@@ -189,6 +194,9 @@ class Monitor:
         elif job.cpu_percent:
             self._cool_down(job, now)
         self.judge.judge(job, now)
+        if is_to_be_ended(job):
+            self._to_end.append(job)
+            job.next_visit = self._ticks + 1
         note_life(job, now, job.last_cpu_seconds)
         job.past.note(
             now,
@@ -331,6 +339,12 @@ class Monitor:
         self._manager.touch(job)
 
     # ---- pipes
+
+    @staticmethod
+    def _has_its_members(job: ManagedJob) -> bool:
+        """Whether its processes are those of the visit before."""
+        before, job.members_seen = job.members_seen, (job.members, len(job.members))
+        return before is not None and before[0] is job.members and before[1] == len(job.members)
 
     def _pipes_rest(self, job: ManagedJob, now: float) -> bool:
         """Whether nothing moved for so long that rates are 0 and the bottleneck has settled: only a stage changes a pipe."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from corral.decide.life import StopRequested
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def is_to_be_ended(job: ManagedJob) -> bool:
-    return job.spec.on_stuck == "stop" and job.health == "stuck" and job.life.state == "running"
+    return job.health == "stuck" and job.spec.on_stuck == "stop" and job.life.state == "running"
 
 
-def end_stuck(manager: Manager) -> None:
-    """Stop every job that is stuck and is to be stopped then.
+def end_stuck(manager: Manager, jobs: Iterable[ManagedJob]) -> None:
+    """Stop those of `jobs` that are stuck and are to be stopped then.
 
     Where its Python programs stand is looked at first, which may take until the next tick.
     Not while a person is attached to it, who may be thinking what to type.
@@ -29,7 +30,7 @@ def end_stuck(manager: Manager) -> None:
     the next tick tries again. Writing may take a while, so each is looked at once more: what has moved since its
     diagnosis goes on.
     """
-    stuck = [job for job in manager.jobs.values() if is_to_be_ended(job) and not manager.is_attended(job.id)]
+    stuck = [job for job in jobs if is_to_be_ended(job) and not manager.is_attended(job.id)]
     stuck = [job for job in stuck if manager.last_stacks.are_known(job)]
     if not stuck:
         return

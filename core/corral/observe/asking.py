@@ -13,10 +13,14 @@ def is_asking(job: Job, end: ProcessWait) -> bool:
 
 
 def question(job: Job, name: str) -> str:
+    if job.full_screen:
+        return f"{name} waits for somebody to type on its screen; `corral attach {job.id}` opens it"
     return f"{name} waits for somebody to type on its terminal; `corral attach {job.id}` lets you"
 
 
 def answers(job: Job) -> list[Advice]:
+    if job.full_screen:
+        return [Advice("open it", f"corral attach {job.id}")]
     return [
         Advice("see what it asks, and type", f"corral attach {job.id}"),
         Advice("answer it with a line", f"corral send {job.id} TEXT"),

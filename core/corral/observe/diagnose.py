@@ -13,6 +13,8 @@ from corral.values.jobs import Job, Pipe, Stage
 from corral.values.reports import Advice, Diagnosis, Root, Wait
 from corral.values.text import one_line
 
+LOCK_KINDS = ("flock", "fcntl", "fcntl, open file description", "lease", "mandatory")
+"""As `system.filelocks` names them."""
 LABEL_LENGTH = 24
 """A stage whose command is no longer than that is named with its arguments."""
 
@@ -57,7 +59,9 @@ def _of_ended(job: Job) -> Diagnosis:
         "timed_out": "it ran into its time limit",
         "lost": "nobody knows how it ended",
     }[job.state]
-    summary = f"{how}: {job.reason}" if job.reason else how
+    if job.was_ended_as_stuck:
+        how = "it was ended because it was stuck"
+    summary = f"{how}: {(job.reason or '').removeprefix('stuck: ')}" if job.reason else how
     advice = [] if job.state == "succeeded" else [Advice("see what it printed", f"corral logs {job.id}")]
     if job.state != "succeeded":
         advice.append(Advice("run it again", f"corral restart {job.id}"))
@@ -132,12 +136,37 @@ def _detail(web: Web, wait: ProcessWait) -> str:
     return one_line(_with_other_end(web, wait, held))
 
 
+def _in_words(web: Web, wait: ProcessWait) -> str:
+    """The same for the sentence, without names of system calls and numbers of descriptors: those are evidence."""
+    held = web.seen.holders.get(wait.pid)
+    is_ours = web.pipe_number(wait) is not None or web.reads_input(wait)
+    if held is not None and held.detail is not None and not is_ours:
+        detail = _without_asides(held.detail, wait)
+        for kind in LOCK_KINDS:
+            detail = _put_last(detail, f" ({kind}), which ", ", which ")
+        return one_line(detail)
+    return _detail(web, wait._replace(detail=_without_asides(wait.detail, wait), call=None))
+
+
+def _without_asides(detail: str, wait: ProcessWait) -> str:
+    call, fd = wait.call, f"fd {wait.fd}"
+    for aside in (f" ({fd}, {call})", f" ({call}, {fd})", f" ({call})", f" ({fd})", " (futex)"):
+        detail = detail.removesuffix(aside)
+    return detail
+
+
+def _put_last(text: str, old: str, new: str) -> str:
+    """With the last `old` replaced: what stands before it may be a name of somebody's choice."""
+    head, found, tail = text.rpartition(old)
+    return head + new + tail if found else text
+
+
 def _with_other_end(web: Web, wait: ProcessWait, held: Held) -> str:
     """A wait on a pipe that is none between two stages, and who has its other end."""
     others = (pid for pid in held.pids if pid != wait.pid and pid in web.waits)
     if wait.kind == "event_loop":
         names = list(dict.fromkeys(_called(web, pid) for pid in others))
-        return f"waits for {' or '.join(names[:3])}{' or others' if len(names) > 3 else ''} ({wait.call})"
+        return f"waits for {' or '.join(names[:3])}{' or others' if len(names) > 3 else ''}{_by(wait)}"
     is_read = wait.kind == "pipe_read"
     other = next(others, None)
     if other is not None:
@@ -146,6 +175,10 @@ def _with_other_end(web: Web, wait: ProcessWait, held: Held) -> str:
     if held.pids == (wait.pid,):
         return f"{wait.detail} of which only it has the other end, so nobody {does}"
     return f"{wait.detail}; nobody {does}" if held.is_complete else wait.detail
+
+
+def _by(wait: ProcessWait) -> str:
+    return f" ({wait.call})" if wait.call else ""
 
 
 def _called(web: Web, pid: int) -> str:
@@ -215,19 +248,23 @@ def _ring(web: Web, cycle: tuple[int, ...]) -> str:
     is_final = all(pid in web.knot for pid in cycle)
     if len(cycle) == 1:
         wait = web.waits[cycle[0]]
-        return f"{_called(web, wait.pid)} {_detail(web, wait)}{'; that can never end' if is_final else ''}"
+        return f"{_called(web, wait.pid)} {_in_words(web, wait)}{'; that can never end' if is_final else ''}"
     called = {pid: _called(web, pid) for pid in cycle}
     if len(set(called.values())) < len(called):
         called = {pid: name if web.is_outside(pid) else f"{name} ({pid})" for pid, name in called.items()}
     names = " and ".join(called.values())
-    each = "; ".join(f"{called[pid]} {_detail(web, web.waits[pid])}" for pid in cycle[:2])
+    each = "; ".join(f"{called[pid]} {_in_words(web, web.waits[pid])}" for pid in cycle[:2])
     return f"{names} wait for each other{', which can never end' if is_final else ''}: {each}"
 
 
 def _led_outside(web: Web, root: Chain) -> str:
     """The chain ends at a process that is not of the job: what the last own one waits for, and what that one does."""
-    own = web.last_own(root)
-    return f"{_name(web, own)} {_detail(web, own)}; {_called(web, root.end.pid)} {_state(web, root.end)}"
+    own, end = web.last_own(root), root.end
+    who, name, detail = _called(web, end.pid), _name(web, own), _in_words(web, own)
+    named = f"{end.pid} ({one_line(end.name)})"
+    if named in detail:
+        return f"{name} {_put_last(detail, named, who)}; that one {_state(web, end)}"
+    return f"{name} {detail}; {who} {_state(web, end)}"
 
 
 def _holding_up(web: Web, root: Chain) -> str:
@@ -259,9 +296,9 @@ def _sentence(web: Web, end: ProcessWait) -> str:
     if end.kind == "running":
         return f"{name} is busy"
     if end.kind == "timer" and job.health == "stuck":
-        return f"{name} waits for a timer and does not read what is sent to it"
+        return f"{name} sleeps and does not read its input"
     if end.kind == "suspended" and end.state == "T":
-        return f"{name} is suspended (state T); `corral resume {job.id}` lets it go on"
+        return f"{name} was stopped by a signal; `corral resume {job.id}` lets it go on"
     if is_asking(job, end):
         return question(job, name)
     if web.reads_input(end):
@@ -272,12 +309,12 @@ def _sentence(web: Web, end: ProcessWait) -> str:
         return f"{name} waits for input from where the job was started"
     stage = web.stage_at_other_end(end)
     if stage is not None:
-        return f"{name} {_detail(web, end)}; no process of stage {stage} was found"
-    return f"{name} {_detail(web, end)}"
+        return f"{name} {_in_words(web, end)}; no process of stage {stage} was found"
+    return f"{name} {_in_words(web, end)}"
 
 
 def _state(web: Web, wait: ProcessWait) -> str:
-    return "is busy" if wait.kind == "running" else _detail(web, wait)
+    return "is busy" if wait.kind == "running" else _in_words(web, wait)
 
 
 def _name(web: Web, wait: ProcessWait) -> str:
