@@ -222,5 +222,11 @@ def test_whoever_is_killed_outright_no_job_is_left_behind(demo: Demo) -> None:
 
 
 def _daemon_of(demo: Demo) -> int:
-    (found,) = filter(is_daemon, demo.processes())
-    return found
+    """A child that has not come to its exec yet looks like the daemon, for a moment."""
+
+    def the_only_one() -> list[int] | None:
+        found = [pid for pid in demo.processes() if is_daemon(pid)]
+        return found if len(found) == 1 else None
+
+    (daemon,) = until(the_only_one, "one process alone to be the daemon")
+    return daemon
