@@ -18,7 +18,7 @@ from corral.manage.onstuck import end_stuck, is_to_be_ended
 from corral.manage.stories import note_life, note_rest
 from corral.observe.health import Attention, Progress
 from corral.observe.holders import Holders
-from corral.observe.pipeflow import PipeFlow, Steady, bottleneck
+from corral.observe.pipeflow import RATE_WINDOW, PipeFlow, Steady, bottleneck
 from corral.observe.sampler import ProcessSampler
 from corral.system import shortage
 from corral.system.cpuclock import cpu_nanoseconds
@@ -38,8 +38,6 @@ MOST_TICKS = 5
 """Ticks between two visits of a job that sleeps, however many there are."""
 IDLE_SAMPLE_SECONDS = 180.0
 """How often a process that has not run is sampled all the same: its memory may have been reclaimed."""
-DIAGNOSE_AFTER = 1.5
-RATE_WINDOW = 5.0
 
 
 class Monitor:
