@@ -6,6 +6,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +85,23 @@ class Daemons:
         finally:
             for daemon in self.alive():
                 os.kill(daemon.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def altered(path: Path, changes: str) -> Iterator[Daemons]:
+    """A home whose daemon has run `changes`, lines of Python, before it began. It ends with its jobs."""
+    made = Daemons(path)
+    code = (
+        f"import sys\nfrom corral.service import daemon\n{changes}\n"
+        "from corral.values.home import Home\nsys.exit(daemon.run_foreground(Home(sys.argv[1])))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, made.home.path], start_new_session=True) as process:
+        until(lambda: made.listens() or process.poll() is not None, "it to listen")
+        yield made
+        with made.client(start=False) as client:
+            client.call(p.Shutdown(jobs="stop"), timeout=30)
+        assert process.wait(30) == 0
+    made.end()
 
 
 def spec(command: str | list[str], **fields: object) -> JobSpec:

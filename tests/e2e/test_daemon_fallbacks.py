@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 
 from corral.service import protocol as p
 from corral.system.identity import identify, is_alive
-from e2e.daemons import Daemons, job, start, wait
+from e2e.daemons import Daemons, altered, job, start, wait
 from managers import zoo_argv
 from until import until
 
@@ -29,18 +27,8 @@ WITHOUT = {
 @pytest.fixture(params=sorted(WITHOUT))
 def daemons(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Daemons]:
     """A daemon of a poorer system."""
-    made = Daemons(tmp_path / "home")
-    code = (
-        f"import sys\n{WITHOUT[request.param]}\nfrom corral.service import daemon\n"
-        "from corral.values.home import Home\nsys.exit(daemon.run_foreground(Home(sys.argv[1])))"
-    )
-    with subprocess.Popen([sys.executable, "-c", code, made.home.path], start_new_session=True) as process:
-        until(lambda: made.listens() or process.poll() is not None, "it to listen")
+    with altered(tmp_path / "home", WITHOUT[request.param]) as made:
         yield made
-        with made.client(start=False) as client:
-            client.call(p.Shutdown(jobs="stop"), timeout=30)
-        assert process.wait(30) == 0
-    made.end()
 
 
 def test_ends_and_statuses_come_all_the_same(daemons: Daemons) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,33 +11,23 @@ import pytest
 
 from corral.observe import elsewhere
 from corral.service import protocol as p
-from e2e.daemons import Daemons, job, start
+from e2e.daemons import Daemons, altered, job, start
 from managers import python
 from until import until
 
 POORER = """
-import sys
-from corral.service import daemon
 from corral.system import cpuclock
 for module in list(sys.modules.values()):
     if module.__name__.startswith("corral.") and hasattr(module, "HAS_PROCFS"):
         module.HAS_PROCFS = False
 cpuclock._HAS_CLOCK = False
-from corral.values.home import Home
-sys.exit(daemon.run_foreground(Home(sys.argv[1])))
 """
 
 
 @pytest.fixture
 def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    made = Daemons(tmp_path / "home")
-    with subprocess.Popen([sys.executable, "-c", POORER, made.home.path], start_new_session=True) as process:
-        until(lambda: made.listens() or process.poll() is not None, "it to listen")
+    with altered(tmp_path / "home", POORER) as made:
         yield made
-        with made.client(start=False) as client:
-            client.call(p.Shutdown(jobs="stop"), timeout=30)
-        assert process.wait(30) == 0
-    made.end()
 
 
 def test_what_psutil_knows_is_told_and_nothing_guessed(daemons: Daemons) -> None:

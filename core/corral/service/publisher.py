@@ -39,10 +39,6 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         manager.on_change = self._note_change
 
-    @property
-    def has_subscribers(self) -> bool:
-        return bool(self._subscribers)
-
     def add(self, connection: Connection, ended: int) -> None:
         """Push to this connection from now on, the whole first."""
         if self._sampler is None:

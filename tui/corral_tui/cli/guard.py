@@ -11,7 +11,6 @@ from typing import TextIO
 from corral.values.errors import CannotStartError, CorralError
 from corral_tui.cli.plain import visible
 
-USAGE = 2
 CORRAL_FAILED = 125
 INTERRUPTED = 130
 OUTPUT_CLOSED = 141
