@@ -9,16 +9,18 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from corral.decide.recovery import unended_jobs
+from corral.decide.schema import LockedJournalError
 from corral.decide.store import DamagedJournalError, Journal, JournalError, JournalReader
 from corral.values.errors import CorralError, UnknownJobError
 from corral.values.home import Home
 from journals import AT, PLACE, spec
+from until import until
 
 
 def mode(path: str) -> int:
@@ -252,17 +254,40 @@ def test_a_full_disk_keeps_what_was_to_be_written(journal: Journal) -> None:
     assert journal.unended_ids() == ids
 
 
-def test_a_locked_journal_is_an_error_and_loses_nothing(journal: Journal) -> None:
-    journal._connection.execute("PRAGMA busy_timeout = 0")
-    other = sqlite3.connect(journal.home.journal, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    (job,) = journal.add_jobs([spec()], PLACE, AT)
-    with pytest.raises(JournalError, match="database is locked"):
-        journal.commit()
-    other.execute("ROLLBACK")
-    other.close()
-    journal.commit()
+LOCKER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("lock", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+def test_a_locked_journal_is_an_error_that_names_who_locks_it_and_loses_nothing(
+    journal: Journal, lock: str
+) -> None:
+    argv = [sys.executable, "-c", LOCKER, journal.home.journal, lock]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"ready\n"
+        (job,) = journal.add_jobs([spec()], PLACE, AT)
+        for attempt in (journal.commit, journal.commit, journal.check_lock):
+            with pytest.raises(
+                LockedJournalError, match=rf"is locked by python\S* \(pid {other.pid}\): end its"
+            ):
+                attempt()
+        assert journal.jobs() == []
+    until(lambda: journal.check_lock() is None, "the lock to be gone with its holder")
+    until(lambda: commits(journal), "it to be written")
     assert journal.unended_ids() == [job]
+
+
+def commits(journal: Journal) -> bool:
+    """The lock that was seen last may be believed for a moment."""
+    with suppress(LockedJournalError):
+        journal.commit()
+    return not journal.is_dirty
 
 
 # ---- a home that cannot serve -------------------------------------------------------------------------------------

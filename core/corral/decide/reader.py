@@ -27,7 +27,7 @@ from corral.decide.rows import (
     to_time,
     with_state,
 )
-from corral.decide.schema import as_journal_error, has_stories, open_for_reading
+from corral.decide.schema import as_journal_error, open_for_reading
 from corral.decide.storyrows import StoryRow, decode_story, told
 from corral.values.errors import NotSoError, UnknownJobError
 from corral.values.home import Home
@@ -68,7 +68,6 @@ class JournalReader:
     def __init__(self, home: Home, connection: sqlite3.Connection) -> None:
         self.home = home
         self._connection = connection
-        self._has_stories: bool | None = None
 
     @classmethod
     def open(cls, home: Home) -> JournalReader:
@@ -220,12 +219,7 @@ class JournalReader:
             return None
 
     def story(self, job: int) -> StoryRow | None:
-        """What is kept of its life; None where nothing is, where it is damaged, and in a journal without stories."""
-        if self._has_stories is None:
-            with self._readable():
-                self._has_stories = has_stories(self._connection)
-        if not self._has_stories:
-            return None
+        """What is kept of its life; None where nothing is, and where it is damaged."""
         raw = self._scalar("SELECT content FROM stories WHERE job = ?", job)
         try:
             return None if raw is None else decode_story(cast("bytes", raw))

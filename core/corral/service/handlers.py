@@ -141,12 +141,7 @@ class Handlers:
         assert connection.hello is not None
         specs = [self._with_origin(spec, connection.hello) for spec in request.specs]
         surroundings = structs.replace(request.surroundings, scheduling=scheduling.of(connection.pid))
-        try:
-            ids = self._manager.accept(specs, surroundings, descriptor)
-        except BaseException:
-            if descriptor is not None:
-                os.close(descriptor)
-            raise
+        ids = await self._manager.accept(specs, surroundings, descriptor)
         if request.wait_started:
             await asyncio.gather(*(self._manager.until_started(job_id) for job_id in ids))
             # Of what was half started the rest is being ended; until then its end is not known.
@@ -264,7 +259,7 @@ class Handlers:
                     protocol=p.PROTOCOL,
                     marks=manager.why_no_marks or "on",
                     leftovers=self._leftovers(),
-                    notices=manager.cleaner.notices,
+                    notices=(*manager.cleaner.notices, *manager.upkeep.notices),
                 )
             )
 
