@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import stat
 import subprocess
@@ -19,7 +20,7 @@ from corral.decide.schema import LockedJournalError
 from corral.decide.store import DamagedJournalError, Journal, JournalError, JournalReader
 from corral.values.errors import CorralError, UnknownJobError
 from corral.values.home import Home
-from journals import AT, PLACE, spec
+from journals import AT, PLACE, locked, spec
 from until import until
 
 
@@ -254,31 +255,16 @@ def test_a_full_disk_keeps_what_was_to_be_written(journal: Journal) -> None:
     assert journal.unended_ids() == ids
 
 
-LOCKER = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute(sys.argv[2])
-print("ready", flush=True)
-sys.stdin.read()
-"""
-
-
 @pytest.mark.parametrize("lock", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
 def test_a_locked_journal_is_an_error_that_names_who_locks_it_and_loses_nothing(
     journal: Journal, lock: str
 ) -> None:
-    argv = [sys.executable, "-c", LOCKER, journal.home.journal, lock]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"ready\n"
+    with locked(journal.home.journal, lock) as who:
         (job,) = journal.add_jobs([spec()], PLACE, AT)
         for attempt in (journal.commit, journal.commit, journal.check_lock):
-            with pytest.raises(
-                LockedJournalError, match=rf"is locked by python\S* \(pid {other.pid}\): end its"
-            ):
+            with pytest.raises(LockedJournalError, match=re.escape(f"is locked by {who}: end its")):
                 attempt()
         assert journal.jobs() == []
-    until(lambda: journal.check_lock() is None, "the lock to be gone with its holder")
     until(lambda: commits(journal), "it to be written")
     assert journal.unended_ids() == [job]
 

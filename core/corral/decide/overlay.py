@@ -45,19 +45,19 @@ class OverlaidReader(JournalReader):
 
     def ended(self, limit: int) -> list[Job]:
         known = {int(job.id): job for job in super().ended(limit)}
-        known.update((job, found) for job in self._pending.ended if (found := self._unwritten(job)))
+        known.update((job, found) for job in self._pending.ended if (found := self._unwritten_end(job)))
         known = {job: found for job, found in known.items() if job not in self._pending.removed}
         return [self._brought_up(known[job]) for job in sorted(known)[-limit:]] if limit else []
 
     def _batch(self, ids: Sequence[int]) -> list[Job]:
-        found = {job: unwritten for job in ids if (unwritten := self._unwritten(job))}
+        found = {job: unwritten for job in ids if (unwritten := self._unwritten_end(job))}
         written = super()._batch(
             [job for job in ids if job not in found and job not in self._pending.removed]
         )
         known = {**{int(job.id): self._brought_up(job) for job in written}, **found}
         return [known[job] for job in sorted(known)]
 
-    def _unwritten(self, job: int) -> Job | None:
+    def _unwritten_end(self, job: int) -> Job | None:
         row = self._pending.ended.get(job)
         if row is None:
             return None

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from corral.decide import compaction
+from corral.decide import compaction, unwritten
 from corral.decide.damagedlog import LostEntries, keep_unread
 from corral.decide.homedir import prepare_home, private_file
 from corral.decide.life import Life
@@ -79,13 +79,16 @@ class Journal(OverlaidReader):
         self.notices = notices
         self._locked: tuple[float, LockedJournalError] | None = None
         """Until when nobody asks again, and what was said."""
+        self._beside = unwritten.Unwritten(home.journal)
         self._surroundings: dict[bytes, int] = {}
         self._last_surroundings: tuple[Surroundings, int] | None = None
         with self._readable():
+            self._pending = self._beside.read(self._meta(unwritten.NUMBER))
             self.nonce = self._settle_nonce()
             self.boot = boot.parse(self._meta(_BOOT))
             """Under which the pids in it were noted."""
-            self._next_id = 1 + self._largest_id() + (0 if lost is None else lost.ids)
+            largest = max((self._largest_id(), *self._pending.jobs))
+            self._next_id = 1 + largest + (0 if lost is None else lost.ids)
             if lost is not None:
                 notices.append(
                     f"the log of the journal {home.journal} is damaged, and what was noted last is lost;"
@@ -127,9 +130,13 @@ class Journal(OverlaidReader):
             raise
 
     def close(self) -> None:
-        """Commit and close. Raises JournalError where that fails; it is closed then too."""
+        """Commit and close. Raises JournalError where that fails and nothing can be kept for the next daemon either; it is
+        closed then too."""
         try:
             self.commit()
+        except JournalError:
+            if not self.keep_unwritten():
+                raise
         finally:
             super().close()
 
@@ -152,6 +159,9 @@ class Journal(OverlaidReader):
         if not jobs or jobs[0] not in self._pending.jobs:
             return False
         self.remove(jobs)
+        if self._next_id == jobs[-1] + 1:
+            # Nobody has seen these ids.
+            self._next_id = jobs[0]
         return True
 
     def add_found(self, job: Job) -> None:
@@ -282,6 +292,11 @@ class Journal(OverlaidReader):
         for key in self._pending.forgotten:
             self._surroundings.pop(key, None)
         self._pending = Pending()
+        self._beside.clear()
+
+    def keep_unwritten(self) -> bool:
+        """Keep beside the journal what it could not take, for the next daemon; whether that was possible."""
+        return self._pending.is_empty or self._beside.keep(self._pending)
 
     def give_back_some(self, pages: int) -> bool:
         """Give the room of deleted rows back, a few pages at a time; whether there is more. Raises JournalError."""
@@ -340,6 +355,8 @@ class Journal(OverlaidReader):
         return nonce
 
     def _meta(self, key: str) -> str | None:
+        if key in self._pending.meta:
+            return self._pending.meta[key]
         row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
 

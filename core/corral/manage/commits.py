@@ -44,6 +44,10 @@ class Commits:
         self._complaint = None
         return True
 
+    def for_sure(self) -> bool:
+        """The same for what the next daemon has to know, whatever comes: what cannot be written is kept beside the journal."""
+        return self.soon() or self._journal.keep_unwritten()
+
     def within(self, seconds: float) -> None:
         """Write by then what is not written before."""
         if self._timer is None:

@@ -286,7 +286,7 @@ class Manager:
                 self.stopper.skip_grace(job)
             case PauseTree():
                 # Noted first: what a next daemon finds paused it pauses, what runs it leaves as it is.
-                self.commit_soon()
+                self.commits.for_sure()
                 self._signal_tree(job, "STOP")
             case ResumeTree():
                 self._signal_tree(job, "CONT")
@@ -343,8 +343,8 @@ class Manager:
     # ---- what the stop sequence asks and tells
 
     def note_stops(self) -> None:
-        """Commit what is about to be stopped, and why."""
-        self.commit_soon()
+        """Note what is about to be stopped, and why."""
+        self.commits.for_sure()
 
     def reap(self) -> None:
         """Reap every child that has ended."""

@@ -243,7 +243,7 @@ def _note_signalled(manager: Manager, job: ManagedJob, name: str, stage: int | N
         if stage in (None, each.number):
             event = StageSignalled(**moment(), number=each.number, signal=name, by="corral signal")
             manager.apply(job, event)
-    manager.commit_soon()
+    manager.commits.for_sure()
 
 
 # ---- pausing ------------------------------------------------------------------------------------------------------

@@ -280,7 +280,7 @@ class Daemon:
             try:
                 self.manager.monitor.tick()
                 self.manager.reap()
-                self.manager.commit_soon()
+                self.manager.commits.for_sure()
                 self.manager.upkeep.look()
                 if began >= next_machine:
                     next_machine = began + MACHINE_SECONDS
