@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from corral.decide import tables
 from corral.decide.homedir import private_file
+from corral.system.diskspace import is_full
 from corral.values.errors import CorralError
 from corral.values.home import Home
 
@@ -29,6 +30,10 @@ class JournalError(CorralError):
 
 class DamagedJournalError(JournalError):
     """The journal's file holds no intact journal."""
+
+
+class NoSpaceError(JournalError):
+    """Its disk is full."""
 
 
 class LockedJournalError(JournalError):
@@ -141,7 +146,8 @@ def open_for_reading(path: str) -> sqlite3.Connection:
     """A read-only connection; to an empty journal where there is none yet. Raises as `open_for_writing` does.
 
     What a killed writer left in the write-ahead log is read too, which needs the `-shm` file: SQLite makes it where
-    the directory can be written (sqlite.org/wal.html). Where not, only a journal without such a log can be read.
+    the directory can be written (sqlite.org/wal.html). Where not, or on a full disk, only a journal without such a log can
+    be read.
     """
     if not os.path.exists(path) or not os.path.getsize(path):
         return _empty()
@@ -150,9 +156,10 @@ def open_for_reading(path: str) -> sqlite3.Connection:
         return _read_only(location, path)
     except DamagedJournalError:
         raise
-    except JournalError:
+    except JournalError as error:
         log = path + "-wal"
-        if os.access(os.path.dirname(path), os.W_OK) or (os.path.exists(log) and os.path.getsize(log)):
+        may_make = os.access(os.path.dirname(path), os.W_OK) and not isinstance(error, NoSpaceError)
+        if may_make or (os.path.exists(log) and os.path.getsize(log)):
             raise
         return _read_only(location + "&immutable=1", path)
 
@@ -235,8 +242,9 @@ def as_journal_error(error: sqlite3.Error, path: str) -> JournalError:
     primary = _primary(error)
     if primary in _DAMAGED or _is_damaged_head(error, path):
         return DamagedJournalError(f"the journal {path} is damaged: {error}")
-    if primary == sqlite3.SQLITE_FULL:
-        return JournalError(f"no space left for the journal {path}: free some; nothing is lost meanwhile")
+    # A log or an index of it that cannot be made on a full disk is an error of input and output to SQLite.
+    if primary == sqlite3.SQLITE_FULL or (primary == sqlite3.SQLITE_IOERR and is_full(os.path.dirname(path))):
+        return NoSpaceError(f"no space left for the journal {path}: free some; nothing is lost meanwhile")
     if primary in _LOCKED:
         # Imported where it is needed: no command that only reads has to know of locks.
         from corral.decide.lockholders import who_locks

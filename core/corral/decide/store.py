@@ -35,6 +35,7 @@ from corral.decide.schema import (
     DamagedJournalError,
     JournalError,
     LockedJournalError,
+    NoSpaceError,
     as_journal_error,
     open_for_writing,
     set_aside,
@@ -111,6 +112,9 @@ class Journal(OverlaidReader):
         notices: list[str] = []
         try:
             return cls._on(home, notices)
+        except NoSpaceError:
+            if not unwritten.give_up_room(home.journal):
+                raise
         except DamagedJournalError as error:
             kept = set_aside(home)
             notices.append(f"{error}; it was set aside as {kept} and a new one begun")

@@ -19,17 +19,41 @@ from typing import Any, NamedTuple
 import msgspec
 
 from corral.decide.pending import EndedRow, Pending
+from corral.system.diskspace import free_bytes
 from corral.values.errors import CorralError
 
 NUMBER = "unwritten"
 """Under which the number stands in the journal."""
 ROOM = 128 << 10
 """Bytes of each file: packed, the ends of a thousand jobs."""
+_PLENTY = 8 * ROOM
 _HEAD = struct.Struct(">8sQII")
 _MAGIC = b"corral 1"
 _LESS_NEEDED = ("usages", "stories", "events")
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _UNREADABLE = (msgspec.DecodeError, zlib.error, TypeError, ValueError)
+
+
+def _paths(path: str) -> tuple[str, str]:
+    return f"{path}.unwritten.1", f"{path}.unwritten.2"
+
+
+def give_up_room(path: str) -> bool:
+    """Let the journal have the room of the file that does not hold what was kept last: on a full disk SQLite cannot even
+    open it without. Whether there was any."""
+    numbers = {each: _number(each) for each in _paths(path)}
+    spare = min(numbers, key=lambda each: numbers[each])
+    try:
+        size = os.path.getsize(spare)
+        os.truncate(spare, 0)
+    except OSError:
+        return False
+    return size > 0
+
+
+def _number(path: str) -> int:
+    kept = _read(path)
+    return 0 if kept is None else kept.number
 
 
 class Kept(NamedTuple):
@@ -43,7 +67,7 @@ class Unwritten:
     """The two files of a journal. `path` is the journal's."""
 
     def __init__(self, path: str) -> None:
-        self._paths = (f"{path}.unwritten.1", f"{path}.unwritten.2")
+        self._paths = _paths(path)
         self._number = 0
         self._is_kept = False
         self._last: bytes | None = None
@@ -55,6 +79,8 @@ class Unwritten:
             CorralError: the files cannot be used.
         """
         try:
+            for path in self._paths:
+                _make_room(path)
             found = [kept for path in self._paths if (kept := _read(path)) is not None]
         except OSError as error:
             raise CorralError(f"cannot use {error.filename}: {error.strerror}") from None
@@ -94,14 +120,22 @@ class Unwritten:
         self._is_kept, self._last = False, None
 
 
+def _make_room(path: str) -> None:
+    """Without it nothing is lost but what comes while the disk is full; on one that nearly is, others need it more."""
+    with suppress(OSError), open(os.open(path, _FLAGS, 0o600), "r+b", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size < ROOM and (free_bytes(path) or 0) > _PLENTY:
+            file.seek(size)
+            file.write(b"\0" * (ROOM - size))
+
+
 def _read(path: str) -> Kept | None:
-    descriptor = os.open(path, _FLAGS, 0o600)
-    with open(descriptor, "r+b", buffering=0) as file:
-        content = file.read()
-        if len(content) < ROOM:
-            # Without this room nothing is lost but what comes while the disk is full.
-            with suppress(OSError):
-                file.write(b"\0" * (ROOM - len(content)))
+    """None where nothing is kept there, or half of it. Raises OSError."""
+    try:
+        with open(os.open(path, _FLAGS & ~os.O_CREAT), "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        return None
     if len(content) < _HEAD.size:
         return None
     magic, number, size, check = _HEAD.unpack_from(content)
