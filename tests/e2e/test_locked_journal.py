@@ -95,15 +95,17 @@ def test_neither_a_crash_nor_the_end_of_a_daemon_loses_what_it_could_not_note(da
             assert report.state == "stopped"
             client.call(p.Shutdown(jobs="leave"), timeout=ANSWERS)
         until(lambda: not daemons.alive(), "the daemon to end")
+        assert states(daemons.home) == known
         with daemons.client() as client:
             assert {found.id: found.state for found in client.call(p.ListJobs(all=True)).jobs} == known
             detail = client.call(p.ShowJob(job="2"))
             assert detail.stop is not None
             assert [each.ended_by for each in detail.stop.processes] == ["TERM"]
-        assert states(daemons.home) == {"1": "running", "2": "running", "3": "running"}
-    until(lambda: states(daemons.home) == known, "all of it to be written")
+    with daemons.client() as client:
+        client.call(p.AskStatus())
     for path in Path(daemons.home.path).glob("corral.db.unwritten.*"):
         until(lambda path=path: not path.read_bytes().strip(b"\0"), f"nothing to be left in {path.name}")
+    assert states(daemons.home) == known
 
 
 def test_who_reads_an_old_state_for_ever_is_named(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from corral.decide.damagedlog import LostEntries, keep_unread
 from corral.decide.homedir import prepare_home, private_file
 from corral.decide.life import Life
 from corral.decide.nonce import settle
-from corral.decide.overlay import OverlaidReader
 from corral.decide.pending import EndedRow, Pending
 from corral.decide.reader import JournalReader
 from corral.decide.rows import (
@@ -66,7 +65,7 @@ class StartedStage(NamedTuple):
     started_ticks: int
 
 
-class Journal(OverlaidReader):
+class Journal(JournalReader):
     """Reads and writes. What it reads of a job that was accepted is what was noted, committed or not.
 
     `nonce` is this home's part of the mark. `notices` are sentences for the daemon's log and its next client: what
@@ -84,6 +83,7 @@ class Journal(OverlaidReader):
         self._surroundings: dict[bytes, int] = {}
         self._last_surroundings: tuple[Surroundings, int] | None = None
         with self._readable():
+            self._beside.make_room()
             self._pending = self._beside.read(self._meta(unwritten.NUMBER))
             self.nonce = self._settle_nonce()
             self.boot = boot.parse(self._meta(_BOOT))
@@ -357,12 +357,6 @@ class Journal(OverlaidReader):
         if noted != str(nonce):
             self._pending.meta["nonce"] = str(nonce)
         return nonce
-
-    def _meta(self, key: str) -> str | None:
-        if key in self._pending.meta:
-            return self._pending.meta[key]
-        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else str(row[0])
 
 
 def _opened(home: Home) -> tuple[sqlite3.Connection, LostEntries | None, str | None]:

@@ -72,15 +72,19 @@ class Unwritten:
         self._is_kept = False
         self._last: bytes | None = None
 
+    def make_room(self) -> None:
+        """For what is to be kept. Without it nothing is lost but what comes while the disk is full."""
+        for path in self._paths:
+            with suppress(OSError):
+                _make_room(path)
+
     def read(self, noted: str | None) -> Pending:
-        """What was kept last, unless the journal has it: `noted` is the number in there. Makes the room for what is to come.
+        """What was kept last, unless the journal has it: `noted` is the number in there.
 
         Raises:
             CorralError: the files cannot be used.
         """
         try:
-            for path in self._paths:
-                _make_room(path)
             found = [kept for path in self._paths if (kept := _read(path)) is not None]
         except OSError as error:
             raise CorralError(f"cannot use {error.filename}: {error.strerror}") from None
@@ -121,9 +125,9 @@ class Unwritten:
 
 
 def _make_room(path: str) -> None:
-    """Without it nothing is lost but what comes while the disk is full; on one that nearly is, others need it more."""
-    with suppress(OSError), open(os.open(path, _FLAGS, 0o600), "r+b", buffering=0) as file:
+    with open(os.open(path, _FLAGS, 0o600), "r+b", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
+        # On a disk that is nearly full others need it more.
         if size < ROOM and (free_bytes(path) or 0) > _PLENTY:
             file.seek(size)
             file.write(b"\0" * (ROOM - size))
