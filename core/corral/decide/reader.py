@@ -120,11 +120,14 @@ class JournalReader(FileReader):
         return decode_job(snapshot, self._pending.hidden.get(job, False))
 
     def _brought_up(self, job: Job) -> Job:
-        number = int(job.id)
-        raw = self._pending.snapshots.get(number)
+        number, pending = int(job.id), self._pending
+        if not job.is_ended and (number in pending.lives or number in pending.started):
+            state = pending.lives[number][0] if number in pending.lives else "running"
+            job = replace(job, state=state, started=job.started or to_time(pending.started.get(number)))
+        raw = pending.snapshots.get(number)
         if raw is not None and job.ended is not None:
             job = decode_job(raw, job.hidden)
-        hidden = self._pending.hidden.get(number, job.hidden)
+        hidden = pending.hidden.get(number, job.hidden)
         return job if hidden == job.hidden else replace(job, hidden=hidden)
 
     # -- all of one job ---------------------------------------------------------------------------------------------

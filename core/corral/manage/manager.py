@@ -41,7 +41,7 @@ from corral.decide.lifecycle import advance, new_life
 from corral.decide.naming import resolve
 from corral.decide.scheduler import Dependency, Scheduler
 from corral.decide.store import Journal
-from corral.manage import operations, stories, views
+from corral.manage import diskfull, operations, stories, views
 from corral.manage.capping import Capping
 from corral.manage.census import Census
 from corral.manage.checking import check_surroundings, check_values, cut_command
@@ -309,6 +309,7 @@ class Manager:
             opening.give_up()
         job.output.close()
         views.final_sizes(job, self.home)
+        diskfull.look_at_end(self, job)
         self.monitor.close_pipes(job)
         self.budget.gave_back(job.pipe_bytes)
         job.pipe_bytes = 0

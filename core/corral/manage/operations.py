@@ -22,7 +22,7 @@ from corral.decide.life import (
     StopCause,
     StopRequested,
 )
-from corral.manage import stories
+from corral.manage import diskfull, stories
 from corral.manage.census import kinship_of
 from corral.manage.checking import check_seconds
 from corral.manage.jobs import ManagedJob
@@ -30,7 +30,7 @@ from corral.manage.leftovers import live_members
 from corral.manage.moments import moment
 from corral.manage.reasons import observe_waits, tree_of
 from corral.manage.stopping import report_on
-from corral.observe.diagnose import diagnose
+from corral.observe.diagnose import diagnose, on_full_disk
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.signals import RefusedSignalError
 from corral.values.errors import CorralError, NotSoError, UnknownJobError, UsageError
@@ -444,7 +444,8 @@ def why(manager: Manager, job_id: int) -> Diagnosis:
     if job is None or not job.life.is_started:
         return diagnose(view)
     manager.monitor.scan_job(job)
-    return diagnose(manager.snapshot(job_id), observe_waits(manager, job))
+    found = diagnose(manager.snapshot(job_id), observe_waits(manager, job))
+    return on_full_disk(found) if diskfull.is_cutting(manager, job) else found
 
 
 def most_urgent(manager: Manager) -> int:
