@@ -33,6 +33,9 @@ from corral.values.spec import FileInput, JobSpec, Surroundings
 
 _BATCH = 500
 """Ids in one statement: SQLite takes 999 variables at least."""
+_LARGEST_ID = (1 << 63) - 1
+_BESIDE_TEXT = 1024
+"""Bytes of a snapshot that are no text of its command, of most jobs at least."""
 _EARLIER_RUNS_AMONG = 10_000
 """How many of the newest jobs are looked at for earlier runs of a command."""
 _COLUMNS = (
@@ -137,6 +140,19 @@ class FileReader:
             limit,
         )
         return [self._job(_Row(*row)) for row in reversed(rows)]
+
+    def sizes_of_ended(self, before: int | None, limit: int) -> tuple[dict[int, int], int]:
+        """About how many bytes of text there are of the newest ended jobs, those below `before` where that is given; and
+        how many older ones there are."""
+        query = (
+            "SELECT id, max(length(CAST(command AS BLOB)), coalesce(length(snapshot), 0) - ?) FROM jobs "
+            "WHERE ended IS NOT NULL AND id < ? ORDER BY id DESC LIMIT ?"
+        )
+        sizes = dict(self._all(query, _BESIDE_TEXT, _LARGEST_ID if before is None else before, limit))
+        if len(sizes) < limit:
+            return sizes, 0
+        older = self._scalar("SELECT count(*) FROM jobs WHERE ended IS NOT NULL AND id < ?", min(sizes))
+        return sizes, cast("int", older)
 
     def job(self, job: int) -> Job:
         """One snapshot. Raises UnknownJobError."""

@@ -101,6 +101,13 @@ class JournalReader(FileReader):
         known.update((job, ended) for job in self._pending.ended if (ended := self._unwritten_end(job)))
         return [known[job] for job in sorted(known)][-limit if limit else 0 :]
 
+    def sizes_of_ended(self, before: int | None, limit: int) -> tuple[dict[int, int], int]:
+        sizes, older = super().sizes_of_ended(before, limit)
+        for job, row in self._pending.ended.items():
+            if before is None or job < before:
+                sizes[job] = len(row.snapshot)
+        return {job: size for job, size in sizes.items() if job not in self._pending.removed}, older
+
     def unended_jobs(self) -> list[Job]:
         return [self._brought_up(job) for job in super().unended_jobs() if self._goes_on(int(job.id))]
 
