@@ -118,9 +118,9 @@ class Unwritten:
             return
         for path in self._paths:
             with suppress(OSError):
-                size = max(ROOM, os.path.getsize(path))
+                size = os.path.getsize(path)
                 _overwrite(path, b"\0" * size)
-                os.truncate(path, ROOM)
+                os.truncate(path, min(size, ROOM))
         self._is_kept, self._last = False, None
 
 
