@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from corral.decide.recovery import unended_jobs
+from corral.decide.schema import LockedJournalError
 from corral.decide.store import DamagedJournalError, Journal, JournalError, JournalReader
 from corral.values.errors import CorralError, UnknownJobError
 from corral.values.home import Home
-from journals import AT, PLACE, spec
+from journals import AT, PLACE, locked, spec
+from until import until
 
 
 def mode(path: str) -> int:
@@ -252,17 +255,25 @@ def test_a_full_disk_keeps_what_was_to_be_written(journal: Journal) -> None:
     assert journal.unended_ids() == ids
 
 
-def test_a_locked_journal_is_an_error_and_loses_nothing(journal: Journal) -> None:
-    journal._connection.execute("PRAGMA busy_timeout = 0")
-    other = sqlite3.connect(journal.home.journal, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    (job,) = journal.add_jobs([spec()], PLACE, AT)
-    with pytest.raises(JournalError, match="database is locked"):
-        journal.commit()
-    other.execute("ROLLBACK")
-    other.close()
-    journal.commit()
+@pytest.mark.parametrize("lock", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+def test_a_locked_journal_is_an_error_that_names_who_locks_it_and_loses_nothing(
+    journal: Journal, lock: str
+) -> None:
+    with locked(journal.home.journal, lock) as who:
+        (job,) = journal.add_jobs([spec()], PLACE, AT)
+        for attempt in (journal.commit, journal.commit, journal.check_lock):
+            with pytest.raises(LockedJournalError, match=re.escape(f"is locked by {who}: end its")):
+                attempt()
+        assert journal.jobs() == []
+    until(lambda: commits(journal), "it to be written")
     assert journal.unended_ids() == [job]
+
+
+def commits(journal: Journal) -> bool:
+    """The lock that was seen last may be believed for a moment."""
+    with suppress(LockedJournalError):
+        journal.commit()
+    return not journal.is_dirty
 
 
 # ---- a home that cannot serve -------------------------------------------------------------------------------------

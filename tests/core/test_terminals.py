@@ -31,7 +31,7 @@ def on(sink: int) -> tuple[JobTerminal, int, Journal]:
     journal, manager = Journal(), SimpleNamespace(touch=lambda job: None)
     manager.journal = journal
     printed = os.dup(inner)
-    job: Any = SimpleNamespace(id=1, is_full_screen=False, terminal_size=None)
+    job: Any = SimpleNamespace(id=1, is_full_screen=False, terminal_size=None, disk_full=None)
     return JobTerminal(manager, job, HandedTerminal(master, inner, sink)), printed, journal  # type: ignore[arg-type]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import corral as library
-from corral.decide.schema import VERSION
+from corral.decide.tables import VERSION
 from corral.manage.handover import FORMAT
 from corral.service import protocol as p
 from corral.service import restarting

@@ -79,8 +79,8 @@ async def end_of(manager, number):
 async def main(home):
     prepare_home(home)
     manager = Manager(home, Journal.open(home))
-    manager.accept([JobSpec(parse("sleep 60"), "first")], surroundings())
-    manager.accept([JobSpec(parse("true"), "second", after=("1",))], surroundings())
+    await manager.accept([JobSpec(parse("sleep 60"), "first")], surroundings())
+    await manager.accept([JobSpec(parse("true"), "second", after=("1",))], surroundings())
     await manager.until_started(1)
     # No pass of the loop from here on: the removal comes first.
     manager.wake = lambda: None

@@ -2,19 +2,28 @@
 
 A journal is made with `auto_vacuum = INCREMENTAL`, so that pages are given back a few at a time between other work
 (sqlite.org/pragma.html#pragma_incremental_vacuum). One that was made without it can only be written anew as a whole,
-which also turns the mode on (sqlite.org/lang_vacuum.html) and keeps every other writer waiting: for an idle hour.
+which also turns the mode on (sqlite.org/lang_vacuum.html) and lets nobody else write meanwhile: for an idle hour.
+
+What may last (fsync(2) of a busy disk, the log of a day) is for a thread, on a connection of its own: `Log` and all that
+takes a path.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from corral.decide.schema import as_journal_error, connected, prepare
 
 _INCREMENTAL = 2
 _SLACK_PAGES = 256
 _SLACK_SHARE = 4
 """Free pages are kept where the next jobs will need them: 256, or a quarter of those in use."""
 _WORTH_WRITING_ANEW = 512
-
+_LONG_LOG = 4096
+"""Pages: 16 MB."""
 
 _UNUSED = (
     # Of a journal that was made without it.
@@ -41,23 +50,56 @@ def give_back_some(connection: sqlite3.Connection, pages: int) -> bool:
     return surplus > pages
 
 
-def write_anew(connection: sqlite3.Connection) -> bool:
-    """The whole file, where that is the only way and much of it is free. Whether it was done. Raises sqlite3.Error."""
-    if _is_incremental(connection) or _surplus(connection) < _WORTH_WRITING_ANEW:
-        return False
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("VACUUM")
-    return True
+def write_anew(path: str) -> bool:
+    """The whole file, where that is the only way and much of it is free. Whether it was done. Raises JournalError."""
+    with _beside(path) as connection:
+        if _is_incremental(connection) or _surplus(connection) < _WORTH_WRITING_ANEW:
+            return False
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("VACUUM")
+        return True
 
 
-def shorten(connection: sqlite3.Connection) -> None:
-    """Make the file as short as its pages are, and the write-ahead log empty; not where a reader would be waited for."""
-    patience = _number(connection, "busy_timeout")
-    connection.execute("PRAGMA busy_timeout = 0")
+class Log(NamedTuple):
+    """The write-ahead log: its pages, and how many of them stand in the file, too. All do, and nobody reads it: the next
+    writer begins it anew."""
+
+    pages: int
+    done: int
+
+
+def work_off(path: str) -> Log:
+    """Write what is in the log to the file. Keeps no writer waiting, but for a moment where the log is long and those who
+    write leave it no chance to be begun anew. Raises JournalError."""
+    with _beside(path) as connection:
+        log = _checkpoint(connection, "PASSIVE")
+        return _checkpoint(connection, "RESTART") if log.pages > _LONG_LOG and log.done < log.pages else log
+
+
+def shorten(path: str) -> None:
+    """Make the file as short as its pages are, and the log empty; not where somebody reads or writes. Raises JournalError."""
+    with _beside(path) as connection:
+        _checkpoint(connection, "PASSIVE")
+        _checkpoint(connection, "TRUNCATE")
+
+
+def _checkpoint(connection: sqlite3.Connection, mode: str) -> Log:
+    _, pages, done = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    return Log(max(0, pages), max(0, done))
+
+
+@contextmanager
+def _beside(path: str) -> Iterator[sqlite3.Connection]:
+    """A connection beside the daemon's."""
+    connection = connected(path, path, uri=False)
     try:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        prepare(connection)
+        connection.execute("PRAGMA busy_timeout = 0").fetchall()
+        yield connection
+    except sqlite3.Error as error:
+        raise as_journal_error(error, path) from error
     finally:
-        connection.execute(f"PRAGMA busy_timeout = {patience}")
+        connection.close()
 
 
 def _surplus(connection: sqlite3.Connection) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 _ADD_ENVIRONMENT = "INSERT OR IGNORE INTO environments (hash, content) VALUES (?, ?)"
 _ADD_SURROUNDINGS = "INSERT INTO surroundings (number, hash, environment, content) VALUES (?, ?, ?, ?)"
@@ -23,7 +23,7 @@ _END_STAGE = (
 )
 _KEEP_LIFE = "UPDATE jobs SET state = ?, life = ? WHERE id = ?"
 _END_JOB = (
-    "UPDATE jobs SET state = ?, started = ?, ended = ?, snapshot = ?, stop = ?, life = NULL, starting = 0 "
+    "UPDATE jobs SET state = ?, started = ?, ended = ?, snapshot = ?, stop = ?, name = ?, life = NULL, starting = 0 "
     "WHERE id = ?"
 )
 _KEEP_SNAPSHOT = "UPDATE jobs SET snapshot = ? WHERE id = ? AND ended IS NOT NULL"
@@ -49,6 +49,18 @@ _FORGET_ENVIRONMENT = (
 )
 
 
+class EndedRow(NamedTuple):
+    """The end of a job; times in seconds since the epoch."""
+
+    state: str
+    started: float | None
+    ended: float
+    snapshot: bytes
+    stop: bytes | None
+    name: str | None
+    id: int
+
+
 @dataclass(slots=True)
 class Pending:
     """Rows by job; a later write of the same fact replaces the earlier one, so that a full disk costs no memory."""
@@ -61,7 +73,7 @@ class Pending:
     stages: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
     stage_ends: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
     lives: dict[int, tuple[Any, ...]] = field(default_factory=dict)
-    ended: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    ended: dict[int, EndedRow] = field(default_factory=dict)
     snapshots: dict[int, bytes] = field(default_factory=dict)
     stops: dict[int, bytes] = field(default_factory=dict)
     usages: dict[int, bytes] = field(default_factory=dict)

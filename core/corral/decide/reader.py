@@ -1,74 +1,38 @@
 """Reading the journal: what a command does while no daemon runs, and what the daemon looks up of jobs that ended.
 
-Imports neither asyncio nor psutil. What was not committed yet is not seen.
+That is what the file holds, and over it what it could not take yet. While a disk is full or another program locks the file,
+jobs go on ending, and nobody is told less of them for that. Only a job that was not accepted yet is not seen: it is one
+once it is written. Imports neither asyncio nor psutil.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any, cast
 
-import msgspec
+from msgspec.structs import replace
 
+from corral.decide import unwritten
+from corral.decide.filereader import UNREADABLE as UNREADABLE
+from corral.decide.filereader import FileReader
 from corral.decide.homedir import check_home
-from corral.decide.naming import resolve
-from corral.decide.rows import (
-    StoredStage,
-    damaged_job,
-    decode_cwd,
-    decode_job,
-    decode_spec,
-    decode_stop,
-    decode_surroundings,
-    new_job,
-    to_time,
-    with_state,
-)
-from corral.decide.schema import as_journal_error, has_stories, open_for_reading
-from corral.decide.storyrows import StoryRow, decode_story, told
-from corral.values.errors import NotSoError, UnknownJobError
+from corral.decide.pending import Pending
+from corral.decide.rows import StoredStage, decode_job, decode_stop, to_time
+from corral.decide.schema import open_for_reading
+from corral.decide.storyrows import StoryRow, decode_story
 from corral.values.home import Home
-from corral.values.jobs import UNENDED_STATES, Job, JobEvent, State
-from corral.values.reports import Detail, StopReport
-from corral.values.spec import FileInput, JobSpec, Surroundings
-
-_BATCH = 500
-"""Ids in one statement: SQLite takes 999 variables at least."""
-_EARLIER_RUNS_AMONG = 10_000
-"""How many of the newest jobs are looked at for earlier runs of a command."""
-_COLUMNS = (
-    "jobs.id, jobs.state, jobs.hidden, jobs.created, jobs.started, jobs.ended, jobs.name, jobs.command, jobs.spec, "
-    "jobs.snapshot, surroundings.content FROM jobs LEFT JOIN surroundings ON surroundings.number = jobs.surroundings"
-)
-_TITLE = "id, name, command, state FROM jobs"
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError, TypeError, zlib.error)
-"""What a row whose bytes were damaged raises when it is decoded."""
+from corral.values.jobs import Job, JobEvent
+from corral.values.reports import StopReport
 
 
-class _Row(NamedTuple):
-    id: int
-    state: State
-    hidden: int
-    created: float
-    started: float | None
-    ended: float | None
-    name: str | None
-    command: str
-    spec: bytes | None
-    snapshot: bytes | None
-    surroundings: bytes | None
-
-
-class JournalReader:
+class JournalReader(FileReader):
     """Read-only. Every method raises JournalError where the file cannot be read."""
 
     def __init__(self, home: Home, connection: sqlite3.Connection) -> None:
-        self.home = home
-        self._connection = connection
-        self._has_stories: bool | None = None
+        super().__init__(home, connection)
+        self._pending = Pending()
 
     @classmethod
     def open(cls, home: Home) -> JournalReader:
@@ -80,237 +44,153 @@ class JournalReader:
         """
         with suppress(FileNotFoundError):
             check_home(home)
-        return JournalReader(home, open_for_reading(home.journal))
-
-    def close(self) -> None:
-        self._connection.close()
+        reader = JournalReader(home, open_for_reading(home.journal))
+        try:
+            reader._pending = unwritten.Unwritten(home.journal).read(reader._meta(unwritten.NUMBER))
+        except BaseException:
+            reader.close()
+            raise
+        return reader
 
     # -- which jobs there are ---------------------------------------------------------------------------------------
 
     def unended_ids(self) -> list[int]:
-        return [row[0] for row in self._all("SELECT id FROM jobs WHERE ended IS NULL ORDER BY id")]
+        return [job for job in super().unended_ids() if self._goes_on(job)]
 
     def ids(self) -> set[int]:
-        return {row[0] for row in self._all("SELECT id FROM jobs")}
+        return (super().ids() | self._pending.ended.keys()) - self._pending.removed
 
     def ends(self) -> list[tuple[int, float]]:
-        """(id, seconds since the epoch) of every job that has ended, in no order."""
-        return self._all("SELECT id, ended FROM jobs WHERE ended IS NOT NULL")
+        gone = self._pending.removed
+        written = [(job, ended) for job, ended in super().ends() if job not in gone]
+        return [*written, *((job, row.ended) for job, row in self._pending.ended.items())]
 
-    def titles(self, jobs: Iterable[int]) -> dict[int, tuple[str | None, str, str]]:
-        """(name, command, state) by id; without the rest of a job, which takes twenty times as long to read."""
-        wanted, found = list(jobs), {}
-        for start in range(0, len(wanted), _BATCH):
-            ids = wanted[start : start + _BATCH]
-            marks = ",".join("?" * len(ids))
-            rows = self._all(f"SELECT {_TITLE} WHERE id IN ({marks})", *ids)
-            found.update({job: (name, command, state) for job, name, command, state in rows})
-        return found
+    def _goes_on(self, job: int) -> bool:
+        return job not in self._pending.ended and job not in self._pending.removed
 
     def exists(self, job: int) -> bool:
-        return self._one("SELECT 1 FROM jobs WHERE id = ?", job) is not None
+        return job in self._pending.ended or (job not in self._pending.removed and super().exists(job))
 
     def newest(self) -> int | None:
-        return cast("int | None", self._scalar("SELECT max(id) FROM jobs"))
+        gone = self._pending.removed
+        rows = self._all("SELECT id FROM jobs ORDER BY id DESC LIMIT ?", len(gone) + 1)
+        return max((*self._pending.ended, *(row[0] for row in rows if row[0] not in gone)), default=None)
 
     def newest_ended(self, name: str) -> int | None:
-        return cast(
-            "int | None",
-            self._scalar("SELECT max(id) FROM jobs WHERE name = ? AND ended IS NOT NULL", name),
-        )
+        gone = self._pending.removed
+        query = "SELECT id FROM jobs WHERE name = ? AND ended IS NOT NULL ORDER BY id DESC LIMIT ?"
+        rows = self._all(query, name, len(gone) + 1)
+        unwritten = (job for job, row in self._pending.ended.items() if row.name == name)
+        return max((*unwritten, *(row[0] for row in rows if row[0] not in gone)), default=None)
 
-    def resolve(self, reference: str) -> int:
-        """The id of a number, a name or `@`. Raises UnknownJobError, or NotSoError where it is not one job."""
-        return resolve(
-            reference,
-            self._all("SELECT id, name FROM jobs WHERE ended IS NULL"),
-            exists=self.exists,
-            newest_ended=self.newest_ended,
-            newest=self.newest,
-        )
+    def ended(self, limit: int) -> list[Job]:
+        known = {int(job.id): job for job in super().ended(limit)}
+        known.update((job, found) for job in self._pending.ended if (found := self._unwritten_end(job)))
+        known = {job: found for job, found in known.items() if job not in self._pending.removed}
+        return [self._brought_up(known[job]) for job in sorted(known)[-limit:]] if limit else []
 
     # -- jobs -------------------------------------------------------------------------------------------------------
 
     def jobs(self, ids: Iterable[int] | None = None, *, limit: int | None = None) -> list[Job]:
-        """Snapshots by id, rising: of these jobs, or of all; with `limit` of the newest. Unknown ids are left out."""
-        if ids is None:
-            count = -1 if limit is None else limit
-            rows = self._all(f"SELECT {_COLUMNS} ORDER BY jobs.id DESC LIMIT ?", count)
-            return [self._job(_Row(*row)) for row in reversed(rows)]
-        wanted = sorted(set(ids))
-        return [
-            job for start in range(0, len(wanted), _BATCH) for job in self._batch(wanted[start:][:_BATCH])
-        ]
+        found = super().jobs(ids, limit=limit)
+        if ids is not None:
+            return found
+        known = {
+            int(job.id): self._brought_up(job) for job in found if int(job.id) not in self._pending.removed
+        }
+        known.update((job, ended) for job in self._pending.ended if (ended := self._unwritten_end(job)))
+        return [known[job] for job in sorted(known)][-limit if limit else 0 :]
+
+    def sizes_of_ended(self, before: int | None, limit: int) -> tuple[dict[int, int], int]:
+        sizes, older = super().sizes_of_ended(before, limit)
+        for job, row in self._pending.ended.items():
+            if before is None or job < before:
+                sizes[job] = len(row.snapshot)
+        return {job: size for job, size in sizes.items() if job not in self._pending.removed}, older
 
     def unended_jobs(self) -> list[Job]:
-        """As last known; of a job that a daemon looks after, that daemon knows more."""
-        rows = self._all(f"SELECT {_COLUMNS} WHERE jobs.ended IS NULL ORDER BY jobs.id")
-        return [self._job(_Row(*row)) for row in rows]
-
-    def ended(self, limit: int) -> list[Job]:
-        """The newest that have ended, by rising id."""
-        rows = self._all(
-            f"SELECT {_COLUMNS} WHERE jobs.ended IS NOT NULL ORDER BY jobs.id DESC LIMIT ?",
-            limit,
-        )
-        return [self._job(_Row(*row)) for row in reversed(rows)]
-
-    def job(self, job: int) -> Job:
-        """One snapshot. Raises UnknownJobError."""
-        found = self._batch([job])
-        if not found:
-            raise UnknownJobError(f"no job {job}; corral ps -a lists all")
-        return found[0]
+        return [self._brought_up(job) for job in super().unended_jobs() if self._goes_on(int(job.id))]
 
     def _batch(self, ids: Sequence[int]) -> list[Job]:
-        marks = ",".join("?" * len(ids))
-        rows = self._all(f"SELECT {_COLUMNS} WHERE jobs.id IN ({marks}) ORDER BY jobs.id", *ids)
-        return [self._job(_Row(*row)) for row in rows]
+        found = {job: unwritten for job in ids if (unwritten := self._unwritten_end(job))}
+        written = super()._batch(
+            [job for job in ids if job not in found and job not in self._pending.removed]
+        )
+        known = {**{int(job.id): self._brought_up(job) for job in written}, **found}
+        return [known[job] for job in sorted(known)]
 
-    def _job(self, row: _Row) -> Job:
-        try:
-            if row.snapshot is not None:
-                return decode_job(row.snapshot, bool(row.hidden))
-            created = to_time(row.created)
-            is_unended = row.ended is None and row.state in UNENDED_STATES
-            if row.spec is not None and created is not None and is_unended:
-                job = new_job(row.id, decode_spec(row.spec), decode_cwd(row.surroundings), created)
-                return with_state(job, row.state, to_time(row.started), self.stages(row.id))
-        except UNREADABLE:
-            # Said in the job's own line, so that one bad row hides no other.
-            pass
-        return damaged_job(row.id, row.name, row.command, row.created, row.ended)
+    def _unwritten_end(self, job: int) -> Job | None:
+        row = self._pending.ended.get(job)
+        if row is None:
+            return None
+        snapshot = self._pending.snapshots.get(job, row.snapshot)
+        return decode_job(snapshot, self._pending.hidden.get(job, False))
+
+    def _brought_up(self, job: Job) -> Job:
+        number, pending = int(job.id), self._pending
+        if not job.is_ended and (number in pending.lives or number in pending.started):
+            state = pending.lives[number][0] if number in pending.lives else "running"
+            job = replace(job, state=state, started=job.started or to_time(pending.started.get(number)))
+        raw = pending.snapshots.get(number)
+        if raw is not None and job.ended is not None:
+            job = decode_job(raw, job.hidden)
+        hidden = pending.hidden.get(number, job.hidden)
+        return job if hidden == job.hidden else replace(job, hidden=hidden)
 
     # -- all of one job ---------------------------------------------------------------------------------------------
 
     def unended_rows(self) -> list[tuple[Any, ...]]:
-        """Undecoded, for `corral.decide.recovery`, which says what the columns are."""
-        return self._all(
-            "SELECT jobs.id, jobs.starting, jobs.hidden, jobs.created, jobs.spec, jobs.name, jobs.command, jobs.life, "
-            "surroundings.content, environments.content FROM jobs "
-            "LEFT JOIN surroundings ON surroundings.number = jobs.surroundings "
-            "LEFT JOIN environments ON environments.hash = surroundings.environment "
-            "WHERE jobs.ended IS NULL ORDER BY jobs.id"
-        )
+        rows = super().unended_rows()
+        return [self._as_will_be(*row) for row in rows if self._goes_on(row[0])]
+
+    def _as_will_be(self, job: int, starting: int, hidden: int, *rest: Any) -> tuple[Any, ...]:
+        pending = self._pending
+        *middle, life, place, environment = rest
+        if job in pending.lives:
+            life = pending.lives[job][1]
+        starting = pending.starting.get(job, starting)
+        return (job, starting, pending.hidden.get(job, hidden), *middle, life, place, environment)
 
     def stages(self, job: int) -> list[StoredStage]:
-        """Those that were started, in order."""
-        rows = self._all(
-            "SELECT number, pid, started_ticks, started, ended, exit_status, signal, cpu_seconds "
-            "FROM stages WHERE job = ? ORDER BY number",
-            job,
-        )
-        return [
-            StoredStage(number, pid, ticks, to_time(started), to_time(ended), exit_status, signal, cpu)
-            for number, pid, ticks, started, ended, exit_status, signal, cpu in rows
-        ]
+        known = {stage.number: stage for stage in super().stages(job)}
+        for (of, number), row in self._pending.stages.items():
+            if of == job:
+                ended, status, signal, cpu, _, _, pid, ticks, started = row
+                known[number] = StoredStage(
+                    number, pid, ticks, to_time(started), to_time(ended), status, signal, cpu
+                )
+        for (of, number), (ended, status, signal, cpu, *_) in self._pending.stage_ends.items():
+            if of == job and number in known:
+                known[number] = known[number]._replace(
+                    ended=to_time(ended), exit_status=status, signal=signal, cpu_seconds=cpu
+                )
+        return [known[number] for number in sorted(known)]
 
     def events(self, job: int) -> tuple[JobEvent, ...]:
-        """What was recorded of its life, oldest first; `corral.decide.endings.whole_life` adds the rest."""
-        rows = self._all("SELECT at, kind, text FROM events WHERE job = ? ORDER BY at, rowid", job)
-        return tuple(
-            JobEvent(at, kind, text) for when, kind, text in rows if (at := to_time(when)) is not None
+        new = (
+            JobEvent(at, kind, text)
+            for of, when, kind, text in self._pending.events
+            if of == job and (at := to_time(when)) is not None
         )
+        return (*super().events(job), *new)
 
     def stop_report(self, job: int) -> StopReport | None:
-        raw = self._scalar("SELECT stop FROM jobs WHERE id = ?", job)
+        row = self._pending.ended.get(job)
+        raw = self._pending.stops.get(job, None if row is None else row.stop)
         try:
-            return decode_stop(cast("bytes | None", raw))
+            return super().stop_report(job) if raw is None else decode_stop(raw)
         except UNREADABLE:
             return None
+
+    def usage(self, job: int) -> bytes | None:
+        """The last that was kept; None where there is none."""
+        written = self._scalar("SELECT usage FROM jobs WHERE id = ?", job)
+        return self._pending.usages.get(job) or cast("bytes | None", written)
 
     def story(self, job: int) -> StoryRow | None:
-        """What is kept of its life; None where nothing is, where it is damaged, and in a journal without stories."""
-        if self._has_stories is None:
-            with self._readable():
-                self._has_stories = has_stories(self._connection)
-        if not self._has_stories:
-            return None
-        raw = self._scalar("SELECT content FROM stories WHERE job = ?", job)
-        try:
-            return None if raw is None else decode_story(cast("bytes", raw))
-        except UNREADABLE:
-            return None
+        raw = self._pending.stories.get(job)
+        return super().story(job) if raw is None else decode_story(raw)
 
-    def origin(self, job: int) -> tuple[JobSpec, Surroundings]:
-        """What it was started with.
-
-        Raises:
-            UnknownJobError: no such job.
-            NotSoError: it is not known, or can no longer be read.
-        """
-        row = self._one(
-            "SELECT jobs.spec, surroundings.content, environments.content FROM jobs "
-            "LEFT JOIN surroundings ON surroundings.number = jobs.surroundings "
-            "LEFT JOIN environments ON environments.hash = surroundings.environment WHERE jobs.id = ?",
-            job,
-        )
-        if row is None:
-            raise UnknownJobError(f"no job {job}; corral ps -a lists all")
-        spec, surroundings, environment = row
-        try:
-            if spec is not None and surroundings is not None and environment is not None:
-                return decode_spec(spec), decode_surroundings(surroundings, environment)
-        except UNREADABLE:
-            pass
-        raise NotSoError(f"what job {job} was started with is not known: start it with corral run")
-
-    def detail(self, job: int) -> Detail:
-        """All that the journal knows of one job. Raises UnknownJobError."""
-        snapshot = self.job(job)
-        environment, stdin_path = {}, None
-        try:
-            spec, surroundings = self.origin(job)
-        except NotSoError:
-            pass
-        else:
-            environment = surroundings.environment
-            stdin_path = spec.stdin.path if isinstance(spec.stdin, FileInput) else None
-        kept = told(snapshot, self.story(job))
-        return Detail(
-            job=snapshot,
-            life=kept.life,
-            diagnosis=kept.diagnosis,
-            diagnosed=kept.diagnosed,
-            events=self.events(job),
-            stop=self.stop_report(job),
-            environment=environment,
-            stdin_path=stdin_path,
-            earlier_runs=self.earlier_runs(snapshot.command, before=job),
-        )
-
-    def earlier_runs(
-        self, command: str, *, before: int | None = None, limit: int = 8
-    ) -> tuple[tuple[str, State, float], ...]:
-        """(id, state, elapsed) of ended runs of the same command, newest first."""
-        newest = self.newest() or 0
-        rows = self._all(
-            "SELECT id, state, started, ended FROM jobs WHERE id > ? AND id < ? AND command = ? "
-            "AND started IS NOT NULL AND ended IS NOT NULL ORDER BY id DESC LIMIT ?",
-            newest - _EARLIER_RUNS_AMONG,
-            newest + 1 if before is None else before,
-            command,
-            limit,
-        )
-        return tuple((str(job), state, max(0.0, ended - started)) for job, state, started, ended in rows)
-
-    # -- SQL --------------------------------------------------------------------------------------------------------
-
-    def _all(self, statement: str, *values: object) -> list[Any]:
-        with self._readable():
-            return self._connection.execute(statement, values).fetchall()
-
-    def _one(self, statement: str, *values: object) -> Any:
-        with self._readable():
-            return self._connection.execute(statement, values).fetchone()
-
-    def _scalar(self, statement: str, *values: object) -> object:
-        row = self._one(statement, *values)
-        return None if row is None else row[0]
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise as_journal_error(error, self.home.journal) from error
+    def _meta(self, key: str) -> str | None:
+        value = self._pending.meta.get(key) or self._scalar("SELECT value FROM meta WHERE key = ?", key)
+        return None if value is None else str(value)

@@ -1,58 +1,27 @@
-"""The journal's tables, and how its file is opened, checked, and set aside where it is damaged."""
+"""How the journal's file is opened, checked, brought up to date, and set aside where it is damaged."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from urllib.parse import quote
 
+from corral.decide import tables
+from corral.decide.homedir import private_file
+from corral.system.diskspace import is_full
 from corral.values.errors import CorralError
 from corral.values.home import Home
 
-VERSION = 1
-"""In the file's `user_version`. A newer Corral refuses nothing older; an older one refuses what is newer."""
-
-_LAST_VERSION = 1000
-"""Beyond it a number is no format of ours but a damaged one."""
-_ADDED_LATER = {"usage"}
-"""Columns that a journal of this format may lack; they are added when it is opened."""
-_STORIES = {
-    "stories": "CREATE TABLE stories (job INTEGER PRIMARY KEY, content BLOB NOT NULL)",
-    "forget_story": "CREATE TRIGGER forget_story AFTER DELETE ON jobs BEGIN DELETE FROM stories WHERE job = old.id; END",
-}
-"""What a journal of this format may lack, too: beside the tables that an older Corral knows, which goes on working. The
-trigger is for such a one as well: it does not know that with a job there goes more."""
-
-BUSY_SECONDS = 5.0
+BUSY_SECONDS = 1.0
+"""How long an opening waits for a lock of another program: the first reading of a journal that was not closed."""
 _CHECKED_BYTES = 32 << 20
 """Up to this size every page is checked at the start of a daemon (15 ms for 17 MB); beyond, only what it reads."""
-
-_TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE environments (hash BLOB PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE surroundings (
-    number INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, environment BLOB NOT NULL, content BLOB NOT NULL
-);
-CREATE INDEX surroundings_by_environment ON surroundings (environment);
-CREATE TABLE jobs (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, state TEXT NOT NULL, starting INTEGER NOT NULL DEFAULT 0,
-    hidden INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL, started REAL, ended REAL, name TEXT,
-    command TEXT NOT NULL, surroundings INTEGER, spec BLOB, life BLOB, snapshot BLOB, stop BLOB, usage BLOB
-);
-CREATE INDEX jobs_unended ON jobs (id) WHERE ended IS NULL;
-CREATE INDEX jobs_by_name ON jobs (name, id) WHERE name IS NOT NULL;
-CREATE INDEX jobs_by_surroundings ON jobs (surroundings);
-CREATE TABLE stages (
-    job INTEGER NOT NULL, number INTEGER NOT NULL, pid INTEGER, started_ticks INTEGER, started REAL, ended REAL,
-    exit_status INTEGER, signal TEXT, cpu_seconds REAL, PRIMARY KEY (job, number)
-) WITHOUT ROWID;
-CREATE TABLE events (job INTEGER NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL);
-CREATE INDEX events_by_job ON events (job);
-"""
-_TABLE_NAMES = frozenset({"meta", "environments", "surroundings", "jobs", "stages", "events"})
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class JournalError(CorralError):
@@ -63,47 +32,122 @@ class DamagedJournalError(JournalError):
     """The journal's file holds no intact journal."""
 
 
+class NoSpaceError(JournalError):
+    """Its disk is full."""
+
+
+class LockedJournalError(JournalError):
+    """Another program keeps it locked, by SQLite or otherwise."""
+
+
 def open_for_writing(
     path: str, before_writing: Callable[[sqlite3.Connection], None] = lambda _: None
-) -> sqlite3.Connection:
-    """A connection to an intact journal, its tables made where the file is empty.
+) -> tuple[sqlite3.Connection, str | None]:
+    """A connection to an intact journal, its tables made where the file is empty; and where a copy of it as it was is.
 
-    `before_writing` is called with it while the files are as they were found.
+    `before_writing` is called with it while the files are as they were found. A journal of an earlier Corral is brought
+    up to date, once a copy of it is kept. From then on nothing waits for a lock: what is locked is an error at once.
 
     Raises:
         DamagedJournalError: no database, one that is damaged, or another program's.
-        JournalError: written by a newer Corral, or it cannot be opened.
+        JournalError: written by a newer Corral, or it cannot be opened or brought up to date; it is as it was.
     """
-    connection = _connected(path, path, uri=False)
+    connection = connected(path, path, uri=False)
+    kept = None
     try:
         check(connection, path)
         before_writing(connection)
-        # Before the first page is written; on a file that has pages it does nothing.
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA journal_size_limit = 8388608")
-        # What is deleted is overwritten with zeros: environments hold secrets (sqlite.org/pragma.html#pragma_secure_delete).
-        connection.execute("PRAGMA secure_delete = ON").fetchall()
-        if not _user_version(connection):
-            _create(connection)
-        elif "usage" not in _columns(connection, "jobs"):
-            connection.execute("ALTER TABLE jobs ADD COLUMN usage BLOB")
-        _make_stories(connection)
+        is_empty = not tables.user_version(connection)
+        if is_empty:
+            # Before the first page is written; on a file that has pages it does nothing but ask for a lock.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        prepare(connection)
+        if is_empty:
+            tables.create(connection)
+        connection.execute("PRAGMA busy_timeout = 0").fetchall()
+        _check_writable(connection)
+        if not tables.is_current(connection):
+            kept = _brought_up(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise as_journal_error(error, path) from error
     except CorralError:
         connection.close()
         raise
-    return connection
+    return connection, kept
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """The settings of every connection that writes. Raises sqlite3.Error."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA journal_size_limit = 8388608").fetchall()
+    # The log is worked off by a thread (corral.decide.compaction), which waits for the disk: nobody who commits does.
+    connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+    # What is deleted is overwritten with zeros: environments hold secrets (sqlite.org/pragma.html#pragma_secure_delete).
+    connection.execute("PRAGMA secure_delete = ON").fetchall()
+
+
+def _check_writable(connection: sqlite3.Connection) -> None:
+    """Raises sqlite3.Error where a damaged head lets nobody write. That somebody else writes just now is for later."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # It takes a change to find out: a transaction alone begins anyway.
+            connection.execute(f"PRAGMA user_version = {tables.user_version(connection)}")
+        finally:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        if _primary(error) not in _LOCKED:
+            raise
+
+
+def _brought_up(connection: sqlite3.Connection, path: str) -> str:
+    """Where the copy is kept. Raises sqlite3.Error, JournalError."""
+    kept = f"{path}.earlier"
+    size = os.path.getsize(path)
+    try:
+        _copy(connection, f"{kept}.new")
+        os.rename(f"{kept}.new", kept)
+        tables.bring_up(connection)
+    except (sqlite3.Error, OSError) as error:
+        if _primary(error) in (*_DAMAGED, *_LOCKED):
+            raise
+        with suppress(OSError):
+            os.unlink(kept)
+        why = "no space left" if _is_for_want_of_space(error) else str(error)
+        raise JournalError(
+            f"cannot bring the journal {path} up to date, of which a copy ({size} bytes) is made first: {why};"
+            " it is as it was"
+        ) from None
+    return kept
+
+
+def _copy(connection: sqlite3.Connection, path: str) -> None:
+    """All that is committed, the log's part included. By SQLite: who opens and closes the file itself lets go of all locks
+    that its process holds on it (fcntl_locking(2)). Half a copy does not stay."""
+    try:
+        private_file(path)
+        with closing(sqlite3.connect(path, isolation_level=None)) as copy:
+            connection.backup(copy)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(path)
+        raise
+
+
+def _is_for_want_of_space(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return _primary(error) == sqlite3.SQLITE_FULL
 
 
 def open_for_reading(path: str) -> sqlite3.Connection:
     """A read-only connection; to an empty journal where there is none yet. Raises as `open_for_writing` does.
 
     What a killed writer left in the write-ahead log is read too, which needs the `-shm` file: SQLite makes it where
-    the directory can be written (sqlite.org/wal.html). Where not, only a journal without such a log can be read.
+    the directory can be written (sqlite.org/wal.html). Where not, or on a full disk, only a journal without such a log can
+    be read.
     """
     if not os.path.exists(path) or not os.path.getsize(path):
         return _empty()
@@ -112,26 +156,29 @@ def open_for_reading(path: str) -> sqlite3.Connection:
         return _read_only(location, path)
     except DamagedJournalError:
         raise
-    except JournalError:
+    except JournalError as error:
         log = path + "-wal"
-        if os.access(os.path.dirname(path), os.W_OK) or (os.path.exists(log) and os.path.getsize(log)):
+        may_make = os.access(os.path.dirname(path), os.W_OK) and not isinstance(error, NoSpaceError)
+        if may_make or (os.path.exists(log) and os.path.getsize(log)):
             raise
         return _read_only(location + "&immutable=1", path)
 
 
 def _empty() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    _create(connection)
+    tables.create(connection)
     return connection
 
 
 def _read_only(location: str, path: str) -> sqlite3.Connection:
-    connection = _connected(location, path, uri=True)
+    connection = connected(location, path, uri=True)
     try:
         _check_kind(connection, path)
-        if not _user_version(connection):
+        if not tables.user_version(connection):
             connection.close()
             return _empty()
+        if not tables.is_current(connection):
+            return _copy_brought_up(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise as_journal_error(error, path) from error
@@ -141,7 +188,17 @@ def _read_only(location: str, path: str) -> sqlite3.Connection:
     return connection
 
 
-def _connected(location: str, path: str, *, uri: bool) -> sqlite3.Connection:
+def _copy_brought_up(earlier: sqlite3.Connection, path: str) -> sqlite3.Connection:
+    """A journal of an earlier Corral, as today's: the file itself is for the next daemon to change."""
+    # One without a name is kept in memory, and in a file that nobody sees where it is large (sqlite.org/inmemorydb.html).
+    connection = connected("", path, uri=False)
+    with closing(earlier):
+        earlier.backup(connection)
+    tables.bring_up(connection)
+    return connection
+
+
+def connected(location: str, path: str, *, uri: bool) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(
             location, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=64, uri=uri
@@ -167,67 +224,40 @@ def check(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _check_kind(connection: sqlite3.Connection, path: str) -> None:
-    version = _user_version(connection)
-    tables = _tables(connection)
-    is_newer = VERSION < version < _LAST_VERSION and "meta" in tables
-    is_ours = is_newer or (version == VERSION and tables >= _TABLE_NAMES and _has_our_columns(connection))
-    if not is_ours and (version or tables):
+    version = tables.user_version(connection)
+    known = tables.table_names(connection)
+    is_newer = tables.VERSION < version < tables.LAST_VERSION and "meta" in known
+    is_ours = is_newer or (0 < version <= tables.VERSION and tables.are_ours(connection))
+    if not is_ours and (version or known):
         raise DamagedJournalError(f"the journal {path} is damaged: it holds no jobs of Corral")
-    if version > VERSION:
+    if is_newer:
         raise JournalError(
-            f"the journal {path} was written by a newer Corral (format {version}, known here: {VERSION}): "
+            f"the journal {path} was written by a newer Corral (format {version}, known here: {tables.VERSION}): "
             "use that version, or set CORRAL_HOME to another directory"
         )
 
 
-def _tables(connection: sqlite3.Connection) -> set[str]:
-    return {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-
-
-def _has_our_columns(connection: sqlite3.Connection) -> bool:
-    """What SQLite checks is that the definitions of tables can be read, not that they are the ones that were written."""
-    with closing(sqlite3.connect(":memory:")) as fresh:
-        fresh.executescript(_TABLES)
-        return all(
-            _columns(connection, table) >= _columns(fresh, table) - _ADDED_LATER for table in _TABLE_NAMES
-        )
-
-
-def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
-    return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
-
-
-def _user_version(connection: sqlite3.Connection) -> int:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    return version
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    connection.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version = {VERSION};COMMIT;")
-
-
-def _make_stories(connection: sqlite3.Connection) -> None:
-    """Where they are not as they should be, they are made anew: a damaged definition would let nothing be written."""
-    found = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE name IN (?, ?)", [*_STORIES]))
-    if found != _STORIES:
-        makes = "".join(f"{statement};" for statement in _STORIES.values())
-        drops = "DROP TRIGGER IF EXISTS forget_story;DROP TABLE IF EXISTS stories;"
-        connection.executescript(f"BEGIN IMMEDIATE;{drops}{makes}COMMIT;")
-
-
-def has_stories(connection: sqlite3.Connection) -> bool:
-    return _columns(connection, "stories") >= {"job", "content"}
-
-
 def as_journal_error(error: sqlite3.Error, path: str) -> JournalError:
     """`error` as one line for a person: damaged, full, or whatever it is."""
-    # Extended codes carry the primary one in their low byte (sqlite.org/rescode.html).
-    primary = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or _is_damaged_head(error, path):
+    primary = _primary(error)
+    if primary in _DAMAGED or _is_damaged_head(error, path):
         return DamagedJournalError(f"the journal {path} is damaged: {error}")
-    if primary == sqlite3.SQLITE_FULL:
-        return JournalError(f"no space left for the journal {path}: free some; nothing is lost meanwhile")
+    # A log or an index of it that cannot be made on a full disk is an error of input and output to SQLite.
+    if primary == sqlite3.SQLITE_FULL or (primary == sqlite3.SQLITE_IOERR and is_full(os.path.dirname(path))):
+        return NoSpaceError(f"no space left for the journal {path}: free some; nothing is lost meanwhile")
+    if primary in _LOCKED:
+        # Imported where it is needed: no command that only reads has to know of locks.
+        from corral.decide.lockholders import who_locks
+
+        return LockedJournalError(
+            f"the journal {path} is locked by {who_locks(path)}; nothing is lost meanwhile"
+        )
     return JournalError(f"cannot use the journal {path}: {error}")
+
+
+def _primary(error: Exception) -> int:
+    # Extended codes carry the primary one in their low byte (sqlite.org/rescode.html).
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
 def _is_damaged_head(error: sqlite3.Error, path: str) -> bool:

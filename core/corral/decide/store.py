@@ -10,16 +10,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-from corral.decide import compaction
+from corral.decide import compaction, unwritten
 from corral.decide.damagedlog import LostEntries, keep_unread
 from corral.decide.homedir import prepare_home, private_file
 from corral.decide.life import Life
 from corral.decide.nonce import settle
-from corral.decide.pending import Pending
+from corral.decide.pending import EndedRow, Pending
 from corral.decide.reader import JournalReader
 from corral.decide.rows import (
     encode,
@@ -32,11 +33,13 @@ from corral.decide.rows import (
 from corral.decide.schema import (
     DamagedJournalError,
     JournalError,
+    LockedJournalError,
+    NoSpaceError,
     as_journal_error,
     open_for_writing,
     set_aside,
 )
-from corral.decide.storyrows import StoryRow, decode_story, encode_story
+from corral.decide.storyrows import StoryRow, encode_story
 from corral.system import boot, mark
 from corral.values.errors import CorralError
 from corral.values.home import Home
@@ -48,6 +51,8 @@ from corral.values.wire import to_wire
 __all__ = ["DamagedJournalError", "Journal", "JournalError", "JournalReader", "StartedStage"]
 
 _BOOT = "boot"
+_LOCK_SECONDS = 0.01
+"""After a lock was found it is not asked for again: a thousand events may come at once, and each wants to be written."""
 _MOST_JOBS = 1 << mark.JOB_BITS
 """An id beyond does not fit into a mark; only damage or somebody's own folder looks like one."""
 
@@ -61,7 +66,7 @@ class StartedStage(NamedTuple):
 
 
 class Journal(JournalReader):
-    """Reads and writes. What it reads is what was committed.
+    """Reads and writes. What it reads of a job that was accepted is what was noted, committed or not.
 
     `nonce` is this home's part of the mark. `notices` are sentences for the daemon's log and its next client: what
     was found damaged, and where it is now.
@@ -72,14 +77,19 @@ class Journal(JournalReader):
     ) -> None:
         super().__init__(home, connection)
         self.notices = notices
-        self._pending = Pending()
+        self._locked: tuple[float, LockedJournalError] | None = None
+        """Until when nobody asks again, and what was said."""
+        self._beside = unwritten.Unwritten(home.journal)
         self._surroundings: dict[bytes, int] = {}
         self._last_surroundings: tuple[Surroundings, int] | None = None
         with self._readable():
+            self._beside.make_room()
+            self._pending = self._beside.read(self._meta(unwritten.NUMBER))
             self.nonce = self._settle_nonce()
             self.boot = boot.parse(self._meta(_BOOT))
             """Under which the pids in it were noted."""
-            self._next_id = 1 + self._largest_id() + (0 if lost is None else lost.ids)
+            largest = max((self._largest_id(), *self._pending.jobs))
+            self._next_id = 1 + largest + (0 if lost is None else lost.ids)
             if lost is not None:
                 notices.append(
                     f"the log of the journal {home.journal} is damaged, and what was noted last is lost;"
@@ -102,6 +112,9 @@ class Journal(JournalReader):
         notices: list[str] = []
         try:
             return cls._on(home, notices)
+        except NoSpaceError:
+            if not unwritten.give_up_room(home.journal):
+                raise
         except DamagedJournalError as error:
             kept = set_aside(home)
             notices.append(f"{error}; it was set aside as {kept} and a new one begun")
@@ -109,7 +122,11 @@ class Journal(JournalReader):
 
     @classmethod
     def _on(cls, home: Home, notices: list[str]) -> Journal:
-        connection, lost = _opened(home)
+        connection, lost, kept = _opened(home)
+        if kept is not None:
+            notices.append(
+                f"the journal {home.journal} is of an earlier Corral and was brought up to date; as it was it is kept as {kept}"
+            )
         try:
             return cls(home, connection, notices, lost)
         except BaseException:
@@ -117,9 +134,13 @@ class Journal(JournalReader):
             raise
 
     def close(self) -> None:
-        """Commit and close. Raises JournalError where that fails; it is closed then too."""
+        """Commit and close. Raises JournalError where that fails and nothing can be kept for the next daemon either; it is
+        closed then too."""
         try:
             self.commit()
+        except JournalError:
+            if not self.keep_unwritten():
+                raise
         finally:
             super().close()
 
@@ -136,6 +157,16 @@ class Journal(JournalReader):
                 job, at, spec.name, to_wire(spec.command), number, encode_spec(spec)
             )  # fmt: skip
         return list(range(first, self._next_id))
+
+    def take_back(self, jobs: Sequence[int]) -> bool:
+        """Forget jobs of one `add_jobs`, unless they are committed; whether they were not."""
+        if not jobs or jobs[0] not in self._pending.jobs:
+            return False
+        self.remove(jobs)
+        if self._next_id == jobs[-1] + 1:
+            # Nobody has seen these ids.
+            self._next_id = jobs[0]
+        return True
 
     def add_found(self, job: Job) -> None:
         """A job that only its processes tell of: an ended row under its own id, without specification."""
@@ -197,18 +228,9 @@ class Journal(JournalReader):
         """What was observed of a job that runs. Not read again once it has ended."""
         self._pending.usages[job] = usage
 
-    def usage(self, job: int) -> bytes | None:
-        """The last that was kept; None where there is none."""
-        return cast("bytes | None", self._scalar("SELECT usage FROM jobs WHERE id = ?", job))
-
     def keep_story(self, job: int, story: StoryRow) -> None:
         """What is told of a job for good; a later one replaces it."""
         self._pending.stories[job] = encode_story(story)
-
-    def story(self, job: int) -> StoryRow | None:
-        """With what was not committed yet."""
-        raw = self._pending.stories.get(job)
-        return super().story(job) if raw is None else decode_story(raw)
 
     def record(self, job: int, at: datetime, kind: str, text: str) -> None:
         """One line of the job's life."""
@@ -226,9 +248,9 @@ class Journal(JournalReader):
         ended = job.created if job.ended is None else job.ended
         started = None if job.started is None else to_seconds(job.started)
         report = None if stop is None else encode(stop)
-        self._pending.ended[number] = (
-            job.state, started, to_seconds(ended), encode_job(job), report, number
-        )  # fmt: skip
+        self._pending.ended[number] = EndedRow(
+            job.state, started, to_seconds(ended), encode_job(job), report, job.name, number
+        )
 
     def update_ended(self, job: Job) -> None:
         """Change the snapshot of a job that has ended: its leftovers are gone, say."""
@@ -257,6 +279,8 @@ class Journal(JournalReader):
         """
         if self._pending.is_empty:
             return
+        if self._locked is not None and time.monotonic() < self._locked[0]:
+            raise self._locked[1]
         connection = self._connection
         try:
             self._roll_back()
@@ -267,33 +291,48 @@ class Journal(JournalReader):
             with contextlib.suppress(sqlite3.Error):
                 # If even that fails the next commit begins with it.
                 self._roll_back()
-            raise as_journal_error(error, self.home.journal) from error
+            raise self._not_written(error) from error
+        self._locked = None
         for key in self._pending.forgotten:
             self._surroundings.pop(key, None)
         self._pending = Pending()
+        self._beside.clear()
+
+    def keep_unwritten(self) -> bool:
+        """Keep beside the journal what it could not take, for the next daemon; whether that was possible."""
+        return self._pending.is_empty or self._beside.keep(self._pending)
 
     def give_back_some(self, pages: int) -> bool:
         """Give the room of deleted rows back, a few pages at a time; whether there is more. Raises JournalError."""
         with self._readable():
             return compaction.give_back_some(self._connection, pages)
 
-    def empty_log(self) -> None:
-        """Of what was deleted nothing stays in the write-ahead log either, unless somebody reads it now. Raises JournalError."""
-        with self._readable():
-            compaction.shorten(self._connection)
+    def _not_written(self, error: sqlite3.Error) -> JournalError:
+        found = as_journal_error(error, self.home.journal)
+        if isinstance(found, LockedJournalError):
+            self._locked = (time.monotonic() + _LOCK_SECONDS, found)
+        return found
 
-    def tidy(self, *, is_idle: bool) -> None:
-        """After many deletions: drop what no job uses, and make the files short. Raises JournalError.
-
-        `is_idle`: nobody is kept waiting by a second of work.
-        """
+    def drop_unused(self) -> None:
+        """Drop what no job uses. Raises JournalError."""
         self.commit()
         with self._readable():
             compaction.drop_unused(self._connection)
             self._surroundings = dict(self._connection.execute("SELECT hash, number FROM surroundings"))
-            if is_idle:
-                compaction.write_anew(self._connection)
-            compaction.shorten(self._connection)
+
+    @property
+    def changes(self) -> int:
+        """Rows that were written so far."""
+        return self._connection.total_changes
+
+    def check_lock(self) -> None:
+        """Raises LockedJournalError where another program lets nobody write."""
+        try:
+            self._roll_back()
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise as_journal_error(error, self.home.journal) from error
 
     def _roll_back(self) -> None:
         # A full disk may have rolled it back already (sqlite.org/lang_transaction.html).
@@ -316,17 +355,12 @@ class Journal(JournalReader):
         noted = self._meta("nonce")
         nonce = settle(self.home, noted)
         if noted != str(nonce):
-            self._connection.execute(
-                "INSERT OR REPLACE INTO meta (key, value) VALUES ('nonce', ?)", (str(nonce),)
-            )
+            self._pending.meta["nonce"] = str(nonce)
         return nonce
 
-    def _meta(self, key: str) -> str | None:
-        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else str(row[0])
 
-
-def _opened(home: Home) -> tuple[sqlite3.Connection, LostEntries | None]:
+def _opened(home: Home) -> tuple[sqlite3.Connection, LostEntries | None, str | None]:
+    """The connection, what of its log could not be read, and where a copy of it is that was of an earlier Corral."""
     try:
         for suffix in ("", "-wal", "-shm"):
             if not suffix or os.path.exists(home.journal + suffix):
@@ -334,5 +368,7 @@ def _opened(home: Home) -> tuple[sqlite3.Connection, LostEntries | None]:
     except OSError as error:
         raise CorralError(f"cannot write the journal {home.journal}: {error.strerror}") from None
     lost: list[LostEntries | None] = []
-    connection = open_for_writing(home.journal, lambda fresh: lost.append(keep_unread(fresh, home.journal)))
-    return connection, lost[0]
+    connection, kept = open_for_writing(
+        home.journal, lambda fresh: lost.append(keep_unread(fresh, home.journal))
+    )
+    return connection, lost[0], kept

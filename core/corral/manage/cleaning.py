@@ -229,7 +229,8 @@ class Cleaner:
                 has_removed = True
                 await asyncio.sleep(0)
             if has_removed:
-                manager.journal.tidy(is_idle=not manager.jobs)
+                manager.journal.drop_unused()
+                await manager.upkeep.make_small(is_idle=not manager.jobs)
         except CorralError as error:
             # A full disk: what was to go is gone, and the next run tries this again.
             self._tell_once(f"giving back the room of old jobs: {error}")

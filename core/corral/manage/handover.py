@@ -68,6 +68,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     recent_output: tuple[tuple[float, int], ...] = ()
     past: tuple[Cell, ...] = ()
     story: stories.HandedStory | None = None
+    disk_full: datetime | None = None
 
 
 class HandedJob(Struct, frozen=True, kw_only=True):
@@ -201,6 +202,7 @@ def _observed(job: ManagedJob, progress: Progress) -> Observed:
         recent_output=tuple(job.output.recent),
         past=job.past.cells,
         story=stories.handed(job),
+        disk_full=job.disk_full,
     )
 
 
@@ -296,7 +298,7 @@ def _recall(manager: Manager, job: ManagedJob, seen: Observed) -> None:
     job.cpu_percent, job.memory_bytes = seen.cpu_percent, seen.memory_bytes
     job.peak_memory_bytes = seen.peak_memory_bytes
     job.reaped_cpu_seconds, job.last_cpu_seconds = seen.reaped_cpu_seconds, seen.last_cpu_seconds
-    job.last_sampled = seen.last_sampled
+    job.last_sampled, job.disk_full = seen.last_sampled, seen.disk_full
     job.past = PastOfJob(seen.past)
     if seen.story is not None:
         stories.take_back(job, seen.story)

@@ -204,6 +204,8 @@ class ManagedJob:
     openings: list[PatientOpening] = field(default_factory=list)
     timeout_timer: asyncio.TimerHandle | None = None
     report: StopReport | None = None
+    disk_full: datetime | None = None
+    """When the disk of its output was found full last (`corral.manage.diskfull`); of a terminal, since when it waits."""
     hidden: bool = False
     trouble: str | None = None
     """Why it could not be observed, once that was noted."""

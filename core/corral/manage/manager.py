@@ -10,6 +10,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from msgspec import structs
@@ -40,12 +41,13 @@ from corral.decide.lifecycle import advance, new_life
 from corral.decide.naming import resolve
 from corral.decide.scheduler import Dependency, Scheduler
 from corral.decide.store import Journal
-from corral.manage import operations, stories, views
+from corral.manage import diskfull, operations, stories, views
 from corral.manage.capping import Capping
 from corral.manage.census import Census
 from corral.manage.checking import check_surroundings, check_values, cut_command
 from corral.manage.children import Children
 from corral.manage.cleaning import Cleaner
+from corral.manage.commits import Commits
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.laststacks import LastStacks
 from corral.manage.launching import RETRY_SECONDS, Launcher
@@ -56,15 +58,15 @@ from corral.manage.reaping import ChildEnd
 from corral.manage.spying import Spy
 from corral.manage.stopping import BY_STOP, StopOfJob, Stopper, report_on
 from corral.manage.terminals import Terminals
+from corral.manage.upkeep import Upkeep
 from corral.manage.waiting import Waiters
 from corral.system import mark
-from corral.system.daemonlog import log
 from corral.system.identity import ProcessIdentity
 from corral.system.pipes import PipeBudget
 from corral.system.signals import RefusedSignalError, Signaller
 from corral.system.subreaper import become_subreaper
 from corral.values.commandline import stage_name
-from corral.values.errors import CorralError, UnknownJobError
+from corral.values.errors import UnknownJobError
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.spec import JobInput, JobSpec, Surroundings
@@ -120,36 +122,40 @@ class Manager:
         self._to_start: list[ManagedJob] = []
         self._loop = asyncio.get_running_loop()
         self._has_pass = False
-        self._commit_timer: asyncio.TimerHandle | None = None
-        self._complaint: str | None = None
+        self.commits = Commits(journal, self.wake)
+        self.upkeep = Upkeep(journal)
         for view in journal.ended(KEPT_ENDED):
             self.ended[int(view.id)] = view
 
     # ---- accepting
 
-    def accept(
+    async def accept(
         self, specs: Sequence[JobSpec], surroundings: Surroundings, descriptor: int | None = None
     ) -> list[int]:
-        """Take jobs on: their rows are committed when this returns. `descriptor`, the first one's stdin, is taken over.
+        """Take jobs on: their rows are committed when this returns. `descriptor`, the first one's stdin, is taken over
+        in any case.
 
         Raises:
             UsageError, UnknownJobError: nothing was accepted.
-            CorralError: the journal could not be written.
+            JournalError: neither; the journal could not be written, or was locked for too long.
         """
-        check_surroundings(surroundings)
-        specs = [self._checked(spec) for spec in specs]
-        created = datetime.now(UTC)
-        ids = self.journal.add_jobs(specs, surroundings, created)
-        try:
-            self.commit()
-        except CorralError:
-            self.journal.remove(ids)
-            raise
-        for job_id, spec in zip(ids, specs, strict=True):
-            job = self.new_job(job_id, spec, surroundings, created)
+        with ExitStack() as unless_accepted:
             if descriptor is not None:
-                job.stdin_descriptor, descriptor = descriptor, None
-            self.enqueue(job)
+                unless_accepted.callback(os.close, descriptor)
+            check_surroundings(surroundings)
+            specs = [self._checked(spec) for spec in specs]
+            created = datetime.now(UTC)
+            ids = self.journal.add_jobs(specs, surroundings, created)
+            try:
+                await self.commits.done()
+            finally:
+                # Who asked may leave while a lock is waited for: what was written by then is accepted all the same.
+                if not self.journal.take_back(ids):
+                    unless_accepted.pop_all()
+                    for job_id, spec in zip(ids, specs, strict=True):
+                        job = self.new_job(job_id, spec, surroundings, created)
+                        job.stdin_descriptor, descriptor = descriptor, None
+                        self.enqueue(job)
         return ids
 
     def new_job(
@@ -214,8 +220,8 @@ class Manager:
                 self.launcher.start(job)
         if len(ready) == STARTS_A_PASS:
             self.wake()
-        elif self.journal.is_dirty and self._commit_timer is None:
-            self._commit_timer = self._loop.call_later(COMMIT_SECONDS, self._commit_started)
+        elif self.journal.is_dirty:
+            self.commits.within(COMMIT_SECONDS)
 
     def fail_waiters(self) -> None:
         """End those that wait for a job that did not succeed. Before one is removed: then nobody could tell of it."""
@@ -229,29 +235,13 @@ class Manager:
         job = self.jobs.get(job_id)
         return job.life.state if job is not None else self.snapshot(job_id).state
 
-    def _commit_started(self) -> None:
-        self._commit_timer = None
-        self.commit_soon()
-
     def commit(self) -> None:
-        """Commit what the journal collected. Raises CorralError where it cannot be written."""
+        """Commit what the journal collected. Raises JournalError where it cannot be written now."""
         self.journal.commit()
 
     def commit_soon(self) -> bool:
         """The same for what no client waits for: kept and tried again at the next pass where it fails."""
-        try:
-            self.journal.commit()
-        except CorralError as error:
-            self._complain(str(error))
-            return False
-        self._complaint = None
-        return True
-
-    def _complain(self, text: str) -> None:
-        """Once in daemon.log, not at each try."""
-        if text != self._complaint:
-            self._complaint = text
-            log(text)
+        return self.commits.soon()
 
     # ---- the state machine
 
@@ -296,7 +286,7 @@ class Manager:
                 self.stopper.skip_grace(job)
             case PauseTree():
                 # Noted first: what a next daemon finds paused it pauses, what runs it leaves as it is.
-                self.commit_soon()
+                self.commits.for_sure()
                 self._signal_tree(job, "STOP")
             case ResumeTree():
                 self._signal_tree(job, "CONT")
@@ -319,6 +309,7 @@ class Manager:
             opening.give_up()
         job.output.close()
         views.final_sizes(job, self.home)
+        diskfull.look_at_end(self, job)
         self.monitor.close_pipes(job)
         self.budget.gave_back(job.pipe_bytes)
         job.pipe_bytes = 0
@@ -353,8 +344,8 @@ class Manager:
     # ---- what the stop sequence asks and tells
 
     def note_stops(self) -> None:
-        """Commit what is about to be stopped, and why."""
-        self.commit_soon()
+        """Note what is about to be stopped, and why."""
+        self.commits.for_sure()
 
     def reap(self) -> None:
         """Reap every child that has ended."""

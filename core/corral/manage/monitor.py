@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from corral.manage import flows, views
+from corral.manage import diskfull, flows, views
 from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob, Member, OutputSizes
 from corral.manage.judging import Judge, is_settled
@@ -170,6 +170,8 @@ class Monitor:
             self._begin(job, now)
         cpu_ns, moved = self._read_clocks(job)
         has_output = self._read_sizes(job, now)
+        if has_output:
+            diskfull.look(self._manager, job)
         self._manager.capping.look(job)
         progress = job.progress
         assert progress is not None

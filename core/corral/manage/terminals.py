@@ -8,6 +8,7 @@ too, so that a job that closes its terminal for a while does not read as one tha
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -83,6 +84,8 @@ class JobTerminal:
         self._timer = None
         if self._write(b""):
             self._watch()
+        else:
+            self._try_later()
 
     def _watch(self) -> None:
         if not self._is_watching:
@@ -98,10 +101,13 @@ class JobTerminal:
         data, has_hung_up = self._take(PASS_SIZE)
         if not self._write(data):
             self._unwatch()
-            self._timer = self._loop.call_later(RETRY_SECONDS, self._go_on)
+            self._try_later()
         elif has_hung_up:
             # Its session's leader has gone, and with it the terminal: its end is about to be told.
             self._unwatch()
+
+    def _try_later(self) -> None:
+        self._timer = self._loop.call_later(RETRY_SECONDS, self._go_on)
 
     def _take(self, limit: int) -> tuple[bytes, bool]:
         """At most about `limit` bytes of what was printed, and whether nothing more can come."""
@@ -124,13 +130,21 @@ class JobTerminal:
             try:
                 written = os.write(self._sink, self._unwritten)
             except OSError as error:
+                if self._job.disk_full is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    self._note_full(datetime.now(UTC))
                 self._complain(
                     f"what it prints cannot be written, so it has to wait: {shortage.in_words(error)}"
                 )
                 return False
             self._unwritten = self._unwritten[written:]
         self._complaint = None
+        if self._job.disk_full is not None:
+            self._note_full(None)
         return True
+
+    def _note_full(self, since: datetime | None) -> None:
+        self._job.disk_full = since
+        self._manager.touch(self._job)
 
     def _note_screen(self) -> None:
         job, is_full_screen, size = self._job, self._modes.is_full_screen, size_of(self.master)

@@ -84,6 +84,7 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
         stdin="terminal" if spec.pty else _STDIN_NAMES[type(spec.stdin)],
         full_screen=job.is_full_screen and not life.is_ended,
         terminal_size=job.terminal_size,
+        disk_full=job.disk_full,
     )
 
 

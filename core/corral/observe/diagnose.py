@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 
+from msgspec import structs
+
 from corral.observe.advising import advice
 from corral.observe.asking import is_asking, question
 from corral.observe.chains import Chain, Observations, Web, benign_end
@@ -15,6 +17,8 @@ from corral.values.text import one_line
 
 LOCK_KINDS = ("flock", "fcntl", "fcntl, open file description", "lease", "mandatory")
 """As `system.filelocks` names them."""
+_CUT = "the disk of its output was full: what it wrote then may be missing"
+_SEE_ROOM = Advice("see how much room there is", "df -h")
 LABEL_LENGTH = 24
 """A stage whose command is no longer than that is named with its arguments."""
 
@@ -44,7 +48,19 @@ def diagnose_web(web: Web) -> Diagnosis:
         return _evidence(web, root, f"paused; `corral resume {job.id}` lets it go on", (resume,))
     if root is None:
         return _plain(job, "nothing is known of its processes", ())
-    return _evidence(web, root, _summary(web, chains, root), advice(web, root))
+    if job.disk_full is not None and job.pty:
+        sentence = "waits for room on the disk of its output, which is full: free some"
+        return _evidence(web, root, sentence, (_SEE_ROOM, Advice("stop it", f"corral stop {job.id}")))
+    summary = _summary(web, chains, root)
+    if job.disk_full is not None:
+        summary += f"; {_CUT}"
+    return _evidence(web, root, summary, advice(web, root))
+
+
+def on_full_disk(found: Diagnosis) -> Diagnosis:
+    """The same of a job that runs while the disk of its output is full."""
+    summary = f"{found.summary.removesuffix(f'; {_CUT}')}; the disk of its output is full: what it writes now is lost"
+    return structs.replace(found, summary=summary, advice=(_SEE_ROOM, *found.advice))
 
 
 def _plain(job: Job, summary: str, advice: tuple[Advice, ...]) -> Diagnosis:
@@ -62,6 +78,8 @@ def _of_ended(job: Job) -> Diagnosis:
     if job.was_ended_as_stuck:
         how = "it was ended because it was stuck"
     summary = f"{how}: {(job.reason or '').removeprefix('stuck: ')}" if job.reason else how
+    if job.disk_full is not None:
+        summary += f"; {_CUT}"
     advice = [] if job.state == "succeeded" else [Advice("see what it printed", f"corral logs {job.id}")]
     if job.state != "succeeded":
         advice.append(Advice("run it again", f"corral restart {job.id}"))

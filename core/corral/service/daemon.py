@@ -10,7 +10,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
@@ -220,16 +220,17 @@ class Daemon:
         try:
             await self._ending.wait()
         finally:
+            self.manager.commits.end()
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
             await cleaner.end()
+            await self.manager.upkeep.end()
         if self.is_private:
             await self.stop_everything("with the program that had started it")
         self._stop_listening()
         if self.is_private:
             # Before the owner sees EOF, so that nothing is left when it goes on.
-            self._close_journal()
             shutil.rmtree(self.manager.home.path, ignore_errors=True)
         await self.say_leaving("end")
         for connection in self.clients:
@@ -237,13 +238,7 @@ class Daemon:
         if not self.is_private:
             # Last of all: jobs go on ending meanwhile, and what is noted of them is not lost.
             keep_observed(self.manager, is_last=True)
-            self._close_journal()
-
-    def _close_journal(self) -> None:
-        try:
-            self.manager.journal.close()
-        except CorralError as error:
-            log(str(error))
+            self.manager.commit_soon()
 
     async def _let_answers_go(self) -> None:
         """Wait until what is queued has been sent: the proof of a thousand stops is more than a socket holds."""
@@ -285,7 +280,8 @@ class Daemon:
             try:
                 self.manager.monitor.tick()
                 self.manager.reap()
-                self.manager.commit_soon()
+                self.manager.commits.for_sure()
+                self.manager.upkeep.look()
                 if began >= next_machine:
                     next_machine = began + MACHINE_SECONDS
                     self.publisher.sample_machine()
@@ -411,7 +407,7 @@ def run_foreground(home: Home) -> int:
     normalise()
     os.chdir("/")
     journal = Journal.open(home)
-    asyncio.run(_serve(home, journal, Report(None), lambda daemon: daemon.serve_home(lock, listen(home))))
+    _run(journal, _serve(home, journal, Report(None), lambda daemon: daemon.serve_home(lock, listen(home))))
     return 0
 
 
@@ -432,14 +428,27 @@ def run(
         log(str(error))
         return 125
     try:
-        asyncio.run(
-            _serve(home, journal, report, connect, begin=begin, is_private=is_private, parallel=parallel)
+        _run(
+            journal,
+            _serve(home, journal, report, connect, begin=begin, is_private=is_private, parallel=parallel),
         )
     except Exception as error:  # noqa: BLE001  (the last word before the process ends)
         report.say(f"the daemon failed: {error}; see {home.daemon_log}")
         log_fault("the daemon", error)
         return 125
     return 0
+
+
+def _run(journal: Journal, serving: Coroutine[None, None, None]) -> None:
+    """Run the loop to its end, and then close the journal: until no callback, timer or task is left any of them may still
+    have something to note."""
+    try:
+        asyncio.run(serving)
+    finally:
+        try:
+            journal.close()
+        except CorralError as error:
+            log(str(error))
 
 
 async def _serve(

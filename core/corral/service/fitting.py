@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec import structs
 
@@ -17,17 +17,15 @@ CUT = "…"
 
 def fitting(jobs: Sequence[Job], most: int = MOST_TEXT) -> tuple[Job, ...]:
     """The jobs; where their commands and arguments together are too long, the longest are cut, and end in `…`."""
-    sizes = [_size(job) for job in jobs]
-    if sum(sizes) <= most:
-        return tuple(jobs)
-    share = _share(sizes, most)
-    return tuple(
-        job if size <= share else _cut(job, share // 2) for job, size in zip(jobs, sizes, strict=True)
-    )
+    sizes = [size_of(job) for job in jobs]
+    share = share_of(sizes, most)
+    return tuple(job if size <= share else cut_to(job, share) for job, size in zip(jobs, sizes, strict=True))
 
 
-def _share(sizes: list[int], most: int) -> int:
+def share_of(sizes: Collection[int], most: int = MOST_TEXT) -> int:
     """So much of each that all together are at most `most`, and nothing is taken from who needs less."""
+    if sum(sizes) <= most:
+        return most
     left, count = most, len(sizes)
     for size in sorted(sizes):
         if size * count > left:
@@ -37,7 +35,8 @@ def _share(sizes: list[int], most: int) -> int:
     return max(_FREE, left // count)
 
 
-def _size(job: Job) -> int:
+def size_of(job: Job) -> int:
+    """Bytes of its command and arguments, at most."""
     size = _bytes(job.command)
     for stage in job.stages:
         for word in stage.argv:
@@ -52,9 +51,10 @@ def _bytes(text: str) -> int:
     return (4 if text.isprintable() else 6) * len(text)
 
 
-def _cut(job: Job, share: int) -> Job:
-    """With at most `share` bytes of its command, and as many of all its arguments."""
+def cut_to(job: Job, share: int) -> Job:
+    """With at most `share` bytes, half of them its command's and half of all its arguments."""
     stages: list[Stage] = []
+    share //= 2
     left = share
     for stage in job.stages:
         words: list[str] = []

@@ -57,6 +57,13 @@ def _ask(sock: socket.socket, ids: Sequence[str], everything: bool) -> Glance | 
         if greeting is None or greeting.get("protocol") != PROTOCOL:
             return None
         found = _answer(lines, 2)
+        while found is not None and found.get("more"):
+            # The older ones, for which there was no room.
+            newer = found
+            sock.sendall(f"{json.dumps({**wanted, 'before': int(newer['jobs'][0]['id'])})}\n".encode())
+            found = _answer(lines, 2)
+            if found is not None:
+                found["jobs"] += newer["jobs"]
     if found is None:
         return None
     return Glance(found["jobs"], found["unknown"], found.get("leftovers", {}), greeting.get("notices", []))

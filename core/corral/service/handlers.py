@@ -21,6 +21,7 @@ from corral.manage.stories import story
 from corral.service import protocol as p
 from corral.service.fitting import fitting
 from corral.service.handover import replace_program
+from corral.service.listing import listed
 from corral.system import scheduling
 from corral.system.shortage import no_descriptors
 from corral.values.errors import (
@@ -41,10 +42,6 @@ if TYPE_CHECKING:
     from corral.service.daemon import Daemon
 
 
-LISTED_ENDED = 20_000
-"""Ended jobs in one reply, the newest: about 30 MB. Any older one is still found by its number."""
-
-
 NAMES_A_PASS = 50
 """Names looked up before others have their turn: one may take a tenth of a millisecond."""
 
@@ -55,7 +52,7 @@ MOST_LOOKED_AT = 1000
 class Answer(NamedTuple):
     """A reply, and the descriptors that go beside it; those stay the daemon's."""
 
-    reply: Struct
+    reply: Struct | p.EncodedReply
     descriptors: tuple[int, ...] = ()
 
 
@@ -141,12 +138,7 @@ class Handlers:
         assert connection.hello is not None
         specs = [self._with_origin(spec, connection.hello) for spec in request.specs]
         surroundings = structs.replace(request.surroundings, scheduling=scheduling.of(connection.pid))
-        try:
-            ids = self._manager.accept(specs, surroundings, descriptor)
-        except BaseException:
-            if descriptor is not None:
-                os.close(descriptor)
-            raise
+        ids = await self._manager.accept(specs, surroundings, descriptor)
         if request.wait_started:
             await asyncio.gather(*(self._manager.until_started(job_id) for job_id in ids))
             # Of what was half started the rest is being ended; until then its end is not known.
@@ -181,22 +173,8 @@ class Handlers:
         async with self._listing:
             # A long list takes tenths of a second: one a pass of the loop, however many clients ask for one at once.
             await asyncio.sleep(0)
-            return self._listed(request)
-
-    def _listed(self, request: p.ListJobs) -> Answer:
-        manager, now = self._manager, time.monotonic()
-        for job in list(manager.jobs.values()):
-            manager.monitor.see(job)
-        unended = sorted(job_id for job_id, job in manager.jobs.items() if not job.life.is_ended)
-        jobs = [manager.fresh(job_id, now) for job_id in unended]
-        if request.all:
-            manager.commit_soon()
-            known = {job.id: job for job in manager.journal.ended(LISTED_ENDED)}
-            # What a full disk has not taken yet is known here only.
-            known.update((str(job_id), job) for job_id, job in manager.ended.items())
-            known.update((job.id, job) for job in jobs)
-            jobs = sorted(known.values(), key=lambda job: int(job.id))
-        return Answer(p.Jobs(fitting(jobs), leftovers={} if request.all else self._leftovers()))
+            leftovers = {} if request.all else self._leftovers()
+            return Answer(await listed(self._manager, request, leftovers))
 
     def _leftovers(self) -> dict[str, int]:
         """How many processes live on of each job that has ended."""
@@ -264,7 +242,7 @@ class Handlers:
                     protocol=p.PROTOCOL,
                     marks=manager.why_no_marks or "on",
                     leftovers=self._leftovers(),
-                    notices=manager.cleaner.notices,
+                    notices=(*manager.cleaner.notices, *manager.upkeep.notices),
                 )
             )
 

@@ -44,6 +44,10 @@ async def replace_program(
         CorralError: it cannot be; nothing has changed, and the daemon goes on.
     """
     _check(daemon, request)
+    try:
+        await daemon.manager.commits.unlocked()
+    except CorralError as error:
+        raise CorralError(f"daemon restart: {error}; the daemon goes on as it was") from None
     daemon.hold()
     try:
         await _until_quiet(daemon, asking)

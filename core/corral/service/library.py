@@ -157,7 +157,12 @@ class JobManager:
 
     async def jobs(self, *, all: bool = False) -> tuple[Job, ...]:  # noqa: A002  (as `corral ps --all`)
         """The jobs that have not ended, or all."""
-        return (await self.session.call(p.ListJobs(all=all))).jobs
+        found = await self.session.call(p.ListJobs(all=all))
+        jobs = found.jobs
+        while found.more:
+            found = await self.session.call(p.ListJobs(all=all, before=int(jobs[0].id)))
+            jobs = found.jobs + jobs
+        return jobs
 
     async def wait(
         self,

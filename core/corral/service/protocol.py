@@ -15,6 +15,7 @@ from msgspec import Struct
 from corral.service.numbers import NEWEST_ENDED
 from corral.service.numbers import PROTOCOL as PROTOCOL
 from corral.service.replies import Done as Done
+from corral.service.replies import EncodedReply as EncodedReply
 from corral.service.replies import Hello as Hello
 from corral.service.replies import Jobs as Jobs
 from corral.service.replies import Outcome as Outcome
@@ -83,6 +84,8 @@ class ListJobs(Request, Answers[Jobs], tag="list"):
     reply: ClassVar[type[Struct]] = Jobs
     ids: tuple[str, ...] = ()
     all: bool = False
+    before: int | None = None
+    """Only jobs with a lower number than that: those for which there was no room in an earlier reply."""
 
 
 class ShowJob(Request, Answers[Detail], tag="show"):
@@ -400,7 +403,9 @@ def request_line(number: int, request: Request) -> bytes:
     return line
 
 
-def reply_line(number: int, reply: Struct) -> bytes:
+def reply_line(number: int, reply: Struct | EncodedReply) -> bytes:
+    if isinstance(reply, EncodedReply):
+        return b"".join((b'{"id":%d,"ok":' % number, *reply.parts, b"}\n"))
     return b'{"id":%d,"ok":' % number + _encoder.encode(reply) + b"}\n"
 
 

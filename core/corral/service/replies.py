@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from msgspec import Struct
 
 from corral.values.jobs import Job, ProcessView
@@ -35,6 +37,22 @@ class Jobs(Struct, frozen=True):
     """One line for each id that is no job, or not one job."""
     leftovers: dict[str, int] = {}
     """How many processes live on of jobs that have ended and are not listed here, by id; without ids only."""
+    more: int = 0
+    """How many older ones there are than fit into one reply; `ListJobs.before` asks for them."""
+
+
+class JobsTail(Struct, frozen=True):
+    """The same without its jobs, which were encoded one by one."""
+
+    unknown: tuple[str, ...] = ()
+    leftovers: dict[str, int] = {}
+    more: int = 0
+
+
+class EncodedReply(NamedTuple):
+    """A reply as its JSON, in pieces."""
+
+    parts: tuple[bytes, ...]
 
 
 class Started(Struct, frozen=True):

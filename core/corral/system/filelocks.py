@@ -7,6 +7,7 @@ has no pid at all (-1). Both are found by the `lock:` lines of /proc/PID/fdinfo.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -31,6 +32,13 @@ class HeldLock(NamedTuple):
     pid: int
     file: str
     waiters: tuple[int, ...] = ()
+    first: int = 0
+    last: int | None = None
+    """The bytes that it covers; None: to the end of the file, however long it grows."""
+
+    def covers(self, first: int, last: int) -> bool:
+        """Whether it takes in any byte of these."""
+        return self.first <= last and (self.last is None or self.last >= first)
 
 
 def parse_locks(text: str) -> list[HeldLock]:
@@ -42,15 +50,33 @@ def parse_locks(text: str) -> list[HeldLock]:
             continue
         number, rest = fields[0], fields[1:]
         waits = rest[0] == "->"
-        kind, _, access, pid, file = (rest[1:] if waits else rest)[:5]
+        kind, _, access, pid, file, *extent = rest[1:] if waits else rest
         if not pid.lstrip("-").isdigit():
             continue
         if not waits:
-            held[number] = HeldLock(_KINDS.get(kind, kind.lower()), access, int(pid), file)
+            first, last = (_position(extent[0]) or 0, _position(extent[1])) if len(extent) > 1 else (0, None)
+            held[number] = HeldLock(_KINDS.get(kind, kind.lower()), access, int(pid), file, (), first, last)
         elif number in held:
             lock = held[number]
             held[number] = lock._replace(waiters=(*lock.waiters, int(pid)))
     return list(held.values())
+
+
+def _position(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
+
+
+def locks_on(path: str) -> list[HeldLock]:
+    """The locks on one file; empty where there is none, or the kernel does not tell."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return []
+    device, inode = found.st_dev, str(found.st_ino)
+    name = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
+    same = [lock for lock in read_locks() if lock.file.rpartition(":")[2] == inode]
+    # Some file systems (btrfs, overlayfs) show another device to stat(2) than to the kernel's list.
+    return [lock for lock in same if lock.file == name] or same
 
 
 def read_locks() -> list[HeldLock]:

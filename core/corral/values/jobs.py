@@ -139,6 +139,9 @@ class Job(Struct, frozen=True, kw_only=True):
     """Whether it draws on the whole of its terminal at the moment (the alternate screen), as editors and pagers do."""
     terminal_size: tuple[int, int] | None = None
     """Columns and rows of its terminal when its program printed last; None without a terminal, or where nobody knows."""
+    disk_full: datetime | None = None
+    """When the disk of its output was found full last, as it wrote or ended: what it wrote then may be missing. Of one that
+    prints on a terminal, which loses nothing: since when it waits for room."""
 
     @property
     def title(self) -> str:

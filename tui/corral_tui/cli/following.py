@@ -20,6 +20,7 @@ from corral_tui.cli.guard import INTERRUPTED, OUTPUT_CLOSED, complain
 from corral_tui.cli.homes import chosen_home
 from corral_tui.cli.interrupts import Interrupts
 from corral_tui.cli.jsontext import print_json
+from corral_tui.cli.missing import say_if_cut
 from corral_tui.cli.notstarted import could_not_start
 from corral_tui.cli.plain import is_terminal, note
 from corral_tui.cli.request import Prepared
@@ -167,6 +168,7 @@ def _status(job: Job, left_with: int) -> int:
     if job.on_leftovers == "stop" and job.leftovers:
         left = numbers.counted(job.leftovers, "process")
         complain(f"job {job.id}: {left} of it could not be ended; corral stop {job.id} names them")
+    say_if_cut(job)
     if left_with and job.state in ("stopped", "timed_out"):
         return left_with
     if left_with == OUTPUT_CLOSED:

@@ -21,6 +21,7 @@ from corral_tui.cli import reach
 from corral_tui.cli.copying import Copier, Outlet, Stream
 from corral_tui.cli.guard import complain
 from corral_tui.cli.homes import chosen_home
+from corral_tui.cli.missing import say_if_cut
 from corral_tui.cli.options import ids_argument
 from corral_tui.cli.plain import visible
 from corral_tui.cli.transforms import transform_for
@@ -88,11 +89,15 @@ def print_logs(ids: tuple[str, ...], choice: Choice) -> int:
         with ExitStack() as closing_files:
             streams = list(_streams(home, found.jobs, choice))
             copier = closing_files.enter_context(closing(Copier(streams)))
+            told = found.jobs
             if choice.follow and running and isinstance(caller, Client):
                 _follow(copier, caller, running)
+                told = caller.call(ListJobs(ids=tuple(job.id for job in told))).jobs
             else:
                 copier.fix_ends()
             _drain(copier)
+    for job in told:
+        say_if_cut(job)
     return 1 if found.unknown else 0
 
 

@@ -1,0 +1,310 @@
+"""Reading the journal's file. What was not committed yet is not seen; `corral.decide.reader` adds that."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from corral.decide.naming import resolve
+from corral.decide.rows import (
+    StoredStage,
+    damaged_job,
+    decode_cwd,
+    decode_job,
+    decode_spec,
+    decode_stop,
+    decode_surroundings,
+    new_job,
+    to_time,
+    with_state,
+)
+from corral.decide.schema import as_journal_error
+from corral.decide.storyrows import StoryRow, decode_story, told
+from corral.values.errors import NotSoError, UnknownJobError
+from corral.values.home import Home
+from corral.values.jobs import UNENDED_STATES, Job, JobEvent, State
+from corral.values.reports import Detail, StopReport
+from corral.values.spec import FileInput, JobSpec, Surroundings
+
+_BATCH = 500
+"""Ids in one statement: SQLite takes 999 variables at least."""
+_LARGEST_ID = (1 << 63) - 1
+_BESIDE_TEXT = 1024
+"""Bytes of a snapshot that are no text of its command, of most jobs at least."""
+_EARLIER_RUNS_AMONG = 10_000
+"""How many of the newest jobs are looked at for earlier runs of a command."""
+_COLUMNS = (
+    "jobs.id, jobs.state, jobs.hidden, jobs.created, jobs.started, jobs.ended, jobs.name, jobs.command, jobs.spec, "
+    "jobs.snapshot, surroundings.content FROM jobs LEFT JOIN surroundings ON surroundings.number = jobs.surroundings"
+)
+_TITLE = "id, name, command, state FROM jobs"
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError, TypeError, zlib.error)
+"""What a row whose bytes were damaged raises when it is decoded."""
+
+
+class _Row(NamedTuple):
+    id: int
+    state: State
+    hidden: int
+    created: float
+    started: float | None
+    ended: float | None
+    name: str | None
+    command: str
+    spec: bytes | None
+    snapshot: bytes | None
+    surroundings: bytes | None
+
+
+class FileReader:
+    """Read-only. Every method raises JournalError where the file cannot be read."""
+
+    def __init__(self, home: Home, connection: sqlite3.Connection) -> None:
+        self.home = home
+        self._connection = connection
+
+    def close(self) -> None:
+        self._connection.close()
+
+    # -- which jobs there are ---------------------------------------------------------------------------------------
+
+    def unended_ids(self) -> list[int]:
+        return [row[0] for row in self._all("SELECT id FROM jobs WHERE ended IS NULL ORDER BY id")]
+
+    def ids(self) -> set[int]:
+        return {row[0] for row in self._all("SELECT id FROM jobs")}
+
+    def ends(self) -> list[tuple[int, float]]:
+        """(id, seconds since the epoch) of every job that has ended, in no order."""
+        return self._all("SELECT id, ended FROM jobs WHERE ended IS NOT NULL")
+
+    def titles(self, jobs: Iterable[int]) -> dict[int, tuple[str | None, str, str]]:
+        """(name, command, state) by id; without the rest of a job, which takes twenty times as long to read."""
+        wanted, found = list(jobs), {}
+        for start in range(0, len(wanted), _BATCH):
+            ids = wanted[start : start + _BATCH]
+            marks = ",".join("?" * len(ids))
+            rows = self._all(f"SELECT {_TITLE} WHERE id IN ({marks})", *ids)
+            found.update({job: (name, command, state) for job, name, command, state in rows})
+        return found
+
+    def exists(self, job: int) -> bool:
+        return self._one("SELECT 1 FROM jobs WHERE id = ?", job) is not None
+
+    def newest(self) -> int | None:
+        return cast("int | None", self._scalar("SELECT max(id) FROM jobs"))
+
+    def newest_ended(self, name: str) -> int | None:
+        return cast(
+            "int | None",
+            self._scalar("SELECT max(id) FROM jobs WHERE name = ? AND ended IS NOT NULL", name),
+        )
+
+    def resolve(self, reference: str) -> int:
+        """The id of a number, a name or `@`. Raises UnknownJobError, or NotSoError where it is not one job."""
+        return resolve(
+            reference,
+            self._all("SELECT id, name FROM jobs WHERE ended IS NULL"),
+            exists=self.exists,
+            newest_ended=self.newest_ended,
+            newest=self.newest,
+        )
+
+    # -- jobs -------------------------------------------------------------------------------------------------------
+
+    def jobs(self, ids: Iterable[int] | None = None, *, limit: int | None = None) -> list[Job]:
+        """Snapshots by id, rising: of these jobs, or of all; with `limit` of the newest. Unknown ids are left out."""
+        if ids is None:
+            count = -1 if limit is None else limit
+            rows = self._all(f"SELECT {_COLUMNS} ORDER BY jobs.id DESC LIMIT ?", count)
+            return [self._job(_Row(*row)) for row in reversed(rows)]
+        wanted = sorted(set(ids))
+        return [
+            job for start in range(0, len(wanted), _BATCH) for job in self._batch(wanted[start:][:_BATCH])
+        ]
+
+    def unended_jobs(self) -> list[Job]:
+        """As last known; of a job that a daemon looks after, that daemon knows more."""
+        rows = self._all(f"SELECT {_COLUMNS} WHERE jobs.ended IS NULL ORDER BY jobs.id")
+        return [self._job(_Row(*row)) for row in rows]
+
+    def ended(self, limit: int) -> list[Job]:
+        """The newest that have ended, by rising id."""
+        rows = self._all(
+            f"SELECT {_COLUMNS} WHERE jobs.ended IS NOT NULL ORDER BY jobs.id DESC LIMIT ?",
+            limit,
+        )
+        return [self._job(_Row(*row)) for row in reversed(rows)]
+
+    def sizes_of_ended(self, before: int | None, limit: int) -> tuple[dict[int, int], int]:
+        """About how many bytes of text there are of the newest ended jobs, those below `before` where that is given; and
+        how many older ones there are."""
+        query = (
+            "SELECT id, max(length(CAST(command AS BLOB)), coalesce(length(snapshot), 0) - ?) FROM jobs "
+            "WHERE ended IS NOT NULL AND id < ? ORDER BY id DESC LIMIT ?"
+        )
+        sizes = dict(self._all(query, _BESIDE_TEXT, _LARGEST_ID if before is None else before, limit))
+        if len(sizes) < limit:
+            return sizes, 0
+        older = self._scalar("SELECT count(*) FROM jobs WHERE ended IS NOT NULL AND id < ?", min(sizes))
+        return sizes, cast("int", older)
+
+    def job(self, job: int) -> Job:
+        """One snapshot. Raises UnknownJobError."""
+        found = self._batch([job])
+        if not found:
+            raise UnknownJobError(f"no job {job}; corral ps -a lists all")
+        return found[0]
+
+    def _batch(self, ids: Sequence[int]) -> list[Job]:
+        marks = ",".join("?" * len(ids))
+        rows = self._all(f"SELECT {_COLUMNS} WHERE jobs.id IN ({marks}) ORDER BY jobs.id", *ids)
+        return [self._job(_Row(*row)) for row in rows]
+
+    def _job(self, row: _Row) -> Job:
+        try:
+            if row.snapshot is not None:
+                return decode_job(row.snapshot, bool(row.hidden))
+            created = to_time(row.created)
+            is_unended = row.ended is None and row.state in UNENDED_STATES
+            if row.spec is not None and created is not None and is_unended:
+                job = new_job(row.id, decode_spec(row.spec), decode_cwd(row.surroundings), created)
+                return with_state(job, row.state, to_time(row.started), self.stages(row.id))
+        except UNREADABLE:
+            # Said in the job's own line, so that one bad row hides no other.
+            pass
+        return damaged_job(row.id, row.name, row.command, row.created, row.ended)
+
+    # -- all of one job ---------------------------------------------------------------------------------------------
+
+    def unended_rows(self) -> list[tuple[Any, ...]]:
+        """Undecoded, for `corral.decide.recovery`, which says what the columns are."""
+        return self._all(
+            "SELECT jobs.id, jobs.starting, jobs.hidden, jobs.created, jobs.spec, jobs.name, jobs.command, jobs.life, "
+            "surroundings.content, environments.content FROM jobs "
+            "LEFT JOIN surroundings ON surroundings.number = jobs.surroundings "
+            "LEFT JOIN environments ON environments.hash = surroundings.environment "
+            "WHERE jobs.ended IS NULL ORDER BY jobs.id"
+        )
+
+    def stages(self, job: int) -> list[StoredStage]:
+        """Those that were started, in order."""
+        rows = self._all(
+            "SELECT number, pid, started_ticks, started, ended, exit_status, signal, cpu_seconds "
+            "FROM stages WHERE job = ? ORDER BY number",
+            job,
+        )
+        return [
+            StoredStage(number, pid, ticks, to_time(started), to_time(ended), exit_status, signal, cpu)
+            for number, pid, ticks, started, ended, exit_status, signal, cpu in rows
+        ]
+
+    def events(self, job: int) -> tuple[JobEvent, ...]:
+        """What was recorded of its life, oldest first; `corral.decide.endings.whole_life` adds the rest."""
+        rows = self._all("SELECT at, kind, text FROM events WHERE job = ? ORDER BY at, rowid", job)
+        return tuple(
+            JobEvent(at, kind, text) for when, kind, text in rows if (at := to_time(when)) is not None
+        )
+
+    def stop_report(self, job: int) -> StopReport | None:
+        raw = self._scalar("SELECT stop FROM jobs WHERE id = ?", job)
+        try:
+            return decode_stop(cast("bytes | None", raw))
+        except UNREADABLE:
+            return None
+
+    def story(self, job: int) -> StoryRow | None:
+        """What is kept of its life; None where nothing is, and where it is damaged."""
+        raw = self._scalar("SELECT content FROM stories WHERE job = ?", job)
+        try:
+            return None if raw is None else decode_story(cast("bytes", raw))
+        except UNREADABLE:
+            return None
+
+    def origin(self, job: int) -> tuple[JobSpec, Surroundings]:
+        """What it was started with.
+
+        Raises:
+            UnknownJobError: no such job.
+            NotSoError: it is not known, or can no longer be read.
+        """
+        row = self._one(
+            "SELECT jobs.spec, surroundings.content, environments.content FROM jobs "
+            "LEFT JOIN surroundings ON surroundings.number = jobs.surroundings "
+            "LEFT JOIN environments ON environments.hash = surroundings.environment WHERE jobs.id = ?",
+            job,
+        )
+        if row is None:
+            raise UnknownJobError(f"no job {job}; corral ps -a lists all")
+        spec, surroundings, environment = row
+        try:
+            if spec is not None and surroundings is not None and environment is not None:
+                return decode_spec(spec), decode_surroundings(surroundings, environment)
+        except UNREADABLE:
+            pass
+        raise NotSoError(f"what job {job} was started with is not known: start it with corral run")
+
+    def detail(self, job: int) -> Detail:
+        """All that the journal knows of one job. Raises UnknownJobError."""
+        snapshot = self.job(job)
+        environment, stdin_path = {}, None
+        try:
+            spec, surroundings = self.origin(job)
+        except NotSoError:
+            pass
+        else:
+            environment = surroundings.environment
+            stdin_path = spec.stdin.path if isinstance(spec.stdin, FileInput) else None
+        kept = told(snapshot, self.story(job))
+        return Detail(
+            job=snapshot,
+            life=kept.life,
+            diagnosis=kept.diagnosis,
+            diagnosed=kept.diagnosed,
+            events=self.events(job),
+            stop=self.stop_report(job),
+            environment=environment,
+            stdin_path=stdin_path,
+            earlier_runs=self.earlier_runs(snapshot.command, before=job),
+        )
+
+    def earlier_runs(
+        self, command: str, *, before: int | None = None, limit: int = 8
+    ) -> tuple[tuple[str, State, float], ...]:
+        """(id, state, elapsed) of ended runs of the same command, newest first."""
+        newest = self.newest() or 0
+        rows = self._all(
+            "SELECT id, state, started, ended FROM jobs WHERE id > ? AND id < ? AND command = ? "
+            "AND started IS NOT NULL AND ended IS NOT NULL ORDER BY id DESC LIMIT ?",
+            newest - _EARLIER_RUNS_AMONG,
+            newest + 1 if before is None else before,
+            command,
+            limit,
+        )
+        return tuple((str(job), state, max(0.0, ended - started)) for job, state, started, ended in rows)
+
+    # -- SQL --------------------------------------------------------------------------------------------------------
+
+    def _all(self, statement: str, *values: object) -> list[Any]:
+        with self._readable():
+            return self._connection.execute(statement, values).fetchall()
+
+    def _one(self, statement: str, *values: object) -> Any:
+        with self._readable():
+            return self._connection.execute(statement, values).fetchone()
+
+    def _scalar(self, statement: str, *values: object) -> object:
+        row = self._one(statement, *values)
+        return None if row is None else row[0]
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise as_journal_error(error, self.home.journal) from error

@@ -1,0 +1,193 @@
+"""What the journal could not take yet, kept beside it, so that not even the end of the daemon loses it.
+
+While another program locks the journal, or the disk is full, jobs go on ending and being stopped. What is to be noted of
+that goes to one of two files, in turn: who is killed while he writes one has left the other whole. They have their room
+from the beginning and are overwritten in place, which a full disk does not refuse (only a file system that never overwrites
+may, as btrfs). The number of what was kept last is noted in the journal with it, so that nothing is taken from there twice.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import msgspec
+
+from corral.decide.pending import EndedRow, Pending
+from corral.system.diskspace import free_bytes
+from corral.values.errors import CorralError
+
+NUMBER = "unwritten"
+"""Under which the number stands in the journal."""
+ROOM = 128 << 10
+"""Bytes of each file: packed, the ends of a thousand jobs."""
+_PLENTY = 8 * ROOM
+_HEAD = struct.Struct(">8sQII")
+_MAGIC = b"corral 1"
+_LESS_NEEDED = ("usages", "stories", "events")
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_UNREADABLE = (msgspec.DecodeError, zlib.error, TypeError, ValueError)
+
+
+def _paths(path: str) -> tuple[str, str]:
+    return f"{path}.unwritten.1", f"{path}.unwritten.2"
+
+
+def give_up_room(path: str) -> bool:
+    """Let the journal have the room of the file that does not hold what was kept last: on a full disk SQLite cannot even
+    open it without. Whether there was any."""
+    numbers = {each: _number(each) for each in _paths(path)}
+    spare = min(numbers, key=lambda each: numbers[each])
+    try:
+        size = os.path.getsize(spare)
+        os.truncate(spare, 0)
+    except OSError:
+        return False
+    return size > 0
+
+
+def _number(path: str) -> int:
+    kept = _read(path)
+    return 0 if kept is None else kept.number
+
+
+class Kept(NamedTuple):
+    """What was kept, and its number: of two the higher one is the newer."""
+
+    number: int
+    pending: Pending
+
+
+class Unwritten:
+    """The two files of a journal. `path` is the journal's."""
+
+    def __init__(self, path: str) -> None:
+        self._paths = _paths(path)
+        self._number = 0
+        self._is_kept = False
+        self._last: bytes | None = None
+
+    def make_room(self) -> None:
+        """For what is to be kept. Without it nothing is lost but what comes while the disk is full."""
+        for path in self._paths:
+            with suppress(OSError):
+                _make_room(path)
+
+    def read(self, noted: str | None) -> Pending:
+        """What was kept last, unless the journal has it: `noted` is the number in there.
+
+        Raises:
+            CorralError: the files cannot be used.
+        """
+        try:
+            found = [kept for path in self._paths if (kept := _read(path)) is not None]
+        except OSError as error:
+            raise CorralError(f"cannot use {error.filename}: {error.strerror}") from None
+        known = int(noted) if noted is not None and noted.isdecimal() else 0
+        newest = max(found, key=lambda kept: kept.number, default=Kept(0, Pending()))
+        self._number = max(known, newest.number)
+        self._is_kept = bool(found)
+        if newest.number <= known:
+            return Pending()
+        newest.pending.meta[NUMBER] = str(newest.number)
+        return newest.pending
+
+    def keep(self, pending: Pending) -> bool:
+        """Keep it, and have its number noted in the journal with it; whether there is room."""
+        raw = _packed(pending)
+        if self._is_kept and raw == self._last:
+            return True
+        self._number += 1
+        path = self._paths[self._number % 2]
+        for content in (raw, _packed(pending, _LESS_NEEDED)):
+            with suppress(OSError):
+                _write(path, self._number, content)
+                self._is_kept, self._last = True, raw
+                pending.meta[NUMBER] = str(self._number)
+                return True
+        return False
+
+    def clear(self) -> None:
+        """All is written. What was kept is overwritten: command lines may hold secrets."""
+        if not self._is_kept:
+            return
+        for path in self._paths:
+            with suppress(OSError):
+                size = os.path.getsize(path)
+                _overwrite(path, b"\0" * size)
+                os.truncate(path, min(size, ROOM))
+        self._is_kept, self._last = False, None
+
+
+def _make_room(path: str) -> None:
+    with open(os.open(path, _FLAGS, 0o600), "r+b", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        # On a disk that is nearly full others need it more.
+        if size < ROOM and (free_bytes(path) or 0) > _PLENTY:
+            file.seek(size)
+            file.write(b"\0" * (ROOM - size))
+
+
+def _read(path: str) -> Kept | None:
+    """None where nothing is kept there, or half of it. Raises OSError."""
+    try:
+        with open(os.open(path, _FLAGS & ~os.O_CREAT), "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        return None
+    if len(content) < _HEAD.size:
+        return None
+    magic, number, size, check = _HEAD.unpack_from(content)
+    packed = content[_HEAD.size : _HEAD.size + size]
+    if magic != _MAGIC or not size or zlib.crc32(packed) != check:
+        return None
+    with suppress(*_UNREADABLE):
+        return Kept(number, _unpacked(packed))
+    return None
+
+
+def _write(path: str, number: int, content: bytes) -> None:
+    _overwrite(path, _HEAD.pack(_MAGIC, number, len(content), zlib.crc32(content)) + content)
+
+
+def _overwrite(path: str, content: bytes) -> None:
+    """Raises OSError where not all of it could be."""
+    descriptor = os.open(path, _FLAGS, 0o600)
+    with open(descriptor, "r+b", buffering=0) as file:
+        while content:
+            content = content[file.write(content) :]
+
+
+def _packed(pending: Pending, without: tuple[str, ...] = ()) -> bytes:
+    found = {name: list(rows) for name, rows in _rows(pending) if name not in without}
+    return zlib.compress(msgspec.msgpack.encode(found), 1)
+
+
+def _rows(pending: Pending) -> Iterator[tuple[str, Any]]:
+    """By the names of the fields, keys and values as pairs. Without jobs that are not accepted before they are written."""
+    for each in fields(Pending):
+        value = getattr(pending, each.name)
+        if each.name in ("environments", "surroundings"):
+            continue
+        if each.name == "jobs":
+            value = {job: row for job, row in value.items() if job in pending.ended}
+        if each.name == "meta":
+            value = {key: text for key, text in value.items() if key != NUMBER}
+        yield each.name, value.items() if isinstance(value, dict) else value
+
+
+def _unpacked(content: bytes) -> Pending:
+    found = msgspec.msgpack.decode(zlib.decompress(content), type=dict[str, list[Any]])
+    pending = Pending()
+    for each in fields(Pending):
+        rows, kind = found.get(each.name, []), type(getattr(pending, each.name))
+        if kind is dict:
+            rows = [(tuple(key) if isinstance(key, list) else key, value) for key, value in rows]
+        setattr(pending, each.name, kind(rows))
+    pending.ended = {job: EndedRow(*row) for job, row in pending.ended.items()}
+    return pending

@@ -1,0 +1,74 @@
+"""What keeps the journal's files small: done by a thread, since it waits for the disk."""
+
+from __future__ import annotations
+
+import asyncio
+
+from corral.decide import compaction
+from corral.decide.lockholders import who_reads
+from corral.decide.store import Journal
+from corral.system.daemonlog import log, log_fault
+from corral.values.errors import CorralError
+
+WORK_OFF_CHANGES = 2000
+"""Rows written until the log is worked off: a few MB of it."""
+_PAGE = 4096
+_LONG_LOG = 64 << 20
+"""Bytes from which on it is said that somebody keeps the log from being begun anew."""
+
+
+class Upkeep:
+    """Of the journal of one manager."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._path = journal.home.journal
+        self._changes = journal.changes
+        self._task: asyncio.Task[None] | None = None
+        self.notices: tuple[str, ...] = ()
+        """What somebody else has to change."""
+
+    def look(self) -> None:
+        """Work the log off where it has grown, beside the loop. Called at each tick."""
+        if self._journal.changes - self._changes >= WORK_OFF_CHANGES and self._task is None:
+            self._changes = self._journal.changes
+            self._task = asyncio.create_task(self._work_off(), name="journal upkeep")
+
+    async def _work_off(self) -> None:
+        try:
+            found = await asyncio.to_thread(compaction.work_off, self._path)
+            self._note(found)
+        except CorralError as error:
+            log(f"the log of the journal: {error}")
+        except Exception as error:  # noqa: BLE001  (no thread to be had: the next time)
+            log_fault("the upkeep of the journal", error)
+        finally:
+            self._task = None
+
+    def _note(self, found: compaction.Log) -> None:
+        size = found.pages * _PAGE
+        notice = None
+        if size >= _LONG_LOG and found.done < found.pages:
+            who = who_reads(self._path) or "another program"
+            notice = (
+                f"the log of the journal has grown to {size >> 20} MB, since {who} goes on reading an old state of it:"
+                " end its transaction, or that program"
+            )
+        if notice is not None and not self.notices:
+            log(notice)
+        self.notices = () if notice is None else (notice,)
+
+    async def empty_log(self) -> None:
+        """Of what was deleted nothing stays in the log either, unless somebody reads it now. Raises JournalError."""
+        await asyncio.to_thread(compaction.shorten, self._path)
+
+    async def make_small(self, *, is_idle: bool) -> None:
+        """After many deletions. `is_idle`: nothing has to be noted for a second. Raises JournalError."""
+        if is_idle:
+            await asyncio.to_thread(compaction.write_anew, self._path)
+        await self.empty_log()
+
+    async def end(self) -> None:
+        """Wait for what a thread is about."""
+        if self._task is not None:
+            await asyncio.wait([self._task])

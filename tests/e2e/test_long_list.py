@@ -1,0 +1,77 @@
+"""Lists of more jobs than fit into one reply: all of them are listed, and the daemon is as small afterwards as before."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from corral.decide.store import Journal
+from corral.service import protocol as p
+from corral.service.library import connect
+from corral.values.home import Home
+from e2e.command import Corral
+from e2e.daemons import Daemons, altered, start, wait
+from journals import PLACE, ended, spec
+
+
+def fill(home: Home, count: int, word: str = "x") -> list[str]:
+    """So many jobs that ended just now."""
+    now, what = datetime.now(UTC), spec("true", word, name="old")
+    with closing(Journal.open(home)) as journal:
+        ids = journal.add_jobs([what] * count, PLACE, now)
+        for number in ids:
+            journal.job_ended(replace(ended(number, what), created=now, started=now, ended=now))
+    return [str(number) for number in ids]
+
+
+@pytest.mark.parametrize(
+    "few", ["MOST_ENDED = 7", "A_PASS, listing.MOST_BYTES = 2, 9000", "MOST_ENDED, listing.A_PASS = 1, 1"]
+)
+def test_what_does_not_fit_into_a_reply_is_listed_all_the_same(few: str, tmp_path: Path) -> None:
+    ids = fill(Home(str(tmp_path / "home")), 24)
+    with altered(tmp_path / "home", f"from corral.service import listing\nlisting.{few}") as daemons:
+        corral = Corral(tmp_path / "home", tmp_path)
+        with daemons.client() as client:
+            ids += start(client, ["sleep", "60"], name="runs")
+            assert client.call(p.ListJobs(all=True)).more > 0
+        assert corral.ok("ps", "-aq").split() == ids
+        assert corral.ok("ps", "--all", "--quiet", "--sort=id").split() == ids
+        assert corral.ok("ps", "-q").split() == ids[-1:]
+
+
+async def test_the_library_has_all_of_them_too(tmp_path: Path) -> None:
+    ids = fill(Home(str(tmp_path / "home")), 9)
+    few = "from corral.service import listing\nlisting.MOST_ENDED = 4"
+    with altered(tmp_path / "home", few) as daemons:
+        async with connect(home=daemons.home.path) as manager:
+            assert [job.id for job in await manager.jobs(all=True)] == ids
+
+
+def test_long_commands_are_cut_so_that_all_fit(tmp_path: Path) -> None:
+    home = Home(str(tmp_path / "home"))
+    short, long = fill(home, 30), fill(home, 2, "y" * 100_000)
+    less = "from corral.service import fitting, listing\nlisting.share_of = lambda sizes: fitting.share_of(sizes, 60_000)"
+    with altered(tmp_path / "home", less) as daemons, daemons.client() as client:
+        commands = {job.id: job.command for job in client.call(p.ListJobs(all=True)).jobs}
+    assert {commands[job] for job in short} == {"true | x"}
+    assert all(len(commands[job]) < 40_000 and commands[job].endswith("…") for job in long)
+
+
+def test_a_list_of_thousands_leaves_the_daemon_as_small_as_it_was(tmp_path: Path) -> None:
+    daemons = Daemons(tmp_path / "home")
+    fill(daemons.home, 10_000)
+    with daemons.client() as client:
+        wait(client, *start(client, "true"))
+        before = memory_of(client.hello.pid)
+        for _ in range(3):
+            assert len(client.call(p.ListJobs(all=True)).jobs) == 10_001
+        assert memory_of(client.hello.pid) - before < 6 << 20
+    daemons.end()
+
+
+def memory_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
