@@ -14,6 +14,7 @@ from corral.decide.endings import HALF_STARTED, OUT_OF_SIGHT, RESTARTED
 from corral.decide.life import Adopted, DeclaredLost, FeedFailed, StagesSpawned, StopRequested
 from corral.decide.recovery import StoredJob, unended_jobs
 from corral.decide.store import StartedStage
+from corral.manage import heirs
 from corral.manage.census import Seen
 from corral.manage.feeding import FED
 from corral.manage.jobs import InheritedChild, ManagedJob, ManagedStage
@@ -53,6 +54,7 @@ def adopt_all(manager: Manager) -> None:
         if job_id not in manager.jobs:
             _add_leftovers(manager, job_id, seen)
     manager.leftovers.forget_the_gone()
+    heirs.go_on(manager)
     journal.note_boot(now)
     manager.commit_soon()
     manager.wake()

@@ -28,7 +28,7 @@ _HARMLESS = (
 def again(request: p.Request, elapsed: float) -> p.Request | None:
     """The request that goes on with one that was sent `elapsed` seconds ago; None where nobody knows whether it was done.
 
-    A wait and a stop go on only where they name their jobs by number: by now `@` or a name may mean another job.
+    What names jobs goes on only where it does so by number: by now `@` or a name may mean another job.
     """
     if isinstance(request, _HARMLESS):
         return request
@@ -36,6 +36,10 @@ def again(request: p.Request, elapsed: float) -> p.Request | None:
         timeout = None if request.timeout is None else max(0.0, request.timeout - elapsed)
         return replace(request, timeout=timeout)
     if isinstance(request, p.StopJobs) and are_numbers(request.ids) and not request.all:
+        return replace(request, asked_before=True)
+    if isinstance(request, p.RestartJobs) and are_numbers(request.ids):
+        return replace(request, asked_before=elapsed + (request.asked_before or 0.0))
+    if isinstance(request, p.RemoveJobs) and are_numbers(request.ids):
         return replace(request, asked_before=True)
     return None
 
@@ -46,4 +50,6 @@ def are_numbers(references: Sequence[str]) -> bool:
 
 def may_be_cut(request: p.Request) -> bool:
     """Whether the daemon may leave before it has answered: all that it has to do is done, or can be asked again."""
+    if isinstance(request, p.RestartJobs):
+        return are_numbers(request.ids)
     return isinstance(request, (*_HARMLESS, p.SayHello, p.WaitForJobs, p.StopJobs))

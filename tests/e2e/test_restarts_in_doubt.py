@@ -1,0 +1,134 @@
+"""`restart` of a job that runs, whoever is killed meanwhile: the new run starts once, and only when nothing of the old is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.command import Corral, read_all
+from managers import zoo_argv
+from until import until
+
+
+def listed(corral: Corral, *words: str) -> dict[str, dict[str, Any]]:
+    return {job["id"]: job for job in json.loads(corral.ok("ps", "-a", "--json", *words))}
+
+
+def kill_daemon(corral: Corral) -> None:
+    status = json.loads(corral.ok("daemon", "status", "--json"))
+    os.kill(status["pid"], signal.SIGKILL)
+
+
+def is_being_stopped(corral: Corral, job: str) -> bool:
+    return any(event["kind"] == "signal" for event in json.loads(corral.ok("show", "--json", job))["events"])
+
+
+def stubborn(corral: Corral, note: Path, grace: str = "1s") -> None:
+    """Job 1, which ignores TERM, and notes each of its runs."""
+    line = f"echo ran >> {note}; exec {' '.join(zoo_argv('ignores_term'))}"
+    corral.ok("run", "-q", "-n", "web", "--grace", grace, "--shell", line)
+    until(lambda: "ready" in corral.ok("logs", "1"), "it to ignore TERM")
+
+
+@pytest.fixture
+def note(tmp_path: Path) -> Path:
+    return tmp_path / "note"
+
+
+def runs(note: Path) -> int:
+    return len(note.read_text().splitlines())
+
+
+def test_a_daemon_killed_in_the_grace_leaves_the_new_run_to_the_next_one(corral: Corral, note: Path) -> None:
+    stubborn(corral, note)
+    asked = corral.start("restart", "web")
+    until(lambda: is_being_stopped(corral, "1"), "TERM to be sent")
+    new = listed(corral)["2"]
+    assert (new["state"], new["waiting_for"]) == ("queued", "job 1 (web) to be stopped")
+    kill_daemon(corral)
+    assert (asked.wait(30), read_all(asked.stdout), read_all(asked.stderr)) == (0, b"2\n", b"")
+    until(lambda: listed(corral)["2"]["state"] == "running", "the new run")
+    assert listed(corral)["1"]["state"] == "stopped"
+    assert list(listed(corral)) == ["1", "2"]
+    until(lambda: runs(note) == 2, "it to have run twice in all")
+
+
+def test_a_command_killed_in_the_grace_takes_nothing_back(corral: Corral, note: Path) -> None:
+    stubborn(corral, note)
+    asked = corral.start("restart", "1")
+    until(lambda: is_being_stopped(corral, "1"), "TERM to be sent")
+    asked.kill()
+    asked.wait()
+    read_all(asked.stdout)
+    read_all(asked.stderr)
+    kill_daemon(corral)
+    until(lambda: listed(corral)["2"]["state"] == "running", "the new run")
+    assert listed(corral)["1"]["state"] == "stopped"
+
+
+def test_a_daemon_restart_in_the_grace_is_not_held_up(corral: Corral, note: Path) -> None:
+    stubborn(corral, note, "5s")
+    asked = corral.start("restart", "1")
+    until(lambda: is_being_stopped(corral, "1"), "TERM to be sent")
+    corral.ok("daemon", "restart")
+    new = listed(corral)["2"]
+    assert (new["state"], new["waiting_for"]) == ("queued", "job 1 (web) to be stopped")
+    assert corral("kill", "1").returncode == 0
+    assert (asked.wait(30), read_all(asked.stdout), read_all(asked.stderr)) == (0, b"2\n", b"")
+    until(lambda: listed(corral)["2"]["state"] == "running", "the new run")
+    assert list(listed(corral)) == ["1", "2"]
+
+
+def test_asked_twice_it_runs_once_and_skips_no_grace(corral: Corral, note: Path) -> None:
+    stubborn(corral, note)
+    both = [corral.start("restart", name) for name in ("1", "1", "web")]
+    assert [(asked.wait(30), read_all(asked.stdout), read_all(asked.stderr)) for asked in both] == [
+        (0, b"2\n", b"")
+    ] * 3
+    assert list(listed(corral)) == ["1", "2"]
+    # A second `stop` skips the grace; a second `restart` does not.
+    assert not any(event["kind"] == "grace_skipped" for event in json.loads(corral.ok("show", "--json", "1"))["events"])
+
+
+def test_the_name_means_the_new_run_while_the_old_one_is_being_stopped(corral: Corral, note: Path) -> None:
+    stubborn(corral, note)
+    asked = corral.start("restart", "web")
+    until(lambda: is_being_stopped(corral, "1"), "TERM to be sent")
+    assert corral("stop", "web").returncode == 0
+    assert listed(corral)["2"]["state"] == "stopped"
+    assert listed(corral)["1"]["state"] == "stopping"
+    asked.wait(30)
+    read_all(asked.stdout)
+    read_all(asked.stderr)
+    assert runs(note) == 1
+
+
+@pytest.mark.parametrize("state", ["queued", "paused"])
+def test_what_has_not_begun_and_what_is_paused(corral: Corral, state: str) -> None:
+    corral.ok("run", "-q", "sleep", "100")
+    if state == "queued":
+        corral.ok("run", "-q", "--after", "1", "true")
+    else:
+        corral.ok("run", "-q", "sleep", "101")
+        corral.ok("pause", "2")
+    assert corral.ok("restart", "2") == "3"
+    jobs = listed(corral)
+    assert jobs["2"]["state"] == "stopped"
+    assert (jobs["2"]["started"] is None) == (state == "queued")
+    until(lambda: listed(corral)["3"]["state"] in ("running", "succeeded"), "the new run")
+
+
+def test_what_was_to_be_removed_is_removed_though_the_daemon_is_killed(corral: Corral, note: Path) -> None:
+    stubborn(corral, note)
+    asked = corral.start("rm", "--force", "1")
+    until(lambda: is_being_stopped(corral, "1"), "TERM to be sent")
+    kill_daemon(corral)
+    assert (asked.wait(30), read_all(asked.stderr)) == (0, b"")
+    read_all(asked.stdout)
+    assert listed(corral) == {}
+    assert not (corral.home / "jobs" / "1").exists()
