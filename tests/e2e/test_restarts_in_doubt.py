@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from corral.service import protocol as p
+from corral.service.client import Client
+from corral.values.errors import NotSoError
 from e2e.command import Corral, read_all
+from e2e.daemons import Daemons, altered, job, start
 from managers import zoo_argv
 from until import until
 
@@ -92,7 +98,9 @@ def test_asked_twice_it_runs_once_and_skips_no_grace(corral: Corral, note: Path)
     ] * 3
     assert list(listed(corral)) == ["1", "2"]
     # A second `stop` skips the grace; a second `restart` does not.
-    assert not any(event["kind"] == "grace_skipped" for event in json.loads(corral.ok("show", "--json", "1"))["events"])
+    assert not any(
+        event["kind"] == "grace_skipped" for event in json.loads(corral.ok("show", "--json", "1"))["events"]
+    )
 
 
 def test_the_name_means_the_new_run_while_the_old_one_is_being_stopped(corral: Corral, note: Path) -> None:
@@ -132,3 +140,64 @@ def test_what_was_to_be_removed_is_removed_though_the_daemon_is_killed(corral: C
     read_all(asked.stdout)
     assert listed(corral) == {}
     assert not (corral.home / "jobs" / "1").exists()
+
+
+SPARED = """
+import os
+from corral.manage import stopping
+from corral.system.signals import RefusedSignalError, Signaller
+stopping.PATIENCE_AFTER_KILL = 0.05
+send = Signaller.send
+def spare(self, *arguments, **options):
+    if not os.path.exists({no_more!r}):
+        raise RefusedSignalError("it is spared")
+    return send(self, *arguments, **options)
+Signaller.send = spare
+"""
+"""A daemon whose jobs survive every signal, until the file is there."""
+
+
+def test_while_anything_survives_nothing_is_started(tmp_path: Path) -> None:
+    no_more = tmp_path / "no more"
+    spared = SPARED.format(no_more=str(no_more))
+    with altered(tmp_path / "home", spared) as daemons, daemons.client(start=False) as client:
+        (old,) = start(client, "sleep 100", stop_grace=0.0)
+        for _ in range(2):
+            with pytest.raises(NotSoError, match=r"job 1 was not restarted: \d+ sleep is still there"):
+                client.call(p.RestartJobs(ids=(old,)), timeout=30)
+        for heir in ("2", "3"):
+            failed = job(client, heir)
+            assert (failed.state, failed.exit_status, failed.started) == ("failed", 125, None)
+            assert failed.reason is not None
+            assert failed.reason.startswith("job 1, which it replaces, is still there")
+        assert job(client, old).state == "stopping"
+        # Nor is what never started, when it is asked for again.
+        (fourth,) = client.call(p.RestartJobs(ids=("3",)), timeout=30).ids
+        assert job(client, fourth).waiting_for == "job 1 to be stopped"
+        no_more.touch()
+        pid = job(client, old).stages[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: job(client, fourth).state == "running", "it to start once the other one is gone")
+        assert job(client, old).state == "stopped"
+
+
+def test_a_daemon_killed_before_the_stop_was_noted(tmp_path: Path) -> None:
+    daemons = Daemons(tmp_path / "home")
+    code = (
+        "import os, signal, sys\nfrom corral.manage import heirs\nfrom corral.service import daemon\n"
+        "from corral.values.home import Home\n"
+        "heirs._begin = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.exit(daemon.run_foreground(Home(sys.argv[1])))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, daemons.home.path], start_new_session=True) as process:
+        until(daemons.listens, "it to listen")
+        with Client.connect(daemons.home, start=False, is_lasting=True) as client:
+            (old,) = start(client, "sleep 100")
+            assert client.call(p.RestartJobs(ids=(old,)), timeout=30).ids == ("2",)
+            assert process.wait(30) == -signal.SIGKILL
+    with daemons.client() as client:
+        until(lambda: job(client, "2").state == "running", "the new run")
+        assert job(client, old).reason == "stopped to restart it"
+        assert len(client.call(p.ListJobs(all=True), timeout=30).jobs) == 2
+    daemons.end()
