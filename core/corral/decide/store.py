@@ -14,11 +14,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, cast
 
-from corral.decide import compaction
+from corral.decide import compaction, homeidentity
 from corral.decide.damagedlog import LostEntries, keep_unread
 from corral.decide.homedir import prepare_home, private_file
 from corral.decide.life import Life
-from corral.decide.nonce import settle
 from corral.decide.pending import Pending
 from corral.decide.reader import JournalReader
 from corral.decide.rows import (
@@ -47,7 +46,7 @@ from corral.values.wire import to_wire
 
 __all__ = ["DamagedJournalError", "Journal", "JournalError", "JournalReader", "StartedStage"]
 
-_BOOT = "boot"
+_BOOT, _NONCE, _FOLDER, _COPY_OF = "boot", "nonce", "folder", "copy_of"
 _MOST_JOBS = 1 << mark.JOB_BITS
 """An id beyond does not fit into a mark; only damage or somebody's own folder looks like one."""
 
@@ -68,7 +67,13 @@ class Journal(JournalReader):
     """
 
     def __init__(
-        self, home: Home, connection: sqlite3.Connection, notices: list[str], lost: LostEntries | None
+        self,
+        home: Home,
+        connection: sqlite3.Connection,
+        notices: list[str],
+        lost: LostEntries | None,
+        *,
+        is_itself: bool = False,
     ) -> None:
         super().__init__(home, connection)
         self.notices = notices
@@ -76,7 +81,9 @@ class Journal(JournalReader):
         self._surroundings: dict[bytes, int] = {}
         self._last_surroundings: tuple[Surroundings, int] | None = None
         with self._readable():
-            self.nonce = self._settle_nonce()
+            self.nonce = self._settle_identity(is_itself)
+            self.copy_of = self._meta(_COPY_OF) or None
+            """The home that this one was made a copy of: the jobs that have not ended are that one's."""
             self.boot = boot.parse(self._meta(_BOOT))
             """Under which the pids in it were noted."""
             self._next_id = 1 + self._largest_id() + (0 if lost is None else lost.ids)
@@ -91,8 +98,10 @@ class Journal(JournalReader):
             self._surroundings.update(connection.execute("SELECT hash, number FROM surroundings"))
 
     @classmethod
-    def open(cls, home: Home) -> Journal:
+    def open(cls, home: Home, *, is_itself: bool = False) -> Journal:
         """The journal of a home, made where there is none; a damaged one is set aside, with a notice.
+
+        `is_itself`: the home is known to be no copy, since its daemon is this very process.
 
         Raises:
             CorralError: the home cannot be used, or belongs to somebody else.
@@ -101,17 +110,17 @@ class Journal(JournalReader):
         prepare_home(home)
         notices: list[str] = []
         try:
-            return cls._on(home, notices)
+            return cls._on(home, notices, is_itself)
         except DamagedJournalError as error:
             kept = set_aside(home)
             notices.append(f"{error}; it was set aside as {kept} and a new one begun")
-        return cls._on(home, notices)
+        return cls._on(home, notices, is_itself)
 
     @classmethod
-    def _on(cls, home: Home, notices: list[str]) -> Journal:
+    def _on(cls, home: Home, notices: list[str], is_itself: bool) -> Journal:
         connection, lost = _opened(home)
         try:
-            return cls(home, connection, notices, lost)
+            return cls(home, connection, notices, lost, is_itself=is_itself)
         except BaseException:
             connection.close()
             raise
@@ -165,6 +174,11 @@ class Journal(JournalReader):
         """From this commit on all pids in the journal are of this boot: what is of another one has been ended."""
         self.boot = now
         self._pending.meta[_BOOT] = now.text
+
+    def note_disowned(self) -> None:
+        """From this commit on no job in it is of the home that this one was a copy of."""
+        self.copy_of = None
+        self._pending.meta[_COPY_OF] = ""
 
     def mark_starting(self, jobs: Iterable[int], is_starting: bool = True) -> None:
         """To be committed before the first process exists, so that no job is started twice; False takes it back."""
@@ -312,14 +326,21 @@ class Journal(JournalReader):
         known += [int(name) for name in os.listdir(self.home.jobs) if name.isdecimal()]
         return max((job for job in known if 0 < job < _MOST_JOBS), default=0)
 
-    def _settle_nonce(self) -> int:
-        noted = self._meta("nonce")
-        nonce = settle(self.home, noted)
-        if noted != str(nonce):
-            self._connection.execute(
-                "INSERT OR REPLACE INTO meta (key, value) VALUES ('nonce', ?)", (str(nonce),)
-            )
-        return nonce
+    def _settle_identity(self, is_itself: bool) -> int:
+        """The nonce. A new one is in the journal with the reason for it, or not at all."""
+        known = {key: self._meta(key) for key in (_NONCE, _FOLDER)}
+        found = homeidentity.settle(self.home, known[_NONCE], known[_FOLDER], is_itself=is_itself)
+        noted = {_NONCE: str(found.nonce), _FOLDER: found.folder}
+        if found.copy_of is not None:
+            noted[_COPY_OF] = to_wire(found.copy_of)
+        if noted != known:
+            with self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", noted.items()
+                )
+        homeidentity.note(self.home, found)
+        return found.nonce
 
     def _meta(self, key: str) -> str | None:
         row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

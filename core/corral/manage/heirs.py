@@ -148,11 +148,15 @@ def go_on(manager: Manager) -> None:
 def give_up(manager: Manager, job_id: int, why: str) -> None:
     """Something of the job survives: what was to take its place never starts."""
     for heir in list(_heirs(manager, job_id)):
-        manager.apply(heir, DependencyFailed(**moment(), message=f"job {job_id}, which it replaces, is {why}"))
+        manager.apply(
+            heir, DependencyFailed(**moment(), message=f"job {job_id}, which it replaces, is {why}")
+        )
 
 
 def named(jobs: Iterable[ManagedJob]) -> Iterator[tuple[int, str | None]]:
     """(id, name) of those that have not ended. Of one that is being replaced its heir has the name."""
     unended = [job for job in jobs if not job.life.is_ended]
-    replaced = {reference for job in unended if job.life.state == "queued" for reference in job.spec.instead_of}
+    replaced = {
+        reference for job in unended if job.life.state == "queued" for reference in job.spec.instead_of
+    }
     return ((job.id, job.spec.name) for job in unended if str(job.id) not in replaced)

@@ -422,11 +422,15 @@ def run(
     *,
     begin: Callable[[Manager], None] = adopt_all,
     is_private: bool = False,
+    is_itself: bool = False,
     parallel: int | None = None,
 ) -> int:
-    """Serve until the end, as whoever `connect` connects; `begin` takes over what runs. The exit status."""
+    """Serve until the end, as whoever `connect` connects; `begin` takes over what runs. The exit status.
+
+    `is_itself`: the daemon of this home has been this process before.
+    """
     try:
-        journal = Journal.open(home)
+        journal = Journal.open(home, is_itself=is_itself)
     except CorralError as error:
         report.say(str(error))
         log(str(error))
