@@ -67,7 +67,9 @@ def populate(corral: Corral, note: Path) -> None:
 def kill_daemon(corral: Corral) -> None:
     pid = json.loads(corral.ok("daemon", "status", "--json"))["pid"]
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not os.path.exists(f"/proc/{pid}") or "Z" in Path(f"/proc/{pid}/stat").read_text(), "its end")
+    until(
+        lambda: not os.path.exists(f"/proc/{pid}") or "Z" in Path(f"/proc/{pid}/stat").read_text(), "its end"
+    )
 
 
 @pytest.mark.parametrize("copied", [by_cp, by_tar, by_files])
@@ -99,7 +101,9 @@ def test_a_copy_leaves_the_jobs_to_the_original(
         copy.ok("run", "-q", "sleep", "102")
         by_cp(copy.home, tmp_path / "fourth")
         with at(corral, tmp_path / "fourth") as fourth:
-            assert jobs(fourth)["5"]["reason"] == f"this home is a copy of {copy.home}; its jobs belong to that"
+            assert (
+                jobs(fourth)["5"]["reason"] == f"this home is a copy of {copy.home}; its jobs belong to that"
+            )
         assert states(copy)["5"] == "running"
     assert set(before) <= set(corral.processes())
     assert states(corral) == {"1": "running", "2": "queued", "3": "succeeded"}

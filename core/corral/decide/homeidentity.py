@@ -67,6 +67,11 @@ def settle(
     return Identity(known if original is None else nonce.new(), _encode(here), original)
 
 
+def of(home: Home, known: int) -> Identity:
+    """That of a home whose nonce is known for sure."""
+    return Identity(known, _encode(_here(home)), None)
+
+
 def note(home: Home, identity: Identity) -> None:
     """Have it in `home.json`, too. Raises CorralError."""
     folder = json.loads(identity.folder)

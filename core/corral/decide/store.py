@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, cast
 
-from corral.decide import compaction, homeidentity
+from corral.decide import compaction, homeidentity, remaking
 from corral.decide.damagedlog import LostEntries, keep_unread
 from corral.decide.homedir import prepare_home, private_file
 from corral.decide.life import Life
@@ -78,6 +78,7 @@ class Journal(JournalReader):
         super().__init__(home, connection)
         self.notices = notices
         self._pending = Pending()
+        self._files = remaking.files_of(home)
         self._surroundings: dict[bytes, int] = {}
         self._last_surroundings: tuple[Surroundings, int] | None = None
         with self._readable():
@@ -326,21 +327,45 @@ class Journal(JournalReader):
         known += [int(name) for name in os.listdir(self.home.jobs) if name.isdecimal()]
         return max((job for job in known if 0 < job < _MOST_JOBS), default=0)
 
+    def is_in_place(self) -> bool:
+        """Whether its path still leads to what is written here. Raises OSError where that cannot be seen."""
+        now = remaking.files_of(self.home)
+        if not remaking.is_in_place(self._files, now):
+            return False
+        self._files = now
+        return True
+
+    def write_anew(self) -> str | None:
+        """Write all of it again where it was removed or replaced; the path of what had replaced it. Raises CorralError."""
+        self._roll_back()
+        self._connection, kept = remaking.write_anew(self.home, self._files, self._connection)
+        self._files = remaking.files_of(self.home)
+        self.note_identity()
+        return kept
+
+    def note_identity(self) -> None:
+        """Note in both places which folder it is, which may be a new one, of the same home. Raises CorralError."""
+        with self._readable():
+            self._note(homeidentity.of(self.home, self.nonce))
+
     def _settle_identity(self, is_itself: bool) -> int:
         """The nonce. A new one is in the journal with the reason for it, or not at all."""
         known = {key: self._meta(key) for key in (_NONCE, _FOLDER)}
         found = homeidentity.settle(self.home, known[_NONCE], known[_FOLDER], is_itself=is_itself)
+        self._note(found)
+        return found.nonce
+
+    def _note(self, found: homeidentity.Identity) -> None:
         noted = {_NONCE: str(found.nonce), _FOLDER: found.folder}
         if found.copy_of is not None:
             noted[_COPY_OF] = to_wire(found.copy_of)
-        if noted != known:
+        if any(self._meta(key) != value for key, value in noted.items()):
             with self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._connection.executemany(
                     "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", noted.items()
                 )
         homeidentity.note(self.home, found)
-        return found.nonce
 
     def _meta(self, key: str) -> str | None:
         row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

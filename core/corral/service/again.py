@@ -41,6 +41,8 @@ def again(request: p.Request, elapsed: float) -> p.Request | None:
         return replace(request, asked_before=elapsed + (request.asked_before or 0.0))
     if isinstance(request, p.RemoveJobs) and are_numbers(request.ids):
         return replace(request, asked_before=True)
+    if isinstance(request, p.Shutdown) and request.jobs == "stop":
+        return request
     return None
 
 

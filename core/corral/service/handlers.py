@@ -458,11 +458,11 @@ class Handlers:
         return Answer(p.Stops(reports))
 
     async def _restart_daemon(
-        self, connection: Connection, request: p.RestartDaemon, descriptors: list[int]
+        self, _: Connection, request: p.RestartDaemon, descriptors: list[int]
     ) -> Answer:
         if len(descriptors) != 1:
             raise UsageError("a restart needs the write end of a pipe on which the new program reports")
-        await replace_program(self._daemon, connection, request, descriptors[0])
+        await replace_program(self._daemon, request, descriptors[0], self._manager.home)
 
 
 def check_frozen(hello: p.SayHello, request: p.AnyRequest) -> None:
