@@ -121,6 +121,7 @@ class HomeWatch:
         self._take_lock()
         os.close(self._folder)
         self._folder = self._opened()
+        self._look_at_log()
         kept = self._journal.write_anew()
         self._jobs = file_id(self._home.jobs)
         if self._daemon.listener is not None:
@@ -140,6 +141,7 @@ class HomeWatch:
 
     def _look_at_parts(self) -> None:
         home, daemon = self._home, self._daemon
+        self._look_at_log()
         if daemon.lock is not None and not _leads_to(home.daemon_lock, daemon.lock):
             self._take_lock()
             self._say(f"{home.daemon_lock} was removed while the daemon ran: it was made again")
@@ -150,8 +152,6 @@ class HomeWatch:
         if daemon.listener is not None and file_id(home.socket) != self._socket:
             daemon.listen_at(listen(home))
             self._say(f"{home.socket} was removed while the daemon ran: it was made again")
-        if self._logs_there and not _leads_to(home.daemon_log, 2):
-            self._begin_log()
         if not os.path.lexists(home.identity_file):
             self._journal.note_identity()
 
@@ -177,7 +177,10 @@ class HomeWatch:
         self._jobs = file_id(self._home.jobs)
         self._say(f"{self._home.jobs} was removed or replaced while the daemon ran: {OUTPUT_LOST}")
 
-    def _begin_log(self) -> None:
+    def _look_at_log(self) -> None:
+        """First of all: what else was removed is said there."""
+        if not self._logs_there or _leads_to(self._home.daemon_log, 2):
+            return
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         new = os.open(self._home.daemon_log, flags, 0o600)
         try:
