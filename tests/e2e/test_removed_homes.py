@@ -197,7 +197,7 @@ def test_a_daemon_that_cannot_be_reached_is_named_and_ended(corral: Corral, jobs
         (corral.home / "socket").unlink()
         told = corral("daemon", "status")
         assert told.returncode == 125
-        assert f"a daemon, pid {daemon.pid}, runs for {corral.home}, and does not listen" in told.stderr
+        assert f"a daemon, pid {daemon.pid}, runs for {corral.home} and cannot be reached" in told.stderr
         ended = corral("daemon", "stop", "--jobs", jobs)
         assert ended.returncode == 0, ended
         assert daemon.wait(10) == 0

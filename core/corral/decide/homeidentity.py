@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from corral.decide import nonce
 from corral.system import boot, mark
-from corral.system.lockholders import holders
+from corral.system.lockholders import Holder, holders
 from corral.values.errors import CorralError
 from corral.values.home import Home
 from corral.values.wire import from_wire, to_wire
@@ -80,18 +80,21 @@ def note(home: Home, identity: Identity) -> None:
 
 
 def displaced_daemon(home: Home) -> int | None:
-    """The pid of a daemon of this path whose folder or lock was removed: it is about to make them again."""
-    path = os.path.join(os.path.realpath(home.path), LOCK)
+    """The pid of a daemon of this home whose folder or lock was removed: it is about to make them again."""
     gone = (
-        one.pid for one in holders(LOCK) if one.is_deleted and one.path == path and one.pid != os.getpid()
+        one.pid for one in holders(LOCK) if one.is_deleted and _is_of(home, one) and one.pid != os.getpid()
     )
     return next(gone, None)
 
 
 def living_daemon(home: Home) -> int | None:
     """The pid of the daemon of this home, whether or not it can be reached. Nothing but its lock is believed."""
-    path = os.path.join(os.path.realpath(home.path), LOCK)
-    return next((one.pid for one in holders(LOCK) if one.path == path or _is_same(one.path, path)), None)
+    return next((one.pid for one in holders(LOCK) if _is_of(home, one)), None)
+
+
+def _is_of(home: Home, holder: Holder) -> bool:
+    """By its path, which a folder that was removed had; and by the folder, which may have several (a bind mount)."""
+    return holder.folder == os.path.realpath(home.path) or _is_same(holder.folder, home.path)
 
 
 # ---- whose copy it is ---------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from corral.system.identity import ProcessIdentity, identify, is_alive
 from corral.values.errors import CorralError, DaemonUnavailableError, UnreachableDaemonError
 from corral.values.home import Home
 
-REACH_SECONDS = 5.0
+REACH_SECONDS = 3.0
 """For a daemon to listen: it begins just now, or notices in one of its next ticks that its socket is gone."""
 END_SECONDS = 15.0
 """For a daemon to be gone once it has said that it ends: it waits 2 s for clients to read their answers."""
@@ -30,17 +30,21 @@ def reach(home: Home, connect: Callable[[], Client]) -> Client | None:
     """
     deadline = time.monotonic() + REACH_SECONDS
     while (pid := living_daemon(home)) is not None:
-        if time.monotonic() > deadline:
-            raise UnreachableDaemonError(
-                f"a daemon, pid {pid}, runs for {home.path}, and does not listen at {home.socket}:"
-                " corral daemon stop ends it, its jobs go on",
-                pid,
-            )
         try:
             return connect()
-        except DaemonUnavailableError:
-            time.sleep(_LOOK_SECONDS)
+        except DaemonUnavailableError as error:
+            if time.monotonic() > deadline:
+                raise UnreachableDaemonError(
+                    f"a daemon, pid {pid}, runs for {home.path} and cannot be reached: {_why(home, error)};"
+                    " corral daemon stop ends it, its jobs go on",
+                    pid,
+                ) from None
+        time.sleep(_LOOK_SECONDS)
     return None
+
+
+def _why(home: Home, error: CorralError) -> str:
+    return f"{home.socket} is gone" if not os.path.lexists(home.socket) else str(error)
 
 
 def wait_for_end(daemon: ProcessIdentity | None) -> None:
