@@ -86,6 +86,8 @@ def test_a_copy_leaves_the_jobs_to_the_original(
     before = corral.processes()
     with at(corral, tmp_path / "copy") as copy:
         reason = f"this home is a copy of {corral.home}; its jobs belong to that"
+        if copied is not by_files:
+            assert f"it is a copy of {corral.home}, which has the jobs" in copy("daemon", "status").stdout
         first = copy("ps", "-a", "--json")
         assert f"{copy.home} is a copy of {corral.home}: 2 jobs that had not ended" in first.stderr
         found = {job["id"]: job for job in json.loads(first.stdout)}

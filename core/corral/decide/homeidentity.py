@@ -97,6 +97,12 @@ def _is_of(home: Home, holder: Holder) -> bool:
     return holder.folder == os.path.realpath(home.path) or _is_same(holder.folder, home.path)
 
 
+def copy_of(home: Home) -> str | None:
+    """The home that this one is a copy of, as far as its `home.json` tells, while no daemon has seen to it."""
+    known = nonce.noted(home)
+    return None if known is None else _original(home, _here(home), _parse(_in_file(home)), known)
+
+
 # ---- whose copy it is ---------------------------------------------------------------------------------------------
 
 

@@ -65,9 +65,10 @@ def write_anew(
         raise as_journal_error(error, home.journal) from error
     except OSError as error:
         raise CorralError(f"cannot write the journal {home.journal} anew: {error.strerror}") from None
-    # Only now, and before the new one has a log: the last to close a journal removes the log at its path (sqlite.org/wal.html).
+    fresh = open_for_writing(home.journal)
+    # The last to close a journal removes the log at its path (sqlite.org/wal.html), unless the journal was moved: as here.
     connection.close()
-    return open_for_writing(home.journal), kept
+    return fresh, kept
 
 
 def _set_aside(home: Home, opened: Files) -> str | None:

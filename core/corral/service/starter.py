@@ -70,13 +70,13 @@ def _started(home: Home, directory: int) -> socket.socket:
             if sock is not None:
                 return sock
             time.sleep(_RETRY_SECONDS)
-    from corral.decide.homeidentity import displaced_daemon
+    from corral.decide.homeidentity import living_daemon
 
-    displaced = displaced_daemon(home)
-    if displaced is not None:
+    holder = living_daemon(home)
+    if holder is not None:
         raise DaemonUnavailableError(
-            f"the daemon of what was {home.path} before, pid {displaced}, goes on and does not answer:"
-            f" kill -KILL {displaced} ends it, its jobs go on"
+            f"a daemon, pid {holder}, runs for {home.path} and does not answer within {START_SECONDS:g} s:"
+            " corral daemon stop ends it, its jobs go on"
         )
     raise DaemonUnavailableError(
         f"the daemon did not answer within {START_SECONDS:g} s; see {home.daemon_log}"

@@ -9,6 +9,7 @@ from typing import Literal, cast
 import click
 
 from corral import __version__
+from corral.decide import homeidentity
 from corral.service import ending
 from corral.service.client import Client
 from corral.service.protocol import PROTOCOL, AskStatus, Hello, ListJobs, Shutdown, Stops
@@ -88,13 +89,17 @@ def _unwatched() -> str:
     """What the journal says of jobs that a daemon left behind, by a crash or on demand."""
     from corral_tui.cli.offline import Offline
 
+    home = chosen_home()
     try:
-        with Offline.open(chosen_home()) as offline:
+        with Offline.open(home) as offline:
             count = offline.unended()
+        original = homeidentity.copy_of(home) if count else None
     except CorralError as error:
         return f"; {visible(str(error))}"
     if not count:
         return ""
+    if original is not None:
+        return f"; it is a copy of {visible(original)}, which has the jobs that have not ended"
     if count == 1:
         return "; 1 job was left unwatched, corral ps takes it over"
     return f"; {count} jobs were left unwatched, corral ps takes them over"
