@@ -9,14 +9,19 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from corral.decide.homeidentity import LOCK
+from corral.service import protocol as p
+from corral.service.client import Client
 from corral.system.identity import identify, is_alive
+from corral.system.lockholders import holders
 from e2e.command import Corral
+from e2e.daemons import Daemons, start, wait
 from until import until
 
 
@@ -30,23 +35,6 @@ def states(corral: Corral) -> dict[str, str]:
     ended = corral("ps", "-a", "--json")
     assert ended.returncode == 0, ended
     return {job["id"]: job["state"] for job in json.loads(ended.stdout)}
-
-
-def daemons(corral: Corral) -> list[int]:
-    """All that hold a lock of this home, also one that was removed."""
-    held = []
-    for pid in corral.processes():
-        links = [_link(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
-        if any("daemon.lock" in link for link in links):
-            held.append(pid)
-    return held
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""
 
 
 def remove_journal(home: Path) -> None:
@@ -83,6 +71,17 @@ def replace_by_copy(home: Path) -> None:
     Path(f"{home}.copy").rename(home)
 
 
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Daemons]:
+    made = Daemons(tmp_path / "home")
+    yield made
+    made.end()
+
+
+def told(client: Client) -> dict[str, str]:
+    return {job.id: job.state for job in client.call(p.ListJobs(all=True), timeout=30).jobs}
+
+
 @pytest.mark.parametrize(
     ("remove", "said"),
     [
@@ -95,26 +94,32 @@ def replace_by_copy(home: Path) -> None:
         (replace_by_copy, r"home was replaced while its daemon ran, .*set aside as .*corral\.db\.replaced-"),
     ],
 )
-def test_what_was_removed_is_made_again(corral: Corral, remove: Callable[[Path], None], said: str) -> None:
-    corral.ok("run", "-q", "-n", "nap", "sleep", "100")
-    corral.ok("run", "-q", "--wait", "true")
-    pid = status(corral)["pid"]
-    remove(corral.home)
-    # At once, and whatever needs a daemon or its journal.
-    started = corral("run", "-q", "sleep", "101")
-    assert started.returncode == 0, started
-    told = started.stderr
-    while not re.search(said, told):
-        # Where the socket is still there, the command came before the next tick.
-        told += corral("ps").stderr
-    assert status(corral)["pid"] == pid
-    until(lambda: daemons(corral) == [pid], "no other daemon to be there")
-    assert re.search(said, corral.ok("daemon", "log"))
+def test_what_was_removed_is_made_again(served: Daemons, remove: Callable[[Path], None], said: str) -> None:
+    with served.client() as client:
+        start(client, "sleep 100")
+        start(client, "true")
+        wait(client, "2")
+    pid = served.pid()
+    home = Path(served.home.path)
+    remove(home)
+    # At once; where nobody answers, this would start a second daemon.
+    with served.client() as client:
+        start(client, "sleep 101")
+        notices = list(client.hello.notices)
+    until(lambda: _heard(served, notices, said), "it to be said")
+    assert served.pid() == pid
+    assert re.search(said, (home / "daemon.log").read_text())
+    until(lambda: [one.pid for one in holders(LOCK) if one.folder == str(home)] == [pid], "one daemon")
     # All of it is there for the next daemon.
-    os.kill(pid, signal.SIGKILL)
-    assert states(corral) == {"1": "running", "2": "succeeded", "3": "running"}
-    assert corral("daemon", "stop", "--jobs", "stop").returncode == 0
-    assert corral.ok("ps", "-q") == ""
+    served.signal()
+    with served.client() as client:
+        assert told(client) == {"1": "running", "2": "succeeded", "3": "running"}
+
+
+def _heard(served: Daemons, notices: list[str], said: str) -> bool:
+    with served.client() as client:
+        notices += client.hello.notices
+    return any(re.search(said, notice) for notice in notices)
 
 
 def test_a_daemon_whose_home_was_removed_is_never_said_not_to_run(corral: Corral) -> None:
@@ -133,13 +138,14 @@ def test_a_daemon_whose_home_was_removed_is_never_said_not_to_run(corral: Corral
     assert corral.processes() == []
 
 
-def test_the_note_of_its_marks_is_written_again(corral: Corral) -> None:
-    corral.ok("run", "-q", "sleep", "100")
-    note = corral.home / "home.json"
-    before = note.read_text()
-    note.unlink()
-    until(note.exists, "it to be written")
-    assert note.read_text() == before
+def test_the_note_of_its_marks_is_written_again(served: Daemons) -> None:
+    with served.client() as client:
+        start(client, "sleep 100")
+        note = Path(served.home.identity_file)
+        before = note.read_text()
+        note.unlink()
+        until(note.exists, "it to be written")
+        assert note.read_text() == before
 
 
 def test_with_nothing_to_do_it_ends_where_its_home_was_removed(corral: Corral) -> None:
@@ -181,7 +187,7 @@ def test_a_home_that_is_moved_is_followed(corral: Corral, tmp_path: Path) -> Non
     corral.ok("wait", "cat", "later")
     assert corral.ok("logs", "cat") == "hello"
     assert corral.ok("logs", "later") == "done"
-    assert daemons(corral) == [pid]
+    assert [one.pid for one in holders(LOCK) if one.folder == str(corral.home)] == [pid]
     assert not (tmp_path / "home").exists()
 
 

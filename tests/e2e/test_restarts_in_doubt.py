@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from corral.service import protocol as p
 from corral.service.client import Client
 from corral.values.errors import NotSoError
+from corral.values.home import Home
+from corral.values.jobs import Job
 from e2e.command import Corral, read_all
 from e2e.daemons import Daemons, altered, job, start
 from managers import zoo_argv
 from until import until
 
 
-def listed(corral: Corral, *words: str) -> dict[str, dict[str, Any]]:
-    return {job["id"]: job for job in json.loads(corral.ok("ps", "-a", "--json", *words))}
+def listed(corral: Corral) -> dict[str, Job]:
+    with Client.connect(Home(str(corral.home))) as client:
+        return {job.id: job for job in client.call(p.ListJobs(all=True), timeout=30).jobs}
+
+
+def kinds(corral: Corral, job_id: str) -> set[str]:
+    """What its life tells of."""
+    with Client.connect(Home(str(corral.home))) as client:
+        return {event.kind for event in client.call(p.ShowJob(job=job_id), timeout=30).events}
 
 
 def kill_daemon(corral: Corral) -> None:
-    status = json.loads(corral.ok("daemon", "status", "--json"))
-    os.kill(status["pid"], signal.SIGKILL)
+    with Client.connect(Home(str(corral.home)), start=False) as client:
+        os.kill(client.hello.pid, signal.SIGKILL)
 
 
-def is_being_stopped(corral: Corral, job: str) -> bool:
-    return any(event["kind"] == "signal" for event in json.loads(corral.ok("show", "--json", job))["events"])
+def is_being_stopped(corral: Corral, job_id: str) -> bool:
+    return "signal" in kinds(corral, job_id)
 
 
 def stubborn(corral: Corral, note: Path, grace: str = "1s") -> None:
     """Job 1, which ignores TERM, and notes each of its runs."""
     line = f"echo ran >> {note}; exec {' '.join(zoo_argv('ignores_term'))}"
     corral.ok("run", "-q", "-n", "web", "--grace", grace, "--shell", line)
-    until(lambda: "ready" in corral.ok("logs", "1"), "it to ignore TERM")
+    output = corral.home / "jobs" / "1" / "stdout"
+    until(lambda: output.exists() and b"ready" in output.read_bytes(), "it to ignore TERM")
 
 
 @pytest.fixture
@@ -55,11 +63,11 @@ def test_a_daemon_killed_in_the_grace_leaves_the_new_run_to_the_next_one(corral:
     asked = corral.start("restart", "web")
     until(lambda: is_being_stopped(corral, "1"), "TERM to be sent")
     new = listed(corral)["2"]
-    assert (new["state"], new["waiting_for"]) == ("queued", "job 1 (web) to be stopped")
+    assert (new.state, new.waiting_for) == ("queued", "job 1 (web) to be stopped")
     kill_daemon(corral)
     assert (asked.wait(30), read_all(asked.stdout), read_all(asked.stderr)) == (0, b"2\n", b"")
-    until(lambda: listed(corral)["2"]["state"] == "running", "the new run")
-    assert listed(corral)["1"]["state"] == "stopped"
+    until(lambda: listed(corral)["2"].state == "running", "the new run")
+    assert listed(corral)["1"].state == "stopped"
     assert list(listed(corral)) == ["1", "2"]
     until(lambda: runs(note) == 2, "it to have run twice in all")
 
@@ -73,8 +81,8 @@ def test_a_command_killed_in_the_grace_takes_nothing_back(corral: Corral, note: 
     read_all(asked.stdout)
     read_all(asked.stderr)
     kill_daemon(corral)
-    until(lambda: listed(corral)["2"]["state"] == "running", "the new run")
-    assert listed(corral)["1"]["state"] == "stopped"
+    until(lambda: listed(corral)["2"].state == "running", "the new run")
+    assert listed(corral)["1"].state == "stopped"
 
 
 def test_a_daemon_restart_in_the_grace_is_not_held_up(corral: Corral, note: Path) -> None:
@@ -83,10 +91,10 @@ def test_a_daemon_restart_in_the_grace_is_not_held_up(corral: Corral, note: Path
     until(lambda: is_being_stopped(corral, "1"), "TERM to be sent")
     corral.ok("daemon", "restart")
     new = listed(corral)["2"]
-    assert (new["state"], new["waiting_for"]) == ("queued", "job 1 (web) to be stopped")
+    assert (new.state, new.waiting_for) == ("queued", "job 1 (web) to be stopped")
     assert corral("kill", "1").returncode == 0
     assert (asked.wait(30), read_all(asked.stdout), read_all(asked.stderr)) == (0, b"2\n", b"")
-    until(lambda: listed(corral)["2"]["state"] == "running", "the new run")
+    until(lambda: listed(corral)["2"].state == "running", "the new run")
     assert list(listed(corral)) == ["1", "2"]
 
 
@@ -98,9 +106,7 @@ def test_asked_twice_it_runs_once_and_skips_no_grace(corral: Corral, note: Path)
     ] * 3
     assert list(listed(corral)) == ["1", "2"]
     # A second `stop` skips the grace; a second `restart` does not.
-    assert not any(
-        event["kind"] == "grace_skipped" for event in json.loads(corral.ok("show", "--json", "1"))["events"]
-    )
+    assert "grace_skipped" not in kinds(corral, "1")
 
 
 def test_the_name_means_the_new_run_while_the_old_one_is_being_stopped(corral: Corral, note: Path) -> None:
@@ -108,8 +114,8 @@ def test_the_name_means_the_new_run_while_the_old_one_is_being_stopped(corral: C
     asked = corral.start("restart", "web")
     until(lambda: is_being_stopped(corral, "1"), "TERM to be sent")
     assert corral("stop", "web").returncode == 0
-    assert listed(corral)["2"]["state"] == "stopped"
-    assert listed(corral)["1"]["state"] == "stopping"
+    assert listed(corral)["2"].state == "stopped"
+    assert listed(corral)["1"].state == "stopping"
     asked.wait(30)
     read_all(asked.stdout)
     read_all(asked.stderr)
@@ -126,9 +132,9 @@ def test_what_has_not_begun_and_what_is_paused(corral: Corral, state: str) -> No
         corral.ok("pause", "2")
     assert corral.ok("restart", "2") == "3"
     jobs = listed(corral)
-    assert jobs["2"]["state"] == "stopped"
-    assert (jobs["2"]["started"] is None) == (state == "queued")
-    until(lambda: listed(corral)["3"]["state"] in ("running", "succeeded"), "the new run")
+    assert jobs["2"].state == "stopped"
+    assert (jobs["2"].started is None) == (state == "queued")
+    until(lambda: listed(corral)["3"].state in ("running", "succeeded"), "the new run")
 
 
 def test_what_was_to_be_removed_is_removed_though_the_daemon_is_killed(corral: Corral, note: Path) -> None:

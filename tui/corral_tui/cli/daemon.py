@@ -12,7 +12,7 @@ from corral import __version__
 from corral.decide import homeidentity
 from corral.service import ending
 from corral.service.client import Client
-from corral.service.protocol import PROTOCOL, AskStatus, Hello, ListJobs, Shutdown, Stops
+from corral.service.protocol import PROTOCOL, AskStatus, Hello, ListJobs, ShowJob, Shutdown, Stops
 from corral.service.restarting import shut_down
 from corral.system.daemonlog import OLDER
 from corral.system.identity import identify, is_alive
@@ -172,12 +172,27 @@ def _stop(client: Client, request: Shutdown, *, as_json: bool) -> int:
         # Somebody else has ended it meanwhile, which is what was asked for.
         stops = Stops(())
     ending.wait_for_end(daemon)
+    if jobs == "stop":
+        stops = _with_those_before(stops, [job.id for job in unended])
     titles = {job.id: f"{job.id} {job.title}" for job in unended}
     print_stops(stops, titles, as_json=as_json)
     if not as_json and jobs != "stop":
         for line in _left(unended, listed.leftovers):
             say(line)
     return 0 if all(report.nothing_is_left for report in stops.reports) else 1
+
+
+def _with_those_before(stops: Stops, ids: list[str]) -> Stops:
+    """What a daemon that was killed meanwhile had begun to stop was over before the next one was asked: it is noted."""
+    told = {report.id for report in stops.reports}
+    missing = [job_id for job_id in ids if job_id not in told]
+    if not missing:
+        return stops
+    from corral_tui.cli.offline import Offline
+
+    with Offline.open(chosen_home()) as offline:
+        found = [offline.call(ShowJob(job=job_id)).stop for job_id in missing]
+    return Stops((*(report for report in found if report is not None), *stops.reports))
 
 
 def _stop_unreachable(error: UnreachableDaemonError, request: Shutdown, *, as_json: bool) -> int:
