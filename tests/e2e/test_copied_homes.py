@@ -136,6 +136,22 @@ def test_a_copy_of_a_copy(homes: Homes) -> None:
     assert states(homes("copy")) == {"1": "succeeded", "2": "running"}
 
 
+def test_a_backup_written_over_a_copy_that_is_served(homes: Homes) -> None:
+    """As rsync does each night: for a moment two folders with a daemon each note the same nonce."""
+    original, copy = homes("home"), homes("copy")
+    with original.client() as client:
+        start(client, "sleep 100")
+    by_cp(original.home.path, copy.home.path)
+    with copy.client() as client:
+        start(client, "sleep 101")
+    nonce = copy.nonce()
+    shutil.copy(original.home.identity_file, copy.home.identity_file)
+    original.signal()
+    assert states(original) == {"1": "running"}
+    until(lambda: copy.nonce() == nonce, "the copy to note its own again")
+    assert states(copy) == {"1": "lost", "2": "running"}
+
+
 @pytest.mark.parametrize("is_served", [True, False])
 def test_a_copy_whose_original_was_removed(homes: Homes, is_served: bool) -> None:
     """Where a daemon goes on with the jobs, they are its; else the copy is all that there is, as after a move to another disk."""

@@ -108,6 +108,8 @@ def copy_of(home: Home) -> str | None:
 
 def _original(home: Home, here: Folder, noted: Folder | None, known: int) -> str | None:
     """The path of another home that has the nonce of this one, and the better claim to it."""
+    if noted == here:
+        return None
     if noted is not None and not noted.is_same_inode(here) and _is_other(home, from_wire(noted.path), known):
         return from_wire(noted.path)
     return _served_elsewhere(home, noted, known) or _written_elsewhere(home, known)

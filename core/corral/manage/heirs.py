@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -28,16 +27,16 @@ if TYPE_CHECKING:
 _BY = "to restart it"
 
 
-async def restart(manager: Manager, job_id: int, origin: Origin, asked_before: float | None = None) -> int:
+async def restart(manager: Manager, job_id: int, origin: Origin, asked_at: float | None = None) -> int:
     """Run the job again with the same specification and surroundings; the new id. A running one is stopped first.
 
-    Where that was asked before, and the new run waits already, that one is meant; with `asked_before`, seconds, also
-    one that was accepted since then.
+    Where that was asked before, and the new run waits already, that one is meant; with `asked_at` also one that was
+    accepted since then.
 
     Raises:
         NotSoError: it cannot be run again, or something of it survives; nothing was started then.
     """
-    heir = _heir(manager, job_id) or _restarted_since(manager, job_id, asked_before)
+    heir = _heir(manager, job_id) or _restarted_since(manager, job_id, asked_at)
     if heir is None:
         heir = _accept_heir(manager, job_id, origin)
     job = manager.jobs.get(job_id)
@@ -68,14 +67,21 @@ def _heirs(manager: Manager, job_id: int) -> Iterator[ManagedJob]:
             yield job
 
 
-def _restarted_since(manager: Manager, job_id: int, seconds: float | None) -> int | None:
-    if seconds is None:
+def _restarted_since(manager: Manager, job_id: int, asked_at: float | None) -> int | None:
+    if asked_at is None:
         return None
-    # The daemon before may have taken a second to answer the hello of the client that measured them.
-    since = datetime.now(UTC) - timedelta(seconds=seconds + 1)
-    unended = (manager.view(job) for job in manager.jobs.values() if not job.life.is_ended)
-    known = [*unended, *manager.ended.values()]
-    made = [int(job.id) for job in known if job.restarted_from == str(job_id) and job.created >= since]
+    since = asked_at - 1.0  # the client's clock and its arithmetic
+    origin = str(job_id)
+    made = [
+        each.id
+        for each in manager.jobs.values()
+        if each.spec.restarted_from == origin and each.created.timestamp() >= since
+    ]
+    made += [
+        int(each.id)
+        for each in manager.ended.values()
+        if each.restarted_from == origin and each.created.timestamp() >= since
+    ]
     return max(made, default=None)
 
 

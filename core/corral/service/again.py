@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -38,7 +39,8 @@ def again(request: p.Request, elapsed: float) -> p.Request | None:
     if isinstance(request, p.StopJobs) and are_numbers(request.ids) and not request.all:
         return replace(request, asked_before=True)
     if isinstance(request, p.RestartJobs) and are_numbers(request.ids):
-        return replace(request, asked_before=elapsed + (request.asked_before or 0.0))
+        # Not how long ago: until it is read there a daemon may have to be started first.
+        return replace(request, asked_at=request.asked_at or time.time() - elapsed)
     if isinstance(request, p.RemoveJobs) and are_numbers(request.ids):
         return replace(request, asked_before=True)
     if isinstance(request, p.Shutdown) and request.jobs == "stop":

@@ -356,7 +356,7 @@ class Handlers:
         origin: Origin = connection.hello.client
         ids = [self._manager.resolve(reference) for reference in request.ids]
         new = await asyncio.gather(
-            *(heirs.restart(self._manager, job_id, origin, request.asked_before) for job_id in ids)
+            *(heirs.restart(self._manager, job_id, origin, request.asked_at) for job_id in ids)
         )
         return Answer(p.Started(tuple(map(str, new))))
 

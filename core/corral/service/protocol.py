@@ -169,8 +169,9 @@ class RestartJobs(Request, Answers[Started], tag="restart"):
 
     reply: ClassVar[type[Struct]] = Started
     ids: tuple[str, ...]
-    asked_before: float | None = None
-    """Seconds since the same was asked of a daemon that went away: what was restarted since then is not, again."""
+    asked_at: float | None = None
+    """When, in seconds since the epoch, the same was asked of a daemon that went away: what was restarted since then is
+    not, again."""
 
 
 class WaitForJobs(Request, Answers[Waited], tag="wait"):

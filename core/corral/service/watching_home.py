@@ -40,6 +40,7 @@ class HomeWatch:
         self._home: Home = daemon.manager.home
         self._folder = self._opened()
         self._jobs = file_id(self._home.jobs)
+        self._noted = _written(self._home.identity_file)
         self._socket: FileId | None = None
         self._logs_there = _leads_to(self._home.daemon_log, 2)
         self._problem: str | None = None
@@ -149,11 +150,14 @@ class HomeWatch:
             self._write_journal()
         if file_id(home.jobs) != self._jobs:
             self._make_jobs()
-        if daemon.listener is not None and file_id(home.socket) != self._socket:
+        socket = file_id(home.socket)
+        if daemon.listener is not None and (socket is None or socket != self._socket):
             daemon.listen_at(listen(home))
             self._say(f"{home.socket} was removed while the daemon ran: it was made again")
-        if not os.path.lexists(home.identity_file):
+        if _written(home.identity_file) != self._noted:
+            # Also where another home's was copied over it, with that one's nonce.
             self._journal.note_identity()
+            self._noted = _written(home.identity_file)
 
     def _take_lock(self) -> None:
         if self._daemon.lock is None:
@@ -194,6 +198,15 @@ class HomeWatch:
 
 def _aside(kept: str | None) -> str:
     return "" if kept is None else f"; the journal that stood there was set aside as {kept}"
+
+
+def _written(path: str) -> tuple[int, int] | None:
+    """Tells one writing of a file from another; None where there is none."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _leads_to(path: str, descriptor: int) -> bool:
