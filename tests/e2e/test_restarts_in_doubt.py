@@ -86,7 +86,7 @@ def test_a_command_killed_in_the_grace_takes_nothing_back(corral: Corral, note: 
 
 
 def test_a_daemon_restart_in_the_grace_is_not_held_up(corral: Corral, note: Path) -> None:
-    stubborn(corral, note, "30s")
+    stubborn(corral, note, "15s")
     asked = corral.start("restart", "1")
     until(lambda: is_being_stopped(corral, "1"), "TERM to be sent")
     corral.ok("daemon", "restart")
@@ -99,19 +99,21 @@ def test_a_daemon_restart_in_the_grace_is_not_held_up(corral: Corral, note: Path
 
 
 def test_asked_several_times_it_runs_once_and_skips_no_grace(corral: Corral, note: Path) -> None:
-    stubborn(corral, note, "30s")
+    stubborn(corral, note, "15s")
     with Client.connect(Home(str(corral.home))) as client:
-        asked = [client.begin(p.RestartJobs(ids=(reference,))) for reference in ("1", "1", "web", "2")]
+        asked = [client.begin(p.RestartJobs(ids=(reference,))) for reference in ("1", "1", "web")]
+        until(lambda: "2" in listed(corral), "the new run to be accepted")
+        asked += [client.begin(p.RestartJobs(ids=(reference,))) for reference in ("web", "2")]
         client.call(p.AskStatus(), timeout=30)
         assert "grace_skipped" not in kinds(corral, "1")
         client.call(p.StopJobs(ids=("1",), grace=0.0), timeout=30)
         started = [reply.ids for one in asked if (reply := one.result(30))]
-    assert started == [("2",)] * 4
+    assert started == [("2",)] * 5
     assert list(listed(corral)) == ["1", "2"]
 
 
 def test_the_name_means_the_new_run_while_the_old_one_is_being_stopped(corral: Corral, note: Path) -> None:
-    stubborn(corral, note, "30s")
+    stubborn(corral, note, "15s")
     asked = corral.start("restart", "web")
     until(lambda: is_being_stopped(corral, "1"), "TERM to be sent")
     assert corral("stop", "web").returncode == 0
