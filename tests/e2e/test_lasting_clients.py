@@ -144,7 +144,7 @@ def test_each_job_that_is_asked_for_during_a_restart_starts_once(daemons: Daemon
         (stubborn,) = start(client, zoo_argv("ignores_term"), stop_grace=0.4)
         until(lambda: Path(daemons.home.stdout(stubborn)).read_bytes(), "it to ignore TERM")
         # This cannot be asked again, so the restart waits for it; what comes meanwhile is not read before the exec.
-        again = other.begin(p.RestartJobs(ids=(stubborn,)))
+        removed = other.begin(p.RemoveJobs(ids=(stubborn,), force=True))
         until(lambda: job(client, stubborn).state == "stopping", "the old job to be stopped")
         thread = threading.Thread(target=restart, args=(daemons.home,))
         thread.start()
@@ -157,11 +157,10 @@ def test_each_job_that_is_asked_for_during_a_restart_starts_once(daemons: Daemon
         assert len(set(started)) == len(asked) > 3
         assert all(each.state == "succeeded" for each in wait(client, *started))
         assert {(tmp_path / str(number)).read_text() for number in range(len(asked))} == {"x\n"}
-        reply = again.result(20)
+        reply = removed.result(20)
         assert reply is not None
-        assert job(client, reply.ids[0]).restarted_from == stubborn
+        assert reply.done == (f"job {stubborn} removed",)
         assert client.hello.generation == 2
-        client.call(p.StopJobs(ids=reply.ids, grace=0.0))
 
 
 async def test_a_program_goes_on(daemons: Daemons, tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ class FakeDaemon:
         self.answers: dict[type[Request], Any] = {}
         self.received: list[int] = []
         self.hello = Hello(version="1.2.3", protocol=PROTOCOL, pid=77, home="/somewhere")
+        self.daemon_pid = 0
 
     def call(self, request: Any, descriptors: Sequence[int] = (), timeout: float | None = None) -> Any:
         self.asked.append(request)

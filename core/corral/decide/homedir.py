@@ -190,4 +190,16 @@ def _refusal(home: Home, error: OSError) -> CorralError:
     if isinstance(error, NotADirectoryError):
         return CorralError(f"CORRAL_HOME {home.path} is no directory: set CORRAL_HOME to one")
     what = error.strerror or str(error)
-    return CorralError(f"cannot use CORRAL_HOME {home.path}: {what}: {ELSEWHERE}")
+    instead = f"chmod 700 {home.path}" if _is_closed_to_us(home) else ELSEWHERE
+    return CorralError(f"cannot use CORRAL_HOME {home.path}: {what}: {instead}")
+
+
+def _is_closed_to_us(home: Home) -> bool:
+    """Whether it is ours, and its permissions keep ourselves out."""
+    try:
+        found = os.stat(home.path)
+    except OSError:
+        return False
+    return (
+        found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & PRIVATE_DIRECTORY != PRIVATE_DIRECTORY
+    )

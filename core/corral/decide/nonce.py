@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 from collections import Counter
+from typing import Any
 
 from corral.decide.homedir import private_file
 from corral.system import mark
@@ -15,24 +16,16 @@ from corral.values.errors import CorralError
 from corral.values.home import Home
 
 
-def settle(home: Home, in_journal: str | None) -> int:
-    """The nonce of this home, noted in `home.json`. New only where nothing tells of an older one.
+def known(home: Home, in_journal: str | None) -> int | None:
+    """The nonce that this home has had so far; None where nothing tells of one.
 
-    Where journal and file say different things one of them was damaged: the processes that run tell which.
-
-    Raises:
-        CorralError: `home.json` cannot be written.
+    Where journal and `home.json` say different things one of them was damaged: the processes that run tell which.
     """
-    noted, known = _noted(home), _usable(in_journal)
-    if noted is not None and noted == known:
-        return noted
-    running = (
-        None if noted is None and known is None and not os.listdir(home.jobs) else _of_running_jobs(home)
-    )
-    nonce = running or known or noted or _new()
-    if noted != nonce:
-        _note(home, nonce)
-    return nonce
+    in_file, usable = noted(home), _usable(in_journal)
+    if in_file is not None and in_file == usable:
+        return in_file
+    has_run = in_file is not None or usable is not None or bool(os.listdir(home.jobs))
+    return (_of_running_jobs(home) if has_run else None) or usable or in_file
 
 
 def _usable(text: str | None) -> int | None:
@@ -40,27 +33,33 @@ def _usable(text: str | None) -> int | None:
     return value if 0 < value < 1 << NONCE_BITS else None
 
 
-def _new() -> int:
+def new() -> int:
     return 1 + secrets.randbelow((1 << NONCE_BITS) - 1)
 
 
-def _noted(home: Home) -> int | None:
-    """The nonce in `home.json`; None where that is missing or says nothing usable."""
+def content(home: Home) -> dict[str, Any]:
+    """What stands in `home.json`; nothing where that is missing or says nothing usable."""
     try:
         with open(home.identity_file, "rb") as file:
-            nonce = json.loads(file.read(4096)).get("nonce")
-    except (FileNotFoundError, ValueError, AttributeError):
-        return None
+            found = json.loads(file.read(1 << 16))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def noted(home: Home) -> int | None:
+    """The nonce in `home.json`."""
+    nonce = content(home).get("nonce")
     return nonce if isinstance(nonce, int) and 0 < nonce < 1 << NONCE_BITS else None
 
 
-def _note(home: Home, nonce: int) -> None:
-    """Replace `home.json` as a whole: rename(2) is atomic."""
+def note(home: Home, what: dict[str, Any]) -> None:
+    """Replace `home.json` as a whole: rename(2) is atomic. Raises CorralError."""
     draft = home.identity_file + ".new"
     try:
         private_file(draft)
         with open(draft, "w", encoding="utf-8") as file:
-            json.dump({"nonce": nonce}, file)
+            json.dump(what, file)
         os.rename(draft, home.identity_file)
     except OSError as error:
         raise CorralError(f"cannot write {home.identity_file}: {error.strerror}") from None

@@ -5,7 +5,7 @@ Pure bookkeeping. Every call costs the same however many jobs wait (a heap aside
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -13,11 +13,12 @@ _NAMED_DEPENDENCIES = 2
 
 
 class Dependency(NamedTuple):
-    """A job that another one waits for. `succeeded` None: it has not ended."""
+    """A job that another one waits for. `succeeded` None: it has not ended. `by_end`: its end is enough, however."""
 
     job: int
     name: str | None = None
     succeeded: bool | None = None
+    by_end: bool = False
 
 
 class FailedWait(NamedTuple):
@@ -35,8 +36,8 @@ class Scheduler:
 
     def __init__(self, parallel: int | None = None) -> None:
         self.parallel = parallel
-        self._missing: dict[int, dict[int, str | None]] = {}
-        """Of each queued job: what it still waits for, with names."""
+        self._missing: dict[int, dict[int, Dependency]] = {}
+        """Of each queued job: what it still waits for."""
         self._waiters: dict[int, list[int]] = {}
         """Of each job that has not ended: who waits for it."""
         self._ready: list[int] = []
@@ -55,12 +56,12 @@ class Scheduler:
 
     def add(self, job: int, after: Iterable[Dependency] = ()) -> None:
         """Put a job into the queue. Those it waits for have smaller ids, so that no cycle can be."""
-        missing: dict[int, str | None] = {}
+        missing: dict[int, Dependency] = {}
         self._missing[job] = missing
         failed = None
         for dependency in after:
             if dependency.succeeded is None:
-                missing[dependency.job] = dependency.name
+                missing[dependency.job] = dependency
             elif not dependency.succeeded and failed is None:
                 failed = dependency.job
         if failed is not None:
@@ -81,12 +82,12 @@ class Scheduler:
         self._missing.pop(job, None)
         for waiter in self._waiters.pop(job, ()):
             missing = self._missing.get(waiter)
-            if missing is None:
+            if missing is None or job not in missing:
                 continue
-            if not succeeded:
+            if not (succeeded or missing[job].by_end):
                 self._failed.append(FailedWait(waiter, job))
                 continue
-            missing.pop(job, None)
+            del missing[job]
             if not missing:
                 heappush(self._ready, waiter)
 
@@ -117,15 +118,16 @@ class Scheduler:
         """Why a queued job does not start, such as `limit: 2 of 2 running`; None where nothing keeps it."""
         missing = self._missing.get(job)
         if missing:
-            return _sentence(missing)
+            return _sentence(sorted(missing.values()))
         if missing is None or self.parallel is None or len(self._running) < self.parallel:
             return None
         return f"limit: {len(self._running)} of {self.parallel} running"
 
 
-def _sentence(missing: dict[int, str | None]) -> str:
-    named = [f"job {job} ({name})" if name else f"job {job}" for job, name in sorted(missing.items())]
+def _sentence(missing: Sequence[Dependency]) -> str:
+    named = [f"job {each.job} ({each.name})" if each.name else f"job {each.job}" for each in missing]
+    wanted = "to be stopped" if all(each.by_end for each in missing) else "to succeed"
     if len(named) > _NAMED_DEPENDENCIES:
         rest = len(named) - _NAMED_DEPENDENCIES
-        return f"{', '.join(named[:_NAMED_DEPENDENCIES])} and {rest} more to succeed"
-    return f"{' and '.join(named)} to succeed"
+        return f"{', '.join(named[:_NAMED_DEPENDENCIES])} and {rest} more {wanted}"
+    return f"{' and '.join(named)} {wanted}"

@@ -15,11 +15,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from corral.decide import compaction, unwritten
+from corral.decide import compaction, homeidentity, remaking, unwritten
 from corral.decide.damagedlog import LostEntries, keep_unread
 from corral.decide.homedir import prepare_home, private_file
 from corral.decide.life import Life
-from corral.decide.nonce import settle
 from corral.decide.pending import EndedRow, Pending
 from corral.decide.reader import JournalReader
 from corral.decide.rows import (
@@ -50,7 +49,7 @@ from corral.values.wire import to_wire
 
 __all__ = ["DamagedJournalError", "Journal", "JournalError", "JournalReader", "StartedStage"]
 
-_BOOT = "boot"
+_BOOT, _NONCE, _FOLDER, _COPY_OF = "boot", "nonce", "folder", "copy_of"
 _LOCK_SECONDS = 0.01
 """After a lock was found it is not asked for again: a thousand events may come at once, and each wants to be written."""
 _MOST_JOBS = 1 << mark.JOB_BITS
@@ -73,19 +72,28 @@ class Journal(JournalReader):
     """
 
     def __init__(
-        self, home: Home, connection: sqlite3.Connection, notices: list[str], lost: LostEntries | None
+        self,
+        home: Home,
+        connection: sqlite3.Connection,
+        notices: list[str],
+        lost: LostEntries | None,
+        *,
+        is_itself: bool = False,
     ) -> None:
         super().__init__(home, connection)
         self.notices = notices
         self._locked: tuple[float, LockedJournalError] | None = None
         """Until when nobody asks again, and what was said."""
         self._beside = unwritten.Unwritten(home.journal)
+        self._files = remaking.files_of(home)
         self._surroundings: dict[bytes, int] = {}
         self._last_surroundings: tuple[Surroundings, int] | None = None
         with self._readable():
             self._beside.make_room()
             self._pending = self._beside.read(self._meta(unwritten.NUMBER))
-            self.nonce = self._settle_nonce()
+            self.nonce = self._settle_identity(is_itself)
+            self.copy_of = self._meta(_COPY_OF) or None
+            """The home that this one was made a copy of: the jobs that have not ended are that one's."""
             self.boot = boot.parse(self._meta(_BOOT))
             """Under which the pids in it were noted."""
             largest = max((self._largest_id(), *self._pending.jobs))
@@ -101,8 +109,10 @@ class Journal(JournalReader):
             self._surroundings.update(connection.execute("SELECT hash, number FROM surroundings"))
 
     @classmethod
-    def open(cls, home: Home) -> Journal:
+    def open(cls, home: Home, *, is_itself: bool = False) -> Journal:
         """The journal of a home, made where there is none; a damaged one is set aside, with a notice.
+
+        `is_itself`: the home is known to be no copy, since its daemon is this very process.
 
         Raises:
             CorralError: the home cannot be used, or belongs to somebody else.
@@ -111,24 +121,24 @@ class Journal(JournalReader):
         prepare_home(home)
         notices: list[str] = []
         try:
-            return cls._on(home, notices)
+            return cls._on(home, notices, is_itself)
         except NoSpaceError:
             if not unwritten.give_up_room(home.journal):
                 raise
         except DamagedJournalError as error:
             kept = set_aside(home)
             notices.append(f"{error}; it was set aside as {kept} and a new one begun")
-        return cls._on(home, notices)
+        return cls._on(home, notices, is_itself)
 
     @classmethod
-    def _on(cls, home: Home, notices: list[str]) -> Journal:
+    def _on(cls, home: Home, notices: list[str], is_itself: bool) -> Journal:
         connection, lost, kept = _opened(home)
         if kept is not None:
             notices.append(
                 f"the journal {home.journal} is of an earlier Corral and was brought up to date; as it was it is kept as {kept}"
             )
         try:
-            return cls(home, connection, notices, lost)
+            return cls(home, connection, notices, lost, is_itself=is_itself)
         except BaseException:
             connection.close()
             raise
@@ -196,6 +206,11 @@ class Journal(JournalReader):
         """From this commit on all pids in the journal are of this boot: what is of another one has been ended."""
         self.boot = now
         self._pending.meta[_BOOT] = now.text
+
+    def note_disowned(self) -> None:
+        """From this commit on no job in it is of the home that this one was a copy of."""
+        self.copy_of = None
+        self._pending.meta[_COPY_OF] = ""
 
     def mark_starting(self, jobs: Iterable[int], is_starting: bool = True) -> None:
         """To be committed before the first process exists, so that no job is started twice; False takes it back."""
@@ -351,12 +366,44 @@ class Journal(JournalReader):
         known += [int(name) for name in os.listdir(self.home.jobs) if name.isdecimal()]
         return max((job for job in known if 0 < job < _MOST_JOBS), default=0)
 
-    def _settle_nonce(self) -> int:
-        noted = self._meta("nonce")
-        nonce = settle(self.home, noted)
-        if noted != str(nonce):
-            self._pending.meta["nonce"] = str(nonce)
-        return nonce
+    def is_in_place(self) -> bool:
+        """Whether its path still leads to what is written here. Raises OSError where that cannot be seen."""
+        now = remaking.files_of(self.home)
+        if not remaking.is_in_place(self._files, now):
+            return False
+        self._files = now
+        return True
+
+    def write_anew(self) -> str | None:
+        """Write all of it again where it was removed or replaced; the path of what had replaced it. Raises CorralError."""
+        self._roll_back()
+        self._connection, kept = remaking.write_anew(self.home, self._files, self._connection)
+        self._files = remaking.files_of(self.home)
+        self.note_identity()
+        return kept
+
+    def note_identity(self) -> None:
+        """Note in both places which folder it is, which may be a new one, of the same home. Raises CorralError."""
+        with self._readable():
+            self._note(homeidentity.of(self.home, self.nonce))
+
+    def _settle_identity(self, is_itself: bool) -> int:
+        """The nonce. A new one is in the journal with the reason for it, or not at all."""
+        known = {key: self._meta(key) for key in (_NONCE, _FOLDER)}
+        found = homeidentity.settle(self.home, known[_NONCE], known[_FOLDER], is_itself=is_itself)
+        self._note(found)
+        return found.nonce
+
+    def _note(self, found: homeidentity.Identity) -> None:
+        noted = {_NONCE: str(found.nonce), _FOLDER: found.folder}
+        if found.copy_of is not None:
+            noted[_COPY_OF] = to_wire(found.copy_of)
+        changed = {key: value for key, value in noted.items() if self._meta(key) != value}
+        self._pending.meta.update(changed)
+        if found.copy_of is not None:
+            # Under the old one the jobs of the original would be this home's: it is not used before this is written.
+            self.commit()
+        homeidentity.note(self.home, found)
 
 
 def _opened(home: Home) -> tuple[sqlite3.Connection, LostEntries | None, str | None]:

@@ -14,6 +14,7 @@ from corral.decide.endings import HALF_STARTED, OUT_OF_SIGHT, RESTARTED
 from corral.decide.life import Adopted, DeclaredLost, FeedFailed, StagesSpawned, StopRequested
 from corral.decide.recovery import StoredJob, unended_jobs
 from corral.decide.store import StartedStage
+from corral.manage import heirs
 from corral.manage.census import Seen
 from corral.manage.feeding import FED
 from corral.manage.jobs import InheritedChild, ManagedJob, ManagedStage
@@ -22,12 +23,14 @@ from corral.manage.moments import moment
 from corral.manage.stopping import BY_STOP
 from corral.manage.terminals import note_lost
 from corral.system import boot
+from corral.system.daemonlog import log
 from corral.system.descriptors import keep
 from corral.system.identity import ProcessIdentity
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.procfs import read_stat
 from corral.values.jobs import Job
 from corral.values.spec import DescriptorInput, InteractiveInput, JobInput
+from corral.values.wire import to_wire
 
 if TYPE_CHECKING:
     from corral.manage.manager import Manager
@@ -44,6 +47,8 @@ def adopt_all(manager: Manager) -> None:
     """
     journal, now = manager.journal, boot.current()
     why_lost = _WHY_LOST.get(journal.boot.difference(now))
+    if journal.copy_of is not None:
+        _disown(manager, journal.copy_of)
     stored = unended_jobs(journal, time.monotonic(), is_same_boot=why_lost is None)
     found = _all_leaders(manager, stored)
     for job in stored:
@@ -53,9 +58,28 @@ def adopt_all(manager: Manager) -> None:
         if job_id not in manager.jobs:
             _add_leftovers(manager, job_id, seen)
     manager.leftovers.forget_the_gone()
+    heirs.go_on(manager)
     journal.note_boot(now)
     manager.commit_soon()
     manager.wake()
+
+
+def _disown(manager: Manager, original: str) -> None:
+    """End what this home has only as a copy of another one. Whatever runs of it carries the other one's marks."""
+    journal = manager.journal
+    stored = unended_jobs(journal, time.monotonic(), is_same_boot=False)
+    reason = f"this home is a copy of {original}; its jobs belong to that"
+    for each in stored:
+        job = manager.new_job(each.id, each.spec, each.surroundings, each.created)
+        job.life, job.hidden = each.life, each.hidden
+        manager.jobs[job.id] = job
+        manager.apply(job, DeclaredLost(**moment(), reason=reason))
+    journal.note_disowned()
+    count = "1 job that had" if len(stored) == 1 else f"{len(stored)} jobs that had"
+    notice = f"{to_wire(manager.home.path)} is a copy of {original}"
+    notice += f": {count} not ended belong to that, and are lost here" if stored else ""
+    journal.notices.append(notice)
+    log(notice)
 
 
 def _all_leaders(manager: Manager, stored: Sequence[StoredJob]) -> dict[int, list[Seen]]:

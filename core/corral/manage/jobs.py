@@ -97,12 +97,17 @@ class OutputSizes:
     last_output: datetime | None = None
     recent: list[tuple[float, int]] = field(default_factory=list)
     """(monotonic time, total size) of the last seconds."""
+    is_gone: bool = False
+    """Whether somebody removed one of them while nobody had it open: then there is nothing to look at."""
 
     def open(self, paths: tuple[str, ...]) -> None:
         """Begin to look. Raises OSError where one of them cannot be opened, for want of descriptors aside."""
         self.close()
         try:
             self.descriptors.extend(keep(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for path in paths)
+        except FileNotFoundError:
+            self._give_up()
+            return
         except OSError as error:
             self.close()
             if error.errno not in (errno.EMFILE, errno.ENFILE):
@@ -115,7 +120,15 @@ class OutputSizes:
         """Bytes of each now; nothing where nobody looks. Raises OSError."""
         if self.descriptors:
             return [os.lseek(descriptor, 0, os.SEEK_END) for descriptor in self.descriptors]
-        return [os.stat(path).st_size for path in self.paths]
+        try:
+            return [os.stat(path).st_size for path in self.paths]
+        except FileNotFoundError:
+            self._give_up()
+            return []
+
+    def _give_up(self) -> None:
+        self.close()
+        self.is_gone = True
 
     def close(self) -> None:
         for descriptor in self.descriptors:

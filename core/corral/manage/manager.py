@@ -41,7 +41,7 @@ from corral.decide.lifecycle import advance, new_life
 from corral.decide.naming import resolve
 from corral.decide.scheduler import Dependency, Scheduler
 from corral.decide.store import Journal
-from corral.manage import diskfull, operations, stories, views
+from corral.manage import diskfull, heirs, operations, stories, views
 from corral.manage.capping import Capping
 from corral.manage.census import Census
 from corral.manage.checking import check_surroundings, check_values, cut_command
@@ -117,6 +117,8 @@ class Manager:
         self.cleaner = Cleaner(self)
         self.launcher = Launcher(self)
         self.terminals = Terminals(self)
+        self.restarting = asyncio.Lock()
+        """While a restart is being accepted: the next one of the same job is to find it."""
         self._waiters = Waiters()
         self._start_waiters = Waiters()
         self._to_start: list[ManagedJob] = []
@@ -170,7 +172,8 @@ class Manager:
 
     def enqueue(self, job: ManagedJob) -> None:
         self.jobs[job.id] = job
-        self.scheduler.add(job.id, [self._dependency(int(reference)) for reference in job.spec.after])
+        after = [self._dependency(int(reference)) for reference in job.spec.after]
+        self.scheduler.add(job.id, [*after, *heirs.dependencies(self, job)])
         self.touch(job)
         self.wake()
 
@@ -378,6 +381,8 @@ class Manager:
 
     def survivors_found(self, stop: StopOfJob, text: str) -> None:
         self.apply(stop.job, SurvivorsFound(**moment(), text=text))
+        if stop.stage is None:
+            heirs.give_up(self, stop.job.id, text)
 
     def unended(self) -> Collection[ManagedJob]:
         return self.jobs.values()
@@ -386,10 +391,9 @@ class Manager:
 
     def resolve(self, reference: str) -> int:
         """The id that a number, a name or `@` means. Raises UnknownJobError, NotSoError."""
-        unended = ((job.id, job.spec.name) for job in self.jobs.values() if not job.life.is_ended)
         job_id = resolve(
             reference,
-            unended,
+            heirs.named(self.jobs.values()),
             exists=lambda job_id: job_id in self.jobs or job_id in self.ended or self.journal.exists(job_id),
             newest_ended=self.journal.newest_ended,
             newest=self.journal.newest,

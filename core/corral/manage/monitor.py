@@ -24,6 +24,7 @@ from corral.system import shortage
 from corral.system.cpuclock import cpu_nanoseconds
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.procfs import CLOCK_TICKS, read_stat
+from corral.values.wire import to_wire
 
 if TYPE_CHECKING:
     from corral.manage.manager import Manager
@@ -160,10 +161,16 @@ class Monitor:
         try:
             self._visit(job, now)
         except (OSError, MemoryError) as error:
-            text = f"cannot be observed: {shortage.in_words(error) if shortage.is_shortage(error) else error}"
-            if job.trouble != text:
-                job.trouble = text
-                self._manager.journal.record(job.id, datetime.now(UTC), "trouble", text)
+            what = shortage.in_words(error) if shortage.is_shortage(error) else error
+            self._note_trouble(job, f"cannot be observed: {what}")
+        if job.output.is_gone:
+            folder = to_wire(self._manager.home.job(job.id))
+            self._note_trouble(job, f"its output was removed from {folder}: what it prints is lost")
+
+    def _note_trouble(self, job: ManagedJob, text: str) -> None:
+        if job.trouble != text:
+            job.trouble = text
+            self._manager.journal.record(job.id, datetime.now(UTC), "trouble", text)
 
     def _visit(self, job: ManagedJob, now: float) -> None:
         if job.progress is None:

@@ -36,7 +36,7 @@ from corral.system.signals import RefusedSignalError
 from corral.values.errors import CorralError, NotSoError, UnknownJobError, UsageError
 from corral.values.jobs import ProcessView
 from corral.values.reports import Detail, Diagnosis, OpenedInput, StopReport
-from corral.values.spec import DescriptorInput, InteractiveInput, JobInput, Origin
+from corral.values.spec import InteractiveInput
 from corral.values.story import with_story
 from corral.values.units import parse_signal, signal_name
 
@@ -272,37 +272,6 @@ def resume(manager: Manager, job_id: int) -> str:
 
 
 # ---- again, and away ----------------------------------------------------------------------------------------------
-
-
-async def restart(manager: Manager, job_id: int, origin: Origin) -> int:
-    """Run the job again with the same specification and surroundings; the new id. A running one is stopped first.
-
-    Raises:
-        NotSoError: it cannot be run again, or something of it survives; nothing was started then.
-    """
-    spec, surroundings = manager.origin_of(job_id)
-    if isinstance(spec.stdin, DescriptorInput):
-        raise NotSoError(
-            f"job {job_id} read the stdin of the command that started it, which is gone;"
-            " start it with --stdin FILE to be able to restart it"
-        )
-    if isinstance(spec.stdin, JobInput) and not _has_output(manager, spec.stdin.job):
-        raise NotSoError(
-            f"job {job_id} read the output of job {spec.stdin.job}, which was removed; start it with --stdin FILE"
-        )
-    job = manager.jobs.get(job_id)
-    if job is not None and not job.life.is_ended:
-        request_stop(manager, job_id, by="to restart it")
-        report = await stop_report(manager, job_id, wait=True)
-        if report.survivors:
-            names = ", ".join(f"{survivor.pid} {survivor.name}" for survivor in report.survivors)
-            raise NotSoError(f"job {job_id} was not restarted: {names} is still there")
-    again = structs.replace(spec, after=(), restarted_from=str(job_id), origin=origin)
-    return (await manager.accept([again], surroundings))[0]
-
-
-def _has_output(manager: Manager, job_id: str) -> bool:
-    return os.path.exists(manager.home.stdout(job_id))
 
 
 async def remove(manager: Manager, job_ids: Sequence[int], *, force: bool) -> tuple[list[str], list[str]]:

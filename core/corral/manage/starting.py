@@ -325,7 +325,12 @@ def _kept(pidfd: int | None) -> int | None:
 
 def _make_folder(path: str) -> None:
     try:
-        os.mkdir(path, 0o700)
+        try:
+            os.mkdir(path, 0o700)
+        except FileNotFoundError:
+            # `jobs` was removed since the daemon looked last.
+            os.mkdir(os.path.dirname(path), 0o700)
+            os.mkdir(path, 0o700)
     except FileExistsError:
         try:
             check_folder(path)

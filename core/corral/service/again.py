@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -28,7 +29,7 @@ _HARMLESS = (
 def again(request: p.Request, elapsed: float) -> p.Request | None:
     """The request that goes on with one that was sent `elapsed` seconds ago; None where nobody knows whether it was done.
 
-    A wait and a stop go on only where they name their jobs by number: by now `@` or a name may mean another job.
+    What names jobs goes on only where it does so by number: by now `@` or a name may mean another job.
     """
     if isinstance(request, _HARMLESS):
         return request
@@ -37,6 +38,13 @@ def again(request: p.Request, elapsed: float) -> p.Request | None:
         return replace(request, timeout=timeout)
     if isinstance(request, p.StopJobs) and are_numbers(request.ids) and not request.all:
         return replace(request, asked_before=True)
+    if isinstance(request, p.RestartJobs) and are_numbers(request.ids):
+        # Not how long ago: until it is read there a daemon may have to be started first.
+        return replace(request, asked_at=request.asked_at or time.time() - elapsed)
+    if isinstance(request, p.RemoveJobs) and are_numbers(request.ids):
+        return replace(request, asked_before=True)
+    if isinstance(request, p.Shutdown) and request.jobs == "stop":
+        return request
     return None
 
 
@@ -46,4 +54,6 @@ def are_numbers(references: Sequence[str]) -> bool:
 
 def may_be_cut(request: p.Request) -> bool:
     """Whether the daemon may leave before it has answered: all that it has to do is done, or can be asked again."""
+    if isinstance(request, p.RestartJobs):
+        return are_numbers(request.ids)
     return isinstance(request, (*_HARMLESS, p.SayHello, p.WaitForJobs, p.StopJobs))

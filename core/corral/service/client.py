@@ -21,6 +21,7 @@ from corral.service.mending import Asked, Mending
 from corral.service.protocol import Answers, AskPast, Hello, Reply_, SayHello, WaitForJobs
 from corral.service.silence import Silence, why_silent
 from corral.service.starter import connected
+from corral.system.peer import peer_of
 from corral.values.errors import CorralError, DaemonUnavailableError, ProtocolMismatchError
 from corral.values.home import Home
 from corral.values.spec import Origin
@@ -172,6 +173,11 @@ class Client:
     @property
     def home(self) -> Home:
         return self._home
+
+    @property
+    def daemon_pid(self) -> int:
+        """Of the daemon at the other end, as the kernel tells; 0 where it does not."""
+        return peer_of(self._sock).pid
 
     def envelope_of(self, number: int, timeout: float | None) -> protocol.Envelope | None:
         """The answer to request `number`, waiting at most `timeout` seconds."""

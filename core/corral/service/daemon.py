@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
@@ -28,7 +27,10 @@ from corral.service.address import listen
 from corral.service.clients import Clients, TooManyClientsError
 from corral.service.connection import Connection
 from corral.service.handlers import Handlers
+from corral.service.handover import follow_home
+from corral.service.homelock import take_first_lock
 from corral.service.publisher import MACHINE_SECONDS, Publisher
+from corral.service.watching_home import HomeWatch
 from corral.system import shortage
 from corral.system.daemonlog import log, log_fault
 from corral.system.descriptors import keep
@@ -71,15 +73,30 @@ class Daemon:
         self._cpu_mark = (time.monotonic(), time.process_time())
         self._cpu_percent: float | None = None
         self._must_end = False
+        self._home_watch = HomeWatch(self)
+        self._move: asyncio.Task[None] | None = None
 
     # ---- connections
 
     def serve_home(self, lock: int, listener: socket.socket, generation: int = 1) -> None:
         """Serve whoever connects, as the holder of the lock."""
         self.lock, self.generation = lock, generation
+        self.listen_at(listener)
+
+    def listen_at(self, listener: socket.socket) -> None:
+        """Let in who connects at the socket of the home, which is this one from now on."""
+        loop = asyncio.get_running_loop()
+        if self._listener is not None:
+            loop.remove_reader(self._listener)
+            self._listener.close()
         listener.setblocking(False)
         self._listener = listener
-        asyncio.get_running_loop().add_reader(listener, self._accept)
+        self._home_watch.note_socket()
+        loop.add_reader(listener, self._accept)
+
+    def move_to(self, home: Home, on_refusal: Callable[[CorralError], None]) -> None:
+        """Go on with the home where it is now, unless that is refused."""
+        self._move = asyncio.create_task(follow_home(self, home, on_refusal))
 
     def serve(self, sock: socket.socket) -> None:
         """Serve one connected client."""
@@ -254,8 +271,8 @@ class Daemon:
         if self._listener is None:
             return
         asyncio.get_running_loop().remove_reader(self._listener)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.manager.home.socket)
+        with contextlib.suppress(OSError):
+            self._home_watch.remove_socket()
         self._listener.close()
         self._listener = None
 
@@ -278,6 +295,8 @@ class Daemon:
         while True:
             began = time.monotonic()
             try:
+                if not self.is_held:
+                    self._home_watch.look()
                 self.manager.monitor.tick()
                 self.manager.reap()
                 self.manager.commits.for_sure()
@@ -342,18 +361,6 @@ def is_own_user(sock: socket.socket) -> bool:
     return peer_of(sock).uid in (os.geteuid(), 0)
 
 
-def take_lock(home: Home) -> int | None:
-    """The lock that a daemon holds for life; None where another one has it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(home.daemon_lock, flags, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
 class Report:
     """The pipe on which the starter waits: `ready`, or why not."""
 
@@ -377,7 +384,7 @@ class Report:
 def run_background(path: str, report_descriptor: int) -> int:
     """The user's daemon, already detached. The exit status: 0 also where another one runs."""
     home, report = Home(path), Report(report_descriptor)
-    lock = take_lock(home)
+    lock = take_first_lock(home)
     if lock is None:
         report.close()
         return 0
@@ -401,7 +408,7 @@ def run_foreground(home: Home) -> int:
     from corral.service.launch import normalise
 
     prepare_home(home)
-    lock = take_lock(home)
+    lock = take_first_lock(home)
     if lock is None:
         raise CorralError(f"a daemon already runs for {home.path}; corral daemon stop ends it")
     normalise()
@@ -418,11 +425,15 @@ def run(
     *,
     begin: Callable[[Manager], None] = adopt_all,
     is_private: bool = False,
+    is_itself: bool = False,
     parallel: int | None = None,
 ) -> int:
-    """Serve until the end, as whoever `connect` connects; `begin` takes over what runs. The exit status."""
+    """Serve until the end, as whoever `connect` connects; `begin` takes over what runs. The exit status.
+
+    `is_itself`: the daemon of this home has been this process before.
+    """
     try:
-        journal = Journal.open(home)
+        journal = Journal.open(home, is_itself=is_itself)
     except CorralError as error:
         report.say(str(error))
         log(str(error))

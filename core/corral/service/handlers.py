@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 
 from corral import __version__
 from corral.decide.naming import number_of
-from corral.manage import operations
+from corral.manage import heirs, operations
 from corral.manage.checking import check_seconds
 from corral.manage.manager import Manager
 from corral.manage.oldjobs import Asked
@@ -148,7 +148,7 @@ class Handlers:
 
     @staticmethod
     def _with_origin(spec: JobSpec, hello: p.SayHello) -> JobSpec:
-        return structs.replace(spec, origin=hello.client, parent=hello.parent)
+        return structs.replace(spec, origin=hello.client, parent=hello.parent, instead_of=())
 
     def _has_failed(self, job_id: int) -> bool:
         job = self._manager.jobs.get(job_id)
@@ -333,7 +333,9 @@ class Handlers:
         assert connection.hello is not None
         origin: Origin = connection.hello.client
         ids = [self._manager.resolve(reference) for reference in request.ids]
-        new = await asyncio.gather(*(operations.restart(self._manager, job_id, origin) for job_id in ids))
+        new = await asyncio.gather(
+            *(heirs.restart(self._manager, job_id, origin, request.asked_at) for job_id in ids)
+        )
         return Answer(p.Started(tuple(map(str, new))))
 
     # ---- waiting
@@ -384,6 +386,9 @@ class Handlers:
     async def _remove(self, _: Connection, request: p.RemoveJobs, __: list[int]) -> Answer:
         ids, unknown = await self._resolved(request.ids)
         done, more = await operations.remove(self._manager, ids, force=request.force)
+        if request.asked_before:
+            # An id is never used again: what is not there any more was removed.
+            done, unknown = [*done, *(f"{text}; it was removed" for text in unknown)], []
         return Answer(p.Outcome(tuple(done), (*unknown, *more), tuple(unknown)))
 
     async def _clean(self, _: Connection, request: p.CleanJobs, __: list[int]) -> Answer:
@@ -431,11 +436,11 @@ class Handlers:
         return Answer(p.Stops(reports))
 
     async def _restart_daemon(
-        self, connection: Connection, request: p.RestartDaemon, descriptors: list[int]
+        self, _: Connection, request: p.RestartDaemon, descriptors: list[int]
     ) -> Answer:
         if len(descriptors) != 1:
             raise UsageError("a restart needs the write end of a pipe on which the new program reports")
-        await replace_program(self._daemon, connection, request, descriptors[0])
+        await replace_program(self._daemon, request, descriptors[0], self._manager.home)
 
 
 def check_frozen(hello: p.SayHello, request: p.AnyRequest) -> None:

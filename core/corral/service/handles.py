@@ -116,7 +116,7 @@ class JobHandle:
 
     async def restart(self) -> JobHandle:
         """Run it again; a running one is stopped first."""
-        reply = await self._session.call(p.RestartJobs(ids=(self.id,)))
+        reply = await self._session.call(p.RestartJobs(ids=(await self.number(),)))
         return JobHandle(self._session, reply.ids[0])
 
     async def remove(self) -> None:

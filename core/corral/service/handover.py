@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
@@ -23,10 +24,9 @@ from corral.system.identity import identify
 from corral.system.replacing import become, hold_signals, release_signals
 from corral.values.errors import CorralError, NotSoError
 from corral.values.home import Home
-from corral.values.wire import from_wire
+from corral.values.wire import from_wire, to_wire
 
 if TYPE_CHECKING:
-    from corral.service.connection import Connection
     from corral.service.daemon import Daemon
 
 PATIENCE_SECONDS = 3.0
@@ -35,10 +35,23 @@ _PASSES = 3
 """Of the loop, until the handler of a signal that came before the signals were held has run."""
 
 
-async def replace_program(
-    daemon: Daemon, asking: Connection, request: p.RestartDaemon, report: int
-) -> NoReturn:
+async def follow_home(daemon: Daemon, home: Home, on_refusal: Callable[[CorralError], None]) -> None:
+    """Become this same program again, with the home where it was moved to."""
+    environment = {to_wire(name): to_wire(value) for name, value in os.environ.items()}
+    request = p.RestartDaemon(program=to_wire(sys.executable), environment=environment)
+    report = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        await replace_program(daemon, request, report, home)
+    except CorralError as error:
+        on_refusal(error)
+    finally:
+        os.close(report)
+
+
+async def replace_program(daemon: Daemon, request: p.RestartDaemon, report: int, home: Home) -> NoReturn:
     """Become the new program, which goes on with every job and says on the descriptor `report` that it does.
+
+    `home`: that of the daemon, by the path that it has now.
 
     Raises:
         CorralError: it cannot be; nothing has changed, and the daemon goes on.
@@ -50,7 +63,7 @@ async def replace_program(
         raise CorralError(f"daemon restart: {error}; the daemon goes on as it was") from None
     daemon.hold()
     try:
-        await _until_quiet(daemon, asking)
+        await _until_quiet(daemon)
         await daemon.say_leaving("restart")
         hold_signals()
         try:
@@ -58,7 +71,7 @@ async def replace_program(
                 await asyncio.sleep(0)
             if daemon.is_ending:
                 raise NotSoError("daemon restart: the daemon is ending; the next command starts another")
-            _become(daemon, request, report)
+            _become(daemon, request, report, home)
         finally:
             release_signals()
     finally:
@@ -81,7 +94,7 @@ def _check(daemon: Daemon, request: p.RestartDaemon) -> None:
         raise CorralError(f"daemon restart: {program} is no program; the daemon goes on as it was")
 
 
-async def _until_quiet(daemon: Daemon, asking: Connection) -> None:
+async def _until_quiet(daemon: Daemon) -> None:
     """Wait for what is under way, unless its client can ask for it again."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while unfinished := _unfinished(daemon):
@@ -101,7 +114,7 @@ def _unfinished(daemon: Daemon) -> dict[asyncio.Task[None], p.AnyRequest]:
     }
 
 
-def _become(daemon: Daemon, request: p.RestartDaemon, report: int) -> NoReturn:
+def _become(daemon: Daemon, request: p.RestartDaemon, report: int, home: Home) -> NoReturn:
     """Nothing else runs between the look at what is and the exec."""
     manager = daemon.manager
     assert daemon.lock is not None
@@ -113,7 +126,7 @@ def _become(daemon: Daemon, request: p.RestartDaemon, report: int) -> NoReturn:
         raise CorralError("daemon restart: /proc does not show this process; the daemon goes on as it was")
     table = gather(manager, process)
     lock, listener = daemon.lock, daemon.listener.fileno()
-    argv = [from_wire(request.program), "-P", "-m", LAUNCH, manager.home.path, str(report)]
+    argv = [from_wire(request.program), "-P", "-m", LAUNCH, home.path, str(report)]
     argv += ["resume", str(lock), str(listener), str(daemon.generation + 1)]
     environment = {
         from_wire(name): from_wire(value)
@@ -121,10 +134,10 @@ def _become(daemon: Daemon, request: p.RestartDaemon, report: int) -> NoReturn:
         if name not in NEVER_INHERITED
     }
     try:
-        _write(manager.home, msgspec.json.encode(table))
+        _write(home, msgspec.json.encode(table))
         become(argv, environment, {report, lock, listener, *table.descriptors})
     except OSError as error:
-        forget_table(manager.home)
+        forget_table(home)
         why = f"daemon restart: {argv[0]}: {error.strerror}; the daemon goes on as it was"
         log(why)
         raise CorralError(why) from None

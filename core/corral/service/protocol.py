@@ -172,6 +172,9 @@ class RestartJobs(Request, Answers[Started], tag="restart"):
 
     reply: ClassVar[type[Struct]] = Started
     ids: tuple[str, ...]
+    asked_at: float | None = None
+    """When, in seconds since the epoch, the same was asked of a daemon that went away: what was restarted since then is
+    not, again."""
 
 
 class WaitForJobs(Request, Answers[Waited], tag="wait"):
@@ -207,6 +210,8 @@ class RemoveJobs(Request, Answers[Outcome], tag="remove"):
     reply: ClassVar[type[Struct]] = Outcome
     ids: tuple[str, ...]
     force: bool = False
+    asked_before: bool = False
+    """Of a daemon that went away before it answered: a job that is not there any more was removed."""
 
 
 class CleanJobs(Request, Answers[CleanReport], tag="clean"):

@@ -66,4 +66,5 @@ def run_resumed(
         Report(report),
         lambda daemon: daemon.serve_home(lock, socket.socket(fileno=listener), generation),
         begin=begin,
+        is_itself=True,
     )

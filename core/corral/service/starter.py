@@ -70,6 +70,14 @@ def _started(home: Home, directory: int) -> socket.socket:
             if sock is not None:
                 return sock
             time.sleep(_RETRY_SECONDS)
+    from corral.decide.homeidentity import living_daemon
+
+    holder = living_daemon(home)
+    if holder is not None:
+        raise DaemonUnavailableError(
+            f"a daemon, pid {holder}, runs for {home.path} and does not answer within {START_SECONDS:g} s:"
+            " corral daemon stop ends it, its jobs go on"
+        )
     raise DaemonUnavailableError(
         f"the daemon did not answer within {START_SECONDS:g} s; see {home.daemon_log}"
     )

@@ -49,6 +49,14 @@ class DaemonUnavailableError(CorralError):
     kind = "unavailable"
 
 
+class UnreachableDaemonError(DaemonUnavailableError):
+    """A daemon runs, as its lock tells, and nobody listens at its socket."""
+
+    def __init__(self, message: str, pid: int) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
 class ProtocolMismatchError(CorralError):
     """The daemon speaks another protocol number."""
 

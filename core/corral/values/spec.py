@@ -125,3 +125,5 @@ class JobSpec(Struct, frozen=True):
     origin: Origin = "library"
     parent: str | None = None
     restarted_from: str | None = None
+    instead_of: tuple[str, ...] = ()
+    """Jobs by number that are being stopped so that this one can take their place: it starts once they are gone."""

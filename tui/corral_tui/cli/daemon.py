@@ -9,11 +9,14 @@ from typing import Literal, cast
 import click
 
 from corral import __version__
+from corral.decide import homeidentity
+from corral.service import ending
 from corral.service.client import Client
-from corral.service.protocol import PROTOCOL, AskStatus, Hello, ListJobs, Shutdown
+from corral.service.protocol import PROTOCOL, AskStatus, Hello, ListJobs, ShowJob, Shutdown, Stops
 from corral.service.restarting import shut_down
 from corral.system.daemonlog import OLDER
-from corral.values.errors import CorralError, NotSoError
+from corral.system.identity import identify, is_alive
+from corral.values.errors import CorralError, DaemonUnavailableError, NotSoError, UnreachableDaemonError
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.reports import DaemonStatus
@@ -86,13 +89,17 @@ def _unwatched() -> str:
     """What the journal says of jobs that a daemon left behind, by a crash or on demand."""
     from corral_tui.cli.offline import Offline
 
+    home = chosen_home()
     try:
-        with Offline.open(chosen_home()) as offline:
+        with Offline.open(home) as offline:
             count = offline.unended()
+        original = homeidentity.copy_of(home) if count else None
     except CorralError as error:
         return f"; {visible(str(error))}"
     if not count:
         return ""
+    if original is not None:
+        return f"; it is a copy of {visible(original)}, which has the jobs that have not ended"
     if count == 1:
         return "; 1 job was left unwatched, corral ps takes it over"
     return f"; {count} jobs were left unwatched, corral ps takes them over"
@@ -136,17 +143,37 @@ def run_in_foreground() -> int:
 def stop(jobs: str | None, as_json: bool) -> int:
     """End the daemon. While jobs have not ended, say what is to become of them."""
     request = Shutdown(jobs=cast("Literal['stop', 'leave'] | None", jobs))
-    with reach.running_daemon(any_protocol=True) as client:
-        if client is None:
-            say("[]" if as_json else f"no daemon runs{_unwatched()}")
-            return 0
-        if client.hello.protocol != PROTOCOL:
-            return _stop_other(client, request, as_json=as_json)
-        listed = client.call(ListJobs())
-        unended = listed.jobs
-        if unended and jobs is None:
-            raise NotSoError(_which_way(unended))
+    try:
+        with reach.running_daemon(any_protocol=True, is_lasting=True) as client:
+            if client is None:
+                say("[]" if as_json else f"no daemon runs{_unwatched()}")
+                return 0
+            return _stop(client, request, as_json=as_json)
+    except UnreachableDaemonError as error:
+        return _stop_unreachable(error, request, as_json=as_json)
+
+
+def _stop(client: Client, request: Shutdown, *, as_json: bool) -> int:
+    """End a daemon that answers, and return once its process is gone."""
+    jobs = request.jobs
+    if client.hello.protocol != PROTOCOL:
+        return _stop_other(client, request, as_json=as_json)
+    listed = client.call(ListJobs())
+    unended = listed.jobs
+    if unended and jobs is None:
+        raise NotSoError(_which_way(unended))
+    daemon = identify(client.daemon_pid)
+    try:
         stops = client.call(request)
+        daemon = identify(client.daemon_pid)
+    except DaemonUnavailableError:
+        if daemon is None or is_alive(daemon):
+            raise
+        # Somebody else has ended it meanwhile, which is what was asked for.
+        stops = Stops(())
+    ending.wait_for_end(daemon)
+    if jobs == "stop":
+        stops = _with_those_before(stops, [job.id for job in unended])
     titles = {job.id: f"{job.id} {job.title}" for job in unended}
     print_stops(stops, titles, as_json=as_json)
     if not as_json and jobs != "stop":
@@ -155,9 +182,42 @@ def stop(jobs: str | None, as_json: bool) -> int:
     return 0 if all(report.nothing_is_left for report in stops.reports) else 1
 
 
+def _with_those_before(stops: Stops, ids: list[str]) -> Stops:
+    """What a daemon that was killed meanwhile had begun to stop was over before the next one was asked: it is noted."""
+    told = {report.id for report in stops.reports}
+    missing = [job_id for job_id in ids if job_id not in told]
+    if not missing:
+        return stops
+    from corral_tui.cli.offline import Offline
+
+    with Offline.open(chosen_home()) as offline:
+        found = [offline.call(ShowJob(job=job_id)).stop for job_id in missing]
+    return Stops((*(report for report in found if report is not None), *stops.reports))
+
+
+def _stop_unreachable(error: UnreachableDaemonError, request: Shutdown, *, as_json: bool) -> int:
+    """End one that nobody can ask. Its jobs are another daemon's then, which stops them where that is wanted."""
+    home = chosen_home()
+    if request.jobs is None:
+        from corral_tui.cli.offline import Offline
+
+        with Offline.open(home) as offline:
+            unended = offline.call(ListJobs()).jobs
+        if unended:
+            raise NotSoError(_which_way(unended))
+    ending.end_unreachable(home, error.pid)
+    if request.jobs == "stop":
+        with reach.daemon() as client:
+            return _stop(client, request, as_json=as_json)
+    say("[]" if as_json else f"the daemon, pid {error.pid}, has ended; it could not be reached{_unwatched()}")
+    return 0
+
+
 def _stop_other(client: Client, request: Shutdown, *, as_json: bool) -> int:
     """End a daemon that speaks another protocol; its reports are not ours to read."""
+    daemon = identify(client.daemon_pid)
     survivors = shut_down(client, request)
+    ending.wait_for_end(daemon)
     if as_json:
         say("[]")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -108,6 +109,8 @@ def _streams(home: Home, jobs: tuple[Job, ...], choice: Choice) -> Iterator[Stre
         if choice.stage is not None and choice.stage > len(job.stages):
             raise NotSoError(f"job {job.id}: it has no stage {choice.stage}; its last is {len(job.stages)}")
         for path, name, outlet in _files(home, job, choice, out, err):
+            if job.started is not None and not os.path.lexists(path):
+                complain(f"job {job.id}: its {name} was removed: {visible(path)} is not there any more")
             prefix = f"{visible(job.title)} | " if is_several else ""
             start = _start(path, choice.tail)
             yield Stream(

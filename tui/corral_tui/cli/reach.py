@@ -44,11 +44,19 @@ def running_daemon(
 ) -> Iterator[Client | None]:
     """The daemon if one runs; none is started, unless it goes away and the connection `is_lasting`."""
     home = chosen_home()
-    try:
-        client = Client.connect(
+
+    def connect() -> Client:
+        return Client.connect(
             home, start=False, origin=origin, is_lasting=is_lasting, any_protocol=any_protocol
         )
+
+    try:
+        client: Client | None = connect()
     except DaemonUnavailableError:
+        from corral.service.ending import reach
+
+        client = reach(home, connect)
+    if client is None:
         yield None
         return
     with client:

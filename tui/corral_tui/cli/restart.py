@@ -23,7 +23,11 @@ def command(ids: tuple[str, ...]) -> int:
     """
     status = 0
     with reach.daemon() as client:
-        for job in ids:
+        numbers, unknown = reach.numbers_of(client, ids)
+        for line in unknown:
+            complain(line)
+            status = NotSoError.exit_status
+        for job in numbers:
             # One at a time: a job that cannot be restarted must not hide the new id of one that was.
             try:
                 started = client.call(RestartJobs(ids=(job,)))
