@@ -33,7 +33,9 @@ from corral.values.errors import NotSoError, UnknownJobError
 from corral.values.home import Home
 from corral.values.jobs import UNENDED_STATES, Job, JobEvent, State
 from corral.values.reports import Detail, StopReport
+from corral.values.shown import whole
 from corral.values.spec import FileInput, JobSpec, Surroundings
+from corral.values.wire import to_wire
 
 _BATCH = 500
 """Ids in one statement: SQLite takes 999 variables at least."""
@@ -258,13 +260,13 @@ class JournalReader:
     def detail(self, job: int) -> Detail:
         """All that the journal knows of one job. Raises UnknownJobError."""
         snapshot = self.job(job)
-        environment, stdin_path = {}, None
+        command, environment, stdin_path = snapshot.command, {}, None
         try:
             spec, surroundings = self.origin(job)
         except NotSoError:
             pass
         else:
-            environment = surroundings.environment
+            snapshot, environment = whole(snapshot, spec), surroundings.environment
             stdin_path = spec.stdin.path if isinstance(spec.stdin, FileInput) else None
         kept = told(snapshot, self.story(job))
         return Detail(
@@ -276,7 +278,7 @@ class JournalReader:
             stop=self.stop_report(job),
             environment=environment,
             stdin_path=stdin_path,
-            earlier_runs=self.earlier_runs(snapshot.command, before=job),
+            earlier_runs=self.earlier_runs(to_wire(command), before=job),
         )
 
     def earlier_runs(

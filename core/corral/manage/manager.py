@@ -43,7 +43,7 @@ from corral.decide.store import Journal
 from corral.manage import operations, stories, views
 from corral.manage.capping import Capping
 from corral.manage.census import Census
-from corral.manage.checking import check_surroundings, check_values, cut_command
+from corral.manage.checking import check_surroundings, check_values
 from corral.manage.children import Children
 from corral.manage.cleaning import Cleaner
 from corral.manage.jobs import ManagedJob, ManagedStage
@@ -67,6 +67,7 @@ from corral.values.commandline import stage_name
 from corral.values.errors import CorralError, UnknownJobError
 from corral.values.home import Home
 from corral.values.jobs import Job
+from corral.values.shown import with_short_command
 from corral.values.spec import JobInput, JobSpec, Surroundings
 
 STARTS_A_PASS = 20
@@ -186,7 +187,7 @@ class Manager:
         stdin = spec.stdin
         if isinstance(stdin, JobInput):
             stdin = JobInput(str(self.resolve(stdin.job)))
-        return structs.replace(cut_command(spec), after=after, stdin=stdin)
+        return structs.replace(with_short_command(spec), after=after, stdin=stdin)
 
     # ---- the passes of the loop
 

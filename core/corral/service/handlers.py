@@ -21,6 +21,7 @@ from corral.manage.stories import story
 from corral.service import protocol as p
 from corral.service.fitting import fitting
 from corral.service.handover import replace_program
+from corral.service.stops import stop
 from corral.system import scheduling
 from corral.system.shortage import no_descriptors
 from corral.values.errors import (
@@ -32,7 +33,7 @@ from corral.values.errors import (
     UsageError,
 )
 from corral.values.jobs import Job
-from corral.values.reports import DaemonStatus, StopReport
+from corral.values.reports import DaemonStatus
 from corral.values.spec import DescriptorInput, JobSpec, Origin
 from corral.values.wire import to_wire
 
@@ -290,28 +291,7 @@ class Handlers:
                 )
             )
             return Answer(p.Stops(tuple(reports), tuple(unknown)))
-        had_ended = {str(job_id) for job_id in ids if not self._ask_to_stop(job_id, request)}
-        reports = await asyncio.gather(
-            *(operations.stop_report(manager, job_id, wait=request.wait) for job_id in ids)
-        )
-        manager.commit_soon()
-        told = (
-            structs.replace(report, note="already ended")
-            if report.id in had_ended and not request.asked_before
-            else report
-            for report in reports
-        )
-        return Answer(p.Stops(tuple(told), tuple(unknown)))
-
-    def _ask_to_stop(self, job_id: int, request: p.StopJobs) -> bool:
-        """Whether there is anything to stop."""
-        job = self._manager.jobs.get(job_id)
-        goes_on = job is not None and (job.life.state == "stopping" or job.life.sweeping)
-        if goes_on and request.asked_before and request.grace != 0:
-            return True
-        return operations.request_stop(
-            self._manager, job_id, by=request.by, signal=request.signal, grace=request.grace
-        )
+        return Answer(await stop(manager, ids, request, unknown))
 
     async def _stopping(self, _: Connection, request: p.AskStopping, __: list[int]) -> Answer:
         ids, unknown = await self._resolved(request.ids)
@@ -439,7 +419,7 @@ class Handlers:
     async def _shutdown(self, _: Connection, request: p.Shutdown, __: list[int]) -> Answer:
         manager = self._manager
         running = [job for job in manager.jobs.values() if not job.life.is_ended]
-        reports: tuple[StopReport, ...] = ()
+        stops = p.Stops(())
         if request.jobs is None and running:
             names = ", ".join(f"{job.id} {job.title}" for job in running[:8])
             more = f" and {len(running) - 8} more" if len(running) > 8 else ""
@@ -448,9 +428,9 @@ class Handlers:
                 " --jobs leave leaves them running"
             )
         if request.jobs == "stop":
-            reports = await self._daemon.stop_everything("with the daemon")
+            stops = await self._daemon.stop_everything("with the daemon")
         self._daemon.end_soon()
-        return Answer(p.Stops(reports))
+        return Answer(stops)
 
     async def _restart_daemon(
         self, connection: Connection, request: p.RestartDaemon, descriptors: list[int]

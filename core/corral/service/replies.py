@@ -49,6 +49,8 @@ class Stops(Struct, frozen=True):
     reports: tuple[StopReport, ...]
     unknown: tuple[str, ...] = ()
     """One line for each id that is no job, or not one job."""
+    titles: dict[str, str] = {}
+    """What a person calls the jobs, by id: those of the reports; of a daemon that leaves its jobs, theirs."""
 
 
 class Processes(Struct, frozen=True):
@@ -77,6 +79,14 @@ class Waited(Struct, frozen=True):
 
     jobs: tuple[Job, ...]
     timed_out: bool = False
+
+
+LISTS: dict[type[Struct], tuple[str, type[Struct]]] = {
+    Jobs: ("jobs", Job),
+    Stops: ("reports", StopReport),
+    Waited: ("jobs", Job),
+}
+"""Replies that may come in parts: the field that is one long list, and what that holds."""
 
 
 class Pasts(Struct, frozen=True):

@@ -139,6 +139,8 @@ class Job(Struct, frozen=True, kw_only=True):
     """Whether it draws on the whole of its terminal at the moment (the alternate screen), as editors and pagers do."""
     terminal_size: tuple[int, int] | None = None
     """Columns and rows of its terminal when its program printed last; None without a terminal, or where nobody knows."""
+    cut: bool = False
+    """Whether `command` and the stages' `argv` are too long for a list, and only their beginnings: `show` has all."""
 
     @property
     def title(self) -> str:

@@ -125,3 +125,5 @@ class JobSpec(Struct, frozen=True):
     origin: Origin = "library"
     parent: str | None = None
     restarted_from: str | None = None
+    cut: bool = False
+    """Whether `command` is only the beginning of what the user typed."""

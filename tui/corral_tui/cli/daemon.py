@@ -10,7 +10,7 @@ import click
 
 from corral import __version__
 from corral.service.client import Client
-from corral.service.protocol import PROTOCOL, AskStatus, Hello, ListJobs, Shutdown
+from corral.service.protocol import PROTOCOL, AskStatus, Hello, Jobs, ListJobs, Shutdown
 from corral.service.restarting import shut_down
 from corral.system.daemonlog import OLDER
 from corral.values.errors import CorralError, NotSoError
@@ -31,6 +31,8 @@ from corral_tui.numbers import counted
 
 NONE_RUNS = 3
 _LOG_BYTES_PER_LINE = 4096
+_NAMED = 20
+"""Jobs that have their names in one sentence."""
 
 
 @click.group("daemon", no_args_is_help=False, epilog="Example: corral daemon status --json")
@@ -142,12 +144,13 @@ def stop(jobs: str | None, as_json: bool) -> int:
             return 0
         if client.hello.protocol != PROTOCOL:
             return _stop_other(client, request, as_json=as_json)
-        listed = client.call(ListJobs())
+        # What is to be stopped the daemon knows by itself, and says what it was.
+        listed = Jobs(()) if jobs == "stop" else client.call(ListJobs())
         unended = listed.jobs
         if unended and jobs is None:
             raise NotSoError(_which_way(unended))
         stops = client.call(request)
-    titles = {job.id: f"{job.id} {job.title}" for job in unended}
+    titles = {job: f"{job} {title}" for job, title in stops.titles.items()}
     print_stops(stops, titles, as_json=as_json)
     if not as_json and jobs != "stop":
         for line in _left(unended, listed.leftovers):
@@ -178,7 +181,7 @@ def restart() -> int:
     if has_run:
         restart_in_place(home)
     with reach.daemon() as client:
-        left = len(client.call(ListJobs()).jobs)
+        left = sum(client.call(AskStatus()).jobs.values())
         done = "restarted" if has_run else "started, as none ran"
         jobs = f"{counted(left, 'job')} left running" if left else "no jobs"
         say(f"daemon {done}: version {client.hello.version}, pid {client.hello.pid}; {jobs}")
@@ -188,15 +191,20 @@ def restart() -> int:
 def _left(unended: tuple[Job, ...], leftovers: dict[str, int]) -> Iterator[str]:
     """What goes on without the daemon, and how to get it back."""
     if unended:
-        named = visible(", ".join(f"{job.id} {job.title}" for job in unended))
+        named = _named(unended)
         are, them = ("1 job is", "it") if len(unended) == 1 else (f"{len(unended)} jobs are", "them")
         yield f"{are} left unwatched: {named}; corral ps starts a daemon that takes {them} over"
     if leftovers:
         yield leftovers_line(leftovers)
 
 
+def _named(jobs: tuple[Job, ...]) -> str:
+    named = visible(", ".join(f"{job.id} {job.title}" for job in jobs[:_NAMED]))
+    return named if len(jobs) <= _NAMED else f"{named} and {len(jobs) - _NAMED} more"
+
+
 def _which_way(jobs: tuple[Job, ...]) -> str:
-    named = ", ".join(f"{job.id} {job.title}" for job in jobs)
+    named = _named(jobs)
     have = "1 job has" if len(jobs) == 1 else f"{len(jobs)} jobs have"
     return (
         f"daemon stop: {have} not ended: {named}; corral daemon stop --jobs stop ends them, "
