@@ -177,6 +177,7 @@ class Handlers:
         if request.ids:
             now = time.monotonic()
             ids, unknown = await self._resolved(request.ids)
+            self._manager.leftovers.look(ids)
             found = [self._manager.fresh(job_id, now) for job_id in ids]
             return Answer(p.Jobs(fitting(found), tuple(unknown)))
         async with self._listing:
@@ -186,6 +187,7 @@ class Handlers:
 
     def _listed(self, request: p.ListJobs) -> Answer:
         manager, now = self._manager, time.monotonic()
+        manager.leftovers.look()
         for job in list(manager.jobs.values()):
             manager.monitor.see(job)
         unended = sorted(job_id for job_id, job in manager.jobs.items() if not job.life.is_ended)
@@ -201,7 +203,6 @@ class Handlers:
 
     def _leftovers(self) -> dict[str, int]:
         """How many processes live on of each job that has ended."""
-        self._manager.leftovers.look()
         jobs = sorted(self._manager.jobs.items())
         return {str(job_id): job.leftovers for job_id, job in jobs if job.life.is_ended and job.leftovers}
 
@@ -218,7 +219,9 @@ class Handlers:
         return list(dict.fromkeys(ids)), unknown
 
     async def _show(self, _: Connection, request: p.ShowJob, __: list[int]) -> Answer:
-        return Answer(operations.detail(self._manager, self._manager.resolve(request.job)))
+        job_id = self._manager.resolve(request.job)
+        self._manager.leftovers.look([job_id])
+        return Answer(operations.detail(self._manager, job_id))
 
     async def _why(self, _: Connection, request: p.AskWhy, __: list[int]) -> Answer:
         manager = self._manager
@@ -250,6 +253,7 @@ class Handlers:
         for job in manager.jobs.values():
             if not job.life.is_ended:
                 counts[job.life.state] = counts.get(job.life.state, 0) + 1
+        manager.leftovers.look()
         process = self._daemon.process
         with process.oneshot():
             return Answer(
