@@ -16,7 +16,12 @@ from e2e.daemons import altered
 from managers import eventually, eventually_so, opened, ready, zoo_argv
 from until import python, running
 
-NEVER_SCANS = "from corral.manage import monitor\nmonitor.SCAN_SECONDS = 1e9"
+NEVER_SCANS = """
+from corral.manage import cleaning
+from corral.manage.monitor import Monitor
+Monitor.scan = lambda self, now: None
+cleaning.FIRST_SECONDS = 1e9
+"""
 
 
 async def left_of(manager: JobManager) -> tuple[str, int]:
