@@ -1,4 +1,4 @@
-"""Thousands of queued jobs: `python tests/faults/many.py`, or with `--jobs 20000 --stages 1`, `--jobs 1 --stages 255`, `--word 100000`.
+"""Thousands of queued jobs: `python tests/faults/many.py`, or with `--jobs 20000 --stages 1`, `--jobs 1 --stages 255`, `--jobs 300 --stages 1 --words 14705`.
 
 Starts them behind one that sleeps, and does what a person, a script and a program do with so many: list, subscribe, open
 the dashboard, wait, stop, remove, end the daemon. Each step has a deadline. Prints the seconds that each took, the memory
@@ -52,13 +52,12 @@ def memory_of(pid: int) -> int:
 class Many:
     """So many jobs of one home, and how long each thing takes with them."""
 
-    def __init__(self, directory: Path, jobs: int, stages: int, word: int) -> None:
+    def __init__(self, directory: Path, jobs: int, stages: int, words: int) -> None:
         self.daemons = Daemons(directory / "home")
         self.home = str(directory / "home")
         self.jobs = jobs
-        self.pipeline = Pipeline(
-            tuple(Command(("cat", *(["x" * word] if word else []))) for _ in range(stages))
-        )
+        names = [f"a-rather-long-file-name-{number:07d}.txt" for number in range(words)]
+        self.pipeline = Pipeline((Command(("cat", *names)),) * stages)
         self.pid = 0
         self.wrong = 0
 
@@ -219,12 +218,12 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=4750)
     parser.add_argument("--stages", type=int, default=32)
-    parser.add_argument("--word", type=int, default=0, help="bytes of an argument that each stage has")
+    parser.add_argument("--words", type=int, default=0, help="arguments of 35 bytes that each stage has")
     chosen = parser.parse_args()
     # So that the daemon is ended whoever ends us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     directory = Path(tempfile.mkdtemp(prefix="corral-many-"))
-    many = Many(directory, chosen.jobs, chosen.stages, chosen.word)
+    many = Many(directory, chosen.jobs, chosen.stages, chosen.words)
     try:
         asyncio.run(many.run())
     finally:

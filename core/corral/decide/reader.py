@@ -185,15 +185,17 @@ class JournalReader:
 
     # -- all of one job ---------------------------------------------------------------------------------------------
 
-    def unended_rows(self) -> list[tuple[Any, ...]]:
-        """Undecoded, for `corral.decide.recovery`, which says what the columns are."""
-        return self._all(
+    def unended_rows(self) -> Iterator[tuple[Any, ...]]:
+        """Undecoded, for `corral.decide.recovery`, which says what the columns are. One by one: some may be long."""
+        statement = (
             "SELECT jobs.id, jobs.starting, jobs.hidden, jobs.created, jobs.spec, jobs.name, jobs.command, jobs.life, "
             "surroundings.content, environments.content FROM jobs "
             "LEFT JOIN surroundings ON surroundings.number = jobs.surroundings "
             "LEFT JOIN environments ON environments.hash = surroundings.environment "
             "WHERE jobs.ended IS NULL ORDER BY jobs.id"
         )
+        with self._readable():
+            yield from self._connection.execute(statement)
 
     def stages(self, job: int) -> list[StoredStage]:
         """Those that were started, in order."""

@@ -216,6 +216,12 @@ class ManagedJob:
     def __post_init__(self) -> None:
         self.shown = shown_of(self.spec)
 
+    def use(self, spec: JobSpec) -> None:
+        """From now on this is its specification: with all of a long command while it is being started, else without."""
+        self.spec = spec
+        for stage, command in zip(self.stages, spec.pipeline.stages, strict=True):
+            stage.argv = command.argv
+
     @property
     def commands(self) -> tuple[Command, ...]:
         return self.spec.pipeline.stages

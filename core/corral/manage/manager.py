@@ -35,6 +35,7 @@ from corral.decide.life import (
     SurvivorsFound,
     Ticked,
     TreeEmptied,
+    is_worth_noting,
 )
 from corral.decide.lifecycle import advance, new_life
 from corral.decide.naming import resolve
@@ -67,7 +68,7 @@ from corral.values.commandline import stage_name
 from corral.values.errors import CorralError, UnknownJobError
 from corral.values.home import Home
 from corral.values.jobs import Job
-from corral.values.shown import with_short_command
+from corral.values.shown import short, with_short_command
 from corral.values.spec import JobInput, JobSpec, Surroundings
 
 STARTS_A_PASS = 20
@@ -156,6 +157,8 @@ class Manager:
     def new_job(
         self, job_id: int, spec: JobSpec, surroundings: Surroundings, created: datetime
     ) -> ManagedJob:
+        """Of a long command only what is shown of it is kept: the journal has all."""
+        spec = short(spec)
         stages = [
             ManagedStage(number, stage_name(command.argv), command.argv)
             for number, command in enumerate(spec.pipeline.stages, 1)
@@ -260,7 +263,7 @@ class Manager:
         """The one way in which a job's life goes on."""
         before = job.life
         job.life, effects = advance(before, event)
-        if _is_worth_noting(before, job.life):
+        if is_worth_noting(before, job.life):
             self.journal.state_changed(job.id, job.life)
         if job.spec.timeout is not None and job.life.deadline != before.deadline:
             self.arm_timeout(job)
@@ -427,7 +430,9 @@ class Manager:
     def origin_of(self, job_id: int) -> tuple[JobSpec, Surroundings]:
         """What a job was started with. Raises NotSoError where the journal does not know."""
         job = self.jobs.get(job_id)
-        return (job.spec, job.surroundings) if job is not None else self.journal.origin(job_id)
+        if job is None or job.shown.is_cut:
+            return self.journal.origin(job_id)
+        return job.spec, job.surroundings
 
     def is_known(self, job_id: int) -> bool:
         return job_id in self.jobs or job_id in self.ended
@@ -485,15 +490,3 @@ class Manager:
 
     def _has_to_wait(self, job: ManagedJob) -> bool:
         return bool(job.openings) or (self._waiting_for(job) is not None and not job.life.is_starting)
-
-
-def _is_worth_noting(before: Life, after: Life) -> bool:
-    """Whether the journal has to know it at once. Starts and ends have rows of their own."""
-    if after is before or after.is_ended:
-        return False
-    if "queued" in (before.state, after.state):
-        # The monotonic time that a time limit counts from is known to nobody else.
-        return after.timeout is not None and before.started is None and after.started is not None
-    if after.state != before.state or after.stop != before.stop:
-        return True
-    return any(new.signalled != old.signalled for new, old in zip(after.stages, before.stages, strict=True))

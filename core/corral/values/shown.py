@@ -9,11 +9,13 @@ from msgspec import structs
 
 from corral.values.commandline import quote_pipeline
 from corral.values.jobs import Job
-from corral.values.spec import JobSpec
+from corral.values.spec import JobSpec, Pipeline
 
-LONGEST_SHOWN = 64 << 10
+LONGEST_SHOWN = 32 << 10
 """Bytes of a command, and of all its arguments, that are shown of it but where all of one job is asked for."""
 CUT = "…"
+_END = 4
+"""Bytes of it, reckoned as those of any letter."""
 
 Argv = tuple[str, ...]
 
@@ -29,7 +31,9 @@ class Shown(NamedTuple):
 
 def shown(command: str, argvs: Sequence[Argv], most: int = LONGEST_SHOWN) -> Shown:
     """At most about so many bytes of the command, and as many of all arguments together."""
-    if size_of(command) <= most and sum(map(size_of_words, argvs)) <= most:
+    # What was cut before stays as it is: each piece has at most one `…`.
+    most_with_ends = most + _END * (1 + len(argvs))
+    if size_of(command) <= most_with_ends and sum(map(size_of_words, argvs)) <= most_with_ends:
         return Shown(command, tuple(argvs))
     return Shown(beginning(command, most), _beginnings(argvs, most), True)
 
@@ -44,6 +48,16 @@ def with_short_command(spec: JobSpec) -> JobSpec:
     """The specification with so much of the command as is shown anywhere; what runs stays whole."""
     command = beginning(spec.command)
     return spec if command is spec.command else structs.replace(spec, command=command, cut=True)
+
+
+def short(spec: JobSpec) -> JobSpec:
+    """The specification with no more of its command than is shown: to be kept, never to be run."""
+    found = shown_of(spec)
+    if not found.is_cut:
+        return spec
+    pairs = zip(spec.pipeline.stages, found.argvs, strict=True)
+    pipeline = Pipeline(tuple(structs.replace(command, argv=argv) for command, argv in pairs))
+    return structs.replace(spec, pipeline=pipeline, command=found.command, cut=True)
 
 
 def whole(job: Job, spec: JobSpec) -> Job:
@@ -70,8 +84,11 @@ def size_of(text: str) -> int:
 
 
 def beginning(text: str, most: int = LONGEST_SHOWN) -> str:
-    """The text, or so much of it as fits."""
-    return text if size_of(text) <= most else text[: max(0, most // 6)] + CUT
+    """The text, or about so much of it as fits."""
+    if size_of(text) <= most:
+        return text
+    heads = (text[: max(0, most // bytes_each)] for bytes_each in (1, 4, 6))
+    return next(head for head in heads if size_of(head) <= max(0, most)) + CUT
 
 
 def _beginnings(argvs: Sequence[Argv], most: int) -> tuple[Argv, ...]:

@@ -126,4 +126,4 @@ class JobSpec(Struct, frozen=True):
     parent: str | None = None
     restarted_from: str | None = None
     cut: bool = False
-    """Whether `command` is only the beginning of what the user typed."""
+    """Whether `command` is only the beginning of what the user typed, or `pipeline` of what the journal has of it."""
