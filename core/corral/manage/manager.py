@@ -23,7 +23,6 @@ from corral.decide.life import (
     EndStages,
     Event,
     JobEnded,
-    Life,
     PauseTree,
     Record,
     ResumeTree,

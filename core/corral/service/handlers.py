@@ -51,6 +51,8 @@ NAMES_A_PASS = 50
 
 
 MOST_LOOKED_AT = 1000
+MOST_STARTS = 5000
+"""Jobs in one request. They are accepted in one go: some tenths of a second."""
 
 
 class Answer(NamedTuple):
@@ -130,6 +132,10 @@ class Handlers:
 
     async def _start(self, connection: Connection, request: p.StartJobs, descriptors: list[int]) -> Answer:
         descriptor = None
+        if len(request.specs) > MOST_STARTS:
+            raise UsageError(
+                f"{len(request.specs)} jobs in one request: at most {MOST_STARTS}; send them in parts"
+            )
         if any(isinstance(spec.stdin, DescriptorInput) for spec in request.specs):
             if not descriptors:
                 # The kernel drops what does not fit into our table and sets MSG_CTRUNC (unix(7)).
