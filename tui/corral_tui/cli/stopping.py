@@ -60,10 +60,10 @@ def _stop(caller: reach.Caller, request: StopJobs) -> Stops:
 def _stop_all(caller: reach.Caller, request: StopJobs) -> Stops:
     """The daemon says which all are; the end of those that take longer is waited for by number."""
     begun = caller.call(structs.replace(request, wait=False))
-    going_on = tuple(report.id for report in begun.reports if is_going_on(report))
-    if not going_on:
+    unproven = tuple(report.id for report in begun.reports if report.looked_at is None)
+    if not unproven:
         return begun
-    ended = caller.call(structs.replace(request, ids=going_on, all=False, asked_before=True))
+    ended = caller.call(structs.replace(request, ids=unproven, all=False, asked_before=True))
     reports = {report.id: report for report in (*begun.reports, *ended.reports)}
     titles = {**begun.titles, **ended.titles}
     return structs.replace(begun, reports=tuple(reports.values()), unknown=ended.unknown, titles=titles)
