@@ -118,6 +118,8 @@ class Many:
             await self._end(manager)
         async with corral.connect(self.home) as manager:
             await self._fill(manager)
+            await self._fail(manager)
+            await self._fill(manager)
         await self.step(
             "corral daemon stop --jobs stop", lambda: self.command("daemon", "stop", "--jobs", "stop")
         )
@@ -189,6 +191,17 @@ class Many:
         )
         await self.step("corral rm of all", lambda: self.command("rm", *(one.id for one in self.handles)))
 
+    async def _fail(self, manager: JobManager) -> None:
+        """The one that they wait for is stopped; others are answered meanwhile."""
+        (first,) = [job.id for job in await manager.jobs() if job.state == "running"]
+        await self.step("corral kill of what all wait for", lambda: self.command("kill", first))
+        await self.step("corral daemon status meanwhile", lambda: self.command("daemon", "status"))
+
+        async def wait() -> str:
+            return f"{len({job.reason for job in await manager.wait(self.handles)})} reason"
+
+        await self.step("wait() of all", wait)
+
     async def _private(self) -> None:
         manager = corral.open(parallel=1)
         await self.step("corral.open()", manager.__aenter__)
@@ -223,6 +236,11 @@ def main() -> int:
     # So that the daemon is ended whoever ends us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     directory = Path(tempfile.mkdtemp(prefix="corral-many-"))
+    # Nothing is cleaned, however many have ended.
+    settings = directory / "corral" / "config.toml"
+    settings.parent.mkdir()
+    settings.write_text('[clean]\nkeep = "none"\n')
+    os.environ["XDG_CONFIG_HOME"] = str(directory)
     many = Many(directory, chosen.jobs, chosen.stages, chosen.words)
     try:
         asyncio.run(many.run())

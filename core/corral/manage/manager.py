@@ -38,7 +38,7 @@ from corral.decide.life import (
 )
 from corral.decide.lifecycle import advance, new_life
 from corral.decide.naming import resolve
-from corral.decide.scheduler import Dependency, Scheduler
+from corral.decide.scheduler import Dependency, FailedWait, Scheduler
 from corral.decide.store import Journal
 from corral.manage import operations, stories, views
 from corral.manage.capping import Capping
@@ -72,6 +72,8 @@ from corral.values.spec import JobInput, JobSpec, Surroundings
 
 STARTS_A_PASS = 20
 """Spawning is synchronous; more in one pass of the loop would keep everybody else waiting."""
+FAILS_A_PASS = 100
+"""Jobs that are ended in one pass since the one that they waited for failed."""
 COMMIT_SECONDS = 0.01
 """Until the pids of what was started are committed, unless an earlier pass takes them along. A daemon that dies
 before finds them by their marks, since the jobs were committed as starting."""
@@ -201,7 +203,7 @@ class Manager:
 
     def _pass(self) -> None:
         self._has_pass = False
-        self.fail_waiters()
+        self._fail(self.scheduler.take_failed(FAILS_A_PASS))
         ready = self.scheduler.take_ready(STARTS_A_PASS)
         for job_id in ready:
             self.apply(self.jobs[job_id], SlotGranted(**moment()))
@@ -215,7 +217,7 @@ class Manager:
         for job in starting:
             if not job.life.is_ended:
                 self.launcher.start(job)
-        if len(ready) == STARTS_A_PASS:
+        if len(ready) == STARTS_A_PASS or self.scheduler.has_failed:
             self.wake()
         elif self.journal.is_dirty and self._commit_timer is None:
             self._commit_timer = self._loop.call_later(COMMIT_SECONDS, self._commit_started)
@@ -223,10 +225,13 @@ class Manager:
     def fail_waiters(self) -> None:
         """End those that wait for a job that did not succeed. Before one is removed: then nobody could tell of it."""
         while found := self.scheduler.take_failed():
-            for failed in found:
-                state = self._state_of(failed.dependency)
-                message = dependency_failure(failed.dependency, state)  # type: ignore[arg-type]
-                self.apply(self.jobs[failed.job], DependencyFailed(**moment(), message=message))
+            self._fail(found)
+
+    def _fail(self, waits: Iterable[FailedWait]) -> None:
+        for failed in waits:
+            state = self._state_of(failed.dependency)
+            message = dependency_failure(failed.dependency, state)  # type: ignore[arg-type]
+            self.apply(self.jobs[failed.job], DependencyFailed(**moment(), message=message))
 
     def _state_of(self, job_id: int) -> str:
         job = self.jobs.get(job_id)
