@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from corral.service.library import JobManager as JobManager
     from corral.service.library import connect as connect
     from corral.service.library import open as open  # noqa: A004
+    from corral.service.manystarts import PartlyStartedError as PartlyStartedError
     from corral.values.errors import CannotStartError as CannotStartError
     from corral.values.errors import CorralError as CorralError
     from corral.values.errors import DaemonUnavailableError as DaemonUnavailableError
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "corral.service.handles": ("JobError", "JobHandle", "OutputDroppedError", "Result"),
     "corral.service.library": ("JobManager", "connect", "open"),
+    "corral.service.manystarts": ("PartlyStartedError",),
     "corral.values.errors": (
         "CannotStartError",
         "CorralError",

@@ -108,6 +108,22 @@ def test_a_job_that_two_waits_fail_is_told_once() -> None:
     assert scheduler.take_failed() == [FailedWait(3, 1)]
 
 
+def test_of_many_that_fail_some_are_told_at_a_time() -> None:
+    scheduler = Scheduler()
+    scheduler.add(1)
+    for job in range(2, 7):
+        scheduler.add(job, [Dependency(1)])
+    scheduler.ended(1, False)
+    told = []
+    while scheduler.has_failed:
+        some = scheduler.take_failed(2)
+        assert len(some) <= 2
+        told += some
+        for wait in some:
+            scheduler.ended(wait.job, False)
+    assert told == [FailedWait(job, 1) for job in range(2, 7)]
+
+
 def test_a_withdrawn_job_never_starts_and_fails_its_waiters() -> None:
     scheduler = Scheduler()
     scheduler.add(1)
@@ -138,7 +154,8 @@ def test_every_job_starts_or_fails_and_the_limit_holds(
             assert all(outcome.get(d) for d in waits[job])
         running += ready
         assert parallel is None or len(running) <= parallel
-        failed = scheduler.take_failed()
+        failed = scheduler.take_failed(2)
+        assert len(failed) <= 2
         assert running or failed
         for wait in failed:
             assert outcome[wait.dependency] is False

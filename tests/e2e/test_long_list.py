@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,16 +29,14 @@ def fill(home: Home, count: int, word: str = "x") -> list[str]:
     return [str(number) for number in ids]
 
 
-@pytest.mark.parametrize(
-    "few", ["MOST_ENDED = 7", "A_PASS, listing.MOST_BYTES = 2, 9000", "MOST_ENDED, listing.A_PASS = 1, 1"]
-)
-def test_what_does_not_fit_into_a_reply_is_listed_all_the_same(few: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("few", ["parts.PART_BYTES = 2000", "listing.A_PASS = parts.PART_BYTES = 1"])
+def test_a_list_in_parts_is_whole(few: str, tmp_path: Path) -> None:
     ids = fill(Home(str(tmp_path / "home")), 24)
-    with altered(tmp_path / "home", f"from corral.service import listing\nlisting.{few}") as daemons:
+    with altered(tmp_path / "home", f"from corral.service import listing, parts\n{few}") as daemons:
         corral = Corral(tmp_path / "home", tmp_path)
         with daemons.client() as client:
             ids += start(client, ["sleep", "60"], name="runs")
-            assert client.call(p.ListJobs(all=True)).more > 0
+            assert [job.id for job in client.call(p.ListJobs(all=True)).jobs] == ids
         assert corral.ok("ps", "-aq").split() == ids
         assert corral.ok("ps", "--all", "--quiet", "--sort=id").split() == ids
         assert corral.ok("ps", "-q").split() == ids[-1:]
@@ -45,10 +44,22 @@ def test_what_does_not_fit_into_a_reply_is_listed_all_the_same(few: str, tmp_pat
 
 async def test_the_library_has_all_of_them_too(tmp_path: Path) -> None:
     ids = fill(Home(str(tmp_path / "home")), 9)
-    few = "from corral.service import listing\nlisting.MOST_ENDED = 4"
-    with altered(tmp_path / "home", few) as daemons:
+    with altered(tmp_path / "home", "from corral.service import parts\nparts.PART_BYTES = 1") as daemons:
         async with connect(home=daemons.home.path) as manager:
             assert [job.id for job in await manager.jobs(all=True)] == ids
+
+
+def test_a_client_that_takes_no_parts_gets_the_newest_that_fit(tmp_path: Path) -> None:
+    ids = fill(Home(str(tmp_path / "home")), 24)
+    changes = "from corral.service import listing, parts\nlisting.A_PASS = parts.PART_BYTES = 1\nparts.REPLY_LIMIT = 9000"
+    with altered(tmp_path / "home", changes) as daemons, daemons.raw() as sock, sock.makefile("rb") as lines:
+        hello = {"id": 1, "op": "hello", "version": "0", "protocol": p.PROTOCOL, "client": "library"}
+        for number, request in enumerate((hello, {"op": "list", "all": True}), 1):
+            sock.sendall(json.dumps({**request, "id": number}).encode() + b"\n")
+            answer = json.loads(lines.readline())["ok"]
+        listed = [job["id"] for job in answer["jobs"]]
+        assert listed == ids[-len(listed) :]
+        assert 0 < len(listed) < 24
 
 
 def test_long_commands_are_cut_so_that_all_fit(tmp_path: Path) -> None:

@@ -164,6 +164,40 @@ def test_stop_without_waiting_is_0(fake: FakeDaemon, capsys: Any) -> None:
     assert "is being stopped" in capsys.readouterr().out
 
 
+def test_stop_of_all_lists_nothing_and_waits_by_number(fake: FakeDaemon, capsys: Any) -> None:
+    never = StopReport(id="8", state="stopped", seconds=0.0, note="never started", looked_at=CREATED)
+    begun = Stops((StopReport(id="7", state="stopping", seconds=0.0), never), titles={"7": "a", "8": "b"})
+    whole = Stops((structs.replace(GONE, looked_at=CREATED),), titles={"7": "a"})
+    fake.answers[StopJobs] = lambda request: whole if request.wait else begun
+    assert main(["stop", "--all"]) == 0
+    assert fake.asked == [
+        StopJobs(all=True, wait=False, by="by corral stop"),
+        StopJobs(ids=("7",), asked_before=True, by="by corral stop"),
+    ]
+    head, *_, last = capsys.readouterr().out.splitlines()
+    assert head.startswith("7 a: stopped")
+    assert last == "8 b: never started."
+
+
+def test_the_stop_of_the_daemon_with_its_jobs_lists_nothing(fake: FakeDaemon, capsys: Any) -> None:
+    fake.answers[Shutdown] = Stops((GONE,), titles={"7": "tests"})
+    assert main(["daemon", "stop", "--jobs", "stop"]) == 0
+    assert fake.asked == [Shutdown(jobs="stop")]
+    assert capsys.readouterr().out.startswith("7 tests: stopped")
+
+
+def test_thousands_are_not_all_named(fake: FakeDaemon, capsys: Any) -> None:
+    jobs = tuple(make_job(number) for number in range(1, 4752))
+    fake.answers[ListJobs] = Jobs(jobs)
+    fake.answers[WaitForJobs] = Waited(jobs, timed_out=True)
+    assert main(["daemon", "stop"]) == 1
+    assert main(["wait", "--timeout", "1s", *(job.id for job in jobs)]) == 124
+    refused, waited = capsys.readouterr().err.splitlines()
+    assert refused.startswith("corral: daemon stop: 4751 jobs have not ended: 1 sleep, ")
+    assert "20 sleep and 4731 more; corral daemon stop --jobs stop" in refused
+    assert "20 sleep and 4731 more had not ended after 1 s" in waited
+
+
 def test_stop_of_leftovers_without_waiting_claims_nothing(fake: FakeDaemon, capsys: Any) -> None:
     fake.answers[ListJobs] = Jobs((ended_job(13, name="bg", leftovers=1),))
     going_on = StopReport(

@@ -29,7 +29,9 @@ from corral.values.errors import NotSoError, UnknownJobError
 from corral.values.home import Home
 from corral.values.jobs import UNENDED_STATES, Job, JobEvent, State
 from corral.values.reports import Detail, StopReport
+from corral.values.shown import whole
 from corral.values.spec import FileInput, JobSpec, Surroundings
+from corral.values.wire import to_wire
 
 _BATCH = 500
 """Ids in one statement: SQLite takes 999 variables at least."""
@@ -141,18 +143,13 @@ class FileReader:
         )
         return [self._job(_Row(*row)) for row in reversed(rows)]
 
-    def sizes_of_ended(self, before: int | None, limit: int) -> tuple[dict[int, int], int]:
-        """About how many bytes of text there are of the newest ended jobs, those below `before` where that is given; and
-        how many older ones there are."""
+    def sizes_of_ended(self) -> dict[int, int]:
+        """About how many bytes of text there are of each ended job."""
         query = (
             "SELECT id, max(length(CAST(command AS BLOB)), coalesce(length(snapshot), 0) - ?) FROM jobs "
-            "WHERE ended IS NOT NULL AND id < ? ORDER BY id DESC LIMIT ?"
+            "WHERE ended IS NOT NULL"
         )
-        sizes = dict(self._all(query, _BESIDE_TEXT, _LARGEST_ID if before is None else before, limit))
-        if len(sizes) < limit:
-            return sizes, 0
-        older = self._scalar("SELECT count(*) FROM jobs WHERE ended IS NOT NULL AND id < ?", min(sizes))
-        return sizes, cast("int", older)
+        return dict(self._all(query, _BESIDE_TEXT))
 
     def job(self, job: int) -> Job:
         """One snapshot. Raises UnknownJobError."""
@@ -182,15 +179,17 @@ class FileReader:
 
     # -- all of one job ---------------------------------------------------------------------------------------------
 
-    def unended_rows(self) -> list[tuple[Any, ...]]:
-        """Undecoded, for `corral.decide.recovery`, which says what the columns are."""
-        return self._all(
+    def unended_rows(self) -> Iterator[tuple[Any, ...]]:
+        """Undecoded, for `corral.decide.recovery`, which says what the columns are. One by one: some may be long."""
+        statement = (
             "SELECT jobs.id, jobs.starting, jobs.hidden, jobs.created, jobs.spec, jobs.name, jobs.command, jobs.life, "
             "surroundings.content, environments.content FROM jobs "
             "LEFT JOIN surroundings ON surroundings.number = jobs.surroundings "
             "LEFT JOIN environments ON environments.hash = surroundings.environment "
             "WHERE jobs.ended IS NULL ORDER BY jobs.id"
         )
+        with self._readable():
+            yield from self._connection.execute(statement)
 
     def stages(self, job: int) -> list[StoredStage]:
         """Those that were started, in order."""
@@ -252,13 +251,13 @@ class FileReader:
     def detail(self, job: int) -> Detail:
         """All that the journal knows of one job. Raises UnknownJobError."""
         snapshot = self.job(job)
-        environment, stdin_path = {}, None
+        command, environment, stdin_path = snapshot.command, {}, None
         try:
             spec, surroundings = self.origin(job)
         except NotSoError:
             pass
         else:
-            environment = surroundings.environment
+            snapshot, environment = whole(snapshot, spec), surroundings.environment
             stdin_path = spec.stdin.path if isinstance(spec.stdin, FileInput) else None
         kept = told(snapshot, self.story(job))
         return Detail(
@@ -270,7 +269,7 @@ class FileReader:
             stop=self.stop_report(job),
             environment=environment,
             stdin_path=stdin_path,
-            earlier_runs=self.earlier_runs(snapshot.command, before=job),
+            earlier_runs=self.earlier_runs(to_wire(command), before=job),
         )
 
     def earlier_runs(

@@ -294,3 +294,15 @@ class Record(Effect, frozen=True):
 
 
 Step = tuple[Life, tuple[Effect, ...]]
+
+
+def is_worth_noting(before: Life, after: Life) -> bool:
+    """Whether the journal has to know it at once. Starts and ends have rows of their own."""
+    if after is before or after.is_ended:
+        return False
+    if "queued" in (before.state, after.state):
+        # The monotonic time that a time limit counts from is known to nobody else.
+        return after.timeout is not None and before.started is None and after.started is not None
+    if after.state != before.state or after.stop != before.stop:
+        return True
+    return any(new.signalled != old.signalled for new, old in zip(after.stages, before.stages, strict=True))

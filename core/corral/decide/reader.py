@@ -8,7 +8,7 @@ once it is written. Imports neither asyncio nor psutil.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -101,12 +101,10 @@ class JournalReader(FileReader):
         known.update((job, ended) for job in self._pending.ended if (ended := self._unwritten_end(job)))
         return [known[job] for job in sorted(known)][-limit if limit else 0 :]
 
-    def sizes_of_ended(self, before: int | None, limit: int) -> tuple[dict[int, int], int]:
-        sizes, older = super().sizes_of_ended(before, limit)
-        for job, row in self._pending.ended.items():
-            if before is None or job < before:
-                sizes[job] = len(row.snapshot)
-        return {job: size for job, size in sizes.items() if job not in self._pending.removed}, older
+    def sizes_of_ended(self) -> dict[int, int]:
+        sizes = super().sizes_of_ended()
+        sizes.update((job, len(row.snapshot)) for job, row in self._pending.ended.items())
+        return {job: size for job, size in sizes.items() if job not in self._pending.removed}
 
     def unended_jobs(self) -> list[Job]:
         return [self._brought_up(job) for job in super().unended_jobs() if self._goes_on(int(job.id))]
@@ -139,9 +137,10 @@ class JournalReader(FileReader):
 
     # -- all of one job ---------------------------------------------------------------------------------------------
 
-    def unended_rows(self) -> list[tuple[Any, ...]]:
-        rows = super().unended_rows()
-        return [self._as_will_be(*row) for row in rows if self._goes_on(row[0])]
+    def unended_rows(self) -> Iterator[tuple[Any, ...]]:
+        for row in super().unended_rows():
+            if self._goes_on(row[0]):
+                yield self._as_will_be(*row)
 
     def _as_will_be(self, job: int, starting: int, hidden: int, *rest: Any) -> tuple[Any, ...]:
         pending = self._pending

@@ -23,6 +23,7 @@ from corral.decide.rows import (
 from corral.decide.store import Journal
 from corral.system.boot import age
 from corral.system.identity import ProcessIdentity
+from corral.values.shown import short
 from corral.values.spec import JobSpec, Surroundings
 
 _lives = msgspec.json.Decoder(Life)
@@ -51,9 +52,10 @@ def unended_jobs(journal: Journal, now: float, *, is_same_boot: bool = True) -> 
     A job whose row cannot be read is ended as `lost`, with a notice.
     """
     stored: list[StoredJob] = []
+    places: dict[tuple[bytes, bytes], Surroundings] = {}
     for row in journal.unended_rows():
         try:
-            stored.append(_stored(journal, row, now, is_same_boot))
+            stored.append(_stored(journal, row, places, now, is_same_boot))
         except UNREADABLE:
             job, created, name, command = row[0], row[3], row[5], row[6]
             journal.job_ended(damaged_job(job, name, command, created, datetime.now(UTC).timestamp()))
@@ -61,9 +63,15 @@ def unended_jobs(journal: Journal, now: float, *, is_same_boot: bool = True) -> 
     return stored
 
 
-def _stored(journal: Journal, row: tuple[Any, ...], now: float, is_same_boot: bool) -> StoredJob:
+def _stored(
+    journal: Journal,
+    row: tuple[Any, ...],
+    places: dict[tuple[bytes, bytes], Surroundings],
+    now: float,
+    is_same_boot: bool,
+) -> StoredJob:
     job, starting, hidden, created, raw_spec, _, _, raw_life, content, environment = row
-    spec = decode_spec(raw_spec)
+    spec = short(decode_spec(raw_spec))
     stages = tuple(journal.stages(job))
     life = (
         new_life(spec, [stage_name(command) for command in spec.pipeline.stages])
@@ -73,13 +81,22 @@ def _stored(journal: Journal, row: tuple[Any, ...], now: float, is_same_boot: bo
     return StoredJob(
         id=job,
         spec=spec,
-        surroundings=decode_surroundings(content, environment),
+        surroundings=_shared(places, content, environment),
         created=datetime.fromtimestamp(created, UTC),
         is_starting=bool(starting),
         stages=stages,
         life=_brought_up(life, stages, bool(starting), now, is_same_boot),
         hidden=bool(hidden),
     )
+
+
+def _shared(
+    places: dict[tuple[bytes, bytes], Surroundings], content: bytes, environment: bytes
+) -> Surroundings:
+    """Of thousands of jobs most have the same, and have it once."""
+    if (content, environment) not in places:
+        places[content, environment] = decode_surroundings(content, environment)
+    return places[content, environment]
 
 
 def _brought_up(

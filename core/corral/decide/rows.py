@@ -15,6 +15,7 @@ from msgspec import NODEFAULT, Struct
 from corral.values.commandline import LONGEST_NAME
 from corral.values.jobs import Job, Stage, State
 from corral.values.reports import StopReport
+from corral.values.shown import shown_of
 from corral.values.spec import (
     Command,
     DescriptorInput,
@@ -156,10 +157,11 @@ def stage_name(command: Command) -> str:
 
 def new_job(job_id: int | str, spec: JobSpec, cwd: str, created: datetime) -> Job:
     """The first snapshot of a job: queued, nothing known but what was asked for."""
+    shown = shown_of(spec)
     return Job(
         id=str(job_id),
         name=spec.name,
-        command=spec.command,
+        command=shown.command,
         cwd=cwd,
         pty=spec.pty,
         parent=spec.parent,
@@ -176,10 +178,11 @@ def new_job(job_id: int | str, spec: JobSpec, cwd: str, created: datetime) -> Jo
         on_stuck=spec.on_stuck,
         origin=spec.origin,
         stages=tuple(
-            Stage(number=number, name=stage_name(command), argv=command.argv)
-            for number, command in enumerate(spec.pipeline.stages, 1)
+            Stage(number=number, name=stage_name(command), argv=argv)
+            for number, (command, argv) in enumerate(zip(spec.pipeline.stages, shown.argvs, strict=True), 1)
         ),
         stdin="terminal" if spec.pty else _stdin_kind(spec.stdin),
+        cut=shown.is_cut,
     )
 
 

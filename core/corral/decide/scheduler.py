@@ -108,11 +108,21 @@ class Scheduler:
         self._running.update(taken)
         return taken
 
-    def take_failed(self) -> list[FailedWait]:
-        """Waiters whose wait has failed since the last call; each is to be ended, and that told to `ended`."""
-        failed, self._failed = self._failed, []
-        first_of = {wait.job: wait for wait in reversed(failed)}
-        return [first_of[job] for job in sorted(first_of) if job in self._missing]
+    @property
+    def has_failed(self) -> bool:
+        """Whether there are waiters whose wait has failed."""
+        return bool(self._failed)
+
+    def take_failed(self, at_most: int | None = None) -> list[FailedWait]:
+        """Waiters whose wait has failed since the last call; each is to be ended, and that told to `ended`.
+
+        Those beyond `at_most` are for the next call.
+        """
+        first_of = {wait.job: wait for wait in reversed(self._failed)}
+        failed = [first_of[job] for job in sorted(first_of) if job in self._missing]
+        count = len(failed) if at_most is None else at_most
+        self._failed = failed[count:]
+        return failed[:count]
 
     def waiting_for(self, job: int) -> str | None:
         """Why a queued job does not start, such as `limit: 2 of 2 running`; None where nothing keeps it."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from msgspec import structs
-
 from corral.system import limits, mark
 from corral.system.terminal import MOST_CELLS
 from corral.values.errors import UsageError
@@ -17,8 +15,6 @@ LEAST_OUTPUT = 64 << 10
 """Holes are punched in whole blocks of the file system; below this a cap would mean little."""
 
 
-LONGEST_COMMAND = 64 << 10
-"""Characters of what is shown of a command; nobody types more, and every list would carry them."""
 LONGEST_PATH = 4096
 """PATH_MAX of Linux (limits.h)."""
 MOST_OUTPUT = 1 << 60
@@ -85,13 +81,6 @@ def check_surroundings(surroundings: Surroundings) -> None:
             raise UsageError(
                 f"the limit {limits.NAMES[number]} of {soft}, {hard}: the soft one is at most the hard one"
             )
-
-
-def cut_command(spec: JobSpec) -> JobSpec:
-    """With what is shown of the command cut to `LONGEST_COMMAND`; what runs stays whole."""
-    if len(spec.command) <= LONGEST_COMMAND:
-        return spec
-    return structs.replace(spec, command=spec.command[: LONGEST_COMMAND - 1] + "…")
 
 
 def _check_max_output(size: int | None) -> None:

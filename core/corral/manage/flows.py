@@ -60,7 +60,9 @@ def follow_pipes(manager: Manager, job: ManagedJob, now: float) -> None:
 
 
 def close_pipes(job: ManagedJob) -> None:
-    """Every stage has ended: what was counted at its end is what went through."""
+    """Every stage has ended: what was counted at its end is what went through. Of what never ran nothing was counted."""
+    if not any(stage.identity for stage in job.stages):
+        return
     now = time.monotonic()
     # A job of less than a tick was never looked at while it ran.
     job.pipes = job.pipes or [PipeFlow(stage.number) for stage in job.stages[:-1]]

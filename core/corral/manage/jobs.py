@@ -26,6 +26,7 @@ from corral.system.identity import ProcessIdentity
 from corral.system.openings import PatientOpening
 from corral.values.jobs import Job, Pipe
 from corral.values.reports import Diagnosis, StopReport
+from corral.values.shown import Shown, shown_of
 from corral.values.spec import Command, JobSpec, Surroundings
 
 
@@ -155,6 +156,8 @@ class ManagedJob:
     created: datetime
     life: Life
     stages: list[ManagedStage]
+    shown: Shown = field(init=False)
+    """What lists have of its command."""
     members: dict[int, Member] = field(default_factory=dict)
     """Replaced as a whole when others come, made smaller in place when one is reaped."""
     members_seen: tuple[dict[int, Member], int] | None = None
@@ -224,6 +227,15 @@ class ManagedJob:
     """Why it could not be observed, once that was noted."""
     view: Job | None = None
     """The snapshot built last; None when something changed since."""
+
+    def __post_init__(self) -> None:
+        self.shown = shown_of(self.spec)
+
+    def use(self, spec: JobSpec) -> None:
+        """From now on this is its specification: with all of a long command while it is being started, else without."""
+        self.spec = spec
+        for stage, command in zip(self.stages, spec.pipeline.stages, strict=True):
+            stage.argv = command.argv
 
     @property
     def commands(self) -> tuple[Command, ...]:

@@ -16,6 +16,7 @@ from corral.manage.opening import FileOpener
 from corral.manage.starting import OpenFiles, Preparation, Starter, StartError, spawned_stages
 from corral.system import shortage
 from corral.values.errors import CannotStartError
+from corral.values.shown import short
 from corral.values.spec import JobInput
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Launcher:
         """Start its stages; where a file may make us wait, once it is open. `opened` are open already, and taken over."""
         opened = opened or {}
         try:
+            if job.shown.is_cut:
+                job.use(self._manager.origin_of(job.id)[0])
             preparation = self._prepared(job, opened)
             patient = [file for file in self._starter.patient_ones(preparation) if file[:2] not in opened]
             if patient:
@@ -152,9 +155,16 @@ class Launcher:
             self._manager.journal.stages_started(job.id, rows, datetime.now(UTC))
         for stage in job.stages:
             self._manager.children.watch(job, stage)
+        self._let_go_of_command(job)
+
+    @staticmethod
+    def _let_go_of_command(job: ManagedJob) -> None:
+        if job.shown.is_cut:
+            job.use(short(job.spec))
 
     def _fail(self, job: ManagedJob, error: StartError) -> None:
         self._opening.pop(job.id, None)
+        self._let_go_of_command(job)
         self._manager.close_stdin(job)
         failed = StartFailed(
             **moment(), stage=error.stage, status=error.status, message=str(error), spawned=error.spawned

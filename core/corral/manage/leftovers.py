@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -11,6 +12,7 @@ from msgspec import structs
 from corral.decide.life import Ending, Life, StopRequested
 from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob
+from corral.manage.leftoverwatch import LeftoverWatch
 from corral.manage.moments import moment
 from corral.system.identity import ProcessIdentity, identify, is_alive
 from corral.values.errors import NotSoError
@@ -41,6 +43,7 @@ class Leftovers:
         self._timer: asyncio.TimerHandle | None = None
         self._ended: set[int] = set()
         """The jobs in hand that have ended."""
+        self._watch = LeftoverWatch(self._check_soon)
         self._looked = asyncio.Event()
         """Every job that has ended was looked at since."""
         self._looked.set()
@@ -54,12 +57,15 @@ class Leftovers:
         """It has ended: look soon what is left of it."""
         self._ended.add(job.id)
         self._looked.clear()
+        self._check_soon()
+
+    def _check_soon(self) -> None:
         if self._timer is None:
             self._timer = self._loop.call_later(CHECK_SECONDS, self.check)
 
-    def look(self) -> None:
-        """Look at once, for somebody who asks, where some have ended that were not looked at yet."""
-        if self._timer is not None:
+    def look(self, jobs: Iterable[int] | None = None) -> None:
+        """Look at once, for somebody who asks about these jobs, or all, where there is anything to look at."""
+        if self._ended if jobs is None else not self._ended.isdisjoint(jobs):
             self.check()
 
     def check(self) -> None:
@@ -80,12 +86,15 @@ class Leftovers:
 
     def _look_at(self, done: list[ManagedJob]) -> None:
         if not done:
+            self._watch.watch(())
             return
         manager = self._manager
         manager.children.reap()
         found = manager.census.take(done)
+        left = {job.id: live_members(found.get(job.id, [])) for job in done}
+        self._watch.watch(chain.from_iterable(left.values()))
         for job in done:
-            count = len(live_members(found.get(job.id, [])))
+            count = len(left[job.id])
             self.note(job, count)
             if count and job.spec.leftovers == "stop" and not job.life.sweeping:
                 self._sweep(job)

@@ -24,7 +24,6 @@ from corral.decide.life import (
     EndStages,
     Event,
     JobEnded,
-    Life,
     PauseTree,
     Record,
     ResumeTree,
@@ -36,15 +35,16 @@ from corral.decide.life import (
     SurvivorsFound,
     Ticked,
     TreeEmptied,
+    is_worth_noting,
 )
 from corral.decide.lifecycle import advance, new_life
 from corral.decide.naming import resolve
-from corral.decide.scheduler import Dependency, Scheduler
+from corral.decide.scheduler import Dependency, FailedWait, Scheduler
 from corral.decide.store import Journal
 from corral.manage import diskfull, heirs, operations, stories, views
 from corral.manage.capping import Capping
 from corral.manage.census import Census
-from corral.manage.checking import check_surroundings, check_values, cut_command
+from corral.manage.checking import check_surroundings, check_values
 from corral.manage.children import Children
 from corral.manage.cleaning import Cleaner
 from corral.manage.commits import Commits
@@ -69,10 +69,13 @@ from corral.values.commandline import stage_name
 from corral.values.errors import UnknownJobError
 from corral.values.home import Home
 from corral.values.jobs import Job
+from corral.values.shown import short, with_short_command
 from corral.values.spec import JobInput, JobSpec, Surroundings
 
 STARTS_A_PASS = 20
 """Spawning is synchronous; more in one pass of the loop would keep everybody else waiting."""
+FAILS_A_PASS = 100
+"""Jobs that are ended in one pass since the one that they waited for failed."""
 COMMIT_SECONDS = 0.01
 """Until the pids of what was started are committed, unless an earlier pass takes them along. A daemon that dies
 before finds them by their marks, since the jobs were committed as starting."""
@@ -163,6 +166,8 @@ class Manager:
     def new_job(
         self, job_id: int, spec: JobSpec, surroundings: Surroundings, created: datetime
     ) -> ManagedJob:
+        """Of a long command only what is shown of it is kept: the journal has all."""
+        spec = short(spec)
         stages = [
             ManagedStage(number, stage_name(command.argv), command.argv)
             for number, command in enumerate(spec.pipeline.stages, 1)
@@ -195,7 +200,7 @@ class Manager:
         stdin = spec.stdin
         if isinstance(stdin, JobInput):
             stdin = JobInput(str(self.resolve(stdin.job)))
-        return structs.replace(cut_command(spec), after=after, stdin=stdin)
+        return structs.replace(with_short_command(spec), after=after, stdin=stdin)
 
     # ---- the passes of the loop
 
@@ -207,7 +212,7 @@ class Manager:
 
     def _pass(self) -> None:
         self._has_pass = False
-        self.fail_waiters()
+        self._fail(self.scheduler.take_failed(FAILS_A_PASS))
         ready = self.scheduler.take_ready(STARTS_A_PASS)
         for job_id in ready:
             self.apply(self.jobs[job_id], SlotGranted(**moment()))
@@ -221,7 +226,7 @@ class Manager:
         for job in starting:
             if not job.life.is_ended:
                 self.launcher.start(job)
-        if len(ready) == STARTS_A_PASS:
+        if len(ready) == STARTS_A_PASS or self.scheduler.has_failed:
             self.wake()
         elif self.journal.is_dirty:
             self.commits.within(COMMIT_SECONDS)
@@ -229,10 +234,13 @@ class Manager:
     def fail_waiters(self) -> None:
         """End those that wait for a job that did not succeed. Before one is removed: then nobody could tell of it."""
         while found := self.scheduler.take_failed():
-            for failed in found:
-                state = self._state_of(failed.dependency)
-                message = dependency_failure(failed.dependency, state)  # type: ignore[arg-type]
-                self.apply(self.jobs[failed.job], DependencyFailed(**moment(), message=message))
+            self._fail(found)
+
+    def _fail(self, waits: Iterable[FailedWait]) -> None:
+        for failed in waits:
+            state = self._state_of(failed.dependency)
+            message = dependency_failure(failed.dependency, state)  # type: ignore[arg-type]
+            self.apply(self.jobs[failed.job], DependencyFailed(**moment(), message=message))
 
     def _state_of(self, job_id: int) -> str:
         job = self.jobs.get(job_id)
@@ -252,7 +260,7 @@ class Manager:
         """The one way in which a job's life goes on."""
         before = job.life
         job.life, effects = advance(before, event)
-        if _is_worth_noting(before, job.life):
+        if is_worth_noting(before, job.life):
             self.journal.state_changed(job.id, job.life)
         if job.spec.timeout is not None and job.life.deadline != before.deadline:
             self.arm_timeout(job)
@@ -421,7 +429,9 @@ class Manager:
     def origin_of(self, job_id: int) -> tuple[JobSpec, Surroundings]:
         """What a job was started with. Raises NotSoError where the journal does not know."""
         job = self.jobs.get(job_id)
-        return (job.spec, job.surroundings) if job is not None else self.journal.origin(job_id)
+        if job is None or job.shown.is_cut:
+            return self.journal.origin(job_id)
+        return job.spec, job.surroundings
 
     def is_known(self, job_id: int) -> bool:
         return job_id in self.jobs or job_id in self.ended
@@ -479,15 +489,3 @@ class Manager:
 
     def _has_to_wait(self, job: ManagedJob) -> bool:
         return bool(job.openings) or (self._waiting_for(job) is not None and not job.life.is_starting)
-
-
-def _is_worth_noting(before: Life, after: Life) -> bool:
-    """Whether the journal has to know it at once. Starts and ends have rows of their own."""
-    if after is before or after.is_ended:
-        return False
-    if "queued" in (before.state, after.state):
-        # The monotonic time that a time limit counts from is known to nobody else.
-        return after.timeout is not None and before.started is None and after.started is not None
-    if after.state != before.state or after.stop != before.stop:
-        return True
-    return any(new.signalled != old.signalled for new, old in zip(after.stages, before.stages, strict=True))

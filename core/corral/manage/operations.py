@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from corral.decide.life import (
     StopRequested,
 )
 from corral.manage import diskfull, stories
-from corral.manage.census import kinship_of
+from corral.manage.census import Seen, kinship_of
 from corral.manage.checking import check_seconds
 from corral.manage.jobs import ManagedJob
 from corral.manage.leftovers import live_members
@@ -36,6 +36,7 @@ from corral.system.signals import RefusedSignalError
 from corral.values.errors import CorralError, NotSoError, UnknownJobError, UsageError
 from corral.values.jobs import ProcessView
 from corral.values.reports import Detail, Diagnosis, OpenedInput, StopReport
+from corral.values.shown import whole
 from corral.values.spec import InteractiveInput
 from corral.values.story import with_story
 from corral.values.units import parse_signal, signal_name
@@ -60,15 +61,18 @@ def request_stop(
     signal: str | None = None,
     grace: float | None = None,
     cause: StopCause = "user",
+    left: Mapping[int, list[Seen]] | None = None,
 ) -> bool:
-    """Ask for the end of a job, or of the leftovers of an ended one. Returns at once: whether there was anything."""
+    """Ask for the end of a job, or of the leftovers of an ended one. Returns at once: whether there was anything.
+
+    `left`, where many are asked for: what `left_of_ended` has found.
+    """
     job = manager.jobs.get(job_id)
-    if job is None:
-        job = _with_leftovers(manager, job_id)
-        if job is None:
+    if job is None or job.life.is_ended:
+        seen = left.get(job_id) if left is not None else None
+        if not live_members(left_of_ended(manager, [job_id])[job_id] if seen is None else seen):
             return False
-    if job.life.is_ended and not live_members(manager.census.take([job]).get(job.id, [])):
-        return False
+        job = job or manager.leftovers.take_on(job_id)
     name = None if signal is None else signal_name(parse_signal(signal))
     check_seconds("grace", grace)
     if job.life.state == "queued" and not job.life.is_starting:
@@ -82,11 +86,12 @@ def request_stop(
     return True
 
 
-def _with_leftovers(manager: Manager, job_id: int) -> ManagedJob | None:
-    """An ended job that the manager has let go of, when something with its mark is alive after all."""
-    if not live_members(manager.census.take([]).get(job_id, [])):
-        return None
-    return manager.leftovers.take_on(job_id)
+def left_of_ended(manager: Manager, job_ids: Sequence[int]) -> dict[int, list[Seen]]:
+    """One look for those of these jobs that have ended: the processes of each, none for most."""
+    known = {job_id: manager.jobs.get(job_id) for job_id in job_ids}
+    ended = {job_id: job for job_id, job in known.items() if job is None or job.life.is_ended}
+    found = manager.census.take([job for job in ended.values() if job is not None]) if ended else {}
+    return {job_id: found.get(job_id, []) for job_id in ended}
 
 
 async def stop_report(manager: Manager, job_id: int, *, wait: bool) -> StopReport:
@@ -99,7 +104,7 @@ async def stop_report(manager: Manager, job_id: int, *, wait: bool) -> StopRepor
         return report_on(stop)
     await manager.stopper.outcome(stop)
     if stop.is_done and job.report is not None:
-        return _with_children_named(manager, job_id, job.report)
+        return with_children_named(manager, job_id, job.report)
     return report_on(stop)
 
 
@@ -112,7 +117,7 @@ def _report_on_ended(manager: Manager, job_id: int) -> StopReport:
     return StopReport(id=view.id, state=view.state, seconds=0.0, note=note, looked_at=datetime.now(UTC))
 
 
-def _with_children_named(manager: Manager, job_id: int, report: StopReport) -> StopReport:
+def with_children_named(manager: Manager, job_id: int, report: StopReport) -> StopReport:
     """Name the jobs that were started from within: they are not of its tree and go on."""
     within = [
         str(job.id)
@@ -436,6 +441,8 @@ def detail(manager: Manager, job_id: int) -> Detail:
     manager.commit_soon()
     found = manager.journal.detail(job_id)
     view = manager.fresh(job_id, time.monotonic())
+    if view.cut:
+        view = whole(view, manager.origin_of(job_id)[0])
     job = manager.jobs.get(job_id)
     report = job.report if job is not None and job.report is not None else found.stop
     events = whole_life(view, manager.journal.events(job_id))

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from corral.decide.homedir import check_folder
 from corral.manage.jobs import ManagedJob, ManagedStage, OpenTerminal
-from corral.system import limits, scheduling, shortage
+from corral.system import argmax, limits, scheduling, shortage
 from corral.system.descriptors import is_scarce, keep
 from corral.system.identity import identify
 from corral.system.limits import LimitPlan
@@ -125,6 +126,10 @@ class Starter:
                 program = find_program(from_wire(command.argv[0]), path, cwd)
             except CannotStartError as error:
                 raise StartError(number, error) from None
+            argv = [os.fsencode(from_wire(word)) for word in command.argv]
+            problem = argmax.why_not(program, argv, environment, _soft_stack(job))
+            if problem is not None:
+                raise StartError(number, CannotStartError(f"{program}: {problem}", 126))
             preparation.programs.append(program)
             preparation.environments.append(environment)
             preparation.redirections.append(_redirections(job, number))
@@ -310,6 +315,11 @@ def _explained(error: OSError) -> str:
     """What could not be made, and what was lacking."""
     what = shortage.in_words(error)
     return what if error.filename is None else f"cannot make {os.fsdecode(error.filename)}: {what}"
+
+
+def _soft_stack(job: ManagedJob) -> int:
+    own = resource.getrlimit(resource.RLIMIT_STACK)
+    return job.surroundings.limits.get(resource.RLIMIT_STACK, own)[0]
 
 
 def _kept(pidfd: int | None) -> int | None:

@@ -36,7 +36,7 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
     return Job(
         id=str(job.id),
         name=spec.name,
-        command=spec.command,
+        command=job.shown.command,
         cwd=job.surroundings.cwd,
         pty=spec.pty,
         state=life.state,
@@ -85,6 +85,7 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
         full_screen=job.is_full_screen and not life.is_ended,
         terminal_size=job.terminal_size,
         disk_full=job.disk_full,
+        cut=job.shown.is_cut,
     )
 
 
@@ -94,7 +95,7 @@ def _stage(job: ManagedJob, stage: ManagedStage, seen: StageView) -> Stage:
     return Stage(
         number=stage.number,
         name=stage.name,
-        argv=stage.argv,
+        argv=job.shown.argvs[stage.number - 1],
         pid=stage.identity.pid if stage.identity else None,
         state=seen.state,
         started=lived.started,

@@ -17,8 +17,8 @@ from corral.service.lines import LineSplitter, close_all, receive
 UNSENT_LIMIT = 16 << 20
 """Bytes queued for the other side above which nothing more is read from it: who asks and never reads costs no more."""
 
-UNDER_WAY_LIMIT = 4 << 20
-"""Bytes of lines that are being worked on above which no more are read."""
+UNDER_WAY_LIMIT = 60 << 20
+"""Bytes kept of lines that are being worked on above which no more are read."""
 
 LineHandler = Callable[[bytes, list[int]], None]
 
@@ -70,7 +70,7 @@ class Channel:
         self.is_open = True
         self.unsent_bytes = 0
         self.under_way_bytes = 0
-        """Of lines that were handed over and are not done with."""
+        """Kept of lines that were handed over and are not done with."""
         self.sent_at = self._loop.time()
         """When the other side last took anything."""
         self._drained: list[Callable[[], None]] = []

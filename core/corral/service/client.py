@@ -60,7 +60,7 @@ class Pending(Generic[Reply_]):
         envelope = self._client.envelope_of(self._number, timeout)
         if envelope is None:
             return None
-        return protocol.read_reply(_ok(envelope), self._request)
+        return protocol.read_reply(envelope, self._request)
 
     def raw(self) -> msgspec.Raw:
         """Wait for the reply as it came, for a daemon of another protocol number. Raises CorralError."""
@@ -101,6 +101,7 @@ class Client:
         self._number = 0
         self._asked: dict[int, Asked] = {}
         """What was not answered yet, by number."""
+        self._parts = protocol.Parts()
         self._arrived: dict[int, protocol.Envelope] = {}
         self._mending: Mending | None = None
         self._silence = Silence()
@@ -204,7 +205,13 @@ class Client:
 
     def _greeting(self) -> SayHello:
         parent = own_job(self._home)
-        return SayHello(version=__version__, protocol=protocol.PROTOCOL, client=self._origin, parent=parent)
+        return SayHello(
+            version=__version__,
+            protocol=protocol.PROTOCOL,
+            client=self._origin,
+            parent=parent,
+            parts=True,
+        )
 
     def _send(self, asked: Asked, line: bytes) -> None:
         try:
@@ -216,7 +223,9 @@ class Client:
 
     def _sort_lines(self) -> None:
         for line in self._reader.lines_in_hand():
-            envelope = protocol.read_envelope(line)
+            envelope = self._parts.whole(protocol.read_envelope(line))
+            if envelope is None:
+                continue
             if envelope.event == "leaving" and self._mending is not None:
                 self._mending.note_leaving(protocol.read_leaving(line))
             elif envelope.id is not None:
@@ -232,7 +241,7 @@ class Client:
         if self._mending is None or number != self._mending.hello_number:
             self._arrived[number] = envelope
             return
-        self.hello = checked(protocol.read_reply(_ok(envelope), self._greeting()))
+        self.hello = checked(protocol.read_reply(envelope, self._greeting()))
         self._mending.note_mended()
 
     def _wait(self, deadline: float | None) -> bool:
@@ -293,6 +302,7 @@ class Client:
         descriptors = self._reader.take_descriptors()
         self._sock.close()
         self._sock, self._reader = sock, LineReader(sock, descriptors)
+        self._parts = protocol.Parts()
         self._silence.note_heard()
         self._mending.hello_number = self._next_number()
         hello = Asked(self._greeting(), (), time.monotonic())

@@ -12,6 +12,7 @@ from corral.service import protocol as p
 from corral.service.channel import Channel
 from corral.service.clients import MOST_WAITS
 from corral.service.lines import close_all
+from corral.service.parts import ListReply, list_lines, reply_lines
 from corral.system import shortage
 from corral.system.daemonlog import log, log_fault
 from corral.system.peer import peer_of
@@ -19,15 +20,18 @@ from corral.values.errors import BadLineError, CorralError
 
 if TYPE_CHECKING:
     from corral.service.daemon import Daemon
+    from corral.service.handlers import Answer
 
 MOST_REQUESTS = 20_000
 """Requests of one client under way at a time. A program may well wait for thousands of jobs one by one."""
-MOST_WAITING = 4 << 20
-"""Bytes of those that wait for jobs to end, which may be for ever."""
+MOST_WAITING = 60 << 20
+"""Bytes kept of those that wait for jobs to end, which may be for ever."""
 _REQUEST = 3000
 """Bytes that Python takes for a request under way."""
 _OBJECTS = 15
-"""Python's objects take about so many times the bytes of the line that they were read from."""
+"""Python's objects take at most about so many times the bytes of the line that they were read from."""
+_OBJECT = 120
+"""Bytes of one of them, beside its text: there are no more than commas in the line."""
 CANCELLED_A_PASS = 200
 HELLO_LIMIT = 16 << 10
 """Bytes of a line before hello was said."""
@@ -60,9 +64,7 @@ class Connection:
     @property
     def held_bytes(self) -> int:
         """What the daemon keeps in memory for this client, about."""
-        requests = _REQUEST * len(self._tasks) + _OBJECTS * (
-            self._channel.under_way_bytes + self._waiting_bytes
-        )
+        requests = _REQUEST * len(self._tasks) + self._channel.under_way_bytes + self._waiting_bytes
         return self._channel.held_bytes + requests
 
     def is_stalled(self, seconds: float) -> bool:
@@ -121,7 +123,8 @@ class Connection:
             self._channel.send(p.error_line(error.number, error))
             return
         waits = isinstance(request, p.WaitForJobs)
-        if len(self._tasks) >= MOST_REQUESTS or (waits and not self._may_wait(len(line))):
+        size = _kept_of(line)
+        if len(self._tasks) >= MOST_REQUESTS or (waits and not self._may_wait(size)):
             close_all(descriptors)
             refusal = CorralError(
                 f"{len(self._tasks)} requests of this client, and others', are under way; wait for some of them"
@@ -140,8 +143,8 @@ class Connection:
             descriptors = []
         task = asyncio.create_task(self._serve(number, request, descriptors))
         self._tasks[task] = (number, request)
-        self._note_bytes(len(line), waits)
-        task.add_done_callback(lambda done: self._note_done(done, len(line), waits))
+        self._note_bytes(size, waits)
+        task.add_done_callback(lambda done: self._note_done(done, size, waits))
 
     def _may_wait(self, size: int) -> bool:
         """Whether one more request of so many bytes may wait for jobs to end, for ever perhaps."""
@@ -168,8 +171,7 @@ class Connection:
     async def _serve(self, number: int, request: p.AnyRequest, descriptors: list[int]) -> None:
         try:
             await self._until_there_is_room()
-            answer = await self._daemon.handlers.handle(self, request, descriptors)
-            self._channel.send(p.reply_line(number, answer.reply), answer.descriptors)
+            await self._answer(number, await self._daemon.handlers.handle(self, request, descriptors))
         except CorralError as error:
             self._channel.send(p.error_line(number, error))
         except Exception as error:  # noqa: BLE001  (a fault in one request must not end everybody's daemon)
@@ -178,6 +180,23 @@ class Connection:
             close_all(descriptors)
             self._channel.set_busy(False)
         self._daemon.note_answered(request)
+
+    async def _answer(self, number: int, answer: Answer) -> None:
+        """Of a long list a piece at a time, as the client takes them; others have their turns in between."""
+        takes_parts = self.hello is not None and self.hello.parts
+        if isinstance(answer.reply, ListReply):
+            async for line in list_lines(number, answer.reply, in_parts=takes_parts):
+                self._channel.send(line)
+                await self._until_there_is_room()
+            return
+        if not takes_parts:
+            self._channel.send(p.reply_line(number, answer.reply), answer.descriptors)
+            return
+        for place, line in enumerate(reply_lines(number, answer.reply)):
+            if place:
+                await asyncio.sleep(0)
+                await self._until_there_is_room()
+            self._channel.send(line, () if place else answer.descriptors)
 
     def _refuse_overlong(self) -> None:
         self._channel.send(
@@ -194,6 +213,11 @@ class Connection:
             tasks.popleft().cancel()
         if tasks:
             asyncio.get_running_loop().call_soon(self._cancel_some, tasks)
+
+
+def _kept_of(line: bytes) -> int:
+    """Bytes that the request in this line takes at most, about."""
+    return min(_OBJECTS * len(line), len(line) + _OBJECT * line.count(b","))
 
 
 def _refusal(request: p.AnyRequest, error: Exception) -> CorralError:

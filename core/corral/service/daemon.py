@@ -17,7 +17,6 @@ from typing import Literal
 import psutil
 
 from corral.decide.store import Journal
-from corral.manage import operations
 from corral.manage.adopting import adopt_all
 from corral.manage.keeping import keep_observed
 from corral.manage.manager import Manager
@@ -30,6 +29,7 @@ from corral.service.handlers import Handlers
 from corral.service.handover import follow_home
 from corral.service.homelock import take_first_lock
 from corral.service.publisher import MACHINE_SECONDS, Publisher
+from corral.service.stops import stop_everything
 from corral.service.watching_home import HomeWatch
 from corral.system import shortage
 from corral.system.daemonlog import log, log_fault
@@ -39,7 +39,6 @@ from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.replacing import release_signals
 from corral.values.errors import CorralError
 from corral.values.home import Home
-from corral.values.reports import StopReport
 
 IDLE_SECONDS = 30.0
 """With neither an unended job nor leftovers nor a client for so long the daemon ends by itself."""
@@ -276,19 +275,10 @@ class Daemon:
         self._listener.close()
         self._listener = None
 
-    async def stop_everything(self, by: str) -> tuple[StopReport, ...]:
+    async def stop_everything(self, by: str) -> p.Stops:
         """Stop every job and all leftovers; the reports."""
-        manager = self.manager
-        manager.leftovers.check()
-        ids = list(manager.jobs)
-        for job_id in ids:
-            try:
-                operations.request_stop(manager, job_id, by=by, cause="shutdown")
-            except Exception as error:  # noqa: BLE001  (one that cannot be asked must not spare the others)
-                log_fault(f"the stop of job {job_id}", error)
-        return tuple(
-            await asyncio.gather(*(operations.stop_report(manager, job_id, wait=True) for job_id in ids))
-        )
+        self.manager.leftovers.check()
+        return await stop_everything(self.manager, by)
 
     async def _tick(self) -> None:
         next_machine = 0.0

@@ -1,18 +1,21 @@
-"""Lists of jobs that fit into a line, however long the commands in them are."""
+"""Lists of jobs that nobody has to wait for, however long the commands in them are."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import msgspec
 from msgspec import structs
 
-from corral.values.jobs import Job, Stage
+from corral.values.jobs import Job
+from corral.values.shown import shown
 
 MOST_TEXT = 24 << 20
-"""Bytes of commands and arguments in one line; the rest of 20,000 jobs takes about as much."""
+"""Bytes of commands and arguments in one list; the rest of 20,000 jobs takes about as much."""
 _FREE = 512
 """Bytes that nobody counts: of most jobs."""
-CUT = "…"
+
+_encoder = msgspec.json.Encoder()
 
 
 def fitting(jobs: Sequence[Job], most: int = MOST_TEXT) -> tuple[Job, ...]:
@@ -36,38 +39,15 @@ def share_of(sizes: Collection[int], most: int = MOST_TEXT) -> int:
 
 
 def size_of(job: Job) -> int:
-    """Bytes of its command and arguments, at most."""
-    size = _bytes(job.command)
-    for stage in job.stages:
-        for word in stage.argv:
-            size += _bytes(word)
-    return size
-
-
-def _bytes(text: str) -> int:
-    """At most, as JSON: a control character is six."""
-    if text.isascii():
-        return len(text) if text.isprintable() else 6 * len(text)
-    return (4 if text.isprintable() else 6) * len(text)
+    """Bytes of its command and arguments, as JSON."""
+    return len(_encoder.encode((job.command, [stage.argv for stage in job.stages])))
 
 
 def cut_to(job: Job, share: int) -> Job:
     """With at most `share` bytes, half of them its command's and half of all its arguments."""
-    stages: list[Stage] = []
-    share //= 2
-    left = share
-    for stage in job.stages:
-        words: list[str] = []
-        for word in stage.argv:
-            words.append(_head(word, left))
-            left -= _bytes(words[-1])
-            if words[-1] is not word:
-                break
-        stages.append(structs.replace(stage, argv=tuple(words)))
-    return structs.replace(job, command=_head(job.command, share), stages=tuple(stages))
-
-
-def _head(text: str, most: int) -> str:
-    if _bytes(text) <= most:
-        return text
-    return text[: max(0, most // 6)] + CUT
+    told = shown(job.command, [stage.argv for stage in job.stages], share // 2)
+    if not told.is_cut:
+        return job
+    pairs = zip(job.stages, told.argvs, strict=True)
+    stages = tuple(structs.replace(stage, argv=argv) for stage, argv in pairs)
+    return structs.replace(job, command=told.command, stages=stages, cut=True)

@@ -49,6 +49,7 @@ def _ask(sock: socket.socket, ids: Sequence[str], everything: bool) -> Glance | 
         "protocol": PROTOCOL,
         "client": "command_line",
         "parent": os.environ.get("CORRAL_JOB_ID"),
+        "parts": True,
     }
     wanted = {"id": 2, "op": "list", "ids": list(ids), "all": everything}
     sock.sendall(f"{json.dumps(hello)}\n{json.dumps(wanted)}\n".encode())
@@ -57,20 +58,21 @@ def _ask(sock: socket.socket, ids: Sequence[str], everything: bool) -> Glance | 
         if greeting is None or greeting.get("protocol") != PROTOCOL:
             return None
         found = _answer(lines, 2)
-        while found is not None and found.get("more"):
-            # The older ones, for which there was no room.
-            newer = found
-            sock.sendall(f"{json.dumps({**wanted, 'before': int(newer['jobs'][0]['id'])})}\n".encode())
-            found = _answer(lines, 2)
-            if found is not None:
-                found["jobs"] += newer["jobs"]
     if found is None:
         return None
     return Glance(found["jobs"], found["unknown"], found.get("leftovers", {}), greeting.get("notices", []))
 
 
 def _answer(lines: IO[bytes], number: int) -> dict[str, Any] | None:
-    """The reply to request `number`; None for an error or the end."""
-    reply = json.loads(lines.readline() or b"{}")
-    answer = reply.get("ok") if reply.get("id") == number else None
-    return answer if isinstance(answer, dict) else None
+    """The reply to request `number`, a long list of jobs whole; None for an error or the end."""
+    jobs: list[dict[str, Any]] = []
+    while True:
+        reply = json.loads(lines.readline() or b"{}")
+        answer = reply.get("ok") if reply.get("id") == number else None
+        if isinstance(answer, dict):
+            if jobs:
+                answer["jobs"] = jobs + answer["jobs"]
+            return answer
+        if answer is not None or "part" not in reply:
+            return None
+        jobs += reply["part"]

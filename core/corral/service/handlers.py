@@ -22,6 +22,8 @@ from corral.service import protocol as p
 from corral.service.fitting import fitting
 from corral.service.handover import replace_program
 from corral.service.listing import listed
+from corral.service.parts import ListReply
+from corral.service.stops import stop
 from corral.system import scheduling
 from corral.system.shortage import no_descriptors
 from corral.values.errors import (
@@ -33,7 +35,7 @@ from corral.values.errors import (
     UsageError,
 )
 from corral.values.jobs import Job
-from corral.values.reports import DaemonStatus, StopReport
+from corral.values.reports import DaemonStatus
 from corral.values.spec import DescriptorInput, JobSpec, Origin
 from corral.values.wire import to_wire
 
@@ -47,12 +49,14 @@ NAMES_A_PASS = 50
 
 
 MOST_LOOKED_AT = 1000
+MOST_STARTS = 5000
+"""Jobs in one request. They are accepted in one go: some tenths of a second."""
 
 
 class Answer(NamedTuple):
     """A reply, and the descriptors that go beside it; those stay the daemon's."""
 
-    reply: Struct | p.EncodedReply
+    reply: Struct | ListReply
     descriptors: tuple[int, ...] = ()
 
 
@@ -126,6 +130,10 @@ class Handlers:
 
     async def _start(self, connection: Connection, request: p.StartJobs, descriptors: list[int]) -> Answer:
         descriptor = None
+        if len(request.specs) > MOST_STARTS:
+            raise UsageError(
+                f"{len(request.specs)} jobs in one request: at most {MOST_STARTS}; send them in parts"
+            )
         if any(isinstance(spec.stdin, DescriptorInput) for spec in request.specs):
             if not descriptors:
                 # The kernel drops what does not fit into our table and sets MSG_CTRUNC (unix(7)).
@@ -168,17 +176,14 @@ class Handlers:
         if request.ids:
             now = time.monotonic()
             ids, unknown = await self._resolved(request.ids)
+            self._manager.leftovers.look(ids)
             found = [self._manager.fresh(job_id, now) for job_id in ids]
             return Answer(p.Jobs(fitting(found), tuple(unknown)))
-        async with self._listing:
-            # A long list takes tenths of a second: one a pass of the loop, however many clients ask for one at once.
-            await asyncio.sleep(0)
-            leftovers = {} if request.all else self._leftovers()
-            return Answer(await listed(self._manager, request, leftovers))
+        leftovers = {} if request.all else self._leftovers()
+        return Answer(listed(self._manager, request, leftovers, self._listing))
 
     def _leftovers(self) -> dict[str, int]:
         """How many processes live on of each job that has ended."""
-        self._manager.leftovers.look()
         jobs = sorted(self._manager.jobs.items())
         return {str(job_id): job.leftovers for job_id, job in jobs if job.life.is_ended and job.leftovers}
 
@@ -195,7 +200,9 @@ class Handlers:
         return list(dict.fromkeys(ids)), unknown
 
     async def _show(self, _: Connection, request: p.ShowJob, __: list[int]) -> Answer:
-        return Answer(operations.detail(self._manager, self._manager.resolve(request.job)))
+        job_id = self._manager.resolve(request.job)
+        self._manager.leftovers.look([job_id])
+        return Answer(operations.detail(self._manager, job_id))
 
     async def _why(self, _: Connection, request: p.AskWhy, __: list[int]) -> Answer:
         manager = self._manager
@@ -227,6 +234,7 @@ class Handlers:
         for job in manager.jobs.values():
             if not job.life.is_ended:
                 counts[job.life.state] = counts.get(job.life.state, 0) + 1
+        manager.leftovers.look()
         process = self._daemon.process
         with process.oneshot():
             return Answer(
@@ -268,28 +276,7 @@ class Handlers:
                 )
             )
             return Answer(p.Stops(tuple(reports), tuple(unknown)))
-        had_ended = {str(job_id) for job_id in ids if not self._ask_to_stop(job_id, request)}
-        reports = await asyncio.gather(
-            *(operations.stop_report(manager, job_id, wait=request.wait) for job_id in ids)
-        )
-        manager.commit_soon()
-        told = (
-            structs.replace(report, note="already ended")
-            if report.id in had_ended and not request.asked_before
-            else report
-            for report in reports
-        )
-        return Answer(p.Stops(tuple(told), tuple(unknown)))
-
-    def _ask_to_stop(self, job_id: int, request: p.StopJobs) -> bool:
-        """Whether there is anything to stop."""
-        job = self._manager.jobs.get(job_id)
-        goes_on = job is not None and (job.life.state == "stopping" or job.life.sweeping)
-        if goes_on and request.asked_before and request.grace != 0:
-            return True
-        return operations.request_stop(
-            self._manager, job_id, by=request.by, signal=request.signal, grace=request.grace
-        )
+        return Answer(await stop(manager, ids, request, unknown))
 
     async def _stopping(self, _: Connection, request: p.AskStopping, __: list[int]) -> Answer:
         ids, unknown = await self._resolved(request.ids)
@@ -422,7 +409,7 @@ class Handlers:
     async def _shutdown(self, _: Connection, request: p.Shutdown, __: list[int]) -> Answer:
         manager = self._manager
         running = [job for job in manager.jobs.values() if not job.life.is_ended]
-        reports: tuple[StopReport, ...] = ()
+        stops = p.Stops(())
         if request.jobs is None and running:
             names = ", ".join(f"{job.id} {job.title}" for job in running[:8])
             more = f" and {len(running) - 8} more" if len(running) > 8 else ""
@@ -431,9 +418,9 @@ class Handlers:
                 " --jobs leave leaves them running"
             )
         if request.jobs == "stop":
-            reports = await self._daemon.stop_everything("with the daemon")
+            stops = await self._daemon.stop_everything("with the daemon")
         self._daemon.end_soon()
-        return Answer(p.Stops(reports))
+        return Answer(stops)
 
     async def _restart_daemon(
         self, _: Connection, request: p.RestartDaemon, descriptors: list[int]

@@ -18,6 +18,7 @@ from typing import Self, Unpack
 
 from corral.service import protocol as p
 from corral.service.handles import JobError, JobHandle, Result, raise_if_unknown
+from corral.service.manystarts import PartlyStartedError, requests
 from corral.service.options import CommandLike, Options, spec_of, surroundings_of, with_stdin
 from corral.service.session import Session
 from corral.values.errors import CorralError, DaemonUnavailableError, UsageError
@@ -30,8 +31,6 @@ from corral.values.spec import (
     NullInput,
     Surroundings,
 )
-
-_JOBS_A_REQUEST = 500
 
 
 class JobManager:
@@ -79,13 +78,21 @@ class JobManager:
     async def start_many(
         self, commands: Iterable[CommandLike], **options: Unpack[Options]
     ) -> list[JobHandle]:
-        """Start many with the same options; those over `parallel` wait for their turn. One that cannot start fails."""
+        """Start many with the same options; those over `parallel` wait for their turn. One that cannot start fails.
+
+        Raises:
+            UsageError: one of them, or an option, makes no sense; none was started.
+            PartlyStartedError: the daemon refused some, or went away; `started` has the handles of those before.
+        """
         specs = [spec_of(command, options) for command in commands]
-        shared = surroundings_of(options)
         handles: list[JobHandle] = []
-        for first in range(0, len(specs), _JOBS_A_REQUEST):
-            request = p.StartJobs(specs=tuple(specs[first : first + _JOBS_A_REQUEST]), surroundings=shared)
-            reply = await self.session.call(request)
+        for request in requests(specs, surroundings_of(options)):
+            try:
+                reply = await self.session.call(request)
+            except CorralError as error:
+                if not handles:
+                    raise
+                raise PartlyStartedError(handles, len(specs), error) from error
             handles += [JobHandle(self.session, job_id) for job_id in reply.ids]
         return handles
 
@@ -157,12 +164,7 @@ class JobManager:
 
     async def jobs(self, *, all: bool = False) -> tuple[Job, ...]:  # noqa: A002  (as `corral ps --all`)
         """The jobs that have not ended, or all."""
-        found = await self.session.call(p.ListJobs(all=all))
-        jobs = found.jobs
-        while found.more:
-            found = await self.session.call(p.ListJobs(all=all, before=int(jobs[0].id)))
-            jobs = found.jobs + jobs
-        return jobs
+        return (await self.session.call(p.ListJobs(all=all))).jobs
 
     async def wait(
         self,

@@ -1,22 +1,21 @@
-"""The list of all jobs, as the bytes of a reply: made a few jobs a pass of the loop, so that nobody else waits for it.
+"""The list of all jobs, encoded a few at a time as the client takes them, so that nobody else waits for it.
 
 No more of it than those few is ever there as Python's objects, of which a list of thousands leaves memory behind in pieces
-that nobody gives back. What does not fit into a line is left for the next question, the oldest first.
+that nobody gives back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from corral.service.fitting import cut_to, share_of, size_of
-from corral.service.protocol import REPLY_LIMIT, ListJobs
-from corral.service.replies import EncodedReply, JobsTail
+from corral.service.parts import ListReply
+from corral.service.protocol import ListJobs
 from corral.system import memory
 from corral.values.errors import UnknownJobError
 
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from corral.manage.manager import Manager
     from corral.values.jobs import Job
 
-MOST_ENDED = 20_000
-"""Ended jobs in one reply, the newest: about 30 MB."""
-MOST_BYTES = REPLY_LIMIT - (1 << 20)
 A_PASS = 100
 """Jobs that are read and encoded in one pass of the loop: 5 ms."""
 _MUCH = 4 << 20
@@ -34,43 +30,40 @@ _MUCH = 4 << 20
 _encoder = msgspec.json.Encoder()
 
 
-async def listed(manager: Manager, request: ListJobs, leftovers: dict[str, int]) -> EncodedReply:
-    """What has not ended, or all. Raises JournalError."""
-    sizes, older = _sizes(manager, request)
+def listed(manager: Manager, request: ListJobs, leftovers: dict[str, int], turns: asyncio.Lock) -> ListReply:
+    """What has not ended, or all. `turns` lets one slice be made at a time, however many clients ask for a list."""
+    tail = _encoder.encode({"unknown": (), "leftovers": leftovers})
+    return ListReply(_slices(manager, request, turns), tail)
+
+
+async def _slices(manager: Manager, request: ListJobs, turns: asyncio.Lock) -> AsyncIterator[bytes]:
+    total = 0
+    async with turns:
+        sizes = _sizes(manager, request)
     share = share_of(sizes.values())
-    slices: deque[tuple[int, bytes]] = deque()
-    total, left_out = 0, older
     for ids in _in_slices(sorted(sizes)):
-        if slices:
+        async with turns:
             await asyncio.sleep(0)
-        jobs = [cut_to(job, share) if sizes[int(job.id)] > share else job for job in _jobs(manager, ids)]
-        if jobs:
-            slices.append((len(jobs), b",".join(map(_encoder.encode, jobs)) + b","))
-            total += len(slices[-1][1])
-        while total > MOST_BYTES:
-            count, dropped = slices.popleft()
-            left_out += count
-            total -= len(dropped)
+            jobs = [cut_to(job, share) if sizes[int(job.id)] > share else job for job in _jobs(manager, ids)]
+            encoded = b",".join(map(_encoder.encode, jobs))
+        total += len(encoded)
+        if encoded:
+            yield encoded
     if total > _MUCH:
         asyncio.get_running_loop().call_later(1.0, memory.collect)
-    parts = [part for _, part in slices]
-    if parts:
-        parts[-1] = parts[-1][:-1]
-    tail = _encoder.encode(JobsTail(leftovers=leftovers, more=left_out))
-    return EncodedReply((b'{"jobs":[', *parts, b"],", tail[1:]))
 
 
-def _sizes(manager: Manager, request: ListJobs) -> tuple[dict[int, int], int]:
-    """About how many bytes of text there are of each job to be listed, and how many older ones there are."""
-    before, sizes, older = request.before, dict[int, int](), 0
+def _sizes(manager: Manager, request: ListJobs) -> dict[int, int]:
+    """About how many bytes of text there are of each job to be listed."""
+    sizes: dict[int, int] = {}
     if request.all:
         manager.commit_soon()
-        sizes, older = manager.journal.sizes_of_ended(before, MOST_ENDED)
+        sizes = manager.journal.sizes_of_ended()
     for job in list(manager.jobs.values()):
         manager.monitor.see(job)
-        if not job.life.is_ended and (before is None or job.id < before):
+        if not job.life.is_ended:
             sizes[job.id] = size_of(manager.view(job))
-    return sizes, older
+    return sizes
 
 
 def _in_slices(ids: list[int]) -> Iterator[list[int]]:

@@ -12,6 +12,7 @@ from corral.service.handles import JobHandle
 from corral.service.surroundings import surroundings
 from corral.values.commandline import parse, parse_argv, quote_pipeline, shell_pipeline
 from corral.values.errors import UsageError
+from corral.values.shown import with_short_command
 from corral.values.spec import (
     DEFAULT_MAX_OUTPUT,
     DEFAULT_STOP_GRACE,
@@ -72,7 +73,7 @@ class Options(TypedDict, total=False):
 def spec_of(command: CommandLike, options: Options) -> JobSpec:
     pipeline = _pipeline(command, shell=options.get("shell", False))
     name = options.get("name")
-    return JobSpec(
+    spec = JobSpec(
         pipeline=pipeline,
         command=to_wire(command) if isinstance(command, str) else typed_to_wire(quote_pipeline(pipeline)),
         name=None if name is None else check_name(name),
@@ -87,6 +88,7 @@ def spec_of(command: CommandLike, options: Options) -> JobSpec:
         max_output=options.get("max_output", DEFAULT_MAX_OUTPUT),
         after=tuple(handle.id for handle in options.get("after", ())),
     )
+    return with_short_command(spec)
 
 
 def _pipeline(command: CommandLike, *, shell: bool) -> Pipeline:

@@ -2,11 +2,13 @@
 
 A client sends `{"id": 7, "op": "list", …}`; the daemon answers `{"id": 7, "ok": {…}}` or
 `{"id": 7, "error": {"kind": …, "message": …}}`, and to subscribers it pushes `{"event": …, "rev": …}`.
+Of a long list lines with its first pieces, `{"id": 7, "part": […]}`, come before the answer, which has the last one.
 Descriptors travel beside the line that needs them (SCM_RIGHTS). Output bytes never travel here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Generic, Literal, TypeVar
 
 import msgspec
@@ -14,8 +16,8 @@ from msgspec import Struct
 
 from corral.service.numbers import NEWEST_ENDED
 from corral.service.numbers import PROTOCOL as PROTOCOL
+from corral.service.replies import LISTS
 from corral.service.replies import Done as Done
-from corral.service.replies import EncodedReply as EncodedReply
 from corral.service.replies import Hello as Hello
 from corral.service.replies import Jobs as Jobs
 from corral.service.replies import Outcome as Outcome
@@ -34,10 +36,14 @@ from corral.values.rules import CleanReport
 from corral.values.spec import JobSpec, Origin, Surroundings
 from corral.values.story import Story as Story
 
-LINE_LIMIT = 1 << 20
-"""Bytes in a line to the daemon, the newline included. A longer one is answered with an error and skipped."""
+LINE_LIMIT = 16 << 20
+"""Bytes in a line to the daemon, the newline included. A longer one is answered with an error and skipped.
+
+Of the 2 MiB that a program is usually given at most (execve(2)) each byte may be six in JSON; of the 6 MiB that it can
+be given with a larger stack, text is little more.
+"""
 REPLY_LIMIT = 64 << 20
-"""Bytes in a line from the daemon: a client trusts its own daemon, and a thousand jobs are 1.5 MB."""
+"""Bytes in a line from the daemon: a client trusts its own daemon. Long lists come in several."""
 
 Reply_ = TypeVar("Reply_", bound=Struct)
 
@@ -66,6 +72,8 @@ class SayHello(Request, Answers[Hello], tag="hello"):
     client: Origin
     parent: str | None = None
     """CORRAL_JOB_ID of the client, when it runs inside a job of this home."""
+    parts: bool = False
+    """Whether it takes long lists in parts."""
 
 
 class StartJobs(Request, Answers[Started], tag="start"):
@@ -84,8 +92,6 @@ class ListJobs(Request, Answers[Jobs], tag="list"):
     reply: ClassVar[type[Struct]] = Jobs
     ids: tuple[str, ...] = ()
     all: bool = False
-    before: int | None = None
-    """Only jobs with a lower number than that: those for which there was no room in an earlier reply."""
 
 
 class ShowJob(Request, Answers[Detail], tag="show"):
@@ -330,6 +336,8 @@ class SnapshotPushed(Struct, frozen=True, tag="snapshot", tag_field="event", kw_
     rev: int
     jobs: tuple[Job, ...]
     machine: Machine | None = None
+    more: bool = False
+    """The rest comes as changes, and is whole only with the first of them that says no more of this."""
 
 
 class ChangesPushed(Struct, frozen=True, tag="changed", tag_field="event", kw_only=True):
@@ -339,6 +347,8 @@ class ChangesPushed(Struct, frozen=True, tag="changed", tag_field="event", kw_on
     jobs: tuple[Job, ...] = ()
     removed: tuple[str, ...] = ()
     machine: Machine | None = None
+    more: bool = False
+    """As of a snapshot."""
 
 
 class Leaving(Struct, frozen=True, tag="leaving", tag_field="event", kw_only=True):
@@ -382,6 +392,27 @@ class Envelope(Struct):
     ok: msgspec.Raw = msgspec.Raw()
     error: ErrorBody | None = None
     event: str | None = None
+    part: msgspec.Raw = msgspec.Raw()
+    """A piece of a list whose answer is still to come."""
+    before: tuple[msgspec.Raw, ...] = ()
+    """The pieces that came before this answer; `Parts` fills it in."""
+
+
+class Parts:
+    """The pieces of answers that are still to come, of one connection."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[int, list[msgspec.Raw]] = {}
+
+    def whole(self, envelope: Envelope) -> Envelope | None:
+        """The envelope, an answer with its pieces; None for a piece."""
+        if envelope.id is None:
+            return envelope
+        if bytes(envelope.part):
+            self._pieces.setdefault(envelope.id, []).append(envelope.part)
+            return None
+        envelope.before = tuple(self._pieces.pop(envelope.id, ()))
+        return envelope
 
 
 class RequestId(Struct):
@@ -400,18 +431,29 @@ _replies: dict[type[Struct], msgspec.json.Decoder[Struct]] = {}
 
 
 def request_line(number: int, request: Request) -> bytes:
-    """One request as a line. Raises CorralError where it is longer than a line may be."""
+    """One request as a line. Raises CorralError where it is longer than a line may be, for a start CannotStartError."""
     body = _encoder.encode(request)
     line = b'{"id":%d,' % number + body[1:] + b"\n"
-    if len(line) > LINE_LIMIT:
-        raise CorralError(f"request of {len(line)} bytes: at most {LINE_LIMIT} fit in one; send it in parts")
+    if len(line) <= LINE_LIMIT:
+        return line
+    what = f"request of {len(line):,} bytes: at most {LINE_LIMIT:,} fit in one"
+    if isinstance(request, StartJobs):
+        raise CannotStartError(
+            f"{what}, and the kernel takes at most 6,291,456 bytes of arguments and environment (execve(2)):"
+            " give them by a file or stdin, or to several runs",
+            126,
+        )
+    raise CorralError(f"{what}; send it in parts")
+
+
+def reply_line(number: int, reply: Struct) -> bytes:
+    """Raises CorralError where it is longer than a line may be."""
+    line = b'{"id":%d,"ok":' % number + _encoder.encode(reply) + b"}\n"
+    if len(line) > REPLY_LIMIT:
+        raise CorralError(
+            f"the answer has {len(line)} bytes, more than the {REPLY_LIMIT} that this client takes"
+        )
     return line
-
-
-def reply_line(number: int, reply: Struct | EncodedReply) -> bytes:
-    if isinstance(reply, EncodedReply):
-        return b"".join((b'{"id":%d,"ok":' % number, *reply.parts, b"}\n"))
-    return b'{"id":%d,"ok":' % number + _encoder.encode(reply) + b"}\n"
 
 
 def error_line(number: int | None, error: CorralError) -> bytes:
@@ -447,10 +489,21 @@ def read_leaving(line: bytes) -> Leaving:
     return _leavings.decode(line)
 
 
-def read_reply(raw: msgspec.Raw, request: Answers[Reply_]) -> Reply_:
-    """The typed reply to `request`."""
+def read_reply(envelope: Envelope, request: Answers[Reply_]) -> Reply_:
+    """The typed reply to `request`. Raises the error where that is the answer."""
+    if envelope.error is not None:
+        raise envelope.error.as_error()
     kind = request.reply
     decoder = _replies.get(kind)
     if decoder is None:
         decoder = _replies[kind] = msgspec.json.Decoder(kind)
-    return decoder.decode(raw)  # type: ignore[return-value]
+    reply = decoder.decode(envelope.ok)
+    return _joined(envelope.before, reply) if envelope.before else reply  # type: ignore[return-value]
+
+
+def _joined(pieces: Sequence[msgspec.Raw], reply: Struct) -> Struct:
+    """The reply with all of its list."""
+    name, kind = LISTS[type(reply)]
+    decoder = msgspec.json.Decoder(tuple[kind, ...])  # type: ignore[valid-type]
+    items = [item for piece in pieces for item in decoder.decode(piece)]
+    return msgspec.structs.replace(reply, **{name: (*items, *getattr(reply, name))})

@@ -1,17 +1,20 @@
-"""Pushing what changed to those who subscribed: deltas, folded, a few times a second; the whole where somebody lags."""
+"""Pushing what changed to those who subscribed: deltas, folded, a few times a second; piece by piece where it is much."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import deque
+from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, cast
 
 from corral.manage.manager import Manager
 from corral.observe.machine import MachineSampler
-from corral.service.fitting import fitting
-from corral.service.protocol import ChangesPushed, SnapshotPushed, push_line
+from corral.service.fitting import cut_to
+from corral.service.parts import pieces
+from corral.service.protocol import ChangesPushed, Push, SnapshotPushed, push_line
 from corral.values.jobs import Job
 from corral.values.machine import Machine
 
@@ -21,7 +24,33 @@ if TYPE_CHECKING:
 PUSH_SECONDS = 0.1
 MACHINE_SECONDS = 2.0
 UNREAD_LIMIT = 4 << 20
-"""Bytes that a subscriber may leave unread before its deltas are dropped and one snapshot is sent instead."""
+"""Bytes that a subscriber may leave unread before it is told no more; what changes then it is owed."""
+MOST_STAGES = 2000
+"""Of all jobs that changed at once: of more, each subscriber is told piece by piece. About a megabyte."""
+PUSHED_TEXT = 16 << 10
+"""Bytes of a command, and of all its arguments, that a subscriber is told, with every change of the job again."""
+
+
+class _Debt:
+    """What a subscriber has still to be told of: these jobs, as they are when their turn comes."""
+
+    def __init__(self, jobs: Iterable[int], *, is_new: bool = False) -> None:
+        self.jobs = dict.fromkeys(jobs)
+        self.removed: set[int] = set()
+        self.is_new = is_new
+        """It knows nothing yet."""
+        self.until_whole = len(self.jobs) if is_new else 0
+        """How many of `jobs` are still those of its first snapshot."""
+
+    def add(self, changed: Iterable[int], removed: Iterable[int]) -> None:
+        self.jobs |= dict.fromkeys(changed)
+        self.removed.update(removed)
+
+    def take(self, count: int) -> None:
+        """The first so many have been told."""
+        for job_id in list(islice(self.jobs, count)):
+            del self.jobs[job_id]
+        self.until_whole = max(0, self.until_whole - count)
 
 
 class Publisher:
@@ -30,7 +59,8 @@ class Publisher:
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
         self._subscribers: dict[Connection, int] = {}
-        self._lagging: set[Connection] = set()
+        self._debts: dict[Connection, _Debt] = {}
+        """Of those that are not told at once."""
         self._due: deque[Connection] = deque()
         self._rev = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -45,19 +75,27 @@ class Publisher:
             self._sampler = MachineSampler()
         self._subscribers[connection] = ended
         # Who subscribes again and again gets one for all that came at once.
-        if connection not in self._lagging:
-            self._lagging.add(connection)
-            self._send_whole_soon(connection)
+        debt = self._debts.get(connection)
+        if debt is None or not debt.is_new:
+            self._owe(connection, _Debt(self._all(ended), is_new=True), is_due=debt is None)
 
     def drop(self, connection: Connection) -> None:
         self._subscribers.pop(connection, None)
-        self._lagging.discard(connection)
+        self._debts.pop(connection, None)
 
     def sample_machine(self) -> None:
         """Called every `MACHINE_SECONDS` while somebody looks."""
         if self._subscribers and self._sampler is not None:
             self._machine = self._sampler.sample()
             self._push(ChangesPushed(rev=self._rev, machine=self._machine))
+
+    def _all(self, ended: int) -> list[int]:
+        manager = self._manager
+        unended = (job.id for job in manager.jobs.values() if not job.life.is_ended)
+        newest = sorted(manager.ended)[-ended:] if ended else []
+        return sorted((*newest, *unended))
+
+    # ---- what changes
 
     def _note_change(self) -> None:
         if not self._subscribers:
@@ -73,47 +111,99 @@ class Publisher:
         manager.changed_ids, manager.removed_ids = set(), set()
         if not self._subscribers or not (changed or removed):
             return
+        for debt in self._debts.values():
+            debt.add(changed, removed)
+        stages = sum(len(job.stages) for job_id in changed if (job := manager.jobs.get(job_id)) is not None)
+        if max(stages, len(changed)) > MOST_STAGES:
+            for connection in self._subscribers.keys() - self._debts.keys():
+                self._begin_to_owe(connection, changed, removed)
+            return
+        jobs = [told for job_id in sorted(changed) if (told := self._job(job_id)) is not None]
         self._rev += 1
-        now = time.monotonic()
-        jobs = [manager.fresh(job_id, now) for job_id in sorted(changed) if manager.is_known(job_id)]
-        self._push(ChangesPushed(rev=self._rev, jobs=fitting(jobs), removed=tuple(map(str, removed))))
+        push = ChangesPushed(rev=self._rev, jobs=tuple(jobs), removed=tuple(map(str, removed)))
+        self._push(push, changed, removed)
 
-    def _push(self, push: ChangesPushed) -> None:
+    def _push(self, push: ChangesPushed, changed: Iterable[int] = (), removed: Iterable[int] = ()) -> None:
+        """To all who are told at once; who does not read is owed it."""
         line = push_line(push)
-        for connection in list(self._subscribers):
-            if connection in self._lagging:
-                continue
+        for connection in self._subscribers.keys() - self._debts.keys():
             if connection.unsent_bytes > UNREAD_LIMIT:
-                self._lagging.add(connection)
-                connection.when_drained(partial(self._send_whole_soon, connection))
+                self._begin_to_owe(connection, changed, removed)
             else:
                 connection.push(line)
 
-    def _send_whole_soon(self, connection: Connection) -> None:
-        """One a pass of the loop, however many are due."""
+    def _job(self, job_id: int) -> Job | None:
+        """As subscribers are told of it."""
+        manager = self._manager
+        return (
+            cut_to(manager.fresh(job_id, time.monotonic()), PUSHED_TEXT) if manager.is_known(job_id) else None
+        )
+
+    # ---- debts
+
+    def _begin_to_owe(self, connection: Connection, changed: Iterable[int], removed: Iterable[int]) -> None:
+        debt = _Debt(sorted(changed))
+        debt.removed.update(removed)
+        self._owe(connection, debt)
+
+    def _owe(self, connection: Connection, debt: _Debt, *, is_due: bool = True) -> None:
+        self._debts[connection] = debt
+        if is_due:
+            self._pay_when_read(connection)
+
+    def _pay_when_read(self, connection: Connection) -> None:
+        if connection.unsent_bytes > UNREAD_LIMIT:
+            connection.when_drained(partial(self._pay_soon, connection))
+        else:
+            self._pay_soon(connection)
+
+    def _pay_soon(self, connection: Connection) -> None:
+        """One piece a pass of the loop, however many are due."""
         self._due.append(connection)
         if len(self._due) == 1:
-            self._loop.call_soon(self._send_next)
+            self._loop.call_soon(self._pay_next)
 
-    def _send_next(self) -> None:
-        self._send_whole(self._due[0])
-        self._due.popleft()
+    def _pay_next(self) -> None:
+        connection = self._due.popleft()
+        debt = self._debts.get(connection)
+        if debt is not None:
+            self._pay(connection, debt)
         if self._due:
-            self._loop.call_soon(self._send_next)
+            self._loop.call_soon(self._pay_next)
 
-    def _send_whole(self, connection: Connection) -> None:
-        self._lagging.discard(connection)
-        if connection not in self._subscribers:
-            return
+    def _pay(self, connection: Connection, debt: _Debt) -> None:
+        connection.push(push_line(self._piece(debt)))
+        if connection not in self._debts:
+            return  # It is gone.
+        if debt.jobs or debt.removed:
+            self._pay_when_read(connection)
+        else:
+            del self._debts[connection]
+
+    def _piece(self, debt: _Debt) -> Push:
+        """The next one. A job that nobody knows any more is one that was removed."""
         self._rev += 1
-        if self._machine is None and self._sampler is not None:
-            self._machine = self._sampler.sample()
-        jobs = self._everything(self._subscribers[connection])
-        connection.push(push_line(SnapshotPushed(rev=self._rev, jobs=jobs, machine=self._machine)))
+        told: list[int] = []
 
-    def _everything(self, ended: int) -> tuple[Job, ...]:
-        manager = self._manager
-        now = time.monotonic()
-        unended = [manager.fresh(job.id, now) for job in manager.jobs.values() if not job.life.is_ended]
-        newest = sorted(manager.ended.values(), key=lambda job: int(job.id))[-ended:] if ended else []
-        return fitting(sorted([*newest, *unended], key=lambda job: int(job.id)))
+        def jobs() -> Iterable[Job]:
+            for job_id in debt.jobs:
+                told.append(job_id)
+                job = self._job(job_id)
+                if job is not None:
+                    yield job
+                elif not debt.is_new:
+                    debt.removed.add(job_id)
+
+        piece = cast("tuple[Job, ...]", next(pieces(jobs())))
+        debt.take(len(told))
+        return self._push_of(debt, piece)
+
+    def _push_of(self, debt: _Debt, piece: tuple[Job, ...]) -> Push:
+        more = debt.until_whole > 0
+        if debt.is_new:
+            debt.is_new = False
+            if self._machine is None and self._sampler is not None:
+                self._machine = self._sampler.sample()
+            return SnapshotPushed(rev=self._rev, jobs=piece, machine=self._machine, more=more)
+        removed, debt.removed = debt.removed, set()
+        return ChangesPushed(rev=self._rev, jobs=piece, removed=tuple(map(str, removed)), more=more)

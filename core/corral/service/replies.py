@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from msgspec import Struct
 
 from corral.values.jobs import Job, ProcessView
@@ -37,22 +35,6 @@ class Jobs(Struct, frozen=True):
     """One line for each id that is no job, or not one job."""
     leftovers: dict[str, int] = {}
     """How many processes live on of jobs that have ended and are not listed here, by id; without ids only."""
-    more: int = 0
-    """How many older ones there are than fit into one reply; `ListJobs.before` asks for them."""
-
-
-class JobsTail(Struct, frozen=True):
-    """The same without its jobs, which were encoded one by one."""
-
-    unknown: tuple[str, ...] = ()
-    leftovers: dict[str, int] = {}
-    more: int = 0
-
-
-class EncodedReply(NamedTuple):
-    """A reply as its JSON, in pieces."""
-
-    parts: tuple[bytes, ...]
 
 
 class Started(Struct, frozen=True):
@@ -67,6 +49,8 @@ class Stops(Struct, frozen=True):
     reports: tuple[StopReport, ...]
     unknown: tuple[str, ...] = ()
     """One line for each id that is no job, or not one job."""
+    titles: dict[str, str] = {}
+    """What a person calls the jobs, by id: those of the reports; of a daemon that leaves its jobs, theirs."""
 
 
 class Processes(Struct, frozen=True):
@@ -95,6 +79,14 @@ class Waited(Struct, frozen=True):
 
     jobs: tuple[Job, ...]
     timed_out: bool = False
+
+
+LISTS: dict[type[Struct], tuple[str, type[Struct]]] = {
+    Jobs: ("jobs", Job),
+    Stops: ("reports", StopReport),
+    Waited: ("jobs", Job),
+}
+"""Replies that may come in parts: the field that is one long list, and what that holds."""
 
 
 class Pasts(Struct, frozen=True):

@@ -63,6 +63,9 @@ class Session:
         """What the daemon was told last to be on the screen."""
         self._descriptors: list[int] = []
         self._snapshot = Snapshot()
+        self._arriving: Snapshot | None = None
+        """One of which more is to come."""
+        self._parts = protocol.Parts()
         self._changed: list[asyncio.Future[Snapshot]] = []
         self._is_subscribed = False
         self._is_closed = False
@@ -129,7 +132,13 @@ class Session:
 
     async def _greet(self) -> None:
         parent = None if self._is_private else own_job(self._home)
-        hello = SayHello(version=__version__, protocol=protocol.PROTOCOL, client=self._origin, parent=parent)
+        hello = SayHello(
+            version=__version__,
+            protocol=protocol.PROTOCOL,
+            client=self._origin,
+            parent=parent,
+            parts=True,
+        )
         self.hello = checked(await self._ask_here(hello))
 
     def _channel_on(self, sock: socket.socket) -> Channel:
@@ -197,7 +206,7 @@ class Session:
                 asked.is_sent = self._channel.is_open
             else:
                 self._look_for_daemon(is_wanted=again(request, 0.0) is None)
-            return self._read(await answer, request)
+            return protocol.read_reply(await answer, request)
         finally:
             self._asked.pop(number, None)
 
@@ -207,12 +216,6 @@ class Session:
         future.add_done_callback(lambda _: self._waiting.pop(number, None))
         return future
 
-    @staticmethod
-    def _read(envelope: Envelope, request: Answers[Reply_]) -> Reply_:
-        if envelope.error is not None:
-            raise envelope.error.as_error()
-        return protocol.read_reply(envelope.ok, request)
-
     async def _ask_here(self, request: Answers[Reply_]) -> Reply_:
         """Ask the daemon of this very connection; DaemonUnavailableError where it ends before the answer."""
         assert isinstance(request, protocol.Request)
@@ -221,7 +224,7 @@ class Session:
             raise DaemonUnavailableError("the daemon has gone away")
         answer = self._expect(number)
         self._channel.send(protocol.request_line(number, request))
-        return self._read(await answer, request)
+        return protocol.read_reply(await answer, request)
 
     def received_descriptors(self) -> list[int]:
         """The descriptors that came beside replies since the last call; the caller closes them."""
@@ -272,12 +275,14 @@ class Session:
         self._descriptors.extend(descriptors)
         self._heard = time.monotonic()
         try:
-            envelope = protocol.read_envelope(line)
+            envelope = self._parts.whole(protocol.read_envelope(line))
+            if envelope is None:
+                return
             if envelope.event == "leaving":
                 self._mending.note_leaving(protocol.read_leaving(line))
                 return
             if envelope.event is not None:
-                self._replace(self._snapshot.having(protocol.read_push(line)))
+                self._take_push(protocol.read_push(line))
                 return
         except msgspec.DecodeError:
             # Not of our protocol after all.
@@ -286,6 +291,12 @@ class Session:
         waiting = self._waiting.get(envelope.id) if envelope.id is not None else None
         if waiting is not None and not waiting.done():
             waiting.set_result(envelope)
+
+    def _take_push(self, push: protocol.Push) -> None:
+        snapshot = (self._arriving or self._snapshot).having(push)
+        self._arriving = snapshot if push.more else None
+        if not push.more:
+            self._replace(snapshot)
 
     def _mind_silence(self) -> None:
         """A subscriber hears something every other second; where he does not, the daemon is suspended or hangs."""
@@ -306,6 +317,10 @@ class Session:
                 future.set_result(snapshot)
 
     def _refuse_overlong(self) -> None:
+        """Asked again it would be as long: nobody goes on waiting for it."""
+        error = CorralError(f"the daemon sent a line of more than {protocol.REPLY_LIMIT} bytes")
+        self._fail(list(self._waiting), error)
+        self._asked.clear()
         self._channel.close()
 
     def _note_end(self) -> None:
@@ -373,7 +388,7 @@ class Session:
         if self._is_closed:
             sock.close()
             return
-        self._channel = self._channel_on(sock)
+        self._channel, self._parts = self._channel_on(sock), protocol.Parts()
         await self._greet()
         self._mending.note_mended()
         if self._is_subscribed:

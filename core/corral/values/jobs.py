@@ -142,6 +142,8 @@ class Job(Struct, frozen=True, kw_only=True):
     disk_full: datetime | None = None
     """When the disk of its output was found full last, as it wrote or ended: what it wrote then may be missing. Of one that
     prints on a terminal, which loses nothing: since when it waits for room."""
+    cut: bool = False
+    """Whether `command` and the stages' `argv` are too long for a list, and only their beginnings: `show` has all."""
 
     @property
     def title(self) -> str:

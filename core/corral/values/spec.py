@@ -127,3 +127,5 @@ class JobSpec(Struct, frozen=True):
     restarted_from: str | None = None
     instead_of: tuple[str, ...] = ()
     """Jobs by number that are being stopped so that this one can take their place: it starts once they are gone."""
+    cut: bool = False
+    """Whether `command` is only the beginning of what the user typed, or `pipeline` of what the journal has of it."""

@@ -18,6 +18,7 @@ _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ms|[dhms])")
 _PLAIN_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+")
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+")
 _REAL_TIME = re.compile(r"(RTMIN|RTMAX)(?:([+-])([0-9]{1,3}))?")
 
 RESERVED_WORDS = frozenset(
@@ -187,7 +188,7 @@ def _quote_program(word: str) -> str:
 
 
 def _is_plain(word: str) -> bool:
-    return bool(word) and all(letter.isalnum() or letter in "_@%+=:,./-" for letter in word)
+    return _PLAIN_WORD.fullmatch(word) is not None
 
 
 def _in_single_quotes(word: str) -> str:

@@ -12,7 +12,7 @@ from corral import __version__
 from corral.decide import homeidentity
 from corral.service import ending
 from corral.service.client import Client
-from corral.service.protocol import PROTOCOL, AskStatus, Hello, ListJobs, ShowJob, Shutdown, Stops
+from corral.service.protocol import PROTOCOL, AskStatus, Hello, Jobs, ListJobs, ShowJob, Shutdown, Stops
 from corral.service.restarting import shut_down
 from corral.system.daemonlog import OLDER
 from corral.system.identity import identify, is_alive
@@ -34,6 +34,8 @@ from corral_tui.numbers import counted
 
 NONE_RUNS = 3
 _LOG_BYTES_PER_LINE = 4096
+_NAMED = 20
+"""Jobs that have their names in one sentence."""
 
 
 @click.group("daemon", no_args_is_help=False, epilog="Example: corral daemon status --json")
@@ -158,7 +160,8 @@ def _stop(client: Client, request: Shutdown, *, as_json: bool) -> int:
     jobs = request.jobs
     if client.hello.protocol != PROTOCOL:
         return _stop_other(client, request, as_json=as_json)
-    listed = client.call(ListJobs())
+    # What is to be stopped the daemon knows by itself, and says what it was.
+    listed = Jobs(()) if jobs == "stop" else client.call(ListJobs())
     unended = listed.jobs
     if unended and jobs is None:
         raise NotSoError(_which_way(unended))
@@ -174,7 +177,7 @@ def _stop(client: Client, request: Shutdown, *, as_json: bool) -> int:
     ending.wait_for_end(daemon)
     if jobs == "stop":
         stops = _with_those_before(stops, [job.id for job in unended])
-    titles = {job.id: f"{job.id} {job.title}" for job in unended}
+    titles = {job: f"{job} {title}" for job, title in stops.titles.items()}
     print_stops(stops, titles, as_json=as_json)
     if not as_json and jobs != "stop":
         for line in _left(unended, listed.leftovers):
@@ -238,7 +241,7 @@ def restart() -> int:
     if has_run:
         restart_in_place(home)
     with reach.daemon() as client:
-        left = len(client.call(ListJobs()).jobs)
+        left = sum(client.call(AskStatus()).jobs.values())
         done = "restarted" if has_run else "started, as none ran"
         jobs = f"{counted(left, 'job')} left running" if left else "no jobs"
         say(f"daemon {done}: version {client.hello.version}, pid {client.hello.pid}; {jobs}")
@@ -248,15 +251,20 @@ def restart() -> int:
 def _left(unended: tuple[Job, ...], leftovers: dict[str, int]) -> Iterator[str]:
     """What goes on without the daemon, and how to get it back."""
     if unended:
-        named = visible(", ".join(f"{job.id} {job.title}" for job in unended))
+        named = _named(unended)
         are, them = ("1 job is", "it") if len(unended) == 1 else (f"{len(unended)} jobs are", "them")
         yield f"{are} left unwatched: {named}; corral ps starts a daemon that takes {them} over"
     if leftovers:
         yield leftovers_line(leftovers)
 
 
+def _named(jobs: tuple[Job, ...]) -> str:
+    named = visible(", ".join(f"{job.id} {job.title}" for job in jobs[:_NAMED]))
+    return named if len(jobs) <= _NAMED else f"{named} and {len(jobs) - _NAMED} more"
+
+
 def _which_way(jobs: tuple[Job, ...]) -> str:
-    named = ", ".join(f"{job.id} {job.title}" for job in jobs)
+    named = _named(jobs)
     have = "1 job has" if len(jobs) == 1 else f"{len(jobs)} jobs have"
     return (
         f"daemon stop: {have} not ended: {named}; corral daemon stop --jobs stop ends them, "

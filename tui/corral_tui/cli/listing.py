@@ -110,12 +110,8 @@ def _ask_at_length(options: ListOptions) -> Glance:
     from corral_tui.cli import reach
 
     with reach.reader() as caller:
-        found = part = caller.call(ListJobs(ids=options.ids, all=options.wants_ended))
-        jobs = list(found.jobs)
-        while part.more:
-            part = caller.call(ListJobs(all=options.wants_ended, before=int(jobs[0].id)))
-            jobs[:0] = part.jobs
-    return Glance(to_builtins(jobs), list(found.unknown), found.leftovers, [])
+        found = caller.call(ListJobs(ids=options.ids, all=options.wants_ended))
+    return Glance(to_builtins(found.jobs), list(found.unknown), found.leftovers, [])
 
 
 def _is_wanted(job: dict[str, Any], options: ListOptions) -> bool:

@@ -11,6 +11,7 @@ from corral.service.protocol import StartJobs
 from corral.service.surroundings import surroundings
 from corral.values.commandline import parse, parse_argv, shell_pipeline
 from corral.values.errors import UsageError
+from corral.values.shown import with_short_command
 from corral.values.spec import (
     DEFAULT_MAX_OUTPUT,
     DEFAULT_STOP_GRACE,
@@ -95,7 +96,8 @@ def prepare(wanted: Wanted, usual: RunDefaults = BUILT_IN) -> Prepared:
     around = surroundings(
         environment=job_environment(wanted.environment_files, wanted.environment), cwd=wanted.cwd
     )
-    return Prepared(StartJobs(specs=(spec,), surroundings=around, wait_started=True), descriptors)
+    request = StartJobs(specs=(with_short_command(spec),), surroundings=around, wait_started=True)
+    return Prepared(request, descriptors)
 
 
 def _is_line(words: Sequence[str], wanted: Wanted) -> bool:

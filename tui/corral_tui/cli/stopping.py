@@ -21,7 +21,7 @@ def stop_jobs(request: StopJobs, *, verb: str, as_json: bool) -> int:
         raise UsageError(f"{verb}: {what}; see corral {verb} --help")
     with reach.daemon() as client:
         stops = _stop(client, request)
-        titles = _titles(client, stops)
+        titles = {job: f"{job} {title}" for job, title in _titles(client, stops).items()}
     if request.stage is not None and not as_json:
         titles = {job: f"{title}, stage {request.stage}" for job, title in titles.items()}
         stops = structs.replace(stops, reports=tuple(map(_of_stage, stops.reports)))
@@ -49,14 +49,24 @@ def _stop(caller: reach.Caller, request: StopJobs) -> Stops:
     if not request.wait or request.stage is not None:
         return caller.call(request)
     if request.all:
-        listed = caller.call(ListJobs())
-        jobs = reach.Numbers((*(job.id for job in listed.jobs), *listed.leftovers), ())
-    else:
-        jobs = reach.numbers_of(caller, request.ids)
+        return _stop_all(caller, request)
+    jobs = reach.numbers_of(caller, request.ids)
     if not jobs.ids:
         return Stops((), jobs.unknown)
-    stops = caller.call(structs.replace(request, ids=jobs.ids, all=False))
+    stops = caller.call(structs.replace(request, ids=jobs.ids))
     return structs.replace(stops, unknown=(*jobs.unknown, *stops.unknown))
+
+
+def _stop_all(caller: reach.Caller, request: StopJobs) -> Stops:
+    """The daemon says which all are; the end of those that take longer is waited for by number."""
+    begun = caller.call(structs.replace(request, wait=False))
+    unproven = tuple(report.id for report in begun.reports if report.looked_at is None)
+    if not unproven:
+        return begun
+    ended = caller.call(structs.replace(request, ids=unproven, all=False, asked_before=True))
+    reports = {report.id: report for report in (*begun.reports, *ended.reports)}
+    titles = {**begun.titles, **ended.titles}
+    return structs.replace(begun, reports=tuple(reports.values()), unknown=ended.unknown, titles=titles)
 
 
 def print_stops(stops: Stops, titles: dict[str, str], *, as_json: bool, is_over: bool = True) -> None:
@@ -80,8 +90,8 @@ def _lines(report: StopReport, title: str, is_over: bool) -> list[str]:
 
 
 def _titles(caller: reach.Caller, stops: Stops) -> dict[str, str]:
-    """`7 build` by id, for the report's first line."""
-    if not stops.reports:
-        return {}
+    """What a person calls the jobs, by id; a daemon of an earlier version does not say it by itself."""
+    if stops.titles or not stops.reports:
+        return stops.titles
     jobs = caller.call(ListJobs(ids=tuple(report.id for report in stops.reports))).jobs
-    return {job.id: f"{job.id} {job.title}" for job in jobs}
+    return {job.id: job.title for job in jobs}

@@ -16,6 +16,8 @@ from corral_tui.cli.options import DURATION, ids_argument, json_option
 from corral_tui.cli.plain import say
 
 TIMED_OUT = 124
+_NAMED = 20
+"""Jobs that have their names in one sentence."""
 
 
 @click.command("wait", epilog="Example: corral wait --timeout 10m build tests")
@@ -43,8 +45,9 @@ def command(first_only: bool, timeout: float | None, as_json: bool, ids: tuple[s
 
 def _status(waited: Waited, timeout: float | None) -> int:
     if waited.timed_out:
-        left = ", ".join(f"{job.id} {job.title}" for job in waited.jobs if not job.is_ended)
-        complain(f"wait: {left or 'the jobs'} had not ended after {timeout:g} s; nothing was stopped")
+        left = [f"{job.id} {job.title}" for job in waited.jobs if not job.is_ended]
+        named = ", ".join(left[:_NAMED]) + (f" and {len(left) - _NAMED} more" if len(left) > _NAMED else "")
+        complain(f"wait: {named or 'the jobs'} had not ended after {timeout:g} s; nothing was stopped")
         return TIMED_OUT
     return exit_status_of(waited.jobs)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple, cast, get_args
 from corral.service.snapshot import Snapshot
 from corral.values.errors import UsageError
 from corral.values.jobs import Job
+from corral.values.shown import with_short_command
 from corral.values.spec import (
     DEFAULT_TERMINAL_SIZE,
     InteractiveInput,
@@ -161,7 +162,7 @@ def spec_of(
         stdin = InteractiveInput()
     elif wanted.from_job is not None:
         stdin = JobInput(wanted.from_job)
-    return JobSpec(
+    spec = JobSpec(
         pipeline=pipeline,
         command=typed_to_wire(text),
         name=wanted.name,
@@ -174,6 +175,7 @@ def spec_of(
         after=(wanted.after,) if wanted.after else (),
         origin="dashboard",
     )
+    return with_short_command(spec)
 
 
 class Earlier(NamedTuple):
@@ -184,13 +186,13 @@ class Earlier(NamedTuple):
 
 
 def earlier_commands(jobs: Sequence[Job]) -> list[Earlier]:
-    """Commands of the jobs, newest first, each once. `jobs` are in the order of their numbers."""
+    """Commands of the jobs, newest first, each once. `jobs` are in the order of their numbers. One that was cut is none."""
     found: dict[Earlier, None] = {}
     for job in reversed(jobs):
         argv = job.stages[0].argv if len(job.stages) == 1 else ()
         is_shell = argv[:2] == ("/bin/sh", "-c") and len(argv) == 3
         text = argv[2] if is_shell else job.command
-        if text.isprintable():
+        if text.isprintable() and not job.cut:
             found.setdefault(Earlier(text, is_shell))
     return list(found)
 

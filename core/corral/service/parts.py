@@ -1,0 +1,68 @@
+"""Long lists in several lines, each of a size that nobody minds: an answer, or what a subscriber is told."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Raw, Struct, structs
+
+from corral.service.protocol import REPLY_LIMIT, reply_line
+from corral.service.replies import LISTS
+
+PART_BYTES = 2 << 20
+"""Of a line, and one item more. It takes some ten milliseconds to make."""
+
+_encoder = msgspec.json.Encoder()
+
+
+class ListReply(NamedTuple):
+    """`Jobs` that is made as it is sent: its jobs encoded, some at a time with commas between, and the rest as an object."""
+
+    slices: AsyncIterator[bytes]
+    rest: bytes
+
+
+async def list_lines(number: int, reply: ListReply, *, in_parts: bool) -> AsyncIterator[bytes]:
+    """Its lines. A client that takes no parts gets one, with as many of the newest jobs as fit into it."""
+    waiting: deque[bytes] = deque()
+    size = 0
+    async for one in reply.slices:
+        if in_parts and size >= PART_BYTES:
+            yield b'{"id":%d,"part":[%s]}\n' % (number, b",".join(waiting))
+            waiting.clear()
+            size = 0
+        waiting.append(one)
+        size += len(one)
+        while size > REPLY_LIMIT - PART_BYTES:
+            size -= len(waiting.popleft())
+    yield b'{"id":%d,"ok":{"jobs":[%s],%s}\n' % (number, b",".join(waiting), reply.rest[1:])
+
+
+def pieces(items: Iterable[Struct]) -> Iterator[tuple[Raw, ...]]:
+    """The items, encoded, in pieces of at least `PART_BYTES`; the last is smaller, and may be empty. Made one by one."""
+    piece: list[Raw] = []
+    size = 0
+    for item in items:
+        piece.append(Raw(_encoder.encode(item)))
+        size += len(piece[-1])
+        if size >= PART_BYTES:
+            yield tuple(piece)
+            piece, size = [], 0
+    yield tuple(piece)
+
+
+def reply_lines(number: int, reply: Struct) -> Iterator[bytes]:
+    """The lines of an answer to a client that takes lists in parts, made one by one. Raises CorralError."""
+    if type(reply) not in LISTS:
+        yield reply_line(number, reply)
+        return
+    name, _ = LISTS[type(reply)]
+    last: tuple[Raw, ...] | None = None
+    for piece in pieces(getattr(reply, name)):
+        if last is not None:
+            yield b'{"id":%d,"part":' % number + _encoder.encode(last) + b"}\n"
+        last = piece
+    yield reply_line(number, structs.replace(reply, **{name: last}))
