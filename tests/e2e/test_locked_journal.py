@@ -36,13 +36,14 @@ def states(home: Home) -> dict[str, str]:
 def test_stops_and_time_limits_wait_for_no_lock_and_everything_is_answered(daemons: Daemons) -> None:
     with daemons.client() as client:
         by_hand, limited = start(client, ["sleep", "60"]), start(client, ["sleep", "60"], timeout=0.3)
-        with locked(daemons.home.journal):
+        with locked(daemons.home.journal) as who:
             (report,) = client.call(p.StopJobs(ids=tuple(by_hand)), timeout=ANSWERS).reports
             assert (report.state, report.survivors) == ("stopped", ())
             assert (
                 client.call(p.WaitForJobs(ids=tuple(limited)), timeout=ANSWERS).jobs[0].state == "timed_out"
             )
-            client.call(p.AskStatus(), timeout=ANSWERS)
+            (notice,) = client.call(p.AskStatus(), timeout=ANSWERS).notices
+            assert f"is locked by {who}" in notice
             listed = client.call(p.ListJobs(all=True), timeout=ANSWERS).jobs
             assert [found.state for found in listed] == ["stopped", "timed_out"]
             detail = client.call(p.ShowJob(job=by_hand[0]), timeout=ANSWERS)
@@ -50,6 +51,7 @@ def test_stops_and_time_limits_wait_for_no_lock_and_everything_is_answered(daemo
             assert detail.stop is not None
             assert "time limit" in client.call(p.AskWhy(job=limited[0]), timeout=ANSWERS).summary
         until(lambda: states(daemons.home) == {"1": "stopped", "2": "timed_out"}, "all of it to be written")
+        assert client.call(p.AskStatus()).notices == ()
 
 
 def test_what_cannot_be_noted_is_refused_with_who_locks_and_half_of_nothing_is_done(tmp_path: Path) -> None:
@@ -101,8 +103,6 @@ def test_neither_a_crash_nor_the_end_of_a_daemon_loses_what_it_could_not_note(da
             detail = client.call(p.ShowJob(job="2"))
             assert detail.stop is not None
             assert [each.ended_by for each in detail.stop.processes] == ["TERM"]
-    with daemons.client() as client:
-        client.call(p.AskStatus())
     for path in Path(daemons.home.path).glob("corral.db.unwritten.*"):
         until(lambda path=path: not path.read_bytes().strip(b"\0"), f"nothing to be left in {path.name}")
     assert states(daemons.home) == known

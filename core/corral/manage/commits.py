@@ -32,6 +32,11 @@ class Commits:
         self._complaint: str | None = None
         self._ending = asyncio.Event()
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Why not all is written, as long as that is so."""
+        return () if self._complaint is None else (self._complaint,)
+
     def soon(self) -> bool:
         """For what no client waits for: written, or kept and tried again. Whether it is written."""
         try:
@@ -75,7 +80,9 @@ class Commits:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                return attempt()
+                attempt()
+                self._complaint = None
+                return
             except LockedJournalError as error:
                 self._complain(str(error))
                 if self._ending.is_set() or time.monotonic() >= deadline:

@@ -250,7 +250,7 @@ class Handlers:
                     protocol=p.PROTOCOL,
                     marks=manager.why_no_marks or "on",
                     leftovers=self._leftovers(),
-                    notices=(*manager.cleaner.notices, *manager.upkeep.notices),
+                    notices=(*manager.commits.notices, *manager.cleaner.notices, *manager.upkeep.notices),
                 )
             )
 

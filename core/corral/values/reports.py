@@ -194,7 +194,7 @@ class DaemonStatus(Struct, frozen=True, kw_only=True):
     leftovers: dict[str, int] = {}
     """How many processes live on of each job that has ended, by id."""
     notices: tuple[str, ...] = ()
-    """What of the user's settings makes no sense, a line each."""
+    """What keeps the journal from being written, and what of the user's settings makes no sense, a line each."""
 
 
 class Detail(Struct, frozen=True, kw_only=True):

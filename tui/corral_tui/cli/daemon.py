@@ -122,7 +122,7 @@ def _print_status(status: DaemonStatus) -> None:
     ]
     if status.leftovers:
         rows.append(("leftovers", leftovers_line(status.leftovers)))
-    rows += [("settings", notice) for notice in status.notices]
+    rows += [("notice", notice) for notice in status.notices]
     for key, value in rows:
         say(f"{key:<10} {visible(value)}")
 
