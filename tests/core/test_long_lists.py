@@ -26,7 +26,7 @@ from managers import eventually, opened
 JOBS = 60
 LINE = 24 << 10
 """Bytes of a line that the clients here take: some forty jobs."""
-SMALL = "from corral.service import parts, publisher\nparts.PART_BYTES = 4 << 10\npublisher.MOST_STAGES = 20"
+SMALL = "from corral.service import listing, parts, publisher\nlisting.A_PASS = 5\npublisher.MOST_STAGES = 20\nparts.PART_BYTES = 4 << 10"
 
 
 @pytest.fixture
@@ -159,9 +159,9 @@ async def test_what_was_started_before_a_refusal_is_in_the_error(monkeypatch: py
 
 def test_a_job_is_cut_for_a_list_and_says_so() -> None:
     whole = ended(1, spec("a" * 3000, "b" * 10, "c" * 3000))
-    cut = cut_to(whole, 1000)
+    cut = cut_to(whole, 2000)
     assert cut.cut
     assert not whole.cut
     assert len(msgspec.json.encode(cut)) < len(msgspec.json.encode(whole)) - 4000
-    assert cut_to(cut, 1000) == cut
-    assert cut_to(whole, 10_000) is whole
+    assert cut_to(cut, 2000) == cut
+    assert cut_to(whole, 20_000) is whole
