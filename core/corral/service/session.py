@@ -21,12 +21,14 @@ from corral.service import protocol
 from corral.service.again import again
 from corral.service.channel import Channel
 from corral.service.client import checked, own_job
+from corral.service.ending import wait_for_end
 from corral.service.lines import close_all
 from corral.service.mending import Asked, Mending
 from corral.service.protocol import Answers, Envelope, Hello, Look, Reply_, SayHello, Shutdown, Subscribe
 from corral.service.silence import SILENT_SECONDS
 from corral.service.snapshot import Snapshot
 from corral.service.starter import START_SECONDS, await_report, connected, launch
+from corral.system.identity import ProcessIdentity, identify
 from corral.values.errors import CorralError, DaemonUnavailableError
 from corral.values.home import Home
 from corral.values.reports import StopReport
@@ -63,6 +65,7 @@ class Session:
         """What the daemon was told last to be on the screen."""
         self._descriptors: list[int] = []
         self._snapshot = Snapshot()
+        self._daemon: ProcessIdentity | None = None
         self._arriving: Snapshot | None = None
         """One of which more is to come."""
         self._parts = protocol.Parts()
@@ -140,6 +143,7 @@ class Session:
             parts=True,
         )
         self.hello = checked(await self._ask_here(hello))
+        self._daemon = identify(self.hello.pid)
 
     def _channel_on(self, sock: socket.socket) -> Channel:
         return Channel(
@@ -247,6 +251,9 @@ class Session:
                 # It has ended already, and its lease with it.
                 reports = ()
             await self._until_gone()
+        elif self._is_private:
+            # Our end was closed, by a fault, or its end was killed: in the first case it is ending just now.
+            await asyncio.to_thread(wait_for_end, self._daemon)
         if self._is_private and await asyncio.to_thread(os.path.isdir, self._home.path):
             # It was killed, and what it ran goes on: its lease ends here all the same.
             reports += await (await Session.open_private(home=self._home, origin=self._origin)).end()
