@@ -27,6 +27,7 @@ from corral.manage.past import Cell, PastOfJob
 from corral.manage.reaping import ChildEnd
 from corral.manage.stopping import StopOfJob, Target
 from corral.manage.terminals import HandedTerminal
+from corral.manage.truncations import HandedStream, Stream
 from corral.observe.health import Progress
 from corral.system.identity import ProcessIdentity
 
@@ -68,6 +69,8 @@ class Observed(Struct, frozen=True, kw_only=True):
     recent_output: tuple[tuple[float, int], ...] = ()
     past: tuple[Cell, ...] = ()
     story: stories.HandedStory | None = None
+    streams: tuple[HandedStream, ...] = ()
+    truncated: datetime | None = None
 
 
 class HandedJob(Struct, frozen=True, kw_only=True):
@@ -201,6 +204,8 @@ def _observed(job: ManagedJob, progress: Progress) -> Observed:
         recent_output=tuple(job.output.recent),
         past=job.past.cells,
         story=stories.handed(job),
+        streams=tuple(stream.to_hand() for stream in job.streams),
+        truncated=job.truncated,
     )
 
 
@@ -242,7 +247,7 @@ def take_back(manager: Manager, table: Handover) -> None:
     go_on_stopping(manager, table.stops)
     for job, _ in taken:
         if job.life.is_started:
-            manager.apply(job, Adopted(**moment()))
+            manager.children.relays.apply_once_through(job, Adopted(**moment()))
     manager.wake()
 
 
@@ -304,8 +309,10 @@ def _recall(manager: Manager, job: ManagedJob, seen: Observed) -> None:
         stdout=seen.stdout_bytes,
         stderr=seen.stderr_bytes,
         last_output=seen.last_output,
+        written=seen.recent_output[-1][1] if seen.recent_output else 0,
         recent=list(seen.recent_output),
     )
+    job.streams, job.truncated = [Stream.handed(stream) for stream in seen.streams], seen.truncated
     for stage, noted in zip(job.stages, seen.stages, strict=True):
         _recall_stage(stage, noted)
     progress = Progress(seen.active_since)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,9 @@ class Launcher:
         try:
             self._starter.launch(preparation)
             self._manager.terminals.begin(job)
+            self._manager.children.relays.note_started(job)
+            with suppress(OSError):  # EIO, or removed by what was started: the monitor says so
+                self._manager.monitor.truncations.watch(job)
         finally:
             self._note_spawned(job)
         self._manager.apply(job, StagesSpawned(**moment()))

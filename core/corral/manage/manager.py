@@ -317,7 +317,7 @@ class Manager:
         self.terminals.end(job)
         for opening in job.openings:
             opening.give_up()
-        job.output.close()
+        self.monitor.close_outputs(job)
         views.final_sizes(job, self.home)
         self.monitor.close_pipes(job)
         self.budget.gave_back(job.pipe_bytes)

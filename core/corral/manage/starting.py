@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from corral.decide.homedir import check_folder
 from corral.manage.jobs import ManagedJob, ManagedStage, OpenTerminal
+from corral.manage.relaying import connect
 from corral.system import limits, scheduling, shortage
 from corral.system.descriptors import is_scarce, keep
 from corral.system.identity import identify
@@ -207,17 +208,25 @@ class Starter:
         _make_folder(self._home.job(job.id))
         if job.spec.pty:
             return [self._wire_terminal(preparation, owned)]
-        stdout = owned(os.open(self._home.stdout(job.id), _OUTPUT_FLAGS, 0o600))
+        stdout, *stderr_of = self._open_outputs(job, owned)
         source = self._open_stdin(job, owned)
         tables = []
         for number in range(1, len(job.stages) + 1):
             sink, following = stdout, -1
             if number < len(job.stages):
                 following, sink = self._open_pipe(job, number, owned)
-            stderr = owned(os.open(self._home.stderr(job.id, number), _OUTPUT_FLAGS, 0o600))
-            tables.append(_redirected(preparation, number, [source, sink, stderr]))
+            tables.append(_redirected(preparation, number, [source, sink, stderr_of[number - 1]]))
             source = following
         return tables
+
+    def _open_outputs(self, job: ManagedJob, owned: Owned) -> list[int]:
+        """What stdout is, and the stderr of each stage: the files of its output, or pipes to the relay that writes them."""
+        paths = [
+            self._home.stdout(job.id),
+            *(self._home.stderr(job.id, stage.number) for stage in job.stages),
+        ]
+        files = [owned(os.open(path, _OUTPUT_FLAGS, 0o600)) for path in paths]
+        return files if job.spec.output == "file" else connect(job, self._home.job(job.id), files, owned)
 
     def _wire_terminal(self, preparation: Preparation, owned: Owned) -> tuple[int, int, int]:
         """The same for a job with a terminal, which has one stage. Its stdout file is ours to write; stderr stays empty."""

@@ -43,6 +43,7 @@ class Stage(Struct, frozen=True, kw_only=True):
     written_bytes: int | None = None
     stderr_bytes: int = 0
     stderr_dropped_bytes: int = 0
+    stderr_truncated_bytes: int = 0
     waits: str | None = None
     """What it does now in a few words, such as `waits to read`; None where not observed."""
 
@@ -139,6 +140,13 @@ class Job(Struct, frozen=True, kw_only=True):
     """Whether it draws on the whole of its terminal at the moment (the alternate screen), as editors and pagers do."""
     terminal_size: tuple[int, int] | None = None
     """Columns and rows of its terminal when its program printed last; None without a terminal, or where nobody knows."""
+    output: str = "file"
+    """`file pipe`: whether it writes to the output files itself, or through a relay."""
+    stdout_truncated_bytes: int = 0
+    stderr_truncated_bytes: int = 0
+    """At least so much of what it had written is lost, because its own program made the file shorter (`> /dev/stdout`)."""
+    output_truncated: datetime | None = None
+    """When that was noticed last; None where it never was."""
 
     @property
     def title(self) -> str:

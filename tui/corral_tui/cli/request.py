@@ -24,6 +24,7 @@ from corral.values.spec import (
     NullInput,
     OnLeftovers,
     OnStuck,
+    OutputMode,
     Pipeline,
     StdinSource,
 )
@@ -58,6 +59,7 @@ class Wanted(NamedTuple):
     on_stuck: OnStuck | None = None
     leftovers: OnLeftovers | None = None
     max_output: int | None = None
+    output: OutputMode | None = None
     after: tuple[str, ...] = ()
     wait: bool = False
     quiet: bool = False
@@ -89,6 +91,7 @@ def prepare(wanted: Wanted, usual: RunDefaults = BUILT_IN) -> Prepared:
         on_stuck=wanted.on_stuck or usual.on_stuck,
         leftovers=wanted.leftovers or "leave",
         max_output=_max_output(wanted.max_output),
+        output=_output(wanted),
         after=wanted.after,
         origin="command_line",
     )
@@ -128,6 +131,14 @@ def _max_output(size: int | None) -> int | None:
     if size is None:
         return DEFAULT_MAX_OUTPUT
     return None if size == KEEP_ALL else size
+
+
+def _output(wanted: Wanted) -> OutputMode:
+    if wanted.output == "pipe" and wanted.pty:
+        raise UsageError(
+            "run: --output pipe and --pty exclude each other; a terminal is what such a job prints on"
+        )
+    return wanted.output or "file"
 
 
 def _stdin(wanted: Wanted) -> tuple[StdinSource, tuple[int, ...]]:
