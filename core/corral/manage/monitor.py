@@ -76,6 +76,7 @@ class Monitor:
             if job.life.is_started:
                 self._visit_safely(job, now)
         self._manager.capping.tick()
+        self._manager.children.relays.look_after()
         if self._to_end:
             end_stuck(self._manager, self._to_end)
             self._to_end.clear()

@@ -81,12 +81,17 @@ class Relays:
     def note_end(self, pid: int, end: ChildEnd) -> None:
         """A child of ours has ended that is no stage."""
         job = self._jobs.pop(pid, None)
-        if job is None or end.exit_status == 0 or job.life.is_ended:
+        if job is None or end.exit_status == 0:
             return
         how = f"ended by {end.signal}" if end.signal else f"ended with {end.exit_status}"
         text = f"the relay of its output was {how}: its next write there is SIGPIPE, as into any pipe without a reader"
         self._manager.journal.record(job.id, datetime.now(UTC), "output", text)
         self._manager.touch(job)
+
+    def look_after(self) -> None:
+        """See whether one has ended that should not have."""
+        if self._jobs:
+            self._manager.children.reap()
 
     # ---- the last lines
 

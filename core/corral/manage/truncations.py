@@ -204,7 +204,7 @@ class Truncations:
         name = job.stream_name(number)
         if stream.times == 1:
             is_its_own = job.spec.output == "file" and not job.spec.pty
-            how = ", as `> /dev/stdout` does" if is_its_own else ""
+            how = f", as `> /dev/{'stderr' if number else 'stdout'}` does" if is_its_own else ""
             advice = f"; {ADVICE}" if is_its_own else ""
             return f"{name} was made shorter{how}: at least {stream.lost} bytes of it are lost{advice}"
         if stream.times == 10 ** (len(str(stream.times)) - 1):

@@ -201,6 +201,19 @@ class Memory:
         """It was read up to `end`."""
         if end > self._trace.end:
             self._trace.advance(self._file.pread, end, self._file.first_kept())
+            self._unchanged = None
+
+    def note_read(self, chunk: Chunk) -> None:
+        """These bytes were read; it may have been made shorter since."""
+
+        def as_read(offset: int, count: int) -> bytes:
+            before = max(0, min(count, chunk.offset - offset))
+            start = max(0, offset - chunk.offset)
+            return self._file.pread(offset, before) + chunk.data[start : start + count - before]
+
+        if chunk.end > self._trace.end:
+            self._trace.advance(as_read, chunk.end, self._file.first_kept())
+            self._unchanged = None
 
 
 class Place:
@@ -223,7 +236,7 @@ class Place:
         if end is not None:
             chunk = chunk.until(end)
         self.offset = chunk.end
-        self._memory.note(self.offset)
+        self._memory.note_read(chunk)
         return chunk
 
 

@@ -158,6 +158,11 @@ class Job(Struct, frozen=True, kw_only=True):
         return self.state in ENDED_STATES
 
     @property
+    def truncated_bytes(self) -> int:
+        """At least so many bytes of all its output are lost, because a file of it was made shorter."""
+        return self.stdout_truncated_bytes + self.stderr_truncated_bytes
+
+    @property
     def was_ended_as_stuck(self) -> bool:
         """Whether `--on-stuck stop` has ended it: then its reason begins so, which is of the contract."""
         return self.state == "stopped" and self.reason is not None and self.reason.startswith("stuck: ")
