@@ -35,11 +35,11 @@ def traced(content: bytes) -> Trace:
     ("before", "after", "expected"),
     [
         (b"one\ntwo\n", b"one\ntwo\nthree\n", None),
-        (b"one\ntwo\n", b"", Truncation(0, 0, 0)),
-        (b"preflight\n", b"1\n2\n3\n4\n5\n", Truncation(0, 0, 0)),
-        (b"preflight\n", b"much more than there was before\n", Truncation(0, 0, 0)),
-        (b"one\ntwo\n", b"one\n", Truncation(4, 4, 4)),
-        (b"one\ntwo\n", b"one\nzwei\n", Truncation(0, 4, 0)),
+        (b"one\ntwo\n", b"", Truncation(0, 0)),
+        (b"preflight\n", b"1\n2\n3\n4\n5\n", Truncation(0, 0)),
+        (b"preflight\n", b"much more than there was before\n", Truncation(0, 0)),
+        (b"one\ntwo\n", b"one\n", Truncation(4, 4)),
+        (b"one\ntwo\n", b"one\nzwei\n", Truncation(0, 4)),
         (b"tick\n", b"tick\n", None),
     ],
 )
@@ -83,7 +83,7 @@ def test_of_bytes_that_never_come_again_each_truncation_is_found_and_bounded(
             trace.advance(read, len(content))
             assert trace.end == len(content)
             lowest = len(content)
-    assert len(trace.pieces) <= 20
+    assert len(trace.pieces) <= 100
 
 
 def test_what_was_dropped_is_not_compared_and_what_cannot_be_read_tells_nothing() -> None:
@@ -94,7 +94,7 @@ def test_what_was_dropped_is_not_compared_and_what_cannot_be_read_tells_nothing(
     assert trace.look(lambda *_: b"", len(content)) is None
     trace.advance(lambda *_: b"", len(content) + 100)
     assert trace.end == len(content)
-    assert trace.look(lambda *_: b"", 10) == Truncation(0, 10, 10)
+    assert trace.look(lambda *_: b"", 10) == Truncation(0, 10)
 
 
 def test_another_trace_goes_on_from_its_pieces() -> None:
@@ -140,9 +140,11 @@ def test_a_place_goes_on_where_what_is_new_begins(path: Path) -> None:
         path.write_bytes(lines(2000, b"more"))
         assert place.read() == Chunk(0, lines(2000, b"more"), begins_anew=True)
         os.truncate(path, 14 * 1500)
-        assert place.read() == Chunk(14 * 1500, b"", begins_anew=True)
         append(path, b"behind the middle\n")
-        assert place.read() == Chunk(14 * 1500, b"behind the middle\n")
+        again = place.read()
+        assert again.begins_anew
+        assert 14 * 1500 * 7 // 8 <= again.offset <= 14 * 1500
+        assert again.data == (lines(1500, b"more") + b"behind the middle\n")[again.offset :]
         assert place.read() == Chunk(place.offset, b"")
 
 

@@ -138,10 +138,10 @@ class Feeder:
         if found is None:
             self._unchanged = state.st_size, state.st_mtime_ns
             return
-        text = f"the stdout of job {self.source} was made shorter: fed on from its byte {found.resume}"
+        text = f"the stdout of job {self.source} was made shorter: fed on from its byte {found.least}"
         self._manager.journal.record(self._job.id, datetime.now(UTC), "feed", text)
         self._trace.forget(found)
-        self._offset = found.resume
+        self._offset = found.least
         self._start = min(self._start, self._offset)
         self._trace.advance(self._read, self._offset)
 

@@ -63,7 +63,10 @@ class Stream:
         return cls(Trace(handed.end, handed.pieces), handed.lost, handed.times, handed.position)
 
     def to_hand(self) -> HandedStream:
-        return HandedStream(self.trace.end, self.lost, self.times, self.position, self.trace.pieces)
+        pieces = self.trace.pieces
+        return HandedStream(
+            self.trace.end, self.lost, self.times, self.position, (*pieces[:1], *pieces[1:][-1:])
+        )
 
 
 class Truncations:
@@ -82,20 +85,28 @@ class Truncations:
         if self._watcher.descriptor is not None:
             self._loop.add_reader(self._watcher.descriptor, self._note_changes)
 
-    def watch(self, job: ManagedJob) -> None:
+    def watch(self, job: ManagedJob, *, was_just_started: bool = False) -> None:
         """Its files are there: look at them from now on. Raises OSError where one cannot be opened."""
         home = self._manager.home
         if not job.output.paths:
             job.output.open((home.stdout(job.id), *(home.stderr(job.id, each.number) for each in job.stages)))
         if not job.streams:
             job.streams = [Stream() for _ in job.output.paths]
+        if not was_just_started and any(stream.watch is not None for stream in job.streams):
+            return
         for number, (stream, descriptor) in enumerate(zip(job.streams, job.output.descriptors, strict=False)):
             if stream.watch is None:
                 stream.watch = self._watcher.watch(descriptor, OPENED | WRITTEN)
                 if stream.watch is not None:
                     self._watched[stream.watch] = job, number
-        # Written before the watch was there, or before this daemon was.
-        self.look(job, job.output.sizes(), range(len(job.streams)))
+        if was_just_started:
+            # What it has written since, before the watch was there.
+            self.look(job, job.output.sizes(), range(len(job.streams)))
+            return
+        # What was done while no daemon ran.
+        positions = [self._position(job, number) for number in range(len(job.streams))]
+        for number, size in enumerate(job.output.sizes()):
+            self._look(job, number, size, positions[number])
 
     def finish(self, job: ManagedJob) -> None:
         """Every stage has ended: a last look."""
@@ -168,7 +179,7 @@ class Truncations:
             found = trace.look(read, size, first_kept) if first_kept else found
         before = trace.end
         if size < position != job.streams[number].position:
-            found = found or Truncation(min(trace.end, size), size, size)
+            found = found or Truncation(min(trace.end, size), size)
             before = max(before, position)
         if found is not None:
             trace.forget(found)

@@ -16,7 +16,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Self
 
-from corral.observe.traces import Trace, Truncation
+from corral.observe.traces import Trace, Truncation, step_from
 from corral.values.home import dropped_note
 
 READ_SIZE = 1 << 20
@@ -211,9 +211,14 @@ class Memory:
             start = max(0, offset - chunk.offset)
             return self._file.pread(offset, before) + chunk.data[start : start + count - before]
 
-        if chunk.end > self._trace.end:
-            self._trace.advance(as_read, chunk.end, self._file.first_kept())
-            self._unchanged = None
+        if not chunk.data:
+            return
+        self._unchanged = None
+        first_kept, end = self._file.first_kept(), max(chunk.offset, self._trace.end)
+        while end < chunk.end:
+            # Not only its end: so a truncation to somewhere within it is known to a few bytes.
+            end = min(chunk.end, end + step_from(end))
+            self._trace.advance(as_read, end, first_kept)
 
 
 class Place:
@@ -231,8 +236,8 @@ class Place:
         # Asked afterwards: what is seen to be whole now was so when it was read.
         found = self._memory.truncation()
         if found is not None:
-            self._memory.note(found.resume)
-            chunk = self.file.read(found.resume, limit)._replace(begins_anew=True)
+            self._memory.note(found.least)
+            chunk = self.file.read(found.least, limit)._replace(begins_anew=True)
         if end is not None:
             chunk = chunk.until(end)
         self.offset = chunk.end

@@ -29,15 +29,17 @@ class Piece(NamedTuple):
 
 
 class Truncation(NamedTuple):
-    """Up to offset `least` the file still is what it was, beyond `most` it is not. Who has read it goes on at `resume`."""
+    """Up to offset `least` the file still is what it was, beyond `most` it is not.
+
+    Who has read it goes on at `least`: better something twice than something new not at all.
+    """
 
     least: int
     most: int
-    resume: int
 
 
 class Trace:
-    """What is remembered of a file, as it was up to offset `end`: a piece at each doubling of its length, and the last."""
+    """What is remembered of a file as it was up to offset `end`: a piece whenever it grew by an eighth, and the last."""
 
     __slots__ = ("_last", "_pieces", "end")
 
@@ -64,11 +66,11 @@ class Trace:
             if same is None:
                 continue
             if same < len(wanted):
-                return Truncation(least, piece.offset + same, least)
+                return Truncation(least, piece.offset + same)
             least = piece.offset + len(wanted)
         if size >= self.end:
             return None
-        return Truncation(least, size, size)
+        return Truncation(least, size)
 
     def _seems_whole(self, read: Read, first_kept: int) -> bool:
         """Whether the first and the last piece stand where they stood."""
@@ -88,7 +90,8 @@ class Trace:
         if len(data) < end - start:
             return
         if self._last.data:
-            if not self._pieces or self._last.end >= 2 * self._pieces[-1].end:
+            before = self._pieces[-1].end if self._pieces else 0
+            if self._last.end - before >= step_from(before) or not self._pieces:
                 self._pieces.append(self._last)
         elif start > first_kept == 0:
             self._pieces.append(Piece(0, read(0, min(PIECE_SIZE, start))))
@@ -96,11 +99,16 @@ class Trace:
         self.end = end
 
     def forget(self, truncation: Truncation) -> None:
-        """Nothing is known any more beyond where the file was made shorter, at the least."""
+        """Nothing is known any more of what stands beyond where the file was made shorter, at the least."""
         kept = [piece for piece in self.pieces if piece.end <= truncation.least]
         self._last = kept.pop() if kept else Piece(0, b"")
         self._pieces = kept
-        self.end = truncation.least
+        self.end = self._last.end
+
+
+def step_from(end: int) -> int:
+    """How much a file of that length grows until another piece of it is kept."""
+    return max(PIECE_SIZE, end // 8)
 
 
 def _length_in_common(one: bytes, other: bytes) -> int | None:

@@ -50,7 +50,7 @@ class _Stream:
         with self.file as file:
             shorter = self.memory.truncation()
             if shorter is not None:
-                self.position, self.partial = shorter.resume, b""
+                self.position, self.partial = shorter.least, b""
             start = max(self.position, size - TAIL_BYTES)
             chunk = file.read(start, max(0, size - start))
             self.memory.note_read(chunk)
