@@ -170,6 +170,8 @@ class ManagedJob:
     output: OutputSizes = field(default_factory=OutputSizes)
     streams: list[Stream] = field(default_factory=list)
     """Its output files, stdout first, as they were looked at last."""
+    watches: list[int] = field(default_factory=list)
+    """Of its output files, by inotify."""
     truncated: datetime | None = None
     """When one of them was last found to have been made shorter."""
     capped: Sequence[CappedStream] | None = None

@@ -126,7 +126,7 @@ class Launcher:
             self._manager.terminals.begin(job)
             self._manager.children.relays.note_started(job)
             with suppress(OSError):  # EIO, or removed by what was started: the monitor says so
-                self._manager.monitor.truncations.watch(job, was_just_started=True)
+                self._manager.monitor.truncations.watch(job)
         finally:
             self._note_spawned(job)
         self._manager.apply(job, StagesSpawned(**moment()))

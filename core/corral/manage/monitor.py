@@ -237,7 +237,7 @@ class Monitor:
         self._manager.capping.look(job)
 
     def _open_outputs(self, job: ManagedJob) -> None:
-        self.truncations.watch(job)
+        self.truncations.open(job)
         job.pipes = [PipeFlow(stage.number) for stage in job.stages[:-1]]
         self._bottlenecks[job.id] = Steady(None)
         self._followed_since[job.id] = time.monotonic()

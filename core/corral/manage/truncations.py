@@ -55,7 +55,6 @@ class Stream:
     times: int = 0
     position: int = 0
     """Of the stage's descriptor, when the file was found to be shorter: what it tells is counted."""
-    watch: int | None = None
     awaits_write: bool = True
 
     @classmethod
@@ -85,39 +84,44 @@ class Truncations:
         if self._watcher.descriptor is not None:
             self._loop.add_reader(self._watcher.descriptor, self._note_changes)
 
-    def watch(self, job: ManagedJob, *, was_just_started: bool = False) -> None:
-        """Its files are there: look at them from now on. Raises OSError where one cannot be opened."""
-        home = self._manager.home
-        if not job.output.paths:
-            job.output.open((home.stdout(job.id), *(home.stderr(job.id, each.number) for each in job.stages)))
+    def watch(self, job: ManagedJob) -> None:
+        """It was just started. Raises OSError where one of its files cannot be opened."""
+        self._add_watches(job)
+        if len(job.stages) > 1:
+            # The first may have written something before the last was there.
+            self.open(job)
+
+    def _add_watches(self, job: ManagedJob) -> None:
+        for number, path in enumerate(self._paths(job)):
+            watch = self._watcher.watch(path, OPENED | WRITTEN)
+            if watch is not None:
+                self._watched[watch] = job, number
+                job.watches.append(watch)
+
+    def open(self, job: ManagedJob) -> None:
+        """Look at its files from now on. Short jobs that print nothing do without. Raises OSError as above."""
+        if job.output.paths:
+            return
+        if not job.watches:
+            self._add_watches(job)
+        job.output.open(self._paths(job))
         if not job.streams:
             job.streams = [Stream() for _ in job.output.paths]
-        if not was_just_started and any(stream.watch is not None for stream in job.streams):
-            return
-        for number, (stream, descriptor) in enumerate(zip(job.streams, job.output.descriptors, strict=False)):
-            if stream.watch is None:
-                stream.watch = self._watcher.watch(descriptor, OPENED | WRITTEN)
-                if stream.watch is not None:
-                    self._watched[stream.watch] = job, number
-        if was_just_started:
-            # What it has written since, before the watch was there.
-            self.look(job, job.output.sizes(), range(len(job.streams)))
-            return
-        # What was done while no daemon ran.
-        positions = [self._position(job, number) for number in range(len(job.streams))]
-        for number, size in enumerate(job.output.sizes()):
-            self._look(job, number, size, positions[number])
+        for number in range(len(job.streams)):
+            self._look_at(job, number)
+
+    def _paths(self, job: ManagedJob) -> tuple[str, ...]:
+        home = self._manager.home
+        return home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)
 
     def finish(self, job: ManagedJob) -> None:
         """Every stage has ended: a last look."""
-        streams = job.streams
         with suppress(OSError):  # EIO, or removed by hand: its final sizes have the same trouble
-            self.look(job, job.output.sizes(), range(len(streams)))
-        for stream in streams:
-            if stream.watch is not None:
-                self._watched.pop(stream.watch, None)
-                self._watcher.forget(stream.watch)
-                stream.watch = None
+            self.look(job, job.output.sizes(), range(len(job.streams)))
+        for watch in job.watches:
+            self._watched.pop(watch, None)
+            self._watcher.forget(watch)
+        job.watches.clear()
 
     # ---- woken
 
@@ -136,23 +140,22 @@ class Truncations:
             masks[change.watch] = masks.get(change.watch, 0) | change.mask
         for watch, mask in masks.items():
             if watch in self._watched:
-                self._look_at(*self._watched[watch], was_opened=bool(mask & OPENED))
+                self._wake(*self._watched[watch], was_opened=bool(mask & OPENED))
 
-    def _look_at(self, job: ManagedJob, number: int, *, was_opened: bool) -> None:
-        stream = job.streams[number]
-        if number >= len(job.output.descriptors):
-            return
-        if stream.awaits_write != was_opened:
-            # The first write after each opening is worth a look, the others are the monitor's.
-            stream.awaits_write = was_opened
-            mask = OPENED | WRITTEN if was_opened else OPENED
-            self._watcher.watch(job.output.descriptors[number], mask)
-        try:
-            position = self._position(job, number)
-            sizes = job.output.sizes()
-            self._look(job, number, sizes[number], position)
-        except OSError:
-            return  # the monitor says what is wrong with it
+    def _wake(self, job: ManagedJob, number: int, *, was_opened: bool) -> None:
+        with suppress(OSError):  # the monitor says what is wrong with it
+            self.open(job)
+            self._look_at(job, number)
+            stream = job.streams[number]
+            if stream.awaits_write != was_opened and job.output.descriptors:
+                # The first write after each opening is worth a look, the others are the monitor's.
+                stream.awaits_write = was_opened
+                mask = OPENED | WRITTEN if was_opened else OPENED
+                self._watcher.change(job.output.descriptors[number], mask)
+
+    def _look_at(self, job: ManagedJob, number: int) -> None:
+        position = self._position(job, number)
+        self._look(job, number, job.output.sizes()[number], position)
 
     # ---- looking
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 OPENED = 0x20
 WRITTEN = 0x02
 """IN_OPEN, IN_MODIFY of uapi/linux/inotify.h. A truncation is IN_MODIFY too."""
+_DONT_FOLLOW = 0x02000000
 _EVENT = struct.Struct("iIII")
 _READ_SIZE = 64 << 10
 
@@ -37,11 +38,17 @@ class Watcher:
         descriptor = self._library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         self.descriptor = None if descriptor < 0 else int(descriptor)
 
-    def watch(self, descriptor: int, mask: int) -> int | None:
-        """Watch an open file, from now on for this alone. The number of the watch, the same for the same file; or None."""
+    def watch(self, path: str, mask: int) -> int | None:
+        """Watch a file. The number of the watch, the same for the same file; None where it cannot be."""
+        return self._add(os.fsencode(path), mask | _DONT_FOLLOW)
+
+    def change(self, descriptor: int, mask: int) -> None:
+        """Watch a file that is watched, and open here, from now on for this alone."""
+        self._add(b"/proc/self/fd/%d" % descriptor, mask)
+
+    def _add(self, path: bytes, mask: int) -> int | None:
         if self.descriptor is None:
             return None
-        path = b"/proc/self/fd/%d" % descriptor
         number = self._library.inotify_add_watch(self.descriptor, path, mask)
         return None if number < 0 else int(number)
 
