@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from corral.decide.life import Adopted
 from corral.decide.recovery import StoredJob, unended_jobs
-from corral.manage import stories
+from corral.manage import stories, truncations
 from corral.manage.adopting import watch
 from corral.manage.feeding import Feed
 from corral.manage.jobs import ManagedJob, ManagedStage, OutputSizes
@@ -27,7 +27,7 @@ from corral.manage.past import Cell, PastOfJob
 from corral.manage.reaping import ChildEnd
 from corral.manage.stopping import StopOfJob, Target
 from corral.manage.terminals import HandedTerminal
-from corral.manage.truncations import HandedStream, Stream
+from corral.manage.truncations import HandedStream
 from corral.observe.health import Progress
 from corral.system.identity import ProcessIdentity
 
@@ -204,7 +204,7 @@ def _observed(job: ManagedJob, progress: Progress) -> Observed:
         recent_output=tuple(job.output.recent),
         past=job.past.cells,
         story=stories.handed(job),
-        streams=tuple(stream.to_hand() for stream in job.streams),
+        streams=truncations.handed(job),
         truncated=job.truncated,
     )
 
@@ -312,7 +312,8 @@ def _recall(manager: Manager, job: ManagedJob, seen: Observed) -> None:
         written=seen.recent_output[-1][1] if seen.recent_output else 0,
         recent=list(seen.recent_output),
     )
-    job.streams, job.truncated = [Stream.handed(stream) for stream in seen.streams], seen.truncated
+    truncations.take_back(job, seen.streams)
+    job.truncated = seen.truncated
     for stage, noted in zip(job.stages, seen.stages, strict=True):
         _recall_stage(stage, noted)
     progress = Progress(seen.active_since)

@@ -120,6 +120,12 @@ class OutputSizes:
             return [os.lseek(descriptor, 0, os.SEEK_END) for descriptor in self.descriptors]
         return [os.stat(path).st_size for path in self.paths]
 
+    def size(self, number: int) -> int:
+        """Of one of them. Raises OSError."""
+        if self.descriptors:
+            return os.lseek(self.descriptors[number], 0, os.SEEK_END)
+        return os.stat(self.paths[number]).st_size
+
     def close(self) -> None:
         for descriptor in self.descriptors:
             os.close(descriptor)
@@ -170,6 +176,8 @@ class ManagedJob:
     output: OutputSizes = field(default_factory=OutputSizes)
     streams: list[Stream] = field(default_factory=list)
     """Its output files, stdout first, as they were looked at last."""
+    tripwires: list[bool | None] = field(default_factory=list)
+    """In which of its output files one stands (`corral.system.tripwire`); None where it is just being set up."""
     watches: list[int] = field(default_factory=list)
     """Of its output files, by inotify."""
     truncated: datetime | None = None

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+from corral.manage import truncations
 from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob
 from corral.manage.kept import Kept, Stillness
 from corral.manage.stories import keep_now_and_then
 from corral.manage.stories import recall as recall_story
-from corral.manage.truncations import Stream
 from corral.observe.health import MOVES_FOR, Progress
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def keep_observed(manager: Manager, *, is_last: bool = False) -> None:
         if job.progress is None or job.life.is_ended or (not is_last and _is_kept(job, job.progress)):
             continue
         keep_now_and_then(manager, job, is_last=is_last)
-        streams = tuple(replace(stream.to_hand(), pieces=()) for stream in job.streams)
+        streams = tuple(replace(stream, pieces=()) for stream in truncations.handed(job))
         still = _stillness(job, job.progress, now)
         kept = Kept(_peak(job), round(job.reaped_cpu_seconds, 3), still, streams, job.truncated)
         if kept != job.kept:
@@ -78,7 +78,8 @@ def recall(manager: Manager, job: ManagedJob, seen: Sequence[Seen]) -> None:
         # A damaged row: nothing but these figures is lost.
         return
     job.peak_memory_bytes, job.reaped_cpu_seconds = kept.peak_memory_bytes, kept.reaped_cpu_seconds
-    job.streams, job.truncated = [Stream.handed(stream) for stream in kept.streams], kept.truncated
+    truncations.take_back(job, kept.streams)
+    job.truncated = kept.truncated
     still = kept.still
     if still is None or still.last_moved > time.monotonic():
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,9 @@ class Launcher:
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
-        self._starter = Starter(manager.home, manager.nonce, manager.budget)
+        self._starter = Starter(
+            manager.home, manager.nonce, manager.budget, manager.monitor.truncations.watch
+        )
         self._opener = FileOpener()
         self._feeders: dict[int, Feeder] = {}
         self._opening: dict[int, Preparation] = {}
@@ -125,8 +126,6 @@ class Launcher:
             self._starter.launch(preparation)
             self._manager.terminals.begin(job)
             self._manager.children.relays.note_started(job)
-            with suppress(OSError):  # EIO, or removed by what was started: the monitor says so
-                self._manager.monitor.truncations.watch(job)
         finally:
             self._note_spawned(job)
         self._manager.apply(job, StagesSpawned(**moment()))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from corral.decide.homedir import check_folder
 from corral.manage.jobs import ManagedJob, ManagedStage, OpenTerminal
 from corral.manage.relaying import connect
-from corral.system import limits, scheduling, shortage
+from corral.system import limits, scheduling, shortage, tripwire
 from corral.system.descriptors import is_scarce, keep
 from corral.system.identity import identify
 from corral.system.limits import LimitPlan
@@ -98,12 +98,17 @@ class Starter:
 
     Args:
         nonce: of this home's marks; None where marks do not work.
+        watch: is called with a job when the files of its output have been made.
     """
 
-    def __init__(self, home: Home, nonce: int | None, budget: PipeBudget) -> None:
+    def __init__(
+        self, home: Home, nonce: int | None, budget: PipeBudget, watch: Callable[[ManagedJob], None]
+    ) -> None:
         self._home = home
         self._nonce = nonce
         self._budget = budget
+        self._watch = watch
+        self._sets_tripwires = tripwire.sectors_in(home.jobs) > 0
         self._own_limits = limits.current()
         self._own_nice = os.getpriority(os.PRIO_PROCESS, 0)
         self._own_scheduling = scheduling.of(os.getpid())
@@ -226,6 +231,9 @@ class Starter:
             *(self._home.stderr(job.id, stage.number) for stage in job.stages),
         ]
         files = [owned(os.open(path, _OUTPUT_FLAGS, 0o600)) for path in paths]
+        if job.spec.output == "file" and self._sets_tripwires:
+            job.tripwires = [tripwire.set_up(file) for file in files]
+        self._watch(job)  # to set one up counts as a write
         return files if job.spec.output == "file" else connect(job, self._home.job(job.id), files, owned)
 
     def _wire_terminal(self, preparation: Preparation, owned: Owned) -> tuple[int, int, int]:
