@@ -206,7 +206,8 @@ def test_where_there_is_no_room_the_job_waits_and_nothing_is_lost(tmp_path: Path
             until(
                 lambda: Path(f"/proc/{relay}/comm").read_bytes() == b"relay: no room\n", "the relay to wait"
             )
-            until(lambda: "relay: no room" in client.call(p.AskWhy(job=one)).summary, "the diagnosis")
+            why = until(lambda: _why(client, one, "relay: no room"), "the diagnosis")
+            assert "make room where its output is written to" in [advice.text for advice in why.advice]
             assert job(client, one).state == "running"
             resource.prlimit(relay, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             (ended,) = wait(client, one)
@@ -214,6 +215,11 @@ def test_where_there_is_no_room_the_job_waits_and_nothing_is_lost(tmp_path: Path
             assert stdout_of(daemons.home, one) == b"".join(b"%063d\n" % number for number in range(4000))
     finally:
         daemons.end()
+
+
+def _why(client: Any, job_id: str, words: str) -> Any:
+    found = client.call(p.AskWhy(job=job_id))
+    return found if words in found.summary else None
 
 
 async def test_a_job_that_cannot_start_leaves_no_relay() -> None:

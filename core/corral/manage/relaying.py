@@ -52,8 +52,8 @@ def connect(job: ManagedJob, folder: str, files: Sequence[int], owned: Callable[
         writers.append(writer)
     program, source = os.pipe()
     try:
-        os.write(source, _PROGRAM)  # less than a page, which an empty pipe takes at once
-        os.close(source)
+        with open(source, "wb") as stream:
+            stream.write(_PROGRAM)  # less than a page, which an empty pipe takes at once
         routes = [f"{reader}:{file}" for reader, file in zip(readers, files, strict=True)]
         # Onto itself, dup2 only takes close-on-exec off (posix_spawn_file_actions_adddup2(3)).
         actions = [(os.POSIX_SPAWN_DUP2, program, 0)]

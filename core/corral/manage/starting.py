@@ -234,7 +234,11 @@ class Starter:
         if job.spec.output == "file" and self._sets_tripwires:
             job.tripwires = [tripwire.set_up(file) for file in files]
         self._watch(job)  # to set one up counts as a write
-        return files if job.spec.output == "file" else connect(job, self._home.job(job.id), files, owned)
+        if job.spec.output == "file":
+            return files
+        job.pipe_bytes += DEFAULT_CAPACITY * len(files)
+        self._budget.took(DEFAULT_CAPACITY * len(files))
+        return connect(job, self._home.job(job.id), files, owned)
 
     def _wire_terminal(self, preparation: Preparation, owned: Owned) -> tuple[int, int, int]:
         """The same for a job with a terminal, which has one stage. Its stdout file is ours to write; stderr stays empty."""

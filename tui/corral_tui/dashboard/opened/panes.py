@@ -75,7 +75,7 @@ class OutputPane(Pane):
         if dropped:
             line.append((f"   the first {numbers.size(dropped)} dropped", "warning"))
         if self.job.truncated_bytes:
-            line.append((f"   {truncated_in_short(self.job)[0]}", "warning"))
+            line.append((f"   {truncated_in_short(self.job)[1]}", "warning"))
         return line
 
     def wanted_height(self, width: int) -> int:
