@@ -1,6 +1,7 @@
 """One job's output, half a gigabyte of lines: the time against the same command with `> file`; every byte kept.
 
-And once more with the newest 64 MiB kept, which the daemon sees to while the job writes.
+And once more with the newest 64 MiB kept, which the daemon sees to while the job writes; and once through the relay of
+`--output pipe`, whose own memory and the time that it costs a short job are told, too.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ import asyncio
 import subprocess
 from functools import partial
 from pathlib import Path
+from statistics import median
+from typing import Literal
 
 import common
+import psutil
 from common import Options, Report, Row, Verdict
 
 import corral
+from corral.system import relay
 
 LINES = "57000000"
 ARGV = ["seq", LINES]
@@ -59,10 +64,12 @@ def are_equal(one: Path, other: Path, skipped: int = 0) -> bool:
     return subprocess.run(["cmp", "-s", "-i", str(skipped), one, other], check=False).returncode == 0
 
 
-async def as_a_job(manager: corral.JobManager, plain: Path, cap: int) -> tuple[float, int]:
+async def as_a_job(
+    manager: corral.JobManager, plain: Path, cap: int, output: Literal["file", "pipe"] = "file"
+) -> tuple[float, int]:
     """(seconds to its end, bytes of output). What is kept of it is compared to `plain`."""
     began = asyncio.get_running_loop().time()
-    handle = await manager.start(ARGV, max_output=cap)
+    handle = await manager.start(ARGV, max_output=cap, output=output)
     job = await handle.wait()
     seconds = asyncio.get_running_loop().time() - began
     kept = Path(manager.session.home.stdout(job.id))
@@ -73,13 +80,44 @@ async def as_a_job(manager: corral.JobManager, plain: Path, cap: int) -> tuple[f
     return seconds, size
 
 
+async def seconds_of_true(manager: corral.JobManager, output: Literal["file", "pipe"]) -> float:
+    """The median time of `true` from its start to its end, as the client sees it."""
+    seconds = []
+    for _ in range(20):
+        began = asyncio.get_running_loop().time()
+        await (await manager.start(["true"], output=output)).wait()
+        seconds.append(asyncio.get_running_loop().time() - began)
+    return median(seconds)
+
+
+async def memory_of_relay(manager: corral.JobManager) -> float:
+    """What a relay that waits has for itself, MB: Python's code is shared with every other Python."""
+    handle = await manager.start(["sleep", "100"], output="pipe")
+    folder = manager.session.home.job(handle.id).encode()
+    found = None
+    while found is None:
+        await asyncio.sleep(0.05)
+        found = next((pid for pid in psutil.pids() if _is_relay(pid, folder)), None)
+    private = psutil.Process(found).memory_full_info().uss / 1e6
+    await handle.kill()
+    return private
+
+
+def _is_relay(pid: int, folder: bytes) -> bool:
+    try:
+        is_ready = Path(f"/proc/{pid}/comm").read_bytes() == relay.NAME + b"\n"
+        return is_ready and folder in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
 async def run(options: Options) -> Report:
     rounds = options.rounds(9)
     with common.home(options) as home, common.workspace(options) as folder:
         plain = folder / "plain"
         async with corral.connect(home) as manager:
             daemon = manager.session.hello.pid  # type: ignore[union-attr]
-            bare, ours, capped, before = [], [], [], 0
+            bare, ours, capped, relayed, before = [], [], [], [], 0
             for number in range(rounds + 1):
                 # Emptying the last round's file would count as writing.
                 plain.unlink(missing_ok=True)
@@ -87,9 +125,12 @@ async def run(options: Options) -> Report:
                 seconds, size = await as_a_job(manager, plain, USUAL_CAP)
                 ours.append(seconds)
                 capped.append((await as_a_job(manager, plain, CAP))[0])
+                relayed.append((await as_a_job(manager, plain, USUAL_CAP, "pipe"))[0])
                 if number == 0:
                     before = common.resident_bytes(daemon)
             grown = (common.resident_bytes(daemon) - before) / 1e6
+            short = [await seconds_of_true(manager, output) for output in ("file", "pipe")]
+            private = await memory_of_relay(manager)
     report = Report(
         f"{size / 1e6:,.0f} MB of lines from one job",
         "`seq` to its end, seen by the client; each output compared byte for byte",
@@ -99,11 +140,18 @@ async def run(options: Options) -> Report:
         Row("seq > file", bare[1:]),
         Row("as a job", ours[1:]),
         Row("as a job, 64 MiB kept", capped[1:]),
+        Row("as a job, through the relay", relayed[1:]),
+        Row("`true` as a job", [short[0]]),
+        Row("`true` as a job, through the relay", [short[1]]),
     ]
     report.rows += await asyncio.to_thread(others, options)
     report.verdicts += [
         Verdict("as a job against > file", Row("", pairs).median, 1.02),
         Verdict("64 MiB kept against > file", Row("", common.ratios(capped[1:], bare[1:])).median, 1.02),
+        Verdict(
+            "through the relay against > file", Row("", common.ratios(relayed[1:], bare[1:])).median, 1.1
+        ),
+        Verdict("a relay's own memory", private, 5.0, "MB"),
         Verdict("daemon's memory grew by", max(0.0, grown), 2.0, "MB"),
     ]
     return report

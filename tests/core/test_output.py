@@ -194,7 +194,7 @@ def test_a_follower_begins_anew_when_a_file_was_made_shorter(path: Path) -> None
         follower.poll()
         os.truncate(path, 0)
         append(path, b"new")
-        assert follower.poll() == [("stdout", Chunk(0, b"new"))]
+        assert follower.poll() == [("stdout", Chunk(0, b"new", begins_anew=True))]
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -73,3 +73,45 @@ async def test_the_pane_and_the_preview_say_what_is_no_more(tmp_path: Path) -> N
         text = await shown(app, lambda text: "line 0000003840" in text, "its first line")
         assert "the first 60K dropped" in text
         assert "␀" not in screen_text(app)
+
+
+def test_rows_begin_anew_when_a_file_was_emptied_and_is_longer_by_now(tmp_path: Path) -> None:
+    stdout, stderr = tmp_path / "stdout", tmp_path / "stderr.1"
+    stdout.write_bytes(b"one\ntwo\n")
+    stderr.write_bytes(b"warning\n")
+    rows = OutputRows([str(stdout), str(stderr)], "both", 0.0)
+    rows.update(0.0)
+    stdout.write_bytes(b"three\nfour\nfive\n")
+    rows.update(1.0)
+    assert sorted(all_lines(rows)) == [b"five", b"four", b"three", b"warning"]
+    stdout.write_bytes(b"")
+    rows.update(2.0)
+    assert all_lines(rows) == [b"warning"]
+    rows.close()
+
+
+def test_the_last_lines_go_on_after_a_file_was_emptied(tmp_path: Path) -> None:
+    source = FakeSource([job(1, "empties")], home=str(tmp_path))
+    tails = Tails(source.home)
+    stdout = Path(source.home.stdout("1"))
+    source.write_output("1", b"one\nunfinished")
+    assert lines_of(source, tails) == ["one", "unfinished"]
+    stdout.write_bytes(b"new\nlonger than before\n")
+    source.change("1", stdout_bytes=stdout.stat().st_size, stdout_truncated_bytes=14)
+    assert lines_of(source, tails) == ["one", "new", "longer than before"]
+    # To the very size that it had.
+    stdout.write_bytes(b"old\nas long as before.\n")
+    source.change("1", stdout_truncated_bytes=37)
+    assert lines_of(source, tails)[-2:] == ["old", "as long as before."]
+
+
+async def test_the_screen_says_what_a_program_took_away_of_its_own_output(tmp_path: Path) -> None:
+    source = FakeSource([job(1, "empties")], home=str(tmp_path))
+    source.write_output("1", TEXT)
+    source.change("1", stdout_truncated_bytes=5000)
+    async with running(source, size=(160, 50)) as (app, pilot):
+        await shown(app, lambda text: "at least 4.9K of output emptied by itself" in text, "the panel's foot")
+        await pilot.press("v")
+        await shown(app, lambda text: "64K kept, 4.9K+ emptied" in text, "the preview's numbers")
+        await opened(app, "1", "output")
+        await shown(app, lambda text: "64K   4.9K+ emptied" in text, "the pane's title")

@@ -175,6 +175,7 @@ def new_job(job_id: int | str, spec: JobSpec, cwd: str, created: datetime) -> Jo
         stuck_after=spec.stuck_after,
         on_leftovers=spec.leftovers,
         max_output=spec.max_output,
+        output=spec.output,
         on_stuck=spec.on_stuck,
         origin=spec.origin,
         stages=tuple(

@@ -116,7 +116,7 @@ def _take_over(manager: Manager, stored: StoredJob, seen: Sequence[Seen], why_lo
     recall(manager, job, seen)
     watch(manager, job)
     manager.arm_timeout(job)
-    manager.apply(job, Adopted(**moment()))
+    manager.children.relays.apply_once_through(job, Adopted(**moment()))
     _go_on_stopping_stages(manager, job)
 
 

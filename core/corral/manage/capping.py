@@ -93,7 +93,7 @@ class Capping:
             return
         if job.capped is None:
             total = output.stdout + output.stderr
-            growth = total - output.recent[-2][1] if len(output.recent) > 1 else total
+            growth = output.recent[-1][1] - output.recent[-2][1] if len(output.recent) > 1 else total
             if total + 2 * growth <= cap:
                 return
         self._look_closely(job)
@@ -216,15 +216,12 @@ class Capping:
     def _streams(self, job: ManagedJob) -> Sequence[CappedStream]:
         if job.capped is None:
             home = self._manager.home
-            stdout = home.stdout(job.id)
-            named = [(stdout, "stdout")]
-            for stage in job.stages:
-                of = f" of stage {stage.number} ({stage.name})" if len(job.stages) > 1 else ""
-                named.append((home.stderr(job.id, stage.number), f"stderr{of}"))
+            paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
             # What stands there by now may have come within the last second, for all we know.
             since = max(job.life.started_now or 0.0, self._loop.time() - LATEST_SECONDS)
             job.capped = [
-                CappedStream(path, name, dropped_bytes(path) or 0, measured_at=since) for path, name in named
+                CappedStream(path, job.stream_name(number), dropped_bytes(path) or 0, measured_at=since)
+                for number, path in enumerate(paths)
             ]
         return job.capped
 
@@ -303,8 +300,14 @@ class Capping:
         found = os.statvfs(self._manager.home.jobs)
         return found.f_bavail * 10 >= found.f_blocks
 
+    def note_shorter(self, job: ManagedJob, number: int, size: int) -> None:
+        """Its file of that number was made as short as that, at most, and may have grown since."""
+        stream = None if job.capped is None else job.capped[number]
+        if stream is not None and size < stream.noted:
+            self._begin_anew(job, stream)
+
     def _begin_anew(self, job: ManagedJob, stream: CappedStream) -> None:
-        """Its writer has made the file shorter, as `> /dev/stdout` in a shell does: what comes now is new."""
+        """A writer has made the file shorter, as `> /dev/stdout` in a shell does: what comes now is new."""
         try:
             os.truncate(dropped_note(stream.path), 0)
         except OSError as error:

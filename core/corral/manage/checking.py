@@ -56,6 +56,8 @@ def _check_terminal(spec: JobSpec) -> None:
         )
     if not isinstance(spec.stdin, NullInput):
         raise UsageError("a job with a terminal reads that; it cannot have another stdin")
+    if spec.output == "pipe":
+        raise UsageError("a job with a terminal prints on that; its output cannot be a pipe")
     if not all(1 <= cells <= MOST_CELLS for cells in spec.terminal_size):
         raise UsageError(
             f"a terminal of {spec.terminal_size} columns and rows: 1 to {MOST_CELLS} are possible"

@@ -12,6 +12,7 @@ from corral.manage import reaping
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.moments import moment
 from corral.manage.reaping import ChildEnd, Orphan
+from corral.manage.relaying import Relays
 from corral.observe.sampler import Usage, with_last_counters
 from corral.system import mark
 from corral.system.cpuclock import cpu_nanoseconds
@@ -38,6 +39,7 @@ class Children:
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
+        self.relays = Relays(manager)
         self._loop = asyncio.get_running_loop()
         self._stages: dict[int, tuple[ManagedJob, ManagedStage]] = {}
         """By pid, while it is ours to reap."""
@@ -143,9 +145,8 @@ class Children:
         self._manager.journal.stage_ended(
             job.id, stage.number, now["at"], end.exit_status, end.signal, end.cpu_seconds
         )
-        self._manager.apply(
-            job, StageEnded(**now, number=stage.number, exit_status=end.exit_status, signal=end.signal)
-        )
+        ended = StageEnded(**now, number=stage.number, exit_status=end.exit_status, signal=end.signal)
+        self.relays.apply_once_through(job, ended)
         self._manager.wake()
 
     def _unwatch(self, stage: ManagedStage) -> None:
@@ -165,6 +166,7 @@ class Children:
         return found.job if found is not None and found.nonce == self._manager.nonce else None
 
     def _note_orphan(self, orphan: Orphan, job_id: int | None) -> None:
+        self.relays.note_end(orphan.pid, orphan.end)
         job = self._manager.jobs.get(job_id) if job_id is not None else None
         if job is not None:
             job.members.pop(orphan.pid, None)

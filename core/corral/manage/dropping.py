@@ -84,9 +84,10 @@ def open_own(path: str) -> int:
 
 
 def punched(descriptor: int, start: int, end: int) -> OSError | None:
-    """Punch and close; what went wrong."""
+    """Punch and close; what went wrong. Nothing is done to a file that was made shorter since: what stands there is new."""
     try:
-        holes.punch(descriptor, start, end)
+        if os.fstat(descriptor).st_size >= end:
+            holes.punch(descriptor, start, end)
     except OSError as error:
         return error
     finally:
@@ -113,13 +114,13 @@ def line_start(path: str, cut: int, lowest: int) -> int:
         return cut
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        place = _read_ready(descriptor, cut - start, start).rfind(b"\n")
+        place = read_ready(descriptor, cut - start, start).rfind(b"\n")
     finally:
         os.close(descriptor)
     return start + place + 1 if place >= 0 else cut
 
 
-def _read_ready(descriptor: int, limit: int, offset: int) -> bytes:
+def read_ready(descriptor: int, limit: int, offset: int) -> bytes:
     """Bytes that are in memory; none where reading would wait for the disk, or on XFS for a write (preadv2(2))."""
     buffer = bytearray(limit)
     try:

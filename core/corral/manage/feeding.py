@@ -13,6 +13,7 @@ from corral.decide.life import FeedFailed
 from corral.manage.jobs import ManagedJob
 from corral.manage.moments import moment
 from corral.observe.output import dropped_bytes
+from corral.observe.traces import Trace
 from corral.system import shortage
 from corral.system.descriptors import keep
 from corral.system.pipes import bytes_in
@@ -59,6 +60,11 @@ class Feeder:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._is_waiting_for_room = False
+        self._trace = Trace()
+        self._unchanged: tuple[int, int] | None = None
+        """Size and time of change of the source's file when it was found to be what it was."""
+        if self._reader is not None:
+            self._trace.advance(self._read, self._offset)
         self._pump()
 
     def feed(self) -> Feed | None:
@@ -93,6 +99,7 @@ class Feeder:
             if not self._open():
                 self._wait_or_end(has_ended)
                 return
+            self._notice_shorter()
             sent = self._send_what_fits()
             if sent != 0:
                 self._wait_for_room()
@@ -114,7 +121,29 @@ class Feeder:
         except BlockingIOError:
             return None
         self._offset += sent
+        self._trace.advance(self._read, self._offset)
         return sent
+
+    def _read(self, offset: int, count: int) -> bytes:
+        assert self._reader is not None
+        return os.pread(self._reader, count, offset)
+
+    def _notice_shorter(self) -> None:
+        """Where the source's own program has made its stdout shorter, go on where what is new begins."""
+        assert self._reader is not None
+        state = os.fstat(self._reader)
+        if (state.st_size, state.st_mtime_ns) == self._unchanged:
+            return
+        found = self._trace.look(self._read, state.st_size, self._dropped())
+        if found is None:
+            self._unchanged = state.st_size, state.st_mtime_ns
+            return
+        text = f"the stdout of job {self.source} was made shorter: fed on from its byte {found.least}"
+        self._manager.journal.record(self._job.id, datetime.now(UTC), "feed", text)
+        self._trace.forget(found)
+        self._offset = found.least
+        self._start = min(self._start, self._offset)
+        self._trace.advance(self._read, self._offset)
 
     def wanted_from(self, cap: int) -> int | None:
         """From which offset on the source's stdout, of which `cap` bytes are kept, must not be dropped yet.
@@ -146,9 +175,12 @@ class Feeder:
             self._offset = self._start = self._first_kept()
         return True
 
+    def _dropped(self) -> int:
+        return dropped_bytes(self._manager.home.stdout(self.source)) or 0
+
     def _first_kept(self) -> int:
         """Where the source's stdout begins by now; that it does not begin at its beginning is said."""
-        dropped = dropped_bytes(self._manager.home.stdout(self.source)) or 0
+        dropped = self._dropped()
         if dropped:
             text = f"fed from byte {dropped} of job {self.source} on: what came before had been dropped"
             self._manager.journal.record(self._job.id, datetime.now(UTC), "feed", text)

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from corral.decide.life import Adopted
 from corral.decide.recovery import StoredJob, unended_jobs
-from corral.manage import stories
+from corral.manage import stories, truncations
 from corral.manage.adopting import watch
 from corral.manage.feeding import Feed
 from corral.manage.jobs import ManagedJob, ManagedStage, OutputSizes
@@ -27,6 +27,7 @@ from corral.manage.past import Cell, PastOfJob
 from corral.manage.reaping import ChildEnd
 from corral.manage.stopping import StopOfJob, Target
 from corral.manage.terminals import HandedTerminal
+from corral.manage.truncations import HandedStream
 from corral.observe.health import Progress
 from corral.system.identity import ProcessIdentity
 
@@ -69,6 +70,8 @@ class Observed(Struct, frozen=True, kw_only=True):
     past: tuple[Cell, ...] = ()
     story: stories.HandedStory | None = None
     disk_full: datetime | None = None
+    streams: tuple[HandedStream, ...] = ()
+    truncated: datetime | None = None
 
 
 class HandedJob(Struct, frozen=True, kw_only=True):
@@ -203,6 +206,8 @@ def _observed(job: ManagedJob, progress: Progress) -> Observed:
         past=job.past.cells,
         story=stories.handed(job),
         disk_full=job.disk_full,
+        streams=truncations.handed(job),
+        truncated=job.truncated,
     )
 
 
@@ -244,7 +249,7 @@ def take_back(manager: Manager, table: Handover) -> None:
     go_on_stopping(manager, table.stops)
     for job, _ in taken:
         if job.life.is_started:
-            manager.apply(job, Adopted(**moment()))
+            manager.children.relays.apply_once_through(job, Adopted(**moment()))
     manager.wake()
 
 
@@ -306,8 +311,11 @@ def _recall(manager: Manager, job: ManagedJob, seen: Observed) -> None:
         stdout=seen.stdout_bytes,
         stderr=seen.stderr_bytes,
         last_output=seen.last_output,
+        written=seen.recent_output[-1][1] if seen.recent_output else 0,
         recent=list(seen.recent_output),
     )
+    truncations.take_back(job, seen.streams)
+    job.truncated = seen.truncated
     for stage, noted in zip(job.stages, seen.stages, strict=True):
         _recall_stage(stage, noted)
     progress = Progress(seen.active_since)

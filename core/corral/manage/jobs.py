@@ -16,6 +16,7 @@ from corral.manage.dropping import CappedStream
 from corral.manage.kept import Kept
 from corral.manage.past import PastOfJob
 from corral.manage.stories import StoryOfJob
+from corral.manage.truncations import Stream
 from corral.observe.health import Progress
 from corral.observe.pipeflow import PipeFlow
 from corral.observe.quiet import Quiet
@@ -96,8 +97,10 @@ class OutputSizes:
     stdout_dropped: int = 0
     """Bytes of its head that its cap has dropped."""
     last_output: datetime | None = None
+    written: int = 0
+    """All that was seen to come: unlike the sizes it never goes back."""
     recent: list[tuple[float, int]] = field(default_factory=list)
-    """(monotonic time, total size) of the last seconds."""
+    """(monotonic time, `written`) of the last seconds."""
     is_gone: bool = False
     """Whether somebody removed one of them while nobody had it open: then there is nothing to look at."""
 
@@ -130,6 +133,12 @@ class OutputSizes:
     def _give_up(self) -> None:
         self.close()
         self.is_gone = True
+
+    def size(self, number: int) -> int:
+        """Of one of them. Raises OSError."""
+        if self.descriptors:
+            return os.lseek(self.descriptors[number], 0, os.SEEK_END)
+        return os.stat(self.paths[number]).st_size
 
     def close(self) -> None:
         for descriptor in self.descriptors:
@@ -181,6 +190,14 @@ class ManagedJob:
     """When the diagnosis of a still job is made anew (monotonic): its waits end at processes that are not its own."""
     """Whether the waits in `diagnosis` resolve by themselves; None where nothing tells."""
     output: OutputSizes = field(default_factory=OutputSizes)
+    streams: list[Stream] = field(default_factory=list)
+    """Its output files, stdout first, as they were looked at last."""
+    tripwires: list[bool | None] = field(default_factory=list)
+    """In which of its output files one stands (`corral.system.tripwire`); None where it is just being set up."""
+    watches: list[int] = field(default_factory=list)
+    """Of its output files, by inotify."""
+    truncated: datetime | None = None
+    """When one of them was last found to have been made shorter."""
     capped: Sequence[CappedStream] | None = None
     """Its output files, stdout first, once one of them comes near its cap."""
     progress: Progress | None = None
@@ -217,6 +234,10 @@ class ManagedJob:
     """Whether its program draws on the whole of its terminal."""
     terminal_size: tuple[int, int] | None = None
     """Columns and rows of its terminal when it printed last."""
+    relay: int | None = None
+    """The pid of the process that writes its output, where we have started that."""
+    is_draining: bool = False
+    """Every stage has ended, and what they wrote has still to come through the relay."""
     openings: list[PatientOpening] = field(default_factory=list)
     timeout_timer: asyncio.TimerHandle | None = None
     report: StopReport | None = None
@@ -244,6 +265,14 @@ class ManagedJob:
     @property
     def title(self) -> str:
         return self.spec.name or (self.stages[0].name if self.stages else self.spec.command)
+
+    def stream_name(self, number: int) -> str:
+        """What people call its output file of that number: `stdout`, `stderr of stage 2 (gzip)`."""
+        if number == 0:
+            return "stdout"
+        return (
+            f"stderr of stage {number} ({self.stages[number - 1].name})" if len(self.stages) > 1 else "stderr"
+        )
 
     @property
     def running_stages(self) -> list[ManagedStage]:

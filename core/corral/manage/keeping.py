@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
+from corral.manage import truncations
 from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob
 from corral.manage.kept import Kept, Stillness
@@ -35,7 +37,9 @@ def keep_observed(manager: Manager, *, is_last: bool = False) -> None:
         if job.progress is None or job.life.is_ended or (not is_last and _is_kept(job, job.progress)):
             continue
         keep_now_and_then(manager, job, is_last=is_last)
-        kept = Kept(_peak(job), round(job.reaped_cpu_seconds, 3), _stillness(job, job.progress, now))
+        streams = tuple(replace(stream, pieces=()) for stream in truncations.handed(job))
+        still = _stillness(job, job.progress, now)
+        kept = Kept(_peak(job), round(job.reaped_cpu_seconds, 3), still, streams, job.truncated)
         if kept != job.kept:
             job.kept = kept
             manager.journal.keep_usage(job.id, _encoder.encode(kept))
@@ -74,6 +78,8 @@ def recall(manager: Manager, job: ManagedJob, seen: Sequence[Seen]) -> None:
         # A damaged row: nothing but these figures is lost.
         return
     job.peak_memory_bytes, job.reaped_cpu_seconds = kept.peak_memory_bytes, kept.reaped_cpu_seconds
+    truncations.take_back(job, kept.streams)
+    job.truncated = kept.truncated
     still = kept.still
     if still is None or still.last_moved > time.monotonic():
         return

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from msgspec import Struct
+
+from corral.manage.truncations import HandedStream
 
 
 class Stillness(Struct, frozen=True):
@@ -20,3 +24,6 @@ class Kept(Struct, frozen=True):
     peak_memory_bytes: int | None = None
     reaped_cpu_seconds: float = 0.0
     still: Stillness | None = None
+    streams: tuple[HandedStream, ...] = ()
+    """Its output files: how long they were, and what was lost of them."""
+    truncated: datetime | None = None

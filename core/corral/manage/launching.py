@@ -32,7 +32,9 @@ class Launcher:
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
-        self._starter = Starter(manager.home, manager.nonce, manager.budget)
+        self._starter = Starter(
+            manager.home, manager.nonce, manager.budget, manager.monitor.truncations.watch
+        )
         self._opener = FileOpener()
         self._feeders: dict[int, Feeder] = {}
         self._opening: dict[int, Preparation] = {}
@@ -126,6 +128,7 @@ class Launcher:
         try:
             self._starter.launch(preparation)
             self._manager.terminals.begin(job)
+            self._manager.children.relays.note_started(job)
         finally:
             self._note_spawned(job)
         self._manager.apply(job, StagesSpawned(**moment()))

@@ -318,7 +318,7 @@ class Manager:
         self.terminals.end(job)
         for opening in job.openings:
             opening.give_up()
-        job.output.close()
+        self.monitor.close_outputs(job)
         views.final_sizes(job, self.home)
         diskfull.look_at_end(self, job)
         self.monitor.close_pipes(job)

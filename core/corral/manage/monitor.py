@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from corral.manage import diskfull, flows, views
 from corral.manage.census import Seen
-from corral.manage.jobs import ManagedJob, Member, OutputSizes
+from corral.manage.jobs import ManagedJob, Member
 from corral.manage.judging import Judge, is_settled
 from corral.manage.keeping import KEEP_TICKS, keep_observed
 from corral.manage.onstuck import end_stuck, is_to_be_ended
 from corral.manage.stories import note_life, note_rest
+from corral.manage.truncations import Truncations
 from corral.observe.health import Attention, Progress
 from corral.observe.holders import Holders
 from corral.observe.pipeflow import RATE_WINDOW, PipeFlow, Steady, bottleneck
@@ -49,6 +50,7 @@ class Monitor:
         self._sampler = ProcessSampler()
         self.holders = Holders(os.getpid())
         self.judge = Judge(manager)
+        self.truncations = Truncations(manager)
         self._bottlenecks: dict[int, Steady[int | None]] = {}
         self._followed_since: dict[int, float] = {}
         """When the pipes of each job were first looked at by this daemon, monotonic seconds."""
@@ -75,6 +77,7 @@ class Monitor:
             if job.life.is_started:
                 self._visit_safely(job, now)
         self._manager.capping.tick()
+        self._manager.children.relays.look_after()
         if self._to_end:
             end_stuck(self._manager, self._to_end)
             self._to_end.clear()
@@ -230,7 +233,6 @@ class Monitor:
 
     def _begin(self, job: ManagedJob, now: float) -> None:
         self.scan_job(job)
-        job.output = OutputSizes()
         self._open_outputs(job)
         job.progress = Progress(now)
 
@@ -244,11 +246,15 @@ class Monitor:
         self._manager.capping.look(job)
 
     def _open_outputs(self, job: ManagedJob) -> None:
-        home = self._manager.home
-        job.output.open((home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)))
+        self.truncations.open(job)
         job.pipes = [PipeFlow(stage.number) for stage in job.stages[:-1]]
         self._bottlenecks[job.id] = Steady(None)
         self._followed_since[job.id] = time.monotonic()
+
+    def close_outputs(self, job: ManagedJob) -> None:
+        """Every stage has ended."""
+        self.truncations.finish(job)
+        job.output.close()
 
     def _read_clocks(self, job: ManagedJob) -> tuple[int, list[Member]]:
         """All CPU clocks of the tree: their sum, and who moved."""
@@ -270,21 +276,26 @@ class Monitor:
         sizes = output.sizes()
         if not sizes:
             return False
-        total, before = sum(sizes), output.stdout + output.stderr
-        output.stdout, output.stderr = sizes[0], total - sizes[0]
+        before = (output.stdout, *(stage.stderr_bytes for stage in job.stages))
+        was_shorter = self.truncations.look(job, sizes)
+        # Of a file that was made shorter all that stands there now may be new.
+        grown = sum(new - old if new >= old else new for new, old in zip(sizes, before, strict=True))
+        has_output = was_shorter or tuple(sizes) != before
+        output.stdout, output.stderr = sizes[0], sum(sizes[1:])
         for stage, size in zip(job.stages, sizes[1:], strict=True):
             stage.stderr_bytes = size
+        output.written += grown
         recent = output.recent
-        if total != before:
+        if has_output:
             output.last_output = datetime.now(UTC)
-        if total != before or recent:
-            recent.append((now, total))
+        if has_output or recent:
+            recent.append((now, output.written))
             while len(recent) > 2 and recent[1][0] <= now - RATE_WINDOW:
                 recent.pop(0)
             if recent[0][1] == recent[-1][1] and recent[-1][0] - recent[0][0] >= RATE_WINDOW:
                 recent.clear()
             self._manager.touch(job)
-        return total != before
+        return has_output
 
     def _sample(self, job: ManagedJob, now: float, moved: list[Member], is_first: bool) -> None:
         """Ask psutil about what moved, and add up."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from corral.decide.homedir import check_folder
 from corral.manage.jobs import ManagedJob, ManagedStage, OpenTerminal
-from corral.system import argmax, limits, scheduling, shortage
+from corral.manage.relaying import connect
+from corral.system import argmax, limits, scheduling, shortage, tripwire
 from corral.system.descriptors import is_scarce, keep
 from corral.system.identity import identify
 from corral.system.limits import LimitPlan
@@ -98,12 +99,17 @@ class Starter:
 
     Args:
         nonce: of this home's marks; None where marks do not work.
+        watch: is called with a job when the files of its output have been made.
     """
 
-    def __init__(self, home: Home, nonce: int | None, budget: PipeBudget) -> None:
+    def __init__(
+        self, home: Home, nonce: int | None, budget: PipeBudget, watch: Callable[[ManagedJob], None]
+    ) -> None:
         self._home = home
         self._nonce = nonce
         self._budget = budget
+        self._watch = watch
+        self._sets_tripwires = tripwire.sectors_in(home.jobs) > 0
         self._own_limits = limits.current()
         self._own_nice = os.getpriority(os.PRIO_PROCESS, 0)
         self._own_scheduling = scheduling.of(os.getpid())
@@ -212,17 +218,32 @@ class Starter:
         _make_folder(self._home.job(job.id))
         if job.spec.pty:
             return [self._wire_terminal(preparation, owned)]
-        stdout = owned(os.open(self._home.stdout(job.id), _OUTPUT_FLAGS, 0o600))
+        stdout, *stderr_of = self._open_outputs(job, owned)
         source = self._open_stdin(job, owned)
         tables = []
         for number in range(1, len(job.stages) + 1):
             sink, following = stdout, -1
             if number < len(job.stages):
                 following, sink = self._open_pipe(job, number, owned)
-            stderr = owned(os.open(self._home.stderr(job.id, number), _OUTPUT_FLAGS, 0o600))
-            tables.append(_redirected(preparation, number, [source, sink, stderr]))
+            tables.append(_redirected(preparation, number, [source, sink, stderr_of[number - 1]]))
             source = following
         return tables
+
+    def _open_outputs(self, job: ManagedJob, owned: Owned) -> list[int]:
+        """What stdout is, and the stderr of each stage: the files of its output, or pipes to the relay that writes them."""
+        paths = [
+            self._home.stdout(job.id),
+            *(self._home.stderr(job.id, stage.number) for stage in job.stages),
+        ]
+        files = [owned(os.open(path, _OUTPUT_FLAGS, 0o600)) for path in paths]
+        if job.spec.output == "file" and self._sets_tripwires:
+            job.tripwires = [tripwire.set_up(file) for file in files]
+        self._watch(job)  # to set one up counts as a write
+        if job.spec.output == "file":
+            return files
+        job.pipe_bytes += DEFAULT_CAPACITY * len(files)
+        self._budget.took(DEFAULT_CAPACITY * len(files))
+        return connect(job, self._home.job(job.id), files, owned)
 
     def _wire_terminal(self, preparation: Preparation, owned: Owned) -> tuple[int, int, int]:
         """The same for a job with a terminal, which has one stage. Its stdout file is ours to write; stderr stays empty."""

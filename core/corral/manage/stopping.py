@@ -338,6 +338,9 @@ class Stopper:
 
 
 def _has_running_stage(stop: StopOfJob) -> bool:
+    """Also until what its stages wrote last is in the files."""
+    if stop.job.is_draining:
+        return True
     return any(stage.is_running and stop.stage in (None, stage.number) for stage in stop.job.stages)
 
 

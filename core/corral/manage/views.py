@@ -86,6 +86,10 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
         terminal_size=job.terminal_size,
         disk_full=job.disk_full,
         cut=job.shown.is_cut,
+        output=spec.output,
+        stdout_truncated_bytes=job.streams[0].lost if job.streams else 0,
+        stderr_truncated_bytes=sum(stream.lost for stream in job.streams[1:]),
+        output_truncated=job.truncated,
     )
 
 
@@ -110,6 +114,7 @@ def _stage(job: ManagedJob, stage: ManagedStage, seen: StageView) -> Stage:
         written_bytes=usage.written_bytes if usage else None,
         stderr_bytes=stage.stderr_bytes,
         stderr_dropped_bytes=stage.stderr_dropped,
+        stderr_truncated_bytes=job.streams[stage.number].lost if job.streams else 0,
         waits=stage.does if lived.is_running else None,
     )
 

@@ -11,6 +11,7 @@ import shlex
 from corral.observe.asking import answers, is_asking
 from corral.observe.chains import Chain, Web, benign_end
 from corral.observe.waits import ProcessWait
+from corral.system import relay
 from corral.values.reports import Advice
 from corral.values.text import one_line
 
@@ -74,6 +75,10 @@ def _of_others(web: Web, root: Chain) -> list[Advice]:
     other = web.seen.jobs.get(first.pid)
     if other is None:
         name = one_line(first.name)
+        if web.job.output == "pipe" and name == relay.WAITING.decode():
+            return [Advice("make room where its output is written to", "df -h")]
+        if web.job.output == "pipe" and name == relay.NAME.decode():
+            return [Advice(f"let {name} ({first.pid}) go on, which writes its output", f"ps -fp {first.pid}")]
         return [Advice(f"look at {name} ({first.pid}), which is none of Corral's", f"ps -fp {first.pid}")]
     found = [Advice("see why the other job does not go on", f"corral why {other}")]
     if own.kind == "file_lock":

@@ -5,7 +5,7 @@ A size cap drops the head of a file: that part is noted first, as the length of 
 what lies before the first kept byte is discarded and counted, so there is no race with who punches. The holes
 themselves tell less: a writer may leave some of its own, and lseek(2) with SEEK_DATA waits on ext4 and tmpfs until a
 write(2) under way is over (2.4 s behind one of a gigabyte). Offsets and sizes are bytes from the file's first byte
-ever written.
+ever written, or since a writer last made the file shorter: who reads on notices that by a `Place`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Self
 
+from corral.observe.traces import Trace, Truncation, step_from
 from corral.values.home import dropped_note
 
 READ_SIZE = 1 << 20
@@ -29,11 +30,15 @@ _CHECKPOINTS = 8192
 
 
 class Chunk(NamedTuple):
-    """Bytes of a file: `data` stands at `offset`; `dropped` bytes before it had been asked for and are no more."""
+    """Bytes of a file: `data` stands at `offset`; `dropped` bytes before it had been asked for and are no more.
+
+    `begins_anew`: a writer has made the file shorter since the last read, and these bytes do not go on from those.
+    """
 
     offset: int
     data: bytes
     dropped: int = 0
+    begins_anew: bool = False
 
     @property
     def end(self) -> int:
@@ -43,8 +48,10 @@ class Chunk(NamedTuple):
         """The part of it before offset `end`; a read that had to begin later than asked for may reach beyond."""
         if self.end <= end:
             return self
-        beyond = max(0, self.offset - end)
-        return Chunk(self.offset - beyond, self.data[: max(0, end - self.offset)], self.dropped - beyond)
+        # Of what was dropped only; else there was nothing to be read before `end` (a file that has become shorter).
+        beyond = min(self.dropped, max(0, self.offset - end))
+        kept = self.data[: max(0, end - self.offset)]
+        return Chunk(self.offset - beyond, kept, self.dropped - beyond, self.begins_anew)
 
 
 def dropped_bytes(path: str) -> int | None:
@@ -86,6 +93,19 @@ class OutputFile:
     def size(self) -> int:
         descriptor = self._open()
         return 0 if descriptor is None else os.fstat(descriptor).st_size
+
+    def state(self) -> tuple[int, int]:
+        """Its size, and when it was changed last (nanoseconds)."""
+        descriptor = self._open()
+        if descriptor is None:
+            return 0, 0
+        found = os.fstat(descriptor)
+        return found.st_size, found.st_mtime_ns
+
+    def pread(self, offset: int, limit: int) -> bytes:
+        """Bytes as they stand there, dropped or not."""
+        descriptor = self._open()
+        return b"" if descriptor is None else os.pread(descriptor, limit, offset)
 
     def first_kept(self) -> int:
         """The offset of the first byte that was not dropped."""
@@ -151,6 +171,80 @@ class OutputFile:
         return self.read(max(start, self.size() - limit), limit)
 
 
+class Memory:
+    """What somebody remembers of an output file that he has read up to some offset."""
+
+    def __init__(self, file: OutputFile) -> None:
+        self._file = file
+        self._trace = Trace()
+        self._unchanged: tuple[int, int] | None = None
+        """The state of the file in which it was found to be whole."""
+
+    def truncation(self) -> Truncation | None:
+        """Whether a writer has made it shorter since."""
+        state = self._file.state()
+        if state == self._unchanged:
+            return None
+        while True:
+            first_kept = self._file.first_kept()
+            found = self._trace.look(self._file.pread, self._file.size(), first_kept)
+            # What is dropped while we look reads as NULs, and it is noted before.
+            if found is None or first_kept == self._file.first_kept():
+                break
+        if found is None:
+            self._unchanged = state
+        else:
+            self._trace.forget(found)
+        return found
+
+    def note(self, end: int) -> None:
+        """It was read up to `end`."""
+        if end > self._trace.end:
+            self._trace.advance(self._file.pread, end, self._file.first_kept())
+            self._unchanged = None
+
+    def note_read(self, chunk: Chunk) -> None:
+        """These bytes were read; it may have been made shorter since."""
+
+        def as_read(offset: int, count: int) -> bytes:
+            before = max(0, min(count, chunk.offset - offset))
+            start = max(0, offset - chunk.offset)
+            return self._file.pread(offset, before) + chunk.data[start : start + count - before]
+
+        if not chunk.data:
+            return
+        self._unchanged = None
+        first_kept, end = self._file.first_kept(), max(chunk.offset, self._trace.end)
+        while end < chunk.end:
+            # Not only its end: so a truncation to somewhere within it is known to a few bytes.
+            end = min(chunk.end, end + step_from(end))
+            self._trace.advance(as_read, end, first_kept)
+
+
+class Place:
+    """How far somebody has read an output file. Made shorter by a writer, it is read on where what is new begins."""
+
+    def __init__(self, file: OutputFile, offset: int = 0) -> None:
+        self.file = file
+        self.offset = offset
+        self._memory = Memory(file)
+        self._memory.note(offset)
+
+    def read(self, limit: int = READ_SIZE, end: int | None = None) -> Chunk:
+        """At most the next `limit` bytes, and nothing beyond offset `end`."""
+        chunk = self.file.read(self.offset, limit)
+        # Asked afterwards: what is seen to be whole now was so when it was read.
+        found = self._memory.truncation()
+        if found is not None:
+            self._memory.note(found.least)
+            chunk = self.file.read(found.least, limit)._replace(begins_anew=True)
+        if end is not None:
+            chunk = chunk.until(end)
+        self.offset = chunk.end
+        self._memory.note_read(chunk)
+        return chunk
+
+
 class Pace:
     """How long to wait between two looks: 20 ms, after a second without output 50 ms. Times are a monotonic clock's."""
 
@@ -169,12 +263,13 @@ class Pace:
 
 
 class Follower:
-    """Reads several growing files in turn; each is known by a name, such as `stdout`."""
+    """Reads several growing files in turn; each is known by a name, such as `stdout`. One that its writer made shorter is
+    read on where what is new begins."""
 
     def __init__(self, paths: Mapping[str, str], starts: Mapping[str, int] | None = None) -> None:
-        self._files = {name: OutputFile(path) for name, path in paths.items()}
-        self.positions = {name: (starts or {}).get(name, 0) for name in paths}
-        """Up to where each file was read."""
+        self._places = {
+            name: Place(OutputFile(path), (starts or {}).get(name, 0)) for name, path in paths.items()
+        }
 
     def __enter__(self) -> Self:
         return self
@@ -183,35 +278,22 @@ class Follower:
         self.close()
 
     def close(self) -> None:
-        for file in self._files.values():
-            file.close()
+        for place in self._places.values():
+            place.file.close()
 
-    def file(self, name: str) -> OutputFile:
-        return self._files[name]
+    @property
+    def positions(self) -> dict[str, int]:
+        """Up to where each file was read."""
+        return {name: place.offset for name, place in self._places.items()}
 
     def poll(self, ends: Mapping[str, int] | None = None, limit: int = READ_SIZE) -> list[tuple[str, Chunk]]:
-        """What is new, at most `limit` bytes of each file; nothing beyond its offset in `ends`, where it has one.
-
-        A file that its writer made shorter is read from its start again.
-        """
+        """What is new, at most `limit` bytes of each file; nothing beyond its offset in `ends`, where it has one."""
         found: list[tuple[str, Chunk]] = []
-        for name, file in self._files.items():
-            chunk = self._next(name, file, None if ends is None else ends.get(name), limit)
+        for name, place in self._places.items():
+            chunk = place.read(limit, None if ends is None else ends.get(name))
             if chunk.data or chunk.dropped:
                 found.append((name, chunk))
         return found
-
-    def _next(self, name: str, file: OutputFile, end: int | None, limit: int) -> Chunk:
-        if file.size() < self.positions[name]:
-            self.positions[name] = 0
-        position = self.positions[name]
-        if end is not None and position >= end:
-            return Chunk(position, b"")
-        chunk = file.read(position, limit)
-        if end is not None:
-            chunk = chunk.until(end)
-        self.positions[name] = chunk.end
-        return chunk
 
 
 class LineIndex:
@@ -223,6 +305,7 @@ class LineIndex:
 
     def __init__(self, file: OutputFile) -> None:
         self._file = file
+        self._memory = Memory(file)
         self.generation = 0
         self._restart()
 
@@ -257,13 +340,14 @@ class LineIndex:
     def extend(self, limit: int = 8 << 20) -> bool:
         """Index at most `limit` bytes more; whether anything changed."""
         before = (self.generation, self._position, self.first_line)
-        if self._file.size() < self._position:
+        if self._memory.truncation() is not None:
             self.generation += 1
             self._restart()
         self._forget_dropped()
         end = min(self._file.size(), self._position + limit)
         for chunk in self._file.chunks(self._position, end):
             self._add(chunk)
+        self._memory.note(self._position)
         return before != (self.generation, self._position, self.first_line)
 
     def _add(self, chunk: Chunk) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from msgspec import Struct
 
-from corral.observe.output import READ_SIZE, Follower, OutputFile, Pace
+from corral.observe.output import READ_SIZE, Follower, OutputFile, Pace, Place
 from corral.service import protocol as p
 from corral.service.asking import ask_why
 from corral.service.session import Session
@@ -170,6 +170,8 @@ class JobHandle:
     async def follow(self) -> AsyncIterator[bytes]:
         """Its stdout from the first kept byte, live, until it has ended and all was given.
 
+        What its own program takes away again (`> /dev/stdout`) may be missing: `Job.stdout_truncated_bytes`.
+
         Raises:
             OutputDroppedError: its `max_output` dropped bytes before we came to them.
         """
@@ -184,7 +186,8 @@ class JobHandle:
                 for _, chunk in chunks:
                     if chunk.dropped and chunk.offset > chunk.dropped:
                         raise OutputDroppedError(self.id, chunk.dropped)
-                    yield chunk.data
+                    if chunk.data:
+                        yield chunk.data
                 if has_ended and not chunks:
                     await end
                     return
@@ -223,10 +226,17 @@ def raise_if_unknown(unknown: Sequence[str]) -> None:
 def _read_all(path: str) -> bytes:
     with OutputFile(path) as file:
         parts: list[bytes] = []
-        for chunk in file.chunks(file.first_kept(), file.size(), READ_SIZE):
+        place, end = Place(file, file.first_kept()), file.size()
+        while place.offset < end:
+            chunk = place.read(READ_SIZE, end)
+            if chunk.begins_anew:
+                # What was read is no more; this is what is there now.
+                return b"".join(each.data for each in file.chunks(file.first_kept()))
             if chunk.dropped:
                 # Dropped while we read, and with it all that came before: there must be no gap.
                 parts.clear()
+            if not chunk.data and not chunk.dropped:
+                break
             parts.append(chunk.data)
         return b"".join(parts)
 

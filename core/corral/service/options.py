@@ -25,6 +25,7 @@ from corral.values.spec import (
     NullInput,
     OnLeftovers,
     OnStuck,
+    OutputMode,
     Pipeline,
     StdinSource,
     Surroundings,
@@ -49,6 +50,8 @@ class Options(TypedDict, total=False):
         on_stuck: `mark` (unless given), or `stop`: end it then, the diagnosis kept (`JobHandle.story`).
         leftovers: `leave` (unless given) or `stop` what outlives the job.
         max_output: bytes kept of each output stream, the newest; 1 GiB unless given, None keeps all.
+        output: `file` (unless given), or `pipe`: through a relay, so that no program can empty what it wrote before
+            by opening `/dev/stdout` anew; not with `pty`.
         after: jobs that have to succeed first.
         shell: run a str with /bin/sh, as one stage.
         pty: give it a terminal of its own, of 80 by 24; one stage only, and no `stdin`. stderr is part of its stdout.
@@ -65,6 +68,7 @@ class Options(TypedDict, total=False):
     on_stuck: OnStuck
     leftovers: OnLeftovers
     max_output: int | None
+    output: OutputMode
     after: Iterable[JobHandle]
     shell: bool
     pty: bool
@@ -86,6 +90,7 @@ def spec_of(command: CommandLike, options: Options) -> JobSpec:
         on_stuck=options.get("on_stuck", "mark"),
         leftovers=options.get("leftovers", "leave"),
         max_output=options.get("max_output", DEFAULT_MAX_OUTPUT),
+        output=options.get("output", "file"),
         after=tuple(handle.id for handle in options.get("after", ())),
     )
     return with_short_command(spec)

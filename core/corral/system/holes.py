@@ -59,6 +59,15 @@ def punch(descriptor: int, start: int, end: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
+def reserve(descriptor: int, start: int, length: int) -> bool:
+    """Have blocks there for so many bytes, beyond the end of the file say, and leave its size as it is. Whether that went.
+
+    Waits as `punch` does.
+    """
+    call = _fallocate()
+    return call is not None and call(descriptor, _KEEP_SIZE, start, length) == 0
+
+
 @cache
 def _fallocate() -> Callable[[int, int, int, int], int] | None:
     """The C library's function; None where there is none."""

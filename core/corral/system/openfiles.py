@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
-from corral.system.procfs import HAS_PROCFS
+from corral.system.procfs import HAS_PROCFS, read_file
 from corral.system.quietstat import kind_of
 
 FileKind = Literal[
@@ -144,3 +144,16 @@ def modes(pid: int, fd: int) -> tuple[bool, bool]:
     except OSError:
         return False, False
     return bool(mode & stat.S_IRUSR), bool(mode & stat.S_IWUSR)
+
+
+def appended_up_to(pid: int, fd: int, inode: int) -> int:
+    """Where the last write ended that appended to the file of this inode through a descriptor, whoever shares that.
+
+    The kernel keeps it as the descriptor's position (proc_pid_fdinfo(5)) also when the file gets shorter then. 0 where
+    there is no such descriptor, or nobody tells (`ino` since Linux 5.14).
+    """
+    text = read_file(f"/proc/{pid}/fdinfo/{fd}") or b""
+    values = dict(line.split(b":", 1) for line in text.splitlines() if b":" in line)
+    if int(values.get(b"flags", b"0"), 8) & os.O_APPEND and int(values.get(b"ino", b"0")) == inode:
+        return int(values[b"pos"])
+    return 0

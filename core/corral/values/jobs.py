@@ -43,6 +43,7 @@ class Stage(Struct, frozen=True, kw_only=True):
     written_bytes: int | None = None
     stderr_bytes: int = 0
     stderr_dropped_bytes: int = 0
+    stderr_truncated_bytes: int = 0
     waits: str | None = None
     """What it does now in a few words, such as `waits to read`; None where not observed."""
 
@@ -144,6 +145,13 @@ class Job(Struct, frozen=True, kw_only=True):
     prints on a terminal, which loses nothing: since when it waits for room."""
     cut: bool = False
     """Whether `command` and the stages' `argv` are too long for a list, and only their beginnings: `show` has all."""
+    output: str = "file"
+    """`file pipe`: whether it writes to the output files itself, or through a relay."""
+    stdout_truncated_bytes: int = 0
+    stderr_truncated_bytes: int = 0
+    """At least so much of what it had written is lost, because its own program made the file shorter (`> /dev/stdout`)."""
+    output_truncated: datetime | None = None
+    """When that was noticed last; None where it never was."""
 
     @property
     def title(self) -> str:
@@ -153,6 +161,11 @@ class Job(Struct, frozen=True, kw_only=True):
     @property
     def is_ended(self) -> bool:
         return self.state in ENDED_STATES
+
+    @property
+    def truncated_bytes(self) -> int:
+        """At least so many bytes of all its output are lost, because a file of it was made shorter."""
+        return self.stdout_truncated_bytes + self.stderr_truncated_bytes
 
     @property
     def was_ended_as_stuck(self) -> bool:

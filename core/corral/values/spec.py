@@ -9,6 +9,7 @@ from msgspec import Struct
 RedirectionMode = Literal["read", "write", "append", "merge"]
 OnStuck = Literal["mark", "stop"]
 OnLeftovers = Literal["leave", "stop"]
+OutputMode = Literal["file", "pipe"]
 Origin = Literal["dashboard", "command_line", "library"]
 
 DEFAULT_STOP_SIGNAL = "TERM"
@@ -121,6 +122,8 @@ class JobSpec(Struct, frozen=True):
     """What becomes of processes that are alive when every stage has ended by itself."""
     max_output: int | None = DEFAULT_MAX_OUTPUT
     """Bytes kept of stdout, and of each stage's stderr: the newest. None keeps all."""
+    output: OutputMode = "file"
+    """What its stdout and stderr are: the files themselves, or pipes to a relay that writes these. No pipes with `pty`."""
     after: tuple[str, ...] = ()
     origin: Origin = "library"
     parent: str | None = None

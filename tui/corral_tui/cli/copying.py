@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from corral.observe.claims import Claim
-from corral.observe.output import READ_SIZE, OutputFile
+from corral.observe.output import READ_SIZE, OutputFile, Place
 
 _QUEUE_LIMIT = READ_SIZE
 _BEGUN = re.compile(rb"(?:\x1b(?:\[[0-9;:]*)?|[\xc0-\xff][\x80-\xbf]*)\Z")
@@ -152,7 +152,8 @@ def _unread(descriptor: int) -> int:
 
 
 class Stream:
-    """One file, read from `start` to its end, into an outlet. `on_drop` hears of bytes that are no more.
+    """One file, read from `start` to its end, into an outlet. `on_drop` hears of bytes that are no more, `on_shorter` is
+    called when its writer was seen to make it shorter.
 
     With `claims` it asks that nothing be dropped which it has still to read.
     """
@@ -165,14 +166,15 @@ class Stream:
         start: int = 0,
         transform: Transform | None = None,
         on_drop: Callable[[int], None],
+        on_shorter: Callable[[], None] = lambda: None,
         claims: bool = False,
     ) -> None:
-        self.file = OutputFile(path)
+        self._place = Place(OutputFile(path), start)
         self.outlet = outlet
-        self._position = start
         self._end: int | None = None
         self._transform = transform or AsItIs()
         self._on_drop = on_drop
+        self._on_shorter = on_shorter
         self._is_flushed = False
         self._claim = Claim(path) if claims else None
         self._is_claiming = False
@@ -185,37 +187,38 @@ class Stream:
     def fix_end(self) -> None:
         """What is written to the file after this moment is not copied."""
         if self._end is None:
-            self._end = self.file.size()
+            self._end = self._place.file.size()
 
     def read_some(self) -> bool:
         """Read a piece into the outlet, if that has room; whether there was any."""
         if self._is_flushed or self.outlet.is_full:
             return False
-        chunk = self.file.read(self._position, READ_SIZE)
-        if self._end is not None:
-            chunk = chunk.until(self._end)
-        self._position = chunk.end
+        chunk = self._place.read(READ_SIZE, self._end)
+        if chunk.begins_anew:
+            self._on_shorter()
         if chunk.dropped:
             self._on_drop(chunk.dropped)
         if self._claim is not None and len(chunk.data) == READ_SIZE:
             self._claim_the_rest(self._claim)
         self.outlet.put(self._transform.feed(chunk.data))
-        if self._end is not None and self._position >= self._end:
+        # Nothing before its end: what it left behind has made it shorter since.
+        has_come = bool(chunk.data) or bool(chunk.dropped)
+        if self._end is not None and (self._place.offset >= self._end or not has_come):
             self.outlet.put(self._transform.flush())
             self._is_flushed = True
         return bool(chunk.data)
 
     def _claim_the_rest(self, claim: Claim) -> None:
         """Ask for what is still to be read, once that is much, or whenever it has been."""
-        self._is_claiming = self._is_claiming or self.file.size() - self._position > CLAIMED_BEYOND
+        self._is_claiming = self._is_claiming or self._place.file.size() - self._place.offset > CLAIMED_BEYOND
         if self._is_claiming:
             try:
-                claim.hold_from(self._position)
+                claim.hold_from(self._place.offset)
             except OSError:
                 self._claim = None  # ENOSPC, EMFILE: should something be dropped for it, that is said.
 
     def close(self) -> None:
-        self.file.close()
+        self._place.file.close()
         if self._claim is not None:
             self._claim.close()
 

@@ -26,6 +26,7 @@ from corral_tui.cli.plain import is_terminal, note
 from corral_tui.cli.request import Prepared
 from corral_tui.cli.telling import told_reason
 from corral_tui.cli.wait import exit_status_of
+from corral_tui.losses import truncation_sentences
 
 TERMINATED = 143
 
@@ -53,6 +54,9 @@ def run_and_wait(prepared: Prepared, *, quiet: bool, as_json: bool) -> int:
         return watch.left_with
     if as_json:
         print_json(ended)
+    else:
+        for sentence in truncation_sentences(ended):
+            complain(sentence)
     return _status(ended, watch.left_with)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import NamedTuple
 
 import click
 
 from corral.observe.output import OutputFile, Pace
-from corral.service.client import Client, Pending
-from corral.service.protocol import ListJobs, Waited, WaitForJobs
+from corral.service.client import Client
+from corral.service.protocol import ListJobs, WaitForJobs
 from corral.values.errors import NotSoError, UsageError
 from corral.values.home import Home
 from corral.values.jobs import Job
@@ -26,6 +26,7 @@ from corral_tui.cli.missing import say_if_cut
 from corral_tui.cli.options import ids_argument
 from corral_tui.cli.plain import visible
 from corral_tui.cli.transforms import transform_for
+from corral_tui.losses import stream_name, truncated_by_stream, truncation_sentences
 
 
 class Choice(NamedTuple):
@@ -90,14 +91,17 @@ def print_logs(ids: tuple[str, ...], choice: Choice) -> int:
         with ExitStack() as closing_files:
             streams = list(_streams(home, found.jobs, choice))
             copier = closing_files.enter_context(closing(Copier(streams)))
-            told = found.jobs
+            known = {job.id: job for job in found.jobs}
+            _tell_losses(found.jobs, choice)
             if choice.follow and running and isinstance(caller, Client):
-                _follow(copier, caller, running)
-                told = caller.call(ListJobs(ids=tuple(job.id for job in told))).jobs
+                ended = _follow(copier, caller, running)
+                _drain(copier)
+                _tell_losses(ended, choice, told=found.jobs)
+                known |= {job.id: job for job in ended}
             else:
                 copier.fix_ends()
-            _drain(copier)
-    for job in told:
+                _drain(copier)
+    for job in known.values():
         say_if_cut(job)
     return 1 if found.unknown else 0
 
@@ -108,7 +112,8 @@ def _streams(home: Home, jobs: tuple[Job, ...], choice: Choice) -> Iterator[Stre
     for job in jobs:
         if choice.stage is not None and choice.stage > len(job.stages):
             raise NotSoError(f"job {job.id}: it has no stage {choice.stage}; its last is {len(job.stages)}")
-        for path, name, outlet in _files(home, job, choice, out, err):
+        for path, stream, outlet in _files(home, job, choice, out, err):
+            name = stream_name(job, stream)
             if job.started is not None and not os.path.lexists(path):
                 complain(f"job {job.id}: its {name} was removed: {visible(path)} is not there any more")
             prefix = f"{visible(job.title)} | " if is_several else ""
@@ -119,20 +124,34 @@ def _streams(home: Home, jobs: tuple[Job, ...], choice: Choice) -> Iterator[Stre
                 start=start,
                 transform=transform_for(outlet.descriptor, prefix, raw=choice.raw),
                 on_drop=_Gap(job, name, at_head=start == 0),
+                on_shorter=_Shorter(job, name),
             )
 
 
 def _files(
     home: Home, job: Job, choice: Choice, out: Outlet, err: Outlet
-) -> Iterator[tuple[str, str, Outlet]]:
-    """Path, what people call it, and where it goes."""
+) -> Iterator[tuple[str, int, Outlet]]:
+    """Path, number (0 is stdout, then stderr by stage), and where it goes."""
     if choice.stdout:
-        yield home.stdout(job.id), "stdout", out
+        yield home.stdout(job.id), 0, out
     if choice.stderr:
         stages = [choice.stage] if choice.stage is not None else range(1, len(job.stages) + 1)
         for stage in stages:
-            of = f" of stage {stage}" if len(job.stages) > 1 else ""
-            yield home.stderr(job.id, stage), f"stderr{of}", err
+            yield home.stderr(job.id, stage), stage, err
+
+
+def _tell_losses(jobs: Sequence[Job], choice: Choice, told: Sequence[Job] = ()) -> None:
+    """Say what the jobs' own programs took away of these streams, unless that was told already."""
+    before = {job.id: truncated_by_stream(job) for job in told}
+    for job in jobs:
+        streams = {
+            stream
+            for stream, lost in truncated_by_stream(job).items()
+            if (choice.stdout if stream == 0 else choice.stderr and choice.stage in (None, stream))
+            and lost != before.get(job.id, {}).get(stream)
+        }
+        for sentence in truncation_sentences(job, streams):
+            complain(sentence)
 
 
 def _start(path: str, lines: int | None) -> int:
@@ -164,19 +183,29 @@ class _Gap:
         self._at_head = False
 
 
-def _follow(copier: Copier, client: Client, jobs: list[Job]) -> None:
-    """Copy until all of `jobs` have ended."""
+class _Shorter:
+    """Says on stderr, once, that a stream that we follow is not the one any more that it was."""
+
+    def __init__(self, job: Job, name: str) -> None:
+        self._sentence = f"job {job.id}: its {name} was made shorter just now: what follows was written since"
+        self._is_said = False
+
+    def __call__(self) -> None:
+        if not self._is_said:
+            complain(self._sentence)
+        self._is_said = True
+
+
+def _follow(copier: Copier, client: Client, jobs: list[Job]) -> tuple[Job, ...]:
+    """Copy until all of `jobs` have ended; these, as they ended."""
     waiting = client.begin(WaitForJobs(ids=tuple(job.id for job in jobs)))
     pace = Pace(time.monotonic())
-    while not _has_come(waiting):
+    while (waited := waiting.result(0)) is None:
         has_moved = copier.step()
         delay = pace.delay(time.monotonic(), had_output=has_moved)
         copier.wait(0 if has_moved else delay, (waiting.fileno(),))
     copier.fix_ends()
-
-
-def _has_come(waiting: Pending[Waited]) -> bool:
-    return waiting.result(0) is not None
+    return waited.jobs
 
 
 def _drain(copier: Copier) -> None:

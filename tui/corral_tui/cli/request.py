@@ -25,6 +25,7 @@ from corral.values.spec import (
     NullInput,
     OnLeftovers,
     OnStuck,
+    OutputMode,
     Pipeline,
     StdinSource,
 )
@@ -59,6 +60,7 @@ class Wanted(NamedTuple):
     on_stuck: OnStuck | None = None
     leftovers: OnLeftovers | None = None
     max_output: int | None = None
+    output: OutputMode | None = None
     after: tuple[str, ...] = ()
     wait: bool = False
     quiet: bool = False
@@ -90,6 +92,7 @@ def prepare(wanted: Wanted, usual: RunDefaults = BUILT_IN) -> Prepared:
         on_stuck=wanted.on_stuck or usual.on_stuck,
         leftovers=wanted.leftovers or "leave",
         max_output=_max_output(wanted.max_output),
+        output=_output(wanted),
         after=wanted.after,
         origin="command_line",
     )
@@ -130,6 +133,14 @@ def _max_output(size: int | None) -> int | None:
     if size is None:
         return DEFAULT_MAX_OUTPUT
     return None if size == KEEP_ALL else size
+
+
+def _output(wanted: Wanted) -> OutputMode:
+    if wanted.output == "pipe" and wanted.pty:
+        raise UsageError(
+            "run: --output pipe and --pty exclude each other; a terminal is what such a job prints on"
+        )
+    return wanted.output or "file"
 
 
 def _stdin(wanted: Wanted) -> tuple[StdinSource, tuple[int, ...]]:

@@ -75,6 +75,11 @@ Example: corral run make -j8
     "--leftovers", type=click.Choice(["leave", "stop"]), help="What outlives the job by itself; else leave."
 )
 @click.option("--max-output", type=OUTPUT_CAP, help="Keep the newest SIZE of each stream; else 1G.")
+@click.option(
+    "--output",
+    type=click.Choice(["file", "pipe"]),
+    help="pipe: through a relay, so that > /dev/stdout empties nothing; else file.",
+)
 @click.option("--after", type=JOB_ID, multiple=True, help="Start once this job has succeeded.")
 @click.option("-w", "--wait", is_flag=True, help="Copy its output, and exit as it does.")
 @click.option("-q", "--quiet", is_flag=True, help="Do not print the id.")

@@ -17,6 +17,7 @@ from corral_tui.cli.plain import visible, width_of
 from corral_tui.cli.proof import report_lines
 from corral_tui.cli.styled import ALERT, FAILURE, HEADING, MUTED, Line
 from corral_tui.cli.telling import ends_them, live_on, told_reason
+from corral_tui.losses import truncated_in_short
 
 _ORIGINS = {
     "dashboard": "from the dashboard",
@@ -123,6 +124,9 @@ def _output(job: Job) -> str:
     dropped = job.stdout_dropped_bytes + job.stderr_dropped_bytes
     if dropped:
         parts.append(f"dropped {numbers.size(dropped)}")
+    parts += [told for told in truncated_in_short(job)[:1] if told]
+    if job.output != "file":
+        parts.append("through a relay")
     if job.last_output is not None:
         parts.append(f"last at {_time(job.last_output)}")
     return ", ".join(parts)

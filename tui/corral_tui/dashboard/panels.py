@@ -13,6 +13,7 @@ from corral_tui.dashboard.painter import EMPTY, Painted_, Row
 from corral_tui.dashboard.pipeline import draw_pipeline
 from corral_tui.dashboard.scene import Scene, ended_badly, padded_line
 from corral_tui.dashboard.words import end_reason, stage_name, title
+from corral_tui.losses import truncated_in_short
 from corral_tui.numbers import cells, counted, cpu_share, cut_middle, rate, right, size, whole_duration
 
 TWO_COLUMNS = 100
@@ -181,10 +182,10 @@ def _foot(scene: Scene, job: Job, width: int, is_selected: bool, role: Role) -> 
         parts.append(f"{counted(job.leftovers, 'process')} left over")
     dot = f" {charset.dot} "
     dropped = job.stdout_dropped_bytes + job.stderr_dropped_bytes
-    for told in (f"first {size(dropped)} of output dropped", f"{size(dropped)} dropped"):
-        if dropped and cells(dot.join([*parts, told])) <= width - 5:
-            parts.append(told)
-            break
+    told_dropped = (f"first {size(dropped)} of output dropped", f"{size(dropped)} dropped") if dropped else ()
+    for told_in in (told_dropped, truncated_in_short(job)):
+        fitting = [told for told in told_in if told and cells(dot.join([*parts, told])) <= width - 5]
+        parts += fitting[:1]
     words = f" {dot.join(parts)} " if parts else ""
     return (
         (frame[3] + rule, role),

@@ -9,6 +9,7 @@ from corral_tui.dashboard.painter import EMPTY, Painted_, Row
 from corral_tui.dashboard.pipeline import draw_pipeline
 from corral_tui.dashboard.scene import Scene, padded_line
 from corral_tui.dashboard.words import end_reason, title
+from corral_tui.losses import truncated_in_short
 from corral_tui.numbers import cells, counted, cpu_share, cut_middle, rate, size
 
 Line = tuple[Painted_, ...]
@@ -104,4 +105,5 @@ def _numbers(scene: Scene, job: Job, width: int) -> Line:
         (scene.output_spark(job, spark), "spark"),
         (f"   {counted(job.processes, 'process')}   {kept}", "muted"),
         (f", {size(dropped)} dropped" if dropped else "", "warning"),
+        (f", {truncated_in_short(job)[1]}" if job.truncated_bytes else "", "warning"),
     )

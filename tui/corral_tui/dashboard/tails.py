@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from rich.style import Style
 
-from corral.observe.output import OutputFile
+from corral.observe.output import Memory, OutputFile
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.text import resolve_returns
@@ -28,10 +28,12 @@ FULL_SCREEN: OutputLine = (("draws the whole screen of its terminal; a attaches"
 class _Stream:
     """One output file: up to where it was read, and its unfinished last line."""
 
-    __slots__ = ("partial", "path", "position")
+    __slots__ = ("file", "memory", "partial", "path", "position")
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.file = OutputFile(path)
+        self.memory = Memory(self.file)
         self.position = 0
         self.partial = b""
 
@@ -44,11 +46,14 @@ class _Stream:
 
     def read(self, size: int) -> list[bytes]:
         """The lines finished since the last read; only the last 4 KiB of them are looked at."""
-        if size < self.position:
-            self.position, self.partial = 0, b""
-        start = max(self.position, size - TAIL_BYTES)
-        with OutputFile(self.path) as file:
-            chunk = file.read(start, size - start)
+        # Closed again at once: many jobs are on the screen, and few of them print.
+        with self.file as file:
+            shorter = self.memory.truncation()
+            if shorter is not None:
+                self.position, self.partial = shorter.least, b""
+            start = max(self.position, size - TAIL_BYTES)
+            chunk = file.read(start, max(0, size - start))
+            self.memory.note_read(chunk)
         is_gap = chunk.offset > self.position
         data = after_screens(chunk.data if is_gap else self.partial + chunk.data)
         self.position = chunk.end
@@ -67,6 +72,8 @@ class Tail:
         self._streams = [_Stream(path) for path in paths]
         self._lines: deque[bytes] = deque(maxlen=KEPT_LINES)
         self._sizes: tuple[int, ...] = ()
+        self._truncated = 0
+        """Of what the daemon had counted when the files were looked at last."""
         self._newest = self._streams[0]
         self.problem: str | None = None
         self._home = home
@@ -82,10 +89,11 @@ class Tail:
         if self._screen is not None:
             self._screen, self._sizes = None, ()
         sizes = _sizes_of(job)
-        if sizes == self._sizes:
+        if sizes == self._sizes and job.truncated_bytes == self._truncated:
             return False
-        before = self._sizes or (0,) * len(sizes)
-        self._sizes = sizes
+        # One that was made shorter may have grown to the very size that it had.
+        before = self._sizes if self._sizes and job.truncated_bytes == self._truncated else (0,) * len(sizes)
+        self._sizes, self._truncated = sizes, job.truncated_bytes
         both = reversed(list(zip(self._streams, sizes, before, strict=False)))
         grown = [(stream, size) for stream, size, old in both if size != old]
         if len(grown) > 1:

@@ -85,9 +85,16 @@ class OutputRows:
         Raises OSError where a file cannot be read.
         """
         changed: int | None = None
+        grown = [number for number in self.shown_files if self._indexes[number].extend(SLICE)]
+        generations = [index.generation for index in self._indexes]
+        if generations != self._generations:
+            # The order of what comes again is not known any more.
+            self._generations = generations
+            self._begin_anew()
+            changed = 0
         for number in self.shown_files:
             index = self._indexes[number]
-            if index.extend(SLICE) or self._taken[number] < index.line_count:
+            if number in grown or self._taken[number] < index.line_count:
                 row = self._take(number, index, now)
                 changed = row if changed is None else min(changed, row)
         if self.is_complete:
@@ -97,9 +104,6 @@ class OutputRows:
         return changed
 
     def _take(self, number: int, index: LineIndex, now: float) -> int:
-        if index.generation != self._generations[number]:
-            self._generations[number] = index.generation
-            self._begin_anew()
         first_changed = self._forget_dropped(number, index)
         fresh = index.line_count - self._taken[number]
         grown = self._row_of_last(number)

@@ -21,6 +21,7 @@ from corral_tui.dashboard.opened.pane import Pane as Pane
 from corral_tui.dashboard.opened.pipeline_pane import PipelinePane as PipelinePane
 from corral_tui.dashboard.opened.tree_text import in_tree_order, tree_heading, tree_lines
 from corral_tui.dashboard.opened.why_pane import WhyPane as WhyPane
+from corral_tui.losses import truncated_in_short
 
 if TYPE_CHECKING:
     from corral_tui.dashboard.app import DashboardApp
@@ -71,7 +72,11 @@ class OutputPane(Pane):
             words = f"   {follows}{words}"
         dropped = self.job.stdout_dropped_bytes + self.job.stderr_dropped_bytes
         line.append((words, "muted"))
-        return [*line, (f"   the first {numbers.size(dropped)} dropped", "warning")] if dropped else line
+        if dropped:
+            line.append((f"   the first {numbers.size(dropped)} dropped", "warning"))
+        if self.job.truncated_bytes:
+            line.append((f"   {truncated_in_short(self.job)[1]}", "warning"))
+        return line
 
     def wanted_height(self, width: int) -> int:
         return self.view.total_rows + 1

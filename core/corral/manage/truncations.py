@@ -1,0 +1,370 @@
+"""Output that its own program made shorter: a file opened anew by `> /dev/stdout`, `tee /dev/stderr` or the like is emptied.
+
+That it happened tells a tripwire (`corral.system.tripwire`), however long ago and however short it was. How much is lost,
+at least, is known as far as somebody has looked before: each look of the monitor compares the files with what is
+remembered of them (`corral.observe.traces`), and between these inotify(7) wakes us when somebody opens one, and at the
+first write after that. The position of the stage's own descriptor tells, too: it stays where the last write had ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from corral.manage.dropping import in_thread, open_own, read_ready
+from corral.observe.output import dropped_bytes
+from corral.observe.traces import Piece, Read, Trace, Truncation
+from corral.system import tripwire
+from corral.system.inotify import OPENED, WRITTEN, Watcher
+from corral.system.openfiles import appended_up_to
+
+if TYPE_CHECKING:
+    from corral.manage.jobs import ManagedJob
+    from corral.manage.manager import Manager
+
+SPAN_SECONDS = 0.2
+MOST_WAKES = 40
+"""In such a span; then nothing is heard of files until it is over. Whoever opens its stdout all the time costs us no more."""
+GIVE_BACK_SECONDS = 0.05
+SETTLE_SECONDS = 0.01
+ADVICE = "run --output pipe keeps all"
+
+
+class HandedStream(Struct, frozen=True):
+    """One output file on its way to the program that takes our place, or, without pieces, to a daemon after a crash."""
+
+    end: int
+    lost: int = 0
+    times: int = 0
+    position: int = 0
+    pieces: tuple[Piece, ...] = ()
+    held: bool = False
+    has_tripwire: bool = False
+
+
+@dataclass(slots=True)
+class Stream:
+    """One output file of a running job."""
+
+    trace: Trace = field(default_factory=Trace)
+    lost: int = 0
+    """At least so many bytes, by all the times that it was made shorter."""
+    times: int = 0
+    position: int = 0
+    """Of the stage's descriptor, when the file was found to be shorter: what it tells is counted."""
+    held: bool = False
+    """Something stood in it before anybody opened it anew, so that what empties it takes something away."""
+    awaits_write: bool = True
+    is_in_doubt: bool = False
+    """Somebody has just opened it, and the write that is seen next may be that which empties it."""
+
+    @classmethod
+    def handed(cls, handed: HandedStream) -> Stream:
+        trace = Trace(handed.end, handed.pieces)
+        return cls(trace, handed.lost, handed.times, handed.position, handed.held)
+
+    def to_hand(self, *, has_tripwire: bool) -> HandedStream:
+        pieces = self.trace.pieces
+        return HandedStream(
+            end=self.trace.end,
+            lost=self.lost,
+            times=self.times,
+            position=self.position,
+            pieces=(*pieces[:1], *pieces[1:][-1:]),
+            held=self.held,
+            has_tripwire=has_tripwire,
+        )
+
+
+def handed(job: ManagedJob) -> tuple[HandedStream, ...]:
+    """Its streams for the next daemon."""
+    wires = job.tripwires or [False] * len(job.streams)
+    return tuple(
+        stream.to_hand(has_tripwire=wire is True) for stream, wire in zip(job.streams, wires, strict=True)
+    )
+
+
+def take_back(job: ManagedJob, streams: Sequence[HandedStream]) -> None:
+    """What the daemon before knew of them."""
+    job.streams = [Stream.handed(stream) for stream in streams]
+    job.tripwires = [stream.has_tripwire for stream in streams]
+
+
+class Truncations:
+    """Watches the output files of a manager's running jobs."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._loop = asyncio.get_running_loop()
+        self._watcher = Watcher()
+        self._watched: dict[int, tuple[ManagedJob, int]] = {}
+        self._sectors = tripwire.sectors_in(manager.home.jobs)
+        self._ended: list[str] = []
+        """Files of ended jobs in which a tripwire may stand."""
+        self._span_ends = 0.0
+        self._wakes = 0
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._watcher.descriptor is not None:
+            self._loop.add_reader(self._watcher.descriptor, self._note_changes)
+
+    def watch(self, job: ManagedJob) -> None:
+        """Its files are there, and nobody has written to them."""
+        for number, path in enumerate(self._paths(job)):
+            watch = self._watcher.watch(path, OPENED | WRITTEN)
+            if watch is not None:
+                self._watched[watch] = job, number
+                job.watches.append(watch)
+
+    def open(self, job: ManagedJob) -> None:
+        """Look at its files from now on. Short jobs that print nothing do without.
+
+        Raises OSError where one cannot be opened.
+        """
+        if job.output.paths:
+            return
+        if not job.watches:
+            self.watch(job)
+        job.output.open(self._paths(job))
+        if not job.streams:
+            job.streams = [Stream() for _ in job.output.paths]
+        for number in range(len(job.streams)):
+            self._look_at(job, number)
+
+    def _paths(self, job: ManagedJob) -> tuple[str, ...]:
+        home = self._manager.home
+        return home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)
+
+    def finish(self, job: ManagedJob) -> None:
+        """Every stage has ended: a last look."""
+        with suppress(OSError):  # EIO, or removed by hand: its final sizes have the same trouble
+            if any(self._was_touched(job, number) for number in range(len(job.tripwires))):
+                # What is still to be heard of tells whether anything stood there before.
+                self._take_changes()
+                self.open(job)
+            self.look(job, job.output.sizes(), range(len(job.streams)))
+        for watch in job.watches:
+            self._watched.pop(watch, None)
+            self._watcher.forget(watch)
+        job.watches.clear()
+        self._give_back(job)
+
+    def _give_back(self, job: ManagedJob) -> None:
+        """Take its tripwires away: with those of all that end about now, and beside the loop, as it may have to wait."""
+        paths = [path for path, wire in zip(self._paths(job), job.tripwires, strict=False) if wire]
+        job.tripwires.clear()
+        if paths and not self._ended:
+            self._loop.call_later(GIVE_BACK_SECONDS, self._take_tripwires_away)
+        self._ended += paths
+
+    def _take_tripwires_away(self) -> None:
+        paths, self._ended = self._ended, []
+        in_thread(partial(_to_each, paths, tripwire.take_away))
+
+    # ---- woken
+
+    def _note_changes(self) -> None:
+        """Somebody has opened a file, a reader perhaps, or written to it for the first time."""
+        assert self._watcher.descriptor is not None
+        now = self._loop.time()
+        if now >= self._span_ends:
+            self._span_ends, self._wakes = now + SPAN_SECONDS, 0
+        self._wakes += 1
+        if self._wakes >= MOST_WAKES:
+            self._loop.remove_reader(self._watcher.descriptor)
+            self._loop.call_at(self._span_ends, self._listen)
+        self._take_changes()
+
+    def _take_changes(self) -> None:
+        first: dict[int, int] = {}
+        opened: set[int] = set()
+        for change in self._watcher.changes():
+            first.setdefault(change.watch, change.mask)
+            if change.mask & OPENED:
+                opened.add(change.watch)
+        for watch, mask in first.items():
+            if watch in self._watched:
+                job, number = self._watched[watch]
+                self._wake(job, number, was_opened=watch in opened, was_written_first=bool(mask & WRITTEN))
+
+    def _wake(self, job: ManagedJob, number: int, *, was_opened: bool, was_written_first: bool) -> None:
+        with suppress(OSError):  # the monitor says what is wrong with it
+            if not job.streams:
+                job.streams = [Stream() for _ in self._paths(job)]
+            stream = job.streams[number]
+            stream.held |= was_written_first and not stream.is_in_doubt
+            self.open(job)
+            self._look_at(job, number)
+            if was_opened and not (stream.held or stream.is_in_doubt):
+                stream.is_in_doubt = True
+                self._loop.call_later(SETTLE_SECONDS, self._settle, job, number)
+            if stream.awaits_write != was_opened and job.output.descriptors:
+                # The first write after each opening is worth a look, the others are the monitor's.
+                stream.awaits_write = was_opened
+                mask = OPENED | WRITTEN if was_opened else OPENED
+                self._watcher.change(job.output.descriptors[number], mask)
+
+    def _settle(self, job: ManagedJob, number: int) -> None:
+        """An empty file was opened, by a reader or to be emptied; by now the kernel has done that."""
+        if not job.life.is_ended:
+            with suppress(OSError):
+                self._look_at(job, number)
+        job.streams[number].is_in_doubt = False
+
+    def _look_at(self, job: ManagedJob, number: int) -> None:
+        self._look(job, number, self._position(job, number))
+
+    # ---- looking
+
+    def look(self, job: ManagedJob, sizes: Sequence[int], closely: Collection[int] = ()) -> bool:
+        """Look at the files that have changed, and `closely` at some in any case. Whether one was made shorter."""
+        found = [
+            self._look(job, number)
+            for number, (stream, size) in enumerate(zip(job.streams, sizes, strict=False))
+            if size != stream.trace.end or number in closely
+        ]
+        self._set_up_again(job)
+        return any(found)
+
+    def _look(self, job: ManagedJob, number: int, position: int = 0) -> bool:
+        """`position` was asked for before: it is where the stage's last write had ended."""
+        stream = job.streams[number]
+        trace, before = stream.trace, stream.trace.end
+        was_touched = self._was_touched(job, number)
+        # Asked after both: what they tell of has happened then.
+        size = job.output.size(number)
+        first_kept = 0 if job.capped is None else job.capped[number].noted
+        read: Read = _read_nothing
+        if number < len(job.output.descriptors):
+            read = partial(_read, job.output.descriptors[number])
+        found = trace.look(read, size, first_kept)
+        if found is not None and job.capped is None:
+            # The daemon before us may have dropped what we look for.
+            first_kept = dropped_bytes(job.output.paths[number]) or 0
+            found = trace.look(read, size, first_kept) if first_kept else found
+        if size < position != stream.position:
+            found = found or Truncation(min(before, size), size)
+            before = max(before, position)
+        was_touched &= not first_kept
+        if found is not None:
+            trace.forget(found)
+            self._note(job, number, found.most, max(1, before - found.most))
+        elif was_touched and stream.held:
+            # Not a byte of what stood there was known to us, or the same was written again.
+            self._note(job, number, size, 1)
+        is_shorter = found is not None or was_touched
+        if is_shorter and job.tripwires:
+            # Where it stands still: the kernel takes the size back first, and frees the blocks then.
+            job.tripwires[number] = False
+        trace.advance(read, size, first_kept)
+        if is_shorter or not stream.held:
+            # Unless it was emptied since we looked whether it was: then these bytes came later.
+            stream.held = size > 0 and not self._was_touched(job, number)
+        return is_shorter
+
+    def _was_touched(self, job: ManagedJob, number: int) -> bool:
+        """Whether there was a tripwire in that file, and it is no more."""
+        if not self._sectors or number >= len(job.tripwires) or not job.tripwires[number]:
+            return False
+        path = self._paths(job)[number]
+        # Twice, since what waits to be written is counted in another place than what was, and moves.
+        return all(
+            tripwire.was_touched(os.stat(path, follow_symlinks=False), self._sectors) for _ in range(2)
+        )
+
+    def _set_up_again(self, job: ManagedJob) -> None:
+        """Once a tick at most, and beside the loop: it waits for a write under way."""
+        if not self._sectors or job.life.is_ended or not _writes_itself(job):
+            return
+        job.tripwires = job.tripwires or [False] * len(job.streams)
+        if False not in job.tripwires:
+            return
+        for number, path in enumerate(self._paths(job)):
+            if job.tripwires[number] is False:
+                job.tripwires[number] = None
+                in_thread(partial(self._set_up, job, number, path))
+
+    def _set_up(self, job: ManagedJob, number: int, path: str) -> None:
+        stands: list[bool] = []
+        _to_each([path], lambda descriptor: stands.append(tripwire.set_up(descriptor)))
+        with suppress(RuntimeError):  # the loop has closed: the daemon is ending
+            self._loop.call_soon_threadsafe(self._note_set_up, job, number, any(stands))
+
+    def _note_set_up(self, job: ManagedJob, number: int, stands: bool) -> None:
+        if job.tripwires:
+            job.tripwires[number] = stands
+        elif stands:
+            # It has ended meanwhile.
+            in_thread(partial(_to_each, [self._paths(job)[number]], tripwire.take_away))
+
+    def _position(self, job: ManagedJob, number: int) -> int:
+        """Where the last write through the descriptor ended that the stage was given; 0 where that cannot be told."""
+        if not _writes_itself(job):
+            return 0
+        stage = job.stages[number - 1]
+        if stage.identity is None or not stage.is_running or number >= len(job.output.descriptors):
+            return 0
+        inode = os.fstat(job.output.descriptors[number]).st_ino
+        return appended_up_to(stage.identity.pid, 2 if number else 1, inode)
+
+    def _note(self, job: ManagedJob, number: int, most: int, lost: int) -> None:
+        stream = job.streams[number]
+        stream.lost += lost
+        stream.times += 1
+        stream.position = self._position(job, number)
+        job.truncated = datetime.now(UTC)
+        self._manager.capping.note_shorter(job, number, most)
+        self._manager.touch(job)
+        text = self._words(job, number, stream)
+        if text is not None:
+            self._manager.journal.record(job.id, job.truncated, "output", text)
+
+    @staticmethod
+    def _words(job: ManagedJob, number: int, stream: Stream) -> str | None:
+        """For the job's life; of what happens again and again only every tenth, hundredth… time is told."""
+        name = job.stream_name(number)
+        if stream.times == 1:
+            how = f", as `> /dev/{'stderr' if number else 'stdout'}` does" if _writes_itself(job) else ""
+            advice = f"; {ADVICE}" if _writes_itself(job) else ""
+            return f"{name} was made shorter{how}: {_amount(stream.lost)}{advice}"
+        if stream.times == 10 ** (len(str(stream.times)) - 1):
+            return f"{name} was made shorter {stream.times} times by now: {_amount(stream.lost)}"
+        return None
+
+
+def _amount(lost: int) -> str:
+    return f"at least {lost} {'byte of it is' if lost == 1 else 'bytes of it are'} lost"
+
+
+def _writes_itself(job: ManagedJob) -> bool:
+    """Whether its program has the files themselves, and can empty them."""
+    return job.spec.output == "file" and not job.spec.pty
+
+
+def _to_each(paths: Sequence[str], action: Callable[[int], object]) -> None:
+    """Do it to each file, open for writing."""
+    for path in paths:
+        with suppress(OSError):  # removed with its job
+            descriptor = open_own(path)
+            try:
+                action(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _read(descriptor: int, offset: int, count: int) -> bytes:
+    return read_ready(descriptor, count, offset)
+
+
+def _read_nothing(offset: int, count: int) -> bytes:
+    """Descriptors are scarce, and none was kept: the sizes have to do."""
+    return b""

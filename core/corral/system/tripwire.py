@@ -1,0 +1,74 @@
+"""The kernel's own memory of a truncation: a block that is reserved far beyond the end of a file, and that it gives back then.
+
+fallocate(2) with FALLOC_FL_KEEP_SIZE reserves it, the file stays as long as it is, and what makes the file shorter, or
+empties it, frees all blocks beyond its new end (ext4, tmpfs, XFS, Btrfs). st_blocks tells, without waiting for anybody
+and however long ago it was. 4 µs to set; 4 KiB of the disk, for as long as it stands.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+from corral.system import holes
+
+_PLACE = 1 << 42
+_SIZE = 4096
+_MOST_SECTORS = 128
+"""What a file system rounds up beyond that, to the huge pages of a tmpfs say, is too much for this."""
+_SECTOR = 512
+"""The unit of st_blocks (stat(3type))."""
+
+
+def set_up(descriptor: int) -> bool:
+    """Set it in a file that is open for writing, or have it stay; whether that went. Waits for a write(2) under way."""
+    return holes.reserve(descriptor, _PLACE, _SIZE)
+
+
+def take_away(descriptor: int) -> None:
+    """Raises OSError."""
+    holes.punch(descriptor, _PLACE, _PLACE + _SIZE)
+
+
+def was_touched(found: os.stat_result, sectors: int) -> bool:
+    """Whether a file in which it was set, and takes so many sectors, has been made shorter since.
+
+    Then it has blocks for what stands in it, and not for more. A file system that counts some for itself hides that; a
+    file with holes has fewer, and tells nothing.
+    """
+    data = -(-found.st_size // _SECTOR)
+    return data <= found.st_blocks < data + sectors
+
+
+@cache
+def sectors_in(folder: str) -> int:
+    """How many sectors it takes there, by a try on a file of no name; 0 where it does not tell what it should."""
+    if not hasattr(os, "O_TMPFILE"):
+        return 0
+    try:
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return 0
+    try:
+        return _sectors_of(descriptor)
+    except OSError:
+        return 0
+    finally:
+        os.close(descriptor)
+
+
+def _sectors_of(descriptor: int) -> int:
+    if not set_up(descriptor):
+        return 0
+    sectors = os.fstat(descriptor).st_blocks
+    if not 0 < sectors <= _MOST_SECTORS:
+        return 0
+    for size in (1, _SIZE):
+        os.write(descriptor, bytes(size))
+        if was_touched(os.fstat(descriptor), sectors):
+            return 0
+    os.truncate(descriptor, 0)
+    is_seen = was_touched(os.fstat(descriptor), sectors)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, bytes(1))
+    return sectors if is_seen and was_touched(os.fstat(descriptor), sectors) else 0

@@ -1,0 +1,54 @@
+"""What a job's own program took away of its output by opening it anew, in words. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from corral.values.jobs import Job
+from corral_tui import numbers
+
+
+def truncated_by_stream(job: Job) -> dict[int, int]:
+    """Bytes lost at least of each stream that was made shorter: 0 is stdout, then stderr by stage."""
+    found = {0: job.stdout_truncated_bytes}
+    found |= {stage.number: stage.stderr_truncated_bytes for stage in job.stages}
+    return {stream: lost for stream, lost in found.items() if lost}
+
+
+def truncation_sentences(job: Job, streams: Collection[int] | None = None) -> Iterator[str]:
+    """One for each stream (of these) of which something is lost."""
+    for stream, lost in truncated_by_stream(job).items():
+        if streams is None or stream in streams:
+            amount = f"{lost} bytes ({numbers.size(lost)})" if lost >= 1000 else numbers.counted(lost, "byte")
+            at = "" if job.output_truncated is None else f" at {job.output_truncated.astimezone():%H:%M:%S}"
+            yield (
+                f"job {job.id}: its {stream_name(job, stream)} was made shorter{at}{_by_itself(job, stream)}: "
+                f"at least {amount} of it {'is' if lost == 1 else 'are'} lost{advice(job)}"
+            )
+
+
+def stream_name(job: Job, stream: int) -> str:
+    """`stdout`, `stderr`, `stderr of stage 2`."""
+    if stream == 0:
+        return "stdout"
+    return f"stderr of stage {stream}" if len(job.stages) > 1 else "stderr"
+
+
+def advice(job: Job) -> str:
+    return "; run --output pipe keeps all" if _writes_itself(job) else ""
+
+
+def _by_itself(job: Job, stream: int) -> str:
+    return f", as > /dev/{'stderr' if stream else 'stdout'} does" if _writes_itself(job) else ""
+
+
+def _writes_itself(job: Job) -> bool:
+    return job.output == "file" and not job.pty
+
+
+def truncated_in_short(job: Job) -> tuple[str, str]:
+    """The same of all streams for a place with little room, and for one with less; empty where nothing is lost."""
+    if not job.truncated_bytes:
+        return "", ""
+    size = numbers.size(job.truncated_bytes)
+    return f"at least {size} of output emptied by itself", f"{size}+ emptied"
