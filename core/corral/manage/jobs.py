@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from corral.decide.life import Life
 from corral.manage.dropping import CappedStream
@@ -23,10 +23,12 @@ from corral.observe.sampler import Usage
 from corral.observe.waits import WaitClock
 from corral.system.descriptors import is_scarce, keep
 from corral.system.identity import ProcessIdentity
-from corral.system.openings import PatientOpening
 from corral.values.jobs import Job, Pipe
 from corral.values.reports import Diagnosis, StopReport
 from corral.values.spec import Command, JobSpec, Surroundings
+
+if TYPE_CHECKING:
+    from corral.manage.ahead import Ahead
 
 
 @dataclass(slots=True)
@@ -201,7 +203,8 @@ class ManagedJob:
     """Whether its program draws on the whole of its terminal."""
     terminal_size: tuple[int, int] | None = None
     """Columns and rows of its terminal when it printed last."""
-    openings: list[PatientOpening] = field(default_factory=list)
+    ahead: Ahead | None = None
+    """What goes ahead of its stages while its start could make us wait."""
     timeout_timer: asyncio.TimerHandle | None = None
     report: StopReport | None = None
     hidden: bool = False

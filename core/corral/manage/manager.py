@@ -313,10 +313,8 @@ class Manager:
 
     def _finish(self, job: ManagedJob) -> None:
         self.close_stdin(job)
-        self.launcher.end_feed(job)
+        self.launcher.end(job)
         self.terminals.end(job)
-        for opening in job.openings:
-            opening.give_up()
         job.output.close()
         views.final_sizes(job, self.home)
         self.monitor.close_pipes(job)
@@ -443,9 +441,8 @@ class Manager:
         return job.view
 
     def _waiting_for(self, job: ManagedJob) -> str | None:
-        if job.openings:
-            return f"{', '.join(opening.path for opening in job.openings)} to be opened at its other end"
-        return self.scheduler.waiting_for(job.id)
+        ahead = None if job.ahead is None else job.ahead.waiting_for
+        return ahead or self.scheduler.waiting_for(job.id)
 
     def touch(self, job: ManagedJob) -> None:
         """Something about the job changed."""
@@ -483,7 +480,9 @@ class Manager:
             future.cancel()
 
     def _has_to_wait(self, job: ManagedJob) -> bool:
-        return bool(job.openings) or (self._waiting_for(job) is not None and not job.life.is_starting)
+        if job.ahead is not None:
+            return job.ahead.has_to_wait
+        return self._waiting_for(job) is not None and not job.life.is_starting
 
 
 def _is_worth_noting(before: Life, after: Life) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from corral.service.protocol import StartJobs
 from corral.service.surroundings import surroundings
+from corral.system.destinations import DESCRIPTOR, destination
+from corral.system.mounts import Mounts
 from corral.values.commandline import parse, parse_argv, shell_pipeline
 from corral.values.errors import UsageError
 from corral.values.spec import (
@@ -32,8 +33,6 @@ from corral.values.wire import to_wire
 from corral_tui.cli.environment import job_environment
 from corral_tui.cli.options import KEEP_ALL
 from corral_tui.rundefaults import BUILT_IN, RunDefaults
-
-_OWN_DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/self/fd)/([0-9]{1,6})")
 
 
 class Wanted(NamedTuple):
@@ -171,8 +170,8 @@ def _from_file(path: str) -> tuple[StdinSource, tuple[int, ...]]:
 
 
 def _own_descriptor(path: str) -> int | None:
-    """The descriptor of this process that `path` means; the daemon would open one of its own by these names."""
-    if path in ("-", "/dev/stdin"):
+    """The descriptor of this process that `path` means, also through symlinks; to the daemon it would mean one of its own."""
+    if path == "-":
         return 0
-    found = _OWN_DESCRIPTOR.fullmatch(path)
-    return int(found[1]) if found else None
+    found = destination(os.path.abspath(path), Mounts("/").may_hang)
+    return found.number if found.kind == DESCRIPTOR else None
