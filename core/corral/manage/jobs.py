@@ -23,6 +23,7 @@ from corral.observe.sampler import Usage
 from corral.observe.waits import WaitClock
 from corral.system.descriptors import is_scarce, keep
 from corral.system.identity import ProcessIdentity
+from corral.system.ownfiles import look_at_own, open_own
 from corral.values.jobs import Job, Pipe
 from corral.values.reports import Diagnosis, StopReport
 from corral.values.spec import Command, JobSpec, Surroundings
@@ -104,7 +105,7 @@ class OutputSizes:
         """Begin to look. Raises OSError where one of them cannot be opened, for want of descriptors aside."""
         self.close()
         try:
-            self.descriptors.extend(keep(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for path in paths)
+            self.descriptors.extend(keep(open_own(path, os.O_RDONLY)) for path in paths)
         except OSError as error:
             self.close()
             if error.errno not in (errno.EMFILE, errno.ENFILE):
@@ -117,7 +118,7 @@ class OutputSizes:
         """Bytes of each now; nothing where nobody looks. Raises OSError."""
         if self.descriptors:
             return [os.lseek(descriptor, 0, os.SEEK_END) for descriptor in self.descriptors]
-        return [os.stat(path).st_size for path in self.paths]
+        return [look_at_own(path).st_size for path in self.paths]
 
     def close(self) -> None:
         for descriptor in self.descriptors:

@@ -299,7 +299,7 @@ async def restart(manager: Manager, job_id: int, origin: Origin) -> int:
 
 
 def _has_output(manager: Manager, job_id: str) -> bool:
-    return os.path.exists(manager.home.stdout(job_id))
+    return os.path.lexists(manager.home.stdout(job_id))
 
 
 async def remove(manager: Manager, job_ids: Sequence[int], *, force: bool) -> tuple[list[str], list[str]]:

@@ -32,6 +32,7 @@ from corral.system.lookups import Check, check_directory, check_interpreter, fin
 from corral.system.mark import Mark
 from corral.system.mounts import Mounts
 from corral.system.openings import check_own, empty, may_block, open_redirection
+from corral.system.ownfiles import make_own
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.pipes import DEFAULT_CAPACITY, PipeBudget, inode_of, set_capacity
 from corral.system.spawn import both, spawn
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from corral.manage.ahead import Ahead
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
-_OUTPUT_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_FOR_PIDFDS = 0.75
 """Of all descriptors that the daemon may have, up to where pidfds are kept."""
 
@@ -321,14 +321,14 @@ class Starter:
         _make_folder(self._home.job(job.id))
         if job.spec.pty:
             return [self._wire_terminal(preparation, owned)]
-        stdout = owned(os.open(self._home.stdout(job.id), _OUTPUT_FLAGS, 0o600))
+        stdout = owned(make_own(self._home.stdout(job.id)))
         source = self._open_stdin(job, owned)
         tables = []
         for number in range(1, len(job.stages) + 1):
             sink, following = stdout, -1
             if number < len(job.stages):
                 following, sink = self._open_pipe(job, number, owned)
-            stderr = owned(os.open(self._home.stderr(job.id, number), _OUTPUT_FLAGS, 0o600))
+            stderr = owned(make_own(self._home.stderr(job.id, number)))
             tables.append(_redirected(preparation, number, [source, sink, stderr]))
             source = following
         return tables
@@ -336,8 +336,8 @@ class Starter:
     def _wire_terminal(self, preparation: Preparation, owned: Owned) -> tuple[int, int, int]:
         """The same for a job with a terminal, which has one stage. Its stdout file is ours to write; stderr stays empty."""
         job = preparation.job
-        owned(os.open(self._home.stderr(job.id, 1), _OUTPUT_FLAGS, 0o600))
-        sink = keep(os.open(self._home.stdout(job.id), _OUTPUT_FLAGS, 0o600))
+        owned(make_own(self._home.stderr(job.id, 1)))
+        sink = keep(make_own(self._home.stdout(job.id)))
         try:
             master, inner = open_terminal(*job.spec.terminal_size)
         except OSError as error:
