@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -66,7 +66,7 @@ class Cleaner:
         self._clock = PatientClock(time.time(), _steady())
         self._rules = CleanRules()
         self._one_at_a_time = asyncio.Lock()
-        self._batch: asyncio.Future[tuple[list[int], list[str]]] | None = None
+        self._batches: set[asyncio.Future[tuple[list[int], list[str]]]] = set()
         self._many_ended = asyncio.Event()
         self._newly_ended = self._new_bytes = 0
         self._not_before = 0.0
@@ -190,9 +190,7 @@ class Cleaner:
             ids, gone, errors = list(plan.going), set[int](), list[str]()
             for start in range(0, len(ids), BATCH):
                 batch = ids[start : start + BATCH]
-                self._batch = asyncio.ensure_future(self._remove(batch, shown=asked.is_by_itself))
-                # Who asked may leave meanwhile: what is half deleted is deleted all the same.
-                done, problems = await asyncio.shield(self._batch)
+                done, problems = await self._whole(self._clean_some(batch, shown=asked.is_by_itself))
                 gone.update(done)
                 errors += problems
             folders = []
@@ -207,15 +205,38 @@ class Cleaner:
             plan.report, shares=plan.shares(gone), folders=tuple(folders), errors=tuple(errors)
         )
 
-    async def _remove(self, job_ids: Sequence[int], *, shown: bool) -> tuple[list[int], list[str]]:
-        """The output of these jobs, then their rows: those that are gone, and a line for each that could not be deleted."""
-        manager = self._manager
+    async def delete(self, job_ids: Sequence[int]) -> tuple[list[int], list[str]]:
+        """Delete jobs that have ended, whoever needs them: those that are gone, and a line for each that could not be."""
+        gone, errors = list[int](), list[str]()
+        for start in range(0, len(job_ids), BATCH):
+            done, problems = await self._whole(self._delete(job_ids[start : start + BATCH]))
+            gone += done
+            errors += problems
+        return gone, errors
+
+    async def _whole(
+        self, work: Coroutine[None, None, tuple[list[int], list[str]]]
+    ) -> tuple[list[int], list[str]]:
+        """Who asked may leave meanwhile: what is half deleted is deleted all the same."""
+        batch = asyncio.ensure_future(work)
+        self._batches.add(batch)
+        batch.add_done_callback(self._batches.discard)
+        return await asyncio.shield(batch)
+
+    async def _clean_some(self, job_ids: Sequence[int], *, shown: bool) -> tuple[list[int], list[str]]:
         needed = self.needed(shown=shown)
-        batch = [job_id for job_id in job_ids if job_id not in needed]
+        return await self._delete([job_id for job_id in job_ids if job_id not in needed])
+
+    async def _delete(self, batch: Sequence[int]) -> tuple[list[int], list[str]]:
+        """The output of these jobs, then their rows. Of 60,000 files the loop does not wait for one."""
+        manager = self._manager
+        manager.fail_waiters()
         self.going.update(batch)
         problems = await asyncio.to_thread(_delete_all, [manager.home.job(job_id) for job_id in batch])
         gone = [job_id for job_id, problem in zip(batch, problems, strict=True) if problem is None]
         manager.journal.remove(gone)
+        for job_id in gone:
+            manager.jobs.pop(job_id, None)
         manager.note_removed(gone)
         if manager.commit_soon():
             self.going.difference_update(batch)
@@ -236,8 +257,8 @@ class Cleaner:
 
     async def end(self) -> None:
         """Wait for what is half deleted."""
-        if self._batch is not None and not self._batch.done():
-            await asyncio.wait([self._batch])
+        if self._batches:
+            await asyncio.wait(list(self._batches))
 
 
 def _settings() -> CleanSettings:

@@ -160,10 +160,15 @@ class Monitor:
         try:
             self._visit(job, now)
         except (OSError, MemoryError) as error:
-            text = f"cannot be observed: {shortage.in_words(error) if shortage.is_shortage(error) else error}"
-            if job.trouble != text:
-                job.trouble = text
-                self._manager.journal.record(job.id, datetime.now(UTC), "trouble", text)
+            self._note_trouble(
+                job,
+                f"cannot be observed: {shortage.in_words(error) if shortage.is_shortage(error) else error}",
+            )
+
+    def _note_trouble(self, job: ManagedJob, text: str) -> None:
+        if job.trouble != text:
+            job.trouble = text
+            self._manager.journal.record(job.id, datetime.now(UTC), "trouble", text)
 
     def _visit(self, job: ManagedJob, now: float) -> None:
         if job.progress is None:
@@ -236,7 +241,12 @@ class Monitor:
 
     def _open_outputs(self, job: ManagedJob) -> None:
         home = self._manager.home
-        job.output.open((home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)))
+        paths = (home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages))
+        try:
+            job.output.open(paths)
+        except PermissionError as error:
+            # A FIFO or a symlink, say, by the job's own hand: all else of it can be observed.
+            self._note_trouble(job, f"its output is not followed: {error.filename}: {error.strerror}")
         job.pipes = [PipeFlow(stage.number) for stage in job.stages[:-1]]
         self._bottlenecks[job.id] = Steady(None)
         self._followed_since[job.id] = time.monotonic()

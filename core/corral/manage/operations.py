@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -33,7 +32,7 @@ from corral.manage.stopping import report_on
 from corral.observe.diagnose import diagnose
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.signals import RefusedSignalError
-from corral.values.errors import CorralError, NotSoError, UnknownJobError, UsageError
+from corral.values.errors import NotSoError, UnknownJobError, UsageError
 from corral.values.jobs import ProcessView
 from corral.values.reports import Detail, Diagnosis, OpenedInput, StopReport
 from corral.values.spec import DescriptorInput, InteractiveInput, JobInput, Origin
@@ -304,7 +303,7 @@ def _has_output(manager: Manager, job_id: str) -> bool:
 
 async def remove(manager: Manager, job_ids: Sequence[int], *, force: bool) -> tuple[list[str], list[str]]:
     """Delete ended jobs and their output; (what was done, what was not)."""
-    done, errors, gone = [], [], []
+    errors, going = list[str](), list[int]()
     running = [job_id for job_id in job_ids if not manager.snapshot(job_id).is_ended]
     if force:
         for job_id in running:
@@ -325,29 +324,11 @@ async def remove(manager: Manager, job_ids: Sequence[int], *, force: bool) -> tu
         ):
             errors.append(f"processes of job {job_id} are still alive; corral stop {job_id} ends them")
         else:
-            gone.append(job_id)
-            done.append(f"job {job_id} removed")
-    _delete(manager, gone)
-    return done, errors
-
-
-def _delete(manager: Manager, job_ids: list[int]) -> None:
-    manager.fail_waiters()
-    # The output first: on a full disk it is what makes room for the journal to note anything.
-    for job_id in job_ids:
-        shutil.rmtree(manager.home.job(job_id), ignore_errors=False, onerror=_unless_missing)
-    manager.journal.remove(job_ids)
-    for job_id in job_ids:
-        manager.jobs.pop(job_id, None)
-    manager.note_removed(job_ids)
+            going.append(job_id)
+    gone, problems = await manager.cleaner.delete(going)
     manager.commit()
     manager.journal.empty_log()
-
-
-def _unless_missing(_: object, path: str, problem: tuple[type[BaseException], BaseException, object]) -> None:
-    """A job that never started has no folder."""
-    if not isinstance(problem[1], FileNotFoundError):
-        raise CorralError(f"cannot delete {path}: {problem[1]}")
+    return [f"job {job_id} removed" for job_id in gone], errors + problems
 
 
 def hide(manager: Manager, job_ids: Sequence[int], hidden: bool) -> tuple[list[str], list[str]]:
