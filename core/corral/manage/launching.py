@@ -32,7 +32,7 @@ class Launcher:
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
-        self._starter = Starter(manager.home, manager.nonce, manager.budget)
+        self._starter = Starter(manager.home, manager.nonce, manager.budget, manager.mounts)
         self._feeders: dict[int, Feeder] = {}
 
     def start(self, job: ManagedJob, opened: OpenFiles | None = None) -> None:

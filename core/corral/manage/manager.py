@@ -60,6 +60,7 @@ from corral.manage.waiting import Waiters
 from corral.system import mark
 from corral.system.daemonlog import log
 from corral.system.identity import ProcessIdentity
+from corral.system.mounts import Mounts
 from corral.system.pipes import PipeBudget
 from corral.system.signals import RefusedSignalError, Signaller
 from corral.system.subreaper import become_subreaper
@@ -97,6 +98,7 @@ class Manager:
         self.ended: OrderedDict[int, Job] = OrderedDict()
         self.scheduler = Scheduler(parallel)
         self.budget = PipeBudget()
+        self.mounts = Mounts(home.path)
         self.census = Census(self.nonce, home.path)
         self.signaller = Signaller(self.nonce)
         self.stopper = Stopper(self, self.census, self.signaller, home.path)

@@ -122,7 +122,7 @@ class Starter:
         nonce: of this home's marks; None where marks do not work.
     """
 
-    def __init__(self, home: Home, nonce: int | None, budget: PipeBudget) -> None:
+    def __init__(self, home: Home, nonce: int | None, budget: PipeBudget, mounts: Mounts) -> None:
         self._home = home
         self._nonce = nonce
         self._budget = budget
@@ -130,7 +130,7 @@ class Starter:
         self._own_nice = os.getpriority(os.PRIO_PROCESS, 0)
         self._own_scheduling = scheduling.of(os.getpid())
         self._shared: dict[int, tuple[Surroundings, _Shared]] = {}
-        self._mounts = Mounts(home.path)
+        self._mounts = mounts
         standins.prepare()
 
     # ---- look-ups and opens

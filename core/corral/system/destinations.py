@@ -13,6 +13,7 @@ FILE, DESCRIPTOR, TERMINAL, OWN, HANGS = "file", "descriptor", "terminal", "own"
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _SELVES = ("/proc/self", "/proc/thread-self")
 _TERMINAL = "/dev/tty"
+NOT_TO_BE_HELD = "a file that is open already, on a file system that may hang, is not handed over; name the file, or pipe it in"
 _MOST_LINKS = 40
 """Of one path (path_resolution(7))."""
 
@@ -72,6 +73,22 @@ def refusal(may_hang: Collection[str]) -> Callable[[str], None]:
             raise MayHangError(found.place)
 
     return check
+
+
+def file_that_may_hang(descriptor: int, may_hang: Collection[str]) -> str | None:
+    """The path of an open file on such a file system; None for a file elsewhere, a pipe, a device.
+
+    Nobody must hold it open for long whose children are to start: FUSE sends a request at each close(2) of it, that at an
+    exec included, and waits for the answer, unkillable.
+    """
+    if not may_hang:
+        return None
+    try:
+        os.lseek(descriptor, 0, os.SEEK_CUR)
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return None
+    return path if destination(path, may_hang).kind == HANGS else None
 
 
 class MayHangError(Exception):
