@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from corral.decide.cleaning import PatientClock
-from corral.decide.settings import CleanSettings, read_clean_settings
+from corral.decide.settings import CleanSettings, read_clean_settings, settings_in, unread_settings
+from corral.manage.helping import output_of
 from corral.manage.oldjobs import Asked, Plan, make_plan
 from corral.system import memory
 from corral.system.daemonlog import bound, log, log_fault
+from corral.system.destinations import HANGS, destination
 from corral.system.folders import delete_folder
 from corral.values.errors import CorralError
 from corral.values.home import config_path
@@ -44,6 +46,11 @@ PAGES = 64
 """Pages of the journal given back in one pass of the loop."""
 _SOME = 10
 """A tenth of what may stay has newly ended: time to look before the hour is over."""
+
+_PRINTING = ("/bin/sh", "-c", '! test -e "$1" || exec cat "$1"', "sh")
+PATIENCE = 10.0
+"""Seconds for the settings on a file system that may hang."""
+LONGEST_SETTINGS = 1 << 20
 
 LIVES = "processes of it are alive"
 IS_READ = "a job that has not ended reads its output"
@@ -76,7 +83,7 @@ class Cleaner:
 
     async def run(self) -> None:
         """Clean by the rules, now and then, for ever."""
-        self._take(await asyncio.to_thread(_settings))
+        self._take(await self._settings())
         await asyncio.sleep(FIRST_SECONDS)
         while True:
             if (patience := self._not_before - time.monotonic()) > 0:
@@ -170,12 +177,26 @@ class Cleaner:
         manager.commit_soon()
         marked = manager.census.take([])
         needed = self.needed(shown=asked.is_by_itself) | dict.fromkeys(marked, LIVES)
-        settings = await asyncio.to_thread(_settings)
+        settings = await self._settings()
         self._take(settings)
         now = time.time() if asked.is_selection else self._clock.now(time.time(), _steady())
         plan = await asyncio.to_thread(make_plan, manager.home, settings.rules, asked, now, needed)
         notices = () if asked.is_selection else settings.notices
         return plan._replace(report=structs.replace(plan.report, notices=notices))
+
+    async def _settings(self) -> CleanSettings:
+        """As they are now. A thread that waits for a dead file server could not be ended, and the daemon not without it."""
+        path = config_path()
+        if destination(path, self._manager.mounts.may_hang).kind != HANGS:
+            return await asyncio.to_thread(read_clean_settings, path)
+        try:
+            said = await output_of((*_PRINTING, path), PATIENCE, LONGEST_SETTINGS, self._manager.reap)
+        except OSError as error:
+            return unread_settings(path, error.strerror or str(error))
+        if not said.is_whole:
+            return unread_settings(path, "its file system does not answer")
+        error_line = said.err.decode(errors="replace").strip()
+        return unread_settings(path, error_line) if error_line else settings_in(said.out, path)
 
     def _take(self, settings: CleanSettings) -> None:
         self._rules = settings.rules
@@ -259,10 +280,6 @@ class Cleaner:
         """Wait for what is half deleted."""
         if self._batches:
             await asyncio.wait(list(self._batches))
-
-
-def _settings() -> CleanSettings:
-    return read_clean_settings(config_path())
 
 
 def _delete_all(paths: Collection[str]) -> list[str | None]:

@@ -109,7 +109,7 @@ class Manager:
         self.changed_ids: set[int] = set()
         self.removed_ids: set[int] = set()
         self.children = Children(self)
-        self.spy = Spy(self.children.reap)
+        self.spy = Spy(self.children.reap, self.mounts)
         self.last_stacks = LastStacks(self.spy)
         self.leftovers = Leftovers(self)
         self.monitor = Monitor(self)
