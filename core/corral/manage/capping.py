@@ -228,9 +228,7 @@ class Capping:
                 named.append((home.stderr(job.id, stage.number), f"stderr{of}"))
             # What stands there by now may have come within the last second, for all we know.
             since = max(job.life.started_now or 0.0, self._loop.time() - LATEST_SECONDS)
-            job.capped = [
-                CappedStream(path, name, dropped_bytes(path) or 0, measured_at=since) for path, name in named
-            ]
+            job.capped = [CappedStream(path, name, _noted(path), measured_at=since) for path, name in named]
         return job.capped
 
     def _sizes(self, job: ManagedJob) -> list[int]:
@@ -397,6 +395,14 @@ def _with_output(view: Job, sizes: Sequence[int], noted: Sequence[int]) -> Job:
             for stage, size, dropped in stages
         ),
     )
+
+
+def _noted(path: str) -> int:
+    """What the note says; nothing where it is none, which the first cut will say."""
+    try:
+        return dropped_bytes(path) or 0
+    except PermissionError:
+        return 0
 
 
 def _size_of(path: str) -> int:
