@@ -32,7 +32,9 @@ that is being switched over, takes some seconds."""
 NOTABLE_SECONDS = 1.0
 """After which it is said what is waited for."""
 
-Phase = Literal["looks", "waits", "ready", "told", "started"]
+Phase = Literal["looks", "waits", "ready", "told", "started", "failed"]
+_IS_STAGE: frozenset[Phase] = frozenset(("told", "started"))
+"""What has the word is a stage, though it may not be its program yet: to be ended as one, with all that it starts."""
 
 
 class HandedStandIn(Struct, frozen=True):
@@ -215,6 +217,7 @@ class Ahead:
     # ---- the end
 
     def _fail(self, one: StandIn, cause: CannotStartError) -> None:
+        one.phase = "failed"
         self._end(StartError(one.stage, cause))
 
     def fail(self, error: StartError) -> None:
@@ -241,7 +244,7 @@ class Ahead:
             self._disarm(one)
             self._loop.remove_reader(one.line)
             one.line.close()
-            if one.phase != "started":
+            if one.phase not in _IS_STAGE:
                 end_own_child(one.identity, one.pidfd)
         started = self._fill_in()
         for one in self.all:
@@ -251,7 +254,7 @@ class Ahead:
         return started
 
     def _fill_in(self) -> tuple[int, ...]:
-        started = [one for one in self.all if one.phase == "started"]
+        started = [one for one in self.all if one.phase in _IS_STAGE]
         for one in started:
             stage = self._job.stages[one.stage - 1]
             stage.popen, stage.identity = InheritedChild(one.identity.pid), one.identity

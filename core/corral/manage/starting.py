@@ -246,16 +246,16 @@ class Starter:
         """Let those that went ahead become the stages: all have opened what they need.
 
         Raises:
-            StartError: none has become anything.
+            StartError: those that were told are stages by now.
         """
         job = preparation.job
         with ExitStack() as always_closed:
             try:
                 tables = self._wire(preparation, always_closed)
-                for one in ahead.all:
+                for one, table in zip(ahead.all, tables, strict=True):
+                    # Marked at the last moment: what is marked has started, for a daemon that finds it.
                     if self._nonce is not None:
                         mark.put_on(one.identity.pid, Mark(self._nonce, job.id, one.stage))
-                for one, table in zip(ahead.all, tables, strict=True):
                     standins.tell_to_go(one.line, table)
                     ahead.note_told(one)
             except CannotStartError as error:

@@ -146,7 +146,8 @@ def _wait_for_the_word(line: _socket.socket) -> list[int]:
     """What the stage's descriptors 0, 1 and 2 are before its redirections."""
     word, ancillary, _, _ = line.recvmsg(1, _socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS), _CLOEXEC)
     if not word:
-        os._exit(0)
+        # Should the daemon have died between mark and word, this must not look like a stage that has succeeded.
+        signal.raise_signal(signal.SIGKILL)
     received: list[int] = []
     for _, _, data in ancillary:
         received += memoryview(data).cast("i")
