@@ -55,7 +55,9 @@ def open_redirection(redirection: Redirection, path: str, umask: int) -> int:
         CannotStartError: 125, with what is wrong with which file.
     """
     try:
-        return _open(path, _FLAGS[redirection.mode] | os.O_CLOEXEC, 0o666 & ~umask)
+        # Who leads a session would have the first terminal that it opens as its own (open(2), O_NOCTTY).
+        flags = _FLAGS[redirection.mode] | os.O_CLOEXEC | os.O_NOCTTY
+        return _open(path, flags, 0o666 & ~umask)
     except OSError as error:
         verb = "read" if redirection.mode == "read" else "write to"
         raise CannotStartError(f"cannot {verb} {redirection.path}: {shortage.in_words(error)}", 125) from None

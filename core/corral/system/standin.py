@@ -75,8 +75,6 @@ def main(plan: dict[str, object]) -> None:
         _become(stage, program)
     except CannotStartError as error:
         _say(line, FAILED, str(error.status).encode(), os.fsencode(str(error)))
-    except BrokenPipeError:
-        pass  # the daemon has gone, or wants no more of it
     except Exception as error:  # noqa: BLE001  (whatever it is has to be told)
         _say(line, FAILED, b"125", f"{type(error).__name__}: {error}".encode("utf-8", "surrogateescape"))
     os._exit(0)
@@ -91,6 +89,7 @@ def _has_hung_up(line: _socket.socket) -> bool:
 
 
 def _say(line: _socket.socket, *parts: bytes) -> None:
+    """Tell the daemon. Ends where it has gone, or wants no more of it."""
     try:
         line.sendall(b"\n".join(parts).replace(END, b"") + END)
     except OSError as error:
