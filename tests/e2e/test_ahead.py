@@ -25,7 +25,9 @@ def told(corral: Corral, *redirection: str, terminal: bool = False) -> str:
     line = " ".join((sys.executable, "-S", "tell.py", "'a b'", "''", "\\*", *redirection))
     options = ["--pty"] if terminal else []
     argv = [*corral.argv, "run", "--wait", "--env", "CORRAL_TESTED=\udcff", *options, line]
-    limits = 'umask 027; ulimit -S -n 700; ulimit -S -c 0; ulimit -S -f 1000; exec nice -n 3 taskset -c 0 "$@"'
+    limits = (
+        'umask 027; ulimit -S -n 700; ulimit -S -c 0; ulimit -S -f 1000; exec nice -n 3 taskset -c 0 "$@"'
+    )
     ended = subprocess.run(
         ["sh", "-c", limits, "sh", *argv],
         cwd=corral.directory,
