@@ -15,8 +15,9 @@ from common import Options, Report, Row, Verdict
 import corral
 from corral.service.protocol import Look, PeekPipes, ShowJob
 from corral.system.limits import LimitPlan
+from corral.system.lookups import find_program
 from corral.system.pipes import set_capacity
-from corral.system.spawn import find_program, spawn
+from corral.system.spawn import spawn
 
 BYTES = 2_000_000_000
 STAGES = 4

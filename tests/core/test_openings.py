@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import queue
 import resource
 from pathlib import Path
 
@@ -13,12 +12,10 @@ import pytest
 from corral.system import limits
 from corral.system.descriptors import Reserve, keep
 from corral.system.limits import NOFILE
-from corral.system.openings import PatientOpening, empty, may_block, open_redirection
-from corral.system.spawn import find_program
+from corral.system.lookups import find_program
+from corral.system.openings import empty, may_block, open_redirection
 from corral.values.errors import CannotStartError
 from corral.values.spec import Redirection
-
-READ, WRITE = Redirection(0, "read", "fifo"), Redirection(1, "write", "fifo")
 
 
 def test_opening_for_writing_keeps_what_is_there_until_it_is_emptied(tmp_path: Path) -> None:
@@ -52,38 +49,6 @@ def test_what_may_block(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert may_block(str(tmp_path / "fifo"))
     assert not any(map(may_block, (str(tmp_path / "file"), str(tmp_path), "/dev/null", "/no/such")))
-
-
-@pytest.mark.parametrize("redirection", [READ, WRITE], ids=["read", "write"])
-def test_giving_up_a_fifo_lets_its_thread_go(tmp_path: Path, redirection: Redirection) -> None:
-    path = str(tmp_path / "fifo")
-    os.mkfifo(path)
-    results: queue.Queue[int | CannotStartError] = queue.Queue()
-    opening = PatientOpening(redirection, path, 0, results.put)
-    with pytest.raises(queue.Empty):
-        results.get_nowait()
-    result: int | CannotStartError | None = None
-    for _ in range(3000):
-        # The thread may not have reached its open yet; giving up twice harms nobody.
-        opening.give_up()
-        try:
-            result = results.get(timeout=0.01)
-            break
-        except queue.Empty:
-            continue
-    assert isinstance(result, int)
-    os.close(result)
-
-
-def test_giving_up_what_was_removed_is_quiet(tmp_path: Path) -> None:
-    (tmp_path / "plain").touch()
-    results: queue.Queue[int | CannotStartError] = queue.Queue()
-    opening = PatientOpening(Redirection(0, "read", "plain"), str(tmp_path / "plain"), 0, results.put)
-    result = results.get(timeout=30)
-    assert isinstance(result, int)
-    os.close(result)
-    (tmp_path / "plain").unlink()
-    opening.give_up()
 
 
 # ---- descriptors and limits

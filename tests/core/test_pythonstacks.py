@@ -17,6 +17,7 @@ from corral.manage.spying import Spy
 from corral.observe.pythonstacks import MOST_FRAMES, stacks_of, telling_frames
 from corral.observe.waits import wait_of
 from corral.system import pyspy
+from corral.system.mounts import Mounts
 from corral.system.procfs import HAS_PROCFS, pids, read_stat
 from corral.values.reports import Diagnosis, Frame, PythonStack, Root, Wait
 from managers import eventually_so, opened
@@ -112,7 +113,7 @@ def why(pid: int, name: str = "python", health: str | None = "stuck") -> Diagnos
 
 
 def spied(pid: int, path: str | None, **values: object) -> Diagnosis:
-    return asyncio.run(Spy(reap).add_stacks(why(pid, **values), {pid}, path))  # type: ignore[arg-type]
+    return asyncio.run(Spy(reap, Mounts("/")).add_stacks(why(pid, **values), {pid}, path))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def test_of_many_programs_some_are_looked_at(tmp_path, monkeypatch):
     one = why(os.getpid())
     many = structs.replace(one, waits=one.waits * 20)
     path = program(tmp_path, f"echo x >> {tmp_path}/runs; echo '{json.dumps([dumped(1, own(1))])}'")
-    found = asyncio.run(Spy(reap).add_stacks(many, {os.getpid()}, path))
+    found = asyncio.run(Spy(reap, Mounts("/")).add_stacks(many, {os.getpid()}, path))
     assert (tmp_path / "runs").read_text() == "x\n" * spying.MOST_PROCESSES
     assert found.not_looked_at == (f"the Python stacks of all but {spying.MOST_PROCESSES} programs",)
 
@@ -179,7 +180,7 @@ def test_one_that_has_not_run_is_not_looked_at_twice(tmp_path):
     path = program(tmp_path, f"echo x >> {tmp_path}/runs; echo '{line}'")
 
     async def twice(pid: int) -> tuple[Diagnosis, Diagnosis]:
-        spy = Spy(reap)
+        spy = Spy(reap, Mounts("/"))
         return await spy.add_stacks(why(pid), {pid}, path), await spy.add_stacks(why(pid), {pid}, path)
 
     with running(*python("import signal; signal.pause()")) as still:

@@ -75,6 +75,30 @@ def test_what_was_half_started_is_ended_and_what_was_started_is_adopted(daemons:
         assert (whole.state, sorted(stage.pid or 0 for stage in whole.stages)) == ("running", pids)
 
 
+@pytest.mark.parametrize(
+    ("moment", "states"),
+    [
+        ("all that went ahead are ready", {"succeeded"}),
+        ("starting is committed, none has the word", {"lost"}),
+        # It depends on whether they had become their programs by then, and could write into a pipe that nobody reads.
+        ("one of those that went ahead has the word", {"lost", "failed"}),
+        ("all that went ahead have the word", {"lost", "failed", "succeeded"}),
+    ],
+)
+def test_what_went_ahead_of_a_start_is_started_once_at_most(
+    daemons: Daemons, tmp_path: Path, moment: str, states: set[str]
+) -> None:
+    """A file that each process finds below /proc/self is for the stage itself to open."""
+    die_at(daemons, moment, f"tee -a {tmp_path}/ran < /proc/self/comm | cat")
+    with daemons.client() as client:
+        (ended,) = wait(client, "1")
+        assert ended.state in states
+        until(lambda: not marked(daemons.nonce()), "nothing to be left")
+    ran = (tmp_path / "ran").read_bytes() if (tmp_path / "ran").exists() else b""
+    # Opened by what became the stage, which was called otherwise then.
+    assert ran in ((b"tee\n",) if ended.state == "succeeded" else (b"", b"tee\n"))
+
+
 def test_a_stop_of_which_nothing_was_sent_yet_is_finished(daemons: Daemons) -> None:
     die_at(daemons, "TERM sent, not noted", "sleep 60", stop_grace=0.2)
     with daemons.client() as client:

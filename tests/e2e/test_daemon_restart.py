@@ -99,7 +99,7 @@ def test_nothing_is_lost(daemons: Daemons, tmp_path: Path) -> None:
         (paused,) = start(client, "sleep 60", timeout=50.0)
         client.call(p.PauseJobs(ids=(paused,)))
         (limited,) = start(client, "sleep 60", timeout=1.0)
-        (opens,) = start(client, f"cat < {late} 2> {read}")
+        (opens,) = start(client, f"cat 2> {read} < {late}")
         until(lambda: is_open_for_writing(reader), "one of its files to be open")
         (queued,) = start(client, "cat", after=(exits,))
         reads = start_reading(client, "cat", queued_input, after=(follower,))

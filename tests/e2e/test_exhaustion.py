@@ -11,14 +11,14 @@ import pytest
 from corral.system import shortage
 from faults import for_real, injected
 from faults.injected import Injector
-from faults.injected_daemon import NO_THREAD, TARGETS
+from faults.injected_daemon import TARGETS
 
 CASES = (
     ("fork", errno.EAGAIN, injected.pipeline),
     ("os.pipe", errno.EMFILE, injected.interactive),
     ("os.open", errno.ENFILE, injected.passed),
     ("os.mkdir", errno.ENOSPC, injected.plain),
-    ("thread", NO_THREAD, injected.fifo),
+    ("fork", errno.EAGAIN, injected.fifo),
     ("epoll", errno.ENOSPC, injected.plain),
     ("sqlite.many", sqlite3.SQLITE_FULL, injected.passed),
 )

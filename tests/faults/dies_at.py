@@ -24,6 +24,7 @@ from corral.manage.manager import Manager
 from corral.manage.starting import Starter
 from corral.manage.stopping import Stopper
 from corral.service.daemon import run_foreground
+from corral.system import standins
 from corral.values.home import Home
 
 
@@ -60,6 +61,10 @@ MOMENTS = {
     "between two processes of a pipeline": Moment(Starter, "_spawn", only=_is_second_stage),
     "after the first process of a pipeline": Moment(Starter, "_spawn", True),
     "all processes, their pids not noted": Moment(Journal, "stages_started"),
+    "all that went ahead are ready": Moment(Launcher, "_note_ready"),
+    "starting is committed, none has the word": Moment(Starter, "give_word"),
+    "one of those that went ahead has the word": Moment(standins, "tell_to_go", True),
+    "all that went ahead have the word": Moment(Starter, "give_word", True),
     "pids noted, not committed": Moment(Journal, "stages_started", True),
     "inside the write of new jobs": Moment(Pending, "write", True, partial(_has, "jobs")),
     "inside the write of starting": Moment(Pending, "write", True, partial(_has, "starting")),

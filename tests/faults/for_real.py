@@ -149,7 +149,7 @@ def processes(directory: Path) -> str:
                 refusal(client, "sleep 300 | sleep 300", "processes")
                 fifo = directory / "fifo"
                 os.mkfifo(fifo)
-                refusal(client, f"cat < {fifo}", "threads")
+                refusal(client, f"cat < {fifo}", "processes")
                 stop_all(client, ids)
             works_again(client)
             return f"{len(ids)} jobs ran, then no process, pipeline or thread; all stopped, with proof"

@@ -197,7 +197,7 @@ def passed(client: Client, attempt: Attempt) -> None:
 
 
 def fifo(client: Client, attempt: Attempt) -> None:
-    """Two jobs that meet at a FIFO, whose opening waits in a thread."""
+    """Two jobs that meet at a FIFO, whose opening waits in a process of its own."""
     path = attempt.directory / "fifo"
     if not path.exists():
         os.mkfifo(path)

@@ -6,6 +6,8 @@ cleans nothing. The rest of the file counts.
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -29,19 +31,33 @@ class CleanSettings(NamedTuple):
 def read_clean_settings(path: str) -> CleanSettings:
     """The rules as the file at `path` has them; the defaults where there is no such file or table. Never raises."""
     try:
-        with open(path, "rb") as file:
-            raw = file.read()
+        # Without O_NONBLOCK a FIFO put there would hold us up (fifo(7)); for a file it means nothing.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return unread_settings(path, "it is no file")
+            return settings_in(file.read(), path)
     except (FileNotFoundError, NotADirectoryError):
         return CleanSettings(CleanRules())
     except OSError as error:
-        return CleanSettings(NO_RULES, (_nothing_goes(path, error.strerror or str(error)),))
+        return unread_settings(path, error.strerror or str(error))
+
+
+def unread_settings(path: str, problem: str) -> CleanSettings:
+    """Of a file that cannot be read: no rule is on."""
+    return CleanSettings(NO_RULES, (_nothing_goes(path, problem),))
+
+
+def settings_in(raw: bytes, path: str) -> CleanSettings:
+    """The rules in the content of the file at `path`. Never raises."""
+    if not raw.strip():
+        return CleanSettings(CleanRules())
     # Only where there is a file: most have none.
     import tomllib
 
     try:
         table = tomllib.loads(raw.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        return CleanSettings(NO_RULES, (_nothing_goes(path, str(error)),))
+        return unread_settings(path, str(error))
     return clean_settings(table.get("clean", {}), path)
 
 

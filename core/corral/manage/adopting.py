@@ -122,7 +122,7 @@ def _take_over(manager: Manager, stored: StoredJob, seen: Sequence[Seen], why_lo
 
 def _has_run(manager: Manager, job: ManagedJob, seen: Sequence[Seen]) -> bool:
     """Whether it was started after all, which a damaged journal has forgotten: its folder is made for its first process."""
-    return bool(seen) or os.path.exists(manager.home.job(job.id))
+    return bool(seen) or os.path.lexists(manager.home.job(job.id))
 
 
 def _queue_again(manager: Manager, job: ManagedJob) -> None:

@@ -22,13 +22,14 @@ from corral.manage.dropping import (
     begin_note,
     in_thread,
     line_start,
-    open_own,
+    open_to_punch,
     punched,
+    set_note,
 )
 from corral.observe.claims import first_claimed
 from corral.observe.output import dropped_bytes
 from corral.system import holes
-from corral.values.home import dropped_note
+from corral.system.ownfiles import look_at_own
 from corral.values.jobs import Job
 from corral.values.sizes import format_size
 from corral.values.spec import DEFAULT_MAX_OUTPUT
@@ -186,8 +187,12 @@ class Capping:
         wait = LATEST_SECONDS
         try:
             looked_at = list(zip(self._streams(job), self._sizes(job), strict=True))
-        except OSError:
-            return  # EIO, ENOMEM: nothing is dropped unseen, and there will be another look
+        except OSError as error:
+            # EIO, ENOMEM: nothing is dropped unseen, and there will be another look. EPERM: it is not the file any more.
+            for stream in job.capped or ():
+                if stream.path == error.filename:
+                    self._complain(job, stream, error)
+            return
         for stream, size in looked_at:
             stream.measure(size, now)
             if size < stream.noted:
@@ -220,7 +225,7 @@ class Capping:
             # What stands there by now may have come within the last second, for all we know.
             since = max(job.life.started_now or 0.0, self._loop.time() - LATEST_SECONDS)
             job.capped = [
-                CappedStream(path, job.stream_name(number), dropped_bytes(path) or 0, measured_at=since)
+                CappedStream(path, job.stream_name(number), _noted(path), measured_at=since)
                 for number, path in enumerate(paths)
             ]
         return job.capped
@@ -268,7 +273,7 @@ class Capping:
             cut = line_start(stream.path, cut, stream.noted)
             if not stream.noted:
                 begin_note(stream.path)
-            os.truncate(dropped_note(stream.path), cut)
+            set_note(stream.path, cut)
         except OSError as error:
             self._complain(job, stream, error)
             return
@@ -309,7 +314,7 @@ class Capping:
     def _begin_anew(self, job: ManagedJob, stream: CappedStream) -> None:
         """A writer has made the file shorter, as `> /dev/stdout` in a shell does: what comes now is new."""
         try:
-            os.truncate(dropped_note(stream.path), 0)
+            set_note(stream.path, 0)
         except OSError as error:
             self._complain(job, stream, error)
             return
@@ -321,7 +326,7 @@ class Capping:
         if stream.is_punching or end <= stream.punched:
             return
         try:
-            descriptor = open_own(stream.path)
+            descriptor = open_to_punch(stream.path)
         except OSError as error:
             self._complain(job, stream, error)
             return
@@ -358,7 +363,7 @@ class Capping:
 
     def _take_back(self, job: ManagedJob, stream: CappedStream, noted: int) -> None:
         try:
-            os.truncate(dropped_note(stream.path), noted)
+            set_note(stream.path, noted)
         except OSError as error:
             self._complain(job, stream, error)
             return
@@ -397,8 +402,16 @@ def _with_output(view: Job, sizes: Sequence[int], noted: Sequence[int]) -> Job:
     )
 
 
+def _noted(path: str) -> int:
+    """What the note says; nothing where it is none, which the first cut will say."""
+    try:
+        return dropped_bytes(path) or 0
+    except PermissionError:
+        return 0
+
+
 def _size_of(path: str) -> int:
     try:
-        return os.stat(path).st_size
+        return look_at_own(path).st_size
     except FileNotFoundError:
         return 0

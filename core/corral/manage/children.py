@@ -66,6 +66,13 @@ class Children:
             stage.pidfd = None
         return stage.pidfd is not None
 
+    def catch_up(self, job: ManagedJob, stage: ManagedStage) -> None:
+        """It may have ended, and been reaped as nobody's, before it counted as a stage."""
+        end = None if stage.identity is None or not stage.is_running else self.end_of(stage.identity)
+        if end is not None and stage.popen is not None:
+            stage.popen.returncode = 0
+            self._note_end(job, stage, end)
+
     def poll(self, job: ManagedJob, stage: ManagedStage) -> bool:
         """Reap the stage if it has ended. Whether it had. Never blocks."""
         if not stage.is_running:

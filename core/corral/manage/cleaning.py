@@ -11,16 +11,18 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from corral.decide.cleaning import PatientClock
-from corral.decide.settings import CleanSettings, read_clean_settings
+from corral.decide.settings import CleanSettings, read_clean_settings, settings_in, unread_settings
+from corral.manage.helping import output_of
 from corral.manage.oldjobs import Asked, Plan, make_plan
 from corral.system import memory
 from corral.system.daemonlog import bound, log, log_fault
+from corral.system.destinations import HANGS, destination
 from corral.system.folders import delete_folder
 from corral.values.errors import CorralError
 from corral.values.home import config_path
@@ -45,6 +47,11 @@ PAGES = 64
 _SOME = 10
 """A tenth of what may stay has newly ended: time to look before the hour is over."""
 
+_PRINTING = ("/bin/sh", "-c", '! test -e "$1" || exec cat "$1"', "sh")
+PATIENCE = 10.0
+"""Seconds for the settings on a file system that may hang."""
+LONGEST_SETTINGS = 1 << 20
+
 LIVES = "processes of it are alive"
 IS_READ = "a job that has not ended reads its output"
 IS_AWAITED = "a queued job waits for it"
@@ -66,7 +73,7 @@ class Cleaner:
         self._clock = PatientClock(time.time(), _steady())
         self._rules = CleanRules()
         self._one_at_a_time = asyncio.Lock()
-        self._batch: asyncio.Future[tuple[list[int], list[str]]] | None = None
+        self._batches: set[asyncio.Future[tuple[list[int], list[str]]]] = set()
         self._many_ended = asyncio.Event()
         self._newly_ended = self._new_bytes = 0
         self._not_before = 0.0
@@ -76,7 +83,7 @@ class Cleaner:
 
     async def run(self) -> None:
         """Clean by the rules, now and then, for ever."""
-        self._take(await asyncio.to_thread(_settings))
+        self._take(await self._settings())
         await asyncio.sleep(FIRST_SECONDS)
         while True:
             if (patience := self._not_before - time.monotonic()) > 0:
@@ -170,12 +177,26 @@ class Cleaner:
         manager.commit_soon()
         marked = manager.census.take([])
         needed = self.needed(shown=asked.is_by_itself) | dict.fromkeys(marked, LIVES)
-        settings = await asyncio.to_thread(_settings)
+        settings = await self._settings()
         self._take(settings)
         now = time.time() if asked.is_selection else self._clock.now(time.time(), _steady())
         plan = await asyncio.to_thread(make_plan, manager.home, settings.rules, asked, now, needed)
         notices = () if asked.is_selection else settings.notices
         return plan._replace(report=structs.replace(plan.report, notices=notices))
+
+    async def _settings(self) -> CleanSettings:
+        """As they are now. A thread that waits for a dead file server could not be ended, and the daemon not without it."""
+        path = config_path()
+        if destination(path, self._manager.mounts.may_hang).kind != HANGS:
+            return await asyncio.to_thread(read_clean_settings, path)
+        try:
+            said = await output_of((*_PRINTING, path), PATIENCE, LONGEST_SETTINGS, self._manager.reap)
+        except OSError as error:
+            return unread_settings(path, error.strerror or str(error))
+        if not said.is_whole:
+            return unread_settings(path, "its file system does not answer")
+        error_line = said.err.decode(errors="replace").strip()
+        return unread_settings(path, error_line) if error_line else settings_in(said.out, path)
 
     def _take(self, settings: CleanSettings) -> None:
         self._rules = settings.rules
@@ -190,9 +211,7 @@ class Cleaner:
             ids, gone, errors = list(plan.going), set[int](), list[str]()
             for start in range(0, len(ids), BATCH):
                 batch = ids[start : start + BATCH]
-                self._batch = asyncio.ensure_future(self._remove(batch, shown=asked.is_by_itself))
-                # Who asked may leave meanwhile: what is half deleted is deleted all the same.
-                done, problems = await asyncio.shield(self._batch)
+                done, problems = await self._whole(self._clean_some(batch, shown=asked.is_by_itself))
                 gone.update(done)
                 errors += problems
             folders = []
@@ -207,15 +226,38 @@ class Cleaner:
             plan.report, shares=plan.shares(gone), folders=tuple(folders), errors=tuple(errors)
         )
 
-    async def _remove(self, job_ids: Sequence[int], *, shown: bool) -> tuple[list[int], list[str]]:
-        """The output of these jobs, then their rows: those that are gone, and a line for each that could not be deleted."""
-        manager = self._manager
+    async def delete(self, job_ids: Sequence[int]) -> tuple[list[int], list[str]]:
+        """Delete jobs that have ended, whoever needs them: those that are gone, and a line for each that could not be."""
+        gone, errors = list[int](), list[str]()
+        for start in range(0, len(job_ids), BATCH):
+            done, problems = await self._whole(self._delete(job_ids[start : start + BATCH]))
+            gone += done
+            errors += problems
+        return gone, errors
+
+    async def _whole(
+        self, work: Coroutine[None, None, tuple[list[int], list[str]]]
+    ) -> tuple[list[int], list[str]]:
+        """Who asked may leave meanwhile: what is half deleted is deleted all the same."""
+        batch = asyncio.ensure_future(work)
+        self._batches.add(batch)
+        batch.add_done_callback(self._batches.discard)
+        return await asyncio.shield(batch)
+
+    async def _clean_some(self, job_ids: Sequence[int], *, shown: bool) -> tuple[list[int], list[str]]:
         needed = self.needed(shown=shown)
-        batch = [job_id for job_id in job_ids if job_id not in needed]
+        return await self._delete([job_id for job_id in job_ids if job_id not in needed])
+
+    async def _delete(self, batch: Sequence[int]) -> tuple[list[int], list[str]]:
+        """The output of these jobs, then their rows. Of 60,000 files the loop does not wait for one."""
+        manager = self._manager
+        manager.fail_waiters()
         self.going.update(batch)
         problems = await asyncio.to_thread(_delete_all, [manager.home.job(job_id) for job_id in batch])
         gone = [job_id for job_id, problem in zip(batch, problems, strict=True) if problem is None]
         manager.journal.remove(gone)
+        for job_id in gone:
+            manager.jobs.pop(job_id, None)
         manager.note_removed(gone)
         if manager.commit_soon():
             self.going.difference_update(batch)
@@ -237,12 +279,8 @@ class Cleaner:
 
     async def end(self) -> None:
         """Wait for what is half deleted."""
-        if self._batch is not None and not self._batch.done():
-            await asyncio.wait([self._batch])
-
-
-def _settings() -> CleanSettings:
-    return read_clean_settings(config_path())
+        if self._batches:
+            await asyncio.wait(list(self._batches))
 
 
 def _delete_all(paths: Collection[str]) -> list[str | None]:

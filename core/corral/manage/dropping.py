@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from corral.system import holes
+from corral.system.ownfiles import open_own
 from corral.values.home import dropped_note
 
 SOONEST_SECONDS = 0.02
@@ -59,25 +59,30 @@ class CappedStream:
 
 def begin_note(path: str) -> None:
     """Make the note, and try on it, which holds nothing, whether the file system punches holes at all. Raises OSError."""
-    note = dropped_note(path)
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(note, flags, 0o600)
+    descriptor = open_own(dropped_note(path), os.O_RDWR | os.O_CREAT)
     try:
         holes.punch(descriptor, 0, holes.BLOCK)
     finally:
         os.close(descriptor)
 
 
-def open_own(path: str) -> int:
-    """An output file, for punching; nothing else that may stand in its place.
+def set_note(path: str, length: int) -> None:
+    """So much of an output file's head is dropped. Raises OSError."""
+    descriptor = open_own(dropped_note(path), os.O_WRONLY)
+    try:
+        os.ftruncate(descriptor, length)
+    finally:
+        os.close(descriptor)
+
+
+def open_to_punch(path: str) -> int:
+    """An output file; nothing else that may stand in its place.
 
     Raises:
         OSError: also where it is no regular file of Corral's any more: a link, a FIFO, or under a second name.
     """
-    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(path, flags)
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+    descriptor = open_own(path, os.O_WRONLY)
+    if os.fstat(descriptor).st_nlink > 1:
         os.close(descriptor)
         raise PermissionError(1, "it is not the file that was made for it")
     return descriptor
@@ -112,7 +117,7 @@ def line_start(path: str, cut: int, lowest: int) -> int:
     start = max(lowest, cut - LINE_SEARCH)
     if start >= cut:
         return cut
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = open_own(path, os.O_RDONLY)
     try:
         place = read_ready(descriptor, cut - start, start).rfind(b"\n")
     finally:

@@ -16,6 +16,7 @@ from corral.observe.output import dropped_bytes
 from corral.observe.traces import Trace
 from corral.system import shortage
 from corral.system.descriptors import keep
+from corral.system.ownfiles import open_own
 from corral.system.pipes import bytes_in
 from corral.values.sizes import format_size
 
@@ -168,7 +169,7 @@ class Feeder:
     def _open(self) -> bool:
         if self._reader is None:
             try:
-                descriptor = os.open(self._manager.home.stdout(self.source), os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = open_own(self._manager.home.stdout(self.source), os.O_RDONLY)
             except FileNotFoundError:
                 return False
             self._reader = keep(descriptor)

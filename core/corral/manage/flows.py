@@ -137,11 +137,17 @@ def _settle(manager: Manager, job: ManagedJob, flow: PipeFlow, side: Side) -> No
     )
     pids = [pid for pid, member in job.members.items() if member.stage == other]
     # What goes to the stage's stderr is known by the size of that file, and taken off.
-    known = [os.path.realpath(manager.home.stderr(job.id, other))] if side == "reader" else []
+    stderr = manager.home.stderr(job.id, other)
+    known = [_as_linked(stderr)] if side == "reader" else []
     if link is not None and not moves_elsewhere(pids, [link, *known], writes=side == "reader"):
         flow.declare_blind(side)
     else:
         flow.acquit()
+
+
+def _as_linked(path: str) -> str:
+    """As a link in /proc/PID/fd has it. Itself it is not followed: a job may have put a symlink to anything there."""
+    return os.path.join(os.path.realpath(os.path.dirname(os.path.dirname(path))), *path.rsplit("/", 2)[1:])
 
 
 def moves_elsewhere(pids: Iterable[int], known: Collection[str], *, writes: bool) -> bool:

@@ -19,6 +19,7 @@ from corral.decide.life import Adopted
 from corral.decide.recovery import StoredJob, unended_jobs
 from corral.manage import stories, truncations
 from corral.manage.adopting import watch
+from corral.manage.ahead import HandedStandIn
 from corral.manage.feeding import Feed
 from corral.manage.jobs import ManagedJob, ManagedStage, OutputSizes
 from corral.manage.keeping import keep_observed
@@ -81,7 +82,9 @@ class HandedJob(Struct, frozen=True, kw_only=True):
     is_starting: bool = False
     """Its turn had come, and no process of it exists yet."""
     opened: tuple[tuple[int, int, int], ...] = ()
-    """(stage, position, descriptor) of the redirections that are open while others are waited for."""
+    """(stage, position, descriptor) of redirections that are open while others are waited for; the program before may have left some."""
+    ahead: tuple[HandedStandIn, ...] = ()
+    """What goes ahead of its stages."""
     stdin_descriptor: int | None = None
     stdin_writer: int | None = None
     terminal: HandedTerminal | None = None
@@ -126,6 +129,7 @@ class Handover(Struct, frozen=True, kw_only=True):
         for job in self.jobs:
             found |= {job.stdin_descriptor, job.stdin_writer}
             found |= {descriptor for _, _, descriptor in job.opened}
+            found |= {one.line for one in job.ahead}
             if job.terminal is not None:
                 found |= job.terminal.descriptors
             if job.feed is not None:
@@ -162,10 +166,7 @@ def _handed(manager: Manager, job: ManagedJob) -> HandedJob:
     return HandedJob(
         id=job.id,
         is_starting=job.life.is_starting and not job.life.is_started,
-        opened=tuple(
-            (stage, position, descriptor)
-            for (stage, position), descriptor in manager.launcher.opened_for(job).items()
-        ),
+        ahead=() if job.ahead is None else job.ahead.handed(),
         stdin_descriptor=job.stdin_descriptor,
         stdin_writer=job.stdin_writer,
         terminal=manager.terminals.handed(job),
@@ -282,6 +283,11 @@ def _in_hand(manager: Manager, stored: StoredJob, entry: HandedJob) -> ManagedJo
 
 
 def _go_on(manager: Manager, job: ManagedJob, entry: HandedJob) -> None:
+    if job.life.is_starting and entry.ahead:
+        if entry.terminal is not None:
+            manager.terminals.go_on(job, entry.terminal)
+        manager.launcher.go_on_ahead(job, entry.ahead)
+        return
     if job.life.is_starting:
         opened = {(stage, position): descriptor for stage, position, descriptor in entry.opened}
         manager.launcher.start(job, opened)

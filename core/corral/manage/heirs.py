@@ -106,7 +106,7 @@ def _check(manager: Manager, job_id: int, spec: JobSpec) -> None:
             f"job {job_id} read the stdin of the command that started it, which is gone;"
             " start it with --stdin FILE to be able to restart it"
         )
-    if isinstance(spec.stdin, JobInput) and not os.path.exists(manager.home.stdout(spec.stdin.job)):
+    if isinstance(spec.stdin, JobInput) and not os.path.lexists(manager.home.stdout(spec.stdin.job)):
         raise NotSoError(
             f"job {job_id} read the output of job {spec.stdin.job}, which was removed; start it with --stdin FILE"
         )

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from corral.decide.life import Life
 from corral.manage.dropping import CappedStream
@@ -24,11 +24,14 @@ from corral.observe.sampler import Usage
 from corral.observe.waits import WaitClock
 from corral.system.descriptors import is_scarce, keep
 from corral.system.identity import ProcessIdentity
-from corral.system.openings import PatientOpening
+from corral.system.ownfiles import look_at_own, open_own
 from corral.values.jobs import Job, Pipe
 from corral.values.reports import Diagnosis, StopReport
 from corral.values.shown import Shown, shown_of
 from corral.values.spec import Command, JobSpec, Surroundings
+
+if TYPE_CHECKING:
+    from corral.manage.ahead import Ahead
 
 
 @dataclass(slots=True)
@@ -108,7 +111,7 @@ class OutputSizes:
         """Begin to look. Raises OSError where one of them cannot be opened, for want of descriptors aside."""
         self.close()
         try:
-            self.descriptors.extend(keep(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for path in paths)
+            self.descriptors.extend(keep(open_own(path, os.O_RDONLY)) for path in paths)
         except FileNotFoundError:
             self._give_up()
             return
@@ -125,7 +128,7 @@ class OutputSizes:
         if self.descriptors:
             return [os.lseek(descriptor, 0, os.SEEK_END) for descriptor in self.descriptors]
         try:
-            return [os.stat(path).st_size for path in self.paths]
+            return [look_at_own(path).st_size for path in self.paths]
         except FileNotFoundError:
             self._give_up()
             return []
@@ -138,7 +141,7 @@ class OutputSizes:
         """Of one of them. Raises OSError."""
         if self.descriptors:
             return os.lseek(self.descriptors[number], 0, os.SEEK_END)
-        return os.stat(self.paths[number]).st_size
+        return look_at_own(self.paths[number]).st_size
 
     def close(self) -> None:
         for descriptor in self.descriptors:
@@ -238,7 +241,8 @@ class ManagedJob:
     """The pid of the process that writes its output, where we have started that."""
     is_draining: bool = False
     """Every stage has ended, and what they wrote has still to come through the relay."""
-    openings: list[PatientOpening] = field(default_factory=list)
+    ahead: Ahead | None = None
+    """What goes ahead of its stages while its start could make us wait."""
     timeout_timer: asyncio.TimerHandle | None = None
     report: StopReport | None = None
     disk_full: datetime | None = None

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from corral.decide.life import StagesSpawned, StartFailed
 from corral.decide.store import StartedStage
+from corral.manage.ahead import Ahead, HandedStandIn
 from corral.manage.feeding import Feed, Feeder
 from corral.manage.jobs import ManagedJob
 from corral.manage.moments import moment
-from corral.manage.opening import FileOpener
-from corral.manage.starting import OpenFiles, Preparation, Starter, StartError, spawned_stages
+from corral.manage.preparation import OpenFiles, Preparation, StartError
+from corral.manage.starting import Starter, spawned_stages
 from corral.system import shortage
 from corral.values.errors import CannotStartError
 from corral.values.shown import short
@@ -33,32 +35,20 @@ class Launcher:
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
         self._starter = Starter(
-            manager.home, manager.nonce, manager.budget, manager.monitor.truncations.watch
+            manager.home, manager.nonce, manager.budget, manager.mounts, manager.monitor.truncations.watch
         )
-        self._opener = FileOpener()
         self._feeders: dict[int, Feeder] = {}
-        self._opening: dict[int, Preparation] = {}
 
     def start(self, job: ManagedJob, opened: OpenFiles | None = None) -> None:
-        """Start its stages; where a file may make us wait, once it is open. `opened` are open already, and taken over."""
-        opened = opened or {}
+        """Start its stages; where that may make us wait, once it does not. `opened` are open already, and taken over."""
         try:
             if job.shown.is_cut:
                 job.use(self._manager.origin_of(job.id)[0])
-            preparation = self._prepared(job, opened)
-            patient = [file for file in self._starter.patient_ones(preparation) if file[:2] not in opened]
-            if patient:
-                self._opening[job.id] = preparation
-                # Nothing of it runs yet, and may not for days: were the daemon to end, the next one is to start it.
-                self._manager.journal.mark_starting([job.id], False)
-                self._manager.wake()
-                self._opener.open(preparation, patient, self._note_opened)
-                self._manager.touch(job)
-                return
-            if opened:
-                self._note_opened(preparation, None)
-                return
-            self._launch(preparation)
+            preparation = self._prepared(job, opened or {})
+            if preparation.may_wait:
+                self._send_ahead(preparation)
+            else:
+                self._launch(preparation)
         except StartError as error:
             self._fail(job, error)
         except Exception as error:  # noqa: BLE001  (a fault in one start must not keep the others from starting)
@@ -71,13 +61,71 @@ class Launcher:
             for descriptor in opened.values():
                 os.close(descriptor)
             raise
-        preparation.opened.update(opened)
+        if opened:
+            preparation.opened.update(opened)
+            preparation.may_wait = True
         return preparation
 
-    def opened_for(self, job: ManagedJob) -> OpenFiles:
-        """The files that are open for a job that waits for others to be opened."""
-        preparation = self._opening.get(job.id)
-        return {} if preparation is None else preparation.opened
+    # ---- starts that may wait
+
+    def _send_ahead(self, preparation: Preparation) -> None:
+        job = preparation.job
+        # Nothing of it runs yet, and may not for days: were the daemon to end, the next one is to start it.
+        self._manager.journal.mark_starting([job.id], False)
+        self._manager.wake()
+        self._starter.send_ahead(preparation, self._ahead_of(job, preparation))
+        self._manager.touch(job)
+
+    def _ahead_of(self, job: ManagedJob, preparation: Preparation) -> Ahead:
+        job.ahead = Ahead(
+            job,
+            changed=lambda: self._manager.touch(job),
+            ready=lambda: self._note_ready(preparation),
+            over=lambda error: self._note_over(job, error),
+        )
+        return job.ahead
+
+    def go_on_ahead(self, job: ManagedJob, handed: Iterable[HandedStandIn]) -> None:
+        """Go on with what the program before had sent ahead."""
+        preparation = Preparation(job, [], may_wait=True)
+        self._ahead_of(job, preparation).take_back(handed)
+        self._manager.touch(job)
+
+    def _note_ready(self, preparation: Preparation) -> None:
+        """Nothing is waited for any more. Tried again while the journal cannot be written."""
+        job = preparation.job
+        ahead = job.ahead
+        if ahead is None:
+            return  # stopped meanwhile
+        if not self._is_marked(job):
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._note_ready, preparation)
+            return
+        try:
+            self._starter.give_word(preparation, ahead)
+            self._manager.terminals.begin(job)
+            self._manager.children.relays.note_started(job)
+        except StartError as error:
+            ahead.fail(error)
+        except Exception as error:  # noqa: BLE001  (as in `start`)
+            ahead.fail(_explained(job, error))
+
+    def _note_over(self, job: ManagedJob, error: StartError | None) -> None:
+        """All that went ahead has become the stages of its job, or one could not."""
+        job.ahead = None
+        self._note_spawned(job)
+        if error is not None:
+            self._fail(job, error)
+        else:
+            self._note_running(job)
+        for stage in job.stages:
+            self._manager.children.catch_up(job, stage)
+
+    def _is_marked(self, job: ManagedJob) -> bool:
+        """Whether the journal knows that it is being started, without which nothing is: it would start again."""
+        self._manager.journal.mark_starting([job.id])
+        return self._manager.commit_soon()
+
+    # ---- feeding
 
     def feed_of(self, job: ManagedJob) -> Feed | None:
         """What it is fed with, as long as it is."""
@@ -88,54 +136,20 @@ class Launcher:
         """Feed it from there on. Takes the descriptors over."""
         self._feeders[job.id] = Feeder(self._manager, job, feed)
 
-    def end_feed(self, job: ManagedJob) -> None:
-        """The job has ended: let go of what fed it."""
-        self._opening.pop(job.id, None)
+    def end(self, job: ManagedJob) -> None:
+        """The job has ended: let go of what fed it, and of what went ahead of it."""
         feeder = self._feeders.pop(job.id, None)
         if feeder is not None:
             feeder.close()
-
-    def _note_opened(self, preparation: Preparation, error: StartError | None) -> None:
-        """The files that could make us wait are open, or one cannot be."""
-        job = preparation.job
-        if job.life.is_ended:
-            self._opening.pop(job.id, None)
-            preparation.close()
-            return
-        try:
-            if error is not None:
-                raise error
-            if not self._is_marked(job):
-                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._note_opened, preparation, None)
-                return
-            self._opening.pop(job.id, None)
-            self._launch(preparation)
-        except StartError as problem:
-            preparation.close()
-            self._fail(job, problem)
-        except Exception as problem:  # noqa: BLE001  (as in `start`)
-            preparation.close()
-            self._fail(job, _explained(job, problem))
-
-    def _is_marked(self, job: ManagedJob) -> bool:
-        """Whether the journal knows that it is being started, without which nothing is: it would start again."""
-        self._manager.journal.mark_starting([job.id])
-        return self._manager.commit_soon()
-
-    def _launch(self, preparation: Preparation) -> None:
-        job = preparation.job
-        self._starter.open_rest(preparation)
-        try:
-            self._starter.launch(preparation)
-            self._manager.terminals.begin(job)
-            self._manager.children.relays.note_started(job)
-        finally:
+        ahead, job.ahead = job.ahead, None
+        started = () if ahead is None else ahead.give_up()
+        if started:
+            # Stopped between the starts of two stages: what runs is for the stop sequence.
             self._note_spawned(job)
-        self._manager.apply(job, StagesSpawned(**moment()))
-        if isinstance(job.spec.stdin, JobInput):
-            self._begin_feed(job, job.spec.stdin)
-        self._manager.capping.watch_from_start(job)
-        self._manager.note_started(job)
+            asyncio.get_running_loop().call_soon(self._note_half_started, job, started)
+
+    def _note_half_started(self, job: ManagedJob, started: tuple[int, ...]) -> None:
+        self._manager.apply(job, StagesSpawned(**moment(), numbers=started))
 
     def still_to_feed(self, source: int, cap: int) -> int | None:
         """From which offset on that job's stdout, of which `cap` bytes are kept, has yet to be fed to others."""
@@ -147,6 +161,26 @@ class Launcher:
         for feeder in list(self._feeders.values()):
             if feeder.source == source:
                 feeder.head_goes(cut, cap)
+
+    # ---- the children
+
+    def _launch(self, preparation: Preparation) -> None:
+        job = preparation.job
+        self._starter.open_rest(preparation)
+        try:
+            self._starter.launch(preparation)
+            self._manager.terminals.begin(job)
+            self._manager.children.relays.note_started(job)
+        finally:
+            self._note_spawned(job)
+        self._note_running(job)
+
+    def _note_running(self, job: ManagedJob) -> None:
+        self._manager.apply(job, StagesSpawned(**moment()))
+        if isinstance(job.spec.stdin, JobInput):
+            self._begin_feed(job, job.spec.stdin)
+        self._manager.capping.watch_from_start(job)
+        self._manager.note_started(job)
 
     def _note_spawned(self, job: ManagedJob) -> None:
         rows = [
@@ -166,7 +200,6 @@ class Launcher:
             job.use(short(job.spec))
 
     def _fail(self, job: ManagedJob, error: StartError) -> None:
-        self._opening.pop(job.id, None)
         self._let_go_of_command(job)
         self._manager.close_stdin(job)
         failed = StartFailed(

@@ -62,6 +62,7 @@ from corral.manage.upkeep import Upkeep
 from corral.manage.waiting import Waiters
 from corral.system import mark
 from corral.system.identity import ProcessIdentity
+from corral.system.mounts import Mounts
 from corral.system.pipes import PipeBudget
 from corral.system.signals import RefusedSignalError, Signaller
 from corral.system.subreaper import become_subreaper
@@ -102,6 +103,7 @@ class Manager:
         self.ended: OrderedDict[int, Job] = OrderedDict()
         self.scheduler = Scheduler(parallel)
         self.budget = PipeBudget()
+        self.mounts = Mounts(home.path)
         self.census = Census(self.nonce, home.path)
         self.signaller = Signaller(self.nonce)
         self.stopper = Stopper(self, self.census, self.signaller, home.path)
@@ -112,7 +114,7 @@ class Manager:
         self.changed_ids: set[int] = set()
         self.removed_ids: set[int] = set()
         self.children = Children(self)
-        self.spy = Spy(self.children.reap)
+        self.spy = Spy(self.children.reap, self.mounts)
         self.last_stacks = LastStacks(self.spy)
         self.leftovers = Leftovers(self)
         self.monitor = Monitor(self)
@@ -314,10 +316,8 @@ class Manager:
 
     def _finish(self, job: ManagedJob) -> None:
         self.close_stdin(job)
-        self.launcher.end_feed(job)
+        self.launcher.end(job)
         self.terminals.end(job)
-        for opening in job.openings:
-            opening.give_up()
         self.monitor.close_outputs(job)
         views.final_sizes(job, self.home)
         diskfull.look_at_end(self, job)
@@ -448,9 +448,8 @@ class Manager:
         return job.view
 
     def _waiting_for(self, job: ManagedJob) -> str | None:
-        if job.openings:
-            return f"{', '.join(opening.path for opening in job.openings)} to be opened at its other end"
-        return self.scheduler.waiting_for(job.id)
+        ahead = None if job.ahead is None else job.ahead.waiting_for
+        return ahead or self.scheduler.waiting_for(job.id)
 
     def touch(self, job: ManagedJob) -> None:
         """Something about the job changed."""
@@ -488,4 +487,6 @@ class Manager:
             future.cancel()
 
     def _has_to_wait(self, job: ManagedJob) -> bool:
-        return bool(job.openings) or (self._waiting_for(job) is not None and not job.life.is_starting)
+        if job.ahead is not None:
+            return job.ahead.has_to_wait
+        return self._waiting_for(job) is not None and not job.life.is_starting

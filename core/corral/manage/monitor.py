@@ -246,7 +246,11 @@ class Monitor:
         self._manager.capping.look(job)
 
     def _open_outputs(self, job: ManagedJob) -> None:
-        self.truncations.open(job)
+        try:
+            self.truncations.open(job)
+        except PermissionError as error:
+            # A FIFO or a symlink, say, by the job's own hand: all else of it can be observed.
+            self._note_trouble(job, f"its output is not followed: {error.filename}: {error.strerror}")
         job.pipes = [PipeFlow(stage.number) for stage in job.stages[:-1]]
         self._bottlenecks[job.id] = Steady(None)
         self._followed_since[job.id] = time.monotonic()

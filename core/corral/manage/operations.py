@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -33,7 +32,7 @@ from corral.manage.stopping import report_on
 from corral.observe.diagnose import diagnose, on_full_disk
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.signals import RefusedSignalError
-from corral.values.errors import CorralError, NotSoError, UnknownJobError, UsageError
+from corral.values.errors import NotSoError, UnknownJobError, UsageError
 from corral.values.jobs import ProcessView
 from corral.values.reports import Detail, Diagnosis, OpenedInput, StopReport
 from corral.values.shown import whole
@@ -281,7 +280,7 @@ def resume(manager: Manager, job_id: int) -> str:
 
 async def remove(manager: Manager, job_ids: Sequence[int], *, force: bool) -> tuple[list[str], list[str]]:
     """Delete ended jobs and their output; (what was done, what was not)."""
-    done, errors, gone = [], [], []
+    errors, going = list[str](), list[int]()
     running = [job_id for job_id in job_ids if not manager.snapshot(job_id).is_ended]
     if force:
         for job_id in running:
@@ -302,39 +301,13 @@ async def remove(manager: Manager, job_ids: Sequence[int], *, force: bool) -> tu
         ):
             errors.append(f"processes of job {job_id} are still alive; corral stop {job_id} ends them")
         else:
-            gone.append(job_id)
-            done.append(f"job {job_id} removed")
-    await _delete(manager, gone)
-    return done, errors
-
-
-async def _delete(manager: Manager, job_ids: list[int]) -> None:
+            going.append(job_id)
     # No output goes whose row cannot go after it, so that the answer tells of both.
     await manager.commits.unlocked()
-    manager.fail_waiters()
-    # The output first: on a full disk it is what makes room for the journal to note anything.
-    for job_id in job_ids:
-        shutil.rmtree(manager.home.job(job_id), ignore_errors=False, onerror=_unless_missing)
-    for job_id in job_ids:
-        manager.jobs.pop(job_id, None)
-    manager.note_removed(job_ids)
-    rest = job_ids
-    try:
-        while rest:
-            lot, rest = rest[:ROWS_A_PASS], rest[ROWS_A_PASS:]
-            manager.journal.remove(lot)
-            await manager.commits.done()
-            await asyncio.sleep(0)
-    finally:
-        # Their output is gone: so will be their rows, whatever has come between.
-        manager.journal.remove(rest)
+    gone, problems = await manager.cleaner.delete(going)
+    await manager.commits.done()
     await manager.upkeep.empty_log()
-
-
-def _unless_missing(_: object, path: str, problem: tuple[type[BaseException], BaseException, object]) -> None:
-    """A job that never started has no folder."""
-    if not isinstance(problem[1], FileNotFoundError):
-        raise CorralError(f"cannot delete {path}: {problem[1]}")
+    return [f"job {job_id} removed" for job_id in gone], errors + problems
 
 
 def hide(manager: Manager, job_ids: Sequence[int], hidden: bool) -> tuple[list[str], list[str]]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from corral.decide.life import Event
 from corral.manage.jobs import ManagedJob
 from corral.system import relay
+from corral.system.ownfiles import open_own
 from corral.values.errors import CannotStartError
 
 if TYPE_CHECKING:
@@ -123,9 +124,7 @@ class Relays:
     def _is_at_work(self, job: ManagedJob) -> bool:
         """Whether the relay still holds its lock."""
         try:
-            descriptor = os.open(
-                self._manager.home.stdout(job.id), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            )
+            descriptor = open_own(self._manager.home.stdout(job.id), os.O_RDONLY)
         except OSError:
             return False  # removed by hand: there is nothing to wait for
         try:

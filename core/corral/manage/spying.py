@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from itertools import islice
@@ -14,7 +15,9 @@ from corral.manage.helping import output_of
 from corral.observe.pythonstacks import stacks_of
 from corral.system import pyspy
 from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.destinations import HANGS, destination
 from corral.system.identity import ProcessIdentity, identify
+from corral.system.mounts import Mounts
 from corral.values.reports import Diagnosis, PythonStack, Wait
 from corral.values.text import one_line
 
@@ -38,9 +41,10 @@ class _Looked(NamedTuple):
 class Spy:
     """Adds the stacks of Python programs to diagnoses."""
 
-    def __init__(self, reap: Callable[[], None]) -> None:
+    def __init__(self, reap: Callable[[], None], mounts: Mounts) -> None:
         """`reap` reaps any child of this process that has ended."""
         self._reap = reap
+        self._mounts = mounts
         self._kept: OrderedDict[tuple[ProcessIdentity, int], _Looked] = OrderedDict()
         """By the CPU clock that it stood at: a program that has not run since stands where it stood."""
         self._turn = asyncio.Semaphore(AT_ONCE)
@@ -61,7 +65,7 @@ class Spy:
         candidates = [path for path in (pyspy.beside_interpreter(), offered) if path is not None]
         if not candidates:
             return _noted(found, [_how_to_get_it(programs)]) if _would_help(found, programs) else found
-        reasons = {path: pyspy.why_untrusted(path) for path in candidates}
+        reasons = {path: self._why_not(path) for path in candidates}
         path = next((path for path, reason in reasons.items() if reason is None), None)
         if path is None:
             reason = one_line(reasons[candidates[0]] or "")
@@ -74,6 +78,12 @@ class Spy:
             notes.append(f"the Python stacks of all but {MOST_PROCESSES} programs")
         stacks = tuple(stack for _, look in looked for stack in look.stacks)
         return _noted(structs.replace(found, stacks=stacks), notes)
+
+    def _why_not(self, path: str) -> str | None:
+        """Why a py-spy is not run: to look at it, and to start it, must keep nobody waiting."""
+        if os.path.isabs(path) and destination(path, self._mounts.may_hang).kind == HANGS:
+            return f"{path} is on a file system that may hang"
+        return pyspy.why_untrusted(path)
 
     async def _look_at_all(self, path: str, programs: list[Wait]) -> list[tuple[Wait, _Looked]]:
         tasks = [asyncio.create_task(self._look(path, wait)) for wait in programs[:MOST_PROCESSES]]

@@ -8,54 +8,50 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from corral.decide.homedir import check_folder
 from corral.manage.jobs import ManagedJob, ManagedStage, OpenTerminal
+from corral.manage.preparation import Preparation, StartError
 from corral.manage.relaying import connect
-from corral.system import argmax, limits, scheduling, shortage, tripwire
+from corral.system import argmax, limits, mark, scheduling, shortage, standins, tripwire
 from corral.system.descriptors import is_scarce, keep
+from corral.system.destinations import (
+    FILE,
+    HANGS,
+    OWN,
+    TERMINAL,
+    MayHangError,
+    destination,
+    refusal,
+)
 from corral.system.identity import identify
 from corral.system.limits import LimitPlan
+from corral.system.lookups import Check, check_directory, check_interpreter, find_program, no_check
 from corral.system.mark import Mark
-from corral.system.openings import empty, may_block, open_redirection
+from corral.system.mounts import Mounts
+from corral.system.openings import check_own, empty, may_block, open_redirection
+from corral.system.ownfiles import make_own
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.pipes import DEFAULT_CAPACITY, PipeBudget, inode_of, set_capacity
-from corral.system.spawn import both, check_directory, find_program, spawn
+from corral.system.spawn import both, spawn
 from corral.system.terminal import open_terminal
 from corral.values.errors import CannotStartError, CorralError
 from corral.values.home import Home
 from corral.values.spec import FileInput, InteractiveInput, JobInput, Redirection, Scheduling, Surroundings
 from corral.values.wire import from_wire
 
+if TYPE_CHECKING:
+    from corral.manage.ahead import Ahead
+
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
-_OUTPUT_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_FOR_PIDFDS = 0.75
 """Of all descriptors that the daemon may have, up to where pidfds are kept."""
 
 Owned = Callable[[int], int]
-OpenFiles = dict[tuple[int, int], int]
-"""Descriptors of redirections, by stage number and position in its list."""
-
-
-class StartError(Exception):
-    """A job could not start. `spawned` are the stages that run already and have to be ended."""
-
-    def __init__(self, stage: int | None, cause: CannotStartError, spawned: tuple[int, ...] = ()) -> None:
-        super().__init__(_shortened(str(cause)))
-        self.stage, self.status, self.spawned = stage, cause.status, spawned
-
-
-_LONGEST_REASON = 600
-
-
-def _shortened(reason: str) -> str:
-    """It stands in every list; what was to be run, and is named in it, may be a megabyte."""
-    if len(reason) <= _LONGEST_REASON:
-        return reason
-    return f"{reason[:400]}…{reason[-150:]}"
 
 
 @dataclass(slots=True)
@@ -68,32 +64,6 @@ class _Shared:
     shares: Scheduling | None
 
 
-@dataclass(slots=True)
-class Preparation:
-    """A job on its way: what was looked up and opened so far. Owns the descriptors in `opened` until the spawn."""
-
-    job: ManagedJob
-    programs: list[str]
-    environments: list[Mapping[bytes, bytes]]
-    redirections: list[tuple[Redirection, ...]]
-    opened: OpenFiles = field(default_factory=dict)
-
-    def to_open(self) -> list[tuple[int, int, Redirection, str]]:
-        """(stage, position, redirection, absolute path) of all files, in the order written."""
-        cwd = from_wire(self.job.surroundings.cwd)
-        return [
-            (number, position, redirection, os.path.join(cwd, from_wire(redirection.path)))
-            for number, redirections in enumerate(self.redirections, 1)
-            for position, redirection in enumerate(redirections)
-            if redirection.path is not None
-        ]
-
-    def close(self) -> None:
-        for descriptor in self.opened.values():
-            os.close(descriptor)
-        self.opened.clear()
-
-
 class Starter:
     """Starts the stages of jobs as children of this process.
 
@@ -103,7 +73,12 @@ class Starter:
     """
 
     def __init__(
-        self, home: Home, nonce: int | None, budget: PipeBudget, watch: Callable[[ManagedJob], None]
+        self,
+        home: Home,
+        nonce: int | None,
+        budget: PipeBudget,
+        mounts: Mounts,
+        watch: Callable[[ManagedJob], None],
     ) -> None:
         self._home = home
         self._nonce = nonce
@@ -114,36 +89,63 @@ class Starter:
         self._own_nice = os.getpriority(os.PRIO_PROCESS, 0)
         self._own_scheduling = scheduling.of(os.getpid())
         self._shared: dict[int, tuple[Surroundings, _Shared]] = {}
+        self._mounts = mounts
+        standins.prepare()
 
     # ---- look-ups and opens
 
     def prepare(self, job: ManagedJob) -> Preparation:
-        """Look everything up. Raises StartError; nothing has been opened then."""
+        """Look everything up, as far as that cannot make us wait. Raises StartError; nothing has been opened then."""
+        preparation = Preparation(
+            job, [_redirections(job, number) for number in range(1, len(job.stages) + 1)]
+        )
+        hanging = self._mounts.may_hang
+        check = refusal(hanging) if hanging else no_check
+        try:
+            self._look_up(preparation, check)
+            self._follow(preparation, hanging)
+        except MayHangError:
+            preparation.may_wait = True
+        return preparation
+
+    def _look_up(self, preparation: Preparation, check: Check) -> None:
+        job = preparation.job
+        stage = None
         try:
             shared = self._shared_of(job.surroundings)
             cwd = from_wire(job.surroundings.cwd)
+            check(cwd)
             check_directory(cwd)
+            for stage, command in enumerate(job.commands, 1):
+                environment, path = self._environment(job, stage, shared)
+                program = find_program(from_wire(command.argv[0]), path, cwd, check)
+                if check is not no_check:
+                    check_interpreter(os.path.join(cwd, program), check)
+                argv = [os.fsencode(from_wire(word)) for word in command.argv]
+                problem = argmax.why_not(program, argv, environment, _soft_stack(job))
+                if problem is not None:
+                    raise CannotStartError(f"{program}: {problem}", 126)
+                preparation.programs.append(program)
+                preparation.environments.append(environment)
         except CannotStartError as error:
-            raise StartError(None, error) from None
-        preparation = Preparation(job, [], [], [])
-        for number, command in enumerate(job.commands, 1):
-            environment, path = self._environment(job, number, shared)
+            raise StartError(stage, error) from None
+
+    @staticmethod
+    def _follow(preparation: Preparation, hanging: Collection[str]) -> None:
+        """Where the paths of redirections lead. Raises StartError, MayHangError."""
+        for number, position, redirection, path in preparation.paths():
+            found = preparation.destinations[number, position] = destination(path, hanging)
+            if found.kind in (HANGS, OWN) or (found.kind == FILE and may_block(path)):
+                raise MayHangError(path)
+            if found.kind == FILE:
+                continue
+            has_terminal = preparation.job.spec.pty
             try:
-                program = find_program(from_wire(command.argv[0]), path, cwd)
+                check_own(
+                    from_wire(redirection.path or ""), redirection.mode, found, has_terminal=has_terminal
+                )
             except CannotStartError as error:
                 raise StartError(number, error) from None
-            argv = [os.fsencode(from_wire(word)) for word in command.argv]
-            problem = argmax.why_not(program, argv, environment, _soft_stack(job))
-            if problem is not None:
-                raise StartError(number, CannotStartError(f"{program}: {problem}", 126))
-            preparation.programs.append(program)
-            preparation.environments.append(environment)
-            preparation.redirections.append(_redirections(job, number))
-        return preparation
-
-    def patient_ones(self, preparation: Preparation) -> list[tuple[int, int, Redirection, str]]:
-        """The files whose opening may wait for somebody."""
-        return [entry for entry in preparation.to_open() if may_block(entry[3])]
 
     def open_rest(self, preparation: Preparation) -> None:
         """Open every file that is not open yet. Raises StartError; what was opened is closed then."""
@@ -159,6 +161,70 @@ class Starter:
             preparation.opened[number, position] = descriptor
 
     # ---- the children
+
+    def send_ahead(self, preparation: Preparation, ahead: Ahead) -> None:
+        """Start a process ahead of each stage. Raises StartError; those that were started are in `ahead`."""
+        job = preparation.job
+        try:
+            shared = self._shared_of(job.surroundings)
+            for stage in job.stages:
+                environment, path = self._environment(job, stage.number, shared)
+                plan = self._plan(preparation, stage.number) | {
+                    "environment": environment,
+                    "search_path": path,
+                }
+                title = f"corral: job {job.id}, stage {stage.number} ({stage.name}), opening its files"
+                ahead.add(stage.number, standins.spawn_ahead(plan, title, shared.shares))
+        except CannotStartError as error:
+            raise StartError(None, error) from None
+        finally:
+            # They have copies.
+            preparation.close()
+
+    def _plan(self, preparation: Preparation, number: int) -> dict[str, object]:
+        """What a stand-in has to know, but for its environment (`corral.system.standin.Stage`)."""
+        job, surroundings = preparation.job, preparation.job.surroundings
+        own, share = self._own_scheduling, surroundings.scheduling
+        policy = None if share is None or own is None else (share.policy, share.priority)
+        return {
+            "argv": [from_wire(word) for word in job.commands[number - 1].argv],
+            "cwd": from_wire(surroundings.cwd),
+            "umask": surroundings.umask,
+            "redirections": [
+                (one.fd, one.mode, None if one.path is None else from_wire(one.path))
+                for one in preparation.redirections[number - 1]
+            ],
+            "given": {
+                position: descriptor
+                for (stage, position), descriptor in preparation.opened.items()
+                if stage == number
+            },
+            "limits": limits.others(surroundings.limits, self._own_limits),
+            "niceness": surroundings.nice - self._own_nice,
+            "policy": None if own is None or policy == (own.policy, own.priority) else policy,
+            "has_terminal": job.spec.pty,
+        }
+
+    def give_word(self, preparation: Preparation, ahead: Ahead) -> None:
+        """Let those that went ahead become the stages: all have opened what they need.
+
+        Raises:
+            StartError: those that were told are stages by now.
+        """
+        job = preparation.job
+        with ExitStack() as always_closed:
+            try:
+                tables = self._wire(preparation, always_closed)
+                for one, table in zip(ahead.all, tables, strict=True):
+                    # Marked at the last moment: what is marked has started, for a daemon that finds it.
+                    if self._nonce is not None:
+                        mark.put_on(one.identity.pid, Mark(self._nonce, job.id, one.stage))
+                    standins.tell_to_go(one.line, table)
+                    ahead.note_told(one)
+            except CannotStartError as error:
+                raise StartError(None, error) from None
+            except OSError as error:
+                raise StartError(None, CannotStartError(_explained(error), 125)) from None
 
     def launch(self, preparation: Preparation) -> None:
         """Empty what is to be emptied and start every stage. Fills in the handles of the job's stages.
@@ -235,7 +301,7 @@ class Starter:
             self._home.stdout(job.id),
             *(self._home.stderr(job.id, stage.number) for stage in job.stages),
         ]
-        files = [owned(os.open(path, _OUTPUT_FLAGS, 0o600)) for path in paths]
+        files = [owned(make_own(path)) for path in paths]
         if job.spec.output == "file" and self._sets_tripwires:
             job.tripwires = [tripwire.set_up(file) for file in files]
         self._watch(job)  # to set one up counts as a write
@@ -248,8 +314,8 @@ class Starter:
     def _wire_terminal(self, preparation: Preparation, owned: Owned) -> tuple[int, int, int]:
         """The same for a job with a terminal, which has one stage. Its stdout file is ours to write; stderr stays empty."""
         job = preparation.job
-        owned(os.open(self._home.stderr(job.id, 1), _OUTPUT_FLAGS, 0o600))
-        sink = keep(os.open(self._home.stdout(job.id), _OUTPUT_FLAGS, 0o600))
+        owned(make_own(self._home.stderr(job.id, 1)))
+        sink = keep(make_own(self._home.stdout(job.id)))
         try:
             master, inner = open_terminal(*job.spec.terminal_size)
         except OSError as error:
@@ -380,10 +446,17 @@ def _redirections(job: ManagedJob, number: int) -> tuple[Redirection, ...]:
 
 
 def _redirected(preparation: Preparation, number: int, table: list[int]) -> tuple[int, int, int]:
-    """Apply a stage's redirections in the order written, as POSIX sh does."""
-    for position, redirection in enumerate(preparation.redirections[number - 1]):
-        if redirection.mode == "merge":
+    """Apply a stage's redirections in the order written, as POSIX sh does. What goes ahead of a stage does it by itself."""
+    terminal = preparation.job.terminal
+    own = [] if preparation.may_wait else preparation.redirections[number - 1]
+    for position, redirection in enumerate(own):
+        found = preparation.destinations.get((number, position))
+        if found is None:
             table[redirection.fd] = table[1]
-        else:
+        elif found.kind == FILE:
             table[redirection.fd] = preparation.opened[number, position]
+        elif found.kind == TERMINAL and terminal is not None:
+            table[redirection.fd] = terminal.inner
+        else:
+            table[redirection.fd] = table[found.number]
     return table[0], table[1], table[2]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from corral.manage.dropping import in_thread, open_own, read_ready
+from corral.manage.dropping import in_thread, open_to_punch, read_ready
 from corral.observe.output import dropped_bytes
 from corral.observe.traces import Piece, Read, Trace, Truncation
 from corral.system import tripwire
@@ -354,7 +354,7 @@ def _to_each(paths: Sequence[str], action: Callable[[int], object]) -> None:
     """Do it to each file, open for writing."""
     for path in paths:
         with suppress(OSError):  # removed with its job
-            descriptor = open_own(path)
+            descriptor = open_to_punch(path)
             try:
                 action(descriptor)
             finally:

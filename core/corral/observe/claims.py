@@ -11,6 +11,7 @@ import fcntl
 import os
 import struct
 
+from corral.system.ownfiles import open_own
 from corral.values.home import dropped_note
 
 _FLOCK = "hhqqi4x"
@@ -29,8 +30,7 @@ class Claim:
         if not hasattr(fcntl, "F_OFD_SETLK"):
             return
         if self._descriptor is None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(self._note, flags, 0o600)
+            self._descriptor = open_own(self._note, os.O_RDWR | os.O_CREAT)
         if position:
             self._lock(fcntl.F_UNLCK, 0, position)
         self._lock(fcntl.F_RDLCK, position, 0)
@@ -53,7 +53,7 @@ def first_claimed(path: str) -> int | None:
     if not hasattr(fcntl, "F_OFD_GETLK"):
         return None
     try:
-        descriptor = os.open(dropped_note(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = open_own(dropped_note(path), os.O_RDONLY)
     except FileNotFoundError:
         return None
     try:

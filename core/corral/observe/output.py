@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Self
 
 from corral.observe.traces import Trace, Truncation, step_from
+from corral.system.ownfiles import look_at_own, open_own
 from corral.values.home import dropped_note
 
 READ_SIZE = 1 << 20
@@ -57,7 +58,7 @@ class Chunk(NamedTuple):
 def dropped_bytes(path: str) -> int | None:
     """How many bytes of an output file's head were dropped, as noted; None where nothing ever was. Raises OSError."""
     try:
-        return os.stat(dropped_note(path)).st_size
+        return look_at_own(dropped_note(path)).st_size
     except FileNotFoundError:
         return None
 
@@ -85,7 +86,7 @@ class OutputFile:
         """The descriptor; None while there is no file, as for a job that is still queued."""
         if self._descriptor is None:
             try:
-                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+                self._descriptor = open_own(self.path, os.O_RDONLY)
             except FileNotFoundError:
                 return None
         return self._descriptor

@@ -25,6 +25,7 @@ from corral.service.listing import listed
 from corral.service.parts import ListReply
 from corral.service.stops import stop
 from corral.system import scheduling
+from corral.system.destinations import NOT_TO_BE_HELD, file_that_may_hang
 from corral.system.shortage import no_descriptors
 from corral.values.errors import (
     CannotStartError,
@@ -142,6 +143,8 @@ class Handlers:
                 raise UsageError(
                     "a job that reads the client's stdin needs exactly one descriptor, and to be alone"
                 )
+            if file_that_may_hang(descriptors[0], self._manager.mounts.may_hang) is not None:
+                raise UsageError(f"stdin: {NOT_TO_BE_HELD}")
             descriptor = descriptors.pop()
         assert connection.hello is not None
         specs = [self._with_origin(spec, connection.hello) for spec in request.specs]

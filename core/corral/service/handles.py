@@ -209,7 +209,7 @@ class JobHandle:
         return self.id if self._has_files() else (await self.snapshot()).id
 
     def _has_files(self) -> bool:
-        return self.id.isdecimal() and os.path.isdir(self._session.home.job(self.id))
+        return self.id.isdecimal() and os.path.lexists(self._session.home.job(self.id))
 
     async def _do(self, request: p.SignalJobs | p.PauseJobs | p.ResumeJobs | p.RemoveJobs) -> None:
         outcome = await self._session.call(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from typing import NamedTuple
 
 _BLOCK = 512
@@ -27,15 +28,19 @@ def usage_of(path: str) -> FolderUsage | None:
         OSError: it cannot be read.
     """
     try:
-        size, touched = 0, os.stat(path).st_mtime
+        # A symlink in its place is not followed: it may lead to a file system that never answers.
+        found = os.lstat(path)
+        if not stat.S_ISDIR(found.st_mode):
+            return None
+        size, touched = 0, found.st_mtime
         with os.scandir(path) as entries:
             for entry in entries:
                 try:
-                    stat = entry.stat(follow_symlinks=False)
+                    of_file = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                size += stat.st_blocks * _BLOCK
-                touched = max(touched, stat.st_mtime)
+                size += of_file.st_blocks * _BLOCK
+                touched = max(touched, of_file.st_mtime)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return FolderUsage(size, touched)

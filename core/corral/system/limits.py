@@ -80,6 +80,11 @@ def plan(wanted: Limits, nice: int, own: Limits, own_nice: int) -> LimitPlan:
     return LimitPlan(tuple(around), _setter(tuple(inside), nice - own_nice))
 
 
+def others(wanted: Limits, own: Limits) -> list[tuple[int, tuple[int, int]]]:
+    """Those of `wanted` that are not what this process has."""
+    return [(number, pair) for number, pair in wanted.items() if own.get(number, pair) != pair]
+
+
 def is_possible(soft: int, hard: int) -> bool:
     """Whether setrlimit(2) takes this pair; -1 is unlimited."""
     if min(soft, hard) < resource.RLIM_INFINITY or max(soft, hard) >= 1 << 63:

@@ -77,6 +77,12 @@ def worn(mark: Mark | None) -> Iterator[None]:
         resource.setrlimit(RLIMIT_LOCKS, before)
 
 
+def put_on(pid: int, mark: Mark) -> None:
+    """Let a process of ours wear it, and what it starts from now on (prlimit(2)). Raises OSError."""
+    hard = resource.prlimit(pid, RLIMIT_LOCKS)[1]
+    resource.prlimit(pid, RLIMIT_LOCKS, (encode(mark), hard))
+
+
 def why_not() -> str | None:
     """None where marks work, else the reason. Tried with a real child, since only that proves it."""
     if sys.platform != "linux":

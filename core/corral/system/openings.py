@@ -1,21 +1,39 @@
-"""Opening the files of redirections without ever blocking the one thread, and without emptying anything early."""
+"""Opening the files of redirections without emptying anything early."""
 
 from __future__ import annotations
 
 import os
 import stat
-import threading
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from corral.system import shortage
+from corral.system.destinations import TERMINAL, Destination
 from corral.values.errors import CannotStartError
-from corral.values.spec import Redirection
+
+if TYPE_CHECKING:
+    from corral.values.spec import Redirection
 
 _FLAGS = {
     "read": os.O_RDONLY,
     "write": os.O_WRONLY | os.O_CREAT,
     "append": os.O_WRONLY | os.O_CREAT | os.O_APPEND,
 }
+
+
+def check_own(path: str, mode: str, found: Destination, *, has_terminal: bool) -> None:
+    """Whether a stage has what a path means that leads to a descriptor of its own, or to its terminal.
+
+    Raises:
+        CannotStartError: 125; every stage has the descriptors 0, 1 and 2.
+    """
+    verb = "read" if mode == "read" else "write to"
+    if found.kind == TERMINAL:
+        if not has_terminal:
+            raise CannotStartError(
+                f"cannot {verb} {path}: the job has no terminal; corral run --pty gives it one"
+            )
+    elif found.number > 2:
+        raise CannotStartError(f"cannot {verb} {path}: the stage has no descriptor {found.number}")
 
 
 def may_block(path: str) -> bool:
@@ -37,7 +55,9 @@ def open_redirection(redirection: Redirection, path: str, umask: int) -> int:
         CannotStartError: 125, with what is wrong with which file.
     """
     try:
-        return _open(path, _FLAGS[redirection.mode] | os.O_CLOEXEC, 0o666 & ~umask)
+        # Who leads a session would have the first terminal that it opens as its own (open(2), O_NOCTTY).
+        flags = _FLAGS[redirection.mode] | os.O_CLOEXEC | os.O_NOCTTY
+        return _open(path, flags, 0o666 & ~umask)
     except OSError as error:
         verb = "read" if redirection.mode == "read" else "write to"
         raise CannotStartError(f"cannot {verb} {redirection.path}: {shortage.in_words(error)}", 125) from None
@@ -70,38 +90,3 @@ def empty(descriptor: int) -> None:
     """Truncate a regular file that was opened for `>`."""
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.ftruncate(descriptor, 0)
-
-
-class PatientOpening:
-    """An open that may block for ever, in a thread of its own; it never spawns.
-
-    RuntimeError where no thread is to be had.
-
-    Args:
-        done: called in that thread with the descriptor or the error; hand it over to the loop there.
-    """
-
-    def __init__(
-        self,
-        redirection: Redirection,
-        path: str,
-        umask: int,
-        done: Callable[[int | CannotStartError], None],
-    ) -> None:
-        self.path = path
-        self._arguments = (redirection, path, umask)
-        self._done = done
-        threading.Thread(target=self._open, name=f"open {path}", daemon=True).start()
-
-    def _open(self) -> None:
-        try:
-            self._done(open_redirection(*self._arguments))
-        except CannotStartError as error:
-            self._done(error)
-
-    def give_up(self) -> None:
-        """Let the thread go: opening a FIFO for reading and writing never blocks on Linux and serves both ends."""
-        try:
-            os.close(os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
-        except OSError:
-            return  # removed meanwhile, or a device: the thread stays until the system lets it go

@@ -15,11 +15,20 @@ def end_with_parent(number: int) -> bool:
 
     Where the parent has gone before we asked, the signal comes at once.
     """
-    if not sys.platform.startswith("linux"):
-        return False
     parent = os.getppid()
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0) != 0:
+    if not _ask_for(int(number)):
         return False
     if os.getppid() != parent:
         signal.raise_signal(number)
     return True
+
+
+def outlive_parent() -> None:
+    """Take that back. Else it would go on through execve(2)."""
+    _ask_for(0)
+
+
+def _ask_for(number: int) -> bool:
+    if not sys.platform.startswith("linux"):
+        return False
+    return bool(ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0) == 0)

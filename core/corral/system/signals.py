@@ -158,3 +158,16 @@ class Signaller:
             stat = read_stat(pid) if pid > 1 else None
             pid = stat.ppid if stat else 0
         return protected
+
+
+def end_own_child(identity: ProcessIdentity, descriptor: int | None) -> None:
+    """KILL a child of this process that became no job's, or not yet: one that was started to go ahead of a stage.
+
+    `descriptor` is its pidfd, opened while it was unreaped. Without one its start time is compared first.
+    """
+    if descriptor is not None:
+        pidfd.send_signal(descriptor, KILL)
+        return
+    stat = read_stat(identity.pid)
+    if stat is not None and (stat.started, stat.ppid) == (identity.started, os.getpid()):
+        os.kill(identity.pid, KILL)

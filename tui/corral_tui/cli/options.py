@@ -144,6 +144,13 @@ class Words(_ParamType):
         return [CompletionItem(incomplete, type="file")]
 
 
+class JobPath(click.Path):
+    """A path that the daemon opens, and says what is wrong with it. It is not even looked at here: that could wait for ever."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value
+
+
 DURATION = _Duration()
 SIZE = _Size()
 OUTPUT_CAP = _OutputCap()

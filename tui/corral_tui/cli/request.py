@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from corral.service.protocol import StartJobs
 from corral.service.surroundings import surroundings
+from corral.system.destinations import DESCRIPTOR, NOT_TO_BE_HELD, destination, file_that_may_hang
+from corral.system.mounts import Mounts
 from corral.values.commandline import parse, parse_argv, shell_pipeline
 from corral.values.errors import UsageError
 from corral.values.shown import with_short_command
@@ -32,10 +33,9 @@ from corral.values.spec import (
 from corral.values.units import check_name, quote
 from corral.values.wire import to_wire
 from corral_tui.cli.environment import job_environment
+from corral_tui.cli.homes import chosen_home
 from corral_tui.cli.options import KEEP_ALL
 from corral_tui.rundefaults import BUILT_IN, RunDefaults
-
-_OWN_DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/self/fd)/([0-9]{1,6})")
 
 
 class Wanted(NamedTuple):
@@ -180,12 +180,22 @@ def _from_file(path: str) -> tuple[StdinSource, tuple[int, ...]]:
             f"run --stdin {path}: it is a terminal, which a job in the background cannot read; "
             "use --pty and corral attach, -i and corral send, or name a file"
         )
-    return DescriptorInput(), (own,)
+    return _passed(path, own)
+
+
+def _passed(path: str, own: int) -> tuple[StdinSource, tuple[int, ...]]:
+    """Our descriptor; or its file by name, where the daemon had better not hold it open until the job starts."""
+    found = file_that_may_hang(own, Mounts(chosen_home().path).may_hang)
+    if found is None:
+        return DescriptorInput(), (own,)
+    if os.lseek(own, 0, os.SEEK_CUR):
+        raise UsageError(f"run --stdin {path}: {NOT_TO_BE_HELD}")
+    return FileInput(to_wire(found)), ()
 
 
 def _own_descriptor(path: str) -> int | None:
-    """The descriptor of this process that `path` means; the daemon would open one of its own by these names."""
-    if path in ("-", "/dev/stdin"):
+    """The descriptor of this process that `path` means, also through symlinks; to the daemon it would mean one of its own."""
+    if path == "-":
         return 0
-    found = _OWN_DESCRIPTOR.fullmatch(path)
-    return int(found[1]) if found else None
+    found = destination(os.path.abspath(path), Mounts(chosen_home().path).may_hang)
+    return found.number if found.kind == DESCRIPTOR else None

@@ -11,7 +11,7 @@ from corral_tui.cli.guard import complain
 from corral_tui.cli.homes import chosen_home
 from corral_tui.cli.jsontext import print_json
 from corral_tui.cli.notstarted import could_not_start
-from corral_tui.cli.options import DURATION, JOB_ID, OUTPUT_CAP, SIGNAL, Words
+from corral_tui.cli.options import DURATION, JOB_ID, OUTPUT_CAP, SIGNAL, JobPath, Words
 from corral_tui.cli.plain import say
 from corral_tui.cli.request import Wanted, prepare
 from corral_tui.rundefaults import read_run_defaults
@@ -44,7 +44,7 @@ Example: corral run make -j8
 )
 @click.option("-n", "--name", metavar="NAME", help="A name to call the job by.")
 @click.option(
-    "-C", "--cwd", metavar="DIR", type=click.Path(file_okay=False), help="Its directory; else this one."
+    "-C", "--cwd", metavar="DIR", type=JobPath(file_okay=False), help="Its directory; else this one."
 )
 @click.option(
     "-e", "--env", "environment", metavar="K[=V]", multiple=True, help="Set a variable; K alone takes ours."
@@ -57,9 +57,7 @@ Example: corral run make -j8
     type=click.Path(),
     help="NAME=VALUE lines; --env has the last word.",
 )
-@click.option(
-    "--stdin", metavar="FILE|-", type=click.Path(allow_dash=True), help="Its stdin; - hands over ours."
-)
+@click.option("--stdin", metavar="FILE|-", type=JobPath(), help="Its stdin; - hands over ours.")
 @click.option("-i", "--interactive", is_flag=True, help="Keep its stdin open for corral send.")
 @click.option("-t", "--pty", is_flag=True, help="Give it a terminal, for corral attach and corral send.")
 @click.option("--from", "source", type=JOB_ID, help="Feed it the stdout of this job, live.")

@@ -226,16 +226,23 @@ class PromptSheet(BottomSheet):
     def action_complete_or_next(self) -> None:
         directory = self.query_one("#directory", FieldInput)
         if directory.has_focus:
-            whole = complete_directory(draft.full_directory(directory.value) if directory.value else "")
-            if whole and not directory.value.endswith("/") and self._tabbed != (whole, 0):
-                self._tabbed = (whole, 0)
-                directory.value = draft.short_directory(whole)
-                directory.cursor_position = len(directory.value)
-                return
-        elif self.line.has_focus and not self.with_shell:
+            self.run_worker(self._complete_directory(directory), group="complete", exclusive=True)
+            return
+        if self.line.has_focus and not self.with_shell:
             self.run_worker(self._complete(), group="complete", exclusive=True)
             return
         self.action_next_field(1)
+
+    async def _complete_directory(self, field: FieldInput) -> None:
+        typed = field.value
+        path = draft.full_directory(typed) if typed else ""
+        whole = await asyncio.to_thread(complete_directory, path)
+        if not whole or typed.endswith("/") or self._tabbed == (whole, 0):
+            self.action_next_field(1)
+        elif field.value == typed:
+            self._tabbed = (whole, 0)
+            field.value = draft.short_directory(whole)
+            field.cursor_position = len(field.value)
 
     async def _complete(self) -> None:
         text, cursor = self.line.value, self.line.cursor_position

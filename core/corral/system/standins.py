@@ -1,0 +1,152 @@
+"""Starting a stand-in (`corral.system.standin`), and the line to it. It inherits nothing of this process but that line.
+
+A process of its own and no thread: a thread that waits in the kernel cannot be ended, and execve(2) and the exit of the
+whole process would wait with it. Nor a fork of this process: it would hold all that we have open.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import IO, NamedTuple
+
+from corral.system import scheduling, standin
+from corral.system.descriptors import keep
+from corral.system.identity import ProcessIdentity, identify
+from corral.system.lookups import refused
+from corral.system.pidfd import open_pidfd_if_possible
+from corral.values.errors import CannotStartError
+from corral.values.spec import Scheduling
+
+_MODULES = (
+    "values.errors",
+    "system.shortage",
+    "system.programs",
+    "system.parentdeath",
+    "system.destinations",
+    "system.lookups",
+    "system.openings",
+    "system.standin",
+)
+"""What it runs, in the order of their imports."""
+_BOOT = "import marshal, sys; exec(marshal.load(sys.stdin.buffer))"
+_BEGINNING = """\
+kind = type(sys)
+for name in ("corral", "corral.system", "corral.values"):
+    sys.modules[name] = kind(name)
+    sys.modules[name].__path__ = []
+for name, code in marshal.load(sys.stdin.buffer):
+    module = sys.modules[name] = kind(name)
+    exec(code, module.__dict__)
+module.main(marshal.load(sys.stdin.buffer))
+"""
+_MOST_AT_A_TIME = 1 << 16
+
+
+class Spawned(NamedTuple):
+    """A stand-in, our child. `line` and `pidfd` are the caller's to close."""
+
+    identity: ProcessIdentity
+    line: socket.socket
+    pidfd: int | None
+
+
+def spawn_ahead(plan: Mapping[str, object], title: str, shares: Scheduling | None) -> Spawned:
+    """Start one. `plan` is a `standin.Stage`; `title` is shown in its command line; `shares` of the machine, where not ours.
+
+    Raises:
+        CannotStartError: 125, there is no process or descriptor for it.
+    """
+    given = tuple(plan["given"].values())  # type: ignore[attr-defined]
+    try:
+        ours, theirs = socket.socketpair()
+        with theirs, _file_of(plan) as told:
+            try:
+                with scheduling.worn(shares):
+                    process = _started(title, told, theirs, given)
+            except BaseException:
+                ours.close()
+                raise
+    except (OSError, subprocess.SubprocessError, ValueError, MemoryError) as error:
+        raise refused(error, "a process that opens its files") from None
+    # Whoever reaps the orphans reaps it, too, and this handle never waits for its pid.
+    process.returncode = 0
+    identity = identify(process.pid)
+    if identity is None:
+        ours.close()
+        raise CannotStartError("the process that opens its files could not be looked at in /proc")
+    return Spawned(identity, kept(ours), open_pidfd_if_possible(process.pid))
+
+
+def kept(line: socket.socket) -> socket.socket:
+    """The line, out of the way and never blocking."""
+    line = socket.socket(fileno=keep(line.detach()))
+    line.setblocking(False)
+    return line
+
+
+def _started(
+    title: str, told: IO[bytes], line: socket.socket, given: tuple[int, ...]
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        # The same encoding as ours, whatever the locale; nothing of the user's is imported or believed.
+        [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT, title],
+        stdin=told.fileno(),
+        stdout=line.fileno(),
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        close_fds=bool(given),
+        pass_fds=given,
+        start_new_session=True,
+    )
+
+
+def _file_of(plan: Mapping[str, object]) -> IO[bytes]:
+    """A file in memory: the plan may be larger than a socket takes at once."""
+    if hasattr(os, "memfd_create"):
+        file: IO[bytes] = os.fdopen(os.memfd_create("stage", os.MFD_CLOEXEC), "w+b")
+    else:
+        file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by who asked for it)
+    file.write(_sources())
+    file.write(marshal.dumps(dict(plan)))
+    file.seek(0)
+    return file
+
+
+@lru_cache(maxsize=1)
+def _sources() -> bytes:
+    """The code of the stand-in, as it is in this process: an upgrade on the disk changes nothing for a daemon that runs."""
+    codes = []
+    for name in _MODULES:
+        spec = find_spec(f"corral.{name}")
+        assert spec is not None
+        assert spec.loader is not None
+        codes.append((spec.name, spec.loader.get_code(spec.name)))  # type: ignore[attr-defined]
+    return marshal.dumps(compile(_BEGINNING, "beginning", "exec")) + marshal.dumps(codes)
+
+
+def prepare() -> None:
+    """Load that code now, while it is that of this program."""
+    _sources()
+
+
+def hear(line: socket.socket) -> bytes | None:
+    """Some bytes of what it says; none once it has become the program, or ended; None where there is nothing now."""
+    try:
+        return line.recv(_MOST_AT_A_TIME)
+    except BlockingIOError:
+        return None
+    except ConnectionError:
+        return b""
+
+
+def tell_to_go(line: socket.socket, table: tuple[int, int, int]) -> None:
+    """Let it go on with these descriptors 0, 1 and 2. Raises OSError."""
+    socket.send_fds(line, [standin.GO], list(table))
