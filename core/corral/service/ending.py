@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable
 
 from corral.decide.homeidentity import living_daemon
 from corral.service.client import Client
-from corral.system import pidfd
 from corral.system.identity import ProcessIdentity, identify, is_alive
+from corral.system.signals import end_daemon
 from corral.values.errors import CorralError, DaemonUnavailableError, UnreachableDaemonError
 from corral.values.home import Home
 
@@ -62,12 +61,5 @@ def wait_for_end(daemon: ProcessIdentity | None) -> None:
 def end_unreachable(home: Home, pid: int) -> None:
     """End a daemon that does not listen; its jobs go on. Raises CorralError where it stays."""
     daemon = identify(pid)
-    descriptor = pidfd.open_pidfd(pid)
-    if descriptor is not None:
-        try:
-            # Asked again now that the pidfd is there: who holds the lock is who it is of.
-            if living_daemon(home) == pid:
-                pidfd.send_signal(descriptor, signal.SIGTERM)
-        finally:
-            os.close(descriptor)
+    end_daemon(pid, lambda: living_daemon(home) == pid)
     wait_for_end(daemon)

@@ -1,4 +1,4 @@
-"""The one function of Corral that sends signals, and all that it refuses.
+"""The one place of Corral that sends signals, and all that it refuses.
 
 A mistake here ends the user's whole login, so nothing above this module ever signals by itself. It takes a process
 identity, never a bare number, and asks the kernel who that is at the moment of sending.
@@ -171,3 +171,16 @@ def end_own_child(identity: ProcessIdentity, descriptor: int | None) -> None:
     stat = read_stat(identity.pid)
     if stat is not None and (stat.started, stat.ppid) == (identity.started, os.getpid()):
         os.kill(identity.pid, KILL)
+
+
+def end_daemon(pid: int, is_it: Callable[[], bool]) -> None:
+    """TERM to another daemon, of which nothing but its lock tells. `is_it` is asked once the pidfd is there: what holds the
+    lock then is what the pidfd is of."""
+    descriptor = pidfd.open_pidfd(pid)
+    if descriptor is None:
+        return
+    try:
+        if is_it():
+            pidfd.send_signal(descriptor, TERM)
+    finally:
+        os.close(descriptor)
