@@ -12,7 +12,7 @@ from corral.service import protocol as p
 from corral.service.channel import Channel
 from corral.service.clients import MOST_WAITS
 from corral.service.lines import close_all
-from corral.service.parts import ListReply, list_lines, reply_lines
+from corral.service.parts import ListReply, length, list_lines, reply_lines
 from corral.system import shortage
 from corral.system.daemonlog import log, log_fault
 from corral.system.peer import peer_of
@@ -32,6 +32,8 @@ _OBJECTS = 15
 """Python's objects take at most about so many times the bytes of the line that they were read from."""
 _OBJECT = 120
 """Bytes of one of them, beside its text: there are no more than commas in the line."""
+_ITEM = 500
+"""Bytes of an item of a list that is being sent: most of them others have as well."""
 CANCELLED_A_PASS = 200
 HELLO_LIMIT = 16 << 10
 """Bytes of a line before hello was said."""
@@ -51,7 +53,7 @@ class Connection:
         self.since = self._now()
         """When it came, by the loop's clock."""
         self._tasks: dict[asyncio.Task[None], tuple[int, p.AnyRequest]] = {}
-        self._waiting_bytes = 0
+        self._waiting_bytes = self._answering_bytes = 0
         self._channel = Channel(
             sock,
             HELLO_LIMIT,
@@ -65,7 +67,7 @@ class Connection:
     def held_bytes(self) -> int:
         """What the daemon keeps in memory for this client, about."""
         requests = _REQUEST * len(self._tasks) + self._channel.under_way_bytes + self._waiting_bytes
-        return self._channel.held_bytes + requests
+        return self._channel.held_bytes + requests + self._answering_bytes
 
     def is_stalled(self, seconds: float) -> bool:
         """Whether it has taken nothing of what there is for it for so long, or there is nothing for it."""
@@ -192,11 +194,17 @@ class Connection:
         if not takes_parts:
             self._channel.send(p.reply_line(number, answer.reply), answer.descriptors)
             return
-        for place, line in enumerate(reply_lines(number, answer.reply)):
-            if place:
-                await asyncio.sleep(0)
-                await self._until_there_is_room()
-            self._channel.send(line, () if place else answer.descriptors)
+        kept = _ITEM * length(answer.reply)
+        self._answering_bytes += kept
+        try:
+            for place, line in enumerate(reply_lines(number, answer.reply)):
+                if place:
+                    await asyncio.sleep(0)
+                    await self._until_there_is_room()
+                self._channel.send(line, () if place else answer.descriptors)
+        finally:
+            self._answering_bytes -= kept
+            self._note_held()
 
     def _refuse_overlong(self) -> None:
         self._channel.send(

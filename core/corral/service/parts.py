@@ -54,6 +54,11 @@ def pieces(items: Iterable[Struct]) -> Iterator[tuple[Raw, ...]]:
     yield tuple(piece)
 
 
+def length(reply: Struct) -> int:
+    """Of its list; 0 where it is none."""
+    return len(getattr(reply, LISTS[type(reply)][0])) if type(reply) in LISTS else 0
+
+
 def reply_lines(number: int, reply: Struct) -> Iterator[bytes]:
     """The lines of an answer to a client that takes lists in parts, made one by one. Raises CorralError."""
     if type(reply) not in LISTS:

@@ -24,7 +24,8 @@ def room(stack: int) -> int:
 
 def why_not(program: str, argv: Sequence[bytes], environment: Environment, stack: int) -> str | None:
     """What the kernel would refuse (E2BIG), and its limit; None where it fits, and where the system has other limits."""
-    if sys.platform != "linux":
+    size = _size(program, argv, environment)
+    if size <= LEAST or sys.platform != "linux":
         return None
     longest = max(map(len, argv), default=0) + 1
     if longest > LONGEST_STRING:
@@ -38,7 +39,6 @@ def why_not(program: str, argv: Sequence[bytes], environment: Environment, stack
                 f"the variable {os.fsdecode(name[:80])} has {len(value):,} bytes, and the kernel takes at most"
                 f" {LONGEST_STRING - 2 - len(name):,} in it"
             )
-    size = _size(program, argv, environment)
     if size > room(stack):
         return (
             f"its arguments and environment take {size:,} bytes, and the kernel takes at most {room(stack):,}, a quarter"
@@ -49,6 +49,7 @@ def why_not(program: str, argv: Sequence[bytes], environment: Environment, stack
 
 def _size(program: str, argv: Sequence[bytes], environment: Environment) -> int:
     """As fs/exec.c counts: each string with its NUL and a pointer, and the name of the file."""
-    strings = sum(map(len, argv)) + sum(len(name) + len(value) + 1 for name, value in environment.items())
-    count = len(argv) + len(environment)
-    return strings + count * (1 + _POINTER) + len(os.fsencode(program)) + 1
+    strings = sum(map(len, argv)) + sum(map(len, environment)) + sum(map(len, environment.values()))
+    ends = len(argv) + 2 * len(environment) + 1
+    pointers = len(argv) + len(environment)
+    return strings + ends + pointers * _POINTER + len(os.fsencode(program))
