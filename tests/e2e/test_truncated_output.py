@@ -7,11 +7,15 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from corral.service import protocol as p
+from corral.system import tripwire
 from corral.values.home import Home
 from e2e.command import Corral, read_all
 from e2e.daemons import Daemons, job, start, wait
-from managers import eventually_so, opened
+from holes import on_disk
+from managers import eventually, eventually_so, opened
 from until import until
 
 ADVICE = "run --output pipe keeps all"
@@ -113,6 +117,38 @@ async def test_a_file_that_is_longer_than_before_when_it_is_looked_at_again_was_
         ended = await source.wait(30)
         assert (ended.state, ended.stdout_bytes) == ("succeeded", len(expected))
         assert await source.stdout() == expected
+
+
+SHORT = {
+    "echo one; echo two > /dev/stdout; echo three": True,
+    "echo preflight; seq 5 | sort -o /dev/stdout; echo after": True,
+    "echo one; bash -c 'echo two > /proc/self/fd/1'": True,
+    "echo one; truncate -s 1 /proc/self/fd/1; echo two": True,
+    "echo one; echo two >> /dev/stdout; echo three": False,
+    "echo one > /dev/stderr": False,
+    "echo one; echo two; wc -c /dev/fd/1": False,
+    "true": False,
+}
+
+
+async def test_it_is_known_also_of_what_is_over_in_a_moment_and_nothing_else_is_suspected() -> None:
+    async with opened() as manager:
+        home = manager.session.home
+        if not tripwire.sectors_in(home.jobs):
+            pytest.skip("this file system remembers no truncation")
+        for line, is_truncated in SHORT.items():
+            result = await manager.run(line, shell=True)
+            found = result.job.stdout_truncated_bytes, result.job.output_truncated is not None
+            assert (found[0] > 0, found[1], result.job.stderr_truncated_bytes) == (
+                is_truncated,
+                is_truncated,
+                0,
+            ), line
+        files = [Path(home.stdout(number)) for number in range(1, len(SHORT) + 1)]
+        await eventually(
+            lambda: all(on_disk(file) <= 4096 for file in files), "the reserved blocks to be given back"
+        )
+        assert on_disk(files[-1]) == 0
 
 
 async def _stdout_is(handle: Any, size: int) -> bool:

@@ -196,7 +196,7 @@ class ManagedJob:
     streams: list[Stream] = field(default_factory=list)
     """Its output files, stdout first, as they were looked at last."""
     tripwires: list[bool | None] = field(default_factory=list)
-    """In which of its output files one stands (`corral.system.tripwire`); None where it is just being set up."""
+    """In which of its output files one stands (`corral.system.tripwire`); None where it is just being set up, or cannot be."""
     watches: list[int] = field(default_factory=list)
     """Of its output files, by inotify."""
     truncated: datetime | None = None

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
@@ -33,8 +33,12 @@ if TYPE_CHECKING:
 SPAN_SECONDS = 0.2
 MOST_WAKES = 40
 """In such a span; then nothing is heard of files until it is over. Whoever opens its stdout all the time costs us no more."""
-GIVE_BACK_SECONDS = 0.05
+SET_UP_SECONDS = 0.05
+GIVE_BACK_SECONDS = 2.0
+"""After the end of a job. What starts and ends many short ones has its time until then for itself."""
+LATEST_SECONDS = 60.0
 SETTLE_SECONDS = 0.01
+"""After an empty file was opened, until it is emptied if that is what it was opened for."""
 ADVICE = "run --output pipe keeps all"
 
 
@@ -48,6 +52,14 @@ class HandedStream(Struct, frozen=True):
     pieces: tuple[Piece, ...] = ()
     held: bool = False
     has_tripwire: bool = False
+
+
+class Chore(NamedTuple):
+    """Something to be done to a file; `note` hears in the loop whether it went."""
+
+    path: str
+    action: Callable[[int], object]
+    note: Callable[[bool], None] | None = None
 
 
 @dataclass(slots=True)
@@ -107,8 +119,8 @@ class Truncations:
         self._watcher = Watcher()
         self._watched: dict[int, tuple[ManagedJob, int]] = {}
         self._sectors = tripwire.sectors_in(manager.home.jobs)
-        self._ended: list[str] = []
-        """Files of ended jobs in which a tripwire may stand."""
+        self._chores: dict[float, list[Chore]] = {}
+        """By how long after their planning they are done."""
         self._span_ends = 0.0
         self._wakes = 0
         self._listen()
@@ -159,16 +171,38 @@ class Truncations:
         self._give_back(job)
 
     def _give_back(self, job: ManagedJob) -> None:
-        """Take its tripwires away: with those of all that end about now, and beside the loop, as it may have to wait."""
-        paths = [path for path, wire in zip(self._paths(job), job.tripwires, strict=False) if wire]
+        for path, wire in zip(self._paths(job), job.tripwires, strict=False):
+            if wire is not None:  # where it went it may have been set up again, or not have gone after all
+                self._take_away(path, GIVE_BACK_SECONDS)
         job.tripwires.clear()
-        if paths and not self._ended:
-            self._loop.call_later(GIVE_BACK_SECONDS, self._take_tripwires_away)
-        self._ended += paths
 
-    def _take_tripwires_away(self) -> None:
-        paths, self._ended = self._ended, []
-        in_thread(partial(_to_each, paths, tripwire.take_away))
+    def _take_away(self, path: str, seconds: float) -> None:
+        """So much later; and again in twice the time, a few times, while somebody has the file open."""
+        again = None if seconds >= LATEST_SECONDS else partial(self._note_taken_away, path, 2 * seconds)
+        self._plan(Chore(path, tripwire.take_away, again), seconds)
+
+    def _note_taken_away(self, path: str, seconds: float, is_gone: bool) -> None:
+        if not is_gone and os.path.exists(path):
+            self._take_away(path, seconds)
+
+    # ---- beside the loop, since fallocate(2) waits for a write under way
+
+    def _plan(self, chore: Chore, seconds: float) -> None:
+        if seconds not in self._chores:
+            self._chores[seconds] = []
+            self._loop.call_later(seconds, self._do_chores, seconds)
+        self._chores[seconds].append(chore)
+
+    def _do_chores(self, seconds: float) -> None:
+        """What has come together meanwhile, by one thread."""
+        in_thread(partial(self._work, self._chores.pop(seconds)))
+
+    def _work(self, chores: Sequence[Chore]) -> None:
+        for path, action, note in chores:
+            answer = _done_to(path, action)
+            if note is not None:
+                with suppress(RuntimeError):  # the loop has closed: the daemon is ending
+                    self._loop.call_soon_threadsafe(note, answer)
 
     # ---- woken
 
@@ -282,7 +316,7 @@ class Truncations:
         )
 
     def _set_up_again(self, job: ManagedJob) -> None:
-        """Once a tick at most, and beside the loop: it waits for a write under way."""
+        """Once a tick at most."""
         if not self._sectors or job.life.is_ended or not _writes_itself(job):
             return
         job.tripwires = job.tripwires or [False] * len(job.streams)
@@ -291,20 +325,17 @@ class Truncations:
         for number, path in enumerate(self._paths(job)):
             if job.tripwires[number] is False:
                 job.tripwires[number] = None
-                in_thread(partial(self._set_up, job, number, path))
-
-    def _set_up(self, job: ManagedJob, number: int, path: str) -> None:
-        stands: list[bool] = []
-        _to_each([path], lambda descriptor: stands.append(tripwire.set_up(descriptor)))
-        with suppress(RuntimeError):  # the loop has closed: the daemon is ending
-            self._loop.call_soon_threadsafe(self._note_set_up, job, number, any(stands))
+                chore = Chore(path, tripwire.set_up, partial(self._note_set_up, job, number))
+                self._plan(chore, SET_UP_SECONDS)
 
     def _note_set_up(self, job: ManagedJob, number: int, stands: bool) -> None:
+        if not stands:
+            return  # ENOSPC, or it is not the file any more that it was: not tried again
         if job.tripwires:
-            job.tripwires[number] = stands
-        elif stands:
+            job.tripwires[number] = True
+        else:
             # It has ended meanwhile.
-            in_thread(partial(_to_each, [self._paths(job)[number]], tripwire.take_away))
+            self._take_away(self._paths(job)[number], GIVE_BACK_SECONDS)
 
     def _position(self, job: ManagedJob, number: int) -> int:
         """Where the last write through the descriptor ended that the stage was given; 0 where that cannot be told."""
@@ -350,15 +381,15 @@ def _writes_itself(job: ManagedJob) -> bool:
     return job.spec.output == "file" and not job.spec.pty
 
 
-def _to_each(paths: Sequence[str], action: Callable[[int], object]) -> None:
-    """Do it to each file, open for writing."""
-    for path in paths:
-        with suppress(OSError):  # removed with its job
-            descriptor = open_to_punch(path)
-            try:
-                action(descriptor)
-            finally:
-                os.close(descriptor)
+def _done_to(path: str, action: Callable[[int], object]) -> bool:
+    """Do it to a file, open for writing; what came of it."""
+    with suppress(OSError):  # removed with its job
+        descriptor = open_to_punch(path)
+        try:
+            return bool(action(descriptor))
+        finally:
+            os.close(descriptor)
+    return False
 
 
 def _read(descriptor: int, offset: int, count: int) -> bytes:

@@ -7,7 +7,9 @@ and however long ago it was. 4 µs to set; 4 KiB of the disk, for as long as it 
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 from functools import cache
 
 from corral.system import holes
@@ -25,9 +27,22 @@ def set_up(descriptor: int) -> bool:
     return holes.reserve(descriptor, _PLACE, _SIZE)
 
 
-def take_away(descriptor: int) -> None:
-    """Raises OSError."""
-    holes.punch(descriptor, _PLACE, _PLACE + _SIZE)
+def take_away(descriptor: int) -> bool:
+    """Give the block back; whether that went. Raises OSError.
+
+    ext4 punches no hole beyond the end, so the file is set to the length that it has. Nobody may write meanwhile: a
+    lease (fcntl(2), F_SETLEASE) is to be had only where nobody else has it open, and keeps others waiting who come now.
+    """
+    fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # to be told of these: SIGIO would end us
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except OSError:
+        return False
+    try:
+        os.ftruncate(descriptor, os.fstat(descriptor).st_size)
+    finally:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return True
 
 
 def was_touched(found: os.stat_result, sectors: int) -> bool:
