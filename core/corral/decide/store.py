@@ -48,6 +48,7 @@ from corral.values.wire import to_wire
 __all__ = ["DamagedJournalError", "Journal", "JournalError", "JournalReader", "StartedStage"]
 
 _BOOT = "boot"
+_UNMARKED = "unmarked"
 _MOST_JOBS = 1 << mark.JOB_BITS
 """An id beyond does not fit into a mark; only damage or somebody's own folder looks like one."""
 
@@ -79,6 +80,8 @@ class Journal(JournalReader):
             self.nonce = self._settle_nonce()
             self.boot = boot.parse(self._meta(_BOOT))
             """Under which the pids in it were noted."""
+            self.unmarked = self._meta(_UNMARKED)
+            """As it was noted last."""
             self._next_id = 1 + self._largest_id() + (0 if lost is None else lost.ids)
             if lost is not None:
                 notices.append(
@@ -165,6 +168,10 @@ class Journal(JournalReader):
         """From this commit on all pids in the journal are of this boot: what is of another one has been ended."""
         self.boot = now
         self._pending.meta[_BOOT] = now.text
+
+    def note_unmarked(self, text: str) -> None:
+        """Processes that belong to jobs and do not say so."""
+        self.unmarked = self._pending.meta[_UNMARKED] = text
 
     def mark_starting(self, jobs: Iterable[int], is_starting: bool = True) -> None:
         """To be committed before the first process exists, so that no job is started twice; False takes it back."""

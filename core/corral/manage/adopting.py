@@ -21,6 +21,7 @@ from corral.manage.keeping import recall
 from corral.manage.moments import moment
 from corral.manage.stopping import BY_STOP
 from corral.manage.terminals import note_lost
+from corral.manage.unmarked import recall_unmarked
 from corral.system import boot
 from corral.system.descriptors import keep
 from corral.system.identity import ProcessIdentity
@@ -52,6 +53,8 @@ def adopt_all(manager: Manager) -> None:
     for job_id, seen in found.items():
         if job_id not in manager.jobs:
             _add_leftovers(manager, job_id, seen)
+    if why_lost is None:
+        recall_unmarked(manager)
     manager.leftovers.forget_the_gone()
     journal.note_boot(now)
     manager.commit_soon()

@@ -86,7 +86,7 @@ class Leftovers:
         found = manager.census.take(done)
         for job in done:
             count = len(live_members(found.get(job.id, [])))
-            self.note(job, count)
+            self.note(job, count, len(manager.census.doubtful(job.id)))
             if count and job.spec.leftovers == "stop" and not job.life.sweeping:
                 self._sweep(job)
 
@@ -104,27 +104,33 @@ class Leftovers:
         stops = [stop for job in jobs if (stop := self._manager.stopper.of(job)) is not None]
         await asyncio.gather(*(self._manager.stopper.outcome(stop) for stop in stops))
 
-    def note(self, job: ManagedJob, count: int) -> None:
-        """So many processes of that ended job are alive."""
+    def note(self, job: ManagedJob, count: int, doubt: int) -> None:
+        """So many processes of that ended job are alive, and so many may be its own."""
         manager = self._manager
         view = manager.snapshot(job.id)
-        job.leftovers = count
-        if view.leftovers != count:
-            view = structs.replace(view, leftovers=count)
+        job.leftovers, job.in_doubt = count, doubt
+        if (view.leftovers, view.in_doubt) != (count, doubt):
+            view = structs.replace(view, leftovers=count, in_doubt=doubt)
             manager.ended[job.id] = view
             manager.journal.update_ended(view)
             manager.touch(job)
             manager.wake()
-        if count == 0 and manager.stopper.of(job) is None:
-            manager.jobs.pop(job.id, None)
-            self._ended.discard(job.id)
+        if count == doubt == 0 and manager.stopper.of(job) is None:
+            self.let_go(job.id)
+
+    def let_go(self, job_id: int) -> None:
+        """Nothing is left of that job."""
+        job = self._manager.jobs.pop(job_id, None)
+        self._ended.discard(job_id)
+        if job is not None:
+            self._manager.births.note_over(job)
 
     def forget_the_gone(self) -> None:
         """Nothing is left any more of what the last daemon had counted and this one does not find."""
         manager = self._manager
         for job_id, view in manager.ended.items():
-            if view.leftovers and job_id not in manager.jobs:
-                manager.ended[job_id] = view = structs.replace(view, leftovers=0)
+            if (view.leftovers or view.in_doubt) and job_id not in manager.jobs:
+                manager.ended[job_id] = view = structs.replace(view, leftovers=0, in_doubt=0)
                 manager.journal.update_ended(view)
 
     def take_on(self, job_id: int) -> ManagedJob:

@@ -29,7 +29,7 @@ from corral.manage.jobs import ManagedJob
 from corral.manage.leftovers import live_members
 from corral.manage.moments import moment
 from corral.manage.reasons import observe_waits, tree_of
-from corral.manage.stopping import report_on
+from corral.manage.stopping import in_doubt, report_on
 from corral.observe.diagnose import diagnose
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.signals import RefusedSignalError
@@ -102,11 +102,14 @@ async def stop_report(manager: Manager, job_id: int, *, wait: bool) -> StopRepor
 
 def _report_on_ended(manager: Manager, job_id: int) -> StopReport:
     view = manager.snapshot(job_id)
+    doubt = in_doubt(manager.census.doubtful(job_id))
     report = manager.journal.stop_report(job_id) if view.is_ended else None
     if report is not None:
-        return structs.replace(report, state=view.state)
+        return structs.replace(report, state=view.state, in_doubt=doubt)
     note = "never started" if view.reason == "never started" else "already ended"
-    return StopReport(id=view.id, state=view.state, seconds=0.0, note=note, looked_at=datetime.now(UTC))
+    return StopReport(
+        id=view.id, state=view.state, seconds=0.0, in_doubt=doubt, note=note, looked_at=datetime.now(UTC)
+    )
 
 
 def _with_children_named(manager: Manager, job_id: int, report: StopReport) -> StopReport:
@@ -338,7 +341,7 @@ def _delete(manager: Manager, job_ids: list[int]) -> None:
         shutil.rmtree(manager.home.job(job_id), ignore_errors=False, onerror=_unless_missing)
     manager.journal.remove(job_ids)
     for job_id in job_ids:
-        manager.jobs.pop(job_id, None)
+        manager.leftovers.let_go(job_id)
     manager.note_removed(job_ids)
     manager.commit()
     manager.journal.empty_log()

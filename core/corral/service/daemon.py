@@ -23,6 +23,7 @@ from corral.manage.adopting import adopt_all
 from corral.manage.keeping import keep_observed
 from corral.manage.manager import Manager
 from corral.manage.monitor import TICK_SECONDS
+from corral.manage.unmarked import keep_unmarked
 from corral.service import protocol as p
 from corral.service.address import listen
 from corral.service.clients import Clients, TooManyClientsError
@@ -284,6 +285,7 @@ class Daemon:
             began = time.monotonic()
             try:
                 self.manager.monitor.tick()
+                keep_unmarked(self.manager)
                 self.manager.reap()
                 self.manager.commit_soon()
                 if began >= next_machine:

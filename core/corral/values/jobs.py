@@ -139,6 +139,8 @@ class Job(Struct, frozen=True, kw_only=True):
     """Whether it draws on the whole of its terminal at the moment (the alternate screen), as editors and pagers do."""
     terminal_size: tuple[int, int] | None = None
     """Columns and rows of its terminal when its program printed last; None without a terminal, or where nobody knows."""
+    in_doubt: int = 0
+    """How many processes may be of the ended job, which nothing proves."""
 
     @property
     def title(self) -> str:
