@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from corral.decide.life import Ending, Life, StopRequested
+from corral.decide.naming import NEWEST
 from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob
 from corral.manage.moments import moment
 from corral.system.identity import ProcessIdentity, identify, is_alive
+from corral.system.procfs import read_stat
 from corral.values.errors import NotSoError
 from corral.values.jobs import Job
 from corral.values.spec import Command, JobSpec, Pipeline, Surroundings
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 CHECK_SECONDS = 0.05
 """How soon after a job's end its leftovers are looked for: one look for all that ended meanwhile."""
+_MOST_NAMED = 5
 RETRY_SECONDS = 0.5
 """Until the next look where the last one failed."""
 
@@ -61,6 +64,20 @@ class Leftovers:
         """Look at once, for somebody who asks, where some have ended that were not looked at yet."""
         if self._timer is not None:
             self.check()
+
+    def named(self, names: Collection[str | None], ids: Collection[int] = ()) -> list[ManagedJob]:
+        """The ended jobs of one of these names, or ids, that have left something alive."""
+        if not ids and all(name is None or name == NEWEST or name.isdecimal() for name in names):
+            return []
+        self.look()
+        jobs = (job for _, job in sorted(self._manager.jobs.items()) if job.life.is_ended and job.leftovers)
+        return [job for job in jobs if job.spec.name in names or job.id in ids]
+
+    def told(self, names: Collection[str | None], ids: Collection[int] = ()) -> tuple[str, ...]:
+        """The same in words, for who is about to start a job of that name."""
+        jobs = self.named(names, ids)
+        found = self._manager.census.take(jobs) if jobs else {}
+        return tuple(_told(job.id, live) for job in jobs if (live := live_members(found.get(job.id, []))))
 
     def check(self) -> None:
         """One look for what ended jobs have left alive. Jobs without leftovers are let go."""
@@ -149,6 +166,16 @@ class Leftovers:
         manager.jobs[job_id] = job
         self.look_after(job)
         return job
+
+
+def _told(job_id: int, left: Sequence[ProcessIdentity]) -> str:
+    stats = (read_stat(identity.pid) for identity in left[:_MOST_NAMED])
+    named = [f"{stat.pid} {stat.name}" for stat in stats if stat is not None]
+    if len(left) > len(named):
+        named.append(f"{len(left) - len(named)} more")
+    who = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+    ends = "ends it" if len(left) == 1 else "ends them"
+    return f"job {job_id} left {who} running; corral stop {job_id} {ends}"
 
 
 def _life_of(view: Job, life: Life) -> Life:

@@ -141,6 +141,7 @@ class Handlers:
         assert connection.hello is not None
         specs = [self._with_origin(spec, connection.hello) for spec in request.specs]
         surroundings = structs.replace(request.surroundings, scheduling=scheduling.of(connection.pid))
+        left = self._manager.leftovers.told({spec.name for spec in specs if spec.name is not None})
         try:
             ids = self._manager.accept(specs, surroundings, descriptor)
         except BaseException:
@@ -152,7 +153,7 @@ class Handlers:
             # Of what was half started the rest is being ended; until then its end is not known.
             await asyncio.gather(*self._manager.ends_of(job_id for job_id in ids if self._has_failed(job_id)))
             self._raise_if_not_started(ids)
-        return Answer(p.Started(tuple(map(str, ids))))
+        return Answer(p.Started(tuple(map(str, ids)), left))
 
     @staticmethod
     def _with_origin(spec: JobSpec, hello: p.SayHello) -> JobSpec:
@@ -177,7 +178,10 @@ class Handlers:
             now = time.monotonic()
             ids, unknown = await self._resolved(request.ids)
             found = [self._manager.fresh(job_id, now) for job_id in ids]
-            return Answer(p.Jobs(fitting(found), tuple(unknown)))
+            left = [job for job in self._manager.leftovers.named(request.ids) if job.id not in ids]
+            return Answer(
+                p.Jobs(fitting(found), tuple(unknown), {str(job.id): job.leftovers for job in left})
+            )
         async with self._listing:
             # A long list takes tenths of a second: one a pass of the loop, however many clients ask for one at once.
             await asyncio.sleep(0)
@@ -280,6 +284,8 @@ class Handlers:
             raise UsageError("no job named; give ids, or --all")
         else:
             ids, unknown = await self._resolved(request.ids)
+        if not request.all and request.stage is None:
+            ids = list(dict.fromkeys(ids + [job.id for job in manager.leftovers.named(request.ids)]))
         if request.stage is not None:
             reports = await asyncio.gather(
                 *(
@@ -355,8 +361,10 @@ class Handlers:
         assert connection.hello is not None
         origin: Origin = connection.hello.client
         ids = [self._manager.resolve(reference) for reference in request.ids]
+        names = {self._manager.snapshot(job_id).name for job_id in ids} - {None}
+        left = self._manager.leftovers.told(names, ids)
         new = await asyncio.gather(*(operations.restart(self._manager, job_id, origin) for job_id in ids))
-        return Answer(p.Started(tuple(map(str, new))))
+        return Answer(p.Started(tuple(map(str, new)), left))
 
     # ---- waiting
 

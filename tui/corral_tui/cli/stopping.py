@@ -52,7 +52,7 @@ def _stop(caller: reach.Caller, request: StopJobs) -> Stops:
         listed = caller.call(ListJobs())
         jobs = reach.Numbers((*(job.id for job in listed.jobs), *listed.leftovers), ())
     else:
-        jobs = reach.numbers_of(caller, request.ids)
+        jobs = reach.numbers_of(caller, request.ids, leftovers=True)
     if not jobs.ids:
         return Stops((), jobs.unknown)
     stops = caller.call(structs.replace(request, ids=jobs.ids, all=False))
