@@ -56,6 +56,8 @@ class Census:
         """Pid to inode: nothing of them has to do with any job, and never will, since nobody changes his parents."""
         self._settled: dict[int, int] = {}
         """Pid to job: marked processes whose mark was held against all else."""
+        self.unmarked: set[int] = set()
+        """Jobs with processes that are proven and cannot be marked."""
         self._doubtful: dict[int, list[Stat]] = {}
         self._suspects: dict[ProcessIdentity, set[int]] = {}
         """Processes that are in doubt, and the jobs that they may be of."""
@@ -142,7 +144,7 @@ class Census:
         claims = Claims(self._in_hand, found, nonce, self._home, signaller, self._may_have_born)
         claims.claim_known()
         claims.doubt_new(self._settled)
-        self._settled = dict(claims.owners)
+        self._settled, self.unmarked = dict(claims.owners), claims.unmarked
         stats = _stats(pid for pid in rest.unmarked if pid not in claims.owners)
         if stats:
             close = near(stats, claims.owners.keys() | {os.getpid()})

@@ -133,6 +133,8 @@ class Claims:
         """The pids of the stages that run. Their marks are what they are to be."""
         self.has_marked = False
         """Whether somebody has his mark again, who may have started others without before."""
+        self.unmarked: set[int] = set()
+        """Jobs with processes that are proven and cannot be marked."""
         self.doubtful: dict[int, list[Stat]] = {}
         """By job: what may be of it, and nothing proves it."""
 
@@ -151,6 +153,7 @@ class Claims:
                 if owner_of(pid) != job.id:
                     self._claim(job, identity, stage.number, kinship_of(job, self._home))
             if job.proven:
+                self.unmarked.add(job.id)
                 self._claim_proven(job)
 
     def _claim_proven(self, job: ManagedJob) -> None:
@@ -183,6 +186,7 @@ class Claims:
             job.proven.pop(identity.pid, None)
         else:
             job.proven[identity.pid] = identity
+            self.unmarked.add(job.id)
         return True
 
     def _may_be_marked(self, pid: int) -> bool:

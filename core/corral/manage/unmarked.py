@@ -13,29 +13,31 @@ if TYPE_CHECKING:
     from corral.manage.manager import Manager
 
 
-class Unmarked(Struct, frozen=True):
+class Unmarked(Struct, frozen=True, omit_defaults=True):
     """By job: processes that were proven to be its own and cannot be marked, and those that may be its own."""
 
     proven: dict[int, tuple[ProcessIdentity, ...]] = {}
     doubtful: dict[int, tuple[ProcessIdentity, ...]] = {}
 
 
+_NOTHING = "{}"
 _decoder = msgspec.json.Decoder(Unmarked)
 _encoder = msgspec.json.Encoder()
 
 
 def keep_unmarked(manager: Manager) -> None:
     """Note it, to be committed with the rest, where it has changed."""
-    proven = {job.id: tuple(job.proven.values()) for job in manager.jobs.values() if job.proven}
+    jobs = (manager.jobs.get(job_id) for job_id in sorted(manager.census.unmarked))
+    proven = {job.id: tuple(job.proven.values()) for job in jobs if job is not None and job.proven}
     noted = _encoder.encode(Unmarked(proven, manager.census.suspected())).decode()
-    if noted != manager.journal.unmarked:
+    if noted != (manager.journal.unmarked or _NOTHING):
         manager.journal.note_unmarked(noted)
 
 
 def recall_unmarked(manager: Manager) -> None:
     """Go on from what the daemon before has kept, under the same boot. Jobs that have ended are in hand again for it."""
     try:
-        kept = _decoder.decode(manager.journal.unmarked or "{}")
+        kept = _decoder.decode(manager.journal.unmarked or _NOTHING)
     except msgspec.DecodeError:
         return  # a damaged row: what it told of is unknown again
     for job_id, identities in kept.proven.items():
