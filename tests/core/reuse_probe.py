@@ -18,10 +18,11 @@ from unittest import mock
 
 from corral.decide.lifecycle import new_life
 from corral.manage.census import Census, kinship_of
-from corral.manage.jobs import ManagedJob, ManagedStage
+from corral.manage.jobs import ManagedJob, ManagedStage, Member
 from corral.system import mark, pidfd
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.mark import Mark
+from corral.system.procfs import read_stat
 from corral.system.signals import KILL, Kinship, RefusedSignalError, Signaller
 from corral.values.spec import Command, JobSpec, Pipeline, Surroundings
 
@@ -38,8 +39,10 @@ def start(worn: Mark | None, *, own_session: bool = True) -> int:
             os.setsid()
         if worn is not None:
             resource.setrlimit(mark.RLIMIT_LOCKS, (mark.encode(worn), resource.RLIM_INFINITY))
+        signal.signal(signal.SIGUSR1, lambda *_: os.fork())
         os.write(writer, b"x")
-        time.sleep(60)
+        for _ in range(2):
+            time.sleep(60)
         os._exit(0)
     os.read(reader, 1)
     os.close(reader)
@@ -103,6 +106,45 @@ def ask(
     return [answer, lives]
 
 
+def marked_again(worn: Mark | None, *, is_same: bool) -> list[object]:
+    """The same, and it is to be marked: as who was known, as the child of who was, in the session of who was."""
+    pid = start(Mark(NONCE, JOB, 1))
+    known = identity_of(pid)
+    end(pid)
+    while not is_same and int(time.clock_gettime(time.CLOCK_BOOTTIME) * 100) <= known.started:
+        time.sleep(0.001)
+    start_again(pid, worn)
+    if is_same:
+        known = identity_of(pid)
+    child = start_within(pid)
+    job = ended_job(known)
+    job.members = {pid: Member(known, 1)} if not is_same else {}
+    kin = kinship_of(job, HOME)
+    answers = []
+    for target in (known, identity_of(pid), identity_of(child)):
+        before = resource.prlimit(target.pid, mark.RLIMIT_LOCKS)
+        try:
+            told = "marked" if Signaller(NONCE).mark_again(target, Mark(NONCE, JOB, 1), kin) else "ended"
+        except RefusedSignalError as refusal:
+            told = str(refusal).split(") ", 1)[-1]
+        answers.append(told if resource.prlimit(target.pid, mark.RLIMIT_LOCKS) == before else "was marked")
+        answers.append(said(Signaller(NONCE), target, kin))
+    for each in (child, pid):
+        os.kill(each, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return answers
+
+
+def start_within(leader: int) -> int:
+    """A process with that one as its parent, in its session and its group: it forks when it gets SIGUSR1."""
+    os.kill(leader, signal.SIGUSR1)
+    while True:
+        for name in os.listdir("/proc"):
+            stat = read_stat(int(name)) if name.isdecimal() else None
+            if stat is not None and stat.ppid == leader and stat.session == stat.process_group == leader:
+                return stat.pid
+
+
 def counted() -> list[object]:
     """Where marks do not work: a session and a group of the old leader's number are the stranger's, not the job's."""
     pid = start(None)
@@ -126,6 +168,8 @@ def cases() -> dict[str, list[object]]:
         "own session": ask(Mark(NONCE, JOB, 1), own_session=False, is_same=True),
         "without marks": ask(None, is_same=False, has_marks=False),
         "counted": counted(),
+        "marked again": marked_again(None, is_same=False),
+        "marked again, in the same tick": marked_again(None, is_same=True),
         "init": [said(Signaller(NONCE), identity_of(1), None), True],
     }
 

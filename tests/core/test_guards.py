@@ -96,6 +96,8 @@ def test_a_pid_that_was_used_again_is_never_signalled() -> None:
             "own session": ["is in Corral's own session", True],
             "without marks": ["ended", True],
             "counted": [[], True],
+            "marked again": ["ended", "ended", *["carries no mark of this home"] * 4],
+            "marked again, in the same tick": ["carries no mark of this home"] * 6,
             "init": ["pid 1 is never signalled", True],
         }, way
 

@@ -96,3 +96,52 @@ def test_who_is_gone_has_none() -> None:
         pid = process.pid
     assert mark.read(pid) is None
     assert os.getpid() != pid
+
+
+@needs_marks
+def test_a_mark_that_prlimit_does_not_tell_is_read_from_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a set-gid program: /proc/PID/limits is open to everybody."""
+
+    def refuse(*_: object) -> tuple[int, int]:
+        raise PermissionError
+
+    with running(*python("input()"), stdin=subprocess.PIPE) as process:
+        pid, worn = process.pid, Mark(NONCE, 7, 3)
+        hard = resource.prlimit(pid, mark.RLIMIT_LOCKS)[1]
+        for value, carried in ((mark.encode(worn), worn), (hard, None), (mark.APART, None), (9, None)):
+            resource.prlimit(pid, mark.RLIMIT_LOCKS, (value, hard))
+            with monkeypatch.context() as patched:
+                patched.setattr(resource, "prlimit", refuse)
+                assert mark.value_of(pid) == value
+                assert mark.read(pid) == carried
+    with monkeypatch.context() as patched:
+        patched.setattr(resource, "prlimit", refuse)
+        with pytest.raises(PermissionError):
+            mark.value_of(pid)
+
+
+@needs_marks
+def test_a_mark_of_a_stranger_s_process_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody may read it there, and put it on."""
+
+    def refuse(*_: object) -> tuple[int, int]:
+        raise PermissionError
+
+    with mark.worn(Mark(NONCE, 7, 3)):
+        process = subprocess.Popen(python("input()"), stdin=subprocess.PIPE)
+    with process:
+        monkeypatch.setattr(resource, "prlimit", refuse)
+        for user, is_believed in ((os.getuid(), True), (0, True), (4711, False)):
+            monkeypatch.setattr(mark, "users_of", lambda _, user=user: (user, 0))
+            if is_believed:
+                assert mark.read(process.pid) == Mark(NONCE, 7, 3)
+            else:
+                with pytest.raises(PermissionError):
+                    mark.read(process.pid)
+
+
+@needs_marks
+def test_a_daemon_says_that_it_wears_no_mark_on_purpose() -> None:
+    code = "import os\nfrom corral.system import mark\nmark.take_off()\nprint(mark.value_of(os.getpid()) == mark.APART)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == "True\n"

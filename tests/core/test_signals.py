@@ -18,6 +18,7 @@ from corral.system.identity import ProcessIdentity, identify
 from corral.system.mark import Mark
 from corral.system.procfs import read_stat
 from corral.system.signals import KILL, TERM, Kinship, RefusedSignalError, Signaller
+from corral.system.watched import children_of
 from until import python, running, until
 
 NONCE = 77
@@ -270,6 +271,140 @@ def test_where_the_mark_may_not_be_read_kinship_has_to_prove_it(
         signaller.send(who, TERM, kin=kinship(session=marked.pid))
     assert sent == []
     assert signaller.send(who, TERM, kin=kinship(session=marked.pid, group=marked.pid))
+
+
+# ---- what has lost its mark
+
+
+@pytest.fixture
+def unmarked() -> Iterator[subprocess.Popen[bytes]]:
+    """A child in a session of its own whose mark somebody took off."""
+    with running(*SLEEPER, start_new_session=True) as child:
+        put_mark(child.pid, None)
+        yield child
+
+
+def value(pid: int) -> int:
+    return mark.value_of(pid) or 0
+
+
+def test_what_lost_its_mark_needs_two_ways_to_be_signalled_or_marked(
+    signaller: Signaller, sent: list[Any], unmarked: subprocess.Popen[bytes]
+) -> None:
+    who, before = identity_of(unmarked.pid), value(unmarked.pid)
+    one_way = (
+        kinship(),
+        kinship(parent=os.getpid()),
+        kinship(session=unmarked.pid),
+        kinship(group=unmarked.pid),
+    )
+    for kin in one_way:
+        with pytest.raises(RefusedSignalError, match="carries no mark of this home"):
+            signaller.send(who, KILL, kin=kin)
+        with pytest.raises(RefusedSignalError, match="carries no mark of this home"):
+            signaller.mark_again(who, Mark(NONCE, 5, 1), kin)
+    assert (sent, value(unmarked.pid)) == ([], before)
+    kin = kinship(session=unmarked.pid, group=unmarked.pid)
+    assert signaller.send(who, KILL, kin=kin)
+    assert signaller.mark_again(who, Mark(NONCE, 5, 3), kin)
+    assert mark.read(unmarked.pid) == Mark(NONCE, 5, 3)
+    assert signaller.send(who, TERM)
+    assert [number for _, number in sent] == [KILL, TERM]
+
+
+def test_a_child_of_who_is_known_is_known_as_long_as_that_one_lives(signaller: Signaller) -> None:
+    code = "import os, time\nif os.fork() == 0: os.setsid()\nelse: print('ready', flush=True)\ntime.sleep(60)"
+    with running(*python(code), start_new_session=True, stdout=subprocess.PIPE) as parent:
+        put_mark(parent.pid, None)
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        (child,) = until(lambda: children_of(parent.pid), "its child")
+        until(lambda: os.getsid(child) == child, "a session of its own")
+        put_mark(child, None)
+        was = identity_of(parent.pid)
+        reused = was._replace(started=was.started - 1)
+        for known in ((), (reused,), (identity_of(os.getpid()),)):
+            with pytest.raises(RefusedSignalError):
+                signaller.mark_again(identity_of(child), Mark(NONCE, 5, 1), known_to(*known))
+        assert value(child) == mark.UNLIMITED
+        assert signaller.mark_again(identity_of(child), Mark(NONCE, 5, 1), known_to(was))
+        assert signaller.send(identity_of(child), KILL)
+
+
+def known_to(*known: ProcessIdentity) -> Kinship:
+    return Kinship(5, (), (), (), "/a home", known)
+
+
+@pytest.mark.parametrize("said", [mark.APART, mark.encode(Mark(NONCE + 1, 5, 1))])
+def test_a_daemon_and_processes_of_other_homes_are_left_alone_unless_they_are_a_stage(
+    signaller: Signaller, sent: list[Any], unmarked: subprocess.Popen[bytes], said: int
+) -> None:
+    resource.prlimit(unmarked.pid, mark.RLIMIT_LOCKS, (said, resource.RLIM_INFINITY))
+    who = identity_of(unmarked.pid)
+    every = {unmarked.pid, os.getpid()}
+    for kin in (Kinship(5, every, every, every, "/a home"), known_to(who)):
+        with pytest.raises(RefusedSignalError, match="no mark of this home"):
+            signaller.send(who, KILL, kin=kin)
+        with pytest.raises(RefusedSignalError, match="no mark of this home"):
+            signaller.mark_again(who, Mark(NONCE, 5, 1), kin)
+    assert (sent, value(unmarked.pid)) == ([], said)
+    assert signaller.send(who, KILL, kin=Kinship(5, (), (), (), "/a home", (who,), leaders=(who,)))
+
+
+def test_the_mark_of_another_job_is_overruled_only_for_who_is_known(
+    signaller: Signaller, sent: list[Any], marked: subprocess.Popen[bytes]
+) -> None:
+    who = identity_of(marked.pid)
+    kin = Kinship(6, (), (), (), "/a home", (who,))
+    with pytest.raises(RefusedSignalError, match="another job"):
+        signaller.mark_again(who, Mark(NONCE, 6, 1), Kinship(6, {1}, {marked.pid}, {marked.pid}, "/a home"))
+    with pytest.raises(RefusedSignalError, match="another job"):
+        signaller.mark_again(who, Mark(NONCE, 5, 1), kin)
+    assert mark.read(marked.pid) == Mark(NONCE, 5, 1)
+    assert signaller.send(who, TERM, kin=kin)
+    assert signaller.mark_again(who, Mark(NONCE, 6, 2), kin)
+    assert mark.read(marked.pid) == Mark(NONCE, 6, 2)
+
+
+@pytest.mark.parametrize("whom", ["init", "the daemon", "its parent", "its session", "reused"])
+def test_who_is_never_signalled_is_never_marked(signaller: Signaller, whom: str) -> None:
+    with running(*SLEEPER, start_new_session=whom == "reused") as child:
+        put_mark(child.pid, None)
+        pids = {"init": 1, "the daemon": os.getpid(), "its parent": os.getppid()}
+        target = ProcessIdentity(1, 0) if whom == "init" else identity_of(pids.get(whom, child.pid))
+        before = value(target.pid) if whom != "init" else 0
+        if whom == "reused":
+            assert not signaller.mark_again(
+                target._replace(started=target.started - 1), Mark(NONCE, 5, 1), known_to(target)
+            )
+        else:
+            kin = Kinship(5, (), (), (), "/a home", (target,), leaders=(target,))
+            with pytest.raises(RefusedSignalError):
+                signaller.mark_again(target, Mark(NONCE, 5, 1), kin)
+        assert whom == "init" or value(target.pid) == before
+
+
+def test_a_pid_that_went_to_somebody_else_while_it_was_marked_is_unmarked_again(
+    signaller: Signaller, monkeypatch: pytest.MonkeyPatch, unmarked: subprocess.Popen[bytes]
+) -> None:
+    who = identity_of(unmarked.pid)
+    put_mark(unmarked.pid, Mark(3, 4, 5))
+    before = value(unmarked.pid)
+    monkeypatch.setattr(mark, "read", lambda _: None)
+    monkeypatch.setattr(signals, "identify", lambda pid: ProcessIdentity(pid, 0))
+    kin = kinship(session=unmarked.pid, group=unmarked.pid)
+    assert signaller.mark_again(who, Mark(NONCE, 5, 1), kin) is False
+    assert value(unmarked.pid) == before
+
+
+def test_a_lowered_hard_limit_carries_no_mark(
+    signaller: Signaller, unmarked: subprocess.Popen[bytes]
+) -> None:
+    resource.prlimit(unmarked.pid, mark.RLIMIT_LOCKS, (9, 9))
+    kin = kinship(session=unmarked.pid, group=unmarked.pid)
+    with pytest.raises(PermissionError, match="hard limit"):
+        signaller.mark_again(identity_of(unmarked.pid), Mark(NONCE, 5, 1), kin)
+    assert value(unmarked.pid) == 9
 
 
 def test_nothing_above_the_guard_signals_by_itself() -> None:

@@ -111,32 +111,79 @@ def parent_session(pid: int) -> int:
         return -1
 
 
-def test_what_took_its_mark_off_is_named_and_not_signalled(tmp_path: Path) -> None:
-    """As a stage of its own it survives; below one it only looks like the job's."""
+def test_what_took_its_mark_off_is_ended_as_any_other(tmp_path: Path) -> None:
+    """As a stage of its own, and below one."""
     with impatient(tmp_path) as command:
         leader = command.ok("run", "--", sys.executable, "-c", UNMARKED)
-        ready(command, leader)
-        (pid,) = [stage["pid"] for stage in json.loads(command.ok("ps", "--json", leader))[0]["stages"]]
-        child = command.ok("run", "--shell", f'{sys.executable} -c "{UNMARKED}" & echo $!; sleep 60')
-        ready(command, child)
-        alike = int(
-            next(filter(bytes.isdigit, (command.home / "jobs" / child / "stdout").read_bytes().split()))
-        )
-        try:
-            status, report = stopped(command, leader)
-            assert status == 1
-            assert [(one["pid"], one["stage"]) for one in report["survivors"]] == [(pid, 1)]
-            assert "carries no mark of this home" in report["survivors"][0]["reason"]
-            assert report["processes"][0]["signals"] == []
-            status, report = stopped(command, child)
-            assert status == 0
-            assert report["note"].startswith("not signalled, since nothing proves that it is of this job: ")
-            assert f"{alike} " in report["note"]
-            assert alike not in {process["pid"] for process in report["processes"]}
-        finally:
-            os.kill(alike, signal.SIGKILL)
-            os.kill(pid, signal.SIGKILL)
-        until(lambda: state_of(command, leader) == "stopped", "the job to end")
+        child = command.ok("run", "--shell", f'{sys.executable} -c "{UNMARKED}" & sleep 60')
+        for job, count in ((leader, 1), (child, 3)):
+            ready(command, job)
+            status, report = stopped(command, job)
+            assert (status, report["note"], report["survivors"], report["in_doubt"]) == (0, None, [], [])
+            assert [one["ended_by"] for one in report["processes"]] == ["TERM"] * count
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None or shutil.which("prlimit") is None,
+    reason="only root can make a program of another user",
+)
+def test_a_leader_of_another_user_without_a_mark_survives_with_what_ends_it(his_folder: Path) -> None:
+    """As sudo does it: the limits are reset, and then it is somebody else. It is the job's own child all the same."""
+    program = his_folder / "setpriv"
+    shutil.copy(shutil.which("setpriv") or "", program)
+    os.chown(program, SOMEBODY, SOMEBODY)
+    program.chmod(0o4755)
+    words = (
+        "prlimit",
+        "--locks=unlimited",
+        str(program),
+        "--reuid",
+        str(SOMEBODY),
+        "sh",
+        "-c",
+        "sleep 60; :",
+    )
+    with impatient(his_folder, *as_ordinary_user()) as command:
+        job = command.ok("run", "--", *words)
+
+        def tree() -> list[int]:
+            view = json.loads(command.ok("ps", "--json", job))[0]
+            return [view["stages"][0]["pid"]] if view["processes"] == 2 else []
+
+        (leader,) = until(tree, "both to be counted")
+        until(lambda: owner(leader) == SOMEBODY, "it to be of another user")
+        status, report = stopped(command, job)
+        assert status == 1
+        assert [one["stage"] for one in report["survivors"]] == [1, 1]
+        for one in report["survivors"]:
+            assert one["reason"].endswith(f"we are not permitted to signal; sudo kill {one['pid']} ends it")
+        assert "Nothing of it is left" not in command("stop", job).stdout
+        for one in report["survivors"]:
+            os.kill(one["pid"], signal.SIGKILL)
+        until(lambda: state_of(command, job) == "stopped", "the job to end with it")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a set-gid program of another group")
+def test_a_set_gid_daemon_is_the_job_s_and_nobody_else_s(his_folder: Path) -> None:
+    """As ssh-agent is: prlimit(2) and its environment are closed to us, and its parents are gone."""
+    program = his_folder / "sleep"
+    shutil.copy(shutil.which("sleep") or "", program)
+    os.chown(program, NOBODY, SOMEBODY)
+    program.chmod(0o2755)
+    with impatient(his_folder, *as_ordinary_user()) as command:
+        other = command.ok("run", "sleep", "60")
+        job = command.ok("run", "--shell", f"setsid -f {program} 60")
+
+        def left() -> int:
+            return int(json.loads(command.ok("ps", "--json", job))[0]["leftovers"])
+
+        until(lambda: left() == 1, "the daemon to be counted")
+        status, report = stopped(command, other)
+        assert (status, report["note"], len(report["processes"]), report["in_doubt"]) == (0, None, 1, [])
+        assert left() == 1
+        status, report = stopped(command, job)
+        assert (status, [one["ended_by"] for one in report["processes"]]) == (0, ["TERM"])
+        assert left() == 0
 
 
 @pytest.mark.skipif(

@@ -118,6 +118,20 @@ def test_a_report_on_leftovers_says_so() -> None:
     assert lines[-1] == "1 process is left."
 
 
+def test_a_report_with_a_doubt_says_that_nothing_proves_it() -> None:
+    doubt = Survivor(pid=9, name="nginx", stage=None, state="S", blocked_in=None, reason="not signalled")
+    report = structs.replace(GONE, in_doubt=(doubt,))
+    assert not report.nothing_is_left
+    *_, line, proof = report_lines(report, "7 tests")
+    assert line == "  9  nginx  IN DOUBT  state S: not signalled"
+    assert proof == (
+        "Of what is proven to be of it nothing is left; 1 process may be of it."
+        " 9 processes: 5 by TERM, 3 by themselves, 1 by KILL."
+    )
+    ended = StopReport(id="7", state="succeeded", seconds=0, note="already ended", in_doubt=(doubt,))
+    assert list(report_lines(ended, "7 tests")) == ["7 tests: already ended", line, proof.split(" 9 ")[0]]
+
+
 def test_a_report_of_a_job_that_ran_into_its_time_limit() -> None:
     report = StopReport(id="7", state="timed_out", seconds=1.2)
     assert next(report_lines(report, "the stop")) == "the stop: timed out, and was ended after 1s"

@@ -49,7 +49,7 @@ from corral.values.wire import to_wire
 
 __all__ = ["DamagedJournalError", "Journal", "JournalError", "JournalReader", "StartedStage"]
 
-_BOOT, _NONCE, _FOLDER, _COPY_OF = "boot", "nonce", "folder", "copy_of"
+_BOOT, _NONCE, _FOLDER, _COPY_OF, _UNMARKED = "boot", "nonce", "folder", "copy_of", "unmarked"
 _LOCK_SECONDS = 0.01
 """After a lock was found it is not asked for again: a thousand events may come at once, and each wants to be written."""
 _MOST_JOBS = 1 << mark.JOB_BITS
@@ -96,6 +96,8 @@ class Journal(JournalReader):
             """The home that this one was made a copy of: the jobs that have not ended are that one's."""
             self.boot = boot.parse(self._meta(_BOOT))
             """Under which the pids in it were noted."""
+            self.unmarked = self._meta(_UNMARKED)
+            """As it was noted last."""
             largest = max((self._largest_id(), *self._pending.jobs))
             self._next_id = 1 + largest + (0 if lost is None else lost.ids)
             if lost is not None:
@@ -211,6 +213,10 @@ class Journal(JournalReader):
         """From this commit on no job in it is of the home that this one was a copy of."""
         self.copy_of = None
         self._pending.meta[_COPY_OF] = ""
+
+    def note_unmarked(self, text: str) -> None:
+        """Processes that belong to jobs and do not say so."""
+        self.unmarked = self._pending.meta[_UNMARKED] = text
 
     def mark_starting(self, jobs: Iterable[int], is_starting: bool = True) -> None:
         """To be committed before the first process exists, so that no job is started twice; False takes it back."""

@@ -22,6 +22,7 @@ from corral.manage.keeping import recall
 from corral.manage.moments import moment
 from corral.manage.stopping import BY_STOP
 from corral.manage.terminals import note_lost
+from corral.manage.unmarked import recall_unmarked
 from corral.system import boot
 from corral.system.daemonlog import log
 from corral.system.descriptors import keep
@@ -57,6 +58,8 @@ def adopt_all(manager: Manager) -> None:
     for job_id, seen in found.items():
         if job_id not in manager.jobs:
             _add_leftovers(manager, job_id, seen)
+    if why_lost is None:
+        recall_unmarked(manager)
     manager.leftovers.forget_the_gone()
     heirs.go_on(manager)
     journal.note_boot(now)

@@ -257,7 +257,7 @@ class Cleaner:
         gone = [job_id for job_id, problem in zip(batch, problems, strict=True) if problem is None]
         manager.journal.remove(gone)
         for job_id in gone:
-            manager.jobs.pop(job_id, None)
+            manager.leftovers.let_go(job_id)
         manager.note_removed(gone)
         if manager.commit_soon():
             self.going.difference_update(batch)

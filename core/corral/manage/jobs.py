@@ -175,6 +175,10 @@ class ManagedJob:
     members_seen: tuple[dict[int, Member], int] | None = None
     """These, and how many they were, when it was last visited."""
     """The tree as of the last scan, by pid."""
+    proven: dict[int, ProcessIdentity] = field(default_factory=dict)
+    """By pid: processes without its mark that other ways have proven to be its own."""
+    contradictions: dict[ProcessIdentity, str] = field(default_factory=dict)
+    """Of processes whose mark says this job and all else another one, or the other way round: a sentence each."""
     pipes: list[PipeFlow] = field(default_factory=list)
     pipe_bytes: int = 0
     """What its pipes take of the pipe budget."""
@@ -227,6 +231,7 @@ class ManagedJob:
     """The tick at which the monitor looks at it again, unless somebody looks at it before."""
     bottleneck: int | None = None
     leftovers: int = 0
+    in_doubt: int = 0
     stdin_descriptor: int | None = None
     """The client's own descriptor, until the job starts."""
     stdin_writer: int | None = None

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from corral.decide.life import Ending, Life, StopRequested
+from corral.decide.naming import NEWEST
 from corral.manage.census import Seen
 from corral.manage.jobs import ManagedJob
 from corral.manage.leftoverwatch import LeftoverWatch
 from corral.manage.moments import moment
 from corral.system.identity import ProcessIdentity, identify, is_alive
+from corral.system.procfs import read_stat
 from corral.values.errors import NotSoError
 from corral.values.jobs import Job
 from corral.values.spec import Command, JobSpec, Pipeline, Surroundings
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 CHECK_SECONDS = 0.05
 """How soon after a job's end its leftovers are looked for: one look for all that ended meanwhile."""
+_MOST_NAMED = 5
 RETRY_SECONDS = 0.5
 """Until the next look where the last one failed."""
 
@@ -68,6 +71,20 @@ class Leftovers:
         if self._ended if jobs is None else not self._ended.isdisjoint(jobs):
             self.check()
 
+    def named(self, names: Collection[str | None], ids: Collection[int] = ()) -> list[ManagedJob]:
+        """The ended jobs of one of these names, or ids, that have left something alive."""
+        if not ids and all(name is None or name == NEWEST or name.isdecimal() for name in names):
+            return []
+        self.look()
+        jobs = (job for _, job in sorted(self._manager.jobs.items()) if job.life.is_ended and job.leftovers)
+        return [job for job in jobs if job.spec.name in names or job.id in ids]
+
+    def told(self, names: Collection[str | None], ids: Collection[int] = ()) -> tuple[str, ...]:
+        """The same in words, for who is about to start a job of that name."""
+        jobs = self.named(names, ids)
+        found = self._manager.census.take(jobs) if jobs else {}
+        return tuple(_told(job.id, live) for job in jobs if (live := live_members(found.get(job.id, []))))
+
     def check(self) -> None:
         """One look for what ended jobs have left alive. Jobs without leftovers are let go."""
         if self._timer is not None:
@@ -95,7 +112,7 @@ class Leftovers:
         self._watch.watch(chain.from_iterable(left.values()))
         for job in done:
             count = len(left[job.id])
-            self.note(job, count)
+            self.note(job, count, len(manager.census.doubtful(job.id)))
             if count and job.spec.leftovers == "stop" and not job.life.sweeping:
                 self._sweep(job)
 
@@ -113,27 +130,33 @@ class Leftovers:
         stops = [stop for job in jobs if (stop := self._manager.stopper.of(job)) is not None]
         await asyncio.gather(*(self._manager.stopper.outcome(stop) for stop in stops))
 
-    def note(self, job: ManagedJob, count: int) -> None:
-        """So many processes of that ended job are alive."""
+    def note(self, job: ManagedJob, count: int, doubt: int) -> None:
+        """So many processes of that ended job are alive, and so many may be its own."""
         manager = self._manager
         view = manager.snapshot(job.id)
-        job.leftovers = count
-        if view.leftovers != count:
-            view = structs.replace(view, leftovers=count)
+        job.leftovers, job.in_doubt = count, doubt
+        if (view.leftovers, view.in_doubt) != (count, doubt):
+            view = structs.replace(view, leftovers=count, in_doubt=doubt)
             manager.ended[job.id] = view
             manager.journal.update_ended(view)
             manager.touch(job)
             manager.wake()
-        if count == 0 and manager.stopper.of(job) is None:
-            manager.jobs.pop(job.id, None)
-            self._ended.discard(job.id)
+        if count == doubt == 0 and manager.stopper.of(job) is None:
+            self.let_go(job.id)
+
+    def let_go(self, job_id: int) -> None:
+        """Nothing is left of that job."""
+        job = self._manager.jobs.pop(job_id, None)
+        self._ended.discard(job_id)
+        if job is not None:
+            self._manager.births.note_over(job)
 
     def forget_the_gone(self) -> None:
         """Nothing is left any more of what the last daemon had counted and this one does not find."""
         manager = self._manager
         for job_id, view in manager.ended.items():
-            if view.leftovers and job_id not in manager.jobs:
-                manager.ended[job_id] = view = structs.replace(view, leftovers=0)
+            if (view.leftovers or view.in_doubt) and job_id not in manager.jobs:
+                manager.ended[job_id] = view = structs.replace(view, leftovers=0, in_doubt=0)
                 manager.journal.update_ended(view)
 
     def take_on(self, job_id: int) -> ManagedJob:
@@ -152,6 +175,16 @@ class Leftovers:
         manager.jobs[job_id] = job
         self.look_after(job)
         return job
+
+
+def _told(job_id: int, left: Sequence[ProcessIdentity]) -> str:
+    stats = (read_stat(identity.pid) for identity in left[:_MOST_NAMED])
+    named = [f"{stat.pid} {stat.name}" for stat in stats if stat is not None]
+    if len(left) > len(named):
+        named.append(f"{len(left) - len(named)} more")
+    who = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+    ends = "ends it" if len(left) == 1 else "ends them"
+    return f"job {job_id} left {who} running; corral stop {job_id} {ends}"
 
 
 def _life_of(view: Job, life: Life) -> Life:

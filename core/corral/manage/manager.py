@@ -42,6 +42,7 @@ from corral.decide.naming import resolve
 from corral.decide.scheduler import Dependency, FailedWait, Scheduler
 from corral.decide.store import Journal
 from corral.manage import diskfull, heirs, operations, stories, views
+from corral.manage.births import Births
 from corral.manage.capping import Capping
 from corral.manage.census import Census
 from corral.manage.checking import check_surroundings, check_values
@@ -104,8 +105,9 @@ class Manager:
         self.scheduler = Scheduler(parallel)
         self.budget = PipeBudget()
         self.mounts = Mounts(home.path)
-        self.census = Census(self.nonce, home.path)
         self.signaller = Signaller(self.nonce)
+        self.births = Births(self.jobs)
+        self.census = Census(self.nonce, home.path, self.signaller, self.jobs, self.births.of)
         self.stopper = Stopper(self, self.census, self.signaller, home.path)
         self.on_change: Callable[[], None] = lambda: None
         """Called at least once after any job changed, before the next pass of the loop ends."""
@@ -384,7 +386,7 @@ class Manager:
         job.report = structs.replace(job.report, state=job.life.state)
         self.journal.stop_reported(job.id, job.report)
         if was_ended:
-            self.leftovers.note(job, 0)
+            self.leftovers.note(job, 0, len(job.report.in_doubt))
         self.wake()
 
     def survivors_found(self, stop: StopOfJob, text: str) -> None:

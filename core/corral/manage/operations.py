@@ -28,7 +28,7 @@ from corral.manage.jobs import ManagedJob
 from corral.manage.leftovers import live_members
 from corral.manage.moments import moment
 from corral.manage.reasons import observe_waits, tree_of
-from corral.manage.stopping import report_on
+from corral.manage.stopping import in_doubt, report_on
 from corral.observe.diagnose import diagnose, on_full_disk
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.signals import RefusedSignalError
@@ -109,11 +109,14 @@ async def stop_report(manager: Manager, job_id: int, *, wait: bool) -> StopRepor
 
 def _report_on_ended(manager: Manager, job_id: int) -> StopReport:
     view = manager.snapshot(job_id)
+    doubt = in_doubt(manager.census.doubtful(job_id))
     report = manager.journal.stop_report(job_id) if view.is_ended else None
     if report is not None:
-        return structs.replace(report, state=view.state)
+        return structs.replace(report, state=view.state, in_doubt=doubt)
     note = "never started" if view.reason == "never started" else "already ended"
-    return StopReport(id=view.id, state=view.state, seconds=0.0, note=note, looked_at=datetime.now(UTC))
+    return StopReport(
+        id=view.id, state=view.state, seconds=0.0, in_doubt=doubt, note=note, looked_at=datetime.now(UTC)
+    )
 
 
 def with_children_named(manager: Manager, job_id: int, report: StopReport) -> StopReport:

@@ -20,6 +20,7 @@ from corral.system import shortage
 from corral.system.daemonlog import log_fault
 from corral.system.descriptors import Reserve
 from corral.system.identity import ProcessIdentity, is_alive
+from corral.system.permission import why_not_signalled
 from corral.system.procfs import Stat, read_file, read_stat
 from corral.system.signals import RefusedSignalError, Signaller
 from corral.values.reports import StoppedProcess, StopReport, Survivor
@@ -32,6 +33,7 @@ _RESERVED = 4
 BY_STOP = "corral stop"
 """Whom a stage was signalled by that is ended by `corral stop --stage`."""
 _NO_MARKS = "marks do not work here: a process that left its session and cleared its environment is not seen"
+_IN_DOUBT = "not signalled, since nothing proves that it is of this job; {}"
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _HOPELESS_PAUSE = 0.002, 0.05, 1.0
 
 
@@ -70,6 +72,7 @@ class StopOfJob:
     is_done: bool = False
     looked_at: datetime | None = None
     note: str | None = None
+    in_doubt: tuple[Survivor, ...] = ()
     waiters: list[asyncio.Future[StopReport]] = field(default_factory=list)
 
     @property
@@ -294,8 +297,10 @@ class Stopper:
             try:
                 if self._signaller.send(target.identity, *numbers, kin=kinship):
                     target.signals.append(signal)
-            except (RefusedSignalError, PermissionError) as refusal:
+            except RefusedSignalError as refusal:
                 target.refusal = str(refusal)
+            except PermissionError:
+                target.refusal = why_not_signalled(target.identity.pid)
         if is_first and any(signal in target.signals for target in stop.targets.values()):
             self._owner.signal_sent(stop, signal)
 
@@ -312,10 +317,10 @@ class Stopper:
         stop.looked_at = datetime.now(UTC)
         stop.is_done = True
         notes = [_NO_MARKS] if not self._census.has_marks else []
-        if alike and stop.stage is None:
-            names = ", ".join(f"{stat.pid} {stat.name}" for stat in alike)
-            notes.append(f"not signalled, since nothing proves that it is of this job: {names}")
+        notes += stop.job.contradictions.values()
         stop.note = "; ".join(notes) or None
+        if stop.stage is None:
+            stop.in_doubt = in_doubt(alike)
         self._stops.pop((stop.job.id, stop.stage), None)
         try:
             self._owner.tree_emptied(stop)
@@ -392,6 +397,7 @@ def report_on(stop: StopOfJob) -> StopReport:
         processes=tuple(_stopped(target) for target in targets),
         # While the sequence goes on nobody knows yet who survives it.
         survivors=() if is_going_on else tuple(_survivor(target) for target in targets if not target.is_gone),
+        in_doubt=stop.in_doubt,
         note=stop.note,
         kill_in=max(0.0, stop.kill_at - now) if is_going_on and not stop.is_killing else None,
         grace=stop.grace,
@@ -411,9 +417,28 @@ def _stopped(target: Target) -> StoppedProcess:
     )
 
 
+def in_doubt(alike: Collection[Stat]) -> tuple[Survivor, ...]:
+    """What may be of a job, and is not signalled."""
+    return tuple(
+        Survivor(
+            pid=stat.pid,
+            name=stat.name,
+            stage=None,
+            state=stat.state,
+            blocked_in=_blocked_in(stat.pid),
+            reason=_IN_DOUBT.format(why_not_signalled(stat.pid, default=f"kill {stat.pid} ends it")),
+        )
+        for stat in sorted(alike)
+    )
+
+
+def _blocked_in(pid: int) -> str | None:
+    wchan = read_file(f"/proc/{pid}/wchan")
+    return wchan.decode("ascii", "replace").strip() if wchan and wchan != b"0" else None
+
+
 def _survivor(target: Target) -> Survivor:
-    wchan = read_file(f"/proc/{target.identity.pid}/wchan")
-    blocked_in = wchan.decode("ascii", "replace").strip() if wchan and wchan != b"0" else None
+    blocked_in = _blocked_in(target.identity.pid)
     return Survivor(
         pid=target.identity.pid,
         name=target.name,

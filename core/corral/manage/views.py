@@ -65,6 +65,7 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
         peak_memory_bytes=job.peak_memory_bytes,
         processes=0 if life.is_ended else _process_count(job),
         leftovers=job.leftovers,
+        in_doubt=job.in_doubt,
         stdout_bytes=job.output.stdout,
         stderr_bytes=sum(stage.stderr_bytes for stage in job.stages),
         stdout_dropped_bytes=job.output.stdout_dropped,

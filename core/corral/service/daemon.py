@@ -21,6 +21,7 @@ from corral.manage.adopting import adopt_all
 from corral.manage.keeping import keep_observed
 from corral.manage.manager import Manager
 from corral.manage.monitor import TICK_SECONDS
+from corral.manage.unmarked import keep_unmarked
 from corral.service import protocol as p
 from corral.service.address import listen
 from corral.service.clients import Clients, TooManyClientsError
@@ -288,6 +289,7 @@ class Daemon:
                 if not self.is_held:
                     self._home_watch.look()
                 self.manager.monitor.tick()
+                keep_unmarked(self.manager)
                 self.manager.reap()
                 self.manager.commits.for_sure()
                 self.manager.upkeep.look()

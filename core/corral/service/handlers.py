@@ -149,13 +149,14 @@ class Handlers:
         assert connection.hello is not None
         specs = [self._with_origin(spec, connection.hello) for spec in request.specs]
         surroundings = structs.replace(request.surroundings, scheduling=scheduling.of(connection.pid))
+        left = self._manager.leftovers.told({spec.name for spec in specs if spec.name is not None})
         ids = await self._manager.accept(specs, surroundings, descriptor)
         if request.wait_started:
             await asyncio.gather(*(self._manager.until_started(job_id) for job_id in ids))
             # Of what was half started the rest is being ended; until then its end is not known.
             await asyncio.gather(*self._manager.ends_of(job_id for job_id in ids if self._has_failed(job_id)))
             self._raise_if_not_started(ids)
-        return Answer(p.Started(tuple(map(str, ids))))
+        return Answer(p.Started(tuple(map(str, ids)), left))
 
     @staticmethod
     def _with_origin(spec: JobSpec, hello: p.SayHello) -> JobSpec:
@@ -181,7 +182,10 @@ class Handlers:
             ids, unknown = await self._resolved(request.ids)
             self._manager.leftovers.look(ids)
             found = [self._manager.fresh(job_id, now) for job_id in ids]
-            return Answer(p.Jobs(fitting(found), tuple(unknown)))
+            left = [job for job in self._manager.leftovers.named(request.ids) if job.id not in ids]
+            return Answer(
+                p.Jobs(fitting(found), tuple(unknown), {str(job.id): job.leftovers for job in left})
+            )
         leftovers = {} if request.all else self._leftovers()
         return Answer(listed(self._manager, request, leftovers, self._listing))
 
@@ -269,6 +273,8 @@ class Handlers:
             raise UsageError("no job named; give ids, or --all")
         else:
             ids, unknown = await self._resolved(request.ids)
+        if not request.all and request.stage is None:
+            ids = list(dict.fromkeys(ids + [job.id for job in manager.leftovers.named(request.ids)]))
         if request.stage is not None:
             reports = await asyncio.gather(
                 *(
@@ -323,10 +329,12 @@ class Handlers:
         assert connection.hello is not None
         origin: Origin = connection.hello.client
         ids = [self._manager.resolve(reference) for reference in request.ids]
+        names = {self._manager.snapshot(job_id).name for job_id in ids} - {None}
+        left = self._manager.leftovers.told(names, ids)
         new = await asyncio.gather(
             *(heirs.restart(self._manager, job_id, origin, request.asked_at) for job_id in ids)
         )
-        return Answer(p.Started(tuple(map(str, new))))
+        return Answer(p.Started(tuple(map(str, new)), left))
 
     # ---- waiting
 

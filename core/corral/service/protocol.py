@@ -130,7 +130,10 @@ class PeekPipes(Request, Answers[Pipes], tag="peek"):
 
 
 class StopJobs(Request, Answers[Stops], tag="stop"):
-    """Stop jobs. With `wait`, answered when nothing is left or nothing more helps; else at once."""
+    """Stop jobs. With `wait`, answered when nothing is left or nothing more helps; else at once.
+
+    A name means all ended jobs too that were called so and have left something alive.
+    """
 
     reply: ClassVar[type[Struct]] = Stops
     ids: tuple[str, ...] = ()

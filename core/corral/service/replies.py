@@ -34,13 +34,18 @@ class Jobs(Struct, frozen=True):
     unknown: tuple[str, ...] = ()
     """One line for each id that is no job, or not one job."""
     leftovers: dict[str, int] = {}
-    """How many processes live on of jobs that have ended and are not listed here, by id; without ids only."""
+    """How many processes live on of jobs that have ended and are not listed here, by id.
+
+    With ids only those with one of the names asked for, which `stop` means too.
+    """
 
 
 class Started(Struct, frozen=True):
     """Jobs that were accepted, in the order of their specifications."""
 
     ids: tuple[str, ...]
+    left: tuple[str, ...] = ()
+    """What earlier jobs of the same names have left alive, a line for each job."""
 
 
 class Stops(Struct, frozen=True):

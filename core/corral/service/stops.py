@@ -11,6 +11,7 @@ from msgspec import structs
 
 from corral.manage import operations
 from corral.manage.jobs import ManagedJob
+from corral.manage.stopping import in_doubt
 from corral.service.protocol import StopJobs, Stops
 from corral.system.daemonlog import log_fault
 from corral.values.errors import UnknownJobError
@@ -107,9 +108,13 @@ async def _report(manager: Manager, job_id: int, job: ManagedJob | None, *, wait
 def report_of_ended(manager: Manager, job: ManagedJob) -> StopReport:
     """What is known of the end of a job in hand."""
     state, ending = job.life.state, job.life.ending
+    doubt = in_doubt(manager.census.doubtful(job.id))
     if job.report is not None:
-        report = structs.replace(job.report, state=state)
+        report = structs.replace(job.report, state=state, in_doubt=doubt)
         return operations.with_children_named(manager, job.id, report)
     never = ending is not None and ending.reason == "never started"
     note = "never started" if never else "already ended"
-    return StopReport(id=str(job.id), state=state, seconds=0.0, note=note, looked_at=datetime.now(UTC))
+    looked_at = datetime.now(UTC)
+    return StopReport(
+        id=str(job.id), state=state, seconds=0.0, in_doubt=doubt, note=note, looked_at=looked_at
+    )

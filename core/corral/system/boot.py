@@ -68,9 +68,17 @@ def age(identity: ProcessIdentity) -> float:
 
     On Linux ticks since boot, time asleep included (CLOCK_BOOTTIME; both shifted alike in a time namespace).
     """
-    if sys.platform != "linux":
-        return max(0.0, time.time() - identity.started / 1_000_000)
-    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - identity.started / CLOCK_TICKS)
+    return max(0.0, clock() - started(identity))
+
+
+def started(identity: ProcessIdentity) -> float:
+    """When that process was started, by `clock`: the beginning of the tick in which it was."""
+    return identity.started / (CLOCK_TICKS if sys.platform == "linux" else 1_000_000)
+
+
+def clock() -> float:
+    """Now, in seconds, by the clock that the start of a process is noted in."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.time()
 
 
 def _same_time(before: str, now: str) -> bool:

@@ -10,10 +10,10 @@ import os
 import resource
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from corral.system.procfs import pids
+from corral.system.procfs import entries, read_file, users_of
 
 RLIMIT_LOCKS = 10
 """From asm-generic/resource.h; the resource module does not name it."""
@@ -22,6 +22,8 @@ NONCE_BITS, JOB_BITS, STAGE_BITS = 22, 32, 8
 MAX_STAGES = (1 << STAGE_BITS) - 1
 _IS_MARK = 1 << 62
 """Set in every mark and below 2**63: Python's setrlimit takes a C long."""
+APART = _IS_MARK - 1
+"""Worn by a daemon, and inherited by what it starts for itself: no mark, and not a process that has lost one either."""
 
 
 class Mark(NamedTuple):
@@ -47,20 +49,69 @@ def decode(value: int) -> Mark | None:
     )
 
 
-def read(pid: int) -> Mark | None:
-    """The mark of a process; None where it has none. Raises PermissionError for another uid or gid."""
+def value_of(pid: int) -> int | None:
+    """RLIMIT_LOCKS of a process, whatever it holds; None where the process is gone. Raises PermissionError.
+
+    prlimit(2) wants all three uids and gids to be ours, so it refuses set-uid and set-gid programs too;
+    /proc/PID/limits is open to everybody (proc(5), Linux 2.6.36), unless /proc hides the process (hidepid). A mark there
+    is believed of a process that our user or root has started: anybody else may have copied it from there.
+    """
     try:
-        return decode(resource.prlimit(pid, RLIMIT_LOCKS)[0])
+        return resource.prlimit(pid, RLIMIT_LOCKS)[0]
     except ProcessLookupError:
         return None
+    except PermissionError:
+        text = read_file(f"/proc/{pid}/limits")
+        if text is None:
+            raise
+        row = text.partition(b"Max file locks")[2].split(None, 1)
+        if not row:
+            return None  # it ended while it was read
+        value = int(row[0]) if row[0].isdigit() else UNLIMITED
+        if decode(value) is not None and _was_started_by_others(pid):
+            raise
+        return value
+
+
+def _was_started_by_others(pid: int) -> bool:
+    """Whether neither our user nor root did: a set-uid program keeps the real user (credentials(7))."""
+    users = users_of(pid)
+    return users is None or users[0] not in (0, os.getuid())
+
+
+def read(pid: int) -> Mark | None:
+    """The mark of a process; None where it has none. Raises PermissionError where that is not told."""
+    value = value_of(pid)
+    return None if value is None else decode(value)
+
+
+def put(pid: int, mark: Mark) -> tuple[int, int]:
+    """Mark a process from outside; the limits that it had. For `Signaller.mark_again` alone, which knows whom it marks.
+
+    Raises:
+        PermissionError: another uid or gid (prlimit(2)), or it has lowered its hard limit, which only root could raise.
+        ProcessLookupError: it is gone.
+    """
+    hard = resource.prlimit(pid, RLIMIT_LOCKS)[1]
+    value = encode(mark)
+    if hard != UNLIMITED and hard < value:
+        raise PermissionError(f"pid {pid} has lowered its hard limit RLIMIT_LOCKS, so it cannot carry a mark")
+    return resource.prlimit(pid, RLIMIT_LOCKS, (value, hard))
+
+
+def put_back(pid: int, mark: Mark, before: tuple[int, int]) -> None:
+    """Undo `put` where the pid went to somebody else meanwhile."""
+    with suppress(ProcessLookupError, PermissionError):
+        if resource.prlimit(pid, RLIMIT_LOCKS)[0] == encode(mark):
+            resource.prlimit(pid, RLIMIT_LOCKS, before)
 
 
 def take_off() -> None:
-    """Remove the mark of this very process, which a daemon started inside a job has inherited."""
+    """Remove the mark of this very process, which a daemon started inside a job has inherited, and say that it is meant."""
     if sys.platform != "linux":
         return
     hard = resource.getrlimit(RLIMIT_LOCKS)[1]
-    resource.setrlimit(RLIMIT_LOCKS, (hard, hard))
+    resource.setrlimit(RLIMIT_LOCKS, (APART if hard == UNLIMITED else hard, hard))
 
 
 @contextmanager
@@ -117,24 +168,25 @@ class Found(NamedTuple):
     stage: int
 
 
-def scan(nonce: int, others: list[int] | None = None) -> list[Found]:
-    """Every process of the machine that carries a mark of this home. 1.7 µs a process.
+def scan(nonce: int, others: list[tuple[int, int]] | None = None) -> list[Found]:
+    """Every process of the machine whose mark of this home prlimit(2) tells us. 0.7 µs a process.
 
-    `others` gets the pids whose limits we may not read, those of another uid or gid; root reads them all.
+    `others` gets the pids of all the rest, and the inodes of their folders (`procfs.entries`): without a mark, with
+    another one, or of another uid or gid.
     """
     prefix = _IS_MARK >> (JOB_BITS + STAGE_BITS) | nonce
     found = []
     prlimit = resource.prlimit
-    for pid in pids():
+    for entry in entries():
+        pid = int(entry.name)
         try:
             value = prlimit(pid, RLIMIT_LOCKS)[0]
         except ProcessLookupError:
             continue
         except PermissionError:
-            # prlimit(2) wants all three uids and gids to be ours: a set-gid program is out of its reach already.
-            if others is not None:
-                others.append(pid)
-            continue
+            value = 0
         if value >= _IS_MARK and value >> (JOB_BITS + STAGE_BITS) == prefix:
             found.append(Found(pid, value >> STAGE_BITS & ((1 << JOB_BITS) - 1), value & MAX_STAGES))
+        elif others is not None:
+            others.append((pid, entry.inode()))
     return found

@@ -115,6 +115,24 @@ def pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name[0] in "123456789"]
 
 
+def users_of(pid: int) -> tuple[int, int] | None:
+    """Its real and its effective user, of /proc/PID/status."""
+    for line in (read_file(f"/proc/{pid}/status") or b"").splitlines():
+        if line.startswith(b"Uid:"):
+            real, effective = line.split()[1:3]
+            return int(real), int(effective)
+    return None
+
+
+def entries() -> list[os.DirEntry[str]]:
+    """The folders in /proc of all processes that this user may see.
+
+    Whoever has the same pid later has a folder with another inode.
+    """
+    with os.scandir("/proc") as found:
+        return [entry for entry in found if entry.name[0] in "123456789"]
+
+
 def _stat_without_procfs(pid: int) -> Stat | None:
     import psutil
 

@@ -1,4 +1,4 @@
-"""The one place of Corral that sends signals, and all that it refuses.
+"""The one place of Corral that sends signals, the one function that marks, and all that they refuse.
 
 A mistake here ends the user's whole login, so nothing above this module ever signals by itself. It takes a process
 identity, never a bare number, and asks the kernel who that is at the moment of sending.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Collection
+from functools import cached_property
 
 from corral.system import mark, pidfd
-from corral.system.identity import ProcessIdentity
+from corral.system.identity import ProcessIdentity, identify
 from corral.system.procfs import Stat, read_file, read_stat
 
 CONT, KILL, TERM = signal.SIGCONT, signal.SIGKILL, signal.SIGTERM
@@ -26,7 +27,10 @@ class RefusedSignalError(Exception):
 class Kinship:
     """What a job knows of its processes by other ways than the mark; two of them must agree.
 
-    `known`: processes that were proven to be its own before. They are so for life, wherever they moved since.
+    `known`: processes that were proven to be its own before. They are so for life, wherever they moved since; so is
+    what has one of them as its parent. `born`: orphans that came to this process and that only this job can have born.
+    `leaders`: those of `known` that this process started for the job and still holds; whatever mark they wear now.
+    The numbers in `ancestors`, `sessions` and `groups` are believed; those of `known` only while that very process lives.
     """
 
     def __init__(
@@ -37,6 +41,8 @@ class Kinship:
         groups: Collection[int],
         home: str,
         known: Collection[ProcessIdentity] = (),
+        born: Collection[ProcessIdentity] = (),
+        leaders: Collection[ProcessIdentity] = (),
     ) -> None:
         self.job = job
         self.ancestors = ancestors
@@ -44,23 +50,47 @@ class Kinship:
         self.groups = groups
         self.home = home
         self.known = known
+        self.born = born
+        self.leaders = leaders
+
+    def knows(self, stat: Stat) -> bool:
+        """Whether that very process was proven before."""
+        return ProcessIdentity(stat.pid, stat.started) in self.known
 
     def ways_that_agree(self, stat: Stat) -> int:
         """How many of parentage, session, process group and environment say that it belongs to the job."""
-        if ProcessIdentity(stat.pid, stat.started) in self.known:
+        if self.knows(stat) or self._lives(stat.ppid):
             return ENOUGH_WAYS
         return (
             (stat.ppid in self.ancestors)
-            + (stat.session in self.sessions)
-            + (stat.process_group in self.groups)
+            + (stat.session in self.sessions or self._lives(stat.session))
+            + (stat.process_group in self.groups or self._lives(stat.process_group))
             + self._environment_says_so(stat.pid)
+            + (ProcessIdentity(stat.pid, stat.started) in self.born)
         )
 
+    def _lives(self, pid: int) -> bool:
+        """Whether that number is, at this moment, the pid of a process that is known.
+
+        Who lives has its pid for itself, and so a session and a group of that number are of its making (setsid(2)).
+        """
+        return pid in self._known_pids and (now := identify(pid)) is not None and now in self.known
+
+    @cached_property
+    def _known_pids(self) -> frozenset[int]:
+        return frozenset(identity.pid for identity in self.known)
+
     def _environment_says_so(self, pid: int) -> bool:
-        entries = (read_file(f"/proc/{pid}/environ") or b"").split(b"\0")
-        return (
-            b"CORRAL_JOB_ID=%d" % self.job in entries and b"CORRAL_HOME=" + os.fsencode(self.home) in entries
-        )
+        return job_in_environment(pid, self.home) == self.job
+
+
+def job_in_environment(pid: int, home: str) -> int | None:
+    """The job of that home that a process's environment names (execve(2) set it); None where it may not be read."""
+    entries = (read_file(f"/proc/{pid}/environ") or b"").split(b"\0")
+    if b"CORRAL_HOME=" + os.fsencode(home) not in entries:
+        return None
+    named = [entry[14:] for entry in entries if entry.startswith(b"CORRAL_JOB_ID=")]
+    return int(named[0]) if len(named) == 1 and named[0].isdigit() and len(named[0]) < 20 else None
 
 
 class Signaller:
@@ -82,9 +112,7 @@ class Signaller:
             RefusedSignalError: the target is not provably one of ours.
             PermissionError: it is, but the kernel does not let us (it changed its uid).
         """
-        pid = target.pid
-        if isinstance(pid, bool) or not isinstance(pid, int) or pid <= 1:
-            raise RefusedSignalError(f"pid {pid!r} is never signalled")
+        pid = _checked(target)
         if not self._uses_pidfd:
             return self._send_by_pid(target, numbers, kin)
         # The pidfd first, the questions second: what is asked then holds for the process that the pidfd is of.
@@ -97,6 +125,30 @@ class Signaller:
             return self._each(numbers, lambda number: pidfd.send_signal(descriptor, number))
         finally:
             os.close(descriptor)
+
+    def mark_again(self, target: ProcessIdentity, worn: mark.Mark, kin: Kinship) -> bool:
+        """Give that very process, which is of the job but does not say so, the mark of its job. False where it has ended.
+
+        What it starts from now on inherits it. As careful as `send`: a marked stranger would be ended with the job.
+
+        Raises:
+            RefusedSignalError: the target is not provably one of the job's.
+            PermissionError: it is, but cannot carry the mark.
+        """
+        pid = _checked(target)
+        if worn.job != kin.job or worn.nonce != self._nonce:
+            raise RefusedSignalError(f"pid {pid} is not marked for another job")
+        if not self._is_that_one(target, kin):
+            return False
+        try:
+            before = mark.put(pid, worn)
+        except ProcessLookupError:
+            return False
+        # prlimit(2) takes a number. Where that is still the same process it was so all along.
+        if identify(pid) == target:
+            return True
+        mark.put_back(pid, worn, before)
+        return False
 
     @staticmethod
     def _each(numbers: Collection[int], send: Callable[[int], bool]) -> bool:
@@ -127,20 +179,33 @@ class Signaller:
         return True
 
     def _demand_proof(self, stat: Stat, kin: Kinship | None) -> None:
-        if self._nonce is not None:
-            try:
-                found = mark.read(stat.pid)
-            except PermissionError:
-                # Another uid or gid (a set-uid or set-gid program): prlimit(2) refuses, so kinship has to prove it.
-                pass
-            else:
-                if found is None or found.nonce != self._nonce:
-                    raise RefusedSignalError(f"pid {stat.pid} ({stat.name}) carries no mark of this home")
-                if kin is not None and found.job != kin.job:
-                    raise RefusedSignalError(f"pid {stat.pid} ({stat.name}) is a process of another job")
-                return
+        if self._nonce is None or not self._says_its_mark(stat, kin, self._nonce):
+            self._demand_two_ways(stat, kin, "is not provably a process of this job")
+
+    def _says_its_mark(self, stat: Stat, kin: Kinship | None, nonce: int) -> bool:
+        """Whether the mark settles it; else it is not to be read, and kinship has to prove all."""
+        try:
+            found = mark.read(stat.pid)
+        except PermissionError:
+            return False
+        if found is not None and found.nonce == nonce and (kin is None or found.job == kin.job):
+            return True
+        if kin is not None and ProcessIdentity(stat.pid, stat.started) in kin.leaders:
+            return True
+        if found is not None and found.nonce == nonce:
+            if kin is not None and kin.knows(stat):
+                return True
+            raise RefusedSignalError(f"pid {stat.pid} ({stat.name}) is a process of another job")
+        unmarked = "carries no mark of this home"
+        if found is not None or mark.value_of(stat.pid) == mark.APART:
+            raise RefusedSignalError(f"pid {stat.pid} ({stat.name}) {unmarked}")
+        self._demand_two_ways(stat, kin, unmarked)
+        return True
+
+    @staticmethod
+    def _demand_two_ways(stat: Stat, kin: Kinship | None, otherwise: str) -> None:
         if kin is None or kin.ways_that_agree(stat) < ENOUGH_WAYS:
-            raise RefusedSignalError(f"pid {stat.pid} ({stat.name}) is not provably a process of this job")
+            raise RefusedSignalError(f"pid {stat.pid} ({stat.name}) {otherwise}")
 
     def _protected(self) -> set[int]:
         """This process and its ancestors, up to init; read anew when the parent is another one."""
@@ -184,3 +249,10 @@ def end_daemon(pid: int, is_it: Callable[[], bool]) -> None:
             pidfd.send_signal(descriptor, TERM)
     finally:
         os.close(descriptor)
+
+
+def _checked(target: ProcessIdentity) -> int:
+    pid = target.pid
+    if isinstance(pid, bool) or not isinstance(pid, int) or pid <= 1:
+        raise RefusedSignalError(f"pid {pid!r} is never signalled")
+    return pid

@@ -152,6 +152,8 @@ class Job(Struct, frozen=True, kw_only=True):
     """At least so much of what it had written is lost, because its own program made the file shorter (`> /dev/stdout`)."""
     output_truncated: datetime | None = None
     """When that was noticed last; None where it never was."""
+    in_doubt: int = 0
+    """How many processes may be of the ended job, which nothing proves."""
 
     @property
     def title(self) -> str:

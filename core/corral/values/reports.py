@@ -74,10 +74,17 @@ class StopReport(Struct, frozen=True, kw_only=True):
     grace: float | None = None
     looked_at: datetime | None = None
     """When the table of processes was last read and nothing of the job found."""
+    in_doubt: tuple[Survivor, ...] = ()
+    """What may be of the job and was not signalled, since nothing proves it."""
+
+    @property
+    def left(self) -> tuple[Survivor, ...]:
+        """What is there once nothing more helps, proven or not."""
+        return (*self.survivors, *self.in_doubt)
 
     @property
     def nothing_is_left(self) -> bool:
-        return not self.survivors and self.state != "stopping"
+        return not self.left and self.state != "stopping"
 
 
 class Wait(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from corral_tui.cli.attach import stay
 from corral_tui.cli.copying import Copier, Outlet, Stream
 from corral_tui.cli.detachkey import DEFAULT_KEY, parse_key
 from corral_tui.cli.following import TERMINATED
+from corral_tui.cli.guard import complain
 from corral_tui.cli.notstarted import could_not_start
 from corral_tui.cli.plain import note
 from corral_tui.cli.rawterminal import OUTPUT
@@ -29,9 +30,12 @@ def run_attached(prepared: Prepared) -> int:
     """Start the job and stay with its terminal; TERM stops it, as for every `run --wait`. What to exit with."""
     with reach.daemon() as client:
         try:
-            (job_id,) = client.call(prepared.request, prepared.descriptors).ids
+            started = client.call(prepared.request, prepared.descriptors)
         except CannotStartError as error:
             return could_not_start(client, error, as_json=False)
+        for line in started.left:
+            complain(line)
+        (job_id,) = started.ids
         try:
             status = stay(client, _started(client, job_id), parse_key(DEFAULT_KEY), from_start=True)
         except NotSoError:

@@ -72,6 +72,8 @@ def _start(client: Client, prepared: Prepared, interrupts: Interrupts) -> str:
             complain("the job had not started yet, and may still do so; corral ps")
             raise KeyboardInterrupt
     assert isinstance(started, Started)
+    for line in started.left:
+        complain(line)
     return started.ids[0]
 
 

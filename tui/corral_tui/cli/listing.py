@@ -182,7 +182,7 @@ def _row(job: dict[str, Any], *, is_cut: bool) -> tuple[str, ...]:
     return (
         job["id"],
         visible(job["name"] or _first_program(job)),
-        job["state"] if not job["leftovers"] else f"{job['state']} +{job['leftovers']} left",
+        _state(job),
         job["health"] or "-",
         "-" if job["exit_status"] is None else str(job["exit_status"]),
         numbers.cpu(job["cpu_percent"]) if is_alive else "-",
@@ -190,6 +190,13 @@ def _row(job: dict[str, Any], *, is_cut: bool) -> tuple[str, ...]:
         numbers.duration(job["elapsed"]),
         _first_line(job["command"]) if is_cut else visible(job["command"]),
     )
+
+
+def _state(job: dict[str, Any]) -> str:
+    left = f" +{job['leftovers']} left" if job["leftovers"] else ""
+    # A daemon of an earlier release does not tell of doubts.
+    doubt = f" +{job['in_doubt']} in doubt" if job.get("in_doubt") else ""
+    return f"{job['state']}{left}{doubt}"
 
 
 def _first_line(command: str) -> str:

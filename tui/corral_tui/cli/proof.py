@@ -23,10 +23,13 @@ def report_lines(report: StopReport, title: str) -> Iterator[str]:
     if report.note == ALREADY_ENDED and report.nothing_is_left:
         yield f"{title}: {ALREADY_ENDED}. Nothing of it is left."
         return
-    if report.note is not None and not report.processes and not report.survivors:
+    if report.note is not None and not (report.processes or report.survivors or report.in_doubt):
         yield f"{title}: {visible(report.note)}."
         return
-    yield f"{title}: {_what_was_done(report)}"
+    if report.note == ALREADY_ENDED and report.in_doubt:
+        yield f"{title}: {ALREADY_ENDED}"
+    else:
+        yield f"{title}: {_what_was_done(report)}"
     told = report.processes
     if len(told) > FEW:
         told = tuple(process for process in told if _is_remarkable(process))
@@ -36,8 +39,10 @@ def report_lines(report: StopReport, title: str) -> Iterator[str]:
         yield f"  and {len(told) - MOST_LINES} more; --json lists them all"
     for survivor in report.survivors:
         yield f"  {_survivor_line(survivor)}"
-    if report.note is not None:
-        yield f"  {visible(report.note)}"
+    for survivor in report.in_doubt:
+        yield f"  {_doubt_line(survivor)}"
+    if report.note not in (None, ALREADY_ENDED):
+        yield f"  {visible(report.note or '')}"
     yield proof_sentence(report)
 
 
@@ -74,6 +79,9 @@ def proof_sentence(report: StopReport) -> str:
         return f"{left} {verb} left{stays}. {_ended_sentence(ended)}".rstrip()
     if is_going_on(report):
         return f"It is being stopped. {_ended_sentence(ended)}".rstrip()
+    if report.in_doubt:
+        more = numbers.counted(len(report.in_doubt), "process")
+        return f"Of what is proven to be of it nothing is left; {more} may be of it. {_ended_sentence(ended)}".rstrip()
     return f"Nothing of it is left. {_ended_sentence(ended)}".rstrip()
 
 
@@ -123,6 +131,10 @@ def _survivor_line(survivor: Survivor) -> str:
         f"{survivor.pid}  {visible(survivor.name)}  {_stage(survivor.stage)}LEFT  state {survivor.state}{where}: "
         f"{visible(survivor.reason)}"
     )
+
+
+def _doubt_line(one: Survivor) -> str:
+    return f"{one.pid}  {visible(one.name)}  IN DOUBT  state {one.state}: {visible(one.reason)}"
 
 
 def _stage(stage: int | None) -> str:

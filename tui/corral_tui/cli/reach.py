@@ -89,12 +89,16 @@ def reader() -> Iterator[Caller]:
         yield client
 
 
-def numbers_of(caller: Caller, ids: tuple[str, ...]) -> Numbers:
-    """What these ids mean now. By number a request can go on with another daemon, where `@` may mean another job."""
+def numbers_of(caller: Caller, ids: tuple[str, ...], *, leftovers: bool = False) -> Numbers:
+    """What these ids mean now. By number a request can go on with another daemon, where `@` may mean another job.
+
+    With `leftovers` a name means all ended jobs too that were called so and have left something alive.
+    """
     if are_numbers(ids):
         return Numbers(ids, ())
     found = caller.call(ListJobs(ids=ids))
-    return Numbers(tuple(job.id for job in found.jobs), found.unknown)
+    left = found.leftovers if leftovers else ()
+    return Numbers((*(job.id for job in found.jobs), *left), found.unknown)
 
 
 @contextmanager

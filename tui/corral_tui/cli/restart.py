@@ -35,6 +35,8 @@ def command(ids: tuple[str, ...]) -> int:
                 complain(str(error))
                 status = error.exit_status
                 continue
+            for line in started.left:
+                complain(line)
             for new in started.ids:
                 say(new)
     return status

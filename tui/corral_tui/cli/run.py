@@ -113,9 +113,12 @@ def run_job(wanted: Wanted) -> int:
         return run_and_wait(prepared, quiet=wanted.quiet, as_json=wanted.as_json)
     with reach.daemon() as client:
         try:
-            (job,) = client.call(prepared.request, prepared.descriptors).ids
+            started = client.call(prepared.request, prepared.descriptors)
         except CannotStartError as error:
             return could_not_start(client, error, as_json=wanted.as_json)
+        for line in started.left:
+            complain(line)
+        (job,) = started.ids
         if wanted.as_json:
             print_json(client.call(ListJobs(ids=(job,))).jobs[0])
         elif not wanted.quiet:

@@ -30,7 +30,7 @@ def stop_jobs(request: StopJobs, *, verb: str, as_json: bool) -> int:
         is_done = all(report.nothing_is_left for report in stops.reports)
     else:
         # The job may well be going on, or be stopping as a whole.
-        is_done = not any(report.survivors for report in stops.reports)
+        is_done = not any(report.survivors or report.in_doubt for report in stops.reports)
     return 0 if not stops.unknown and (is_done or not request.wait) else 1
 
 
@@ -50,7 +50,7 @@ def _stop(caller: reach.Caller, request: StopJobs) -> Stops:
         return caller.call(request)
     if request.all:
         return _stop_all(caller, request)
-    jobs = reach.numbers_of(caller, request.ids)
+    jobs = reach.numbers_of(caller, request.ids, leftovers=True)
     if not jobs.ids:
         return Stops((), jobs.unknown)
     stops = caller.call(structs.replace(request, ids=jobs.ids))

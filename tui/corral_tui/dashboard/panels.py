@@ -180,6 +180,8 @@ def _foot(scene: Scene, job: Job, width: int, is_selected: bool, role: Role) -> 
         parts.append(counted(job.processes, "process"))
     if job.leftovers:
         parts.append(f"{counted(job.leftovers, 'process')} left over")
+    if job.in_doubt:
+        parts.append(f"{counted(job.in_doubt, 'process')} in doubt")
     dot = f" {charset.dot} "
     dropped = job.stdout_dropped_bytes + job.stderr_dropped_bytes
     told_dropped = (f"first {size(dropped)} of output dropped", f"{size(dropped)} dropped") if dropped else ()

@@ -139,9 +139,7 @@ def _stop(detail: Detail, width: int) -> list[Line]:
         return []
     lines: list[Line] = [plain(" ITS STOP", "muted")]
     if not report.nothing_is_left:
-        return (
-            [*lines, *survivor_lines(report, width)] if report.survivors else [*lines, plain("   going on")]
-        )
+        return [*lines, *survivor_lines(report, width)] if report.left else [*lines, plain("   going on")]
     lines += wrapped(ending_sentence(report), width, indent="   ")
     for one in report.processes:
         how = f"{'+'.join(one.signals) or 'no signal'}, ended by {one.ended_by or 'nothing yet'}"

@@ -76,7 +76,9 @@ def _end_words(job: Job, width: int, charset: Charset) -> Line:
     if reason and width >= 60:
         words = f"{reason}   {words}" if width >= WIDE else reason
     line = plain(words, "muted" if job.state in ("succeeded", "stopped") else "error")
-    return [*line, (f"   {job.leftovers} left behind", "warning")] if job.leftovers else line
+    if job.leftovers:
+        line = [*line, (f"   {job.leftovers} left behind", "warning")]
+    return [*line, (f"   {job.in_doubt} in doubt", "warning")] if job.in_doubt else line
 
 
 def _others(job: Job, snapshot: Snapshot, width: int) -> Line:

@@ -213,5 +213,5 @@ class QuitSheet(BottomSheet):
 
 
 def _is_given_up(report: StopReport) -> bool:
-    """Nothing is left of it, or what is left cannot be ended: KILL was sent and survivors are named."""
-    return report.nothing_is_left or (bool(report.survivors) and report.kill_in is None)
+    """Nothing is left of it, or what is left cannot be ended, or may not be its own: it is named."""
+    return report.nothing_is_left or (bool(report.left) and report.kill_in is None)

@@ -249,7 +249,7 @@ class StopSheet(BottomSheet):
         return plain(f"{self._subject()} {verb} stopped", "title"), plain(f"in {seconds:.1f} s", "muted")
 
     def _title_going_on(self) -> tuple[Line, Line]:
-        survivors = sum(len(report.survivors) for report in self.reports.values())
+        survivors = sum(len(report.left) for report in self.reports.values())
         seconds = max((report.seconds for report in self.reports.values()), default=0.0)
         if survivors and self.kill_in is None:
             total = sum(len(report.processes) for report in self.reports.values())
@@ -368,7 +368,7 @@ class StopSheet(BottomSheet):
         return [*lines, *wrapped(looked, width, role="muted")] if looked else lines
 
     def _report_going_on(self, report: StopReport, width: int) -> list[Line]:
-        if report.survivors and report.kill_in is None:
+        if report.left and report.kill_in is None:
             return stop_text.survivor_lines(report, width)
         listed = self.processes.get(report.id, ())
         known = stop_text.Known(

@@ -287,13 +287,16 @@ def looked_words(report: StopReport) -> str | None:
 
 
 def survivor_lines(report: StopReport, width: int) -> list[Line]:
-    """Who cannot die, with the reason."""
+    """Who cannot die, or may not be of it, with the reason."""
     lines: list[Line] = []
-    for one in report.survivors:
+    for one in report.left:
         head = f" ! {one.pid} {clean(one.name)}  "
         first, *rest = wrapped(survivor_words(one), width, indent=head, hanging="   ")
         lines += [[(first[0][0][: len(head)], "alert"), (first[0][0][len(head) :], "plain")], *rest]
-    lines.append(plain(" Nothing else is left. Corral goes on looking."))
+    if report.survivors:
+        lines.append(plain(" Nothing else is left. Corral goes on looking."))
+    else:
+        lines.append(plain(" Of what is proven to be of it nothing is left."))
     return lines
 
 
@@ -330,8 +333,8 @@ def report_line(report: StopReport, title: str, width: int, charset: Charset) ->
             (name, "plain"),
             (f"nothing is left: {counts}", "muted"),
         ]
-    elif report.survivors and report.kill_in is None:
-        line = [(" !", "alert"), (name, "plain"), (survivor_words(report.survivors[0]), "accent")]
+    elif report.left and report.kill_in is None:
+        line = [(" !", "alert"), (name, "plain"), (survivor_words(report.left[0]), "accent")]
     else:
         left = len(living(report))
         when = "KILL sent" if report.kill_in is None else f"KILL in {whole_seconds(report.kill_in)} s"
