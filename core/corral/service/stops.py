@@ -110,7 +110,7 @@ def report_of_ended(manager: Manager, job: ManagedJob) -> StopReport:
     state, ending = job.life.state, job.life.ending
     doubt = in_doubt(manager.census.doubtful(job.id))
     if job.report is not None:
-        report = structs.replace(job.report, state=state, in_doubt=doubt)
+        report = structs.replace(job.report, state=state)
         return operations.with_children_named(manager, job.id, report)
     never = ending is not None and ending.reason == "never started"
     note = "never started" if never else "already ended"
