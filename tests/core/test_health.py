@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from corral.manage.monitor import Monitor
 from corral.observe.health import MOVES_FOR, Attention, Progress, health_of
 from corral.observe.quiet import Quiet
+from corral.values.home import Home
 
 STUCK_AFTER = 60.0
 
@@ -103,7 +104,7 @@ def test_a_time_without_attention_is_held_against_no_job():
     assert progress.still_for(now + 3603) == 0.0
 
 
-def test_the_monitor_passes_over_the_time_that_it_did_not_run(monkeypatch: pytest.MonkeyPatch):
+async def test_the_monitor_passes_over_the_time_that_it_did_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr(
         "corral.manage.monitor.time", SimpleNamespace(monotonic=lambda: clock[0], process_time=lambda: 0.0)
@@ -117,7 +118,13 @@ def test_the_monitor_passes_over_the_time_that_it_did_not_run(monkeypatch: pytes
         life=SimpleNamespace(is_started=True),
     )
     queued = SimpleNamespace(id=2, progress=None, quiet=None, next_visit=100)
-    monitor = Monitor(SimpleNamespace(jobs={1: asked, 2: queued}, capping=SimpleNamespace(tick=lambda: None)))
+    manager = SimpleNamespace(
+        jobs={1: asked, 2: queued},
+        home=Home("/"),
+        capping=SimpleNamespace(tick=lambda: None),
+        children=SimpleNamespace(relays=SimpleNamespace(look_after=lambda: None)),
+    )
+    monitor = Monitor(manager)
     monitor.last_scan = 1e9
     for clock[0] in (1000.0, 1001.0, 1062.0, 1063.0):
         monitor.tick()

@@ -133,7 +133,7 @@ def test_words_for_what_the_kernel_refuses(monkeypatch):
 def test_words_for_a_set_uid_program(monkeypatch):
     me, other = 65534, 0
     monkeypatch.setattr(os, "geteuid", lambda: me)
-    monkeypatch.setattr(permission, "_users", lambda _: (me, other))
+    monkeypatch.setattr(permission, "users_of", lambda _: (me, other))
     name = permission.user_name(other)
     assert hidden.reason(1 << 22, None) == (
         f"it has the rights of {name} (set-uid), so only root may see what it waits for"
