@@ -127,6 +127,7 @@ async def test_what_fits_into_no_line_is_an_error_and_nobody_waits_for_it(short_
         handle = await manager.start(["true", "x" * 2 * LINE])
         with pytest.raises(CorralError, match=f"line of more than {LINE} bytes"):
             await manager.session.call(p.ShowJob(job=handle.id))
+        assert (await manager.run("true")).succeeded
 
 
 # ---- starting many ------------------------------------------------------------------------------------------------

@@ -148,7 +148,8 @@ async def test_an_orphan_that_two_jobs_may_have_born_is_in_doubt_for_both_and_no
                 assert report.nothing_is_left is not is_named
                 assert report.survivors == ()
             assert report.in_doubt[0].reason == (
-                f"not signalled, since nothing proves that it is of this job; kill {pid} ends it"
+                f"not signalled, since it may be of job {other.id} or {mother.id}, and nothing proves of which;"
+                f" kill {pid} ends it"
             )
             assert ((await other.snapshot()).state, (await later.snapshot()).in_doubt) == ("stopped", 0)
             assert mark.value_of(pid) == mark.UNLIMITED

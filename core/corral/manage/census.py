@@ -105,6 +105,10 @@ class Census:
         """That process may be of that job."""
         self._suspects.setdefault(identity, set()).add(job_id)
 
+    def jobs_that_may_have(self, stat: Stat) -> list[int]:
+        """The jobs that a process in doubt may be of."""
+        return sorted(self._suspects.get(ProcessIdentity(stat.pid, stat.started), ()))
+
     def suspected(self) -> dict[int, tuple[ProcessIdentity, ...]]:
         """All that is in doubt, by job."""
         return {
@@ -153,6 +157,7 @@ class Census:
         for stat in _stats(pid for pid in rest.apart if pid not in claims.owners):
             if not claims.doubt_apart(stat):
                 self._strangers[stat.pid] = rest.apart[stat.pid]
+        claims.doubtful.pop(FORGOTTEN, None)
         for job_id, doubtful in claims.doubtful.items():
             for stat in doubtful:
                 self.suspect(job_id, ProcessIdentity(stat.pid, stat.started))

@@ -109,7 +109,7 @@ async def stop_report(manager: Manager, job_id: int, *, wait: bool) -> StopRepor
 
 def _report_on_ended(manager: Manager, job_id: int) -> StopReport:
     view = manager.snapshot(job_id)
-    doubt = in_doubt(manager.census.doubtful(job_id))
+    doubt = in_doubt(manager.census.doubtful(job_id), manager.census)
     report = manager.journal.stop_report(job_id) if view.is_ended else None
     if report is not None:
         return structs.replace(report, state=view.state, in_doubt=doubt)

@@ -33,7 +33,8 @@ _RESERVED = 4
 BY_STOP = "corral stop"
 """Whom a stage was signalled by that is ended by `corral stop --stage`."""
 _NO_MARKS = "marks do not work here: a process that left its session and cleared its environment is not seen"
-_IN_DOUBT = "not signalled, since nothing proves that it is of this job; {}"
+_MOST_JOBS = 5
+"""Named in one sentence."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _HOPELESS_PAUSE = 0.002, 0.05, 1.0
 
 
@@ -320,7 +321,7 @@ class Stopper:
         notes += stop.job.contradictions.values()
         stop.note = "; ".join(notes) or None
         if stop.stage is None:
-            stop.in_doubt = in_doubt(alike)
+            stop.in_doubt = in_doubt(alike, self._census)
         self._stops.pop((stop.job.id, stop.stage), None)
         try:
             self._owner.tree_emptied(stop)
@@ -417,7 +418,7 @@ def _stopped(target: Target) -> StoppedProcess:
     )
 
 
-def in_doubt(alike: Collection[Stat]) -> tuple[Survivor, ...]:
+def in_doubt(alike: Collection[Stat], census: Census) -> tuple[Survivor, ...]:
     """What may be of a job, and is not signalled."""
     return tuple(
         Survivor(
@@ -426,10 +427,19 @@ def in_doubt(alike: Collection[Stat]) -> tuple[Survivor, ...]:
             stage=None,
             state=stat.state,
             blocked_in=_blocked_in(stat.pid),
-            reason=_IN_DOUBT.format(why_not_signalled(stat.pid, default=f"kill {stat.pid} ends it")),
+            reason=_why_in_doubt(stat, census.jobs_that_may_have(stat)),
         )
         for stat in sorted(alike)
     )
+
+
+def _why_in_doubt(stat: Stat, jobs: list[int]) -> str:
+    why = "nothing proves that it is of this job"
+    if len(jobs) > 1:
+        *most, last = map(str, jobs[:_MOST_JOBS])
+        more = f" or {len(jobs) - _MOST_JOBS} more" if len(jobs) > _MOST_JOBS else ""
+        why = f"it may be of job {', '.join(most)} or {last}{more}, and nothing proves of which"
+    return f"not signalled, since {why}; {why_not_signalled(stat.pid, default=f'kill {stat.pid} ends it')}"
 
 
 def _blocked_in(pid: int) -> str | None:

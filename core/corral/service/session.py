@@ -324,11 +324,10 @@ class Session:
                 future.set_result(snapshot)
 
     def _refuse_overlong(self) -> None:
-        """Asked again it would be as long: nobody goes on waiting for it."""
+        """It was skipped, and asked again it would be as long: nobody goes on waiting for it. Whose it was is not known."""
         error = CorralError(f"the daemon sent a line of more than {protocol.REPLY_LIMIT} bytes")
         self._fail(list(self._waiting), error)
         self._asked.clear()
-        self._channel.close()
 
     def _note_end(self) -> None:
         if self._on_gone is not None:
