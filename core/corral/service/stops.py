@@ -108,7 +108,7 @@ async def _report(manager: Manager, job_id: int, job: ManagedJob | None, *, wait
 def report_of_ended(manager: Manager, job: ManagedJob) -> StopReport:
     """What is known of the end of a job in hand."""
     state, ending = job.life.state, job.life.ending
-    doubt = in_doubt(manager.census.doubtful(job.id))
+    doubt = in_doubt(manager.census.doubtful(job.id), manager.census)
     if job.report is not None:
         report = structs.replace(job.report, state=state)
         return operations.with_children_named(manager, job.id, report)
