@@ -52,7 +52,7 @@ def test_pieces_are_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "PART_BYTES", 2000)
     for count in (0, 1, 2, 3, 4, 5, 20):
         whole = p.Jobs(tuple(ended(number, spec("true")) for number in range(1, count + 1)), ("x",), {"7": 1})
-        came = protocol.Parts()
+        came = parts.Parts()
         made = list(parts.reply_lines(3, whole))
         envelopes = [came.whole(protocol.read_envelope(line)) for line in made]
         *firsts, last = envelopes

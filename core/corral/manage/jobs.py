@@ -203,6 +203,9 @@ class ManagedJob:
     """In which of its output files one stands (`corral.system.tripwire`); None where it is just being set up, or cannot be."""
     watches: list[int] = field(default_factory=list)
     """Of its output files, by inotify."""
+    first_watches: list[int] = field(default_factory=list)
+    written_first: set[int] = field(default_factory=set)
+    """Those of its output files that were written to before anybody opened them anew."""
     truncated: datetime | None = None
     """When one of them was last found to have been made shorter."""
     capped: Sequence[CappedStream] | None = None

@@ -35,7 +35,7 @@ class Launcher:
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
         self._starter = Starter(
-            manager.home, manager.nonce, manager.budget, manager.mounts, manager.monitor.truncations.watch
+            manager.home, manager.nonce, manager.budget, manager.mounts, manager.truncations.watch
         )
         self._feeders: dict[int, Feeder] = {}
 

@@ -59,6 +59,7 @@ from corral.manage.reaping import ChildEnd
 from corral.manage.spying import Spy
 from corral.manage.stopping import BY_STOP, StopOfJob, Stopper, report_on
 from corral.manage.terminals import Terminals
+from corral.manage.truncations import Truncations
 from corral.manage.upkeep import Upkeep
 from corral.manage.waiting import Waiters
 from corral.system import mark
@@ -121,6 +122,7 @@ class Manager:
         self.leftovers = Leftovers(self)
         self.monitor = Monitor(self)
         self.capping = Capping(self)
+        self.truncations = Truncations(self)
         self.cleaner = Cleaner(self)
         self.launcher = Launcher(self)
         self.terminals = Terminals(self)

@@ -16,7 +16,6 @@ from corral.manage.judging import Judge, is_settled
 from corral.manage.keeping import KEEP_TICKS, keep_observed
 from corral.manage.onstuck import end_stuck, is_to_be_ended
 from corral.manage.stories import note_life, note_rest
-from corral.manage.truncations import Truncations
 from corral.observe.health import Attention, Progress
 from corral.observe.holders import Holders
 from corral.observe.pipeflow import RATE_WINDOW, PipeFlow, Steady, bottleneck
@@ -50,7 +49,6 @@ class Monitor:
         self._sampler = ProcessSampler()
         self.holders = Holders(os.getpid())
         self.judge = Judge(manager)
-        self.truncations = Truncations(manager)
         self._bottlenecks: dict[int, Steady[int | None]] = {}
         self._followed_since: dict[int, float] = {}
         """When the pipes of each job were first looked at by this daemon, monotonic seconds."""
@@ -77,7 +75,6 @@ class Monitor:
             if job.life.is_started:
                 self._visit_safely(job, now)
         self._manager.capping.tick()
-        self._manager.children.relays.look_after()
         if self._to_end:
             end_stuck(self._manager, self._to_end)
             self._to_end.clear()
@@ -247,7 +244,7 @@ class Monitor:
 
     def _open_outputs(self, job: ManagedJob) -> None:
         try:
-            self.truncations.open(job)
+            self._manager.truncations.open(job)
         except PermissionError as error:
             # A FIFO or a symlink, say, by the job's own hand: all else of it can be observed.
             self._note_trouble(job, f"its output is not followed: {error.filename}: {error.strerror}")
@@ -257,7 +254,7 @@ class Monitor:
 
     def close_outputs(self, job: ManagedJob) -> None:
         """Every stage has ended."""
-        self.truncations.finish(job)
+        self._manager.truncations.finish(job)
         job.output.close()
 
     def _read_clocks(self, job: ManagedJob) -> tuple[int, list[Member]]:
@@ -281,7 +278,7 @@ class Monitor:
         if not sizes:
             return False
         before = (output.stdout, *(stage.stderr_bytes for stage in job.stages))
-        was_shorter = self.truncations.look(job, sizes)
+        was_shorter = self._manager.truncations.look(job, sizes)
         # Of a file that was made shorter all that stands there now may be new.
         grown = sum(new - old if new >= old else new for new, old in zip(sizes, before, strict=True))
         has_output = was_shorter or tuple(sizes) != before

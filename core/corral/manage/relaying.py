@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LAST_SECONDS = 1.0
 """How long the end of a job waits for what is still in the pipes: a process that it leaves behind may keep them open."""
+LOOK_SECONDS = 1.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 _PROGRAM = inspect.getsource(relay).encode()
 _FIRST_FREE = 3
@@ -76,8 +77,11 @@ class Relays:
         """By the pid of the relay, of those that we have started."""
 
     def note_started(self, job: ManagedJob) -> None:
-        if job.relay is not None:
-            self._jobs[job.relay] = job
+        if job.relay is None:
+            return
+        if not self._jobs:
+            self._loop.call_later(LOOK_SECONDS, self._look_after)
+        self._jobs[job.relay] = job
 
     def note_end(self, pid: int, end: ChildEnd) -> None:
         """A child of ours has ended that is no stage."""
@@ -89,10 +93,11 @@ class Relays:
         self._manager.journal.record(job.id, datetime.now(UTC), "output", text)
         self._manager.touch(job)
 
-    def look_after(self) -> None:
+    def _look_after(self) -> None:
         """See whether one has ended that should not have."""
+        self._manager.children.reap()
         if self._jobs:
-            self._manager.children.reap()
+            self._loop.call_later(LOOK_SECONDS, self._look_after)
 
     # ---- the last lines
 

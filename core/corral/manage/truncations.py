@@ -2,8 +2,9 @@
 
 That it happened tells a tripwire (`corral.system.tripwire`), however long ago and however short it was. How much is lost,
 at least, is known as far as somebody has looked before: each look of the monitor compares the files with what is
-remembered of them (`corral.observe.traces`), and between these inotify(7) wakes us when somebody opens one, and at the
-first write after that. The position of the stage's own descriptor tells, too: it stays where the last write had ended.
+remembered of them (`corral.observe.traces`), and between these inotify(7) wakes us when somebody opens one. The position
+of the stage's own descriptor tells, too: it stays where the last write had ended. No write wakes us: who waits for it
+would be as fast as who writes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from corral.manage.dropping import in_thread, open_to_punch, read_ready
 from corral.observe.output import dropped_bytes
 from corral.observe.traces import Piece, Read, Trace, Truncation
 from corral.system import tripwire
-from corral.system.inotify import OPENED, WRITTEN, Watcher
+from corral.system.inotify import ONCE, OPENED, WRITTEN, Watcher
 from corral.system.openfiles import appended_up_to
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ SET_UP_SECONDS = 0.05
 GIVE_BACK_SECONDS = 2.0
 """After the end of a job. What starts and ends many short ones has its time until then for itself."""
 LATEST_SECONDS = 60.0
-SETTLE_SECONDS = 0.01
-"""After an empty file was opened, until it is emptied if that is what it was opened for."""
 ADVICE = "run --output pipe keeps all"
 
 
@@ -74,9 +73,6 @@ class Stream:
     """Of the stage's descriptor, when the file was found to be shorter: what it tells is counted."""
     held: bool = False
     """Something stood in it before anybody opened it anew, so that what empties it takes something away."""
-    awaits_write: bool = True
-    is_in_doubt: bool = False
-    """Somebody has just opened it, and the write that is seen next may be that which empties it."""
 
     @classmethod
     def handed(cls, handed: HandedStream) -> Stream:
@@ -118,6 +114,9 @@ class Truncations:
         self._loop = asyncio.get_running_loop()
         self._watcher = Watcher()
         self._watched: dict[int, tuple[ManagedJob, int]] = {}
+        self._firsts = Watcher()
+        """Of each file the first thing that happened to it, to be asked for. Nobody is woken by it."""
+        self._first_of: dict[int, tuple[ManagedJob, int]] = {}
         self._sectors = tripwire.sectors_in(manager.home.jobs)
         self._chores: dict[float, list[Chore]] = {}
         """By how long after their planning they are done."""
@@ -132,10 +131,20 @@ class Truncations:
     def watch(self, job: ManagedJob) -> None:
         """Its files are there, and nobody has written to them."""
         for number, path in enumerate(self._paths(job)):
-            watch = self._watcher.watch(path, OPENED | WRITTEN)
+            watch = self._watcher.watch(path, OPENED)
             if watch is not None:
                 self._watched[watch] = job, number
                 job.watches.append(watch)
+            first = self._firsts.watch(path, OPENED | WRITTEN | ONCE)
+            if first is not None:
+                self._first_of[first] = job, number
+                job.first_watches.append(first)
+
+    def _take_firsts(self) -> None:
+        for watch, mask in self._firsts.changes():
+            job, number = self._first_of.pop(watch, (None, 0))
+            if job is not None and mask & WRITTEN:
+                job.written_first.add(number)
 
     def open(self, job: ManagedJob) -> None:
         """Look at its files from now on. Short jobs that print nothing do without.
@@ -168,6 +177,11 @@ class Truncations:
             self._watched.pop(watch, None)
             self._watcher.forget(watch)
         job.watches.clear()
+        self._take_firsts()
+        for first in job.first_watches:
+            if self._first_of.pop(first, None) is not None:
+                self._firsts.forget(first)
+        job.first_watches.clear()
         self._give_back(job)
 
     def _give_back(self, job: ManagedJob) -> None:
@@ -207,7 +221,7 @@ class Truncations:
     # ---- woken
 
     def _note_changes(self) -> None:
-        """Somebody has opened a file, a reader perhaps, or written to it for the first time."""
+        """Somebody has opened a file, a reader perhaps."""
         assert self._watcher.descriptor is not None
         now = self._loop.time()
         if now >= self._span_ends:
@@ -219,40 +233,12 @@ class Truncations:
         self._take_changes()
 
     def _take_changes(self) -> None:
-        first: dict[int, int] = {}
-        opened: set[int] = set()
-        for change in self._watcher.changes():
-            first.setdefault(change.watch, change.mask)
-            if change.mask & OPENED:
-                opened.add(change.watch)
-        for watch, mask in first.items():
+        for watch in {change.watch for change in self._watcher.changes()}:
             if watch in self._watched:
                 job, number = self._watched[watch]
-                self._wake(job, number, was_opened=watch in opened, was_written_first=bool(mask & WRITTEN))
-
-    def _wake(self, job: ManagedJob, number: int, *, was_opened: bool, was_written_first: bool) -> None:
-        with suppress(OSError):  # the monitor says what is wrong with it
-            if not job.streams:
-                job.streams = [Stream() for _ in self._paths(job)]
-            stream = job.streams[number]
-            stream.held |= was_written_first and not stream.is_in_doubt
-            self.open(job)
-            self._look_at(job, number)
-            if was_opened and not (stream.held or stream.is_in_doubt):
-                stream.is_in_doubt = True
-                self._loop.call_later(SETTLE_SECONDS, self._settle, job, number)
-            if stream.awaits_write != was_opened and job.output.descriptors:
-                # The first write after each opening is worth a look, the others are the monitor's.
-                stream.awaits_write = was_opened
-                mask = OPENED | WRITTEN if was_opened else OPENED
-                self._watcher.change(job.output.descriptors[number], mask)
-
-    def _settle(self, job: ManagedJob, number: int) -> None:
-        """An empty file was opened, by a reader or to be emptied; by now the kernel has done that."""
-        if not job.life.is_ended:
-            with suppress(OSError):
-                self._look_at(job, number)
-        job.streams[number].is_in_doubt = False
+                with suppress(OSError):  # the monitor says what is wrong with it
+                    self.open(job)
+                    self._look_at(job, number)
 
     def _look_at(self, job: ManagedJob, number: int) -> None:
         self._look(job, number, self._position(job, number))
@@ -285,6 +271,9 @@ class Truncations:
             # The daemon before us may have dropped what we look for.
             first_kept = dropped_bytes(job.output.paths[number]) or 0
             found = trace.look(read, size, first_kept) if first_kept else found
+        if was_touched and not stream.held:
+            self._take_firsts()
+            stream.held = position > 0 or number in job.written_first
         if size < position != stream.position:
             found = found or Truncation(min(before, size), size)
             before = max(before, position)

@@ -18,6 +18,7 @@ from corral.service import protocol
 from corral.service.again import may_be_cut
 from corral.service.lines import LineReader, send_line
 from corral.service.mending import Asked, Mending
+from corral.service.parts import Parts
 from corral.service.protocol import Answers, AskPast, Hello, Reply_, SayHello, WaitForJobs
 from corral.service.silence import Silence, why_silent
 from corral.service.starter import connected
@@ -101,7 +102,7 @@ class Client:
         self._number = 0
         self._asked: dict[int, Asked] = {}
         """What was not answered yet, by number."""
-        self._parts = protocol.Parts()
+        self._parts = Parts()
         self._arrived: dict[int, protocol.Envelope] = {}
         self._mending: Mending | None = None
         self._silence = Silence()
@@ -302,7 +303,7 @@ class Client:
         descriptors = self._reader.take_descriptors()
         self._sock.close()
         self._sock, self._reader = sock, LineReader(sock, descriptors)
-        self._parts = protocol.Parts()
+        self._parts = Parts()
         self._silence.note_heard()
         self._mending.hello_number = self._next_number()
         hello = Asked(self._greeting(), (), time.monotonic())

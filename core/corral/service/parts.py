@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw, Struct, structs
 
-from corral.service.protocol import REPLY_LIMIT, reply_line
+from corral.service.protocol import REPLY_LIMIT, Envelope, reply_line
 from corral.service.replies import LISTS
 
 PART_BYTES = 2 << 20
@@ -71,3 +71,20 @@ def reply_lines(number: int, reply: Struct) -> Iterator[bytes]:
             yield b'{"id":%d,"part":' % number + _encoder.encode(last) + b"}\n"
         last = piece
     yield reply_line(number, structs.replace(reply, **{name: last}))
+
+
+class Parts:
+    """The pieces of answers that are still to come, of one connection."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[int, list[msgspec.Raw]] = {}
+
+    def whole(self, envelope: Envelope) -> Envelope | None:
+        """The envelope, an answer with its pieces; None for a piece."""
+        if envelope.id is None:
+            return envelope
+        if bytes(envelope.part):
+            self._pieces.setdefault(envelope.id, []).append(envelope.part)
+            return None
+        envelope.before = tuple(self._pieces.pop(envelope.id, ()))
+        return envelope

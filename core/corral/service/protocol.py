@@ -398,24 +398,7 @@ class Envelope(Struct):
     part: msgspec.Raw = msgspec.Raw()
     """A piece of a list whose answer is still to come."""
     before: tuple[msgspec.Raw, ...] = ()
-    """The pieces that came before this answer; `Parts` fills it in."""
-
-
-class Parts:
-    """The pieces of answers that are still to come, of one connection."""
-
-    def __init__(self) -> None:
-        self._pieces: dict[int, list[msgspec.Raw]] = {}
-
-    def whole(self, envelope: Envelope) -> Envelope | None:
-        """The envelope, an answer with its pieces; None for a piece."""
-        if envelope.id is None:
-            return envelope
-        if bytes(envelope.part):
-            self._pieces.setdefault(envelope.id, []).append(envelope.part)
-            return None
-        envelope.before = tuple(self._pieces.pop(envelope.id, ()))
-        return envelope
+    """The pieces that came before this answer; `corral.service.parts` fills it in."""
 
 
 class RequestId(Struct):

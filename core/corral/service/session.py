@@ -24,6 +24,7 @@ from corral.service.client import checked, own_job
 from corral.service.ending import wait_for_end
 from corral.service.lines import close_all
 from corral.service.mending import Asked, Mending
+from corral.service.parts import Parts
 from corral.service.protocol import Answers, Envelope, Hello, Look, Reply_, SayHello, Shutdown, Subscribe
 from corral.service.silence import SILENT_SECONDS
 from corral.service.snapshot import Snapshot
@@ -68,7 +69,7 @@ class Session:
         self._daemon: ProcessIdentity | None = None
         self._arriving: Snapshot | None = None
         """One of which more is to come."""
-        self._parts = protocol.Parts()
+        self._parts = Parts()
         self._changed: list[asyncio.Future[Snapshot]] = []
         self._is_subscribed = False
         self._is_closed = False
@@ -394,7 +395,7 @@ class Session:
         if self._is_closed:
             sock.close()
             return
-        self._channel, self._parts = self._channel_on(sock), protocol.Parts()
+        self._channel, self._parts = self._channel_on(sock), Parts()
         await self._greet()
         self._mending.note_mended()
         if self._is_subscribed:

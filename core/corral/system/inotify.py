@@ -1,4 +1,4 @@
-"""To be woken when a file is opened, or written to: inotify(7). Watches cost who writes nothing that can be measured.
+"""To be woken when a file is opened: inotify(7). Watches cost who writes nothing that can be measured.
 
 Where the system has none (macOS), or the user has as many as allowed (fs.inotify.max_user_*), nobody is woken.
 """
@@ -13,14 +13,15 @@ from typing import NamedTuple
 
 OPENED = 0x20
 WRITTEN = 0x02
-"""IN_OPEN, IN_MODIFY of uapi/linux/inotify.h. A truncation is IN_MODIFY too."""
+ONCE = 0x80000000
+"""IN_OPEN, IN_MODIFY (a truncation, too) and IN_ONESHOT of uapi/linux/inotify.h."""
 _DONT_FOLLOW = 0x02000000
 _EVENT = struct.Struct("iIII")
 _READ_SIZE = 64 << 10
 
 
 class Change(NamedTuple):
-    """What happened to a watched file: a mask of OPENED and WRITTEN, or others of which nobody asked."""
+    """What happened to a watched file: OPENED, or what nobody asked for, the end of the watch say."""
 
     watch: int
     mask: int
@@ -40,16 +41,9 @@ class Watcher:
 
     def watch(self, path: str, mask: int) -> int | None:
         """Watch a file. The number of the watch, the same for the same file; None where it cannot be."""
-        return self._add(os.fsencode(path), mask | _DONT_FOLLOW)
-
-    def change(self, descriptor: int, mask: int) -> None:
-        """Watch a file that is watched, and open here, from now on for this alone."""
-        self._add(b"/proc/self/fd/%d" % descriptor, mask)
-
-    def _add(self, path: bytes, mask: int) -> int | None:
         if self.descriptor is None:
             return None
-        number = self._library.inotify_add_watch(self.descriptor, path, mask)
+        number = self._library.inotify_add_watch(self.descriptor, os.fsencode(path), mask | _DONT_FOLLOW)
         return None if number < 0 else int(number)
 
     def forget(self, watch: int) -> None:
