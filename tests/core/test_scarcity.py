@@ -52,10 +52,10 @@ def test_none_left_is_no_reason_to_look_away(tmp_path: Path, monkeypatch: pytest
     output, paths = OutputSizes(), written(tmp_path)
     real = os.open
 
-    def second_fails(path: str, *rest: int, **place: int) -> int:
-        if path == os.path.basename(paths[1]):
+    def second_fails(path: str, *rest: int, **where: int) -> int:
+        if os.path.basename(path) == os.path.basename(paths[1]):
             raise OSError(errno.EMFILE, "Too many open files")
-        return real(path, *rest, **place)
+        return real(path, *rest, **where)
 
     monkeypatch.setattr(os, "open", second_fails)
     before = os.listdir("/proc/self/fd")

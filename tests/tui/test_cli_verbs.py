@@ -68,7 +68,7 @@ NINE = (
     *(_process(pid, ended_by="itself") for pid in range(6, 9)),
     _process(9, "TERM", "KILL", ended_by="KILL", where="its own session, forked off"),
 )
-GONE = StopReport(id="7", state="stopped", seconds=5.0, processes=NINE)
+GONE = StopReport(id="7", state="stopped", seconds=5.0, processes=NINE, looked_at=datetime.now(UTC))
 LEFT = StopReport(
     id="7",
     state="stopping",
@@ -85,7 +85,7 @@ def test_the_sentence_of_proof() -> None:
         proof_sentence(GONE) == "Nothing of it is left. 9 processes: 5 by TERM, 3 by themselves, 1 by KILL."
     )
     assert proof_sentence(LEFT) == "1 process is left, and the job stays stopping. 1 process: 1 by TERM."
-    assert proof_sentence(StopReport(id="7", state="stopped", seconds=0)) == "Nothing of it is left."
+    assert proof_sentence(structs.replace(GONE, processes=())) == "Nothing of it is left."
 
 
 def test_a_report_names_what_a_plain_kill_would_have_missed() -> None:
@@ -108,8 +108,8 @@ def test_a_report_of_few_processes_has_a_line_for_each() -> None:
 
 
 def test_a_report_on_leftovers_says_so() -> None:
-    ended = StopReport(
-        id="13", state="succeeded", seconds=0.12, processes=(_process(5, "TERM", ended_by="TERM"),)
+    ended = structs.replace(
+        GONE, state="succeeded", seconds=0.12, processes=(_process(5, "TERM", ended_by="TERM"),)
     )
     assert next(report_lines(ended, "13 bg")) == "13 bg: its leftovers ended in 0.1s"
     left = structs.replace(ended, processes=(), survivors=LEFT.survivors)
@@ -128,7 +128,7 @@ def test_a_report_with_a_doubt_says_that_nothing_proves_it() -> None:
         "Of what is proven to be of it nothing is left; 1 process may be of it."
         " 9 processes: 5 by TERM, 3 by themselves, 1 by KILL."
     )
-    ended = StopReport(id="7", state="succeeded", seconds=0, note="already ended", in_doubt=(doubt,))
+    ended = structs.replace(report, state="succeeded", processes=(), note="already ended")
     assert list(report_lines(ended, "7 tests")) == ["7 tests: already ended", line, proof.split(" 9 ")[0]]
 
 
@@ -193,10 +193,13 @@ def test_stop_of_all_lists_nothing_and_waits_by_number(fake: FakeDaemon, capsys:
     assert last == "8 b: never started."
 
 
-def test_the_stop_of_the_daemon_with_its_jobs_lists_nothing(fake: FakeDaemon, capsys: Any) -> None:
+def test_the_stop_of_the_daemon_with_its_jobs_needs_no_titles_but_its_own(
+    fake: FakeDaemon, capsys: Any
+) -> None:
+    fake.answers[ListJobs] = Jobs((make_job(7),))
     fake.answers[Shutdown] = Stops((GONE,), titles={"7": "tests"})
     assert main(["daemon", "stop", "--jobs", "stop"]) == 0
-    assert fake.asked == [Shutdown(jobs="stop")]
+    assert fake.asked == [ListJobs(), Shutdown(jobs="stop")]
     assert capsys.readouterr().out.startswith("7 tests: stopped")
 
 

@@ -93,10 +93,11 @@ class Stream:
 
 
 def handed(job: ManagedJob) -> tuple[HandedStream, ...]:
-    """Its streams for the next daemon."""
+    """Its streams for the next daemon. What was never looked at has tripwires only, what has ended streams only."""
+    streams = job.streams or [Stream() for _ in job.tripwires]
     wires = job.tripwires or [False] * len(job.streams)
     return tuple(
-        stream.to_hand(has_tripwire=wire is True) for stream, wire in zip(job.streams, wires, strict=True)
+        stream.to_hand(has_tripwire=wire is True) for stream, wire in zip(streams, wires, strict=True)
     )
 
 
@@ -156,6 +157,8 @@ class Truncations:
         if not job.watches:
             self.watch(job)
         job.output.open(self._paths(job))
+        if job.output.is_gone:
+            return
         if not job.streams:
             job.streams = [Stream() for _ in job.output.paths]
         for number in range(len(job.streams)):

@@ -19,7 +19,7 @@ from corral.manage.handover import gather, note_lives
 from corral.service import protocol as p
 from corral.service.again import may_be_cut
 from corral.service.starter import LAUNCH, NEVER_INHERITED
-from corral.system.daemonlog import log
+from corral.system.daemonlog import log, log_fault
 from corral.system.identity import identify
 from corral.system.replacing import become, hold_signals, release_signals
 from corral.values.errors import CorralError, NotSoError
@@ -44,6 +44,9 @@ async def follow_home(daemon: Daemon, home: Home, on_refusal: Callable[[CorralEr
         await replace_program(daemon, request, report, home)
     except CorralError as error:
         on_refusal(error)
+    except Exception as error:  # noqa: BLE001 - a fault of ours: the daemon goes on as it was, and says so
+        log_fault("following the home", error)
+        on_refusal(CorralError(f"{daemon.manager.home.path} cannot be followed to {home.path}: {error!r}"))
     finally:
         os.close(report)
 

@@ -53,16 +53,25 @@ def make_own(path: str) -> int:
 
 def look_at_own(path: str) -> os.stat_result:
     """What stat(2) says of one. Raises as `open_own`."""
-    folder, name = _folder_of(path)
+    found = _looked_at(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise _strange(path, found.st_mode)
+    return found
+
+
+def _looked_at(path: str) -> os.stat_result:
     try:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        folder, name = _folder_of(path)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        return os.lstat(path)  # it takes no descriptor
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from None
     finally:
         os.close(folder)
-    if not stat.S_ISREG(found.st_mode):
-        raise _strange(path, found.st_mode)
-    return found
 
 
 def _folder_of(path: str) -> tuple[int, str]:

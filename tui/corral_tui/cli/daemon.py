@@ -12,7 +12,7 @@ from corral import __version__
 from corral.decide import homeidentity
 from corral.service import ending
 from corral.service.client import Client
-from corral.service.protocol import PROTOCOL, AskStatus, Hello, Jobs, ListJobs, ShowJob, Shutdown, Stops
+from corral.service.protocol import PROTOCOL, AskStatus, Hello, ListJobs, ShowJob, Shutdown, Stops
 from corral.service.restarting import shut_down
 from corral.system.daemonlog import OLDER
 from corral.system.identity import identify, is_alive
@@ -160,8 +160,7 @@ def _stop(client: Client, request: Shutdown, *, as_json: bool) -> int:
     jobs = request.jobs
     if client.hello.protocol != PROTOCOL:
         return _stop_other(client, request, as_json=as_json)
-    # What is to be stopped the daemon knows by itself, and says what it was.
-    listed = Jobs(()) if jobs == "stop" else client.call(ListJobs())
+    listed = client.call(ListJobs())
     unended = listed.jobs
     if unended and jobs is None:
         raise NotSoError(_which_way(unended))

@@ -53,9 +53,7 @@ def is_of_leftovers(report: StopReport) -> bool:
 
 def is_going_on(report: StopReport) -> bool:
     """Whether something is still being ended, with nothing given up."""
-    return not report.survivors and (
-        report.state == "stopping" or any(process.ended_by is None for process in report.processes)
-    )
+    return not report.survivors and (report.looked_at is None or report.state == "stopping")
 
 
 def _what_was_done(report: StopReport) -> str:
