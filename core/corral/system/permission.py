@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 
-from corral.system.procfs import read_file
-from corral.system.procfs import users_of as _users
+from corral.system.procfs import read_file, users_of
 from corral.system.trust import user_name
 
 _OF_SCOPE = {
@@ -38,7 +37,7 @@ def why_hidden(pid: int) -> str:
 def why_closed(pid: int) -> str | None:
     """Why nobody but root may look into a process; None where neither its user nor itself closes it."""
     mine = os.geteuid()
-    users = _users(pid)
+    users = users_of(pid)
     if mine == 0 or users is None:
         return None
     real, effective = users
@@ -56,7 +55,7 @@ def why_closed(pid: int) -> str | None:
 
 def why_not_signalled(pid: int, default: str = "the kernel does not let us signal it") -> str:
     """Why the kernel refuses a signal (kill(2), EPERM), and what ends the process; `default` where its user is ours."""
-    users = _users(pid)
+    users = users_of(pid)
     if users is None or os.geteuid() in (0, users[0]):
         return default
     return f"it belongs to {user_name(users[0])}, whose processes we are not permitted to signal; sudo kill {pid} ends it"
