@@ -96,6 +96,7 @@ def test_a_daemon_restart_in_the_grace_is_not_held_up(corral: Corral, note: Path
     assert (asked.wait(30), read_all(asked.stdout), read_all(asked.stderr)) == (0, b"2\n", b"")
     until(lambda: listed(corral)["2"].state == "running", "the new run")
     assert list(listed(corral)) == ["1", "2"]
+    corral.ok("kill", "2")
 
 
 def test_asked_several_times_it_runs_once_and_skips_no_grace(corral: Corral, note: Path) -> None:
@@ -110,6 +111,7 @@ def test_asked_several_times_it_runs_once_and_skips_no_grace(corral: Corral, not
         started = [reply.ids for one in asked if (reply := one.result(30))]
     assert started == [("2",)] * 5
     assert list(listed(corral)) == ["1", "2"]
+    corral.ok("kill", "2")
 
 
 def test_the_name_means_the_new_run_while_the_old_one_is_being_stopped(corral: Corral, note: Path) -> None:

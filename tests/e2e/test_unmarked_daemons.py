@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,8 @@ DAEMON = (
     "  print(os.getpid(), flush=True)\n  os.execve('/bin/sleep', ['sleep', '60'], {})\n os._exit(0)\nos.wait()\n"
 )
 
+UNMARKED_NOTE = "SELECT value FROM meta WHERE key = 'unmarked'"
+
 
 @pytest.fixture
 def daemons(tmp_path: Path) -> Iterator[Daemons]:
@@ -49,8 +52,9 @@ def test_a_leader_without_a_mark_is_taken_over_after_a_crash(daemons: Daemons, l
         (one,) = start(client, argv)
         said(daemons, one)
         pid = job(client, one).stages[0].pid
-    daemons.signal()
     assert pid is not None
+    until(lambda: _is_noted(daemons, "SELECT pid FROM stages", str(pid)), "the pid to be in the journal")
+    daemons.signal()
     was = identify(pid)
     with daemons.client() as client:
         assert job(client, one).state == "running"
@@ -70,7 +74,7 @@ def test_a_doubt_outlives_its_daemon(daemons: Daemons, way: str) -> None:
         pid = int(said(daemons, mother))
         killed.callback(os.kill, pid, signal.SIGKILL)
         until(lambda: job(client, mother).in_doubt == 1, "the doubt to be noticed")
-        until(lambda: _is_noted(daemons, pid), "the doubt to be in the journal")
+        until(lambda: _is_noted(daemons, UNMARKED_NOTE, f"[{pid},"), "the doubt to be in the journal")
         if way == "crash":
             daemons.signal()
         else:
@@ -86,9 +90,7 @@ def test_a_doubt_outlives_its_daemon(daemons: Daemons, way: str) -> None:
             until(lambda: job(again, mother).in_doubt == 0, "the doubt to be over")
 
 
-def _is_noted(daemons: Daemons, pid: int) -> bool:
-    import sqlite3
-
+def _is_noted(daemons: Daemons, query: str, text: str) -> bool:
     with contextlib.closing(sqlite3.connect(daemons.home.journal)) as journal:
-        row = journal.execute("SELECT value FROM meta WHERE key = 'unmarked'").fetchone()
-    return row is not None and f"[{pid}," in row[0]
+        row = journal.execute(query).fetchone()
+    return row is not None and text in str(row[0])
