@@ -126,7 +126,7 @@ def test_the_first_command_in_a_copy_says_so(corral: Corral, tmp_path: Path) -> 
 
 def test_a_copy_of_a_copy(homes: Homes) -> None:
     with homes("home").client() as client:
-        start(client, "true")
+        wait(client, *start(client, "true"))
     by_cp(homes("home").home.path, homes("copy").home.path)
     with homes("copy").client() as client:
         start(client, "sleep 100")
