@@ -1,7 +1,7 @@
 # One command is the whole truth: `make check`.
 BIN ?= .venv/bin/
 
-.PHONY: check format lint types contracts test
+.PHONY: check format lint types contracts test soak
 
 check: format lint types contracts test
 
@@ -19,3 +19,7 @@ contracts:
 
 test:
 	$(BIN)pytest
+
+# What people do to a running Corral, at random. make soak MINUTES=60
+soak:
+	$(BIN)python tests/faults/troubled.py --minutes $(or $(MINUTES),30)
