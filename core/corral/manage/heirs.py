@@ -161,9 +161,11 @@ def give_up(manager: Manager, job_id: int, why: str) -> None:
 
 
 def named(jobs: Iterable[ManagedJob]) -> Iterator[tuple[int, str | None]]:
-    """(id, name) of those that have not ended. Of one that is being replaced its heir has the name."""
+    """(id, name) of those that have not ended. Of one that is being replaced its heir has the name. Who asks by number never iterates."""
     unended = [job for job in jobs if not job.life.is_ended]
     replaced = {
         reference for job in unended if job.life.state == "queued" for reference in job.spec.instead_of
     }
-    return ((job.id, job.spec.name) for job in unended if str(job.id) not in replaced)
+    for job in unended:
+        if str(job.id) not in replaced:
+            yield job.id, job.spec.name

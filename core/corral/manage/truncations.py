@@ -118,6 +118,7 @@ class Truncations:
         self._firsts = Watcher()
         """Of each file the first thing that happened to it, to be asked for. Nobody is woken by it."""
         self._first_of: dict[int, tuple[ManagedJob, int]] = {}
+        self._forgotten: list[tuple[Watcher, int]] = []
         self._sectors = tripwire.sectors_in(manager.home.jobs)
         self._chores: dict[float, list[Chore]] = {}
         """By how long after their planning they are done."""
@@ -164,9 +165,12 @@ class Truncations:
         for number in range(len(job.streams)):
             self._look_at(job, number)
 
-    def _paths(self, job: ManagedJob) -> tuple[str, ...]:
+    def _path(self, job: ManagedJob, number: int) -> str:
         home = self._manager.home
-        return home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)
+        return home.stderr(job.id, number) if number else home.stdout(job.id)
+
+    def _paths(self, job: ManagedJob) -> tuple[str, ...]:
+        return tuple(self._path(job, number) for number in range(len(job.stages) + 1))
 
     def finish(self, job: ManagedJob) -> None:
         """Every stage has ended: a last look."""
@@ -177,15 +181,25 @@ class Truncations:
                 self.open(job)
             self.look(job, job.output.sizes(), range(len(job.streams)))
         for watch in job.watches:
-            self._watched.pop(watch, None)
-            self._watcher.forget(watch)
+            if self._watched.pop(watch, None) is not None:
+                self._forget(self._watcher, watch)
         job.watches.clear()
         self._take_firsts()
         for first in job.first_watches:
             if self._first_of.pop(first, None) is not None:
-                self._firsts.forget(first)
+                self._forget(self._firsts, first)
         job.first_watches.clear()
         self._give_back(job)
+
+    def _forget(self, watcher: Watcher, watch: int) -> None:
+        """Many at once and beside the loop: 15 µs each. No number is given again soon (inotify(7))."""
+        if not self._forgotten:
+            self._loop.call_later(GIVE_BACK_SECONDS, self._forget_all)
+        self._forgotten.append((watcher, watch))
+
+    def _forget_all(self) -> None:
+        forgotten, self._forgotten = self._forgotten, []
+        in_thread(partial(_forget, forgotten))
 
     def _give_back(self, job: ManagedJob) -> None:
         for path, wire in zip(self._paths(job), job.tripwires, strict=False):
@@ -301,7 +315,7 @@ class Truncations:
         """Whether there was a tripwire in that file, and it is no more."""
         if not self._sectors or number >= len(job.tripwires) or not job.tripwires[number]:
             return False
-        path = self._paths(job)[number]
+        path = self._path(job, number)
         # Twice, since what waits to be written is counted in another place than what was, and moves.
         return all(
             tripwire.was_touched(os.stat(path, follow_symlinks=False), self._sectors) for _ in range(2)
@@ -327,7 +341,7 @@ class Truncations:
             job.tripwires[number] = True
         else:
             # It has ended meanwhile.
-            self._take_away(self._paths(job)[number], GIVE_BACK_SECONDS)
+            self._take_away(self._path(job, number), GIVE_BACK_SECONDS)
 
     def _position(self, job: ManagedJob, number: int) -> int:
         """Where the last write through the descriptor ended that the stage was given; 0 where that cannot be told."""
@@ -371,6 +385,11 @@ def _amount(lost: int) -> str:
 def _writes_itself(job: ManagedJob) -> bool:
     """Whether its program has the files themselves, and can empty them."""
     return job.spec.output == "file" and not job.spec.pty
+
+
+def _forget(watches: Sequence[tuple[Watcher, int]]) -> None:
+    for watcher, watch in watches:
+        watcher.forget(watch)
 
 
 def _done_to(path: str, action: Callable[[int], object]) -> bool:
