@@ -146,9 +146,9 @@ async def test_it_is_known_also_of_what_is_over_in_a_moment_and_nothing_else_is_
             ), line
         files = [Path(home.stdout(number)) for number in range(1, len(SHORT) + 1)]
         await eventually(
-            lambda: all(on_disk(file) <= 4096 for file in files), "the reserved blocks to be given back"
+            lambda: all(on_disk(file) <= 4096 for file in files) and on_disk(files[-1]) == 0,
+            "the reserved blocks to be given back",
         )
-        assert on_disk(files[-1]) == 0
 
 
 async def _stdout_is(handle: Any, size: int) -> bool:
