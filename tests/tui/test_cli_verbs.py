@@ -193,13 +193,10 @@ def test_stop_of_all_lists_nothing_and_waits_by_number(fake: FakeDaemon, capsys:
     assert last == "8 b: never started."
 
 
-def test_the_stop_of_the_daemon_with_its_jobs_needs_no_titles_but_its_own(
-    fake: FakeDaemon, capsys: Any
-) -> None:
-    fake.answers[ListJobs] = Jobs((make_job(7),))
+def test_the_stop_of_the_daemon_with_its_jobs_lists_nothing(fake: FakeDaemon, capsys: Any) -> None:
     fake.answers[Shutdown] = Stops((GONE,), titles={"7": "tests"})
     assert main(["daemon", "stop", "--jobs", "stop"]) == 0
-    assert fake.asked == [ListJobs(), Shutdown(jobs="stop")]
+    assert fake.asked == [Shutdown(jobs="stop")]
     assert capsys.readouterr().out.startswith("7 tests: stopped")
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Literal, cast
 
 import click
+from msgspec import structs
 
 from corral import __version__
 from corral.decide import homeidentity
 from corral.service import ending
 from corral.service.client import Client
-from corral.service.protocol import PROTOCOL, AskStatus, Hello, ListJobs, ShowJob, Shutdown, Stops
+from corral.service.protocol import PROTOCOL, AskStatus, Hello, Jobs, ListJobs, ShowJob, Shutdown, Stops
 from corral.service.restarting import shut_down
 from corral.system.daemonlog import OLDER
 from corral.system.identity import identify, is_alive
@@ -160,11 +162,13 @@ def _stop(client: Client, request: Shutdown, *, as_json: bool) -> int:
     jobs = request.jobs
     if client.hello.protocol != PROTOCOL:
         return _stop_other(client, request, as_json=as_json)
-    listed = client.call(ListJobs())
+    # What is to be stopped the daemon knows by itself, and says what it was.
+    listed = Jobs(()) if jobs == "stop" else client.call(ListJobs())
     unended = listed.jobs
     if unended and jobs is None:
         raise NotSoError(_which_way(unended))
-    daemon = identify(client.daemon_pid)
+    began = datetime.now(UTC)
+    first = daemon = identify(client.daemon_pid)
     try:
         stops = client.call(request)
         daemon = identify(client.daemon_pid)
@@ -174,8 +178,8 @@ def _stop(client: Client, request: Shutdown, *, as_json: bool) -> int:
         # Somebody else has ended it meanwhile, which is what was asked for.
         stops = Stops(())
     ending.wait_for_end(daemon)
-    if jobs == "stop":
-        stops = _with_those_before(stops, [job.id for job in unended])
+    if jobs == "stop" and daemon != first:
+        stops = _with_those_before(stops, began)
     titles = {job: f"{job} {title}" for job, title in stops.titles.items()}
     print_stops(stops, titles, as_json=as_json)
     if not as_json and jobs != "stop":
@@ -184,17 +188,18 @@ def _stop(client: Client, request: Shutdown, *, as_json: bool) -> int:
     return 0 if all(report.nothing_is_left for report in stops.reports) else 1
 
 
-def _with_those_before(stops: Stops, ids: list[str]) -> Stops:
+def _with_those_before(stops: Stops, began: datetime) -> Stops:
     """What a daemon that was killed meanwhile had begun to stop was over before the next one was asked: it is noted."""
-    told = {report.id for report in stops.reports}
-    missing = [job_id for job_id in ids if job_id not in told]
-    if not missing:
-        return stops
     from corral_tui.cli.offline import Offline
 
+    told = {report.id for report in stops.reports}
     with Offline.open(chosen_home()) as offline:
-        found = [offline.call(ShowJob(job=job_id)).stop for job_id in missing]
-    return Stops((*(report for report in found if report is not None), *stops.reports))
+        jobs = offline.call(ListJobs(all=True)).jobs
+        missing = [job for job in jobs if job.ended is not None and job.ended >= began and job.id not in told]
+        found = [offline.call(ShowJob(job=job.id)).stop for job in missing]
+    reports = (*(report for report in found if report is not None), *stops.reports)
+    titles = {job.id: job.title for job in missing} | stops.titles
+    return structs.replace(stops, reports=reports, titles=titles)
 
 
 def _stop_unreachable(error: UnreachableDaemonError, request: Shutdown, *, as_json: bool) -> int:
