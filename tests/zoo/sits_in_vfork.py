@@ -13,9 +13,15 @@ with tempfile.TemporaryDirectory() as directory:
     os.mkfifo(path)
     # It has no name any more; open(2) through /proc finds it all the same.
     fifo = f"/proc/self/fd/{os.open(path, os.O_PATH)}"
+
 if os.fork() == 0:
+    while True:
+        with open(f"/proc/{os.getppid()}/stat") as stat:
+            if stat.read().rpartition(")")[2].split()[0] == "D":
+                break
+        time.sleep(0.01)
+    print("ready", flush=True)
     time.sleep(60)
     os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
     os._exit(0)
-print("ready", flush=True)
 os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 0, fifo, os.O_RDONLY, 0)])
