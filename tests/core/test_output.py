@@ -171,7 +171,7 @@ def test_a_follower_sees_each_byte_once(tmp_path: Path) -> None:
         append(out, b"two")
         assert follower.poll(limit=2) == [("stdout", Chunk(3, b"tw")), ("stderr", Chunk(0, b"oo"))]
         assert follower.poll() == [("stdout", Chunk(5, b"o")), ("stderr", Chunk(2, b"ps"))]
-        assert follower.positions == {"stdout": 6, "stderr": 4}
+        assert follower.poll() == []
 
 
 def test_a_follower_stops_at_the_end_it_is_given(path: Path) -> None:

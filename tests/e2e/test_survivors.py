@@ -60,6 +60,15 @@ def stopped(command: Corral, job: str) -> tuple[int, dict[str, Any]]:
     return ended.returncode, report
 
 
+def set_uid_program(folder: Path) -> Path:
+    """A setpriv that belongs to somebody else, whose rights it has."""
+    program = folder / "setpriv"
+    shutil.copy(shutil.which("setpriv") or "", program)
+    os.chown(program, SOMEBODY, SOMEBODY)
+    program.chmod(0o4755)
+    return program
+
+
 def state_of(command: Corral, job: str) -> str:
     return str(json.loads(command.ok("ps", "--json", job))[0]["state"])
 
@@ -70,10 +79,7 @@ def state_of(command: Corral, job: str) -> str:
 )
 def test_a_process_of_another_user_survives_by_name_and_nothing_else_does(his_folder: Path) -> None:
     """A set-uid program that became its owner for good: neither its mark nor a signal is ours, two other ways tell."""
-    program = his_folder / "setpriv"
-    shutil.copy(shutil.which("setpriv") or "", program)
-    os.chown(program, SOMEBODY, SOMEBODY)
-    program.chmod(0o4755)
+    program = set_uid_program(his_folder)
     # In front of it a process of our own that ends by TERM; behind it the same, in the background.
     line = f"{program} --reuid {SOMEBODY} sleep 60 & echo ready; sleep 60"
     with impatient(his_folder, *as_ordinary_user()) as command:
@@ -129,10 +135,7 @@ def test_what_took_its_mark_off_is_ended_as_any_other(tmp_path: Path) -> None:
 )
 def test_a_leader_of_another_user_without_a_mark_survives_with_what_ends_it(his_folder: Path) -> None:
     """As sudo does it: the limits are reset, and then it is somebody else. It is the job's own child all the same."""
-    program = his_folder / "setpriv"
-    shutil.copy(shutil.which("setpriv") or "", program)
-    os.chown(program, SOMEBODY, SOMEBODY)
-    program.chmod(0o4755)
+    program = set_uid_program(his_folder)
     words = (
         "prlimit",
         "--locks=unlimited",

@@ -45,10 +45,6 @@ if TYPE_CHECKING:
 
 _URGENCY = {"stuck": 0, "active": 3, "waiting": 2}
 
-ROWS_A_PASS = 100
-"""Jobs whose rows go in one commit: 5 ms."""
-
-
 # ---- stopping -----------------------------------------------------------------------------------------------------
 
 

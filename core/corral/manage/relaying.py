@@ -31,7 +31,6 @@ LAST_SECONDS = 1.0
 LOOK_SECONDS = 1.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 _PROGRAM = inspect.getsource(relay).encode()
-_FIRST_FREE = 3
 
 
 def connect(job: ManagedJob, folder: str, files: Sequence[int], owned: Callable[[int], int]) -> list[int]:

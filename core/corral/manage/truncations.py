@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -51,14 +51,6 @@ class HandedStream(Struct, frozen=True):
     pieces: tuple[Piece, ...] = ()
     held: bool = False
     has_tripwire: bool = False
-
-
-class Chore(NamedTuple):
-    """Something to be done to a file; `note` hears in the loop whether it went."""
-
-    path: str
-    action: Callable[[int], object]
-    note: Callable[[bool], None] | None = None
 
 
 @dataclass(slots=True)
@@ -118,9 +110,8 @@ class Truncations:
         self._firsts = Watcher()
         """Of each file the first thing that happened to it, to be asked for. Nobody is woken by it."""
         self._first_of: dict[int, tuple[ManagedJob, int]] = {}
-        self._forgotten: list[tuple[Watcher, int]] = []
         self._sectors = tripwire.sectors_in(manager.home.jobs)
-        self._chores: dict[float, list[Chore]] = {}
+        self._chores: dict[float, list[Callable[[], object]]] = {}
         """By how long after their planning they are done."""
         self._span_ends = 0.0
         self._wakes = 0
@@ -182,24 +173,14 @@ class Truncations:
             self.look(job, job.output.sizes(), range(len(job.streams)))
         for watch in job.watches:
             if self._watched.pop(watch, None) is not None:
-                self._forget(self._watcher, watch)
+                self._plan(partial(self._watcher.forget, watch), GIVE_BACK_SECONDS)
         job.watches.clear()
         self._take_firsts()
         for first in job.first_watches:
             if self._first_of.pop(first, None) is not None:
-                self._forget(self._firsts, first)
+                self._plan(partial(self._firsts.forget, first), GIVE_BACK_SECONDS)
         job.first_watches.clear()
         self._give_back(job)
-
-    def _forget(self, watcher: Watcher, watch: int) -> None:
-        """Many at once and beside the loop: 15 µs each. No number is given again soon (inotify(7))."""
-        if not self._forgotten:
-            self._loop.call_later(GIVE_BACK_SECONDS, self._forget_all)
-        self._forgotten.append((watcher, watch))
-
-    def _forget_all(self) -> None:
-        forgotten, self._forgotten = self._forgotten, []
-        in_thread(partial(_forget, forgotten))
 
     def _give_back(self, job: ManagedJob) -> None:
         for path, wire in zip(self._paths(job), job.tripwires, strict=False):
@@ -210,15 +191,15 @@ class Truncations:
     def _take_away(self, path: str, seconds: float) -> None:
         """So much later; and again in twice the time, a few times, while somebody has the file open."""
         again = None if seconds >= LATEST_SECONDS else partial(self._note_taken_away, path, 2 * seconds)
-        self._plan(Chore(path, tripwire.take_away, again), seconds)
+        self._plan(partial(self._do, path, tripwire.take_away, again), seconds)
 
     def _note_taken_away(self, path: str, seconds: float, is_gone: bool) -> None:
         if not is_gone and os.path.exists(path):
             self._take_away(path, seconds)
 
-    # ---- beside the loop, since fallocate(2) waits for a write under way
+    # ---- beside the loop, since fallocate(2) waits for a write under way, and the end of a watch takes 15 µs
 
-    def _plan(self, chore: Chore, seconds: float) -> None:
+    def _plan(self, chore: Callable[[], object], seconds: float) -> None:
         if seconds not in self._chores:
             self._chores[seconds] = []
             self._loop.call_later(seconds, self._do_chores, seconds)
@@ -226,14 +207,14 @@ class Truncations:
 
     def _do_chores(self, seconds: float) -> None:
         """What has come together meanwhile, by one thread."""
-        in_thread(partial(self._work, self._chores.pop(seconds)))
+        in_thread(partial(_work, self._chores.pop(seconds)))
 
-    def _work(self, chores: Sequence[Chore]) -> None:
-        for path, action, note in chores:
-            answer = _done_to(path, action)
-            if note is not None:
-                with suppress(RuntimeError):  # the loop has closed: the daemon is ending
-                    self._loop.call_soon_threadsafe(note, answer)
+    def _do(self, path: str, action: Callable[[int], object], note: Callable[[bool], None] | None) -> None:
+        """Do it to a file; `note` hears in the loop whether it went."""
+        answer = _done_to(path, action)
+        if note is not None:
+            with suppress(RuntimeError):  # the loop has closed: the daemon is ending
+                self._loop.call_soon_threadsafe(note, answer)
 
     # ---- woken
 
@@ -331,7 +312,7 @@ class Truncations:
         for number, path in enumerate(self._paths(job)):
             if job.tripwires[number] is False:
                 job.tripwires[number] = None
-                chore = Chore(path, tripwire.set_up, partial(self._note_set_up, job, number))
+                chore = partial(self._do, path, tripwire.set_up, partial(self._note_set_up, job, number))
                 self._plan(chore, SET_UP_SECONDS)
 
     def _note_set_up(self, job: ManagedJob, number: int, stands: bool) -> None:
@@ -387,9 +368,9 @@ def _writes_itself(job: ManagedJob) -> bool:
     return job.spec.output == "file" and not job.spec.pty
 
 
-def _forget(watches: Sequence[tuple[Watcher, int]]) -> None:
-    for watcher, watch in watches:
-        watcher.forget(watch)
+def _work(chores: Sequence[Callable[[], object]]) -> None:
+    for chore in chores:
+        chore()
 
 
 def _done_to(path: str, action: Callable[[int], object]) -> bool:

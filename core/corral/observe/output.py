@@ -282,11 +282,6 @@ class Follower:
         for place in self._places.values():
             place.file.close()
 
-    @property
-    def positions(self) -> dict[str, int]:
-        """Up to where each file was read."""
-        return {name: place.offset for name, place in self._places.items()}
-
     def poll(self, ends: Mapping[str, int] | None = None, limit: int = READ_SIZE) -> list[tuple[str, Chunk]]:
         """What is new, at most `limit` bytes of each file; nothing beyond its offset in `ends`, where it has one."""
         found: list[tuple[str, Chunk]] = []
