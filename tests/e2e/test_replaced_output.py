@@ -45,6 +45,23 @@ def test_it_is_said_and_all_goes_on(corral: Corral, kind: str) -> None:
     assert not os.path.lexists(corral.home / "jobs" / "1")
 
 
+@pytest.mark.parametrize(
+    ("replaced", "said"),
+    [
+        (REPLACED["a socket"], "a socket stands in place of the file that was made for the output"),
+        ("rm stdout", "its output was removed from"),
+        ("mv stdout away", "its output was removed from"),
+        ("echo y > f; mv f stdout", "stdout was made shorter"),
+    ],
+)
+def test_it_is_said_of_a_file_that_was_followed_before(corral: Corral, replaced: str, said: str) -> None:
+    corral.ok("run", "--shell", f"{HERE}; mkfifo go; echo some more; read x < go; {replaced}; exec sleep 60")
+    until(lambda: "stdout 10" in corral.ok("show", "1"), "its output to be followed")
+    subprocess.run(["sh", "-c", f": > {corral.home}/jobs/1/go"], check=True, timeout=30)
+    until(lambda: said in corral.ok("show", "1"), "it to be said")
+    assert corral.ok("stop", "1")
+
+
 def test_a_folder_that_is_a_link_by_now_is_not_followed(corral: Corral, tmp_path: Path) -> None:
     corral.ok(
         "run",

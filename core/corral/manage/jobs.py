@@ -137,6 +137,16 @@ class OutputSizes:
         self.close()
         self.is_gone = True
 
+    def is_elsewhere(self, number: int) -> bool:
+        """Whether another file stands by now where this one was opened, or none."""
+        if not self.descriptors:
+            return False
+        ours = os.fstat(self.descriptors[number])
+        try:
+            return not os.path.samestat(ours, os.lstat(self.paths[number]))
+        except OSError:
+            return True
+
     def size(self, number: int) -> int:
         """Of one of them. Raises OSError."""
         if self.descriptors:

@@ -243,14 +243,23 @@ class Monitor:
         self._manager.capping.look(job)
 
     def _open_outputs(self, job: ManagedJob) -> None:
+        self._follow_outputs(job)
+        job.pipes = [PipeFlow(stage.number) for stage in job.stages[:-1]]
+        self._bottlenecks[job.id] = Steady(None)
+        self._followed_since[job.id] = time.monotonic()
+
+    def _follow_outputs(self, job: ManagedJob) -> None:
         try:
             self._manager.truncations.open(job)
         except PermissionError as error:
             # A FIFO or a symlink, say, by the job's own hand: all else of it can be observed.
             self._note_trouble(job, f"its output is not followed: {error.filename}: {error.strerror}")
-        job.pipes = [PipeFlow(stage.number) for stage in job.stages[:-1]]
-        self._bottlenecks[job.id] = Steady(None)
-        self._followed_since[job.id] = time.monotonic()
+
+    def look_anew(self, job: ManagedJob) -> None:
+        """Somebody removed a file of its output that we have open, or put something else in its place."""
+        job.output.close()
+        self._follow_outputs(job)
+        job.next_visit = self._ticks + 1  # that says it
 
     def close_outputs(self, job: ManagedJob) -> None:
         """Every stage has ended."""

@@ -24,7 +24,7 @@ from corral.manage.dropping import in_thread, open_to_punch, read_ready
 from corral.observe.output import dropped_bytes
 from corral.observe.traces import Piece, Read, Trace, Truncation
 from corral.system import tripwire
-from corral.system.inotify import ONCE, OPENED, WRITTEN, Watcher
+from corral.system.inotify import LEFT, ONCE, OPENED, WRITTEN, Watcher
 from corral.system.openfiles import appended_up_to
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Truncations:
     def watch(self, job: ManagedJob) -> None:
         """Its files are there, and nobody has written to them."""
         for number, path in enumerate(self._paths(job)):
-            watch = self._watcher.watch(path, OPENED)
+            watch = self._watcher.watch(path, OPENED | LEFT)
             if watch is not None:
                 self._watched[watch] = job, number
                 job.watches.append(watch)
@@ -231,12 +231,15 @@ class Truncations:
         self._take_changes()
 
     def _take_changes(self) -> None:
-        for watch in {change.watch for change in self._watcher.changes()}:
-            if watch in self._watched:
-                job, number = self._watched[watch]
-                with suppress(OSError):  # the monitor says what is wrong with it
-                    self.open(job)
-                    self._look_at(job, number)
+        changes = self._watcher.changes()
+        left = {change.watch for change in changes if change.mask & LEFT}
+        for watch in {change.watch for change in changes} & self._watched.keys():
+            job, number = self._watched[watch]
+            with suppress(OSError):  # the monitor says what is wrong with it
+                if watch in left and job.output.is_elsewhere(number):
+                    self._manager.monitor.look_anew(job)
+                self.open(job)
+                self._look_at(job, number)
 
     def _look_at(self, job: ManagedJob, number: int) -> None:
         self._look(job, number, self._position(job, number))

@@ -1,4 +1,4 @@
-"""To be woken when a file is opened: inotify(7). Watches cost who writes nothing that can be measured.
+"""To be woken when a file is opened, removed or replaced: inotify(7). Watches cost who writes nothing that can be measured.
 
 Where the system has none (macOS), or the user has as many as allowed (fs.inotify.max_user_*), nobody is woken.
 """
@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 OPENED = 0x20
 WRITTEN = 0x02
+LEFT = 0x04 | 0x800
+"""IN_ATTRIB, which comes with each name that a file loses (and with chmod(2)), and IN_MOVE_SELF."""
 ONCE = 0x80000000
 """IN_OPEN, IN_MODIFY (a truncation, too) and IN_ONESHOT of uapi/linux/inotify.h."""
 _DONT_FOLLOW = 0x02000000
@@ -21,7 +23,7 @@ _READ_SIZE = 64 << 10
 
 
 class Change(NamedTuple):
-    """What happened to a watched file: OPENED, or what nobody asked for, the end of the watch say."""
+    """What happened to a watched file: what was asked for, or the end of the watch, say."""
 
     watch: int
     mask: int
