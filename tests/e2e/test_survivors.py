@@ -85,10 +85,11 @@ def test_a_process_of_another_user_survives_by_name_and_nothing_else_does(his_fo
     with impatient(his_folder, *as_ordinary_user()) as command:
         job = command.ok("run", "--shell", line)
         ready(command, job)
+        leader = json.loads(command.ok("ps", "--json", job))[0]["stages"][0]["pid"]
 
         def foreign() -> list[int]:
             pids = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()]
-            return [pid for pid in pids if owner(pid) == SOMEBODY and parent_session(pid) in pids]
+            return [pid for pid in pids if owner(pid) == SOMEBODY and session_of(pid) == leader]
 
         (stranger,) = until(foreign, "it to be of another user")
         status, report = stopped(command, job)
@@ -109,8 +110,8 @@ def owner(pid: int) -> int | None:
         return None
 
 
-def parent_session(pid: int) -> int:
-    """The session that it is in; its leader is the job's shell."""
+def session_of(pid: int) -> int:
+    """The session that it is in; the leader of a job's is its stage."""
     try:
         return os.getsid(pid)
     except ProcessLookupError:
