@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -116,3 +117,83 @@ def test_what_the_first_shell_wants_is_not_the_daemons(corral: Corral) -> None:
         soft, hard = daemon.rlimit(number)
         assert soft == hard
     assert seen(corral, plainly) == own()
+
+
+WHERE = "import json, os; print(json.dumps([os.environ.get('PWD'), os.getcwd(), os.environ.get('OLDPWD')]))"
+
+
+def test_a_job_is_where_its_pwd_says(corral: Corral) -> None:
+    """As after `cd` in sh: the directory as typed, made absolute, symlinks kept."""
+    real, link = str(corral.directory / "real"), str(corral.directory / "link")
+    os.makedirs(real + "/in")
+    os.symlink(real, link)
+
+    def where(*options: str, **env: str) -> list[str | None]:
+        words = ("run", "-w", *options, "--", sys.executable, "-c", WHERE)
+        found: list[str | None] = json.loads(corral.ok(*words, cwd=real, env=env))
+        return found
+
+    assert where("-C", "in", PWD=link, OLDPWD="/usr") == [link + "/in", real + "/in", "/usr"]
+    assert where("-C", "in/..", PWD=link) == [link, real, None]
+    assert where("-C", link, PWD="/usr") == [link, real, None]
+    assert where("-C", ".", PWD="/usr") == [real, real, None]
+    assert where("-C", "in") == [real + "/in", real + "/in", None]
+    # Without it, nothing is added, and what is wrong is put right.
+    assert where() == [None, real, None]
+    assert where(PWD=link) == [link, real, None]
+    assert where(PWD=link + "/./in/..") == where(PWD="link") == where(PWD="/nowhere") == [real, real, None]
+    assert where("-C", "in", "-e", "PWD=/mine", PWD=link) == ["/mine", real + "/in", None]
+    again = corral.ok("restart", corral.ok("run", "-C", link, "--", sys.executable, "-c", WHERE))
+    corral.ok("wait", again)
+    assert json.loads(corral.ok("logs", again)) == [link, real, None]
+
+
+def test_a_program_says_where_its_jobs_are(corral: Corral) -> None:
+    code = (
+        "import asyncio, corral, json, os, sys\n"
+        f"look = [sys.executable, '-c', {WHERE!r}]\n"
+        "async def main():\n"
+        "    async with corral.open() as manager:\n"
+        "        os.chdir('/usr')\n"
+        "        for options in ({}, {'cwd': '/etc'}, {'cwd': 'lib', 'env': dict(os.environ)}, {'cwd': '/', 'env': {'A': '1'}}):\n"
+        "            print((await manager.run(look, **options)).stdout.decode().strip())\n"
+        "asyncio.run(main())\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env=corral.environment | {"PWD": str(corral.directory)},
+        cwd=corral.directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    found = [tuple(json.loads(line)[:2]) for line in ended.stdout.splitlines()]
+    lib = os.path.realpath("/usr/lib")
+    assert found == [("/usr", "/usr"), ("/etc", os.path.realpath("/etc")), ("/usr/lib", lib), (None, "/")]
+
+
+LOCALE = ("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "PYTHONUTF8", "PYTHONCOERCECLOCALE")
+
+
+def test_a_job_has_its_clients_variables_and_three_more(corral: Corral) -> None:
+    """Whatever Python does to its own environment where the locale is "C" (PEP 538)."""
+
+    def added(*options: str, **env: str) -> dict[str, str]:
+        given = {name: value for name, value in corral.environment.items() if name not in LOCALE} | env
+        ended = subprocess.run(
+            [*corral.argv, "run", "-w", "-q", *options, "env"],
+            env=given,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (ended.returncode, ended.stderr) == (0, "")
+        found = dict(line.split("=", 1) for line in ended.stdout.splitlines())
+        assert given.items() <= found.items()
+        return {name: value for name, value in found.items() if name not in given and name[:7] != "CORRAL_"}
+
+    assert added() == added(LANG="C") == added(LANG="nowhere.UTF-8") == added(LC_ALL="C") == {}
+    assert added("-e", "A=1", LANG="C") == {"A": "1"}
+    assert added("-e", "LC_CTYPE=C.UTF-8", LANG="C") == {"LC_CTYPE": "C.UTF-8"}
+    assert added(LC_CTYPE="C.UTF-8") == {}

@@ -219,11 +219,39 @@ def test_environment_files_and_settings(tmp_path: Any, monkeypatch: Any) -> None
     assert job_environment([], []) is None
 
 
-@pytest.mark.parametrize("line", ["s3cret", "=s3cret", "a s3cret=1"])
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("A=plain   # what it is for", "plain"),
+        ("A=a#b", "a#b"),
+        ("A='a # b'  # c", "a # b"),
+        ('A="two\\nlines"', "two\nlines"),
+        ("A='as\\n it stands'", "as\\n it stands"),
+        ('A="over\ntwo lines"', "over\ntwo lines"),
+        ("  export\tA = spaced  ", "spaced"),
+        ("A=$HOME/${HOME}", "$HOME/${HOME}"),
+        ("A=\r\nB=1\r", ""),
+        ("CORRAL_TEST_OURS\nA=x", "x"),
+        ("A=\udcff", "\udcff"),
+    ],
+)
+def test_a_file_is_read_as_dotenv_reads_it(line: str, value: str, tmp_path: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("CORRAL_TEST_OURS", "ours")
+    path = tmp_path / "env"
+    path.write_bytes(b"\xef\xbb\xbf" + line.encode("utf-8", "surrogateescape"))
+    found = job_environment([str(path)], [])
+    assert found is not None
+    assert (found["A"], found["CORRAL_TEST_OURS"]) == (value, "ours")
+    assert not [name for name in found if not name.isidentifier()]
+
+
+@pytest.mark.parametrize(
+    "line", ["s3cret", "=s3cret", "a s3cret=1", "\n\ns3cret", "A='s3cret", 'A="s3cret\nB="1"', "A=s3cret\0"]
+)
 def test_a_wrong_line_is_named_and_its_content_is_not_shown(line: str, tmp_path: Any) -> None:
     path = tmp_path / "env"
     path.write_text(f"A=1\n{line}\n")
-    with pytest.raises(UsageError, match="line 2") as caught:
+    with pytest.raises(UsageError, match=f"line {2 + line.count(chr(10) * 2) * 2}") as caught:
         job_environment([str(path)], [])
     assert "s3cret" not in str(caught.value)
 
@@ -235,3 +263,7 @@ def test_files_and_variables_that_are_not_there(tmp_path: Any) -> None:
         job_environment([], ["CORRAL_TEST_NOT_SET_ANYWHERE"])
     with pytest.raises(UsageError, match="NAME=VALUE"):
         job_environment([], ["=x"])
+    with pytest.raises(UsageError, match="Is a directory"):
+        job_environment([str(tmp_path)], [])
+    with pytest.raises(UsageError, match="longer than any environment"):
+        job_environment(["/dev/zero"], [])

@@ -126,4 +126,4 @@ def with_stdin(spec: JobSpec, source: StdinSource) -> JobSpec:
 
 def surroundings_of(options: Options) -> Surroundings:
     env = options.get("env")
-    return surroundings(environment=None if env is None else dict(env), cwd=options.get("cwd"))
+    return surroundings(environment=env, cwd=options.get("cwd"))

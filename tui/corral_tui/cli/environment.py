@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 
+from corral.service.surroundings import own_environment
 from corral.values.errors import UsageError
 from corral.values.wire import native
+
+_MOST = 8 << 20
+"""Characters of a file that are read: more than any environment may have, and an end to /dev/zero."""
 
 
 def job_environment(files: Sequence[str], settings: Sequence[str]) -> dict[str, str] | None:
@@ -16,50 +20,55 @@ def job_environment(files: Sequence[str], settings: Sequence[str]) -> dict[str, 
     """
     if not files and not settings:
         return None
-    variables = dict(os.environ)
+    own = own_environment()
+    variables = dict(own)
     for path in files:
-        variables.update(_read_file(path))
+        variables.update(_read_file(path, own))
     for count, setting in enumerate(settings, start=1):
         name, sign, value = setting.partition("=")
-        _check(name, "--env")
-        if not sign and name not in os.environ:
-            # A value given in a name's place, -e "$TOKEN", must not go into the log of whatever runs us.
-            place = "--env" if len(settings) == 1 else f"--env, number {count}"
-            raise UsageError(f"{place}: no variable of this name is set here; write NAME=VALUE")
-        variables[name] = value if sign else os.environ[name]
+        # A value given in a name's place, -e "$TOKEN", must not go into the log of whatever runs us.
+        place = "--env" if len(settings) == 1 else f"--env, number {count}"
+        variables[name] = _value(name, value if sign else None, own, place)
     return variables
 
 
-def _read_file(path: str) -> dict[str, str]:
+def _read_file(path: str, own: Mapping[str, str]) -> dict[str, str]:
+    """The assignments of a file, in the format of python-dotenv; nothing in it is expanded."""
+    from dotenv.parser import parse_stream
+
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().split("\n")
+        # utf-8-sig: without the byte order mark that Windows' editors put first.
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+            text = file.read(_MOST)
     except OSError as error:
         raise UsageError(f"--env-file {path}: {error.strerror}; name a file that can be read") from None
+    if len(text) == _MOST:
+        raise UsageError(
+            f"--env-file {path}: longer than any environment may be; name a file of NAME=VALUE lines"
+        )
     variables: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        assignment = line.strip().removeprefix("export ").lstrip()
-        if not assignment or assignment.startswith("#"):
-            continue
-        name, sign, value = assignment.partition("=")
-        place = f"--env-file {path}, line {number}"
-        if not sign:
-            raise UsageError(f"{place}: no NAME=VALUE; a comment begins with #")
-        _check(name, place)
-        variables[native(name)] = native(_unquoted(value))
+    for binding in parse_stream(io.StringIO(text)):
+        whole, line = binding.original
+        line += whole[: len(whole) - len(whole.lstrip())].count("\n")
+        place = f"--env-file {path}, line {line}"
+        if binding.error:
+            raise UsageError(f"{place}: no NAME=VALUE, or a quote without its end; a comment begins with #")
+        if binding.key is not None:
+            name, value = native(binding.key), binding.value
+            variables[name] = _value(name, None if value is None else native(value), own, place)
     return variables
 
 
-def _unquoted(value: str) -> str:
-    """`value` without the quotes around the whole of it."""
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
-        return value[1:-1]
-    return value
-
-
-def _check(name: str, place: str) -> None:
-    """No name is shown: where the line is wrong it may be a piece of a secret."""
+def _value(name: str, value: str | None, own: Mapping[str, str], place: str) -> str:
+    """What a variable is set to: ours where no value is given. No name is shown: it may be a piece of a secret."""
     if not name or "\0" in name:
         raise UsageError(f"{place}: the name of the variable is missing; write NAME=VALUE")
     if not name.isprintable() or any(letter.isspace() for letter in name):
         raise UsageError(f"{place}: what stands before the = is no name for a variable; write NAME=VALUE")
+    if value is None:
+        if name not in own:
+            raise UsageError(f"{place}: no variable of this name is set here; write NAME=VALUE")
+        return own[name]
+    if "\0" in value:
+        raise UsageError(f"{place}: the value has a NUL in it, which no variable can hold; take it out")
+    return value

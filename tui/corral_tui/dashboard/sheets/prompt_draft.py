@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, cast, get_args
 
 from corral.service.snapshot import Snapshot
+from corral.service.surroundings import own_directory
 from corral.values.errors import UsageError
 from corral.values.jobs import Job
 from corral.values.shown import with_short_command
@@ -198,9 +199,9 @@ def earlier_commands(jobs: Sequence[Job]) -> list[Earlier]:
 
 
 def current_directory() -> str:
-    """The dashboard's directory; `/` where it has been removed."""
+    """The dashboard's directory, as it is called; `/` where it has been removed."""
     try:
-        return os.getcwd()
+        return own_directory()
     except FileNotFoundError:
         return "/"
 
