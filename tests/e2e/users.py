@@ -18,12 +18,12 @@ _KEPT = "dac_read_search"
 """The one capability of that user: Python may stand in a folder that is root's own. It opens no process to anybody."""
 
 
-def as_ordinary_user() -> tuple[str, ...]:
+def as_ordinary_user(uid: int = NOBODY) -> tuple[str, ...]:
     """What to put in front of an argv so that it runs as an ordinary user: nothing for who is one."""
     if os.geteuid() != 0:
         return ()
     return (
-        *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+        *("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"),
         *(f"--inh-caps=-all,+{_KEPT}", f"--ambient-caps=+{_KEPT}", f"--bounding-set=-all,+{_KEPT}"),
     )
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import NamedTuple
+
+from corral.values.errors import CorralError
 
 
 class Home(NamedTuple):
@@ -59,17 +62,44 @@ def dropped_note(path: str) -> str:
 
 
 def default_home() -> Home:
-    """`$CORRAL_HOME`, else `corral` in the platform's state directory (XDG_STATE_HOME on Linux)."""
+    """`$CORRAL_HOME`, else `corral` in the platform's state directory (XDG_STATE_HOME on Linux).
+
+    Raises:
+        CorralError: neither is set, nor HOME, and the system does not know this user (a container, cron).
+    """
     chosen = os.environ.get("CORRAL_HOME")
     if chosen:
-        return Home(os.path.abspath(chosen))
+        try:
+            return Home(os.path.abspath(chosen))
+        except FileNotFoundError:
+            raise CorralError(
+                f"CORRAL_HOME {chosen} is relative to the current directory, which has been removed; cd to one that exists"
+            ) from None
     from platformdirs import user_state_path
 
-    return Home(str(user_state_path("corral", appauthor=False)))
+    path = _absolute(user_state_path)
+    if path is None:
+        raise CorralError(
+            "nobody knows where this user's files are: HOME is not set to a directory; set CORRAL_HOME to a directory of yours"
+        )
+    return Home(path)
 
 
 def config_path() -> str:
-    """The user's settings: `corral/config.toml` in the platform's config directory (XDG_CONFIG_HOME on Linux)."""
+    """The user's settings: `corral/config.toml` in the platform's config directory (XDG_CONFIG_HOME on Linux).
+
+    Where nobody knows that directory there are none: the path leads nowhere.
+    """
     from platformdirs import user_config_path
 
-    return str(user_config_path("corral", appauthor=False) / "config.toml")
+    path = _absolute(user_config_path)
+    return os.path.join(path or os.devnull, "config.toml")
+
+
+def _absolute(ask: Callable[..., os.PathLike[str]]) -> str | None:
+    """What platformdirs says; None where that hangs on a `~` that means nothing (expanduser(3) leaves it as it is)."""
+    try:
+        path = os.fspath(ask("corral", appauthor=False))
+    except RuntimeError:
+        return None
+    return path if os.path.isabs(path) else None
