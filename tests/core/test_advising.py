@@ -59,7 +59,8 @@ def test_one_that_does_not_read_can_be_ended_alone():
 def test_a_terminal_is_offered_where_there_is_none():
     assert commands(stuck(wait(10, "ssh", "tty_input"))) == ["corral run --pty …", *COMMON]
     assert "corral attach 5" in commands(stuck(wait(10, "ssh", "tty_input"), pty=True))
-    assert commands(stuck(wait(10, "su", "unknown"), pty=True, health=None))[0] == "corral attach 5"
+    asking = commands(stuck(wait(10, "su", "unknown"), pty=True, health=None))
+    assert asking == ["corral attach 5", "corral send 5 TEXT", *COMMON]
     assert "corral attach 5" not in commands(stuck(wait(10, "su", "unknown"), health=None))
 
 

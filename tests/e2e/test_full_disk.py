@@ -105,6 +105,17 @@ def test_what_is_printed_on_a_terminal_waits_for_room_and_is_whole(daemons: Daem
         assert why.summary == "waits for room on the disk of its output, which is full: free some"
         assert not any("attach" in (each.command or "") for each in why.advice)
         os.unlink(disk / "filler")
+        until(lambda: not job(client, "shown").disk_full, "room for what is printed")
+        start(client, ["sh", "-c", "echo Name?; read name"], name="asks", pty=True)
+        until(lambda: "attach 2" in client.call(p.AskWhy(job="asks")).summary, "the question")
+        fill(disk / "filler")
+        why = client.call(p.AskWhy(job="asks"))
+        assert why.summary.endswith(
+            "terminal; the disk of its output is full: what it prints is not seen before there is room"
+        )
+        assert [each.command for each in why.advice][:2] == ["df -h", "corral send 2 TEXT"]
+        assert client.call(p.StopJobs(ids=("asks",))).reports[0].state == "stopped"
+        os.unlink(disk / "filler")
         (ended,) = wait(client, "shown")
         assert (ended.state, ended.disk_full) == ("succeeded", None)
         assert Path(daemons.home.stdout(1)).read_bytes().endswith(b"\r\n100000\r\n")

@@ -21,7 +21,7 @@ from corral.decide.life import (
     StopCause,
     StopRequested,
 )
-from corral.manage import diskfull, stories
+from corral.manage import stories
 from corral.manage.census import Seen, kinship_of
 from corral.manage.checking import check_seconds
 from corral.manage.jobs import ManagedJob
@@ -30,6 +30,7 @@ from corral.manage.moments import moment
 from corral.manage.reasons import observe_waits, tree_of
 from corral.manage.stopping import in_doubt, report_on
 from corral.observe.diagnose import diagnose, on_full_disk
+from corral.system.diskspace import is_full
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.signals import RefusedSignalError
 from corral.values.errors import NotSoError, UnknownJobError, UsageError
@@ -390,8 +391,9 @@ def why(manager: Manager, job_id: int) -> Diagnosis:
     if job is None or not job.life.is_started:
         return diagnose(view)
     manager.monitor.scan_job(job)
-    found = diagnose(manager.snapshot(job_id), observe_waits(manager, job))
-    return on_full_disk(found) if diskfull.is_cutting(manager, job) else found
+    view = manager.snapshot(job_id)
+    found = diagnose(view, observe_waits(manager, job))
+    return on_full_disk(view, found) if is_full(manager.home.jobs) else found
 
 
 def most_urgent(manager: Manager) -> int:

@@ -29,7 +29,7 @@ def advice(web: Web, root: Chain) -> tuple[Advice, ...]:
         found.append(Advice("start it again with a terminal", "corral run --pty …"))
     if own.kind == "unknown" and job.pty:
         # A password prompt of a set-uid program, say: nobody may see that it reads.
-        found.append(Advice("see what it shows, and type", f"corral attach {job.id}"))
+        found += answers(job, "see what it shows, and type")
     if own.kind == "disk":
         found.append(Advice("see what the kernel says of it", "dmesg | tail"))
     found += [*_of_fifo(own), *_of_others(web, root)]

@@ -13,15 +13,19 @@ def is_asking(job: Job, end: ProcessWait) -> bool:
 
 
 def question(job: Job, name: str) -> str:
-    if job.full_screen:
-        return f"{name} waits for somebody to type on its screen; `corral attach {job.id}` opens it"
-    return f"{name} waits for somebody to type on its terminal; `corral attach {job.id}` lets you"
+    where = "screen" if job.full_screen else "terminal"
+    return f"{name} waits for somebody to type on its {where}; {attaching(job)}"
 
 
-def answers(job: Job) -> list[Advice]:
+def attaching(job: Job) -> str:
+    """What the question ends with."""
+    return f"`corral attach {job.id}` {'opens it' if job.full_screen else 'lets you'}"
+
+
+def answers(job: Job, shows: str = "see what it asks, and type") -> list[Advice]:
     if job.full_screen:
         return [Advice("open it", f"corral attach {job.id}")]
     return [
-        Advice("see what it asks, and type", f"corral attach {job.id}"),
+        Advice(shows, f"corral attach {job.id}"),
         Advice("answer it with a line", f"corral send {job.id} TEXT"),
     ]

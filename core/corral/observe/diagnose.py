@@ -7,7 +7,7 @@ import shlex
 from msgspec import structs
 
 from corral.observe.advising import advice
-from corral.observe.asking import is_asking, question
+from corral.observe.asking import attaching, is_asking, question
 from corral.observe.chains import Chain, Observations, Web, benign_end
 from corral.observe.holders import Held
 from corral.observe.waits import ProcessWait
@@ -57,10 +57,18 @@ def diagnose_web(web: Web) -> Diagnosis:
     return _evidence(web, root, summary, advice(web, root))
 
 
-def on_full_disk(found: Diagnosis) -> Diagnosis:
-    """The same of a job that runs while the disk of its output is full."""
-    summary = f"{found.summary.removesuffix(f'; {_CUT}')}; the disk of its output is full: what it writes now is lost"
-    return structs.replace(found, summary=summary, advice=(_SEE_ROOM, *found.advice))
+def on_full_disk(job: Job, found: Diagnosis) -> Diagnosis:
+    """The same of a job that runs while the disk of its output is full.
+
+    Who attaches to a terminal sees what is in the file, and so nothing new before there is room.
+    """
+    if job.pty and job.disk_full is not None:
+        return found  # it waits for nothing else
+    said = found.summary.removesuffix(f"; {_CUT}").removesuffix(f"; {attaching(job)}")
+    lost = "what it prints is not seen before there is room" if job.pty else "what it writes now is lost"
+    others = [each for each in found.advice if each.command != f"corral attach {job.id}"]
+    summary = f"{said}; the disk of its output is full: {lost}"
+    return structs.replace(found, summary=summary, advice=(_SEE_ROOM, *others))
 
 
 def _plain(job: Job, summary: str, advice: tuple[Advice, ...]) -> Diagnosis:

@@ -100,12 +100,10 @@ def normalise(held: Collection[signal.Signals] = ()) -> None:
                 signal.signal(number, signal.SIG_DFL)
             except (OSError, ValueError):
                 continue  # the C library keeps 32 and 33 for itself (nptl(7))
-    # Python wants a broken pipe and a file that is too long (ulimit -f) as errors, not as its end; Popen gives children
-    # the default back.
+    # Python wants a broken pipe and a file that is too long (the ulimit -f of the shell that we were started from) as
+    # errors, EPIPE and EFBIG, not as its end; Popen gives children the default back.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_IGN)
-    # A limit on the size of files, of the shell that we were started from, is an error of that one write too (EFBIG).
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, held)
     for name in ("CORRAL_JOB_ID", "CORRAL_STAGE"):
         os.environ.pop(name, None)
