@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import subprocess
-import sys
 import time
 from typing import Any
 
@@ -15,6 +14,7 @@ from corral.decide.reader import JournalReader
 from corral.service.client import Client, Pending
 from corral.service.protocol import Done, Hello, RestartDaemon, Shutdown
 from corral.service.starter import NEVER_INHERITED
+from corral.system.interpreter import interpreter
 from corral.values.errors import CorralError, DaemonUnavailableError
 from corral.values.home import Home
 from corral.values.wire import to_wire
@@ -49,14 +49,15 @@ def restart(home: Home) -> Hello:
 
 def check_own_program() -> None:
     """Raise CorralError unless the program of the daemon can be loaded by this Python, as the daemon would load it."""
-    argv = [sys.executable, "-P", "-c", "import corral.service.resuming"]
+    program = interpreter()
+    argv = [program, "-P", "-c", "import corral.service.resuming"]
     tried = subprocess.run(
         argv, env=_environment(), cwd="/", capture_output=True, timeout=_CHECK_SECONDS, check=False
     )
     if tried.returncode:
         said = tried.stderr.decode(errors="replace").strip().splitlines() or [f"status {tried.returncode}"]
         raise CorralError(
-            f"daemon restart: {sys.executable} cannot load the daemon ({said[-1]}); nothing was restarted"
+            f"daemon restart: {program} cannot load the daemon ({said[-1]}); nothing was restarted"
         )
 
 
@@ -77,7 +78,7 @@ def _ask(client: Client, home: Home) -> str:
     environment = {to_wire(name): to_wire(value) for name, value in _environment().items()}
     reader, writer = os.pipe()
     try:
-        request = RestartDaemon(program=to_wire(sys.executable), environment=environment)
+        request = RestartDaemon(program=to_wire(interpreter()), environment=environment)
         try:
             pending = client.begin(request, (writer,))
         finally:

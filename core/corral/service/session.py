@@ -119,11 +119,8 @@ class Session:
         home = home or Home(tempfile.mkdtemp(prefix="corral-"))
         ours, theirs = socket.socketpair()
         try:
-            reader = launch(home, "private", "4", str(parallel or 0), passed=(theirs.fileno(),))
-            try:
-                await asyncio.to_thread(await_report, reader, home, START_SECONDS)
-            finally:
-                os.close(reader)
+            launched = launch(home, "private", "4", str(parallel or 0), passed=(theirs.fileno(),))
+            await asyncio.to_thread(await_report, launched, home, START_SECONDS)
             theirs.close()
             session = cls(home, origin, ours, is_private=True)
             await session._greet()

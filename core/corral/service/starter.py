@@ -7,11 +7,13 @@ import fcntl
 import os
 import select
 import socket
-import sys
 import time
+from typing import IO, NamedTuple
 
 from corral.decide.homedir import check_home, prepare_home
 from corral.service.address import dial
+from corral.system.interpreter import CHOICE, interpreter
+from corral.system.unnamed import unnamed_file
 from corral.values.errors import DaemonUnavailableError
 from corral.values.home import Home
 
@@ -20,6 +22,9 @@ NEVER_INHERITED = ("CORRAL_JOB_ID", "CORRAL_STAGE")
 _RETRY_SECONDS = 0.005
 _RELAUNCH_SECONDS = 0.5
 _TURN_SECONDS = 2.0
+_EXIT_SECONDS = 1.0
+_ABOVE_ALL = 10
+"""Where descriptors stand out of the way of those that the daemon gets: under `ulimit -n 64`, too."""
 LAUNCH = "corral.service.launch"
 
 
@@ -58,11 +63,7 @@ def _started(home: Home, directory: int) -> socket.socket:
         if not is_ours:
             time.sleep(_RETRY_SECONDS)
             continue
-        reader = launch(home)
-        try:
-            await_report(reader, home, START_SECONDS)
-        finally:
-            os.close(reader)
+        await_report(launch(home), home, START_SECONDS)
         # Another one may have held the lock, to begin just as we do, or to end: then it is for us to start one after all.
         patience = min(deadline, time.monotonic() + _RELAUNCH_SECONDS)
         while time.monotonic() < patience:
@@ -104,28 +105,46 @@ def _dialled(home: Home) -> socket.socket | None:
         raise DaemonUnavailableError(f"cannot reach the daemon at {home.socket}: {error.strerror}") from None
 
 
-def launch(home: Home, *arguments: str, passed: tuple[int, ...] = ()) -> int:
-    """Start the program of the daemon, detached; the read end of the pipe on which it reports comes back.
+class Launched(NamedTuple):
+    """A daemon that is about to begin: the read end of the pipe on which it reports, and what it has on its stderr until it
+    has detached."""
+
+    program: str
+    pid: int
+    """Of the first of its two forks, which exits at once."""
+    reader: int
+    said: IO[bytes]
+
+
+def launch(home: Home, *arguments: str, passed: tuple[int, ...] = ()) -> Launched:
+    """Start the program of the daemon, detached; `await_report` is to follow.
 
     It writes `ready`, or an error line; nothing where another daemon holds the lock. `-P` keeps the current directory
     out of its import path. posix_spawn, since importing subprocess costs a client 10 ms.
+
+    Raises:
+        CorralError: there is no Python for it.
+        DaemonUnavailableError: it could not be started.
     """
+    program = interpreter()
     reader, writer = os.pipe()
     child_writer = 3
-    actions: list[tuple[int, int, int]] = [(os.POSIX_SPAWN_DUP2, writer, child_writer)]
+    said = unnamed_file("daemon")
     # dup2 first clears close-on-exec on the copy; what is passed beside it lands on 4, 5, …
-    spare = [os.dup(descriptor) for descriptor in passed]
-    high = [_above(descriptor, 64) for descriptor in spare]
-    actions += [(os.POSIX_SPAWN_DUP2, descriptor, 4 + index) for index, descriptor in enumerate(high)]
-    argv = [sys.executable, "-P", "-m", LAUNCH, home.path, str(child_writer), *arguments]
+    given = [_above(descriptor, _ABOVE_ALL) for descriptor in (writer, *passed)]
+    actions = [(os.POSIX_SPAWN_DUP2, each, child_writer + index) for index, each in enumerate(given)]
+    actions.append((os.POSIX_SPAWN_DUP2, said.fileno(), 2))
+    argv = [program, "-P", "-m", LAUNCH, home.path, str(child_writer), *arguments]
     try:
-        child = os.posix_spawn(sys.executable, argv, _environment(), file_actions=actions)
+        child = os.posix_spawn(program, argv, _environment(), file_actions=actions)
+    except OSError as error:
+        os.close(reader)
+        said.close()
+        raise DaemonUnavailableError(f"the daemon cannot be started: {program}: {error.strerror}") from None
     finally:
-        os.close(writer)
-        for descriptor in (*spare, *high):
+        for descriptor in (writer, *given):
             os.close(descriptor)
-    _reap(child)
-    return reader
+    return Launched(program, child, reader, said)
 
 
 def _environment() -> dict[str, str]:
@@ -138,16 +157,36 @@ def _above(descriptor: int, least: int) -> int:
 
 
 def _reap(child: int) -> None:
-    """Wait for the first of the two forks, which exits at once."""
+    """Nothing of it is to be left, unless it goes on for ever: it was no Python then."""
     try:
-        os.waitpid(child, 0)
+        deadline = time.monotonic() + _EXIT_SECONDS
+        while os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
+            time.sleep(0.001)
     except ChildProcessError:
         # The host program ignores SIGCHLD, so the kernel has reaped it already (wait(2)).
         return
 
 
-def await_report(reader: int, home: Home, seconds: float) -> None:
+def await_report(launched: Launched, home: Home, seconds: float) -> None:
     """Wait for the word of a daemon that was launched. Raises DaemonUnavailableError with its reason."""
+    with launched.said:
+        try:
+            text = _report(launched.reader, home, seconds)
+        finally:
+            os.close(launched.reader)
+            _reap(launched.pid)
+        if text and text != "ready":
+            raise DaemonUnavailableError(text)
+        launched.said.seek(0)
+        lines = launched.said.read().decode("utf-8", "replace").strip().splitlines()
+    if not text and lines:
+        raise DaemonUnavailableError(
+            f"{launched.program} cannot run the daemon ({lines[-1]}); {CHOICE} names another Python, one that has corral"
+        )
+
+
+def _report(reader: int, home: Home, seconds: float) -> str:
+    """What it reports; empty where it said nothing."""
     deadline = time.monotonic() + seconds
     report = b""
     while not report.endswith(b"\n"):
@@ -161,6 +200,4 @@ def await_report(reader: int, home: Home, seconds: float) -> None:
         if not piece:
             break
         report += piece
-    text = report.decode("utf-8", "replace").strip()
-    if text and text != "ready":
-        raise DaemonUnavailableError(text)
+    return report.decode("utf-8", "replace").strip()

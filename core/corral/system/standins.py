@@ -7,11 +7,9 @@ whole process would wait with it. Nor a fork of this process: it would hold all 
 from __future__ import annotations
 
 import marshal
-import os
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.util import find_spec
@@ -22,6 +20,7 @@ from corral.system.descriptors import keep
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.lookups import refused
 from corral.system.pidfd import open_pidfd_if_possible
+from corral.system.unnamed import unnamed_file
 from corral.values.errors import CannotStartError
 from corral.values.spec import Scheduling
 
@@ -109,11 +108,8 @@ def _started(
 
 
 def _file_of(plan: Mapping[str, object]) -> IO[bytes]:
-    """A file in memory: the plan may be larger than a socket takes at once."""
-    if hasattr(os, "memfd_create"):
-        file: IO[bytes] = os.fdopen(os.memfd_create("stage", os.MFD_CLOEXEC), "w+b")
-    else:
-        file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by who asked for it)
+    """The plan may be larger than a socket takes at once."""
+    file = unnamed_file("stage")
     file.write(_sources())
     file.write(marshal.dumps(dict(plan)))
     file.seek(0)

@@ -178,6 +178,9 @@ class Doings:
         except SuspendNotSupported:
             self.app.say(f"this terminal cannot be handed over; in another one: corral attach {job.id}")
             return
+        except CorralError as error:
+            self.app.say(str(error))
+            return
         self.app.notices.saw(job.id)
         if words:
             self.app.say(clean(words))

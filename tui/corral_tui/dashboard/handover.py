@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Self
 
+from corral.system.interpreter import interpreter
 from corral.values.home import Home
 
 LEAVING = (signal.SIGTERM, signal.SIGHUP)
@@ -22,7 +23,7 @@ def hand_over(home: Home, job_id: str, *, is_leaving: Callable[[], bool]) -> str
     left to the dashboard's event loop, which gets it as soon as it runs again. Nothing is begun where that has one
     already.
     """
-    argv = [sys.executable, "-c", _PROGRAM, "attach", job_id]
+    argv = [interpreter(), "-c", _PROGRAM, "attach", job_id]
     environment = {**os.environ, "CORRAL_HOME": home.path}
     with _Signals() as signals:
         if is_leaving():

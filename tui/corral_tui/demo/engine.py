@@ -6,7 +6,6 @@ import contextlib
 import math
 import os
 import re
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Self
@@ -19,8 +18,8 @@ from corral.service.protocol import Answers, Reply_, StartJobs
 from corral.service.session import Session
 from corral.service.snapshot import Snapshot
 from corral.service.surroundings import surroundings
+from corral.system.interpreter import interpreter
 from corral.values.commandline import parse, parse_argv, quote_pipeline
-from corral.values.errors import CorralError
 from corral.values.jobs import Job
 from corral.values.reports import Advice, Diagnosis
 from corral.values.spec import DescriptorInput, JobSpec
@@ -128,7 +127,7 @@ class DemoSession(Session):
         return structs.replace(
             spec,
             # The path of the interpreter says nothing to a reader, and takes half of a panel.
-            command=spec.command.replace(quote([sys.executable]), "python"),
+            command=spec.command.replace(quote([interpreter()]), "python"),
             timeout=min(spec.timeout or left, left),
             stop_grace=min(spec.stop_grace, GRACE),
             stuck_after=min(spec.stuck_after, STUCK_AFTER),
@@ -195,11 +194,9 @@ def program(name: str, *words: str) -> list[str]:
     """The argv of one of the demo's own programs.
 
     Raises:
-        CorralError: this Python does not know where its interpreter is.
+        CorralError: there is no Python to run it.
     """
-    if not sys.executable:
-        raise CorralError("this Python does not say where its interpreter is; run the demo from a venv")
-    return [sys.executable, "-m", f"corral_tui.demo.programs.{name}", *words]
+    return [interpreter(), "-m", f"corral_tui.demo.programs.{name}", *words]
 
 
 @contextlib.contextmanager
