@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from corral.values.errors import CannotStartError as CannotStartError
     from corral.values.errors import CorralError as CorralError
     from corral.values.errors import DaemonUnavailableError as DaemonUnavailableError
+    from corral.values.errors import NotOpenError as NotOpenError
     from corral.values.errors import NotSoError as NotSoError
     from corral.values.errors import UnknownJobError as UnknownJobError
     from corral.values.errors import UsageError as UsageError
+    from corral.values.errors import WrongTypeError as WrongTypeError
     from corral.values.jobs import Job as Job
     from corral.values.jobs import Pipe as Pipe
     from corral.values.jobs import Stage as Stage
@@ -40,9 +42,11 @@ _HOMES = {
         "CannotStartError",
         "CorralError",
         "DaemonUnavailableError",
+        "NotOpenError",
         "NotSoError",
         "UnknownJobError",
         "UsageError",
+        "WrongTypeError",
     ),
     "corral.values.jobs": ("Job", "Pipe", "Stage"),
     "corral.values.reports": ("Diagnosis", "StopReport"),

@@ -6,6 +6,7 @@ import pytest
 
 from corral.decide.naming import resolve
 from corral.values.errors import NotSoError, UnknownJobError
+from corral.values.given import cut
 
 UNENDED = [(7, "build"), (8, None), (9, "twice"), (10, "twice"), (11, "twice")]
 ENDED = {"build": 5, "old": 4}
@@ -30,7 +31,7 @@ def test_found(reference: str, job: int) -> None:
 def test_no_such_number(reference: str) -> None:
     with pytest.raises(UnknownJobError) as caught:
         look_up(reference)
-    assert str(caught.value) == f"no job {reference}; corral ps -a lists all"
+    assert str(caught.value) == f"no job {cut(reference)}; corral ps -a lists all"
 
 
 @pytest.mark.parametrize("reference", ["nobody", "", "-1", "²", "Build"])

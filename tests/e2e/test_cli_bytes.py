@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -65,3 +66,19 @@ def test_arguments_variables_and_names_arrive_as_they_are(
     )
     assert ended.returncode == 127
     assert "no such program: né;".encode() in ended.stderr
+
+
+def test_what_is_not_there_is_named_whatever_its_bytes(corral: Corral) -> None:
+    """An answer that could not be sent was never given, and such a job kept every later list from being sent."""
+    for options in (["-C", ODD, "true"], ["--pty", "-C", ODD, "true"], ["--stdin", ODD, "true"], [ODD]):
+        ended = subprocess.run(
+            [*corral.argv, "run", *options],
+            cwd=corral.directory,
+            env=corral.environment,
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+        assert ended.returncode in (125, 127), ended
+        assert b"no such " in ended.stderr.lower(), ended
+    assert [job["state"] for job in json.loads(corral.ok("ps", "-a", "--json"))] == ["failed"] * 4

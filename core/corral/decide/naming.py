@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from corral.values.errors import NotSoError, UnknownJobError
+from corral.values.given import cut
 
 NEWEST = "@"
 _LARGEST_ID = (1 << 63) - 1
@@ -35,7 +36,7 @@ def resolve(
         raise NotSoError(f"{reference} is the name of jobs {_listed(running)}: use a number")
     found = running[0] if running else newest_ended(reference)
     if found is None:
-        raise UnknownJobError(f"no job named {reference}; corral ps -a lists all")
+        raise UnknownJobError(f"no job named {cut(reference)}; corral ps -a lists all")
     return found
 
 
@@ -51,7 +52,7 @@ def number_of(reference: str) -> int | None:
 def _numbered(reference: str, exists: Callable[[int], bool]) -> int:
     number = number_of(reference)
     if number is None or not exists(number):
-        raise UnknownJobError(f"no job {reference}; corral ps -a lists all")
+        raise UnknownJobError(f"no job {cut(reference)}; corral ps -a lists all")
     return number
 
 

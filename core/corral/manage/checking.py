@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from corral.system import limits, mark
 from corral.system.terminal import MOST_CELLS
+from corral.values import kinds
 from corral.values.errors import UsageError
+from corral.values.given import cut
 from corral.values.spec import Command, FileInput, JobSpec, NullInput, Redirection, Surroundings
-from corral.values.units import check_name, parse_signal
-
-LONGEST_SECONDS = 100 * 366 * 86400.0
-"""A hundred years: beyond it the end of a duration is no date any more."""
-
-LEAST_OUTPUT = 64 << 10
-"""Holes are punched in whole blocks of the file system; below this a cap would mean little."""
-
 
 LONGEST_PATH = 4096
 """PATH_MAX of Linux (limits.h)."""
-MOST_OUTPUT = 1 << 60
-"""Offsets in files have 63 bits."""
 MOST_AFTER = 1000
 MOST_REDIRECTIONS = 100
 """Of one stage: each is a descriptor of the daemon until it has started."""
@@ -33,12 +25,12 @@ def check_values(spec: JobSpec) -> None:
         raise UsageError(f"{len(stages)} stages: at most {mark.MAX_STAGES} are supported")
     if spec.pty:
         _check_terminal(spec)
-    if spec.name is not None:
-        check_name(spec.name)
-    parse_signal(spec.stop_signal)
-    for what in ("timeout", "stop_grace", "stuck_after"):
-        check_seconds(what, getattr(spec, what))
-    _check_max_output(spec.max_output)
+    kinds.NAME("name", spec.name)
+    kinds.SIGNAL("stop_signal", spec.stop_signal)
+    kinds.TIME_LIMIT("timeout", spec.timeout)
+    kinds.SECONDS("stop_grace", spec.stop_grace)
+    kinds.SECONDS("stuck_after", spec.stuck_after)
+    kinds.OUTPUT_BYTES("max_output", spec.max_output)
     if len(spec.after) > MOST_AFTER:
         raise UsageError(f"after {len(spec.after)} jobs: at most {MOST_AFTER} are supported")
     if isinstance(spec.stdin, FileInput):
@@ -68,9 +60,9 @@ def check_surroundings(surroundings: Surroundings) -> None:
     """Raises UsageError, before anything is opened or emptied. No value is named: it may be a secret."""
     _check_text("the directory", surroundings.cwd)
     if len(surroundings.cwd) > LONGEST_PATH:
-        raise UsageError(f"the directory {shown(surroundings.cwd)} is longer than a path can be")
+        raise UsageError(f"the directory {cut(surroundings.cwd)} is longer than a path can be")
     if not surroundings.cwd.startswith("/"):
-        raise UsageError(f"the directory {shown(surroundings.cwd)} is not absolute: give its whole path")
+        raise UsageError(f"the directory {cut(surroundings.cwd)} is not absolute: give its whole path")
     for name, value in surroundings.environment.items():
         if "=" in name or "\0" in name or "\0" in value:
             raise UsageError("the environment: a name holds = or NUL, or a value NUL")
@@ -85,34 +77,17 @@ def check_surroundings(surroundings: Surroundings) -> None:
             )
 
 
-def _check_max_output(size: int | None) -> None:
-    if size is None or LEAST_OUTPUT <= size <= MOST_OUTPUT:
-        return
-    raise UsageError(f"max_output of {size} bytes: at least {LEAST_OUTPUT >> 10}K, or none to keep all")
-
-
 def _check_words(command: Command) -> None:
     if any("\0" in word for word in command.argv):
-        raise UsageError(f"{shown(command.argv[0])}: an argument holds NUL, which no program can be given")
+        raise UsageError(f"{cut(command.argv[0])}: an argument holds NUL, which no program can be given")
     for name, value in command.assignments:
         if not name or "=" in name or "\0" in name or "\0" in value:
-            raise UsageError(f"{shown(command.argv[0])}: NAME=value in front of it is no assignment")
+            raise UsageError(f"{cut(command.argv[0])}: NAME=value in front of it is no assignment")
 
 
 def _check_text(what: str, text: str) -> None:
     if "\0" in text:
         raise UsageError(f"{what} holds NUL, which no path can")
-
-
-def shown(text: str) -> str:
-    """`text` for an error: its first characters."""
-    return text if len(text) <= 80 else text[:79] + "…"
-
-
-def check_seconds(what: str, seconds: float | None) -> None:
-    """Raises UsageError for a duration that is negative, or longer than any job lives."""
-    if seconds is not None and not 0 <= seconds <= LONGEST_SECONDS:
-        raise UsageError(f"{what} of {seconds:g} s: at least 0 and at most 100 years are possible")
 
 
 def _check_redirections(command: Command) -> None:

@@ -23,7 +23,6 @@ from corral.decide.life import (
 )
 from corral.manage import stories
 from corral.manage.census import Seen, kinship_of
-from corral.manage.checking import check_seconds
 from corral.manage.jobs import ManagedJob
 from corral.manage.leftovers import live_members
 from corral.manage.moments import moment
@@ -33,6 +32,7 @@ from corral.observe.diagnose import diagnose, on_full_disk
 from corral.system.diskspace import is_full
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.signals import RefusedSignalError
+from corral.values import kinds
 from corral.values.errors import NotSoError, UnknownJobError, UsageError
 from corral.values.jobs import ProcessView
 from corral.values.reports import Detail, Diagnosis, OpenedInput, StopReport
@@ -70,7 +70,7 @@ def request_stop(
             return False
         job = job or manager.leftovers.take_on(job_id)
     name = None if signal is None else signal_name(parse_signal(signal))
-    check_seconds("grace", grace)
+    kinds.OWN_SECONDS("grace", grace)
     if job.life.state == "queued" and not job.life.is_starting:
         manager.apply(job, RemovedFromQueue(**moment()))
         return True
@@ -137,7 +137,7 @@ async def stop_stage(
     if not 1 <= number <= len(job.stages):
         raise UsageError(f"job {job_id} has no stage {number}; it has {len(job.stages)}")
     name = signal_name(parse_signal(signal or job.spec.stop_signal))
-    check_seconds("grace", grace)
+    kinds.OWN_SECONDS("grace", grace)
     if manager.stopper.of(job, number) is not None:
         manager.stopper.skip_grace(job, number)
     stop = manager.stopper.begin(job, name, job.spec.stop_grace if grace is None else grace, number)

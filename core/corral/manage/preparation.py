@@ -10,7 +10,7 @@ from corral.manage.jobs import ManagedJob
 from corral.system.destinations import FILE, Destination
 from corral.values.errors import CannotStartError
 from corral.values.spec import Redirection
-from corral.values.wire import from_wire
+from corral.values.wire import from_wire, to_wire
 
 OpenFiles = dict[tuple[int, int], int]
 """Descriptors of redirections, by stage number and position in its list."""
@@ -20,7 +20,7 @@ class StartError(Exception):
     """A job could not start. `spawned` are the stages that run already and have to be ended."""
 
     def __init__(self, stage: int | None, cause: CannotStartError, spawned: tuple[int, ...] = ()) -> None:
-        super().__init__(_shortened(str(cause)))
+        super().__init__(_shortened(to_wire(str(cause))))
         self.stage, self.status, self.spawned = stage, cause.status, spawned
 
 

@@ -13,7 +13,6 @@ from msgspec import Struct, structs
 from corral import __version__
 from corral.decide.naming import number_of
 from corral.manage import heirs, operations
-from corral.manage.checking import check_seconds
 from corral.manage.manager import Manager
 from corral.manage.oldjobs import Asked
 from corral.manage.peeking import peek
@@ -27,6 +26,7 @@ from corral.service.stops import stop
 from corral.system import scheduling
 from corral.system.destinations import NOT_TO_BE_HELD, file_that_may_hang
 from corral.system.shortage import no_descriptors
+from corral.values import kinds
 from corral.values.errors import (
     CannotStartError,
     CorralError,
@@ -390,9 +390,8 @@ class Handlers:
         return Answer(p.Outcome(tuple(done), (*unknown, *more), tuple(unknown)))
 
     async def _clean(self, _: Connection, request: p.CleanJobs, __: list[int]) -> Answer:
-        check_seconds("older_than", request.older_than)
-        if request.keep is not None and request.keep < 0:
-            raise UsageError("keep: a number from 0 on")
+        kinds.AGE("older_than", request.older_than)
+        kinds.KEEP("keep", request.keep)
         asked = Asked(request.older_than, request.keep, request.only, request.folders)
         cleaner = self._manager.cleaner
         return Answer(await (cleaner.plan(asked) if request.plan else cleaner.clean(asked)))

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import select
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from msgspec import Struct
 
+from corral.decide.naming import number_of
 from corral.observe.output import READ_SIZE, Follower, OutputFile, Pace, Place
 from corral.service import protocol as p
 from corral.service.asking import ask_why
 from corral.service.session import Session
-from corral.values.errors import CorralError, NotSoError, UnknownJobError
+from corral.values import kinds
+from corral.values.errors import CorralError, NotSoError, UnknownJobError, UsageError
 from corral.values.jobs import Job, ProcessView
 from corral.values.reports import Diagnosis, StopReport
 from corral.values.story import Story
-from corral.values.units import parse_signal, signal_name
 
 
 class JobError(CorralError):
@@ -66,11 +67,24 @@ class JobHandle:
     """
 
     def __init__(self, session: Session, job_id: str) -> None:
-        self._session = session
+        self._opened = session
         self.id = job_id
+        """As it was asked for: its number, or its name; `number` has the one in any case."""
 
     def __repr__(self) -> str:
         return f"<job {self.id}>"
+
+    @property
+    def _session(self) -> Session:
+        """Raises NotOpenError where nothing can be asked."""
+        self._opened.check_usable()
+        return self._opened
+
+    def id_in(self, session: Session) -> str:
+        """The id, for a request of `session`. Raises UsageError where it would mean a job of another daemon."""
+        if self._opened.home != session.home:
+            raise UsageError(f"{self} is a job of another manager, with another CORRAL_HOME: use its own")
+        return self.id
 
     async def snapshot(self) -> Job:
         """The job as it is now."""
@@ -84,15 +98,21 @@ class JobHandle:
         Raises:
             TimeoutError: it has not ended within `timeout` seconds; nothing is stopped.
         """
+        timeout = kinds.PATIENCE("timeout", timeout)
         # By number: a wait that goes on with another daemon must go on for the same job.
         reply = await self._session.call(p.WaitForJobs(ids=(await self.number(),), timeout=timeout))
         if reply.timed_out:
             raise TimeoutError(f"job {self.id} has not ended within {timeout:g} s")
         return reply.jobs[0]
 
-    async def stop(self, *, signal: str | None = None, grace: float | None = None) -> StopReport:
-        """Run the stop sequence to its end; what is left, if anything, is named in `survivors`."""
-        name = None if signal is None else signal_name(parse_signal(signal))
+    async def stop(self, *, signal: str | int | None = None, grace: float | None = None) -> StopReport:
+        """Run the stop sequence to its end; what is left, if anything, is named in `survivors`.
+
+        Args:
+            signal: the first one, such as `"INT"` or `signal.SIGINT`; the job's `stop_signal` unless given.
+            grace: seconds from that to KILL; the job's `stop_grace` unless given.
+        """
+        name, grace = kinds.OWN_SIGNAL("signal", signal), kinds.OWN_SECONDS("grace", grace)
         reply = await self._session.call(
             p.StopJobs(ids=(await self.number(),), signal=name, grace=grace, by="from the library")
         )
@@ -103,9 +123,15 @@ class JobHandle:
         """The stop sequence without any grace."""
         return await self.stop(grace=0.0)
 
-    async def signal(self, signal: str, *, tree: bool = False, stage: int | None = None) -> None:
-        """Send a signal, no more: to each stage's leader, the whole tree, or one stage."""
-        await self._do(p.SignalJobs(ids=(self.id,), signal=signal, tree=tree, stage=stage))
+    async def signal(self, signal: str | int, *, tree: bool = False, stage: int | None = None) -> None:
+        """Send a signal, no more: to each stage's leader, the whole tree, or one stage (numbered from 1)."""
+        request = p.SignalJobs(
+            ids=(self.id,),
+            signal=kinds.SIGNAL("signal", signal),
+            tree=kinds.FLAG("tree", tree),
+            stage=kinds.ONE_STAGE("stage", stage),
+        )
+        await self._do(request)
 
     async def pause(self) -> None:
         """Suspend the whole tree. Time paused counts for no time limit."""
@@ -137,11 +163,12 @@ class JobHandle:
 
     # ---- input and output
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes | bytearray | memoryview) -> None:
         """Write to the stdin of a job that was started with `stdin="interactive"`; waits while it does not read.
 
         With `pty=True` it is typed: end a line with `\\r`, as the key does.
         """
+        data = kinds.BYTES("data", data)
         await self._session.call(p.OpenInput(job=self.id))
         (descriptor,) = self._session.received_descriptors()
         # The description is shared with the daemon, so it stays blocking; a thread of ours waits instead.
@@ -159,15 +186,18 @@ class JobHandle:
         return await asyncio.to_thread(_read_all, self._session.home.stdout(await self._number()))
 
     async def stderr(self, stage: int | None = None) -> bytes:
-        """All that is kept of the stderr of one stage, or of all in their order."""
+        """All that is kept of the stderr of one stage (numbered from 1), or of all in their order."""
+        stage = kinds.ONE_STAGE("stage", stage)
         count = len((await self.snapshot()).stages)
+        if stage is not None and stage > count:
+            raise UsageError(f"job {self.id} has no stage {stage}; it has {count}")
         stages = range(1, count + 1) if stage is None else [stage]
         home = self._session.home
         job_id = await self._number()
         parts = [await asyncio.to_thread(_read_all, home.stderr(job_id, number)) for number in stages]
         return b"".join(parts)
 
-    async def follow(self) -> AsyncIterator[bytes]:
+    async def follow(self) -> AsyncGenerator[bytes, None]:
         """Its stdout from the first kept byte, live, until it has ended and all was given.
 
         What its own program takes away again (`> /dev/stdout`) may be missing: `Job.stdout_truncated_bytes`.
@@ -175,8 +205,8 @@ class JobHandle:
         Raises:
             OutputDroppedError: its `max_output` dropped bytes before we came to them.
         """
-        loop = asyncio.get_running_loop()
         follower = Follower({"stdout": self._session.home.stdout(await self._number())})
+        loop = asyncio.get_running_loop()
         pace = Pace(loop.time())
         end = asyncio.ensure_future(self.wait())
         try:
@@ -202,20 +232,33 @@ class JobHandle:
 
     async def number(self) -> str:
         """The id of the job, also where the handle has its name. Raises UnknownJobError."""
-        return self.id if self.id.isdecimal() else (await self.snapshot()).id
+        return (await self.snapshot()).id if number_of(self.id) is None else self.id
 
     async def _number(self) -> str:
         """The id by which its files are kept, also where the handle has its name. Raises UnknownJobError."""
         return self.id if self._has_files() else (await self.snapshot()).id
 
     def _has_files(self) -> bool:
-        return self.id.isdecimal() and os.path.lexists(self._session.home.job(self.id))
+        return number_of(self.id) is not None and os.path.lexists(self._session.home.job(self.id))
 
     async def _do(self, request: p.SignalJobs | p.PauseJobs | p.ResumeJobs | p.RemoveJobs) -> None:
         outcome = await self._session.call(request)
         raise_if_unknown(outcome.unknown)
         if outcome.errors:
             raise NotSoError("; ".join(outcome.errors))
+
+
+def jobs_of(value: object) -> list[JobHandle]:
+    """The handles in an iterable. Raises TypeError for anything else."""
+    if not isinstance(value, Iterable):
+        raise TypeError
+    handles = list(value)
+    if not all(isinstance(handle, JobHandle) for handle in handles):
+        raise TypeError
+    return handles
+
+
+JOBS = kinds.Kind("jobs of this manager, such as [job]", jobs_of)
 
 
 def raise_if_unknown(unknown: Sequence[str]) -> None:

@@ -13,15 +13,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Self, Unpack
 
 from corral.service import protocol as p
-from corral.service.handles import JobError, JobHandle, Result, raise_if_unknown
+from corral.service.handles import JOBS, JobError, JobHandle, Result, raise_if_unknown
 from corral.service.manystarts import PartlyStartedError, requests
-from corral.service.options import CommandLike, Options, spec_of, surroundings_of, with_stdin
+from corral.service.options import CommandLike, Options, checked, spec_of, surroundings_of, with_stdin
 from corral.service.session import Session
-from corral.values.errors import CorralError, DaemonUnavailableError, UsageError
+from corral.values import kinds
+from corral.values.errors import CorralError, DaemonUnavailableError, NotOpenError, UsageError, WrongTypeError
+from corral.values.given import shown
 from corral.values.home import Home, default_home
 from corral.values.jobs import Job
 from corral.values.reports import StopReport
@@ -31,6 +33,9 @@ from corral.values.spec import (
     NullInput,
     Surroundings,
 )
+
+_INPUT = kinds.or_none(kinds.BYTES, "for no input")
+_HOME = kinds.or_none(kinds.PATH, "for the environment's")
 
 
 class JobManager:
@@ -45,6 +50,8 @@ class JobManager:
         """After leaving a private manager: what was still running, and how it ended."""
 
     async def __aenter__(self) -> Self:
+        if self._session is not None:
+            raise NotOpenError("the manager is open already: each `async with` needs one of its own")
         if self._is_private:
             self._session = await Session.open_private(parallel=self._parallel)
         else:
@@ -58,9 +65,11 @@ class JobManager:
 
     @property
     def session(self) -> Session:
-        """The connection underneath. Raises CorralError outside the `async with`."""
+        """The connection underneath. Raises NotOpenError outside the `async with`."""
         if self._session is None:
-            raise CorralError("this manager is not open; use it inside `async with`")
+            raise NotOpenError(
+                "the manager is not open: it and its jobs are to be used inside its `async with` block"
+            )
         return self._session
 
     # ---- starting
@@ -72,7 +81,8 @@ class JobManager:
             UsageError: the command line or an option makes no sense.
             CannotStartError: not found (status 127), not executable (126), else 125; nothing runs then.
         """
-        spec = spec_of(command, options)
+        options = checked(options)
+        spec = spec_of(command, options, self.session)
         return await self._start(spec, surroundings_of(options), ())
 
     async def start_many(
@@ -84,7 +94,8 @@ class JobManager:
             UsageError: one of them, or an option, makes no sense; none was started.
             PartlyStartedError: the daemon refused some, or went away; `started` has the handles of those before.
         """
-        specs = [spec_of(command, options) for command in commands]
+        options = checked(options)
+        specs = [spec_of(command, options, self.session) for command in _many(commands)]
         handles: list[JobHandle] = []
         for request in requests(specs, surroundings_of(options)):
             try:
@@ -100,7 +111,7 @@ class JobManager:
         self,
         command: CommandLike,
         *,
-        input: bytes | None = None,  # noqa: A002  (as subprocess.run calls it)
+        input: bytes | bytearray | memoryview | None = None,  # noqa: A002  (as subprocess.run calls it)
         check: bool = False,
         **options: Unpack[Options],
     ) -> Result:
@@ -109,11 +120,14 @@ class JobManager:
         With `leftovers="stop"` it returns once what outlived the job is gone, too.
 
         Args:
-            input: fed to its stdin, then EOF. A child that reads none of it, or closes early, breaks nothing.
+            input: fed to its stdin, then EOF; of text its `.encode()`. A child that reads none of it, or closes early,
+                breaks nothing.
             check: raise JobError unless it succeeded.
         """
-        spec = spec_of(command, options)
-        if input is None:
+        content, check = _INPUT("input", input), kinds.FLAG("check", check)
+        options = checked(options)
+        spec = spec_of(command, options, self.session)
+        if content is None:
             handle = await self._start(spec, surroundings_of(options), ())
             return await self._result(handle, check)
         if not isinstance(spec.stdin, NullInput):
@@ -127,7 +141,7 @@ class JobManager:
             raise
         finally:
             os.close(reader)
-        feed = asyncio.ensure_future(_feed(writer, input))
+        feed = asyncio.ensure_future(_feed(writer, content))
         try:
             return await self._result(handle, check)
         finally:
@@ -159,12 +173,12 @@ class JobManager:
     # ---- all of them
 
     def job(self, job_id: str | int) -> JobHandle:
-        """A handle on a job that is known by its id or name."""
-        return JobHandle(self.session, str(job_id))
+        """A handle on a job that is known by its id or name, or on the newest, `@`. Nothing is asked yet."""
+        return JobHandle(self.session, kinds.JOB_ID("job_id", job_id))
 
     async def jobs(self, *, all: bool = False) -> tuple[Job, ...]:  # noqa: A002  (as `corral ps --all`)
         """The jobs that have not ended, or all."""
-        return (await self.session.call(p.ListJobs(all=all))).jobs
+        return (await self.session.call(p.ListJobs(all=kinds.FLAG("all", all)))).jobs
 
     async def wait(
         self,
@@ -178,7 +192,8 @@ class JobManager:
         Raises:
             TimeoutError: not within `timeout` seconds; nothing is stopped.
         """
-        ids = tuple([await handle.number() for handle in handles])
+        timeout, any = kinds.PATIENCE("timeout", timeout), kinds.FLAG("any", any)  # noqa: A001
+        ids = tuple([await handle.number() for handle in self._ours(handles)])
         reply = await self.session.call(p.WaitForJobs(ids=ids, any=any, timeout=timeout))
         if reply.timed_out:
             raise TimeoutError(f"not all have ended within {timeout:g} s")
@@ -192,11 +207,21 @@ class JobManager:
         Raises:
             UnknownJobError: one of them is no job; the others are stopped.
         """
+        grace = kinds.OWN_SECONDS("grace", grace)
         # One that is no job is named by the answer, and keeps the others from nothing.
-        ids = tuple(handle.id for handle in handles)
+        ids = tuple(handle.id for handle in self._ours(handles))
+        if not ids:
+            return ()
         reply = await self.session.call(p.StopJobs(ids=ids, grace=grace))
         raise_if_unknown(reply.unknown)
         return reply.reports
+
+    def _ours(self, handles: Iterable[JobHandle]) -> list[JobHandle]:
+        """Raises UsageError where one of them is none, or of another manager."""
+        found = JOBS("handles", handles)
+        for handle in found:
+            handle.id_in(self.session)
+        return found
 
 
 def open(*, parallel: int | None = None) -> JobManager:  # noqa: A001  (the library's name for it)
@@ -205,7 +230,7 @@ def open(*, parallel: int | None = None) -> JobManager:  # noqa: A001  (the libr
     Args:
         parallel: how many jobs may run at a time; the others wait for their turn. None: any number.
     """
-    return JobManager(is_private=True, parallel=parallel)
+    return JobManager(is_private=True, parallel=kinds.PARALLEL("parallel", parallel))
 
 
 def connect(home: str | os.PathLike[str] | None = None) -> JobManager:
@@ -214,7 +239,17 @@ def connect(home: str | os.PathLike[str] | None = None) -> JobManager:
     Args:
         home: a CORRAL_HOME; the environment's, or the platform's, unless given.
     """
-    return JobManager(is_private=False, home=None if home is None else Home(os.path.abspath(home)))
+    path = _HOME("home", home)
+    return JobManager(is_private=False, home=None if path is None else Home(os.path.abspath(path)))
+
+
+def _many(commands: Iterable[CommandLike]) -> Iterable[CommandLike]:
+    """Raises WrongTypeError for what is one command, and would be taken for many by its letters."""
+    if isinstance(commands, str | bytes | Mapping) or not isinstance(commands, Iterable):
+        raise WrongTypeError(
+            f"commands={shown(commands)}: expected several, such as ['echo a', ['echo', 'b']]"
+        )
+    return commands
 
 
 async def _feed(writer: int, data: bytes) -> None:

@@ -1,17 +1,25 @@
-"""How a program says what to run: a command in any of its forms, and options; made into a specification."""
+"""How a program says what to run: a command in any of its forms, and options; checked, and made into a specification."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, TypedDict
+from difflib import get_close_matches
+from functools import cache
+from typing import Annotated, Any, Literal, TypedDict, cast, get_args, get_type_hints
 
+import msgspec
 from msgspec.structs import replace
 
-from corral.service.handles import JobHandle
+from corral.manage.checking import check_values
+from corral.service.handles import JOBS, JobHandle
+from corral.service.session import Session
 from corral.service.surroundings import surroundings
+from corral.values import kinds
 from corral.values.commandline import parse, parse_argv, quote_pipeline, shell_pipeline
-from corral.values.errors import UsageError
+from corral.values.errors import UsageError, WrongTypeError
+from corral.values.given import cut, shown
+from corral.values.kinds import Kind
 from corral.values.shown import with_short_command
 from corral.values.spec import (
     DEFAULT_MAX_OUTPUT,
@@ -30,10 +38,15 @@ from corral.values.spec import (
     StdinSource,
     Surroundings,
 )
-from corral.values.units import check_name, parse_signal, signal_name
 from corral.values.wire import to_wire, typed_to_wire
 
-CommandLike = str | Sequence[str] | Pipeline
+Word = str | os.PathLike[str]
+CommandLike = Word | Sequence[Word] | Pipeline
+"""A command line, a program by its path, an argv, or a pipeline."""
+
+
+def _stdin(value: object) -> object:
+    return value if value is None or isinstance(value, JobHandle) else kinds.PATH.read(value)
 
 
 class Options(TypedDict, total=False):
@@ -43,7 +56,8 @@ class Options(TypedDict, total=False):
         name: `[A-Za-z][A-Za-z0-9_.-]{0,63}`.
         cwd: its directory, this program's unless given.
         env: its whole environment, this program's unless given.
-        stdin: a path to read; `interactive` keeps a pipe open for `JobHandle.send`; a `JobHandle` feeds that job's output.
+        stdin: a path to read, relative to `cwd`; `interactive` keeps a pipe open for `JobHandle.send`; a `JobHandle`
+            feeds that job's output.
         timeout: its time limit; then the stop sequence, and the state `timed_out`.
         stop_signal, stop_grace: how the stop sequence begins, and how long until KILL.
         stuck_after: seconds without any progress until it counts as stuck.
@@ -57,67 +71,128 @@ class Options(TypedDict, total=False):
         pty: give it a terminal of its own, of 80 by 24; one stage only, and no `stdin`. stderr is part of its stdout.
     """
 
-    name: str
-    cwd: str
-    env: Mapping[str, str]
-    stdin: str | os.PathLike[str] | JobHandle | Literal["interactive"]
-    timeout: float
-    stop_signal: str
-    stop_grace: float
-    stuck_after: float
-    on_stuck: OnStuck
-    leftovers: OnLeftovers
-    max_output: int | None
-    output: OutputMode
-    after: Iterable[JobHandle]
-    shell: bool
-    pty: bool
+    name: Annotated[str | None, kinds.NAME]
+    cwd: Annotated[str | os.PathLike[str] | None, kinds.or_none(kinds.PATH, "for this program's")]
+    env: Annotated[Mapping[str, str] | None, kinds.ENVIRONMENT]
+    stdin: Annotated[
+        str | os.PathLike[str] | JobHandle | Literal["interactive"] | None,
+        Kind("a path, 'interactive', a job of this manager, or None for /dev/null", _stdin),
+    ]
+    timeout: Annotated[float | None, kinds.TIME_LIMIT]
+    stop_signal: Annotated[str | int, kinds.SIGNAL]
+    stop_grace: Annotated[float, kinds.SECONDS]
+    stuck_after: Annotated[float, kinds.SECONDS]
+    on_stuck: Annotated[OnStuck, kinds.choice(*get_args(OnStuck))]
+    leftovers: Annotated[OnLeftovers, kinds.choice(*get_args(OnLeftovers))]
+    max_output: Annotated[int | None, kinds.OUTPUT_BYTES]
+    output: Annotated[OutputMode, kinds.choice(*get_args(OutputMode))]
+    after: Annotated[Iterable[JobHandle], JOBS]
+    shell: Annotated[bool, kinds.FLAG]
+    pty: Annotated[bool, kinds.FLAG]
 
 
-def spec_of(command: CommandLike, options: Options) -> JobSpec:
+def checked(options: Options) -> Options:
+    """The options as they were meant, and what is iterated only once a list. Raises UsageError that names the option."""
+    known = _kinds()
+    for name, value in options.items():
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}? There are" if near else "there are"
+            raise UsageError(f"{cut(name)}={shown(value)}: no such option; {hint} {', '.join(known)}")
+    return cast(Options, {name: known[name](name, value) for name, value in options.items()})
+
+
+@cache
+def _kinds() -> dict[str, Kind[Any]]:
+    hints = get_type_hints(Options, include_extras=True)
+    return {name: get_args(hint)[1] for name, hint in hints.items()}
+
+
+def spec_of(command: CommandLike, options: Options, session: Session) -> JobSpec:
+    """A specification that the daemon takes. `options` are checked. Raises UsageError."""
+    command = _command(command)
     pipeline = _pipeline(command, shell=options.get("shell", False))
-    name = options.get("name")
     spec = JobSpec(
         pipeline=pipeline,
         command=to_wire(command) if isinstance(command, str) else typed_to_wire(quote_pipeline(pipeline)),
-        name=None if name is None else check_name(name),
+        name=options.get("name"),
         pty=options.get("pty", False),
-        stdin=_stdin(options.get("stdin")),
+        stdin=_source(options.get("stdin"), session),
         timeout=options.get("timeout"),
-        stop_signal=signal_name(parse_signal(options.get("stop_signal", DEFAULT_STOP_SIGNAL))),
+        stop_signal=str(options.get("stop_signal", DEFAULT_STOP_SIGNAL)),
         stop_grace=options.get("stop_grace", DEFAULT_STOP_GRACE),
         stuck_after=options.get("stuck_after", DEFAULT_STUCK_AFTER),
         on_stuck=options.get("on_stuck", "mark"),
         leftovers=options.get("leftovers", "leave"),
         max_output=options.get("max_output", DEFAULT_MAX_OUTPUT),
         output=options.get("output", "file"),
-        after=tuple(handle.id for handle in options.get("after", ())),
+        after=tuple(handle.id_in(session) for handle in options.get("after", ())),
     )
+    check_values(spec)
     return with_short_command(spec)
 
 
-def _pipeline(command: CommandLike, *, shell: bool) -> Pipeline:
-    if isinstance(command, Pipeline):
-        return command
+def _command(command: object) -> str | list[str] | Pipeline:
+    """The command in one of three forms, its words plain text. Raises UsageError."""
+    match command:
+        case str():
+            return kinds.TEXT("command", command)
+        case os.PathLike():
+            return [kinds.PATH("command", command)]
+        case Pipeline():
+            return _plain_pipeline(command)
+        case Sequence() if not isinstance(command, bytes | bytearray | memoryview):
+            return [_WORD(f"command[{index}]", word) for index, word in enumerate(command)]
+    raise WrongTypeError(
+        f"command={shown(command)}: expected a command line (a str), a list of words, or a Pipeline"
+    )
+
+
+def _word(value: object) -> str:
+    return kinds.TEXT.read(os.fspath(value) if isinstance(value, os.PathLike) else value)
+
+
+_WORD = Kind("a str or an os.PathLike of one, without NUL and lone surrogates", _word)
+
+
+def _plain_pipeline(pipeline: Pipeline) -> Pipeline:
+    """A pipeline is made of what a program has put into it: nothing has looked at that."""
+    try:
+        content = msgspec.to_builtins(pipeline, builtin_types=(bytes, bytearray, memoryview))
+        return msgspec.convert(_plain(content), Pipeline)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WrongTypeError(f"command={shown(pipeline)}: {error}") from None
+
+
+def _plain(content: object) -> object:
+    """What was turned into dicts and lists, each text in it fit to be sent."""
+    match content:
+        case str():
+            return to_wire(kinds.TEXT.read(content))
+        case list() | tuple():
+            return [_plain(each) for each in content]
+        case dict():
+            return {name: _plain(each) for name, each in content.items()}
+    return content
+
+
+def _pipeline(command: str | list[str] | Pipeline, *, shell: bool) -> Pipeline:
     if isinstance(command, str):
         return shell_pipeline(to_wire(command)) if shell else parse(to_wire(command))
     if shell:
         raise UsageError("shell=True takes one str; POSIX sh would run only the first item of a sequence")
-    return parse_argv([to_wire(os.fspath(word)) for word in command])
+    return command if isinstance(command, Pipeline) else parse_argv([to_wire(word) for word in command])
 
 
-def _stdin(source: object) -> StdinSource:
-    match source:
+def _source(stdin: object, session: Session) -> StdinSource:
+    match stdin:
         case None:
             return NullInput()
         case "interactive":
             return InteractiveInput()
         case JobHandle():
-            return JobInput(source.id)
-        case str() | os.PathLike():
-            return FileInput(to_wire(os.fspath(source)))
-        case _:
-            raise UsageError(f"stdin is a path, a job or 'interactive', not {source!r}")
+            return JobInput(stdin.id_in(session))
+    return FileInput(to_wire(str(stdin)))
 
 
 def with_stdin(spec: JobSpec, source: StdinSource) -> JobSpec:
@@ -125,5 +200,5 @@ def with_stdin(spec: JobSpec, source: StdinSource) -> JobSpec:
 
 
 def surroundings_of(options: Options) -> Surroundings:
-    env = options.get("env")
-    return surroundings(environment=env, cwd=options.get("cwd"))
+    cwd = options.get("cwd")
+    return surroundings(environment=options.get("env"), cwd=None if cwd is None else str(cwd))

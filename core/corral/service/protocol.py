@@ -35,6 +35,7 @@ from corral.values.reports import DaemonStatus, Detail, Diagnosis, OpenedInput
 from corral.values.rules import CleanReport
 from corral.values.spec import JobSpec, Origin, Surroundings
 from corral.values.story import Story as Story
+from corral.values.wire import to_wire
 
 LINE_LIMIT = 16 << 20
 """Bytes in a line to the daemon, the newline included. A longer one is answered with an error and skipped.
@@ -379,8 +380,8 @@ class ErrorBody(Struct, frozen=True, omit_defaults=True):
     @classmethod
     def of(cls, error: CorralError) -> ErrorBody:
         if isinstance(error, CannotStartError):
-            return cls(error.kind, str(error), error.status, error.job)
-        return cls(error.kind, str(error))
+            return cls(error.kind, to_wire(str(error)), error.status, error.job)
+        return cls(error.kind, to_wire(str(error)))
 
     def as_error(self) -> CorralError:
         if self.kind == CannotStartError.kind:

@@ -30,7 +30,7 @@ from corral.service.silence import SILENT_SECONDS
 from corral.service.snapshot import Snapshot
 from corral.service.starter import START_SECONDS, await_report, connected, launch
 from corral.system.identity import ProcessIdentity, identify
-from corral.values.errors import CorralError, DaemonUnavailableError
+from corral.values.errors import CorralError, DaemonUnavailableError, NotOpenError
 from corral.values.home import Home
 from corral.values.reports import StopReport
 from corral.values.spec import Origin
@@ -44,6 +44,7 @@ LEAVE_SECONDS = 30.0
 """For a private daemon to end once its jobs have: it looks once more, with the usual grace."""
 MIND_SECONDS = 1.0
 """How often a screen looks whether it has heard of its daemon."""
+LEFT = "the manager is not open any more: it and its jobs are to be used inside its `async with` block"
 SILENT = "daemon does not answer"
 """The trouble of a snapshot whose daemon is there and says nothing."""
 
@@ -72,6 +73,9 @@ class Session:
         self._parts = Parts()
         self._changed: list[asyncio.Future[Snapshot]] = []
         self._is_subscribed = False
+        self._loop = asyncio.get_running_loop()
+        self._is_left = False
+        """Nothing new is asked."""
         self._is_closed = False
         self._retry: asyncio.Task[None] | None = None
         self._on_gone: Callable[[], None] | None = None
@@ -188,10 +192,23 @@ class Session:
         Raises:
             CorralError: as the daemon says, or DaemonUnavailableError where it is gone.
         """
+        self.check_usable()
+        return await self._call(request, descriptors)
+
+    def check_usable(self) -> None:
+        """Raises NotOpenError once it is being closed, in a forked child, and beside the loop that it was opened in."""
         if os.getpid() != self._owner:
-            raise CorralError(
+            raise NotOpenError(
                 "this connection belongs to the process that opened it; a forked child opens its own"
             )
+        if self._is_left:
+            raise NotOpenError(LEFT)
+        if asyncio.get_running_loop() is not self._loop:
+            raise NotOpenError(
+                "this connection belongs to the event loop that it was opened in; another loop or thread opens its own"
+            )
+
+    async def _call(self, request: Answers[Reply_], descriptors: Sequence[int] = ()) -> Reply_:
         assert isinstance(request, protocol.Request)
         if isinstance(request, Look):
             self._look = request
@@ -239,12 +256,13 @@ class Session:
 
     async def end(self) -> tuple[StopReport, ...]:
         """The same; the reports of what a private daemon stopped."""
-        if self._is_closed or os.getpid() != self._owner:
+        if self._is_left or os.getpid() != self._owner:
             return ()
+        self._is_left = True
         reports: tuple[StopReport, ...] = ()
         if self._is_private and self._channel.is_open:
             try:
-                reports = (await self.call(Shutdown(jobs="stop"))).reports
+                reports = (await self._call(Shutdown(jobs="stop"))).reports
             except DaemonUnavailableError:
                 # It has ended already, and its lease with it.
                 reports = ()
@@ -330,7 +348,9 @@ class Session:
     def _note_end(self) -> None:
         if self._on_gone is not None:
             self._on_gone()
-        gone = DaemonUnavailableError("the daemon has gone away; its jobs go on")
+        gone: CorralError = DaemonUnavailableError("the daemon has gone away; its jobs go on")
+        if self._is_closed:
+            gone = NotOpenError(LEFT)
         if self._is_private or self._is_closed:
             self._asked.clear()
         for number, envelope in self._mending.settle(self._asked).items():

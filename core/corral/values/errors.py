@@ -22,6 +22,15 @@ class UsageError(CorralError):
     exit_status = 2
 
 
+class WrongTypeError(UsageError, TypeError):
+    """An argument or an option is of a type that it cannot be."""
+
+
+class NotOpenError(CorralError):
+    """A manager, or a job of it, is used where it cannot be: before or after its `async with` block, in another event
+    loop or thread than that of the block, or in a forked child."""
+
+
 class NotSoError(CorralError):
     """Understood, but not so: an unknown id, nothing to resume, survivors."""
 

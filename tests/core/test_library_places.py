@@ -1,0 +1,102 @@
+"""Where a manager and its jobs can be used: inside the block, in its process, loop and thread. Elsewhere one error says so."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+import corral
+from managers import opened
+
+OUTSIDE = "used inside its `async with` block"
+
+
+def _asks(job: corral.JobHandle) -> list[Callable[[], Awaitable[object]]]:
+    """Every method of a job."""
+    return [
+        job.snapshot, job.wait, job.stop, job.kill, lambda: job.signal("TERM"), job.pause, job.resume, job.restart,
+        job.remove, job.why, job.story, job.processes, lambda: job.send(b"x"), job.close_stdin, job.stdout, job.stderr,
+        lambda: anext(job.follow()),
+    ]  # fmt: skip
+
+
+async def test_a_job_used_after_its_block_says_so() -> None:
+    async with opened() as manager:
+        job = await manager.start("cat", stdin="interactive")
+    for ask in _asks(job):
+        with pytest.raises(corral.NotOpenError, match=OUTSIDE):
+            await ask()
+    with pytest.raises(corral.NotOpenError, match=OUTSIDE):
+        await manager.run("true")
+    with pytest.raises(corral.NotOpenError, match=OUTSIDE):
+        await corral.open().run("true")
+
+
+async def test_what_is_asked_while_the_block_is_left_ends_too() -> None:
+    async with opened() as manager:
+        job = await manager.start("cat", stdin="interactive")
+        waits = asyncio.ensure_future(job.wait())
+        runs = asyncio.ensure_future(manager.run("cat", stdin="interactive"))
+        while len(await manager.jobs()) < 2:
+            await asyncio.sleep(0.005)
+    assert (await waits).state == "stopped"
+    with pytest.raises(corral.NotOpenError, match=OUTSIDE):
+        await runs
+
+
+async def test_a_manager_is_opened_once_at_a_time() -> None:
+    async with opened() as manager:
+        with pytest.raises(corral.NotOpenError, match="open already"):
+            await manager.__aenter__()
+        assert (await manager.run("true")).succeeded
+
+
+async def test_another_loop_in_another_thread_is_told_to_open_its_own() -> None:
+    async with opened() as manager:
+        job = await manager.start("cat", stdin="interactive")
+        caught: list[BaseException] = []
+
+        def elsewhere() -> None:
+            for ask in [lambda: manager.run("true"), *_asks(job)]:
+                with contextlib.suppress(corral.NotOpenError):
+                    asyncio.run(_within(ask))
+                    continue
+                caught.append(corral.NotOpenError())
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        while thread.is_alive():
+            await asyncio.sleep(0.005)
+        assert len(caught) == 1 + len(_asks(job))
+        assert (await job.snapshot()).state == "running"
+
+
+async def test_a_forked_child_is_told_to_open_its_own() -> None:
+    """Also for what only reads files: of the threads that would, none is in the child (pthreads(7), fork(2))."""
+    async with opened() as manager:
+        job = await manager.start("cat", stdin="interactive")
+        await job.stdout()  # the thread that reads is there, and idle
+        child = os.fork()
+        if child == 0:
+            refused = 0
+            for ask in [lambda: manager.run("true"), *_asks(job)]:
+                try:
+                    ask().__await__().send(None)  # as far as the loop is not needed, which is the parent's
+                except corral.NotOpenError:
+                    refused += 1
+                except BaseException:
+                    break
+            os._exit(refused)
+        status = await asyncio.to_thread(os.waitpid, child, 0)
+        assert os.waitstatus_to_exitcode(status[1]) == 1 + len(_asks(job))
+        assert (await job.snapshot()).state == "running"
+
+
+async def _within(ask: Callable[[], Awaitable[object]]) -> None:
+    async with asyncio.timeout(20):
+        await ask()
