@@ -8,19 +8,19 @@ from hypothesis import strategies as st
 
 from corral.values.text import (
     Run,
-    Sanitiser,
-    last_line,
+    VisibleStream,
+    from_anywhere,
+    last_bytes,
     make_visible,
     one_line,
     resolve_returns,
     sanitise,
-    split_lines,
     split_sgr,
 )
 
 PIECES = st.sampled_from(
     [
-        *(b"\x1b \x1b[ \x1b] \x1bP \x1b\\ \x1b[31m \x1b[0m \x1b[2K \x1b(B \x07 \r \r\n \n \t 1;2 m ? \x9b \x7f \x00 \xc2 \xe2\x80"
+        *(b"\x1b \x1b[ \x1b] \x1bP \x1b\\ \x1b[31m \x1b[0m \x1b_G \x1bPtmux; \x1b\x1b \x18 \x1b[2K \x1b(B \x07 \r \r\n \n \t 1;2 m ? \x9b \x7f \x00 \xc2 \xe2\x80"
           b" \xae \xff a").split(b" "),
         "é‮😀\u2028\ufeff".encode(),
         b"x" * 5000,
@@ -67,9 +67,58 @@ def test_undecodable_bytes_of_an_argv_are_fit_to_encode() -> None:
     assert sanitise("a\U0010fee9") == "a�"
 
 
-def test_a_control_string_without_an_end_swallows_nothing() -> None:
-    data = b"\x1b]" + b"x" * 10_000 + b"\x07after"
-    assert sanitise(data) == "␛]" + "x" * 10_000 + "␇after"
+PAYLOAD = b"aGVsbG8" * 1000
+PICTURES = {
+    "sixel": b"\x1bP0;0;0q#0;2;0;0;0" + b"#0!90~-\n" * 2000 + b"\x1b\\",
+    "kitty": b"".join(b"\x1b_Gm=%d,f=100;%b\x1b\\" % (n < 9, PAYLOAD[:4096]) for n in range(10)),
+    "iterm": b"\x1b]1337;File=inline=1:" + PAYLOAD * 40 + b"\x07",
+    "tmux": b"\x1bPtmux;\x1b\x1b_Ga=T;" + PAYLOAD + b"\x1b\x1b\\\x1b\\",
+    "clipboard": b"\x1b]52;c;" + PAYLOAD + b"\x07",
+}
+
+
+@pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
+@pytest.mark.parametrize("size", [1, 7, 4096, 1 << 20])
+def test_a_picture_is_no_wall_of_text(picture: bytes, size: int) -> None:
+    data = b"before " + picture + b"after\n"
+    assert sanitise(data) == "before after\n"
+    stream = VisibleStream()
+    pieces = (data[at : at + size] for at in range(0, len(data), size))
+    shown = b"".join(map(stream.feed, pieces)) + stream.flush()
+    assert shown == make_visible(data)
+    assert len(shown) < 1000
+    assert shown.startswith(b"before \xe2\x90\x9b")
+    assert shown.endswith("…after\n".encode())
+
+
+@pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
+def test_a_picture_that_began_before_what_is_read_leaves_nothing(picture: bytes) -> None:
+    data = picture[-4096:] + b"after"
+    assert from_anywhere(data) in (b"after", *(last + b"after" for last in (b"\x1b\\", b"\x1b\x1b\\\x1b\\")))
+    assert sanitise(from_anywhere(data)) == "after"
+    for text in (b"after", b"a\nbell\x07 b", b"a\x1b[31mred\x1b[0m", b"a\x1b]8;;u\x1b\\link\x1b]8;;\x1b\\"):
+        assert from_anywhere(text) == text
+
+
+@pytest.mark.parametrize("name", ["kitty", "iterm", "clipboard"])
+def test_a_picture_on_its_way_leaves_nothing(name: str) -> None:
+    begun = b"x" + PICTURES[name][:-3]
+    assert len(sanitise(last_bytes(begun, 4096))) < 80
+    assert len(sanitise(begun)) < 80
+    assert last_bytes(b"x" * 9, 4) == b"xxxx"
+
+
+def test_a_control_string_without_an_end_swallows_nothing_for_ever() -> None:
+    whole = b"\x1b]" + b"x" * 10_000
+    assert sanitise(whole + b"\nnext") == "␛]" + "x" * 63 + "…\nnext"
+    assert sanitise(whole + b"\x1b[31mred") == "␛]" + "x" * 63 + "…red"
+    assert sanitise(b"\x1b]" + b"x" * 1000 + b"\nnext") == "␛]" + "x" * 1000 + "\nnext"
+    assert sanitise(whole + b"\x07after") == "after"
+    stream = VisibleStream()
+    shown = b"".join(
+        stream.feed(b"\x1b_G" + b"x" * (1 << 20) if n == 0 else b"x" * (1 << 20)) for n in range(18)
+    )
+    assert 1 << 20 < len(shown) < 3 << 20
 
 
 def test_one_line_holds_no_line_break() -> None:
@@ -89,33 +138,26 @@ def test_a_lone_surrogate_or_any_other_character_can_be_shown(text: str) -> None
     assert sanitise(text).encode().decode() == sanitise(text)
 
 
-@given(st.lists(HOSTILE, max_size=5), st.booleans(), st.booleans())
-def test_chunks_break_nothing(chunks: list[bytes], colours: bool, visible: bool) -> None:
-    stream = Sanitiser(colours=colours, visible=visible)
-    seen = "".join(stream.feed(chunk) for chunk in chunks) + stream.flush()
-    whole = b"".join(chunks)
-    expected = make_visible(whole, colours=colours).decode() if visible else sanitise(whole, colours=colours)
-    assert seen.removesuffix("\x1b[0m") == expected.removesuffix("\x1b[0m")
+@given(st.lists(HOSTILE, max_size=5))
+def test_chunks_break_nothing(chunks: list[bytes]) -> None:
+    stream = VisibleStream()
+    seen = b"".join(stream.feed(chunk) for chunk in chunks) + stream.flush()
+    assert seen.removesuffix(b"\x1b[0m") == make_visible(b"".join(chunks)).removesuffix(b"\x1b[0m")
 
 
 def test_bytes_one_by_one_come_out_whole() -> None:
     data = "é\x1b[1;31mwörld\x1b]0;t\x07\x1b[0m\r\n".encode()
-    stream = Sanitiser(colours=True)
-    assert "".join(stream.feed(data[i : i + 1]) for i in range(len(data))) == "é\x1b[1;31mwörld\x1b[0m\n"
-
-
-def test_an_endless_control_string_is_given_up_and_shown() -> None:
-    stream = Sanitiser()
-    shown = "".join(stream.feed(b"\x1b]" + b"x" * 1000 if i == 0 else b"x" * 1000) for i in range(100))
-    assert shown == "␛]" + "x" * 100_000
+    stream = VisibleStream()
+    shown = b"".join(stream.feed(data[i : i + 1]) for i in range(len(data)))
+    assert shown.decode() == "é\x1b[1;31mwörld␛]0;t␇\x1b[0m\n"
 
 
 @pytest.mark.parametrize(
     ("data", "left"),
-    [(b"\x1b[31mred", "\x1b[0m"), (b"\x1b[31mred\x1b[0m", ""), (b"\x1b[31mred\x1b[m.", ""), (b"x", "")],
+    [(b"\x1b[31mred", b"\x1b[0m"), (b"\x1b[31mred\x1b[0m", b""), (b"\x1b[31mred\x1b[m.", b""), (b"x", b"")],
 )
-def test_the_end_of_a_stream_resets_its_colours(data: bytes, left: str) -> None:
-    stream = Sanitiser(colours=True, visible=True)
+def test_the_end_of_a_stream_resets_its_colours(data: bytes, left: bytes) -> None:
+    stream = VisibleStream()
     stream.feed(data)
     assert stream.flush() == left
 
@@ -130,31 +172,9 @@ def test_made_visible_each_state_of_a_progress_bar_is_a_line() -> None:
     assert make_visible(b" 1%\r 2%\r\n\r\r\nx").decode() == " 1%\n 2%\n\nx"
 
 
-def test_lines_are_what_a_terminal_would_leave() -> None:
-    assert split_lines(b"a\r\nb\rc\n\n 1%\r 2%\r\x1b[K\nd") == [b"a", b"c", b"", b" 2%", b"d"]
-    assert split_lines(b"") == []
+def test_a_line_is_what_a_terminal_would_leave() -> None:
+    assert resolve_returns(b" 1%\r 2%\r\x1b[K") == b" 2%"
     assert resolve_returns(b"\r\r\r") == b""
-
-
-@pytest.mark.parametrize(
-    ("data", "line"),
-    [
-        (b"", ""),
-        (b"\n\n  \n", ""),
-        (b"a\nb", "b"),
-        (b"a\nb\n\n \r\n\x1b[0m\n", "b"),
-        (b" 10%\r 20%\r", " 20%"),
-        (b"\x1b[32mok\x1b[0m\n", "ok"),
-        ("é last".encode()[1:], " last"),
-        (b"\x80\x80\x80\x80x", "�x"),
-    ],
-)
-def test_the_last_line_with_anything_to_see(data: bytes, line: str) -> None:
-    assert last_line(data) == line
-
-
-def test_the_last_line_can_keep_its_colours() -> None:
-    assert last_line(b"x\n\x1b[32mok\x1b[0m\n\x1b[0m\n", colours=True) == "\x1b[32mok\x1b[0m"
 
 
 def test_text_is_cut_at_its_colours() -> None:

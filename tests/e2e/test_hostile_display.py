@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from e2e.command import Corral
 from e2e.rawtty import in_command, in_dashboard
 from e2e.terminal import Terminal
 from until import ZOO, until
+from zoo.nasty import SEQUENCES
 
 NASTY = "\x1b]0;31337\x07[/]\u202e\u009b31337A\x1b[31337;1H\u200b"
 EVERY = (
@@ -87,6 +89,33 @@ def test_no_command_lets_it_through(corral: Corral, nasty: str) -> None:
     )
     assert "stopped" in completed.stdout
     assert in_command(completed.stdout.encode()) == []
+
+
+def test_what_is_waited_for_is_harmless_on_a_terminal_and_whole_elsewhere(corral: Corral) -> None:
+    picture = b"\x1b_Gf=100,a=T;" + b"31337" * 1000 + b"\x1b\\"
+    output = b"\n".join((*SEQUENCES, picture, b"\x1b[31mred\x1b[0m the end", b""))
+    (corral.directory / "hostile").write_bytes(output)
+    (corral.directory / "picture").write_bytes(picture)
+    waits = ("--wait", "sh", "-c", "cat hostile; cat hostile >&2; exit 3")
+    argv = [*corral.argv, "run", *waits]
+    with Terminal(argv, environment=corral.environment, cwd=corral.directory, columns=150) as terminal:
+        assert terminal.wait_for_end() == 3
+    assert in_command(terminal.raw) == []
+    assert terminal.raw.count(b"\x1b[31mred\x1b[0m the end") == 2
+    assert 2 * len(SEQUENCES) < terminal.raw.count(b"31337") < 4 * len(SEQUENCES)
+    argv = [*corral.argv, "run", "--raw", "--wait", "sh", "-c", "cat picture; exit 3"]
+    with Terminal(argv, environment=corral.environment, cwd=corral.directory, columns=150) as terminal:
+        assert terminal.wait_for_end() == 3
+    assert terminal.raw.count(picture) == 1
+    piped = subprocess.run(
+        [*corral.argv, "run", *waits],
+        env=corral.environment,
+        cwd=corral.directory,
+        capture_output=True,
+        check=False,
+    )
+    assert (piped.stdout, piped.stderr) == (output, output)
+    assert "add --wait" in corral("run", "--raw", "true").stderr
 
 
 SCREENS = (

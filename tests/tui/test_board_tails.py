@@ -79,6 +79,20 @@ def test_one_endless_line_stays_bounded(tmp_path: Path) -> None:
         assert max(map(len, lines_of(source, tails))) <= 4096
 
 
+@pytest.mark.parametrize("size", [1000, 3000, 5000, 1 << 20])
+def test_a_picture_is_no_wall_of_text(size: int, tmp_path: Path) -> None:
+    source = FakeSource([job(1, "plots")], home=str(tmp_path))
+    tails = Tails(source.home)
+    data = f"begin\n\x1b]1337;File=inline=1:{'aGVsbG8' * 3000}\x07 done\n\x1b_Gf=100;{'aGVsbG8' * 3000}\x1b\\after\n"
+    for start in range(0, len(data), size):
+        source.write_output("1", data[start : start + size])
+        # The end of one that is not over yet may be all that is looked at.
+        assert sum(len(line) > 30 for line in lines_of(source, tails)) <= 1
+    shown = lines_of(source, tails)
+    assert shown[-1] == "after"
+    assert not any(len(line) > 30 for line in shown)
+
+
 def test_a_file_made_shorter_is_read_anew(tmp_path: Path) -> None:
     source = FakeSource([job(1, "a")], home=str(tmp_path))
     tails = Tails(source.home)

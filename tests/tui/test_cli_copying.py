@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from corral.values.text import VisibleStream
 from corral_tui.cli.copying import Copier, Outlet, Stream
 from corral_tui.cli.interrupts import Interrupts
-from corral_tui.cli.transforms import LONGEST_LINE, Prefixed, Visible, transform_for
+from corral_tui.cli.transforms import LONGEST_LINE, Prefixed, transform_for
 from holes import drop
 
 _NO_DROP = [0].append
@@ -109,7 +110,7 @@ def test_two_streams_on_one_terminal_are_not_mixed_within_a_letter_or_a_sequence
     outlets = Outlet(slave), Outlet(slave)
     try:
         streams = [
-            Stream(os.fspath(tmp_path / name), outlet, transform=Visible(), on_drop=_NO_DROP)
+            Stream(os.fspath(tmp_path / name), outlet, transform=VisibleStream(), on_drop=_NO_DROP)
             for name, outlet in zip(("out", "err"), outlets, strict=True)
         ]
         copier = Copier(streams)
@@ -164,14 +165,14 @@ def test_prefixes_stand_before_whole_lines_only() -> None:
 
 
 def test_a_line_without_end_is_not_held_for_ever() -> None:
-    prefixed = Prefixed(b"x | ", Visible())
+    prefixed = Prefixed(b"x | ", VisibleStream())
     out = prefixed.feed(b"y" * (LONGEST_LINE + 1))
     assert len(out) > LONGEST_LINE
     assert prefixed.flush() == b""
 
 
 def test_on_a_terminal_sequences_are_seen_and_colours_kept() -> None:
-    visible = Visible()
+    visible = VisibleStream()
     shown = visible.feed(b"\x1b[31mred\x1b[0m \x1b]0;title\x07\n") + visible.flush()
     assert b"\x1b[31mred\x1b[0m" in shown
     assert b"\x1b]" not in shown

@@ -19,6 +19,7 @@ from typing import NamedTuple, Self
 from corral.observe.traces import Trace, Truncation, step_from
 from corral.system.ownfiles import look_at_own, open_own
 from corral.values.home import dropped_note
+from corral.values.text import from_anywhere
 
 READ_SIZE = 1 << 20
 LINE_LIMIT = 16 << 10
@@ -440,7 +441,7 @@ class LineIndex:
         if b"\r" not in head:
             return _whole_characters(head) + CUT
         start = end - LINE_LIMIT
-        return CUT + self._file.read(start, LINE_LIMIT).data
+        return CUT + from_anywhere(self._file.read(start, LINE_LIMIT).data)
 
     def _offset_of(self, line: int) -> int:
         place = bisect_right(self._lines, line) - 1

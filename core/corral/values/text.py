@@ -2,6 +2,10 @@
 
 The sequences are those of ECMA-48: CSI, OSC, DCS, SOS, PM, APC and the two-character ones, in their 7-bit form. The
 8-bit form (U+0080 to U+009F), which xterm obeys in UTF-8 too, is never taken for one: it is made visible.
+
+Control strings may be long: pictures are (sixel, kitty's and iTerm2's protocol, each of them also through tmux). As
+terminals do, one ends at ST, at BEL, at CAN and SUB, and where another sequence begins, however long it is by then. What
+is no picture ends with its line too, and unless it has an end of its own it is text that is shown.
 """
 
 from __future__ import annotations
@@ -13,12 +17,26 @@ from typing import NamedTuple
 
 REPLACEMENT = "\ufffd"
 
-_STRING_LIMIT = 4096
-"""A control string that has no end within so many characters, or within its line, is shown instead of swallowed."""
+_LONG_STRING = 256
+"""Of a longer one, where control strings are shown, there is the beginning only: titles and links are shorter."""
+_BEGINNING = 64
+_SHOWN_STRING = 4096
+"""A control string without an end is shown as it is up to so many characters, else its beginning."""
+_MOST_SKIPPED = 16 << 20
+"""Characters of a control string after which no end is expected any more, and what follows is shown."""
+_PICTURE = r"(?:P[0-9;]{0,32}q|_G|\]1337;)"
+_THROUGH_TMUX = "Ptmux;"
+_REST = {
+    _PICTURE: r"[^\x07\x18\x1a\x1b]*+",
+    _THROUGH_TMUX: r"(?:[^\x07\x18\x1a\x1b]|\x1b\x1b)*+",
+    r"[\]PX^_]": r"[^\n\x07\x18\x1a\x1b]*+",
+}
+"""How a control string begins, and what it goes on with up to its end; the first that fits counts."""
+_BODY = "|".join(begin + rest for begin, rest in _REST.items())
+_END = r"(?:\x07|\x1b\\)"
+_STRING = rf"\x1b(?P<body>{_BODY})(?P<end>{_END})?+"
 _SGR = r"\x1b\[[0-9;:]{0,64}m"
 _CSI = r"\x1b\[[0-?]{0,64}[ -/]{0,8}[@-~]"
-_OSC = rf"\x1b\][^\x07\x1b\n]{{0,{_STRING_LIMIT}}}(?:\x07|\x1b\\)"
-_STRING = rf"\x1b[PX^_][^\x1b\n]{{0,{_STRING_LIMIT}}}\x1b\\"
 _SHORT = r"\x1b(?:[ -/]{1,8}[0-~]|[0-OQ-WYZ\\`-~])"
 
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
@@ -37,14 +55,16 @@ _JOINING = frozenset("\u200c\u200d" + "".join(map(chr, range(0x1160, 0x1200))))
 """Take no room either: joiners, and the Hangul letters that join the one before (Unicode, 3.12)."""
 
 _CONTROL = rf"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}{_SEPARATORS}{_UNSEEN}{_UNDECODABLE}]"
-_STRIPPED = rf"(?P<sgr>{_SGR})|(?P<dropped>{_CSI}|{_OSC}|{_STRING}|{_SHORT})|\r+\n|{_CONTROL}"
-_SHOWN = rf"(?P<sgr>{_SGR})|\r+\n?|{_CONTROL}"
+_STRIPPED = rf"(?P<sgr>{_SGR})|{_STRING}|(?P<dropped>{_CSI}|{_SHORT})|\r+\n|{_CONTROL}"
+_SHOWN = rf"(?P<sgr>{_SGR})|{_STRING}|\r+\n?|{_CONTROL}"
 
-_STRIPPED_UNFINISHED = (
-    rf"(?:\r+|\x1b(?:\[[0-?]{{0,64}}[ -/]{{0,8}}|\][^\x07\x1b\n]{{0,{_STRING_LIMIT}}}\x1b?"
-    rf"|[PX^_][^\x1b\n]{{0,{_STRING_LIMIT}}}\x1b?|[ -/]{{0,8}})?)\Z"
-)
-_SHOWN_UNFINISHED = r"(?:\r+|\x1b(?:\[[0-9;:]{0,64})?)\Z"
+_CONTROLS = rf"\r+\n?|{_CONTROL}"
+_PICTURES = f"{_PICTURE}|{_THROUGH_TMUX}"
+_UNFINISHED = rf"(?:\r+|\x1b(?:\[[0-9;:]{{0,64}}|(?:{_BODY})\x1b?)?)\Z"
+_WITHIN_STRING = rb"\A(?:(?:[^\x1b]|\x1b\x1b)*+\x1b\\|[^\s\x1b\x07]{256,}+\x07)"
+_OPENING = 8
+"""Characters of a control string that tell its kind."""
+_OPEN_STRING = rb"\x1b[\]PX^_][^\n\x07\x18\x1a\x1b]*\Z"
 
 _SGR_PARTS = r"\x1b\[([0-9;:]{0,64})m"
 _SEGMENTS_LOOKED_AT = 8
@@ -53,6 +73,11 @@ _SEGMENTS_LOOKED_AT = 8
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
     """Compiled at first need: `corral ps` starts without, as ordinary names hold nothing to replace."""
+    return re.compile(pattern)
+
+
+@cache
+def _compiled_bytes(pattern: bytes) -> re.Pattern[bytes]:
     return re.compile(pattern)
 
 
@@ -74,7 +99,12 @@ def strip_controls(text: str, *, keep_colours: bool = False) -> str:
     def replace(found: re.Match[str]) -> str:
         if found["sgr"] is not None:
             return found[0] if keep_colours else ""
-        return "" if found["dropped"] is not None else _visible(found[0])
+        if found["dropped"] is not None or found["end"] is not None:
+            return ""
+        body = found["body"]
+        if body is None:
+            return _visible(found[0])
+        return "" if _compiled(_PICTURES).match(body) else _shown_string(found, _SHOWN_STRING)
 
     return _compiled(_STRIPPED).sub(replace, text)
 
@@ -82,8 +112,8 @@ def strip_controls(text: str, *, keep_colours: bool = False) -> str:
 def make_visible(data: bytes, *, colours: bool = True) -> bytes:
     """`data` for a terminal: nothing hidden and nothing obeyed but tab, new line and, with `colours`, SGR.
 
-    An escape becomes `␛` and what follows it plain text. A lone carriage return ends the line, so that each state of
-    a progress bar is a line of its own.
+    An escape becomes `␛` and what follows it plain text, of a long control string (a picture) its beginning and `…`. A
+    lone carriage return ends the line, so that each state of a progress bar is a line of its own.
     """
     return _show(data.decode("utf-8", "replace"), colours).encode()
 
@@ -95,11 +125,24 @@ def one_line(data: bytes | str) -> str:
 
 def _show(text: str, colours: bool) -> str:
     def replace(found: re.Match[str]) -> str:
-        if found["sgr"] is None:
-            return "\n" if found[0][0] == "\r" else _visible(found[0])
-        return found[0] if colours else f"␛{found[0][1:]}"
+        if found["sgr"] is not None:
+            return found[0] if colours else f"␛{found[0][1:]}"
+        if found["body"] is not None:
+            return _shown_string(found, _LONG_STRING)
+        return _shown_control(found)
 
     return _compiled(_SHOWN).sub(replace, _thin_out(text))
+
+
+def _shown_string(found: re.Match[str], limit: int) -> str:
+    """A control string as text; of one whose body has more than `limit` characters its beginning."""
+    is_long = len(found["body"]) > limit
+    text = found[0][: 1 + _BEGINNING] if is_long else found[0]
+    return _compiled(_CONTROLS).sub(_shown_control, text) + ("…" if is_long else "")
+
+
+def _shown_control(found: re.Match[str]) -> str:
+    return "\n" if found[0][0] == "\r" else _visible(found[0])
 
 
 def _thin_out(text: str) -> str:
@@ -130,52 +173,87 @@ def _visible(control: str) -> str:
     return "" if _compiled(f"[{_UNSEEN}]").match(control) else REPLACEMENT
 
 
-class Sanitiser:
-    """`sanitise` (or, with `visible`, `make_visible`) for a stream: no character or sequence is broken by a chunk's end.
+class VisibleStream:
+    """`make_visible` with colours for a stream: no character or sequence is broken by a chunk's end.
 
-    What is held back between two calls is at most an unfinished sequence of 4 KiB.
+    Held back between two calls are at most `_LONG_STRING` characters. What is left out of a control string is not kept.
     """
 
-    def __init__(self, *, colours: bool = False, visible: bool = False) -> None:
-        self._colours = colours
-        self._visible = visible
-        self._unfinished = _compiled(_SHOWN_UNFINISHED if visible else _STRIPPED_UNFINISHED)
+    def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
+        self._rest: str | None = None
+        """What the control string goes on with of which the beginning was shown."""
+        self._skipped = 0
         self._is_coloured = False
 
-    def feed(self, data: bytes) -> str:
+    def feed(self, data: bytes) -> bytes:
         """As much of the text up to the end of `data` as can be told."""
         text = self._held + self._decoder.decode(data)
-        unfinished = self._unfinished.search(text)
+        if self._rest is not None:
+            text = self._after_string(text, self._rest)
+            if self._rest is not None:
+                self._held = text
+                return b""
+        unfinished = _compiled(_UNFINISHED).search(text)
         end = len(text) if unfinished is None else unfinished.start()
         self._held = text[end:]
-        return self._clean(text[:end])
+        shown = self._show(text[:end])
+        if len(self._held) > _LONG_STRING and (begun := _compiled(_STRING).match(self._held)):
+            shown += self._begin_string(begun)
+        return shown.encode()
 
-    def flush(self) -> str:
+    def flush(self) -> bytes:
         """What is left at the end of the stream; resets the colours that it left on."""
-        rest = self._clean(self._held + self._decoder.decode(b"", final=True))
-        self._held = ""
+        rest = self._held + self._decoder.decode(b"", final=True)
+        if self._rest is not None:
+            rest = self._after_string(rest, self._rest)
+        self._held, self._rest = "", None
+        shown = self._show(rest)
         reset = "\x1b[0m" if self._is_coloured else ""
         self._is_coloured = False
-        return rest + reset
+        return (shown + reset).encode()
 
-    def _clean(self, text: str) -> str:
-        clean = (
-            _show(text, self._colours) if self._visible else strip_controls(text, keep_colours=self._colours)
-        )
-        last = clean.rfind("\x1b[") if self._colours else -1
+    def _begin_string(self, found: re.Match[str]) -> str:
+        """What is shown of one that is long by now; nothing where it is not."""
+        body = found["body"]
+        if len(body) <= _LONG_STRING:
+            return ""
+        self._rest = next(rest for begin, rest in _REST.items() if _compiled(begin).match(body))
+        self._skipped = len(body)
+        self._held = self._held[found.end() :]
+        return _shown_string(found, _LONG_STRING)
+
+    def _after_string(self, text: str, rest: str) -> str:
+        """What comes after the string, whose end this may be; where it is not, an escape that may belong to its end."""
+        found = _compiled(rest).match(text)
+        end = 0 if found is None else found.end()
+        self._skipped += end
+        if text[end:] in ("", "\x1b") and self._skipped < _MOST_SKIPPED:
+            return text[end:]
+        self._rest = None
+        finish = _compiled(_END).match(text, end)
+        return text[end if finish is None else finish.end() :]
+
+    def _show(self, text: str) -> str:
+        shown = _show(text, colours=True)
+        last = shown.rfind("\x1b[")
         if last >= 0:
-            self._is_coloured = clean[last + 2 : clean.index("m", last)].strip("0;:") != ""
-        return clean
+            self._is_coloured = shown[last + 2 : shown.index("m", last)].strip("0;:") != ""
+        return shown
 
 
-def split_lines(data: bytes) -> list[bytes]:
-    """The lines of `data` without their ends, each as a terminal would leave it: see `resolve_returns`."""
-    lines = data.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    return [resolve_returns(line) for line in lines]
+def from_anywhere(data: bytes) -> bytes:
+    """`data` that begins in the middle of something, without the rest of a control string that began before it."""
+    found = _compiled_bytes(_WITHIN_STRING).match(data)
+    return data if found is None else data[found.end() :]
+
+
+def last_bytes(line: bytes, limit: int) -> bytes:
+    """The end of an unfinished line; a control string that began before it, and has not ended, begins it."""
+    cut, kept = line[:-limit], line[-limit:]
+    found = _compiled_bytes(_OPEN_STRING).search(cut)
+    return kept if found is None else found[0][:_OPENING] + kept
 
 
 def resolve_returns(line: bytes) -> bytes:
@@ -184,30 +262,6 @@ def resolve_returns(line: bytes) -> bytes:
         return line
     pieces = line.rsplit(b"\r", _SEGMENTS_LOOKED_AT)
     return next((piece for piece in reversed(pieces) if sanitise(piece).strip()), b"")
-
-
-def last_line(data: bytes, *, colours: bool = False) -> str:
-    """The last line of `data` with anything to see, for a panel; empty where there is none.
-
-    `data` may begin anywhere: in the middle of a line or of a character.
-    """
-    end = len(data)
-    while end > 0:
-        start = data.rfind(b"\n", 0, end) + 1
-        line = data[start:end] if start else _from_first_character(data[:end])
-        shown = sanitise(resolve_returns(line), colours=colours)
-        if shown.strip() and (not colours or strip_controls(shown).strip()):
-            return shown.rstrip()
-        end = start - 1
-    return ""
-
-
-def _from_first_character(data: bytes) -> bytes:
-    """`data` without the up to three continuation bytes of a UTF-8 character that began before it."""
-    start = 0
-    while start < min(3, len(data)) and data[start] & 0xC0 == 0x80:
-        start += 1
-    return data[start:]
 
 
 class Run(NamedTuple):

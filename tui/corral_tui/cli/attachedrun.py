@@ -19,7 +19,7 @@ from corral_tui.cli.following import TERMINATED
 from corral_tui.cli.guard import complain
 from corral_tui.cli.notstarted import could_not_start
 from corral_tui.cli.plain import note
-from corral_tui.cli.rawterminal import OUTPUT
+from corral_tui.cli.rawterminal import OUTPUT, RawTerminal
 from corral_tui.cli.request import Prepared
 from corral_tui.cli.wait import exit_status_of
 
@@ -51,9 +51,11 @@ def _told_after_its_end(client: Client, job_id: str) -> int:
     job = client.call(ListJobs(ids=(job_id,))).jobs[0]
     if not job.is_ended:
         raise NotSoError(f"job {job_id} has no terminal any more; corral show {job_id}")
-    with closing(
-        Copier([Stream(client.home.stdout(job_id), Outlet(OUTPUT), on_drop=lambda _: None)])
-    ) as copier:
+    path, outlet = client.home.stdout(job_id), Outlet(OUTPUT)
+    with (
+        RawTerminal(()) as terminal,
+        closing(Copier([Stream(path, outlet, transform=terminal.modes, on_drop=lambda _: None)])) as copier,
+    ):
         copier.fix_ends()
         while not copier.is_done:
             if not copier.step():

@@ -18,7 +18,7 @@ from corral.service.protocol import OpenInput, Waited, WaitForJobs
 from corral.system.terminal import set_size, size_of
 from corral.values.errors import CorralError, DaemonUnavailableError
 from corral.values.jobs import Job
-from corral.values.text import resolve_returns, sanitise
+from corral.values.text import from_anywhere, resolve_returns, sanitise
 from corral_tui.cli.copying import Outlet
 from corral_tui.cli.detachkey import DetachKey
 from corral_tui.cli.interrupts import Interrupts
@@ -182,7 +182,8 @@ class _Attachment:
         self._position = end
         if self._terminal.modes.is_full_screen:
             return
-        lines = chunk.data.split(b"\n")[-own_size()[1] :]
+        data = from_anywhere(chunk.data) if chunk.offset else chunk.data
+        lines = data.split(b"\n")[-own_size()[1] :]
         shown = (
             sanitise(resolve_returns(line.rstrip(b"\r")), colours=True).replace("\n", " ") for line in lines
         )

@@ -25,13 +25,14 @@ from corral_tui.cli.notstarted import could_not_start
 from corral_tui.cli.plain import is_terminal, note
 from corral_tui.cli.request import Prepared
 from corral_tui.cli.telling import told_reason
+from corral_tui.cli.transforms import transform_for
 from corral_tui.cli.wait import exit_status_of
 from corral_tui.losses import truncation_sentences
 
 TERMINATED = 143
 
 
-def run_and_wait(prepared: Prepared, *, quiet: bool, as_json: bool) -> int:
+def run_and_wait(prepared: Prepared, *, quiet: bool, as_json: bool, raw: bool = False) -> int:
     """Start the job, stay with it to its end, and return its exit status."""
     with Interrupts() as interrupts, reach.daemon() as client:
         try:
@@ -41,7 +42,7 @@ def run_and_wait(prepared: Prepared, *, quiet: bool, as_json: bool) -> int:
         if is_terminal(sys.stderr) and not quiet:
             note(f"corral: job {job}")
         stages = len(prepared.request.specs[0].pipeline.stages)
-        streams = [] if as_json else _streams(chosen_home(), job, stages)
+        streams = [] if as_json else _streams(chosen_home(), job, stages, raw=raw)
         with closing(Copier(streams)) as copier:
             watch = _Watch(client, job, copier, interrupts)
             try:
@@ -77,7 +78,7 @@ def _start(client: Client, prepared: Prepared, interrupts: Interrupts) -> str:
     return started.ids[0]
 
 
-def _streams(home: Home, job: str, stages: int) -> list[Stream]:
+def _streams(home: Home, job: str, stages: int, *, raw: bool) -> list[Stream]:
     out, err = Outlet(1), Outlet(2)
 
     def refuse_gap(dropped: int) -> None:
@@ -88,7 +89,16 @@ def _streams(home: Home, job: str, stages: int) -> list[Stream]:
 
     paths = [(home.stdout(job), out)]
     paths += [(home.stderr(job, stage), err) for stage in range(1, stages + 1)]
-    return [Stream(path, outlet, on_drop=refuse_gap, claims=True) for path, outlet in paths]
+    return [
+        Stream(
+            path,
+            outlet,
+            transform=transform_for(outlet.descriptor, "", raw=raw),
+            on_drop=refuse_gap,
+            claims=True,
+        )
+        for path, outlet in paths
+    ]
 
 
 class _Watch:

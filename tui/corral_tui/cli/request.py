@@ -63,6 +63,7 @@ class Wanted(NamedTuple):
     output: OutputMode | None = None
     after: tuple[str, ...] = ()
     wait: bool = False
+    raw: bool = False
     quiet: bool = False
     as_json: bool = False
 

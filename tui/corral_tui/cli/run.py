@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from corral.service.protocol import ListJobs
-from corral.values.errors import CannotStartError
+from corral.values.errors import CannotStartError, UsageError
 from corral_tui.cli import reach
 from corral_tui.cli.guard import complain
 from corral_tui.cli.homes import chosen_home
@@ -80,6 +80,7 @@ Example: corral run make -j8
 )
 @click.option("--after", type=JOB_ID, multiple=True, help="Start once this job has succeeded.")
 @click.option("-w", "--wait", is_flag=True, help="Copy its output, and exit as it does.")
+@click.option("--raw", is_flag=True, help="With --wait: on a terminal too every byte as it is.")
 @click.option("-q", "--quiet", is_flag=True, help="Do not print the id.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the job as JSON; with --wait, once it has ended."
@@ -96,6 +97,10 @@ def command(**options: object) -> int:
 
 def run_job(wanted: Wanted) -> int:
     """Start what is wanted; with `wait`, stay with it."""
+    if wanted.raw and not wanted.wait:
+        raise UsageError(
+            "run --raw: it is about the output that --wait copies; add --wait, or see corral logs --raw"
+        )
     usual = read_run_defaults()
     prepared = prepare(wanted, usual)
     for notice in usual.notices:
@@ -110,7 +115,7 @@ def run_job(wanted: Wanted) -> int:
     if wanted.wait:
         from corral_tui.cli.following import run_and_wait
 
-        return run_and_wait(prepared, quiet=wanted.quiet, as_json=wanted.as_json)
+        return run_and_wait(prepared, quiet=wanted.quiet, as_json=wanted.as_json, raw=wanted.raw)
     with reach.daemon() as client:
         try:
             started = client.call(prepared.request, prepared.descriptors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from corral.values.text import Sanitiser
+from corral.values.text import VisibleStream
 from corral_tui.cli.copying import AsItIs, Transform
 
 LONGEST_LINE = 1 << 16
@@ -13,21 +13,8 @@ LONGEST_LINE = 1 << 16
 
 def transform_for(descriptor: int, prefix: str, *, raw: bool) -> Transform:
     """The way to `descriptor`: bytes as they are into a file or a pipe, made visible on a terminal unless `raw`."""
-    safe: Transform = Visible() if os.isatty(descriptor) and not raw else AsItIs()
+    safe: Transform = VisibleStream() if os.isatty(descriptor) and not raw else AsItIs()
     return Prefixed(os.fsencode(prefix), safe) if prefix else safe
-
-
-class Visible:
-    """Control sequences made visible, colours kept."""
-
-    def __init__(self) -> None:
-        self._sanitiser = Sanitiser(colours=True, visible=True)
-
-    def feed(self, data: bytes) -> bytes:
-        return self._sanitiser.feed(data).encode()
-
-    def flush(self) -> bytes:
-        return self._sanitiser.flush().encode()
 
 
 class Prefixed:

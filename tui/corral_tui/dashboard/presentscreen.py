@@ -139,8 +139,9 @@ class PresentScreen:
         start = max(0, self._size - MOST_BEHIND)
         chunk = file.read(start, self._size - start)
         fresh = [found.start() for found in _FRESH.finditer(chunk.data)]
-        # Without one: at the beginning of a sequence, not within.
-        begin = fresh[-1] if fresh else max(chunk.data.find(b"\x1b"), 0)
+        # Without one: at the beginning of a sequence, not within one, as a picture that fills all of it is.
+        begin = chunk.data.find(b"\x1b") if start else 0
+        begin = fresh[-1] if fresh else begin if begin >= 0 else len(chunk.data)
         emulator.feed(b"".join(found[0] for found in _CURSOR_MODE.finditer(chunk.data, 0, begin)))
         self._knows_cursor = not chunk.offset or _CURSOR_MODE.search(chunk.data) is not None
         return chunk.offset + begin

@@ -11,7 +11,7 @@ from rich.style import Style
 from corral.observe.output import Memory, OutputFile
 from corral.values.home import Home
 from corral.values.jobs import Job
-from corral.values.text import resolve_returns
+from corral.values.text import from_anywhere, last_bytes, resolve_returns
 from corral_tui.dashboard.ansi import output_line
 from corral_tui.dashboard.presentscreen import Budget, PresentScreen, after_screens, draws_in_place
 
@@ -28,7 +28,7 @@ FULL_SCREEN: OutputLine = (("draws the whole screen of its terminal; a attaches"
 class _Stream:
     """One output file: up to where it was read, and its unfinished last line."""
 
-    __slots__ = ("file", "memory", "partial", "path", "position")
+    __slots__ = ("file", "is_cut", "memory", "partial", "path", "position")
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -36,6 +36,8 @@ class _Stream:
         self.memory = Memory(self.file)
         self.position = 0
         self.partial = b""
+        self.is_cut = False
+        """Whether the beginning of that line is not known."""
 
     def written(self) -> int:
         """When it was last written to, in nanoseconds; 0 where nobody can say."""
@@ -50,17 +52,22 @@ class _Stream:
         with self.file as file:
             shorter = self.memory.truncation()
             if shorter is not None:
-                self.position, self.partial = shorter.least, b""
+                self.position, self.partial, self.is_cut = shorter.least, b"", False
             start = max(self.position, size - TAIL_BYTES)
             chunk = file.read(start, max(0, size - start))
             self.memory.note_read(chunk)
         is_gap = chunk.offset > self.position
-        data = after_screens(chunk.data if is_gap else self.partial + chunk.data)
+        begun = chunk.data if is_gap else self.partial + chunk.data
+        data = from_anywhere(begun) if is_gap or self.is_cut else begun
+        # What a control string leaves of a line is what is to be seen of it.
+        is_within_line = is_gap and len(data) == len(begun)
         self.position = chunk.end
-        lines = data.split(b"\n")
-        if is_gap and len(lines) > 1:
+        lines = after_screens(data).split(b"\n")
+        if is_within_line and len(lines) > 1:
             del lines[0]  # it began before what was read
-        self.partial = lines.pop()[-TAIL_BYTES:]
+        partial = lines.pop()
+        self.is_cut = (not lines and (is_within_line or self.is_cut)) or len(partial) > TAIL_BYTES
+        self.partial = last_bytes(partial, TAIL_BYTES)
         return lines
 
 
