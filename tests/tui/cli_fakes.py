@@ -93,7 +93,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> FakeDaemon:
         yield daemon
 
     monkeypatch.setenv("CORRAL_HOME", os.fspath(tmp_path / "home"))
-    for way in ("daemon", "running_daemon", "reader", "onlooker"):
+    for way in ("daemon", "running_daemon", "reader"):
         monkeypatch.setattr(reach, way, reached)
     monkeypatch.setattr(listing, "glance", lambda home, ids, everything: None)
     return daemon

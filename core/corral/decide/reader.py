@@ -20,7 +20,7 @@ from corral.decide.filereader import FileReader
 from corral.decide.homedir import check_home
 from corral.decide.pending import Pending
 from corral.decide.rows import StoredStage, decode_job, decode_stop, to_time
-from corral.decide.schema import open_for_reading
+from corral.decide.schema import BUSY_SECONDS, open_for_reading
 from corral.decide.storyrows import StoryRow, decode_story
 from corral.values.home import Home
 from corral.values.jobs import Job, JobEvent
@@ -42,9 +42,18 @@ class JournalReader(FileReader):
             JournalError: damaged (DamagedJournalError), newer, or not readable.
             CorralError: the home is not ours alone, or cannot be used.
         """
+        return JournalReader._opened(home, BUSY_SECONDS)
+
+    @classmethod
+    def open_at_once(cls, home: Home) -> JournalReader:
+        """As `open`, but what another program has locked is an error at once."""
+        return JournalReader._opened(home, 0)
+
+    @staticmethod
+    def _opened(home: Home, patience: float) -> JournalReader:
         with suppress(FileNotFoundError):
             check_home(home)
-        reader = JournalReader(home, open_for_reading(home.journal))
+        reader = JournalReader(home, open_for_reading(home.journal, patience))
         try:
             reader._pending = unwritten.Unwritten(home.journal).read(reader._meta(unwritten.NUMBER))
         except BaseException:

@@ -142,8 +142,10 @@ def _is_for_want_of_space(error: Exception) -> bool:
     return _primary(error) == sqlite3.SQLITE_FULL
 
 
-def open_for_reading(path: str) -> sqlite3.Connection:
+def open_for_reading(path: str, patience: float = BUSY_SECONDS) -> sqlite3.Connection:
     """A read-only connection; to an empty journal where there is none yet. Raises as `open_for_writing` does.
+
+    `patience`: seconds to wait for a lock of another program.
 
     What a killed writer left in the write-ahead log is read too, which needs the `-shm` file: SQLite makes it where
     the directory can be written (sqlite.org/wal.html). Where not, or on a full disk, only a journal without such a log can
@@ -153,7 +155,7 @@ def open_for_reading(path: str) -> sqlite3.Connection:
         return _empty()
     location = f"file:{quote(os.fsencode(path))}?mode=ro"
     try:
-        return _read_only(location, path)
+        return _read_only(location, path, patience)
     except DamagedJournalError:
         raise
     except JournalError as error:
@@ -161,7 +163,7 @@ def open_for_reading(path: str) -> sqlite3.Connection:
         may_make = os.access(os.path.dirname(path), os.W_OK) and not isinstance(error, NoSpaceError)
         if may_make or (os.path.exists(log) and os.path.getsize(log)):
             raise
-        return _read_only(location + "&immutable=1", path)
+        return _read_only(location + "&immutable=1", path, patience)
 
 
 def _empty() -> sqlite3.Connection:
@@ -170,8 +172,8 @@ def _empty() -> sqlite3.Connection:
     return connection
 
 
-def _read_only(location: str, path: str) -> sqlite3.Connection:
-    connection = connected(location, path, uri=True)
+def _read_only(location: str, path: str, patience: float) -> sqlite3.Connection:
+    connection = connected(location, path, uri=True, patience=patience)
     try:
         _check_kind(connection, path)
         if not tables.user_version(connection):
@@ -198,10 +200,10 @@ def _copy_brought_up(earlier: sqlite3.Connection, path: str) -> sqlite3.Connecti
     return connection
 
 
-def connected(location: str, path: str, *, uri: bool) -> sqlite3.Connection:
+def connected(location: str, path: str, *, uri: bool, patience: float = BUSY_SECONDS) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(
-            location, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=64, uri=uri
+            location, timeout=patience, isolation_level=None, cached_statements=64, uri=uri
         )
     except sqlite3.Error as error:
         raise as_journal_error(error, path) from error

@@ -17,6 +17,7 @@ from corral_tui.cli.guard import complain
 from corral_tui.cli.options import id_argument
 from corral_tui.cli.plain import say, visible
 from corral_tui.cli.telling import told_reason
+from corral_tui.cli.usable import has_terminal
 from corral_tui.cli.wait import exit_status_of
 
 
@@ -31,7 +32,7 @@ from corral_tui.cli.wait import exit_status_of
     default=DEFAULT_KEY,
     help=f"Leaves the job, which goes on: ctrl+p, ^p; else {DEFAULT_KEY}.",
 )
-@id_argument()
+@id_argument(usable=has_terminal)
 def command(detach_key: str, job: str) -> int:
     """Hand our terminal to a job that was started with `run --pty`.
 

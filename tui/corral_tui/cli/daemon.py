@@ -25,6 +25,7 @@ from corral.values.reports import DaemonStatus
 from corral.values.wire import to_wire
 from corral_tui import numbers
 from corral_tui.cli import reach
+from corral_tui.cli.group import Group
 from corral_tui.cli.guard import complain
 from corral_tui.cli.homes import chosen_home
 from corral_tui.cli.jsontext import print_json
@@ -40,7 +41,7 @@ _NAMED = 20
 """Jobs that have their names in one sentence."""
 
 
-@click.group("daemon", no_args_is_help=False, epilog="Example: corral daemon status --json")
+@click.group("daemon", cls=Group, no_args_is_help=False, epilog="Example: corral daemon status --json")
 def command() -> None:
     """See and end the process in the background that holds the jobs. It starts, and goes, by itself."""
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterable
 from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem
 
 from corral import __version__
 from corral.values.errors import CorralError, UsageError
@@ -34,10 +37,51 @@ VERBS = {
 }
 """Each verb, in the order of the help, and its module in `corral_tui.cli`, which calls its command `command`."""
 
+_WIDEST, _TWO_COLUMNS, _NARROWEST = 80, 58, 20
+"""Columns of a help text."""
+_INDENT = 6
+
 COMPLETION_VARIABLE = "_CORRAL_COMPLETE"
+_WHOLE = 1000
+"""Letters, which no summary of a command has."""
 
 
-class Verbs(click.Group):
+class _Help(click.HelpFormatter):
+    """As wide as the terminal, at most 80 columns; in a narrow one each option stands above what it does."""
+
+    def __init__(
+        self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None
+    ) -> None:
+        columns = shutil.get_terminal_size().columns
+        super().__init__(indent_increment, width or max(min(columns, _WIDEST) - 2, _NARROWEST))
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        super().write_dl(rows, col_max if self.width >= _TWO_COLUMNS else _INDENT, col_spacing)
+
+
+click.Context.formatter_class = _Help
+
+
+class Group(click.Group):
+    """Says of its commands the whole of what they do in a line, in its help and to a shell."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, self._summary(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = super().shell_complete(ctx, incomplete)
+        for item in found:
+            item.help = self._summary(ctx, str(item.value)) or item.help
+        return found
+
+    def _summary(self, ctx: click.Context, name: str) -> str:
+        inner = self.get_command(ctx, name)
+        return "" if inner is None else inner.get_short_help_str(limit=_WHOLE)
+
+
+class Verbs(Group):
     """Imports a verb's module on first use: `corral ps` must not pay for `corral show`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -95,17 +139,17 @@ def _nearest(verb: str) -> str:
 @click.group(
     cls=Verbs,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""ID is a job's number, its name, or @ for the newest. corral VERB --help has more.
 
 \b
-Example: corral run 'pg_dump shop | gzip -9 > shop.gz'   prints 1, the id
-         corral                                          watch it
-         corral why 1                                    what does it wait for?
-         corral stop 1                                   until nothing is left
+Example: corral run 'pg_dump shop | gzip > shop.gz'   prints 1, the id
+         corral                                       watch it
+         corral why 1                                 what does it wait for?
+         corral stop 1                                until nothing is left
 """,
 )
-@click.version_option(__version__, prog_name="corral", message="%(prog)s %(version)s")
+@click.version_option(__version__, "-V", "--version", prog_name="corral", message="%(prog)s %(version)s")
 @click.pass_context
 def corral(ctx: click.Context) -> int:
     """Run many commands and pipelines, see them live, know why one hangs, and stop it so that nothing is left.
@@ -123,9 +167,9 @@ def invoke(words: list[str]) -> int:
     """Parse `words`, run the verb, and return its exit status. Raises CorralError for wrong usage too."""
     instruction = os.environ.get(COMPLETION_VARIABLE)
     if instruction:
-        from click.shell_completion import shell_complete
+        from corral_tui.cli.completion import complete
 
-        return shell_complete(corral, {}, "corral", COMPLETION_VARIABLE, instruction)
+        return complete(corral, instruction)
     try:
         with corral.make_context("corral", words) as ctx:
             status = corral.invoke(ctx)

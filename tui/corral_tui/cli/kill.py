@@ -9,6 +9,7 @@ from corral.values.errors import UsageError
 from corral.values.units import parse_signal, signal_name
 from corral_tui.cli.options import ids_argument, json_option
 from corral_tui.cli.stopping import stop_jobs
+from corral_tui.cli.usable import has_what_to_stop
 
 
 class _Kill(click.Command):
@@ -40,7 +41,7 @@ def _signal_of(word: str) -> str | None:
 )
 @click.option("--all", "everything", is_flag=True, help="All jobs that have not ended.")
 @json_option
-@ids_argument(required=False)
+@ids_argument(required=False, usable=has_what_to_stop)
 def command(everything: bool, as_json: bool, ids: tuple[str, ...]) -> int:
     """End jobs at once, with whatever they started: `corral stop --grace 0`.
 

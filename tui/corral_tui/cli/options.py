@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from corral.service.protocol import ListJobs
-from corral.values.errors import CorralError, UsageError
-from corral.values.jobs import Job
+from corral.values.errors import UsageError
 from corral.values.sizes import parse_size
 from corral.values.units import parse_duration, parse_signal, signal_name
 from corral.values.wire import to_wire
-from corral_tui.cli.plain import visible
+from corral_tui.cli.usable import Usable, any_job
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -94,13 +92,17 @@ class _Signal(_ParamType):
         names = [member.name.removeprefix("SIG") for member in signals.Signals]
         wanted = incomplete.upper()
         matching = [name for name in names if name.startswith(wanted)]
-        return [CompletionItem(name) for name in matching or [f"SIG{name}" for name in names]]
+        prefixed = [f"SIG{name}" for name in names if f"SIG{name}".startswith(wanted)]
+        return [CompletionItem(name) for name in matching or prefixed]
 
 
-class _JobId(_ParamType):
-    """A job by its number, its name, or `@` for the newest."""
+class JobId(_ParamType):
+    """A job by its number, its name, or `@` for the newest. The shell is offered those that are `usable`."""
 
     name = "ID"
+
+    def __init__(self, usable: Usable = any_job) -> None:
+        self._usable = usable
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not value:
@@ -110,38 +112,24 @@ class _JobId(_ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        found = [item for job in _known_jobs() for item in _ways_to_write(job)]
-        return [item for item in found if str(item.value).startswith(incomplete)]
+        from corral_tui.cli.offered import jobs
 
-
-def _known_jobs() -> tuple[Job, ...]:
-    """Jobs for completion, newest first. Whatever is wrong must not disturb the line that is being typed."""
-    from corral_tui.cli.reach import onlooker
-
-    try:
-        with onlooker() as caller:
-            return tuple(reversed(caller.call(ListJobs(all=True)).jobs))[:200]
-    except (CorralError, OSError):
-        return ()
-
-
-def _ways_to_write(job: Job) -> list[CompletionItem]:
-    told = visible(f"{job.title}: {job.state}")
-    items = [CompletionItem(job.id, help=told)]
-    if job.name is not None:
-        items.append(CompletionItem(job.name, help=f"job {job.id}: {job.state}"))
-    return items
+        written = ctx.params.get(param.name or "")
+        offered = jobs(self._usable, ctx.params, incomplete)
+        return [item for item in offered if not isinstance(written, tuple) or item.value not in written]
 
 
 class Words(_ParamType):
-    """The words of a command; the shell completes them as files."""
+    """The words of a command: a program, then its arguments, which the shell completes as files."""
 
     name = "COMMAND"
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        return [CompletionItem(incomplete, type="file")]
+        from corral_tui.cli.offered import files, programs
+
+        return files(incomplete) if ctx.params.get(param.name or "") else programs(incomplete)
 
 
 class JobPath(click.Path):
@@ -155,18 +143,16 @@ DURATION = _Duration()
 SIZE = _Size()
 OUTPUT_CAP = _OutputCap()
 SIGNAL = _Signal()
-JOB_ID = _JobId()
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def ids_argument(*, required: bool = True) -> Callable[[Function], Function]:
+def ids_argument(*, required: bool = True, usable: Usable = any_job) -> Callable[[Function], Function]:
     """One job or several."""
-    return click.argument(
-        "ids", metavar="ID..." if required else "[ID]...", type=JOB_ID, nargs=-1, required=required
-    )
+    metavar = "ID..." if required else "[ID]..."
+    return click.argument("ids", metavar=metavar, type=JobId(usable), nargs=-1, required=required)
 
 
-def id_argument(*, required: bool = True) -> Callable[[Function], Function]:
+def id_argument(*, required: bool = True, usable: Usable = any_job) -> Callable[[Function], Function]:
     """One job."""
-    return click.argument("job", metavar="ID" if required else "[ID]", type=JOB_ID, required=required)
+    return click.argument("job", metavar="ID" if required else "[ID]", type=JobId(usable), required=required)

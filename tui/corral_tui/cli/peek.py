@@ -15,6 +15,7 @@ from corral_tui.cli import reach
 from corral_tui.cli.columns import lay_out
 from corral_tui.cli.options import SIZE, id_argument
 from corral_tui.cli.plain import say, visible, width_of
+from corral_tui.cli.usable import has_pipes
 
 _HEADER = ("PIPE", "FROM", "TO", "FILL", "CAPACITY", "NOTE")
 
@@ -25,7 +26,7 @@ _HEADER = ("PIPE", "FROM", "TO", "FILL", "CAPACITY", "NOTE")
 )
 @click.option("--bytes", "limit", type=SIZE, help="Show the oldest N bytes in the pipe, 1M at most.")
 @click.option("--hex", "as_hex", is_flag=True, help="As a hex dump, text or not.")
-@id_argument()
+@id_argument(usable=has_pipes)
 @click.argument("pipe", metavar="[PIPE]", type=click.IntRange(min=1), required=False)
 def command(job: str, pipe: int | None, limit: int | None, as_hex: bool) -> int:
     """Print how full the pipes of a job are now, taking nothing out. Pipe N leaves stage N.

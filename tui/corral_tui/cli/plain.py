@@ -27,12 +27,16 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def has_colour(stream: TextIO) -> bool:
-    """Whether to use colour and bold: FORCE_COLOR, then NO_COLOR, then whether it is a terminal that can."""
-    if os.environ.get("FORCE_COLOR"):
-        return True
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    """Whether to use colour and bold: NO_COLOR, then FORCE_COLOR (`0`: no), then whether it is a terminal that can.
+
+    Of both an empty value is as good as none (no-color.org, force-color.org).
+    """
+    if os.environ.get("NO_COLOR"):
         return False
-    return is_terminal(stream)
+    forced = os.environ.get("FORCE_COLOR")
+    if forced:
+        return forced.lower() not in ("0", "false")
+    return os.environ.get("TERM", "dumb") not in ("dumb", "") and is_terminal(stream)
 
 
 def width_of(stream: TextIO) -> int | None:

@@ -15,7 +15,14 @@ def _states() -> click.Choice[str]:
 @click.command("ps", epilog="Example: corral ps --health stuck -q")
 @click.option("-a", "--all", "everything", is_flag=True, help="Ended jobs too.")
 @click.option("-q", "--quiet", "only_ids", is_flag=True, help="Ids alone, one a line.")
-@click.option("--state", "states", multiple=True, type=_states(), help="Only jobs in this state.")
+@click.option(
+    "--state",
+    "states",
+    metavar="STATE",
+    multiple=True,
+    type=_states(),
+    help=f"Only jobs in this state: {', '.join(listing.CHOICES['--state'][1])}.",
+)
 @click.option(
     "--health",
     "healths",

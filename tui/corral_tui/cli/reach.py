@@ -99,17 +99,3 @@ def numbers_of(caller: Caller, ids: tuple[str, ...], *, leftovers: bool = False)
     found = caller.call(ListJobs(ids=ids))
     left = found.leftovers if leftovers else ()
     return Numbers((*(job.id for job in found.jobs), *left), found.unknown)
-
-
-@contextmanager
-def onlooker() -> Iterator[Caller]:
-    """As `reader`, but a daemon is never started: what the journal says has to do, as for completion."""
-    # Not as the command line: a notice would go into the line that is being typed, and be lost.
-    with running_daemon(origin="library") as client:
-        if client is not None:
-            yield client
-            return
-    from corral_tui.cli.offline import Offline
-
-    with Offline.open(chosen_home()) as offline:
-        yield offline

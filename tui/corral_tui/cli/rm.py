@@ -7,11 +7,12 @@ import click
 from corral.service.protocol import RemoveJobs
 from corral_tui.cli.options import ids_argument
 from corral_tui.cli.outcomes import carry_out
+from corral_tui.cli.usable import is_removable
 
 
 @click.command("rm", epilog="Example: corral rm --force build 7")
 @click.option("--force", is_flag=True, help="Stop those that run first.")
-@ids_argument()
+@ids_argument(usable=is_removable)
 def command(force: bool, ids: tuple[str, ...]) -> int:
     """Delete ended jobs with their output. There is no way back."""
     return carry_out(RemoveJobs(ids=ids, force=force))

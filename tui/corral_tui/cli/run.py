@@ -11,14 +11,20 @@ from corral_tui.cli.guard import complain
 from corral_tui.cli.homes import chosen_home
 from corral_tui.cli.jsontext import print_json
 from corral_tui.cli.notstarted import could_not_start
-from corral_tui.cli.options import DURATION, JOB_ID, OUTPUT_CAP, SIGNAL, JobPath, Words
+from corral_tui.cli.options import DURATION, OUTPUT_CAP, SIGNAL, JobId, JobPath, Words
 from corral_tui.cli.plain import say
 from corral_tui.cli.request import Wanted, prepare
+from corral_tui.cli.usable import may_yet_succeed
 from corral_tui.rundefaults import read_run_defaults
 
 
 class _Run(click.Command):
     """Options end at the first word of the command; whether `--` stood before it decides what one word is."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Where a shell asks what may follow the first word: nothing of ours."""
+        params = super().get_params(ctx)
+        return [param for param in params if param.name == "words"] if ctx.params.get("words") else params
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         written = list(args)
@@ -60,7 +66,7 @@ Example: corral run make -j8
 @click.option("--stdin", metavar="FILE|-", type=JobPath(), help="Its stdin; - hands over ours.")
 @click.option("-i", "--interactive", is_flag=True, help="Keep its stdin open for corral send.")
 @click.option("-t", "--pty", is_flag=True, help="Give it a terminal, for corral attach and corral send.")
-@click.option("--from", "source", type=JOB_ID, help="Feed it the stdout of this job, live.")
+@click.option("--from", "source", type=JobId(), help="Feed it the stdout of this job, live.")
 @click.option("--shell", is_flag=True, help="Let sh run the line: &&, globs, variables.")
 @click.option("--timeout", type=DURATION, help="Stop it after this time.")
 @click.option("--stop-signal", type=SIGNAL, help="The first signal of a stop; else TERM.")
@@ -78,7 +84,9 @@ Example: corral run make -j8
     type=click.Choice(["file", "pipe"]),
     help="pipe: through a relay, so that > /dev/stdout empties nothing; else file.",
 )
-@click.option("--after", type=JOB_ID, multiple=True, help="Start once this job has succeeded.")
+@click.option(
+    "--after", type=JobId(may_yet_succeed), multiple=True, help="Start once this job has succeeded."
+)
 @click.option("-w", "--wait", is_flag=True, help="Copy its output, and exit as it does.")
 @click.option("--raw", is_flag=True, help="With --wait: on a terminal too every byte as it is.")
 @click.option("-q", "--quiet", is_flag=True, help="Do not print the id.")

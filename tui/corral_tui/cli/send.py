@@ -13,6 +13,7 @@ from corral.service.protocol import CloseInput, OpenInput
 from corral.values.errors import CorralError, NotSoError, UsageError
 from corral_tui.cli import reach
 from corral_tui.cli.options import id_argument
+from corral_tui.cli.usable import reads_input
 
 _CHUNK = 1 << 16
 
@@ -24,7 +25,7 @@ _CHUNK = 1 << 16
 )
 @click.option("-n", "no_newline", is_flag=True, help="Add no newline.")
 @click.option("--eof", is_flag=True, help="Close the job's stdin afterwards.")
-@id_argument()
+@id_argument(usable=reads_input)
 @click.argument("text", metavar="[TEXT|-]", required=False)
 def command(no_newline: bool, eof: bool, job: str, text: str | None) -> int:
     """Write TEXT and a newline to the stdin of a job started with `run -i`; `-` sends our stdin as it is.

@@ -8,6 +8,7 @@ from corral.service.protocol import SignalJobs
 from corral.values.errors import UsageError
 from corral_tui.cli.options import SIGNAL, ids_argument
 from corral_tui.cli.outcomes import carry_out
+from corral_tui.cli.usable import is_started
 
 
 @click.command(
@@ -17,7 +18,7 @@ from corral_tui.cli.outcomes import carry_out
 @click.option("--stage", type=click.IntRange(min=1), help="The processes of this stage.")
 @click.option("--pid", type=click.IntRange(min=2), help="This process of the job.")
 @click.argument("number", metavar="SIG", type=SIGNAL)
-@ids_argument()
+@ids_argument(usable=is_started)
 def command(tree: bool, stage: int | None, pid: int | None, number: str, ids: tuple[str, ...]) -> int:
     """Send a signal to the leader of each stage of these jobs."""
     if sum((tree, stage is not None, pid is not None)) > 1:

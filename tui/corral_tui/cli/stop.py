@@ -7,6 +7,7 @@ import click
 from corral.service.protocol import StopJobs
 from corral_tui.cli.options import DURATION, SIGNAL, ids_argument, json_option
 from corral_tui.cli.stopping import stop_jobs
+from corral_tui.cli.usable import has_what_to_stop
 
 
 @click.command(
@@ -22,7 +23,7 @@ from corral_tui.cli.stopping import stop_jobs
 @click.option("--all", "everything", is_flag=True, help="All jobs that have not ended.")
 @click.option("--no-wait", is_flag=True, help="Return at once; the stop goes on.")
 @json_option
-@ids_argument(required=False)
+@ids_argument(required=False, usable=has_what_to_stop)
 def command(
     first: str | None,
     grace: float | None,

@@ -6,7 +6,8 @@ import asyncio
 import sys
 import time
 
-from corral_tui.cli.plain import has_colour, is_terminal, say, visible, width_of
+from corral_tui.cli.plain import is_terminal, say, visible, width_of
+from corral_tui.cli.styled import styled_console
 from corral_tui.demo.checks import KINDS, Bench, Finding, check
 from corral_tui.demo.ending import Ending, end
 from corral_tui.demo.engine import DemoManager
@@ -73,7 +74,6 @@ def _print(findings: list[Finding]) -> None:
 
 def _print_table(findings: list[Finding]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -83,7 +83,4 @@ def _print_table(findings: list[Finding]) -> None:
     styles = {"agrees": "green", "DIFFERS": "bold red", "skipped": "yellow"}
     for kind, expected, found, verdict in _rows(findings):
         table.add_row(Text(kind), Text(expected), Text(found), Text(verdict, style=styles[verdict]))
-    console = Console(
-        no_color=not has_colour(sys.stdout), width=width_of(sys.stdout), highlight=False, markup=False
-    )
-    console.print(table)
+    styled_console(width_of(sys.stdout)).print(table)
