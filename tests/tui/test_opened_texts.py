@@ -408,7 +408,7 @@ def test_thousands_of_turns_between_the_streams_stay_bounded(files: Files) -> No
         files.write(0, b"out\n")
         files.write(1, b"err\n")
         rows.update(float(number) / 1000)
-    assert len(rows._runs) <= MOST_RUNS
+    assert len(rows.runs) <= MOST_RUNS
     assert sorted(set(all_rows(rows))) == [b"err", b"out"]  # type: ignore[type-var]
     assert rows.line_count == 2 * (MOST_RUNS // 2 + 10)
     rows.close()

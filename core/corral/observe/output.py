@@ -321,6 +321,11 @@ class LineIndex:
         return self._lines[0]
 
     @property
+    def first_offset(self) -> int:
+        """Where `first_line` begins."""
+        return self._offsets[0]
+
+    @property
     def line_count(self) -> int:
         """One more than the number of the last line that was found, be it finished or not."""
         return self._line_feeds + (self._position > self._last_start)

@@ -305,8 +305,19 @@ ACTIONS: tuple[Action, ...] = (
         "job.previous", ("left_square_bracket",), "previous", "previous job", OPENED, _always, None, False
     ),
     Action("job.next", ("right_square_bracket",), "next", "next job", OPENED, _always, None, False),
-    Action("output.search", ("slash",), "search", "how to search the output", OPENED, _always),
+    Action(
+        "output.filter",
+        ("slash", "ampersand"),
+        "filter",
+        "show only lines of the output with these letters",
+        OPENED,
+        _always,
+        20,
+    ),
     Action("output.follow", ("f",), "follow", "follow the end of the output", OPENED, _always, 21),
+    Action(
+        "output.wrap", ("W",), "wrap", "long lines of the output in several rows, or cut", OPENED, _always, 22
+    ),
     Action("job.environment", ("V",), "values", "show the values of its environment", OPENED, _always, None),
     Action("sheet.yes", ("y",), "do it", "do what the question asks", SHEET, _always, None, False),
     Action("sheet.no", ("n",), "leave it", "leave it as it is", SHEET, _always, None, False),
@@ -363,6 +374,7 @@ _BY_ID = {each.id: each for each in ACTIONS}
 
 _KEY_NAMES = {
     "slash": "/",
+    "ampersand": "&",
     "exclamation_mark": "!",
     "question_mark": "?",
     "colon": ":",

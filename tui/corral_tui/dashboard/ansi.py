@@ -9,6 +9,9 @@ from rich.color import Color
 from rich.style import Style
 
 from corral.values.text import sanitise, split_sgr
+from corral_tui.numbers import cells
+
+TAB = 8
 
 _ATTRIBUTES: dict[int, Style] = {
     1: Style(bold=True),
@@ -45,7 +48,23 @@ def coloured(line: str) -> tuple[tuple[str, Style], ...]:
 def output_line(data: bytes) -> tuple[tuple[str, Style], ...]:
     """One line of output as it was written, without its line feed, as texts and styles; tabs every 8 columns."""
     text = sanitise(data, colours=True).replace("\n", " ")
-    return coloured(text.expandtabs(8) if "\t" in text else text)
+    return _without_tabs(coloured(text)) if "\t" in text else coloured(text)
+
+
+def _without_tabs(pieces: tuple[tuple[str, Style], ...]) -> tuple[tuple[str, Style], ...]:
+    """Blanks up to the next of the columns 8, 16, …, counted in cells."""
+    expanded: list[tuple[str, Style]] = []
+    column = 0
+    for text, style in pieces:
+        first, *rest = text.split("\t")
+        column += cells(first)
+        words = first
+        for part in rest:
+            blanks = TAB - column % TAB
+            words += " " * blanks + part
+            column += blanks + cells(part)
+        expanded.append((words, style))
+    return tuple(expanded)
 
 
 def _after(style: Style, parameters: tuple[int, ...]) -> Style:

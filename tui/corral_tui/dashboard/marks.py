@@ -86,6 +86,8 @@ class Charset(NamedTuple):
     arrow: str
     at_most: str
     """Before a number that is only a bound."""
+    goes_on: str
+    """Before a row that goes on with the line above it."""
 
 
 UNICODE = Charset(
@@ -125,6 +127,7 @@ UNICODE = Charset(
     down="↓",
     arrow="→",
     at_most="≤",
+    goes_on="┊",
 )
 
 ASCII = Charset(
@@ -164,6 +167,7 @@ ASCII = Charset(
     down="v",
     arrow="->",
     at_most="<=",
+    goes_on="|",
 )
 
 

@@ -22,6 +22,10 @@ SLICE = 8 << 20
 """Bytes indexed at one go: a few milliseconds."""
 
 
+Row = tuple[bytes, str | None]
+"""A line of output, or empty bytes and a note."""
+
+
 class Run(NamedTuple):
     """`length` lines of file number `file` from line `first` on; or a note of one row."""
 
@@ -35,39 +39,39 @@ class OutputRows:
     """The rows of one job's output. `paths[0]` is its stdout, the others are its stages' stderr."""
 
     def __init__(self, paths: Sequence[str], streams: Streams, now: float) -> None:
-        self._files = [OutputFile(path) for path in paths]
-        self._indexes = [LineIndex(file) for file in self._files]
+        self.files = [OutputFile(path) for path in paths]
+        self.indexes = [LineIndex(file) for file in self.files]
         self._generations = [0] * len(paths)
         self._taken = [0] * len(paths)
         """Up to which line each file's lines are in a run."""
         self.streams: Streams = streams
         self._last_growth = now
         self._is_first_look = True
-        self._runs: list[Run] = []
-        self._starts: list[int] = []
+        self.runs: list[Run] = []
+        self.starts: list[int] = []
         self.row_count = 0
 
     def close(self) -> None:
-        for file in self._files:
+        for file in self.files:
             file.close()
 
     @property
     def shown_files(self) -> list[int]:
         """stderr before stdout: what was there at first is shown in this order."""
-        stderr = list(range(1, len(self._files)))
+        stderr = list(range(1, len(self.files)))
         return {"stdout": [0], "stderr": stderr, "both": [*stderr, 0]}[self.streams]
 
     @property
     def is_complete(self) -> bool:
         """Whether all that is in the files now is in the rows."""
-        return all(self._indexes[number].is_complete for number in self.shown_files)
+        return all(self.indexes[number].is_complete for number in self.shown_files)
 
     @property
     def line_count(self) -> int:
-        return sum(run.length for run in self._runs if run.note is None)
+        return sum(run.length for run in self.runs if run.note is None)
 
     def size(self, number: int) -> int:
-        return self._files[number].size()
+        return self.files[number].size()
 
     def show(self, streams: Streams) -> None:
         """Show other streams; their rows begin anew."""
@@ -75,8 +79,8 @@ class OutputRows:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self._runs, self._starts, self.row_count = [], [], 0
-        self._taken = [index.first_line for index in self._indexes]
+        self.runs, self.starts, self.row_count = [], [], 0
+        self._taken = [index.first_line for index in self.indexes]
         self._is_first_look = True
 
     def update(self, now: float) -> int | None:
@@ -85,15 +89,15 @@ class OutputRows:
         Raises OSError where a file cannot be read.
         """
         changed: int | None = None
-        grown = [number for number in self.shown_files if self._indexes[number].extend(SLICE)]
-        generations = [index.generation for index in self._indexes]
+        grown = [number for number in self.shown_files if self.indexes[number].extend(SLICE)]
+        generations = [index.generation for index in self.indexes]
         if generations != self._generations:
             # The order of what comes again is not known any more.
             self._generations = generations
             self._begin_anew()
             changed = 0
         for number in self.shown_files:
-            index = self._indexes[number]
+            index = self.indexes[number]
             if number in grown or self._taken[number] < index.line_count:
                 row = self._take(number, index, now)
                 changed = row if changed is None else min(changed, row)
@@ -115,26 +119,26 @@ class OutputRows:
 
     def _row_of_last(self, number: int) -> int:
         """The row of the file's last line, which may have been unfinished and have grown."""
-        for place in range(len(self._runs) - 1, -1, -1):
-            run = self._runs[place]
+        for place in range(len(self.runs) - 1, -1, -1):
+            run = self.runs[place]
             if run.file == number and run.note is None:
-                return self._starts[place] + run.length - 1
+                return self.starts[place] + run.length - 1
         return self.row_count
 
     def _note_pause(self, now: float) -> None:
-        if not self._is_first_look and self._runs and now - self._last_growth >= QUIET_SECONDS:
+        if not self._is_first_look and self.runs and now - self._last_growth >= QUIET_SECONDS:
             self._append(Run(-1, 0, 1, note=f"{now - self._last_growth:.0f}"))
 
     def _append(self, run: Run) -> None:
-        last = self._runs[-1] if self._runs else None
+        last = self.runs[-1] if self.runs else None
         if last is not None and run.note is None and _goes_on(last, run):
-            self._runs[-1] = last._replace(length=last.length + run.length)
+            self.runs[-1] = last._replace(length=last.length + run.length)
             self.row_count += run.length
             return
-        self._runs.append(run)
-        self._starts.append(self.row_count)
+        self.runs.append(run)
+        self.starts.append(self.row_count)
         self.row_count += run.length
-        if len(self._runs) > MOST_RUNS:
+        if len(self.runs) > MOST_RUNS:
             self._fold_oldest()
 
     def _fold_oldest(self) -> None:
@@ -142,25 +146,25 @@ class OutputRows:
         half = MOST_RUNS // 2
         folded: list[Run] = []
         for number in self.shown_files:
-            runs = [run for run in self._runs[:half] if run.note is None and run.file == number]
+            runs = [run for run in self.runs[:half] if run.note is None and run.file == number]
             if runs:
                 folded.append(Run(number, runs[0].first, sum(run.length for run in runs)))
-        self._put([*folded, *self._runs[half:]])
+        self._put([*folded, *self.runs[half:]])
 
     def _put(self, runs: list[Run]) -> None:
-        self._runs, self._starts, self.row_count = runs, [], 0
+        self.runs, self.starts, self.row_count = runs, [], 0
         for run in runs:
-            self._starts.append(self.row_count)
+            self.starts.append(self.row_count)
             self.row_count += run.length
 
     def _forget_dropped(self, number: int, index: LineIndex) -> int:
         """Lines at the head of a capped file go. Returns the first row that moved."""
         first = index.first_line
         self._taken[number] = max(self._taken[number], first)
-        if not any(run.file == number and run.note is None and run.first < first for run in self._runs):
+        if not any(run.file == number and run.note is None and run.first < first for run in self.runs):
             return self.row_count
         kept: list[Run] = []
-        for run in self._runs:
+        for run in self.runs:
             if run.file != number or run.note is not None or run.first >= first:
                 kept.append(run)
             elif run.first + run.length > first:
@@ -168,18 +172,18 @@ class OutputRows:
         self._put(kept)
         return 0
 
-    def rows(self, first: int, count: int) -> list[tuple[bytes, str | None]]:
+    def rows(self, first: int, count: int) -> list[Row]:
         """Up to `count` rows from row `first` on: a line of output, or empty bytes and a note."""
-        found: list[tuple[bytes, str | None]] = []
-        place = max(bisect_right(self._starts, first) - 1, 0)
-        while place < len(self._runs) and len(found) < count:
-            run = self._runs[place]
-            skipped = max(first - self._starts[place], 0)
+        found: list[Row] = []
+        place = max(bisect_right(self.starts, first) - 1, 0)
+        while place < len(self.runs) and len(found) < count:
+            run = self.runs[place]
+            skipped = max(first - self.starts[place], 0)
             wanted = min(run.length - skipped, count - len(found))
             if run.note is not None:
                 found.append((b"", run.note))
             else:
-                lines = self._indexes[run.file].lines(run.first + skipped, wanted)
+                lines = self.indexes[run.file].lines(run.first + skipped, wanted)
                 found += [(line, None) for line in lines]
                 found += [(b"", None)] * (wanted - len(lines))
             place += 1

@@ -12,9 +12,11 @@ from corral.values.jobs import STARTED_STATES, Job, ProcessView
 from corral.values.reports import Detail
 from corral_tui import numbers
 from corral_tui.dashboard.canvas import Block, ScrolledLines
-from corral_tui.dashboard.lines import Line, plain
+from corral_tui.dashboard.fields import OneLineInput
+from corral_tui.dashboard.lines import Line, cut, plain
 from corral_tui.dashboard.opened.about_text import about_lines
 from corral_tui.dashboard.opened.charts_pane import ChartsPane as ChartsPane
+from corral_tui.dashboard.opened.filter_line import FilterLine
 from corral_tui.dashboard.opened.output import OutputView
 from corral_tui.dashboard.opened.output_rows import STREAMS
 from corral_tui.dashboard.opened.pane import Pane as Pane
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 WITH_FOLLOWING = 70
 """From this width on the title of the output has room to say whether its end is followed."""
+MOST_WANTED = 200
+"""Rows that the output asks for at most; nobody has as many."""
 
 
 class OutputPane(Pane):
@@ -39,6 +43,7 @@ class OutputPane(Pane):
 
     def compose(self) -> ComposeResult:
         yield Block(self._title_lines, classes="pane--title")
+        yield FilterLine(self._found_lines)
         view = OutputView(self.host.source.home, self.host.charset, self.host.clock, id="output")
         view.add_class("pane--body")
         yield view
@@ -55,9 +60,53 @@ class OutputPane(Pane):
         if self.is_mounted:
             self.view.show_job(job)
 
+    def job_changed(self) -> None:
+        if self.is_mounted:
+            self.query_one(FilterLine).close()
+
     async def ask(self) -> None:
         self.view.look()
         self.problem = self.view.problem
+
+    # ---- only some lines ----
+
+    @property
+    def filter_line(self) -> FilterLine:
+        return self.query_one(FilterLine)
+
+    def _found_lines(self, width: int) -> list[Line]:
+        line = plain(f"  {self.view.found or 'only lines with these letters'}", "muted")
+        if self.filter_line.is_typed:
+            line += [("   enter", "key"), (" keeps it", "muted")]
+        line += [("   esc", "key"), (" all lines", "muted")]
+        return [cut(line, width, self.host.charset.ellipsis)]
+
+    def show_all(self) -> bool:
+        """Without the filter; False where there is none."""
+        if not self.filter_line.display:
+            return False
+        self.filter_line.close()
+        self.view.show_only("")
+        self.view.focus()
+        self.redraw()
+        return True
+
+    def on_filter_line_typed(self, message: FilterLine.Typed) -> None:
+        message.stop()
+        self.view.show_only(message.words)
+        self.redraw()
+
+    def on_one_line_input_several_pasted(self, message: OneLineInput.SeveralPasted) -> None:
+        message.stop()
+        self.host.say(message.problem)
+
+    def on_filter_line_done(self, message: FilterLine.Done) -> None:
+        message.stop()
+        if message.is_kept:
+            self.screen.set_focus(self.view)
+            self.redraw()
+        else:
+            self.show_all()
 
     def title_right(self) -> Line:
         line: Line = []
@@ -69,7 +118,7 @@ class OutputPane(Pane):
         size = f"{numbers.size(amount)}{' B' if amount < 1000 else ''}"
         words = f"   {self.view.extent}, {size}"
         if self.size.width >= WITH_FOLLOWING:
-            words = f"   {follows}{words}"
+            words = f"   {follows}{'' if self.view.wraps else '   W wraps'}{words}"
         dropped = self.job.stdout_dropped_bytes + self.job.stderr_dropped_bytes
         line.append((words, "muted"))
         if dropped:
@@ -79,18 +128,17 @@ class OutputPane(Pane):
         return line
 
     def wanted_height(self, width: int) -> int:
-        return self.view.total_rows + 1
+        return self.view.rows_up_to(MOST_WANTED) + 1 + self.filter_line.display
 
     def move(self, rows: int) -> None:
         self.view.move(rows)
         self.redraw()
 
     def move_to_edge(self, *, end: bool) -> None:
-        if not end:
-            self.view.follow(on=False)
-            self.view.scroll_home(animate=False, force=True)
-        else:
+        if end:
             self.view.follow(on=True)
+        else:
+            self.view.move_to_first()
         self.redraw()
 
     def turn(self, step: int) -> bool:
@@ -102,6 +150,16 @@ class OutputPane(Pane):
         self.view.follow(on=not self.view.is_following)
         self.redraw()
         return self.view.is_following
+
+    def toggle_wrap(self) -> bool:
+        self.view.wrap(on=not self.view.wraps)
+        self.redraw()
+        return self.view.wraps
+
+    def redraw(self) -> None:
+        super().redraw()
+        if self.is_mounted:
+            self.filter_line.redraw()
 
 
 class TreePane(Pane):

@@ -11,6 +11,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
+from textual.widgets import Input
 
 from corral.service.snapshot import Snapshot
 from corral.values.jobs import Job
@@ -42,7 +43,7 @@ POLL_SECONDS = 0.25
 SAID_FOR = timedelta(seconds=6)
 FIRST_KEYS = {
     1: ("pipe.peek", "pipe.format"),
-    2: ("output.follow",),
+    2: ("output.filter", "output.follow", "output.wrap"),
     3: ("job.signal",),
     5: ("job.attach", "job.copy"),
     6: ("job.environment",),
@@ -160,7 +161,7 @@ class JobScreen(DashboardScreen):
         self.query_one("#opened-tabs").display = not is_big or self.is_zoomed
         self._share_rows()
         current = self.pane(self.current)
-        if current is not None and self.dashboard.sheet is None:
+        if current is not None and self.dashboard.sheet is None and not current.has_focus_within:
             self.set_focus(current.body)
         self._redraw()
 
@@ -239,7 +240,9 @@ class JobScreen(DashboardScreen):
             peeked = self.peeked
             footer.relabel("pipe.peek", "peek" if peeked is None else "close")
             footer.relabel("pipe.format", "as text" if peeked is not None and peeked.is_hex else "as hex")
-            footer.show_keys(self.context(), first=FIRST_KEYS.get(self.current, ()))
+            # While letters are typed, no key acts that could be offered.
+            only = () if isinstance(self.focused, Input) else None
+            footer.show_keys(self.context(), only, FIRST_KEYS.get(self.current, ()))
 
     def strip_changed(self) -> None:
         self._redraw()
@@ -300,14 +303,10 @@ class JobScreen(DashboardScreen):
             "job.copy": self._copy,
             "job.environment": self._toggle_values,
             "output.follow": self._follow,
-            "output.search": lambda: self.show_said(self._search_words()),
+            "output.wrap": self._wrap,
+            "output.filter": self._filter,
             "app.back": self._back,
         }
-
-    def _search_words(self) -> str:
-        if self.dashboard.source.is_private:
-            return "there is no search in the output yet"
-        return f"to search it:  corral logs {self.job_id} | grep WORD"
 
     def _goer(self, number: int) -> Callable[[], object]:
         return lambda: self.show_pane(number)
@@ -355,6 +354,8 @@ class JobScreen(DashboardScreen):
             self.dashboard.close_sheet()
         elif self.peeked is not None and self.current == 1:
             self._peek()
+        elif self._output_is_seen() and self.query_one(OutputPane).show_all():
+            self._redraw()
         elif self.is_zoomed:
             self._zoom()
         else:
@@ -418,11 +419,29 @@ class JobScreen(DashboardScreen):
 
     def _follow(self) -> None:
         output = self.query_one(OutputPane)
-        if self.current != output.number and not self.shows_all:
+        if not self._output_is_seen():
             self.show_pane(output.number)
         self.show_said(
             "following the end" if output.toggle_follow() else "not following; f follows the end again"
         )
+
+    def _wrap(self) -> None:
+        output = self.query_one(OutputPane)
+        if not self._output_is_seen():
+            self.show_pane(output.number)
+        is_on = output.toggle_wrap()
+        self.show_said("long lines go on in the next row" if is_on else "long lines are cut; W wraps them")
+
+    def _filter(self) -> None:
+        """The letters go into a field of the output from now on, whichever pane had the keys."""
+        output = self.query_one(OutputPane)
+        if self.current != output.number:
+            self.show_pane(output.number)
+        output.filter_line.open()
+        self._redraw()
+
+    def _output_is_seen(self) -> bool:
+        return self.pane(2) is not None and self.query_one(OutputPane).display
 
     # ---- mouse ----
 

@@ -26,13 +26,14 @@ from corral.values.jobs import Job
 from corral.values.units import format_duration
 from corral_tui import numbers
 from corral_tui.dashboard.canvas import Block
+from corral_tui.dashboard.fields import FieldInput, Label, LineInput
 from corral_tui.dashboard.lines import Line, clean, cut, plain, wrapped
 from corral_tui.dashboard.sheets import prompt_draft as draft
 from corral_tui.dashboard.sheets import prompt_text
 from corral_tui.dashboard.sheets.base import LOW, BottomSheet
 from corral_tui.dashboard.sheets.completion import Completion, complete, complete_directory
 from corral_tui.dashboard.sheets.line_check import LineCheck, Place, check_line
-from corral_tui.dashboard.sheets.prompt_fields import Cycle, FieldInput, Label, LineInput, Radio, TextField
+from corral_tui.dashboard.sheets.prompt_fields import Cycle, Radio, TextField
 
 if TYPE_CHECKING:
     from corral_tui.dashboard.app import DashboardApp

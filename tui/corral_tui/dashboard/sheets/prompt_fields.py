@@ -1,4 +1,4 @@
-"""The fields of the prompt: its line, small texts, and values that are chosen from a few."""
+"""The fields of the prompt: small texts, and values that are chosen from a few."""
 
 from __future__ import annotations
 
@@ -11,33 +11,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.geometry import Size
-from textual.widgets import Input
 
 from corral_tui.dashboard.canvas import Block
+from corral_tui.dashboard.fields import FieldInput, Label
 from corral_tui.dashboard.lines import Line
 from corral_tui.numbers import cells
-
-
-class LineInput(Input):
-    """The command line. Tab, the arrows up and down, and enter belong to the prompt around it."""
-
-    DEFAULT_CSS = """
-    LineInput { height: 1; border: none; padding: 0; width: 1fr; background: $surface; }
-    LineInput:focus { border: none; background: $surface; }
-    """
-
-    def column_of(self, position: int) -> int:
-        """The column of the screen at which that character of the line stands, if it were scrolled into view."""
-        return self.content_region.x + cells(self.value[:position]) - self.scroll_offset.x
-
-
-class FieldInput(Input):
-    """A short text in a field."""
-
-    DEFAULT_CSS = """
-    FieldInput { height: 1; border: none; padding: 0; width: 8; background: $surface; }
-    FieldInput:focus { border: none; background: $surface; }
-    """
 
 
 class TextField(Horizontal):
@@ -57,19 +35,6 @@ class TextField(Horizontal):
     def compose(self) -> ComposeResult:
         yield Label(self._label)
         yield self.input
-
-
-class Label(Block):
-    """Fixed words of fixed width."""
-
-    DEFAULT_CSS = "Label { width: auto; height: 1; }"
-
-    def __init__(self, words: str) -> None:
-        super().__init__(lambda width: [[(words + " ", "muted")]])
-        self._words = words
-
-    def get_content_width(self, container: Size, viewport: Size) -> int:
-        return cells(self._words) + 1
 
 
 class Cycle(Block, can_focus=True):
