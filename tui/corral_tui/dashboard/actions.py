@@ -316,7 +316,13 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("output.follow", ("f",), "follow", "follow the end of the output", OPENED, _always, 21),
     Action(
-        "output.wrap", ("W",), "wrap", "long lines of the output in several rows, or cut", OPENED, _always, 22
+        "output.wrap",
+        ("W",),
+        "wrap",
+        "long lines of the output in several rows, or cut",
+        OPENED,
+        _always,
+        None,
     ),
     Action("job.environment", ("V",), "values", "show the values of its environment", OPENED, _always, None),
     Action("sheet.yes", ("y",), "do it", "do what the question asks", SHEET, _always, None, False),
