@@ -72,7 +72,7 @@ def test_a_password_is_answered_by_send_and_by_attach(corral: Corral) -> None:
         )
         terminal.press("yes\r")
         assert terminal.wait_for_end() == 0
-        assert terminal.lines()[3:5] == ["and? yes", f"job {job_id} python3 has ended: succeeded"]
+        assert terminal.lines()[3:5] == ["and? yes", f"job {job_id} {name} has ended: succeeded"]
         assert terminal.settings_now() == terminal.settings
     # What was typed without echo is nowhere but in what the program made of it.
     assert stdout(corral, job_id) == b"Secret: \r\nhello s3cret\r\nand? yes\r\n"
