@@ -22,6 +22,7 @@ from corral_tui.main import main
         (["daemon", "--wrong"], "corral daemon"),
         (["ps", "--wrong"], "corral ps"),
         (["--wrong", "run"], "corral"),
+        (["run", "--max-output", "100", "true"], "corral run"),
     ],
 )
 def test_it_names_the_help_of_the_verb(words: list[str], help_of: str, capsys: Any) -> None:

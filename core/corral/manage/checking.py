@@ -44,7 +44,7 @@ def _check_terminal(spec: JobSpec) -> None:
     if len(spec.pipeline.stages) != 1:
         # A session has one controlling terminal, and every stage has a session of its own (setsid(2)).
         raise UsageError(
-            "a pipeline cannot have one terminal: let sh run it, as one stage: --pty --shell 'a | b'"
+            "a pipeline cannot have one terminal: let sh run it, as one stage: --pty --shell 'a | b'; in Python shell=True"
         )
     if not isinstance(spec.stdin, NullInput):
         raise UsageError("a job with a terminal reads that; it cannot have another stdin")

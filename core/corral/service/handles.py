@@ -45,7 +45,9 @@ class Result(Struct, frozen=True):
     """A job that has ended, and what it printed, byte for byte."""
 
     job: Job
+    """The job as it ended."""
     stdout: bytes
+    """All that is kept of its stdout."""
     stderr: bytes
     """Of all stages, in their order."""
 
@@ -56,6 +58,7 @@ class Result(Struct, frozen=True):
 
     @property
     def succeeded(self) -> bool:
+        """Whether its state is `succeeded`; a stage that SIGPIPE ended because its reader was done is no failure."""
         return self.job.state == "succeeded"
 
 
@@ -79,12 +82,6 @@ class JobHandle:
         """Raises NotOpenError where nothing can be asked."""
         self._opened.check_usable()
         return self._opened
-
-    def id_in(self, session: Session) -> str:
-        """The id, for a request of `session`. Raises UsageError where it would mean a job of another daemon."""
-        if self._opened.home != session.home:
-            raise UsageError(f"{self} is a job of another manager, with another CORRAL_HOME: use its own")
-        return self.id
 
     async def snapshot(self) -> Job:
         """The job as it is now."""
@@ -138,6 +135,7 @@ class JobHandle:
         await self._do(p.PauseJobs(ids=(self.id,)))
 
     async def resume(self) -> None:
+        """Let a paused tree go on."""
         await self._do(p.ResumeJobs(ids=(self.id,)))
 
     async def restart(self) -> JobHandle:
@@ -246,6 +244,13 @@ class JobHandle:
         raise_if_unknown(outcome.unknown)
         if outcome.errors:
             raise NotSoError("; ".join(outcome.errors))
+
+
+def id_in(session: Session, handle: JobHandle) -> str:
+    """The id, for a request of `session`. Raises UsageError where it would mean a job of another daemon."""
+    if handle._opened.home != session.home:
+        raise UsageError(f"{handle} is a job of another manager, with another CORRAL_HOME: use its own")
+    return handle.id
 
 
 def jobs_of(value: object) -> list[JobHandle]:

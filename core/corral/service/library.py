@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Self, Unpack
 
 from corral.service import protocol as p
-from corral.service.handles import JOBS, JobError, JobHandle, Result, raise_if_unknown
+from corral.service.handles import JOBS, JobError, JobHandle, Result, id_in, raise_if_unknown
 from corral.service.manystarts import PartlyStartedError, requests
 from corral.service.options import CommandLike, Options, checked, spec_of, surroundings_of, with_stdin
 from corral.service.session import Session
@@ -220,7 +220,7 @@ class JobManager:
         """Raises UsageError where one of them is none, or of another manager."""
         found = JOBS("handles", handles)
         for handle in found:
-            handle.id_in(self.session)
+            id_in(self.session, handle)
         return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any, Literal, TypedDict, cast, get_args, get_type_hints
 
@@ -12,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from corral.manage.checking import check_values
-from corral.service.handles import JOBS, JobHandle
+from corral.service.handles import JOBS, JobHandle, id_in
 from corral.service.session import Session
 from corral.service.surroundings import surroundings
 from corral.values import kinds
@@ -96,6 +95,8 @@ def checked(options: Options) -> Options:
     known = _kinds()
     for name, value in options.items():
         if name not in known:
+            from difflib import get_close_matches
+
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}? There are" if near else "there are"
             raise UsageError(f"{cut(name)}={shown(value)}: no such option; {hint} {', '.join(known)}")
@@ -126,7 +127,7 @@ def spec_of(command: CommandLike, options: Options, session: Session) -> JobSpec
         leftovers=options.get("leftovers", "leave"),
         max_output=options.get("max_output", DEFAULT_MAX_OUTPUT),
         output=options.get("output", "file"),
-        after=tuple(handle.id_in(session) for handle in options.get("after", ())),
+        after=tuple(id_in(session, handle) for handle in options.get("after", ())),
     )
     check_values(spec)
     return with_short_command(spec)
@@ -191,7 +192,7 @@ def _source(stdin: object, session: Session) -> StdinSource:
         case "interactive":
             return InteractiveInput()
         case JobHandle():
-            return JobInput(stdin.id_in(session))
+            return JobInput(id_in(session, stdin))
     return FileInput(to_wire(str(stdin)))
 
 

@@ -26,24 +26,41 @@ class Stage(Struct, frozen=True, kw_only=True):
     """One command of a pipeline: one child process. `exit_status` is None where a signal ended it."""
 
     number: int
+    """From 1 on."""
     name: str
+    """Of its program, without the folder."""
     argv: tuple[str, ...]
+    """The program and its arguments."""
     pid: int | None = None
+    """None before its start."""
     state: str = "queued"
     """`queued running succeeded failed`: `failed` also where a signal ended it that is not excused."""
     started: datetime | None = None
+    """None before its start."""
     ended: datetime | None = None
+    """None until its end."""
     exit_status: int | None = None
+    """0 to 255; None until its end, and where a signal ended it."""
     signal: str | None = None
+    """The name of the signal that ended it, such as `PIPE`."""
     reason: str | None = None
+    """How it ended, or why it could not start, in words."""
     cpu_percent: float | None = None
+    """Of one core, over the last tick; its own process's, without children. None unless it runs."""
     cpu_seconds: float | None = None
+    """User and system time of its process until now."""
     memory_bytes: int | None = None
+    """Resident memory of its process. None unless it runs."""
     read_bytes: int | None = None
+    """What its process has read, from anything (`rchar` of proc(5))."""
     written_bytes: int | None = None
+    """What its process has written, to anything (`wchar` of proc(5))."""
     stderr_bytes: int = 0
+    """All that was written to its stderr, dropped or not."""
     stderr_dropped_bytes: int = 0
+    """Of these the oldest, which `max_output` left no room for."""
     stderr_truncated_bytes: int = 0
+    """At least so much of it is lost, because a program made the file shorter."""
     waits: str | None = None
     """What it does now in a few words, such as `waits to read`; None where not observed."""
 
@@ -52,25 +69,36 @@ class Pipe(Struct, frozen=True, kw_only=True):
     """The OS pipe that leaves stage `number`. `bytes_per_second` is over the last 5 s."""
 
     number: int
+    """From 1 on."""
     from_stage: int
+    """The number of the stage that writes to it."""
     to_stage: int
+    """The number of the stage that reads from it."""
     fill_bytes: int | None = None
+    """What stands in it now; None where nobody has it open, or it cannot be seen."""
     capacity_bytes: int | None = None
+    """What it holds at most."""
     bytes_per_second: float | None = None
+    """Over the last 5 s."""
     bytes_total: int | None = None
+    """All that has gone through, or an upper bound: see `exact`."""
     exact: bool = False
     """Whether `bytes_total` counts just this pipe, or the writer's every write."""
     limited_by: Limiter | None = None
+    """Who holds it up: `reader`, `writer` or `none`."""
 
 
 class Stopping(Struct, frozen=True, kw_only=True):
     """How far the stop sequence of a job in state `stopping` is."""
 
     since: datetime
+    """When the sequence began."""
     signal: str
     """The last signal sent, such as `TERM`."""
     total: int
+    """How many processes it found."""
     left: int
+    """How many of these are alive."""
     kill_at: datetime | None
     """When KILL follows; None once it was sent."""
 
@@ -79,55 +107,94 @@ class Job(Struct, frozen=True, kw_only=True):
     """One run of a pipeline, as seen at one moment."""
 
     id: str
+    """Its number, as text."""
     name: str | None
+    """What it was called at its start."""
     command: str
+    """What was typed, or the argv quoted; for showing."""
     cwd: str
+    """Its directory, absolute."""
     pty: bool = False
+    """Whether it has a terminal of its own."""
     state: State = "queued"
+    """Where it is in its life; the last five are ends: `queued running paused stopping succeeded failed stopped timed_out lost`."""
     health: Health | None = None
     """None unless running, or where the system does not tell."""
     parent: str | None = None
+    """The id of the job that it was started within."""
     after: tuple[str, ...] = ()
+    """The ids of the jobs that have to succeed first."""
     from_: str | None = field(default=None, name="from")
+    """The id of the job whose stdout is its stdin."""
     restarted_from: str | None = None
+    """The id of the job that it runs again."""
     created: datetime
+    """When it was asked for."""
     started: datetime | None = None
+    """None before its first process."""
     ended: datetime | None = None
+    """None until its end."""
     elapsed: float | None = None
+    """Seconds from its start to now, or to its end; pauses count."""
     exit_status: int | None = None
+    """Of the last stage where that failed, else of the first that did; 128 + n for signal n, 124 for a time limit. None until its end, and where nobody knows."""
     signal: str | None = None
+    """The name of the signal that ended it."""
     reason: str | None = None
+    """How it ended, in words."""
     timeout: float | None = None
+    """Its time limit in seconds; None for none."""
     stop_signal: str = "TERM"
+    """The first signal of its stop sequence."""
     stop_grace: float = 5.0
+    """Seconds from that to KILL."""
     stuck_after: float = 60.0
+    """Seconds without any progress until it may count as stuck."""
     on_stuck: str = "mark"
+    """`mark stop`: what happens then."""
     cpu_percent: float | None = None
+    """100 is one core; of its whole tree, over the last tick. None unless it runs."""
     cpu_seconds: float | None = None
+    """User and system time of its whole tree, of ended processes too."""
     memory_bytes: int | None = None
+    """Resident memory of its tree, summed. None unless it runs."""
     peak_memory_bytes: int | None = None
+    """The most that was seen of it."""
     processes: int = 0
+    """How many are alive in its tree."""
     leftovers: int = 0
     """How many processes of the ended job are still alive."""
     stdout_bytes: int = 0
+    """All that was written to its stdout, dropped or not."""
     stderr_bytes: int = 0
     """All that was written, dropped or not."""
     stdout_dropped_bytes: int = 0
+    """Of these the oldest, which `max_output` left no room for."""
     stderr_dropped_bytes: int = 0
     """Of these the oldest, which `max_output` left no room for."""
     output_bytes_per_second: float | None = None
+    """Of all its output, over the last 5 s. None once it has ended."""
     last_output: datetime | None = None
+    """When its output last grew."""
     bottleneck: int | None = None
+    """The number of the stage that holds up the rest."""
     origin: str = "library"
+    """`dashboard command_line library`: who started it."""
     waiting_for: str | None = None
+    """Why it is queued, a sentence."""
     stages: tuple[Stage, ...] = ()
+    """One for each command of the pipeline."""
     pipes: tuple[Pipe, ...] = ()
+    """One for each pair of neighbours among the stages."""
     # Beyond the contract's first list; keys are only ever added.
     health_since: datetime | None = None
+    """Since when its `health` is what it is."""
     summary: str | None = None
     """The one sentence of its diagnosis while it runs, such as `cat waits for input …`."""
     paused_since: datetime | None = None
+    """None unless it is paused."""
     stopping: Stopping | None = None
+    """None unless it is being stopped."""
     hidden: bool = False
     """Taken off the dashboards' lists with `x`."""
     on_leftovers: str = "leave"
@@ -148,6 +215,7 @@ class Job(Struct, frozen=True, kw_only=True):
     output: str = "file"
     """`file pipe`: whether it writes to the output files itself, or through a relay."""
     stdout_truncated_bytes: int = 0
+    """At least so much of its stdout is lost, because its own program made the file shorter (`> /dev/stdout`)."""
     stderr_truncated_bytes: int = 0
     """At least so much of what it had written is lost, because its own program made the file shorter (`> /dev/stdout`)."""
     output_truncated: datetime | None = None
@@ -179,18 +247,25 @@ class ProcessView(Struct, frozen=True, kw_only=True):
     """One process of a job's tree."""
 
     pid: int
+    """In the daemon's namespace."""
     name: str
+    """Of its program (`comm` of proc(5))."""
     command: str
+    """Its argv, quoted; for showing."""
     parent_pid: int | None = None
+    """None where it is not known."""
     stage: int | None = None
     """The stage it descends from, where the mark or the ancestry tells."""
     is_leader: bool = False
+    """Whether it is the process of a stage itself."""
     where: str = "child"
     """`leader`, `child`, `its own session`, `its own session, forked off`: what a plain kill would miss."""
     state: str = "?"
     """The kernel's one letter: R S D T Z …"""
     cpu_percent: float | None = None
+    """Of one core, over the last tick; None where not measured."""
     memory_bytes: int | None = None
+    """Resident memory."""
     does: str | None = None
     """What it does, in words: `runs`, `waits to read: pipe 2`."""
 
@@ -199,5 +274,8 @@ class JobEvent(Struct, frozen=True):
     """One line of a job's life."""
 
     at: datetime
+    """When it happened."""
     kind: str
+    """What kind of event, one word."""
     text: str
+    """What happened, in words."""

@@ -37,15 +37,18 @@ class Kind(Struct, Generic[T], frozen=True):
     """Then only the type of what was given is shown."""
 
     def __call__(self, name: str, value: object) -> T:
-        given = f"{name} of type {type(value).__name__}" if self.is_secret else f"{name}={shown(value)}"
         try:
             return self.read(value)
         except UsageError as error:
             raise type(error)(f"{name}: {error}") from None
         except TypeError:
-            raise WrongTypeError(f"{given}: expected {self.expected}") from None
+            raise WrongTypeError(self._refusal(name, value)) from None
         except ValueError:
-            raise UsageError(f"{given}: expected {self.expected}") from None
+            raise UsageError(self._refusal(name, value)) from None
+
+    def _refusal(self, name: str, value: object) -> str:
+        given = f" of type {type(value).__name__}" if self.is_secret else f"={shown(value)}"
+        return f"{name}{given}: expected {self.expected}"
 
 
 def or_none(kind: Kind[T], meaning: str) -> Kind[T | None]:

@@ -18,5 +18,8 @@ class LifePast(Struct, frozen=True):
     """
 
     seconds: float = FIRST_CELL_SECONDS
+    """Width of a cell."""
     cpu: tuple[float | None, ...] = ()
+    """Percent of one core, the mean of each cell."""
     memory: tuple[int | None, ...] = ()
+    """Bytes, the peak of each cell."""

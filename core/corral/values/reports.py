@@ -40,38 +40,56 @@ class StoppedProcess(Struct, frozen=True, kw_only=True):
     """
 
     pid: int
+    """In the daemon's namespace."""
     name: str
+    """Of its program."""
     stage: int | None
+    """The number of the stage that it descends from, where that is known."""
     signals: tuple[str, ...]
+    """The names of the signals sent to it, in order."""
     ended_by: str | None
     seconds: float | None
+    """From the first signal of the sequence to its end; None while it lives."""
     where: str = "child"
+    """As in `ProcessView`: what a plain kill would have missed."""
 
 
 class Survivor(Struct, frozen=True, kw_only=True):
     """One process that is still there, and why."""
 
     pid: int
+    """In the daemon's namespace."""
     name: str
+    """Of its program."""
     stage: int | None
+    """The number of the stage that it descends from, where that is known."""
     state: str
+    """The kernel's one letter, such as D."""
     blocked_in: str | None
+    """The function of the kernel that it is blocked in."""
     reason: str
+    """Why it is still there, in words."""
 
 
 class StopReport(Struct, frozen=True, kw_only=True):
     """What a stop did to one job. It is done when `survivors` is empty and every process has an end."""
 
     id: str
+    """The job's."""
     state: State
+    """The job's, afterwards."""
     seconds: float
+    """From the first signal to the last look."""
     processes: tuple[StoppedProcess, ...] = ()
+    """Each that the sequence dealt with."""
     survivors: tuple[Survivor, ...] = ()
+    """Each that is still there."""
     note: str | None = None
     """`already ended`, `never started`, or the jobs started from within that were left alone."""
     kill_in: float | None = None
     """Seconds until KILL follows, while the sequence is going on."""
     grace: float | None = None
+    """Seconds from the first signal to KILL."""
     looked_at: datetime | None = None
     """When the table of processes was last read and nothing of the job found."""
     in_doubt: tuple[Survivor, ...] = ()
@@ -91,48 +109,69 @@ class Wait(Struct, frozen=True, kw_only=True):
     """What one process waits for."""
 
     stage: int | None
+    """The number of its stage, where that is known."""
     pid: int
+    """Of the process that waits."""
     name: str
+    """Of its program."""
     kind: WaitKind
+    """What kind of wait."""
     detail: str
+    """What for, in words."""
     on_pid: int | None = None
+    """The process that it waits for."""
     on_stage: int | None = None
+    """The stage at the other end."""
     since: datetime | None = None
+    """When it was first seen to wait so."""
 
 
 class Root(Struct, frozen=True, kw_only=True):
     """Where the chain of waits ends."""
 
     stage: int | None
+    """The number of the stage, where it is one."""
     pid: int | None
+    """The process, where it is one."""
     kind: WaitKind
+    """What that waits for."""
 
 
 class Advice(Struct, frozen=True):
     """One thing that can be done, and the very command for it."""
 
     text: str
+    """What can be done, in words."""
     command: str | None = None
+    """The command line for it, if there is one."""
 
 
 class Frame(Struct, frozen=True):
     """One call on a Python stack: the function, and the line of the file that it stands at."""
 
     file: str
+    """Its path."""
     line: int
+    """From 1 on."""
     function: str
+    """Its name."""
 
 
 class PythonStack(Struct, frozen=True, kw_only=True):
     """Where one thread of a Python program stands. `frames`: the innermost first, 8 at most."""
 
     pid: int
+    """Of the program."""
     stage: int | None
+    """The number of its stage, where that is known."""
     name: str
+    """Of the program."""
     thread: int | None
     """The kernel's id of it, which for the first thread is the pid."""
     thread_name: str | None
+    """As Python calls it."""
     frames: tuple[Frame, ...]
+    """The innermost first, 8 at most."""
     left_out: int = 0
     """Frames that are not shown: of the libraries, or beyond the eighth."""
 
@@ -141,14 +180,23 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     """Why a job does what it does: one sentence, and the evidence."""
 
     id: str
+    """The job's."""
     health: Health | None
+    """The job's: `active waiting stuck`; None unless it runs."""
     since: datetime | None
+    """Since when the health is so."""
     summary: str
+    """The one sentence."""
     root: Root | None = None
+    """Where the chain of waits ends."""
     waits: tuple[Wait, ...] = ()
+    """What each of its processes waits for."""
     cycle: tuple[int, ...] = ()
+    """The pids of processes that wait for each other in a ring."""
     bottleneck: int | None = None
+    """The number of the stage that holds up the rest."""
     advice: tuple[Advice, ...] = ()
+    """What can be done, the best first."""
     not_looked_at: tuple[str, ...] = ()
     """What could not be seen, and why."""
     stacks: tuple[PythonStack, ...] = ()

@@ -27,16 +27,22 @@ class Redirection(Struct, frozen=True):
     """
 
     fd: int
+    """The stage's descriptor: 0, 1 or 2."""
     mode: RedirectionMode
+    """`read` of 0; `write`, `append` or `merge` of the others."""
     path: str | None = None
+    """Relative to the job's directory; None with `merge`."""
 
 
 class Command(Struct, frozen=True):
     """One stage to be: an argv, `NAME=value` assignments in front, redirections."""
 
     argv: tuple[str, ...]
+    """The program and its arguments."""
     assignments: tuple[tuple[str, str], ...] = ()
+    """(name, value), for this stage alone."""
     redirections: tuple[Redirection, ...] = ()
+    """In the order in which they are applied."""
     merges_stderr_into_pipe: bool = False
     """Written `|&`: applied after all other redirections, as bash does."""
 
@@ -45,6 +51,7 @@ class Pipeline(Struct, frozen=True):
     """Commands joined by OS pipes; a single command is a pipeline of one stage."""
 
     stages: tuple[Command, ...]
+    """One at least."""
 
 
 class NullInput(Struct, frozen=True, tag="null", tag_field="kind"):

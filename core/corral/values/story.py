@@ -19,9 +19,12 @@ class Story(Struct, frozen=True):
     """
 
     id: str
+    """The job's."""
     diagnosis: Diagnosis | None = None
     diagnosed: datetime | None = None
+    """When the diagnosis was taken."""
     life: LifePast = LifePast()
+    """CPU and memory over its whole life."""
 
 
 def with_story(diagnosis: Diagnosis, job: Job, story: Story) -> Diagnosis:

@@ -65,9 +65,14 @@ class _OutputCap(_ParamType):
         if value == "none":
             return KEEP_ALL
         try:
-            return parse_size(value)
+            size = parse_size(value)
         except UsageError as error:
             self.fail(f"{error}, or none", param, ctx)
+        from corral.values.kinds import LEAST_OUTPUT
+
+        if size < LEAST_OUTPUT:
+            self.fail(f"{value!r}: at least {LEAST_OUTPUT >> 10}K, or none to keep all", param, ctx)
+        return size
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
