@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 import corral
-from managers import opened
+from managers import eventually, opened
 
 OUTSIDE = "used inside its `async with` block"
 
@@ -95,6 +95,37 @@ async def test_a_forked_child_is_told_to_open_its_own() -> None:
         status = await asyncio.to_thread(os.waitpid, child, 0)
         assert os.waitstatus_to_exitcode(status[1]) == 1 + len(_asks(job))
         assert (await job.snapshot()).state == "running"
+
+
+async def test_a_send_that_was_given_up_leaves_nothing_for_the_next() -> None:
+    """Its way into the job, which then came all the same, was taken for that of the next job that something was sent to."""
+    async with opened() as manager:
+        given_up, sent = await manager.start_many(["cat"] * 2, stdin="interactive")
+        for steps in range(8):
+            sending = asyncio.ensure_future(given_up.send(b"given up\n"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            sending.cancel()
+            await asyncio.wait([sending])
+            await sent.send(b"sent\n")
+        await given_up.close_stdin()
+        await sent.close_stdin()
+        assert [job.state for job in await manager.wait([given_up, sent], timeout=20)] == ["succeeded"] * 2
+        assert await sent.stdout() == b"sent\n" * 8
+
+
+async def test_a_block_that_is_left_in_a_hurry_ends_its_jobs_all_the_same() -> None:
+    manager = corral.open()
+    await manager.__aenter__()
+    job = await manager.start("cat", stdin="interactive")
+    session, pid = manager.session, (await job.snapshot()).stages[0].pid
+    leaving = asyncio.ensure_future(manager.__aexit__(None, None, None))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    assert pid is not None
+    await eventually(lambda: not os.path.exists(f"/proc/{pid}"), "the job to be ended")
+    await eventually(lambda: not os.path.exists(session.home.path), "its home to be removed")
 
 
 async def _within(ask: Callable[[], Awaitable[object]]) -> None:

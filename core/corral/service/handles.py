@@ -167,8 +167,12 @@ class JobHandle:
         With `pty=True` it is typed: end a line with `\\r`, as the key does.
         """
         data = kinds.BYTES("data", data)
-        await self._session.call(p.OpenInput(job=self.id))
-        (descriptor,) = self._session.received_descriptors()
+        _, beside = await self._session.call_beside(p.OpenInput(job=self.id))
+        if not beside:
+            raise CorralError(
+                f"job {self.id}: no way to its stdin has arrived: no file descriptor is free here"
+            )
+        (descriptor,) = beside
         # The description is shared with the daemon, so it stays blocking; a thread of ours waits instead.
         try:
             await asyncio.to_thread(_write_all, descriptor, data)

@@ -65,7 +65,8 @@ class Session:
         self._hurry = asyncio.Event()
         self._look: Look | None = None
         """What the daemon was told last to be on the screen."""
-        self._descriptors: list[int] = []
+        self._beside: dict[int, list[int]] = {}
+        """Descriptors that came with an answer which was not taken yet, by its number."""
         self._snapshot = Snapshot()
         self._daemon: ProcessIdentity | None = None
         self._arriving: Snapshot | None = None
@@ -192,6 +193,14 @@ class Session:
         Raises:
             CorralError: as the daemon says, or DaemonUnavailableError where it is gone.
         """
+        reply, beside = await self.call_beside(request, descriptors)
+        close_all(beside)
+        return reply
+
+    async def call_beside(
+        self, request: Answers[Reply_], descriptors: Sequence[int] = ()
+    ) -> tuple[Reply_, list[int]]:
+        """The same, and the descriptors that came beside the reply, which the caller closes."""
         self.check_usable()
         return await self._call(request, descriptors)
 
@@ -208,7 +217,9 @@ class Session:
                 "this connection belongs to the event loop that it was opened in; another loop or thread opens its own"
             )
 
-    async def _call(self, request: Answers[Reply_], descriptors: Sequence[int] = ()) -> Reply_:
+    async def _call(
+        self, request: Answers[Reply_], descriptors: Sequence[int] = ()
+    ) -> tuple[Reply_, list[int]]:
         assert isinstance(request, protocol.Request)
         if isinstance(request, Look):
             self._look = request
@@ -225,9 +236,12 @@ class Session:
                 asked.is_sent = self._channel.is_open
             else:
                 self._look_for_daemon(is_wanted=again(request, 0.0) is None)
-            return protocol.read_reply(await answer, request)
+            reply = protocol.read_reply(await answer, request)
+            return reply, self._beside.pop(number, [])
         finally:
             self._asked.pop(number, None)
+            # Of one that was cancelled when its answer had come.
+            close_all(self._beside.pop(number, ()))
 
     def _expect(self, number: int) -> asyncio.Future[Envelope]:
         future: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
@@ -245,11 +259,6 @@ class Session:
         self._channel.send(protocol.request_line(number, request))
         return protocol.read_reply(await answer, request)
 
-    def received_descriptors(self) -> list[int]:
-        """The descriptors that came beside replies since the last call; the caller closes them."""
-        taken, self._descriptors = self._descriptors, []
-        return taken
-
     async def close(self) -> None:
         """Let go of the daemon; a private one ends with all its jobs."""
         await self.end()
@@ -259,11 +268,22 @@ class Session:
         if self._is_left or os.getpid() != self._owner:
             return ()
         self._is_left = True
+        try:
+            return await self._end_daemon()
+        finally:
+            # Also where we were cancelled: EOF ends a private daemon with its jobs.
+            self._is_closed = True
+            if self._retry is not None:
+                self._retry.cancel()
+            self._channel.close()
+
+    async def _end_daemon(self) -> tuple[StopReport, ...]:
+        """End it where it is a private one."""
         reports: tuple[StopReport, ...] = ()
         if self._is_private and self._channel.is_open:
             try:
-                reports = (await self._call(Shutdown(jobs="stop"))).reports
-            except DaemonUnavailableError:
+                reports = (await self._call(Shutdown(jobs="stop")))[0].reports
+            except (DaemonUnavailableError, NotOpenError):
                 # It has ended already, and its lease with it.
                 reports = ()
             await self._until_gone()
@@ -273,11 +293,6 @@ class Session:
         if self._is_private and await asyncio.to_thread(os.path.isdir, self._home.path):
             # It was killed, and what it ran goes on: its lease ends here all the same.
             reports += await (await Session.open_private(home=self._home, origin=self._origin)).end()
-        self._is_closed = True
-        if self._retry is not None:
-            self._retry.cancel()
-        self._channel.close()
-        close_all(self.received_descriptors())
         return reports
 
     async def _until_gone(self) -> None:
@@ -295,25 +310,34 @@ class Session:
     # ---- lines
 
     def _take(self, line: bytes, descriptors: list[int]) -> None:
-        self._descriptors.extend(descriptors)
         self._heard = time.monotonic()
+        number = self._answered_by(line)
+        if number is None:
+            close_all(descriptors)  # nobody waits for them any more
+        elif descriptors:
+            self._beside[number] = descriptors
+
+    def _answered_by(self, line: bytes) -> int | None:
+        """Do as a line says; the number of the request that it has answered."""
         try:
             envelope = self._parts.whole(protocol.read_envelope(line))
             if envelope is None:
-                return
+                return None
             if envelope.event == "leaving":
                 self._mending.note_leaving(protocol.read_leaving(line))
-                return
+                return None
             if envelope.event is not None:
                 self._take_push(protocol.read_push(line))
-                return
+                return None
         except msgspec.DecodeError:
             # Not of our protocol after all.
             self._channel.close()
-            return
+            return None
         waiting = self._waiting.get(envelope.id) if envelope.id is not None else None
-        if waiting is not None and not waiting.done():
-            waiting.set_result(envelope)
+        if waiting is None or waiting.done():
+            return None
+        waiting.set_result(envelope)
+        return envelope.id
 
     def _take_push(self, push: protocol.Push) -> None:
         snapshot = (self._arriving or self._snapshot).having(push)
@@ -349,7 +373,7 @@ class Session:
         if self._on_gone is not None:
             self._on_gone()
         gone: CorralError = DaemonUnavailableError("the daemon has gone away; its jobs go on")
-        if self._is_closed:
+        if self._is_left:
             gone = NotOpenError(LEFT)
         if self._is_private or self._is_closed:
             self._asked.clear()
