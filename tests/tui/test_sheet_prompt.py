@@ -61,19 +61,19 @@ async def typed(sheet: PromptSheet, line: str) -> None:
     await until(lambda: sheet.query_one("#prompt-stages").lines is not None, "the stages")  # type: ignore[attr-defined]
 
 
-def is_marked(text: str) -> bool:
-    """Whether a mark stands right under the star of the line."""
+def is_marked(text: str, sign: str = "*") -> bool:
+    """Whether a mark stands right under the star, or what is to be there, of the line."""
     rows = text.splitlines()
     number = next((number for number, row in enumerate(rows) if "$ zcat" in row), None)
-    return number is not None and rows[number + 1].find("^") == rows[number].find("*") > 0
+    return number is not None and rows[number + 1].find("^") == rows[number].find(sign) > 0
 
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_line_that_needs_a_shell(size: tuple[int, int], tmp_path: Path) -> None:
     async with running(six(tmp_path), size) as (app, _):
-        sheet = await prompted(app, "zcat logs/*.gz | grep -v health | sort -k4 | uniq -c > top.txt")
+        sheet = await prompted(app, "zcat `ls logs` | grep -v health | sort -k4 | uniq -c > top.txt")
         sheet.line.cursor_position = 0
-        await shown(app, is_marked, "the mark under the star")
+        await shown(app, lambda text: is_marked(text, "`"), "the mark under the backquote")
         await assert_settled_snapshot(app, f"prompt_shell_{size[0]}x{size[1]}")
 
 

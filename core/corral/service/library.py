@@ -19,7 +19,7 @@ from typing import Self, Unpack
 from corral.service import protocol as p
 from corral.service.handles import JOBS, JobError, JobHandle, Result, id_in, raise_if_unknown
 from corral.service.manystarts import PartlyStartedError, requests
-from corral.service.options import CommandLike, Options, checked, spec_of, surroundings_of, with_stdin
+from corral.service.options import CommandLike, Options, checked, specs_of, surroundings_of, with_stdin
 from corral.service.session import Session
 from corral.values import kinds
 from corral.values.errors import CorralError, DaemonUnavailableError, NotOpenError, UsageError, WrongTypeError
@@ -82,8 +82,9 @@ class JobManager:
             CannotStartError: not found (status 127), not executable (126), else 125; nothing runs then.
         """
         options = checked(options)
-        spec = spec_of(command, options, self.session)
-        return await self._start(spec, surroundings_of(options), ())
+        around = surroundings_of(options)
+        (spec,) = await specs_of([command], options, self.session, around)
+        return await self._start(spec, around, ())
 
     async def start_many(
         self, commands: Iterable[CommandLike], **options: Unpack[Options]
@@ -95,9 +96,10 @@ class JobManager:
             PartlyStartedError: the daemon refused some, or went away; `started` has the handles of those before.
         """
         options = checked(options)
-        specs = [spec_of(command, options, self.session) for command in _many(commands)]
+        around = surroundings_of(options)
+        specs = await specs_of(list(_many(commands)), options, self.session, around)
         handles: list[JobHandle] = []
-        for request in requests(specs, surroundings_of(options)):
+        for request in requests(specs, around):
             try:
                 reply = await self.session.call(request)
             except CorralError as error:
@@ -126,16 +128,17 @@ class JobManager:
         """
         content, check = _INPUT("input", input), kinds.FLAG("check", check)
         options = checked(options)
-        spec = spec_of(command, options, self.session)
+        around = surroundings_of(options)
+        (spec,) = await specs_of([command], options, self.session, around)
         if content is None:
-            handle = await self._start(spec, surroundings_of(options), ())
+            handle = await self._start(spec, around, ())
             return await self._result(handle, check)
         if not isinstance(spec.stdin, NullInput):
             raise UsageError("input and stdin exclude each other")
         reader, writer = os.pipe()
         try:
             spec = with_stdin(spec, DescriptorInput())
-            handle = await self._start(spec, surroundings_of(options), (reader,))
+            handle = await self._start(spec, around, (reader,))
         except BaseException:
             os.close(writer)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -14,6 +15,7 @@ from corral.manage.checking import check_values
 from corral.service.handles import JOBS, JobHandle, id_in
 from corral.service.session import Session
 from corral.service.surroundings import surroundings
+from corral.system.expanding import outside
 from corral.values import kinds
 from corral.values.commandline import parse, parse_argv, quote_pipeline, shell_pipeline
 from corral.values.errors import UsageError, WrongTypeError
@@ -109,10 +111,13 @@ def _kinds() -> dict[str, Kind[Any]]:
     return {name: get_args(hint)[1] for name, hint in hints.items()}
 
 
-def spec_of(command: CommandLike, options: Options, session: Session) -> JobSpec:
-    """A specification that the daemon takes. `options` are checked. Raises UsageError."""
+def spec_of(command: CommandLike, options: Options, session: Session, around: Surroundings) -> JobSpec:
+    """A specification that the daemon takes; the words of a str are expanded as they are there now, which reads directories.
+
+    `options` are checked. Raises UsageError.
+    """
     command = _command(command)
-    pipeline = _pipeline(command, shell=options.get("shell", False))
+    pipeline = _pipeline(command, around, shell=options.get("shell", False))
     spec = JobSpec(
         pipeline=pipeline,
         command=to_wire(command) if isinstance(command, str) else typed_to_wire(quote_pipeline(pipeline)),
@@ -131,6 +136,18 @@ def spec_of(command: CommandLike, options: Options, session: Session) -> JobSpec
     )
     check_values(spec)
     return with_short_command(spec)
+
+
+async def specs_of(
+    commands: Sequence[CommandLike], options: Options, session: Session, around: Surroundings
+) -> list[JobSpec]:
+    """The same of several, beside the loop where files are looked for: their directory may be of a dead server."""
+
+    def made() -> list[JobSpec]:
+        return [spec_of(command, options, session, around) for command in commands]
+
+    looks = any(isinstance(command, str) and any(mark in command for mark in "~*?[") for command in commands)
+    return await asyncio.to_thread(made) if looks else made()
 
 
 def _command(command: object) -> str | list[str] | Pipeline:
@@ -177,9 +194,9 @@ def _plain(content: object) -> object:
     return content
 
 
-def _pipeline(command: str | list[str] | Pipeline, *, shell: bool) -> Pipeline:
+def _pipeline(command: str | list[str] | Pipeline, around: Surroundings, *, shell: bool) -> Pipeline:
     if isinstance(command, str):
-        return shell_pipeline(to_wire(command)) if shell else parse(to_wire(command))
+        return shell_pipeline(to_wire(command)) if shell else parse(to_wire(command), outside(around))
     if shell:
         raise UsageError("shell=True takes one str; POSIX sh would run only the first item of a sequence")
     return command if isinstance(command, Pipeline) else parse_argv([to_wire(word) for word in command])

@@ -1,18 +1,20 @@
 """The command line of a pipeline, parsed by Corral itself: no shell ever sees it.
 
-Words and quotes are those of POSIX sh; `|`, `|&`, `<`, `>`, `>>`, `>|`, `2>`, `2>>`, `2>&1` and `NAME=value` in front
-mean what they mean there. What else a shell would act upon is refused with its place, never taken for a literal.
+Words and quotes are those of POSIX sh; `|`, `|&`, `<`, `>`, `>>`, `>|`, `2>`, `2>>`, `2>&1`, `NAME=value` in front, `~`,
+`$NAME` and globs mean what they mean there. What else a shell would act upon is refused with its place, never taken for a
+literal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from corral.values.errors import UsageError
+from corral.values.expansion import NOTHING, Outside, expand, glob_of_file
 from corral.values.spec import Command, Pipeline, Redirection, RedirectionMode
 from corral.values.units import RESERVED_WORDS, quote, quote_words
-from corral.values.words import QUOTE_IT, RUN_WITH_SHELL, Problem, Token, lex
+from corral.values.words import QUOTE_IT, RUN_WITH_SHELL, Problem, Token, lex, one_line
 
 Role = Literal["program", "argument", "assignment", "operator", "file", "blank"]
 """What a token is for: `file` is the target of a redirection, `blank` a new line that means nothing."""
@@ -57,6 +59,8 @@ class Part(NamedTuple):
     role: Role
     stage: int
     problem: Problem | None
+    words: tuple[str, ...] = ()
+    """What it becomes, once `expanded`; as typed where it has a problem."""
 
     @property
     def start(self) -> int:
@@ -82,16 +86,28 @@ class WordAt(NamedTuple):
     quote: str = ""
 
 
-def parse(text: str) -> Pipeline:
-    """The pipeline that `text` writes.
+def parse(text: str, outside: Outside = NOTHING) -> Pipeline:
+    """The pipeline that `text` writes, its words expanded by what is `outside`.
 
     Raises:
-        CommandLineError: for what Corral does not support, and what sh would not take either; the first place.
+        CommandLineError: for what Corral does not support, what sh would not take either, and what cannot be expanded;
+            the first place, and nothing is looked for where the line cannot run anyway.
     """
+    found = _sound(text, parts(text))
+    return pipeline_of(_sound(text, expanded(found, outside)))
+
+
+def _sound(text: str, found: list[Part]) -> list[Part]:
+    problem = first_problem(found)
+    if problem is not None:
+        raise CommandLineError(text, problem)
+    return found
+
+
+def pipeline_of(found: Iterable[Part]) -> Pipeline:
+    """The pipeline of `expanded` parts without problems."""
     commands: list[_CommandBuilder] = [_CommandBuilder()]
-    for part in parts(text):
-        if part.problem is not None:
-            raise CommandLineError(text, part.problem)
+    for part in found:
         if part.role == "operator" and part.token.value in _PIPES:
             commands[-1].merges = part.token.value == "|&"
             commands.append(_CommandBuilder())
@@ -173,6 +189,45 @@ def parts(text: str) -> list[Part]:
     return found
 
 
+def expanded(found: Iterable[Part], outside: Outside) -> list[Part]:
+    """The parts with the words that they become, and with what keeps them from becoming any."""
+    done: list[Part] = []
+    assigned: dict[str, str] = {}
+    for part in found:
+        if done and done[-1].stage != part.stage:
+            assigned = {}
+        done.append(_expanded(part, outside, assigned))
+        if part.role == "assignment":
+            name, value = _assignment(done[-1])
+            assigned[name] = value
+    return done
+
+
+def _expanded(part: Part, outside: Outside, assigned: Mapping[str, str]) -> Part:
+    token = part.token
+    if token.kind != "word" or part.problem is not None:
+        return part._replace(words=(token.value,))
+    purpose = part.role if part.role in ("assignment", "file") else "words"
+    words = expand(token, purpose, outside, assigned)
+    if isinstance(words, Problem):
+        return part._replace(words=(token.value,), problem=words)
+    return part._replace(words=words, problem=_emptiness(part, words))
+
+
+def _emptiness(part: Part, words: tuple[str, ...]) -> Problem | None:
+    """Of what was expanded: no program and no file is called so."""
+    if words[0] or part.token.letters is None or part.role not in ("program", "file"):
+        return None
+    what = "a file" if part.role == "file" else "a program"
+    problem = f"{one_line(part.token.value)} is empty, and {what} has to stand here"
+    return Problem(part.start, part.end - part.start, problem, f"name {what}", False)
+
+
+def _assignment(part: Part) -> tuple[str, str]:
+    place = part.token.assigns
+    return part.words[0][:place], part.words[0][place + 1 :]
+
+
 def word_at(text: str, cursor: int) -> WordAt:
     """The word under or before `cursor`, for completion. Never raises."""
     cursor = max(0, min(cursor, len(text)))
@@ -204,16 +259,16 @@ class _CommandBuilder:
         self.merges = False
 
     def take(self, part: Part) -> None:
-        token = part.token
         if part.role in ("program", "argument"):
-            self.argv.append(token.value)
+            self.argv += part.words
         elif part.role == "assignment":
-            self.assignments.append((token.value[: token.assigns], token.value[token.assigns + 1 :]))
+            self.assignments.append(_assignment(part))
         elif part.role == "operator":
-            self.operator = token
+            self.operator = part.token
         elif part.role == "file" and self.operator is not None:
             descriptor, mode = _MODES[self.operator.descriptor, self.operator.value]
-            self.redirections.append(Redirection(descriptor, mode, None if mode == "merge" else token.value))
+            path = None if mode == "merge" else part.words[0]
+            self.redirections.append(Redirection(descriptor, mode, path))
 
     def build(self) -> Command:
         return Command(tuple(self.argv), tuple(self.assignments), tuple(self.redirections), self.merges)
@@ -341,7 +396,7 @@ def _file_problem(operator: Token, target: Token) -> Problem | None:
         return Problem(
             target.start, target.end - target.start, "a file name cannot be empty", "name a file", False
         )
-    return None
+    return glob_of_file(target)
 
 
 def _assignment_problem(token: Token) -> Problem | None:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from corral.values.commandline import quote_pipeline
+from corral.values.commandline import parts, quote_pipeline
 from corral.values.jobs import Job
 from corral.values.spec import JobSpec, Pipeline
+from corral.values.units import quote
 
 LONGEST_SHOWN = 32 << 10
 """Bytes of a command, and of all its arguments, that are shown of it but where all of one job is asked for."""
@@ -68,7 +69,21 @@ def whole(job: Job, spec: JobSpec) -> Job:
     stages = tuple(
         structs.replace(stage, argv=command.argv) for stage, command in zip(job.stages, commands, strict=True)
     )
-    return structs.replace(job, command=quote_pipeline(spec.pipeline), stages=stages, cut=False)
+    command = quote_pipeline(spec.pipeline) if spec.cut else spec.command
+    return structs.replace(job, command=command, stages=stages, cut=False)
+
+
+def as_run(job: Job) -> list[tuple[int, str]]:
+    """Each stage's number and argv, where the line has other words for it: they were expanded, or sh runs it."""
+    argvs = [(stage.number, stage.argv, quote(stage.argv)) for stage in job.stages]
+    if all(words in job.command for _, _, words in argvs):
+        return []
+    typed = [part for part in parts(job.command) if part.role in ("program", "argument")]
+    return [
+        (number, words)
+        for number, argv, words in argvs
+        if argv != tuple(part.token.value for part in typed if part.stage == number)
+    ]
 
 
 def size_of_words(words: Iterable[str]) -> int:

@@ -22,8 +22,21 @@ class Problem(NamedTuple):
     """Whether running the whole line with sh would make it work."""
 
 
+class Letters(NamedTuple):
+    """The letters of a word in which something may be expanded. A variable is one of them, as typed."""
+
+    texts: tuple[str, ...]
+    """Empty for where quotes open: they keep a tilde from its name."""
+    bare: str
+    """As long as `texts`: what stands outside quotes; `MASK` in place of the rest, variables included."""
+    sources: tuple[int, ...]
+    """Where in the line each stands."""
+    variables: dict[int, str]
+    """The name of each, by its place in `texts`."""
+
+
 class Token(NamedTuple):
-    """`text[start:end]`. `value` is what a program would get: quotes removed."""
+    """`text[start:end]`. `value` is what a program would get: quotes removed, variables and patterns as typed."""
 
     kind: TokenKind
     start: int
@@ -37,6 +50,8 @@ class Token(NamedTuple):
     problem: Problem | None = None
     open_quote: str = ""
     """The quote that is still open at the end of the text."""
+    letters: Letters | None = None
+    """Of a word in which something may be expanded."""
 
 
 RUN_WITH_SHELL = "--shell runs the whole line with sh"
@@ -44,11 +59,14 @@ QUOTE_IT = "quote it to mean the character itself"
 
 _OPERATOR = re.compile(r"&&|\|\||\|&|\||;;|;|&>>|&>|&|\(|\)|<<<|<<-|<<|<>|<&|<\(|<|>>|>\||>&|>\(|>")
 _DESCRIPTOR = re.compile(r"([0-9]+)(?:\\\n)*(?=[<>])")
-_EXPANSION = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-]|\{[^}]*\}?|\(\(?|\[|\\\n)")
-"""A line continuation may stand between the `$` and its name; `$[` is arithmetic for bash."""
+_NAME = r"(?:\\\n)*[A-Za-z_](?:[A-Za-z0-9_]|\\\n)*"
+_VARIABLE = re.compile(rf"\$(?:({_NAME})|(?:\\\n)*\{{({_NAME})\}})")
+"""A line continuation may stand anywhere in it."""
+_REFUSED_EXPANSION = re.compile(r"\$(?:\\\n)*(?:[0-9@*#?$!-]|\{[^}]*\}?|\(\(?|\[)")
+"""`$[` is arithmetic for bash."""
+_QUOTE_OF_BASH = re.compile(r"\$(?:\\\n)*['\"]")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=")
-_TILDE = re.compile(r"~[A-Za-z0-9_.+-]*(?=[/:=]|$)")
-_MASK = "\0"
+MASK = "\0"
 """Stands for a quoted character where only unquoted ones count; no word can hold it."""
 
 _EXPANDED = "is expanded by a shell, and Corral uses none"
@@ -141,6 +159,7 @@ class _Word:
         self.value: list[str] = []
         self.bare: list[str] = []
         self.sources: list[int] = []
+        self.variables: dict[int, str] = {}
         self.problem: Problem | None = None
         self.open_quote = ""
         self.is_quoted = False
@@ -153,7 +172,7 @@ class _Word:
             self._read_part(letter)
         bare = "".join(self.bare)
         assigned = _ASSIGNMENT.match(bare)
-        problem = self._earliest(self._pattern_problem(bare, assigned is not None))
+        problem = self._earliest(self._brace_problem(bare))
         return Token(
             "word",
             self.start,
@@ -164,7 +183,13 @@ class _Word:
             "",
             problem,
             self.open_quote,
+            self._letters(bare),
         )
+
+    def _letters(self, bare: str) -> Letters | None:
+        if not self.variables and not any(mark in bare for mark in "~*?["):
+            return None
+        return Letters(tuple(self.value), bare, tuple(self.sources), self.variables)
 
     def _read_part(self, letter: str) -> None:
         if letter == "'":
@@ -173,17 +198,30 @@ class _Word:
             self._double_quotes()
         elif letter == "\\":
             self._backslash()
-        else:
+        elif not self._take_variable():
             self._note_expansion(letter, QUOTE_IT)
             self._take(letter, is_bare=True)
 
     def _take(self, letter: str, *, is_bare: bool) -> None:
         if letter == "\0":
             self._note(1, "a NUL character cannot be given to a program", "take it out", needs_shell=False)
-        self.value.append(letter)
-        self.bare.append(letter if is_bare else _MASK)
-        self.sources.append(self.position)
+        self._add(letter, letter if is_bare else MASK)
         self.position += 1
+
+    def _add(self, text: str, bare: str) -> None:
+        self.value.append(text)
+        self.bare.append(bare)
+        self.sources.append(self.position)
+
+    def _take_variable(self) -> bool:
+        """Of `$NAME` and `${NAME}`, in double quotes too."""
+        found = _VARIABLE.match(self.text, self.position)
+        if found is None:
+            return False
+        self.variables[len(self.value)] = (found[1] or found[2]).replace("\\\n", "")
+        self._add(found[0], MASK)
+        self.position = found.end()
+        return True
 
     def _single_quotes(self) -> None:
         opened = self._open_quote("'")
@@ -202,7 +240,7 @@ class _Word:
             if letter == '"':
                 self.position += 1
                 return
-            if letter == "\\" and self._escapes_in_double_quotes():
+            if (letter == "\\" and self._escapes_in_double_quotes()) or self._take_variable():
                 continue
             self._note_expansion(letter, "single quotes mean the character itself")
             self._take(letter, is_bare=False)
@@ -210,6 +248,7 @@ class _Word:
 
     def _open_quote(self, quote: str) -> int:
         self.is_quoted = True
+        self._add("", MASK)
         self.position += 1
         return self.position - 1
 
@@ -255,33 +294,26 @@ class _Word:
             self._note(1, f'"`" {_EXPANDED}', f"{RUN_WITH_SHELL}, or {literal}")
         if letter != "$":
             return
-        found = _EXPANSION.match(self.text, self.position)
-        opened = self.text[self.position : self.position + 2]
+        found = _REFUSED_EXPANSION.match(self.text, self.position)
+        quoted = _QUOTE_OF_BASH.match(self.text, self.position)
         if found is not None:
             self._note(
-                len(found[0]), f'"{_one_line(found[0])}" {_EXPANDED}', f"{RUN_WITH_SHELL}, or {literal}"
+                len(found[0]), f'"{one_line(found[0])}" {_EXPANDED}', f"{RUN_WITH_SHELL}, or {literal}"
             )
-        elif literal is QUOTE_IT and opened[1:] in ("'", '"'):
-            self._note(
-                2, f"{opened} is a quote of bash, and Corral has none", "leave the $ out", needs_shell=False
-            )
+        elif literal is QUOTE_IT and quoted is not None:
+            problem = f"{one_line(quoted[0])} is a quote of bash, and Corral has none"
+            self._note(len(quoted[0]), problem, "leave the $ out", needs_shell=False)
 
-    def _pattern_problem(self, bare: str, is_assignment: bool) -> Problem | None:
-        """What a shell would expand once quotes are cut: file name patterns, braces and tildes."""
-        spans = [
-            span for span in (_glob(bare), _braces(bare), _tilde(bare, is_assignment)) if span is not None
-        ]
-        if not spans:
+    def _brace_problem(self, bare: str) -> Problem | None:
+        span = _braces(bare)
+        if span is None:
             return None
-        first, last = min(spans)
-        start = self.sources[first]
-        length = self.sources[last - 1] + 1 - start
-        shown = _one_line(self.text[start : start + length])
-        if shown[0] == "{":
-            hint = f"bash -c '…' expands it, or {QUOTE_IT}"
-        else:
-            hint = f"{RUN_WITH_SHELL}, or {'write the directory in full' if shown[0] == '~' else QUOTE_IT}"
-        return Problem(start, length, f'"{shown}" {_EXPANDED}', hint, shown[0] != "{")
+        start = self.sources[span[0]]
+        length = self.sources[span[1] - 1] + 1 - start
+        shown = one_line(self.text[start : start + length])
+        return Problem(
+            start, length, f'"{shown}" {_EXPANDED}', f"bash -c '…' expands it, or {QUOTE_IT}", False
+        )
 
     def _note(
         self, length: int, problem: str, hint: str, position: int | None = None, *, needs_shell: bool = True
@@ -292,17 +324,6 @@ class _Word:
     def _earliest(self, other: Problem | None) -> Problem | None:
         found = [problem for problem in (self.problem, other) if problem is not None]
         return min(found, key=lambda problem: problem.position, default=None)
-
-
-def _glob(bare: str) -> tuple[int, int] | None:
-    """The first `*`, `?` or `[…]`; a `[` that nothing closes stands for itself (POSIX 2.13.1)."""
-    last_closing = bare.rfind("]")
-    for place, letter in enumerate(bare):
-        if letter in "*?":
-            return place, place + 1
-        if letter == "[" and place < last_closing:
-            return place, bare.index("]", place) + 1
-    return None
 
 
 def _braces(bare: str) -> tuple[int, int] | None:
@@ -322,20 +343,7 @@ def _braces(bare: str) -> tuple[int, int] | None:
     return None
 
 
-def _tilde(bare: str, is_assignment: bool) -> tuple[int, int] | None:
-    """At the start of a word; in `NAME=value` also after the `=` and each `:` (POSIX 2.6.1)."""
-    starts = [0]
-    if is_assignment:
-        starts += [place + 1 for place, letter in enumerate(bare) if letter in "=:"]
-    found = (_match_span(_TILDE.match(bare, start)) for start in starts)
-    return next((span for span in found if span is not None), None)
-
-
-def _match_span(match: re.Match[str] | None) -> tuple[int, int] | None:
-    return None if match is None else match.span()
-
-
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """`text` fit to stand in an error's one line."""
     shown = "".join(letter if letter.isprintable() else "·" for letter in text)
     return shown if len(shown) <= 40 else shown[:39] + "…"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from corral.service.protocol import StartJobs
 from corral.service.surroundings import surroundings
 from corral.system.destinations import DESCRIPTOR, NOT_TO_BE_HELD, destination, file_that_may_hang
+from corral.system.expanding import outside
 from corral.system.mounts import Mounts
 from corral.values.commandline import parse, parse_argv, shell_pipeline
 from corral.values.errors import UsageError
@@ -29,6 +30,7 @@ from corral.values.spec import (
     OutputMode,
     Pipeline,
     StdinSource,
+    Surroundings,
 )
 from corral.values.units import check_name, quote
 from corral.values.wire import to_wire
@@ -79,8 +81,11 @@ def prepare(wanted: Wanted, usual: RunDefaults = BUILT_IN) -> Prepared:
     """The request to start what is wanted; `usual` stands for what no option says. Raises UsageError."""
     words = tuple(map(to_wire, wanted.words))
     source, descriptors = _stdin(wanted)
+    around = surroundings(
+        environment=job_environment(wanted.environment_files, wanted.environment), cwd=wanted.cwd
+    )
     spec = JobSpec(
-        pipeline=_pipeline(words, wanted),
+        pipeline=_pipeline(words, wanted, around),
         command=words[0] if _is_line(words, wanted) else quote(words),
         name=None if wanted.name is None else check_name(wanted.name),
         stdin=source,
@@ -97,9 +102,6 @@ def prepare(wanted: Wanted, usual: RunDefaults = BUILT_IN) -> Prepared:
         after=wanted.after,
         origin="command_line",
     )
-    around = surroundings(
-        environment=job_environment(wanted.environment_files, wanted.environment), cwd=wanted.cwd
-    )
     request = StartJobs(specs=(with_short_command(spec),), surroundings=around, wait_started=True)
     return Prepared(request, descriptors)
 
@@ -108,12 +110,12 @@ def _is_line(words: Sequence[str], wanted: Wanted) -> bool:
     return wanted.shell or (len(words) == 1 and not wanted.is_argv)
 
 
-def _pipeline(words: Sequence[str], wanted: Wanted) -> Pipeline:
+def _pipeline(words: Sequence[str], wanted: Wanted, around: Surroundings) -> Pipeline:
     if wanted.shell:
         if len(words) > 1:
             raise UsageError("run --shell: takes one word, the whole line; put quotes around it")
         return shell_pipeline(words[0])
-    return parse(words[0]) if _is_line(words, wanted) else parse_argv(words)
+    return parse(words[0], outside(around)) if _is_line(words, wanted) else parse_argv(words)
 
 
 def _terminal_size(wanted: Wanted) -> tuple[int, int]:

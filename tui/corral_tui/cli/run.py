@@ -43,7 +43,7 @@ class _Run(click.Command):
 
 \b
 Example: corral run make -j8
-         corral run -n dump --timeout 2h 'pg_dump shop | gzip > shop.gz'
+         corral run -n dump --timeout 2h 'pg_dump shop | gzip > ~/shop.gz'
          corral run --shell 'make && make install'
          corral run --wait pytest || echo failed
 """,
@@ -67,7 +67,7 @@ Example: corral run make -j8
 @click.option("-i", "--interactive", is_flag=True, help="Keep its stdin open for corral send.")
 @click.option("-t", "--pty", is_flag=True, help="Give it a terminal, for corral attach and corral send.")
 @click.option("--from", "source", type=JobId(), help="Feed it the stdout of this job, live.")
-@click.option("--shell", is_flag=True, help="Let sh run the line: &&, globs, variables.")
+@click.option("--shell", is_flag=True, help="Let sh run the line: &&, ;, $(date).")
 @click.option("--timeout", type=DURATION, help="Stop it after this time.")
 @click.option("--stop-signal", type=SIGNAL, help="The first signal of a stop; else TERM.")
 @click.option("--stop-grace", "--grace", "stop_grace", type=DURATION, help="From that to KILL; else 5s.")
@@ -97,7 +97,8 @@ Example: corral run make -j8
 def command(**options: object) -> int:
     """Start a job in the background, and print its id.
 
-    One word is a command line, pipes and redirections allowed, no shell involved: corral run 'a | b > f'.
+    One word is a command line, no shell involved: corral run 'a | b > f'. Pipes, redirections, ~, $NAME and * ? [ab]
+    mean in it what they mean in sh.
     Several words, and whatever stands after --, are a program and its arguments.
     """
     return run_job(Wanted(**options))  # type: ignore[arg-type]

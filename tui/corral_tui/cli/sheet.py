@@ -8,6 +8,7 @@ from datetime import datetime
 
 from corral.values.jobs import Job, JobEvent, Pipe, ProcessView, Stage
 from corral.values.reports import Detail
+from corral.values.shown import as_run
 from corral.values.sizes import format_size
 from corral.values.units import format_duration
 from corral_tui import numbers
@@ -31,6 +32,8 @@ def described(detail: Detail) -> Iterator[Line]:
     job = detail.job
     yield Line(f"{job.id} {visible(job.title)}  {_status(job)}", _style(job))
     yield Line(visible(job.command))
+    for number, argv in as_run(job):
+        yield Line(f"  {number:>2}  {visible(argv)}", MUTED)
     yield Line()
     for key, value in _facts(job, _stdin(detail)):
         yield Line(f"  {key:<10} {value}")

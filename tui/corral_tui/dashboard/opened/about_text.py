@@ -6,6 +6,7 @@ from statistics import median
 
 from corral.values.jobs import Job
 from corral.values.reports import Detail
+from corral.values.shown import as_run
 from corral.values.sizes import format_size
 from corral.values.units import format_duration
 from corral_tui import numbers
@@ -46,6 +47,8 @@ def about_lines(
     if detail is not None and detail.earlier_runs:
         lines += _earlier(detail, width, charset)
     lines += _field("command", clean(job.command), width)
+    for number, argv in as_run(job):
+        lines += _field(f"stage {number}", clean(argv), width)
     lines += _field("in", clean(job.cwd), width)
     lines += _field("started", _started(job), width)
     lines += _field("limits", _limits(job), width)

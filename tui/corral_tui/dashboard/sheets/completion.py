@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from corral.values.commandline import WordAt, word_at
+from corral.values.commandline import word_at
+from corral.values.expansion import expand
 from corral.values.units import quote_words
+from corral.values.wire import from_wire, typed_to_wire
+from corral.values.words import Problem, lex
 from corral_tui.dashboard.sheets.line_check import Place
 
 MOST_CANDIDATES = 400
@@ -31,16 +34,29 @@ def complete(text: str, cursor: int, place: Place) -> Completion | None:
     word = word_at(text, cursor)
     if word.end != cursor or not word.before or word.role not in ("program", "argument", "file"):
         return None
-    is_program = word.role == "program" and "/" not in word.before and not word.before.startswith("~")
-    names = _programs(word.before, place) if is_program else _files(word.before, place)
+    typed = text[word.start : cursor]
+    before = _meant(typed, place)
+    is_program = word.role == "program" and "/" not in before
+    names = _programs(before, place) if is_program else _files(before, place)
     if not names:
         return None
     common = _common_start(names)
     is_only = len(names) == 1
-    if is_only and common == _expanded(word.before):
+    if is_only and common == before:
         return None
     shown = tuple(os.path.basename(name.rstrip("/")) + ("/" if name.endswith("/") else "") for name in names)
-    return Completion(word.start, word.end, _written(common, word, is_whole=is_only), shown)
+    name = common[before.rfind("/") + 1 :]
+    written = typed if common == before else _written(typed, name, is_whole=is_only)
+    return Completion(word.start, word.end, written, shown)
+
+
+def _meant(typed: str, place: Place) -> str:
+    """The path that the beginning of a word means; empty where nobody can tell."""
+    (token,) = lex(typed_to_wire(typed))
+    if token.letters and "$" in typed[typed.rfind("/") + 1 :]:
+        return ""
+    words = expand(token, "file", place.outside, {})
+    return "" if isinstance(words, Problem) else from_wire(words[0])
 
 
 def complete_directory(text: str) -> str | None:
@@ -61,17 +77,11 @@ def _common_start(names: list[str]) -> str:
     return first[:same]
 
 
-def _written(value: str, word: WordAt, *, is_whole: bool) -> str:
-    """`value` as it stands in the line: quoted if it must be, with the blank that ends a whole word."""
-    closes = is_whole and not value.endswith("/")
-    if word.quote:
-        return word.quote + value + (word.quote + " " if closes else "")
-    return "".join(quote_words([value])) + (" " if closes else "")
-
-
-def _expanded(path: str) -> str:
-    """`~/x` in full: the parser refuses a tilde, completion can replace it."""
-    return os.path.expanduser(path) if path.startswith("~/") else path
+def _written(typed: str, name: str, *, is_whole: bool) -> str:
+    """The word with `name` as its last part: its directory as typed (`~/`, `$HOME/`), with the blank that ends a whole one."""
+    head = typed[: typed.rfind("/") + 1]
+    closing = lex(head)[0].open_quote if head else ""
+    return head + closing + "".join(quote_words([name])) + (" " if is_whole and name[-1] != "/" else "")
 
 
 def _programs(prefix: str, place: Place) -> list[str]:
@@ -86,7 +96,6 @@ def _programs(prefix: str, place: Place) -> list[str]:
 
 def _files(prefix: str, place: Place) -> list[str]:
     """Paths as typed that start with `prefix`, directories with a slash. Hidden ones only where the dot is typed."""
-    prefix = _expanded(prefix)
     directory, name = os.path.split(prefix)
     inside = os.path.join(place.directory, directory)
     names = [each for each in _names_in(inside, name) if name.startswith(".") or not each.startswith(".")]

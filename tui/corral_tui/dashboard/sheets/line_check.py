@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from itertools import chain, pairwise
 from typing import NamedTuple
 
+from corral.service.surroundings import surroundings
+from corral.system.expanding import outside
 from corral.system.programs import advice_on
-from corral.values.commandline import Part, first_problem, parse, parts, shell_pipeline
+from corral.values.commandline import Part, expanded, first_problem, parts, pipeline_of, shell_pipeline
 from corral.values.errors import UsageError
+from corral.values.expansion import NOTHING, Outside
 from corral.values.spec import Command, Pipeline, Redirection
 from corral.values.units import quote_words
+from corral.values.wire import from_wire, typed_to_wire
 from corral.values.words import RUN_WITH_SHELL
 from corral_tui import numbers
+
+MOST_WORDS = 100
+"""That are shown of what one word becomes: more than fit into a line."""
 
 
 class Finding(NamedTuple):
@@ -59,6 +67,14 @@ class Place(NamedTuple):
     directory: str
     search_path: str
     """PATH, colon-separated."""
+    outside: Outside = NOTHING
+
+
+def place_at(directory: str) -> Place:
+    """For a job of ours in this directory, an absolute path."""
+    around = surroundings(cwd=directory)
+    search_path = from_wire(around.environment.get("PATH", os.defpath))
+    return Place(directory, search_path, outside(around))
 
 
 def check_line(text: str, place: Place, *, with_shell: bool = False) -> LineCheck:
@@ -68,14 +84,15 @@ def check_line(text: str, place: Place, *, with_shell: bool = False) -> LineChec
         return LineCheck(text, directory)
     if with_shell:
         return _check_shell_line(text)
-    found = parts(text)
-    problem = first_problem(found)
+    typed = parts(typed_to_wire(text))
+    found = expanded(typed, place.outside)
+    problem = first_problem(typed) or first_problem(found)
     stages = _previews(found, place)
     if problem is not None:
         hint = problem.hint.removeprefix(RUN_WITH_SHELL).removeprefix(", ").removeprefix("or ")
         finding = Finding(problem.position, problem.length, problem.problem, hint, problem.needs_shell)
         return LineCheck(text, finding, stages)
-    pipeline = parse(text)
+    pipeline = pipeline_of(found)
     return LineCheck(text, _first_finding(found, pipeline, place), stages, pipeline)
 
 
@@ -100,15 +117,17 @@ def _check_shell_line(text: str) -> LineCheck:
 
 def find_program(program: str, place: Place, assignments: tuple[tuple[str, str], ...] = ()) -> str | None:
     """The path that execvp(3) would run, or None. A PATH assigned in front of the program counts."""
+    program = from_wire(program)
     if "/" in program:
         path = os.path.join(place.directory, program)
         return path if os.path.isfile(path) and os.access(path, os.X_OK) else None
-    search = dict(assignments).get("PATH", place.search_path)
+    assigned = dict(assignments).get("PATH")
+    search = place.search_path if assigned is None else from_wire(assigned)
     return shutil.which(program, path=search)
 
 
 def _program_problem(program: str, place: Place) -> tuple[str, str]:
-    path = os.path.join(place.directory, program)
+    path = os.path.join(place.directory, from_wire(program))
     if "/" not in program:
         return (
             f"no such program: {program}",
@@ -128,7 +147,7 @@ def _file_problem(one: Redirection, place: Place) -> tuple[str, str] | None:
     """What keeps a redirection from being opened. Nothing is opened here: opening a FIFO would block."""
     if one.path is None:
         return None
-    path = os.path.join(place.directory, one.path)
+    path = os.path.join(place.directory, from_wire(one.path))
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -164,7 +183,7 @@ def _file_note(one: Redirection, place: Place) -> FileNote | None:
     arrow = {"read": "<", "append": ">>"}.get(one.mode, ">")
     arrow = f"2{arrow}" if one.fd == 2 else arrow
     try:
-        status = os.stat(os.path.join(place.directory, one.path))
+        status = os.stat(os.path.join(place.directory, from_wire(one.path)))
     except OSError:
         return FileNote(arrow, one.path, "" if one.mode == "read" else "new file")
     if not stat.S_ISREG(status.st_mode):
@@ -211,28 +230,26 @@ def _previews(found: list[Part], place: Place) -> tuple[StagePreview, ...]:
 
 
 def _preview(number: int, words: list[Part], place: Place) -> StagePreview:
-    argv = [part.token.value for part in words if part.role in ("program", "argument")]
+    argv = [
+        word for part in words if part.role in ("program", "argument") for word in part.words[:MOST_WORDS]
+    ]
+    command = pipeline_of(part for part in words if part.role == "assignment").stages[0]
     program = next((part for part in words if part.role == "program"), None)
-    assigned = tuple(
-        (part.token.value[: part.token.assigns], part.token.value[part.token.assigns + 1 :])
-        for part in words
-        if part.role == "assignment"
-    )
-    path = find_program(program.token.value, place, assigned) if program else None
-    notes = (_file_note(one, place) for one in _redirections(words))
-    return StagePreview(number, " ".join(quote_words(argv)), path, tuple(note for note in notes if note))
+    path = find_program(program.words[0], place, command.assignments) if program else None
+    matched = [_match_note(part) for part in words if len(part.words) > 1]
+    notes = [note for note in (_file_note(one, place) for one in _redirections(words)) if note]
+    return StagePreview(number, " ".join(quote_words(argv)), path, (*matched, *notes))
 
 
-def _redirections(words: list[Part]) -> list[Redirection]:
+def _match_note(part: Part) -> FileNote:
+    return FileNote("", part.token.value, numbers.counted(len(part.words), "file"))
+
+
+def _redirections(words: list[Part]) -> tuple[Redirection, ...]:
     """What `parse` would make of the redirections, for a line that may not be whole yet."""
-    line = "true " + " ".join(
-        part.token.descriptor + part.token.value
-        if part.role == "operator"
-        else "".join(quote_words([part.token.value]))
-        for part in words
-        if part.role == "file" or (part.role == "operator" and "|" not in part.token.value.replace(">|", ""))
+    sound = (
+        pair
+        for pair in pairwise(words)
+        if pair[1].role == "file" and not pair[0].problem and not pair[1].problem
     )
-    try:
-        return list(parse(line).stages[0].redirections)
-    except UsageError:
-        return []
+    return pipeline_of(chain.from_iterable(sound)).stages[0].redirections

@@ -32,7 +32,7 @@ from corral_tui.dashboard.sheets import prompt_draft as draft
 from corral_tui.dashboard.sheets import prompt_text
 from corral_tui.dashboard.sheets.base import LOW, BottomSheet
 from corral_tui.dashboard.sheets.completion import Completion, complete, complete_directory
-from corral_tui.dashboard.sheets.line_check import LineCheck, Place, check_line
+from corral_tui.dashboard.sheets.line_check import LineCheck, check_line, place_at
 from corral_tui.dashboard.sheets.prompt_fields import Cycle, Radio, TextField
 
 if TYPE_CHECKING:
@@ -170,9 +170,8 @@ class PromptSheet(BottomSheet):
     # ---- checking ----
 
     @property
-    def place(self) -> Place:
-        directory = draft.full_directory(self.query_one("#directory", FieldInput).value)
-        return Place(directory, os.environ.get("PATH", os.defpath))
+    def directory(self) -> str:
+        return draft.full_directory(self.query_one("#directory", FieldInput).value)
 
     @property
     def with_shell(self) -> bool:
@@ -211,7 +210,7 @@ class PromptSheet(BottomSheet):
         """In a thread: a look at a file of a dead file server may take for ever."""
         if self._timer is not None:
             self._timer.stop()
-        text, place = self.line.value, self.place
+        text, place = self.line.value, place_at(self.directory)
         check = await asyncio.to_thread(check_line, text, place, with_shell=with_shell or self.with_shell)
         self.check = check
         self.redraw()
@@ -247,7 +246,7 @@ class PromptSheet(BottomSheet):
 
     async def _complete(self) -> None:
         text, cursor = self.line.value, self.line.cursor_position
-        found = await asyncio.to_thread(complete, text, cursor, self.place)
+        found = await asyncio.to_thread(complete, text, cursor, place_at(self.directory))
         if found is None or (found.applied(text) == (text, cursor) == self._tabbed):
             self._tabbed = None
             self.action_next_field(1)
@@ -330,11 +329,11 @@ class PromptSheet(BottomSheet):
             if check.pipeline is None or check.finding is not None:
                 self._go_to_mark(check)
                 return
-            wanted = draft.wanted_of(self._fields(with_shell=with_shell), self.place.directory)
+            wanted = draft.wanted_of(self._fields(with_shell=with_shell), self.directory)
             columns, rows = self.host.size
             spec = draft.spec_of(check.text, check.pipeline, wanted, (columns, rows), self.host.settings.run)
             request = StartJobs(
-                specs=(spec,), surroundings=surroundings(cwd=self.place.directory), wait_started=True
+                specs=(spec,), surroundings=surroundings(cwd=self.directory), wait_started=True
             )
             self._started((await self.host.source.call(request)).ids[0])
         except draft.FieldError as error:
@@ -424,7 +423,7 @@ class PromptSheet(BottomSheet):
             return []
         offers_shell = bool(self.check and self.check.finding and self.check.finding.offers_shell)
         try:
-            wanted = draft.wanted_of(self._fields(with_shell=offers_shell), self.place.directory)
+            wanted = draft.wanted_of(self._fields(with_shell=offers_shell), self.directory)
         except UsageError:
             return []
         command = prompt_text.equivalent_command(self.line.value, wanted)

@@ -102,7 +102,7 @@ def _stage_line(stage: StagePreview, width: int, charset: Charset) -> Line:
 
 def _file(note: FileNote) -> Line:
     return [
-        (f"{note.arrow} {clean(note.path)}", "plain"),
+        (f"{note.arrow} {clean(note.path)}".lstrip(), "plain"),
         (
             f"   {'! ' if note.loses else ''}{note.note}" if note.note else "",
             "warning" if note.loses else "muted",
