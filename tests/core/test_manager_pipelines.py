@@ -7,6 +7,7 @@ import hashlib
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -277,6 +278,29 @@ async def test_a_sender_to_a_job_that_does_not_read_waits_alone() -> None:
         await handle.kill()
         with pytest.raises(BrokenPipeError):
             await sending
+
+
+async def test_a_long_line_is_typed_whole() -> None:
+    async with opened() as manager:
+        reads = "import sys; print(len(sys.stdin.readline()))"
+        handle = await manager.start([sys.executable, "-S", "-E", "-c", reads], pty=True)
+        await handle.send(memoryview(b"x" * 20_000 + b"\r"))
+        await handle.wait()
+        assert (await handle.stdout()).endswith(b"20001\r\n")
+
+
+@pytest.mark.parametrize("options", [{"pty": True}, {"stdin": "interactive"}])
+async def test_who_gives_up_sending_is_not_held(options: dict[str, Any]) -> None:
+    async with opened() as manager:
+        handle = await manager.start(zoo_argv("never_reads"), **options)
+        before = len(os.listdir("/proc/self/fd"))
+        sending = asyncio.ensure_future(handle.send(b"x\n" * 150_000))
+        await eventually(lambda: len(os.listdir("/proc/self/fd")) > before, "it to be sent")
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        await eventually(lambda: len(os.listdir("/proc/self/fd")) <= before, "its thread to let go")
+        await handle.kill()
 
 
 # ---- again

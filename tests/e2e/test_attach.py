@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import sys
@@ -47,6 +49,38 @@ def asked(corral: Corral, job_id: str) -> dict[str, Any]:
 
 def stdout(corral: Corral, job_id: str) -> bytes:
     return (corral.home / "jobs" / job_id / "stdout").read_bytes()
+
+
+@pytest.mark.parametrize("size", [5000, 200_000])
+def test_a_long_line_arrives_whole(size: int, corral: Corral) -> None:
+    """A terminal drops what of a line is beyond 4,095 bytes."""
+    reads = python(
+        "import sys; print(len(sys.stdin.readline()), len(sys.stdin.readline()), len(sys.stdin.read()))"
+    )
+    job_id = corral.ok("run", "--pty", "--shell", "stty -echo; exec " + shlex.join(reads))
+    until(lambda: asked(corral, job_id), "it to read")
+    corral.ok("send", job_id, "-", input="x" * size + "\n" + "y\n" * size)
+    corral.ok("send", "-n", "--eof", job_id, "z" * 5000)
+    assert corral("wait", job_id).returncode == 0
+    assert stdout(corral, job_id).split() == [b"%d" % (size + 1), b"2", b"%d" % (2 * (size - 1) + 5000)]
+
+
+def test_who_sends_to_one_that_never_reads_waits_and_hears_how_much_was_taken(corral: Corral) -> None:
+    much = corral.directory / "much"
+    much.write_bytes(b"x" * 300_000)
+    for how in ("--pty", "-i"):
+        job_id = corral.ok("run", how, "sleep", "60")
+        with much.open() as source:
+            sender = corral.start("send", job_id, "-", stdin=source)
+        assert sender.stderr is not None
+        assert b"does not read; waiting until it does" in sender.stderr.readline()
+        corral.ok("ps")
+        corral.ok("kill", job_id)
+        _, said = sender.communicate()
+        assert sender.returncode == 1
+        assert re.fullmatch(
+            rb"corral: job \d: it does not read its stdin any more; bytes taken: [1-9]\d+\n", said
+        )
 
 
 def test_a_password_is_answered_by_send_and_by_attach(corral: Corral) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
+import threading
 from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from msgspec import Struct
@@ -14,6 +14,7 @@ from corral.observe.output import READ_SIZE, Follower, OutputFile, Pace, Place
 from corral.service import protocol as p
 from corral.service.asking import ask_why
 from corral.service.session import Session
+from corral.system.sending import Sender
 from corral.values import kinds
 from corral.values.errors import CorralError, NotSoError, UnknownJobError, UsageError
 from corral.values.jobs import Job, ProcessView
@@ -164,7 +165,7 @@ class JobHandle:
     async def send(self, data: bytes | bytearray | memoryview) -> None:
         """Write to the stdin of a job that was started with `stdin="interactive"`; waits while it does not read.
 
-        With `pty=True` it is typed: end a line with `\\r`, as the key does.
+        With `pty=True` it is typed: end a line with `\\r`, as the key does. Cancelled, it leaves what was not taken yet.
         """
         data = kinds.BYTES("data", data)
         _, beside = await self._session.call_beside(p.OpenInput(job=self.id))
@@ -174,10 +175,11 @@ class JobHandle:
             )
         (descriptor,) = beside
         # The description is shared with the daemon, so it stays blocking; a thread of ours waits instead.
+        given_up = threading.Event()
         try:
-            await asyncio.to_thread(_write_all, descriptor, data)
+            await asyncio.to_thread(_send, descriptor, bytes(data), given_up)
         finally:
-            os.close(descriptor)
+            given_up.set()
 
     async def close_stdin(self) -> None:
         """EOF for a job that was started with `stdin="interactive"`; typed (ctrl+d) for one with `pty=True`."""
@@ -293,16 +295,9 @@ def _read_all(path: str) -> bytes:
         return b"".join(parts)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(descriptor, view) :]
-        except BlockingIOError:  # a terminal's master, whose description is shared with the daemon
-            _until_writable(descriptor)
-
-
-def _until_writable(descriptor: int) -> None:
-    poller = select.poll()
-    poller.register(descriptor, select.POLLOUT)
-    poller.poll()
+def _send(descriptor: int, data: bytes, given_up: threading.Event) -> None:
+    """In a thread of its own, which owns the descriptor: who gave up must not close it under a write."""
+    try:
+        Sender(descriptor, lambda _: not given_up.is_set()).send(data)
+    finally:
+        os.close(descriptor)

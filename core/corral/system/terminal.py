@@ -8,6 +8,7 @@ import os
 import struct
 import termios
 from collections.abc import Callable
+from typing import Any
 
 READ_SIZE = 4096
 """A read of a master gives no more at a time (N_TTY_BUF_SIZE in drivers/tty/n_tty.c)."""
@@ -69,8 +70,20 @@ def set_size(terminal: int, columns: int, rows: int) -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, _SIZE.pack(rows, columns, 0, 0))
 
 
+def is_canonical(terminal: int) -> bool:
+    """Whether its program reads whole lines (ICANON, termios(3)). Raises OSError."""
+    return bool(_settings(terminal)[3] & termios.ICANON)
+
+
 def end_of_input(terminal: int) -> bytes:
     """The key that means EOF there, ctrl+d unless `stty` said otherwise; none where that is turned off."""
-    key = termios.tcgetattr(terminal)[6][termios.VEOF]
+    key = _settings(terminal)[6][termios.VEOF]
     assert isinstance(key, bytes)
     return key if key != b"\0" else b""
+
+
+def _settings(terminal: int) -> list[Any]:
+    try:
+        return termios.tcgetattr(terminal)
+    except termios.error as error:  # which is no OSError
+        raise OSError(*error.args) from None

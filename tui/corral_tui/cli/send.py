@@ -5,17 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Iterator
 
 import click
 
 from corral.service.client import Client
 from corral.service.protocol import CloseInput, OpenInput
+from corral.system.sending import Sender
 from corral.values.errors import CorralError, NotSoError, UsageError
 from corral_tui.cli import reach
+from corral_tui.cli.guard import complain
 from corral_tui.cli.options import id_argument
 from corral_tui.cli.usable import reads_input
 
 _CHUNK = 1 << 16
+_SAID_AFTER = 2.0
 
 
 @click.command(
@@ -38,54 +42,63 @@ def command(no_newline: bool, eof: bool, job: str, text: str | None) -> int:
         raise UsageError("send: nothing to send; give a text, - for stdin, or --eof")
     with reach.daemon() as client:
         if text is not None:
-            _send(client, job, text, no_newline)
+            _send(client, job, text, no_newline=no_newline, eof=eof)
         if eof:
             client.call(CloseInput(job=job))
     return 0
 
 
-def _send(client: Client, job: str, text: str, no_newline: bool) -> None:
+def _send(client: Client, job: str, text: str, *, no_newline: bool, eof: bool) -> None:
     client.call(OpenInput(job=job))
     received = client.received_descriptors()
     if not received:
         raise CorralError(f"job {job}: the daemon sent no way to its stdin; see corral daemon log")
     target = received[0]
+    sender = Sender(target, _Patience(job))
     try:
-        if text == "-":
-            _copy(sys.stdin.fileno(), target)
-        else:
-            # The enter key sends a carriage return; who reads lines gets it as a line feed (ICRNL, termios(3)).
-            newline = b"\r" if os.isatty(target) else b"\n"
-            _write_all(target, os.fsencode(text) + (b"" if no_newline else newline))
+        for piece in _pieces(text, b"" if no_newline else b"\r" if os.isatty(target) else b"\n"):
+            sender.send(piece)
+        if eof:
+            sender.hand_over()
+    except NotSoError as error:
+        raise NotSoError(f"job {job}: {error}; {_told(sender)}") from None
+    except KeyboardInterrupt:
+        complain(f"job {job}: {_told(sender)}")
+        raise
     except OSError as error:
         # EIO: a terminal whose session's leader has just gone.
         if error.errno not in (errno.EPIPE, errno.EIO):
             raise
-        raise NotSoError(f"job {job}: it does not read its stdin any more; not everything was sent") from None
+        raise NotSoError(f"job {job}: it does not read its stdin any more; {_told(sender)}") from None
     finally:
         for descriptor in received:
             os.close(descriptor)
 
 
-def _copy(source: int, target: int) -> None:
-    while chunk := os.read(source, _CHUNK):
-        _write_all(target, chunk)
+def _pieces(text: str, enter: bytes) -> Iterator[bytes]:
+    """Our stdin as it is, or the text and the enter key, which sends a carriage return: who reads lines on a terminal
+    gets it as a line feed (ICRNL, termios(3)).
+    """
+    if text != "-":
+        yield os.fsencode(text) + enter
+        return
+    while chunk := os.read(sys.stdin.fileno(), _CHUNK):
+        yield chunk
 
 
-def _write_all(target: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[_written(target, view) :]
+def _told(sender: Sender) -> str:
+    return f"bytes taken: {sender.taken}"
 
 
-def _written(target: int, data: memoryview) -> int:
-    """How much a write took. The description is shared with the daemon, which may have made it O_NONBLOCK."""
-    import select
+class _Patience:
+    """Waits for ever, and says so once."""
 
-    try:
-        return os.write(target, data)
-    except BlockingIOError:
-        poller = select.poll()
-        poller.register(target, select.POLLOUT)
-        poller.poll()
-        return 0
+    def __init__(self, job: str) -> None:
+        self._job = job
+        self._is_said = False
+
+    def __call__(self, seconds: float) -> bool:
+        if not self._is_said and seconds >= _SAID_AFTER:
+            complain(f"job {self._job} does not read; waiting until it does, ctrl+c gives up")
+            self._is_said = True
+        return True
