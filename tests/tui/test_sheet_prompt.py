@@ -111,6 +111,25 @@ async def test_enter_starts_it_with_the_dashboards_surroundings(surroundings: Pa
     assert (spec.command, spec.origin, spec.stdin) == ("grep -v 'a b' | sort", "dashboard", NullInput())
 
 
+async def test_what_words_become_is_shown_and_started(surroundings: Path, tmp_path: Path) -> None:
+    source = six(tmp_path)
+    (surroundings / "logs" / "b c.txt").touch()
+    async with running(source, (160, 50)) as (app, pilot):
+        await prompted(app, "A=~ zcat logs/*.txt $HOME | sort '*' > ~/out.txt")
+        text = await shown(app, lambda text: "2 files" in text, "the stages")
+        assert "1 zcat logs/a.txt 'logs/b c.txt' /" in text
+        assert "logs/*.txt   2 files" in text
+        await pilot.press("enter")
+        await until(lambda: source.asked(StartJobs), "the request")
+    (spec,) = source.asked(StartJobs)[0].specs
+    first, second = spec.pipeline.stages
+    assert first.argv == ("zcat", "logs/a.txt", "logs/b c.txt", str(tmp_path))
+    assert first.assignments == (("A", str(tmp_path)),)
+    assert second.argv == ("sort", "*")
+    assert second.redirections[0].path == f"{tmp_path}/out.txt"
+    assert spec.command == "A=~ zcat logs/*.txt $HOME | sort '*' > ~/out.txt"
+
+
 @pytest.mark.parametrize(
     ("line", "position", "reason"),
     [
@@ -122,6 +141,11 @@ async def test_enter_starts_it_with_the_dashboards_surroundings(surroundings: Pa
         ("sort 'x", 5, "never closed"),
         ("logs/a.txt", 0, "logs/a.txt is not executable"),
         ("logs/a.txt", 0, "it is no program"),
+        ("sort logs/*.gz", 10, '"logs/*.gz" matches no file in '),
+        ('sort "$no_such/x"', 6, "$no_such is not set"),
+        ("sort > *.txt", 7, "a redirection has one"),
+        ("~no-such-user/a", 0, 'no user is called "no-such-user"'),
+        ("sort | $HOME/bin/nothing", 7, "no such file: "),
     ],
 )
 async def test_enter_on_a_wrong_line_goes_to_the_mark(
@@ -168,6 +192,33 @@ async def test_tab_completes_programs_then_files_then_goes_on(tmp_path: Path) ->
         await until(lambda: sheet.line.value == "zcat logs/a.txt ", "the file")
         await pilot.press("tab")
         await until(lambda: not sheet.line.has_focus, "the next field")
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("zcat ~/work/lo", "zcat ~/work/logs/"),
+        ("zcat $HOME/work/lo", "zcat $HOME/work/logs/"),
+        ('zcat "$HOME"/wo', 'zcat "$HOME"/work/'),
+        ("zcat ~/od", "zcat ~/'odd $name' "),
+        ('zcat "$HOME/od', "zcat \"$HOME/\"'odd $name' "),
+        ("zcat 'in quotes/a", "zcat 'in quotes/'a.txt "),
+        ("zcat 'in q", "zcat 'in quotes/'"),
+        ("zcat < ~/od", "zcat < ~/'odd $name' "),
+        ("~/bin/zc", "~/bin/zcat "),
+    ],
+)
+async def test_tab_leaves_a_directory_as_it_is_typed(
+    line: str, completed: str, surroundings: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "odd $name").touch()
+    (surroundings / "in quotes").mkdir()
+    (surroundings / "in quotes" / "a.txt").touch()
+    async with running(six(tmp_path), (160, 50)) as (app, pilot):
+        sheet = await prompted(app, line)
+        await pilot.press("tab")
+        await until(lambda: sheet.line.value != line, "a completion")
+        assert sheet.line.value == completed
 
 
 async def test_tab_shows_what_it_could_be(tmp_path: Path) -> None:

@@ -59,7 +59,9 @@ def stage_lines(stages: Sequence[StagePreview], width: int, charset: Charset, mo
         line = _side_by_side(stages, charset)
         if width_of(line) <= width:
             return [line]
-    lines = [_stage_line(stage, width, charset) for stage in stages]
+    longest = max((numbers.cells(clean(stage.words)) for stage in stages), default=0)
+    room = max(min(width // 2 - 6, longest), 12)
+    lines = [_stage_line(stage, room, width, charset) for stage in stages]
     if len(lines) <= most:
         return lines
     return [*lines[: most - 1], plain(f"   and {len(lines) - most + 1} more", "muted")]
@@ -87,8 +89,7 @@ def _found(stage: StagePreview) -> Piece:
     return (stage.found, "muted") if stage.found else ("! not found", "error")
 
 
-def _stage_line(stage: StagePreview, width: int, charset: Charset) -> Line:
-    room = max(min(width // 2 - 6, 40), 12)
+def _stage_line(stage: StagePreview, room: int, width: int, charset: Charset) -> Line:
     line: Line = [
         (f"  {stage.number:>2} ", "muted"),
         (numbers.left(clean(stage.words), room), "plain"),
