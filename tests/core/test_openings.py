@@ -88,21 +88,10 @@ def test_a_reserve_is_let_go_and_taken_again() -> None:
 
 def test_limits_are_worn_where_that_is_safe_and_set_inside_where_not() -> None:
     own = {NOFILE: (4096, 8192), resource.RLIMIT_CPU: (-1, -1)}
-    assert limits.plan(own, 0, own, 0) == limits.LimitPlan((), None)
-    assert limits.plan({NOFILE: (1024, 8192)}, 0, own, 0) == limits.LimitPlan(((NOFILE, (1024, 8192)),), None)
+    assert limits.plan(own, own) == limits.LimitPlan()
+    assert limits.plan({NOFILE: (1024, 8192)}, own) == limits.LimitPlan(((NOFILE, (1024, 8192)),))
     for inside in ({NOFILE: (8, 8192)}, {NOFILE: (1024, 1024)}, {resource.RLIMIT_CPU: (10, -1)}):
-        plan = limits.plan(inside, 0, own, 0)
-        assert plan.around == ()
-        assert plan.inside is not None
-    assert limits.plan(own, 5, own, 0).inside is not None
-
-
-def test_what_may_not_be_raised_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    own = {NOFILE: (1024, 4096)}
-    for wanted, nice in (({NOFILE: (1024, 8192)}, 0), ({NOFILE: (1024, -1)}, 0), (own, -5)):
-        with pytest.raises(PermissionError, match="corral daemon stop"):
-            limits.plan(wanted, nice, own, 0)
+        assert limits.plan(inside, own) == limits.LimitPlan((), tuple(inside.items()))
 
 
 # ---- programs

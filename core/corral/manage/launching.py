@@ -16,10 +16,10 @@ from corral.manage.jobs import ManagedJob
 from corral.manage.moments import moment
 from corral.manage.preparation import OpenFiles, Preparation, StartError
 from corral.manage.starting import Starter, spawned_stages
-from corral.system import shortage
+from corral.system import inheritance, shortage
 from corral.values.errors import CannotStartError
 from corral.values.shown import short
-from corral.values.spec import JobInput
+from corral.values.spec import JobInput, Surroundings
 
 if TYPE_CHECKING:
     from corral.manage.manager import Manager
@@ -38,6 +38,10 @@ class Launcher:
             manager.home, manager.nonce, manager.budget, manager.mounts, manager.truncations.watch
         )
         self._feeders: dict[int, Feeder] = {}
+
+    def check(self, surroundings: Surroundings) -> None:
+        """Raises OtherSurroundingsError where no job can have these from this process."""
+        inheritance.check(surroundings, self._starter.own)
 
     def start(self, job: ManagedJob, opened: OpenFiles | None = None) -> None:
         """Start its stages; where that may make us wait, once it does not. `opened` are open already, and taken over."""

@@ -17,7 +17,7 @@ from corral.decide.homedir import check_folder
 from corral.manage.jobs import ManagedJob, ManagedStage, OpenTerminal
 from corral.manage.preparation import Preparation, StartError
 from corral.manage.relaying import connect
-from corral.system import argmax, limits, mark, scheduling, shortage, standins, tripwire
+from corral.system import argmax, inheritance, limits, mark, shortage, standins, tripwire
 from corral.system.descriptors import is_scarce, keep
 from corral.system.destinations import (
     FILE,
@@ -29,7 +29,7 @@ from corral.system.destinations import (
     refusal,
 )
 from corral.system.identity import identify
-from corral.system.limits import LimitPlan
+from corral.system.inheritance import Outfit
 from corral.system.lookups import Check, check_directory, check_interpreter, find_program, no_check
 from corral.system.mark import Mark
 from corral.system.mounts import Mounts
@@ -37,11 +37,11 @@ from corral.system.openings import check_own, empty, may_block, open_redirection
 from corral.system.ownfiles import make_own
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.pipes import DEFAULT_CAPACITY, PipeBudget, inode_of, set_capacity
-from corral.system.spawn import both, spawn
+from corral.system.spawn import spawn
 from corral.system.terminal import open_terminal
-from corral.values.errors import CannotStartError, CorralError
+from corral.values.errors import CannotStartError, CorralError, OtherSurroundingsError
 from corral.values.home import Home
-from corral.values.spec import FileInput, InteractiveInput, JobInput, Redirection, Scheduling, Surroundings
+from corral.values.spec import FileInput, InteractiveInput, JobInput, Redirection, Surroundings
 from corral.values.wire import from_wire
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ class _Shared:
 
     environment: dict[bytes, bytes]
     path: str
-    limit_plan: LimitPlan
-    shares: Scheduling | None
+    outfit: Outfit
 
 
 class Starter:
@@ -85,9 +84,7 @@ class Starter:
         self._budget = budget
         self._watch = watch
         self._sets_tripwires = tripwire.sectors_in(home.jobs) > 0
-        self._own_limits = limits.current()
-        self._own_nice = os.getpriority(os.PRIO_PROCESS, 0)
-        self._own_scheduling = scheduling.of(os.getpid())
+        self.own = inheritance.own_of_this()
         self._shared: dict[int, tuple[Surroundings, _Shared]] = {}
         self._mounts = mounts
         standins.prepare()
@@ -174,7 +171,7 @@ class Starter:
                     "search_path": path,
                 }
                 title = f"corral: job {job.id}, stage {stage.number} ({stage.name}), opening its files"
-                ahead.add(stage.number, standins.spawn_ahead(plan, title, shared.shares))
+                ahead.add(stage.number, standins.spawn_ahead(plan, title, shared.outfit))
         except CannotStartError as error:
             raise StartError(None, error) from None
         finally:
@@ -184,8 +181,9 @@ class Starter:
     def _plan(self, preparation: Preparation, number: int) -> dict[str, object]:
         """What a stand-in has to know, but for its environment (`corral.system.standin.Stage`)."""
         job, surroundings = preparation.job, preparation.job.surroundings
-        own, share = self._own_scheduling, surroundings.scheduling
-        policy = None if share is None or own is None else (share.policy, share.priority)
+        outfit = self._shared_of(surroundings).outfit
+        # What is worn around a spawn would be in its own way while it opens files.
+        limits_of = {"limits": limits.others(surroundings.limits, self.own.limits)}
         return {
             "argv": [from_wire(word) for word in job.commands[number - 1].argv],
             "cwd": from_wire(surroundings.cwd),
@@ -199,9 +197,7 @@ class Starter:
                 for (stage, position), descriptor in preparation.opened.items()
                 if stage == number
             },
-            "limits": limits.others(surroundings.limits, self._own_limits),
-            "niceness": surroundings.nice - self._own_nice,
-            "policy": None if own is None or policy == (own.policy, own.priority) else policy,
+            "inside": (outfit.inside or {}) | limits_of,
             "has_terminal": job.spec.pty,
         }
 
@@ -261,8 +257,7 @@ class Starter:
             environment=preparation.environments[index],
             umask=job.surroundings.umask,
             worn_mark=None if self._nonce is None else Mark(self._nonce, job.id, stage.number),
-            limit_plan=shared.limit_plan,
-            shares=shared.shares,
+            outfit=shared.outfit,
             terminal=None if job.terminal is None else job.terminal.inner,
         )
         pid = stage.popen.pid
@@ -353,19 +348,16 @@ class Starter:
         if known is not None and known[0] is surroundings:
             return known[1]
         try:
-            plan = limits.plan(surroundings.limits, surroundings.nice, self._own_limits, self._own_nice)
-        except PermissionError as error:
+            inheritance.check(surroundings, self.own)
+        except OtherSurroundingsError as error:
             raise CannotStartError(str(error), 125) from None
-        shares = scheduling.plan(surroundings.scheduling, self._own_scheduling)
-        plan = plan._replace(inside=both(plan.inside, shares.inside))
         environment = {
             os.fsencode(from_wire(name)): os.fsencode(from_wire(value))
             for name, value in surroundings.environment.items()
         }
         environment[b"CORRAL_HOME"] = os.fsencode(self._home.path)
-        shared = _Shared(
-            environment, from_wire(surroundings.environment.get("PATH", _DEFAULT_PATH)), plan, shares.around
-        )
+        path = from_wire(surroundings.environment.get("PATH", _DEFAULT_PATH))
+        shared = _Shared(environment, path, inheritance.outfit(surroundings, self.own))
         if len(self._shared) > 64:
             self._shared.clear()
         self._shared[id(surroundings)] = (surroundings, shared)

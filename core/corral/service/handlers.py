@@ -149,6 +149,8 @@ class Handlers:
         assert connection.hello is not None
         specs = [self._with_origin(spec, connection.hello) for spec in request.specs]
         surroundings = structs.replace(request.surroundings, scheduling=scheduling.of(connection.pid))
+        self._manager.launcher.check(surroundings)
+        surroundings = structs.replace(surroundings, namespaces={})
         left = self._manager.leftovers.told({spec.name for spec in specs if spec.name is not None})
         ids = await self._manager.accept(specs, surroundings, descriptor)
         if request.wait_started:

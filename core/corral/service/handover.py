@@ -93,7 +93,7 @@ def _check(daemon: Daemon, request: p.RestartDaemon) -> None:
     if sys.platform != "linux":
         raise NotSoError("daemon restart: it needs Linux; corral daemon stop --jobs leave, then corral ps")
     program = from_wire(request.program)
-    if not os.path.isabs(program) or not os.access(program, os.X_OK):
+    if not os.path.isabs(program) or not os.path.isfile(program):
         raise CorralError(f"daemon restart: {program} is no program; the daemon goes on as it was")
 
 

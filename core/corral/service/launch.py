@@ -92,7 +92,7 @@ def normalise(held: Collection[signal.Signals] = ()) -> None:
     Under an ignored SIGCHLD Popen.wait() returns 0 whatever the child did (wait(2)), and an ignored SIGHUP (nohup)
     would reach every job.
     """
-    from corral.system import limits, mark, memory
+    from corral.system import limits, mark, memory, scheduling, standing
 
     for number in signal.valid_signals():
         if number not in (signal.SIGKILL, signal.SIGSTOP):
@@ -111,6 +111,8 @@ def normalise(held: Collection[signal.Signals] = ()) -> None:
     os.umask(0o077)
     mark.take_off()
     memory.give_back_at_once()
+    scheduling.be_ordinary()
+    standing.be_ordinary()
     limits.raise_own()
     limits.raise_soft_fsize()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -9,13 +10,23 @@ import time
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from corral.decide.reader import JournalReader
 from corral.service.client import Client, Pending
-from corral.service.protocol import Done, Hello, RestartDaemon, Shutdown
-from corral.service.starter import NEVER_INHERITED
+from corral.service.ending import wait_for_end
+from corral.service.protocol import Done, Hello, RestartDaemon, Shutdown, StartJobs
+from corral.service.starter import NEVER_INHERITED, connected
+from corral.service.surroundings import surroundings
+from corral.system.identity import identify
 from corral.system.interpreter import interpreter
-from corral.values.errors import CorralError, DaemonUnavailableError
+from corral.values.errors import (
+    CorralError,
+    DaemonUnavailableError,
+    NotSoError,
+    OtherSurroundingsError,
+    ProtocolMismatchError,
+)
 from corral.values.home import Home
 from corral.values.wire import to_wire
 
@@ -45,6 +56,43 @@ def restart(home: Home) -> Hello:
         _check_why_silent(home, before)
     with Client.connect(home, start=False) as client:
         return client.hello
+
+
+def take_over(home: Home) -> bool:
+    """End a daemon that has nothing to do, and start one from here: all that this process has is the new one's, too.
+
+    Returns:
+        False where jobs have not ended; the daemon goes on then.
+
+    Raises:
+        CorralError: none could be started.
+    """
+    interpreter()
+    with (
+        contextlib.suppress(DaemonUnavailableError),
+        Client.connect(home, start=False, any_protocol=True) as client,
+    ):
+        before = identify(client.daemon_pid)
+        try:
+            shut_down(client, Shutdown())
+        except NotSoError:
+            return False
+        wait_for_end(before)
+    connected(home, start=True).close()
+    return True
+
+
+def what_differs(client: Client) -> str | None:
+    """A sentence on what no job that is started from here could have from that daemon; None where it has all, or is too
+    old or new to say."""
+    own = replace(surroundings(cwd="/"), environment={})
+    try:
+        client.call(StartJobs(specs=(), surroundings=own))
+    except OtherSurroundingsError as error:
+        return str(error)
+    except ProtocolMismatchError:
+        return None
+    return None
 
 
 def check_own_program() -> None:

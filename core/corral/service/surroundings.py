@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 
 from corral.service.starter import NEVER_INHERITED
-from corral.system import limits
+from corral.system import limits, standing
 from corral.values.errors import CorralError
 from corral.values.spec import Surroundings
 from corral.values.wire import to_wire
@@ -39,12 +39,15 @@ def surroundings(*, environment: Mapping[str, str] | None = None, cwd: str | Non
     if variables.get("PWD") == os.environ.get("PWD") and (cwd or "PWD" in variables):
         # Programs believe it only where it names their directory, and show it instead of what getcwd(3) says.
         variables["PWD"] = directory if cwd else here
+    status = standing.status_of_this()
     return Surroundings(
         environment={to_wire(name): to_wire(value) for name, value in variables.items()},
         cwd=to_wire(directory),
-        umask=_umask(),
+        umask=_umask(status),
         limits=limits.current(),
         nice=os.getpriority(os.PRIO_PROCESS, 0),
+        standing=standing.standing(status),
+        namespaces=standing.namespaces(),
     )
 
 
@@ -86,15 +89,10 @@ def _was_given(name: str) -> bool:
             return True
 
 
-def _umask() -> int:
+def _umask(status: Mapping[str, str]) -> int:
     """This process's umask. Linux says it in /proc (4.7); elsewhere it can only be read by setting it for a moment."""
-    try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-            for line in status:
-                if line.startswith("Umask:"):
-                    return int(line.split()[1], 8)
-    except FileNotFoundError:
-        pass
+    if "Umask" in status:
+        return int(status["Umask"], 8)
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

@@ -1,23 +1,17 @@
-"""Giving a job its client's resource limits and nice value without lowering those of the daemon for good."""
+"""Giving a job its client's resource limits without lowering those of the daemon for good."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import resource
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from corral.system.giving import NAMES as NAMES
 from corral.system.mark import RLIMIT_LOCKS
 
 NOFILE = resource.RLIMIT_NOFILE
-NAMES = {
-    number: name.removeprefix("RLIMIT_")
-    for name, number in vars(resource).items()
-    if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"
-}
-"""The limits this platform has, by number; RLIMIT_LOCKS, which the module does not name, is not among them."""
-
 _SAFE_TO_WEAR = frozenset(
     getattr(resource, name)
     for name in ("RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_STACK", "RLIMIT_MEMLOCK", "RLIMIT_NPROC")
@@ -35,6 +29,9 @@ _IN_OUR_WAY = tuple(
 FEWEST_TO_WEAR = 512
 """Soft NOFILE below which a child gets it inside instead: up to 256 kept descriptors stand at the bottom."""
 
+_ENOUGH_FILES = 1 << 14
+"""Hard NOFILE from which on a daemon can do its work."""
+
 Limits = Mapping[int, tuple[int, int]]
 
 
@@ -45,39 +42,30 @@ def current() -> dict[int, tuple[int, int]]:
 
 class LimitPlan(NamedTuple):
     """How a child gets its limits. `around`: soft limits worn by this process during the spawn; `inside`: set in the
-    child between fork and exec, which costs a real fork instead of a vfork; None where there is nothing to do."""
+    child between fork and exec, which costs a real fork instead of a vfork."""
 
-    around: tuple[tuple[int, tuple[int, int]], ...]
-    inside: Callable[[], None] | None
+    around: tuple[tuple[int, tuple[int, int]], ...] = ()
+    inside: tuple[tuple[int, tuple[int, int]], ...] = ()
 
 
-def plan(wanted: Limits, nice: int, own: Limits, own_nice: int) -> LimitPlan:
-    """Compare what the client had with what this process has.
-
-    Raises:
-        PermissionError: a limit is higher than our hard one, or the nice value lower than ours, and we may not raise it.
-    """
+def plan(wanted: Limits, own: Limits) -> LimitPlan:
+    """Compare what the client had with what this process has."""
     around, inside = [], []
-    for number, (soft, hard) in wanted.items():
-        own_soft, own_hard = own.get(number, (soft, hard))
-        if (soft, hard) == (own_soft, own_hard):
-            continue
-        if _is_above(hard, own_hard) and os.geteuid() != 0:
-            raise PermissionError(
-                f"the limit {NAMES.get(number, number)} of {_shown(hard)} is above the daemon's {_shown(own_hard)};"
-                " corral daemon stop, then start it again from here"
-            )
-        if hard == own_hard and number in _SAFE_TO_WEAR and not _leaves_too_few(number, soft):
+    for number, (soft, hard) in others(wanted, own):
+        if hard == own[number][1] and number in _SAFE_TO_WEAR and not _leaves_too_few(number, soft):
             around.append((number, (soft, hard)))
         else:
             inside.append((number, (soft, hard)))
-    if nice < own_nice and os.geteuid() != 0:
-        raise PermissionError(
-            f"nice {nice} is below the daemon's {own_nice}; corral daemon stop, then start it again"
-        )
-    if not inside and nice == own_nice:
-        return LimitPlan(tuple(around), None)
-    return LimitPlan(tuple(around), _setter(tuple(inside), nice - own_nice))
+    return LimitPlan(tuple(around), tuple(inside))
+
+
+def too_high(wanted: Limits, own: Limits) -> list[tuple[int, int, int]]:
+    """Number, hard limit and ours of those that are above ours: only a privileged process may raise one (setrlimit(2))."""
+    return [
+        (number, hard, own[number][1])
+        for number, (_, hard) in others(wanted, own)
+        if _is_above(hard, own[number][1])
+    ]
 
 
 def others(wanted: Limits, own: Limits) -> list[tuple[int, tuple[int, int]]]:
@@ -101,18 +89,9 @@ def _is_above(one: int, other: int) -> bool:
     return other != resource.RLIM_INFINITY and (one == resource.RLIM_INFINITY or one > other)
 
 
-def _shown(value: int) -> str:
+def shown(value: int) -> str:
+    """For a person."""
     return "unlimited" if value == resource.RLIM_INFINITY else str(value)
-
-
-def _setter(limits: tuple[tuple[int, tuple[int, int]], ...], niceness: int) -> Callable[[], None]:
-    def set_in_child() -> None:
-        for number, pair in limits:
-            resource.setrlimit(number, pair)
-        if niceness:
-            os.nice(niceness)
-
-    return set_in_child
 
 
 @contextmanager
@@ -142,5 +121,11 @@ def raise_own() -> None:
     """
     for number in _IN_OUR_WAY:
         _, hard = resource.getrlimit(number)
+        enough = _ENOUGH_FILES if number == NOFILE else resource.RLIM_INFINITY
+        if _is_above(enough, hard):
+            # Nor is a hard one, where we may raise it (CAP_SYS_RESOURCE).
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(number, (hard, enough))
+                hard = enough
         soft = 1 << 20 if number == NOFILE and hard == resource.RLIM_INFINITY else hard
         resource.setrlimit(number, (soft, hard))

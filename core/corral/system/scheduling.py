@@ -6,16 +6,21 @@ them; elsewhere nothing is known and nothing is done.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any
 
 from corral.values.errors import CannotStartError
 from corral.values.spec import Scheduling
 
 _HAS_SCHEDULING = sys.platform == "linux"
+IDLE = getattr(os, "SCHED_IDLE", -1)
+REAL_TIME = frozenset(getattr(os, name, -1) for name in ("SCHED_FIFO", "SCHED_RR"))
+_NO_POLICIES = ("SCHED_RESET_ON_FORK",)
+_MOST_CPUS = 1024
 _SCHED_DEADLINE = 6
 """A thread under it may not fork (sched(7)), so no job has it from anybody."""
 
@@ -40,29 +45,41 @@ def of(pid: int) -> Scheduling | None:
     return Scheduling(cpus, policy, priority, int(io.ioclass), value)
 
 
-class SchedulingPlan(NamedTuple):
-    """What a child is to have that this process has not. `around`: set here during the spawn, and put back;
-    `inside`: set in the child, since not everybody may take a policy back. None: nothing to do."""
-
-    around: Scheduling | None = None
-    inside: Callable[[], None] | None = None
-
-
-def plan(wanted: Scheduling | None, own: Scheduling | None) -> SchedulingPlan:
+def plan(wanted: Scheduling | None, own: Scheduling | None) -> tuple[Scheduling | None, dict[str, Any]]:
+    """What a child is to have that this process has not. First what is set here during the spawn, and put back; then what
+    is set in the child, since not everybody may take a policy back (`corral.system.giving`)."""
     if wanted is None or own is None or wanted == own:
-        return SchedulingPlan()
-    has_policy = (wanted.policy, wanted.priority) != (own.policy, own.priority)
+        return None, {}
+    policy = (wanted.policy, wanted.priority)
     is_elsewhere = (wanted.cpus, wanted.io_class, wanted.io_value) != (own.cpus, own.io_class, own.io_value)
-    return SchedulingPlan(
-        wanted if is_elsewhere else None, _setter(wanted.policy, wanted.priority) if has_policy else None
-    )
+    return wanted if is_elsewhere else None, {} if policy == (own.policy, own.priority) else {
+        "policy": policy
+    }
 
 
-def _setter(policy: int, priority: int) -> Callable[[], None]:
-    def set_in_child() -> None:
-        os.sched_setscheduler(0, policy, os.sched_param(priority))
+def policy_name(of: Scheduling) -> str:
+    """Such as SCHED_IDLE."""
+    names = {
+        getattr(os, name): name for name in dir(os) if name.startswith("SCHED_") and name not in _NO_POLICIES
+    }
+    return names.get(of.policy, str(of.policy)) + (f" {of.priority}" if of.priority else "")
 
-    return set_in_child
+
+def be_ordinary() -> None:
+    """Take off what the shell wanted for its commands: nice, chrt, taskset, ionice. As far as the kernel lets us."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    if not _HAS_SCHEDULING:
+        return
+    import psutil
+
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        # The kernel takes of them what there is, and what the control group allows (sched_setaffinity(2)).
+        os.sched_setaffinity(0, range(_MOST_CPUS))
+    with contextlib.suppress(OSError, psutil.Error):
+        psutil.Process().ionice(psutil.IOPRIO_CLASS_NONE)
 
 
 @contextmanager

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
-from corral.system import limits, mark, scheduling
+from corral.system import mark
+from corral.system.giving import give
+from corral.system.inheritance import Outfit, worn
 from corral.system.lookups import refused
 from corral.system.mark import Mark
-from corral.system.terminal import taking
+from corral.system.terminal import take_over
 from corral.values.errors import CannotStartError
-from corral.values.spec import Scheduling
+
+NOTHING_ELSE = Outfit()
+_LONGEST_REASON = 512
 
 
 def spawn(
@@ -23,21 +29,20 @@ def spawn(
     environment: Mapping[bytes, bytes],
     umask: int,
     worn_mark: Mark | None,
-    limit_plan: limits.LimitPlan,
-    shares: Scheduling | None = None,
+    outfit: Outfit = NOTHING_ELSE,
     terminal: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start one stage in a session of its own. `descriptors` become its 0, 1 and 2 and stay open here.
 
-    `shares`: of the machine, where they are not those of this process. `terminal`, our descriptor of one, becomes its
-    controlling terminal; as `limit_plan.inside` it costs a real fork.
+    `outfit`: what is not as this process has it. `terminal`, our descriptor of one, becomes its controlling terminal; as
+    what is inside the outfit it costs a real fork.
 
     Raises:
         CannotStartError: 126 where the kernel refuses the program, 125 where there is no process or memory for it.
     """
     stdin, stdout, stderr = descriptors
     try:
-        with mark.worn(worn_mark), scheduling.worn(shares), limits.worn(limit_plan.around):
+        with mark.worn(worn_mark), worn(outfit):
             return subprocess.Popen(
                 argv,
                 executable=executable,
@@ -52,29 +57,41 @@ def spawn(
                 close_fds=False,
                 start_new_session=True,
                 # The terminal first, in the new session. None lets Popen use vfork(2).
-                preexec_fn=both(None if terminal is None else taking(terminal), limit_plan.inside),
+                preexec_fn=_before_exec(terminal, outfit),
             )
     except (OSError, subprocess.SubprocessError, ValueError, MemoryError) as error:
         raise _explained(error, argv[0], cwd) from None
 
 
-def both(first: Callable[[], None] | None, second: Callable[[], None] | None) -> Callable[[], None] | None:
-    """One call that does both."""
-    if first is None or second is None:
-        return first or second
+def _before_exec(terminal: int | None, outfit: Outfit) -> Callable[[], None] | None:
+    if terminal is None and outfit.inside is None:
+        return None
+    board = _board()
+    board[:] = bytes(_LONGEST_REASON)
 
     def do_both() -> None:
-        first()
-        second()
+        try:
+            if terminal is not None:
+                take_over(terminal)
+            if outfit.inside is not None:
+                give(outfit.inside)
+        except BaseException as error:
+            reason = os.fsencode(str(error))[:_LONGEST_REASON]
+            board[: len(reason)] = reason
+            raise
 
     return do_both
 
 
+@lru_cache(maxsize=1)
+def _board() -> mmap.mmap:
+    """Memory that a child shares with us, to write on why it failed: of that, Popen tells nothing."""
+    return mmap.mmap(-1, _LONGEST_REASON)
+
+
 def _explained(error: Exception, name: str, cwd: str) -> CannotStartError:
     if isinstance(error, subprocess.SubprocessError):
-        return CannotStartError(
-            f"{name}: the client's limits, or its terminal, could not be given to it ({error})", 125
-        )
+        return CannotStartError(f"{name}: {os.fsdecode(_board()[:].rstrip(bytes(1))) or error}", 125)
     filename = error.filename if isinstance(error, OSError) else None
     if filename is not None and os.fsdecode(filename) == cwd and not os.path.isdir(cwd):
         return CannotStartError(f"no such directory: {cwd}", 125)

@@ -16,6 +16,7 @@ import os
 import signal
 
 from corral.system.destinations import DESCRIPTOR, TERMINAL, destination
+from corral.system.giving import give
 from corral.system.lookups import check_directory, check_interpreter, find_program, refused
 from corral.system.openings import check_own, empty, may_block, open_redirection
 from corral.system.parentdeath import end_with_parent, outlive_parent
@@ -45,9 +46,8 @@ class Stage:
     """(descriptor, mode, path)"""
     given: dict[int, int]
     """Those that are open already: their descriptors by place in the list."""
-    limits: list[tuple[int, tuple[int, int]]]
-    niceness: int
-    policy: tuple[int, int] | None
+    inside: dict[str, object]
+    """For `giving.give`."""
     has_terminal: bool
 
 
@@ -181,21 +181,12 @@ def _take_place(stage: Stage, opened: dict[int, int], table: list[int]) -> None:
 
 
 def _become(stage: Stage, program: str) -> None:
-    import resource
-
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     try:
-        if stage.policy is not None:
-            os.sched_setscheduler(0, stage.policy[0], os.sched_param(stage.policy[1]))
-        for limit, pair in stage.limits:
-            resource.setrlimit(limit, pair)
-        if stage.niceness:
-            os.nice(stage.niceness)
-    except (OSError, ValueError) as error:
-        raise CannotStartError(
-            f"{stage.argv[0]}: the client's limits could not be given to it ({error})"
-        ) from None
+        give(stage.inside)
+    except CannotStartError as error:
+        raise CannotStartError(f"{stage.argv[0]}: {error}", error.status) from None
     outlive_parent()
     try:
         os.execve(program, stage.argv, stage.environment)  # noqa: S606  (that is what it is for)

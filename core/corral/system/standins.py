@@ -15,14 +15,14 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import IO, NamedTuple
 
-from corral.system import scheduling, standin
+from corral.system import standin
 from corral.system.descriptors import keep
 from corral.system.identity import ProcessIdentity, identify
+from corral.system.inheritance import Outfit, worn
 from corral.system.lookups import refused
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.unnamed import unnamed_file
 from corral.values.errors import CannotStartError
-from corral.values.spec import Scheduling
 
 _MODULES = (
     "values.errors",
@@ -30,6 +30,7 @@ _MODULES = (
     "system.programs",
     "system.parentdeath",
     "system.destinations",
+    "system.giving",
     "system.lookups",
     "system.openings",
     "system.standin",
@@ -57,8 +58,9 @@ class Spawned(NamedTuple):
     pidfd: int | None
 
 
-def spawn_ahead(plan: Mapping[str, object], title: str, shares: Scheduling | None) -> Spawned:
-    """Start one. `plan` is a `standin.Stage`; `title` is shown in its command line; `shares` of the machine, where not ours.
+def spawn_ahead(plan: Mapping[str, object], title: str, outfit: Outfit) -> Spawned:
+    """Start one. `plan` is a `standin.Stage`; `title` is shown in its command line; of the
+    `outfit` it gets here what can be worn.
 
     Raises:
         CannotStartError: 125, there is no process or descriptor for it.
@@ -68,7 +70,7 @@ def spawn_ahead(plan: Mapping[str, object], title: str, shares: Scheduling | Non
         ours, theirs = socket.socketpair()
         with theirs, _file_of(plan) as told:
             try:
-                with scheduling.worn(shares):
+                with worn(outfit, soft_limits=False):
                     process = _started(title, told, theirs, given)
             except BaseException:
                 ours.close()

@@ -7,8 +7,9 @@ import fcntl
 import os
 import struct
 import termios
-from collections.abc import Callable
 from typing import Any
+
+from corral.values.errors import CannotStartError
 
 READ_SIZE = 4096
 """A read of a master gives no more at a time (N_TTY_BUF_SIZE in drivers/tty/n_tty.c)."""
@@ -35,13 +36,12 @@ def open_terminal(columns: int, rows: int) -> tuple[int, int]:
     return master, inner
 
 
-def taking(inner: int) -> Callable[[], None]:
-    """What a child does between setsid(2) and exec to have `inner` as its controlling terminal (tty_ioctl(4))."""
-
-    def take() -> None:
+def take_over(inner: int) -> None:
+    """Have `inner` as our controlling terminal, between setsid(2) and exec (tty_ioctl(4)). Raises CannotStartError."""
+    try:
         fcntl.ioctl(inner, termios.TIOCSCTTY, 0)
-
-    return take
+    except OSError as error:
+        raise CannotStartError(f"its terminal could not be given to it: {error.strerror}", 125) from None
 
 
 def read_some(master: int) -> bytes | None:

@@ -55,6 +55,12 @@ class CannotStartError(CorralError):
         self.job = job
 
 
+class OtherSurroundingsError(CorralError):
+    """The daemon cannot give a job what its client has: namespaces, groups, limits that are above its own."""
+
+    kind = "surroundings"
+
+
 class DaemonUnavailableError(CorralError):
     """No daemon answers, and none could be started."""
 
@@ -91,6 +97,7 @@ ERRORS: dict[str, type[CorralError]] = {
         NotSoError,
         UnknownJobError,
         CannotStartError,
+        OtherSurroundingsError,
         DaemonUnavailableError,
         ProtocolMismatchError,
         BadLineError,

@@ -92,6 +92,19 @@ class Scheduling(Struct, frozen=True):
     io_value: int = 0
 
 
+class Standing(Struct, frozen=True):
+    """What a process is to the Linux kernel beside its user: group and supplementary groups (credentials(7)), sets of
+    capabilities as masks (capabilities(7)), no_new_privs (prctl(2)) and oom_score_adj (proc(5))."""
+
+    group: int
+    groups: tuple[int, ...] = ()
+    inheritable: int = 0
+    bounding: int = 0
+    ambient: int = 0
+    no_new_privs: bool = False
+    oom_score_adj: int = 0
+
+
 class Surroundings(Struct, frozen=True):
     """Where a job runs: what the client had at the moment of the command.
 
@@ -106,6 +119,9 @@ class Surroundings(Struct, frozen=True):
     nice: int = 0
     scheduling: Scheduling | None = None
     """The daemon fills it in, since it can ask the kernel about its client; None where it cannot."""
+    standing: Standing | None = None
+    namespaces: dict[str, str] = {}
+    """Where the client looks from (`corral.system.standing`); compared with the daemon's, and not kept."""
 
 
 class JobSpec(Struct, frozen=True):

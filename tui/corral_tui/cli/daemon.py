@@ -238,14 +238,18 @@ def _stop_other(client: Client, request: Shutdown, *, as_json: bool) -> int:
 @command.command("restart", epilog="Example: corral daemon restart")
 def restart() -> int:
     """Put this version of the daemon in place of the one that runs; no job notices. Without one, start one."""
-    from corral.service.restarting import restart as restart_in_place
+    from corral.service import restarting
 
     home = chosen_home()
     with reach.running_daemon(any_protocol=True) as client:
         has_run = client is not None
-    if has_run:
-        restart_in_place(home)
+        differs = client is not None and restarting.what_differs(client) is not None
+    if has_run and not (differs and restarting.take_over(home)):
+        restarting.restart(home)
     with reach.daemon() as client:
+        kept = restarting.what_differs(client) if differs else None
+        if kept is not None:
+            complain(f"daemon restart: {kept}")
         left = sum(client.call(AskStatus()).jobs.values())
         done = "restarted" if has_run else "started, as none ran"
         jobs = f"{counted(left, 'job')} left running" if left else "no jobs"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from corral.service.protocol import ListJobs
-from corral.values.errors import CannotStartError, UsageError
+from corral.values.errors import CannotStartError, OtherSurroundingsError, UsageError
 from corral_tui.cli import reach
 from corral_tui.cli.guard import complain
 from corral_tui.cli.homes import chosen_home
@@ -13,7 +13,7 @@ from corral_tui.cli.jsontext import print_json
 from corral_tui.cli.notstarted import could_not_start
 from corral_tui.cli.options import DURATION, OUTPUT_CAP, SIGNAL, JobId, JobPath, Words
 from corral_tui.cli.plain import say
-from corral_tui.cli.request import Wanted, prepare
+from corral_tui.cli.request import Prepared, Wanted, prepare
 from corral_tui.cli.usable import may_yet_succeed
 from corral_tui.rundefaults import read_run_defaults
 
@@ -114,6 +114,18 @@ def run_job(wanted: Wanted) -> int:
     prepared = prepare(wanted, usual)
     for notice in usual.notices:
         complain(notice)  # the job starts all the same
+    try:
+        return _start(prepared, wanted)
+    except OtherSurroundingsError:
+        from corral.service.restarting import take_over
+
+        # One that another shell has started, and that has nothing to do, is nobody's loss.
+        if not take_over(chosen_home()):
+            raise
+        return _start(prepared, wanted)
+
+
+def _start(prepared: Prepared, wanted: Wanted) -> int:
     if wanted.wait and wanted.pty and not wanted.as_json:
         from corral_tui.cli.rawterminal import is_there
 
