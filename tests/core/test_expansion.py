@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import re
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from corral.service.surroundings import surroundings
+from corral.system import expanding
 from corral.system.expanding import outside
 from corral.values.commandline import CommandLineError, parse
 from corral.values.expansion import Outside
@@ -317,11 +319,34 @@ def test_names_that_are_no_text_are_found_and_sorted_by_their_bytes(tmp_path: Pa
     assert parse(written, there(tmp_path)).stages[0].argv[1:] == (to_wire(os.fsdecode(b"\xe9.txt")),)
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
-def test_a_directory_that_may_not_be_read_is_named(tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0o100)
-    with pytest.raises(CommandLineError, match="closed: permission denied"):
+def test_a_directory_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scandir(path: str) -> object:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root, which may run this, reads everything
+    with pytest.raises(
+        CommandLineError, match=r"matches no file that can be seen: .*/closed/: permission denied"
+    ):
         words("closed/*", tmp_path)
+
+
+def test_no_more_is_looked_for_than_a_program_can_be_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expanding, "MOST_BYTES", 1000)
+    for number in range(100):
+        (tmp_path / f"{number:010}").touch()
+    assert len(words("*[0-4]", tmp_path)) == 50
+    with pytest.raises(
+        CommandLineError, match=r'column 3: "\*" matches more files than a program can be given'
+    ):
+        words("*", tmp_path)
+
+
+def test_a_look_that_takes_too_long_leaves_the_word_as_it_is_typed(directory: Path) -> None:
+    around = surroundings(environment={}, cwd=str(directory))
+    hurried = parse("x */*", outside(around, seconds=-1))
+    assert hurried.stages[0].argv == ("x", "*/*")
 
 
 def test_stars_cost_no_time(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pwd
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -12,10 +14,17 @@ from corral.values.globs import FileName
 from corral.values.spec import Surroundings
 from corral.values.wire import from_wire, to_wire
 
+MOST_BYTES = 6 << 20
+"""Of arguments, their pointers included: more Linux gives to no program (execve(2)), and nobody has to look for more."""
+_POINTER = 8
 
-def outside(around: Surroundings) -> Outside:
-    """What a line that runs there can ask for."""
-    return Outside(around.environment, around.cwd, home_of, partial(files, from_wire(around.cwd)))
+
+def outside(around: Surroundings, *, seconds: float = math.inf) -> Outside:
+    """What a line that runs there can ask for. After so many `seconds` no more files are looked for."""
+    deadline = time.monotonic() + seconds
+    return Outside(
+        around.environment, around.cwd, home_of, partial(files, from_wire(around.cwd), deadline=deadline)
+    )
 
 
 def home_of(user: str) -> str | None:
@@ -27,30 +36,35 @@ def home_of(user: str) -> str | None:
     return to_wire(entry.pw_dir)
 
 
-def files(directory: str, names: Sequence[FileName]) -> Found:
+def files(directory: str, names: Sequence[FileName], *, deadline: float = math.inf) -> Found:
     """Those that there are, looked for in `directory`, sorted by their bytes as sh does it in the locale C.
 
-    `.` and `..` are matched by no pattern. A directory that cannot be read counts as empty, as for sh.
+    `.` and `..` are matched by no pattern. A directory that cannot be read counts as empty, as for sh. `deadline` is of
+    the monotonic clock.
     """
-    found, troubles = [""], list[str]()
-    for number, name in enumerate(names, start=1):
-        slash = "/" if number < len(names) else ""
-        if name.pattern is None:
-            found = [path + from_wire(name.text) + slash for path in found]
-        else:
-            found = [
-                path + each + slash
-                for path in found
-                for each in _matching(os.path.join(directory, path), name, troubles, is_last=not slash)
-            ]
-    if names[-1].pattern is None:
-        found = [path for path in found if _exists(os.path.join(directory, path))]
+    found, troubles, room = list[str](), list[str](), MOST_BYTES
+    waiting = [("", 0)]
+    while waiting:
+        path, number = waiting.pop()
+        name, is_last = names[number], number == len(names) - 1
+        for each in _matching(os.path.join(directory, path), name, troubles, is_last=is_last):
+            if time.monotonic() > deadline:
+                return Found(is_whole=False)
+            if not is_last:
+                waiting.append((f"{path}{each}/", number + 1))
+            elif name.pattern or _exists(os.path.join(directory, path + each)):
+                found.append(path + each)
+                room -= len(os.fsencode(found[-1])) + 1 + _POINTER
+                if room < 0:
+                    return Found(trouble="matches more files than a program can be given")
     paths = tuple(to_wire(path) for path in sorted(found, key=os.fsencode))
-    return Found(paths, "" if paths or not troubles else troubles[0])
+    return Found(paths, f"matches no file that can be seen: {troubles[0]}" if troubles else "")
 
 
 def _matching(directory: str, name: FileName, troubles: list[str], *, is_last: bool) -> Iterator[str]:
-    assert name.pattern is not None
+    if name.pattern is None:
+        yield from_wire(name.text)
+        return
     try:
         with os.scandir(directory) as entries:
             for entry in entries:

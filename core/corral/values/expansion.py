@@ -22,7 +22,9 @@ class Found(NamedTuple):
 
     paths: tuple[str, ...] = ()
     trouble: str = ""
-    """Which directory could not be read, and why."""
+    """Where there are none: what the pattern does instead of matching, unless that is simply nothing."""
+    is_whole: bool = True
+    """False where nobody waited until all was looked at."""
 
 
 class Outside(NamedTuple):
@@ -147,11 +149,11 @@ def _paths(
             problem = f'"{shown}" means other letters than these for bash, and these for sh'
             raise _RefusedError(Problem(start, length, problem, f"write [!…], or {QUOTE_IT}", False))
     found = outside.files(file_names(written.text, written.mask))
-    if found.paths:
-        return found.paths
-    where = "" if written.text.startswith("/") else f" in {one_line(outside.directory)}"
-    trouble = f": {one_line(found.trouble)}" if found.trouble else ""
-    problem = f'"{one_line(token.value)}" matches no file{where}{trouble}'
+    if found.paths or not found.is_whole:
+        return found.paths or (token.value,)
+    where = "" if written.text.startswith("/") else f" in {one_line(outside.directory, 200)}"
+    trouble = one_line(found.trouble, 200) if found.trouble else f"matches no file{where}"
+    problem = f'"{one_line(token.value)}" {trouble}'
     start, length, _ = _marked(spans[0], written.text, written.sources)
     raise _RefusedError(Problem(start, length, problem, f"correct it, or {QUOTE_IT}", False))
 

@@ -343,7 +343,7 @@ def _braces(bare: str) -> tuple[int, int] | None:
     return None
 
 
-def one_line(text: str) -> str:
-    """`text` fit to stand in an error's one line."""
+def one_line(text: str, most: int = 40) -> str:
+    """`text` fit to stand in an error's one line: at most so many letters."""
     shown = "".join(letter if letter.isprintable() else "·" for letter in text)
-    return shown if len(shown) <= 40 else shown[:39] + "…"
+    return shown if len(shown) <= most else shown[: most - 1] + "…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import stat
@@ -70,11 +71,11 @@ class Place(NamedTuple):
     outside: Outside = NOTHING
 
 
-def place_at(directory: str) -> Place:
-    """For a job of ours in this directory, an absolute path."""
+def place_at(directory: str, *, seconds: float = math.inf) -> Place:
+    """For a job of ours in this directory, an absolute path; files are looked for so long."""
     around = surroundings(cwd=directory)
     search_path = from_wire(around.environment.get("PATH", os.defpath))
-    return Place(directory, search_path, outside(around))
+    return Place(directory, search_path, outside(around, seconds=seconds))
 
 
 def check_line(text: str, place: Place, *, with_shell: bool = False) -> LineCheck:

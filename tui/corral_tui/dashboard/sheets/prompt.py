@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import shlex
 import subprocess
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 CHECK_SECONDS = 0.15
 """From the last key to the check."""
+LOOK_SECONDS = 1.0
+"""For files that a pattern matches while it is typed. Enter waits for all of them."""
 COMMAND_WIDTH = 120
 """Columns from which the same as a command is shown."""
 WIDE = 100
@@ -206,11 +209,11 @@ class PromptSheet(BottomSheet):
     def _start_check(self) -> None:
         self.run_worker(self._check_now(), group="check", exclusive=True)
 
-    async def _check_now(self, *, with_shell: bool = False) -> LineCheck:
+    async def _check_now(self, *, with_shell: bool = False, seconds: float = LOOK_SECONDS) -> LineCheck:
         """In a thread: a look at a file of a dead file server may take for ever."""
         if self._timer is not None:
             self._timer.stop()
-        text, place = self.line.value, place_at(self.directory)
+        text, place = self.line.value, place_at(self.directory, seconds=seconds)
         check = await asyncio.to_thread(check_line, text, place, with_shell=with_shell or self.with_shell)
         self.check = check
         self.redraw()
@@ -325,7 +328,7 @@ class PromptSheet(BottomSheet):
     async def _check_and_start(self, *, with_shell: bool) -> None:
         self.is_starting = True
         try:
-            check = await self._check_now(with_shell=with_shell)
+            check = await self._check_now(with_shell=with_shell, seconds=math.inf)
             if check.pipeline is None or check.finding is not None:
                 self._go_to_mark(check)
                 return
