@@ -161,13 +161,14 @@ def test_a_worse_daemon_is_no_worse_for_long(prefix: str, what: str, user: Corra
 
 @as_root
 def test_a_daemon_of_root_mends_itself(corral: Corral) -> None:
-    wants = ("choom -n 300 --", "nice -n 3", "chrt --batch 0", "taskset 1", "ionice -c 3")
+    wants = ("choom -n 300 --", "setarch -R", "nice -n 3", "chrt --batch 0", "taskset 1", "ionice -c 3")
     niced = inside(corral, *" ".join(wants).split())
     looked = niced.ok("run", "-w", "-q", "--", *LOOK)
     assert looked.splitlines()[-3] == "300"
     assert looked.splitlines()[-1] == "3"
     daemon = daemon_of(corral)
     assert daemon.nice() == 0
+    assert Path(f"/proc/{daemon.pid}/personality").read_text() == "00000000\n"
     assert daemon.ionice().ioclass == psutil.IOPRIO_CLASS_NONE
     assert os.sched_getscheduler(daemon.pid) == os.SCHED_OTHER
     assert os.sched_getaffinity(daemon.pid) == os.sched_getaffinity(0)

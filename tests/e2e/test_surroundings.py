@@ -28,11 +28,11 @@ print(json.dumps({
     "limits": {str(getattr(resource, name)): resource.getrlimit(getattr(resource, name)) for name in names},
     "umask": umask, "nice": os.nice(0), "cpus": sorted(os.sched_getaffinity(0)),
     "policy": os.sched_getscheduler(0), "io": [int(part) for part in me.ionice()],
-    "blocked": int(status["SigBlk"], 16), "ignored": int(status["SigIgn"], 16) & ~(1 << 12 | 1 << 24 | 3 << 31),
+    "blocked": int(status["SigBlk"], 16), "ignored": int(status["SigIgn"], 16) & ~(1 << 12 | 1 << 24),
     "stdin": os.readlink("/proc/self/fd/0"),
 }))
 """
-"""Python itself ignores SIGPIPE and SIGXFSZ, signals 13 and 25; 32 and 33 are the C library's own (nptl(7))."""
+"""Python itself ignores SIGPIPE and SIGXFSZ, signals 13 and 25."""
 
 
 def seen(corral: Corral, prepare: Callable[[], None] | None = None) -> dict[str, Any]:

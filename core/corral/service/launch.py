@@ -31,6 +31,7 @@ def main(arguments: list[str]) -> int:
         os.set_inheritable(descriptor, False)
     _send_streams_to_log(path)
     normalise()
+    _be_ordinary()
     from corral.service.daemon import run_background, run_private
 
     if private:
@@ -92,7 +93,7 @@ def normalise(held: Collection[signal.Signals] = ()) -> None:
     Under an ignored SIGCHLD Popen.wait() returns 0 whatever the child did (wait(2)), and an ignored SIGHUP (nohup)
     would reach every job.
     """
-    from corral.system import limits, mark, memory, scheduling, standing
+    from corral.system import limits, mark, memory, ordinary
 
     for number in signal.valid_signals():
         if number not in (signal.SIGKILL, signal.SIGSTOP):
@@ -104,6 +105,7 @@ def normalise(held: Collection[signal.Signals] = ()) -> None:
     # errors, EPIPE and EFBIG, not as its end; Popen gives children the default back.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_IGN)
+    ordinary.heed_internal_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, held)
     for name in ("CORRAL_JOB_ID", "CORRAL_STAGE"):
         os.environ.pop(name, None)
@@ -111,10 +113,17 @@ def normalise(held: Collection[signal.Signals] = ()) -> None:
     os.umask(0o077)
     mark.take_off()
     memory.give_back_at_once()
-    scheduling.be_ordinary()
-    standing.be_ordinary()
     limits.raise_own()
     limits.raise_soft_fsize()
+
+
+def _be_ordinary() -> None:
+    """Take off what the shell that happened to be first wanted for its command. A service manager means the daemon itself."""
+    from corral.system import ordinary, scheduling, standing
+
+    scheduling.be_ordinary()
+    standing.be_ordinary()
+    ordinary.forget_personality()
 
 
 def ensure_utf8() -> None:
