@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from corral.values.errors import DaemonUnavailableError as DaemonUnavailableError
     from corral.values.errors import NotOpenError as NotOpenError
     from corral.values.errors import NotSoError as NotSoError
+    from corral.values.errors import OtherSurroundingsError as OtherSurroundingsError
     from corral.values.errors import ProtocolMismatchError as ProtocolMismatchError
     from corral.values.errors import UnknownJobError as UnknownJobError
     from corral.values.errors import UsageError as UsageError
@@ -72,7 +73,7 @@ _HOMES = {
     "corral.service.library": "JobManager connect open",
     "corral.service.manystarts": "PartlyStartedError",
     "corral.service.options": "CommandLike Options",
-    "corral.values.errors": "CannotStartError CorralError DaemonUnavailableError NotOpenError NotSoError ProtocolMismatchError UnknownJobError UsageError WrongTypeError",
+    "corral.values.errors": "CannotStartError CorralError DaemonUnavailableError NotOpenError NotSoError OtherSurroundingsError ProtocolMismatchError UnknownJobError UsageError WrongTypeError",
     "corral.values.jobs": "Health Job Limiter Pipe ProcessView Stage State Stopping",
     "corral.values.lifepast": "LifePast",
     "corral.values.reports": "Advice Diagnosis Frame PythonStack Root StoppedProcess StopReport Survivor Wait WaitKind",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from corral.system.descriptors import Reserve, keep
 from corral.system.limits import NOFILE
 from corral.system.lookups import find_program
 from corral.system.openings import empty, may_block, open_redirection
+from corral.system.ownfiles import open_own
 from corral.values.errors import CannotStartError
 from corral.values.spec import Redirection
 
@@ -92,6 +95,30 @@ def test_limits_are_worn_where_that_is_safe_and_set_inside_where_not() -> None:
     assert limits.plan({NOFILE: (1024, 8192)}, own) == limits.LimitPlan(((NOFILE, (1024, 8192)),))
     for inside in ({NOFILE: (8, 8192)}, {NOFILE: (1024, 1024)}, {resource.RLIMIT_CPU: (10, -1)}):
         assert limits.plan(inside, own) == limits.LimitPlan((), tuple(inside.items()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="leases are Linux's")
+def test_a_lease_on_an_output_file_is_waited_for(tmp_path: Path) -> None:
+    """The daemon has one for a moment when it gives back the block beyond the end of a file."""
+    path = tmp_path / "stdout"
+    path.write_text("kept")
+    holder = os.open(path, os.O_RDWR)
+    asked: list[int] = []
+
+    def let_go(number: int, _: object) -> None:
+        asked.append(number)
+        fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+    before = signal.signal(signal.SIGURG, let_go)
+    try:
+        fcntl.fcntl(holder, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        reader = open_own(str(path), os.O_RDONLY)
+        assert (os.read(reader, 9), asked) == (b"kept", [signal.SIGURG])
+        os.close(reader)
+    finally:
+        signal.signal(signal.SIGURG, before)
+        os.close(holder)
 
 
 # ---- programs

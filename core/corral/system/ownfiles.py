@@ -9,8 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 
 _NEVER_WAITING = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_PAUSES = (0.0, 0.0001, 0.001, 0.01, 0.05, 0.1)
+"""Seconds between the tries for a file that somebody has a lease on; on a busy machine that lasts."""
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS = (
     (stat.S_ISFIFO, "a FIFO"),
@@ -31,7 +34,7 @@ def open_own(path: str, flags: int, mode: int = 0o600) -> int:
     """
     folder, name = _folder_of(path)
     try:
-        descriptor = os.open(name, flags | _NEVER_WAITING, mode, dir_fd=folder)
+        descriptor = _opened(name, flags, mode, folder)
     except OSError as error:
         # ELOOP: a symlink; ENXIO: a FIFO without a reader, or a socket; EISDIR.
         raise _found_instead(path, name, folder) or OSError(error.errno, error.strerror, path) from None
@@ -42,6 +45,18 @@ def open_own(path: str, flags: int, mode: int = 0o600) -> int:
         return descriptor
     os.close(descriptor)
     raise _strange(path, found)
+
+
+def _opened(name: str, flags: int, mode: int, folder: int) -> int:
+    for pause in (*_PAUSES, None):
+        try:
+            return os.open(name, flags | _NEVER_WAITING, mode, dir_fd=folder)
+        except BlockingIOError:
+            # The daemon has a lease on it for some microseconds (`tripwire.take_away`; fcntl(2), F_SETLEASE).
+            if pause is None:
+                raise
+            time.sleep(pause)
+    raise AssertionError
 
 
 def make_own(path: str) -> int:
