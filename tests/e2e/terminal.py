@@ -78,6 +78,11 @@ class Terminal:
         os.close(self._slave)
         return self._master
 
+    def stall(self) -> None:
+        """Fill it to the brim, as one that reads nothing: no byte more can be written to it, until it is looked at."""
+        with open(os.ttyname(self._slave), "wb", 0, opener=_open_impatiently) as other:
+            until(lambda: other.write(b"." * 4096) is None, "the terminal to be full")
+
     def resize(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
 
@@ -133,6 +138,10 @@ class Terminal:
         begun = _OPEN_SEQUENCE.search(text)
         self._pending = text[begun.start() :] if begun else ""
         self._stream.feed(_UNKNOWN_TO_PYTE.sub(_known, text[: begun.start()] if begun else text))
+
+
+def _open_impatiently(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOCTTY | os.O_NONBLOCK)
 
 
 def _known(found: re.Match[str]) -> str:

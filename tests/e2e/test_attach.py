@@ -278,3 +278,15 @@ def test_the_dashboard_hands_its_terminal_over_and_whatever_ends_it_puts_it_back
     os.close(terminal.release())
     assert terminal.process.wait(30) == 129
     assert job(corral, "1")["state"] == "running"
+
+
+@pytest.mark.parametrize("verb", [("attach",), ("run", "--wait"), ("run", "--wait", "--pty")])
+def test_a_terminal_that_stops_reading_does_not_make_us_deaf(verb: tuple[str, ...], corral: Corral) -> None:
+    flood = python("import os, time\nwhile True: os.write(1, b'x' * 500); time.sleep(0.02)")
+    words = (*verb, corral.ok("run", "--pty", *flood)) if verb == ("attach",) else (*verb, "--", *flood)
+    with on_terminal(corral, *words) as terminal:
+        terminal.wait_for("xxxx")
+        terminal.stall()
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.process.wait(10) == 143
+        assert terminal.settings_now() == terminal.settings

@@ -155,6 +155,19 @@ def test_a_write_to_a_terminal_that_was_cut_short_is_finished_first(tmp_path: Pa
     assert b"".join(written) == b"\x1b[31mredplain"
 
 
+def test_a_terminal_that_is_hung_up_is_noticed_while_nothing_is_printed(tmp_path: Path) -> None:
+    master, slave = os.openpty()
+    (tmp_path / "out").write_bytes(b"")
+    copier = Copier([Stream(os.fspath(tmp_path / "out"), Outlet(slave), on_drop=_NO_DROP)])
+    try:
+        os.close(master)
+        with pytest.raises(OSError, match="hung up"):
+            copier.wait(10.0, ())
+    finally:
+        copier.close()
+        os.close(slave)
+
+
 def test_prefixes_stand_before_whole_lines_only() -> None:
     prefixed = Prefixed(b"web | ", transform_for(os.open(os.devnull, os.O_WRONLY), "", raw=False))
     assert prefixed.feed(b"a\nb") == b"web | a\n"

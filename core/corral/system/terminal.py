@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+import select
 import struct
 import termios
 from typing import Any
@@ -73,6 +75,36 @@ def set_size(terminal: int, columns: int, rows: int) -> None:
 def is_canonical(terminal: int) -> bool:
     """Whether its program reads whole lines (ICANON, termios(3)). Raises OSError."""
     return bool(_settings(terminal)[3] & termios.ICANON)
+
+
+def open_anew(terminal: int) -> int:
+    """A descriptor of our own to write to that terminal, which never waits. The caller closes it.
+
+    Whether writes wait belongs to the open file (fcntl(2), O_NONBLOCK), which we share with the shell that gave it to us.
+
+    Raises OSError: it has no name here, or is another user's, as after su(1).
+    """
+    flags = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
+    return os.open(os.ttyname(terminal), flags)
+
+
+def write_within(terminal: int, data: bytes, seconds: float) -> bool:
+    """Write all of it; False where the terminal takes nothing for so long. Raises OSError: it has gone (EIO)."""
+    try:
+        ours = open_anew(terminal)
+    except OSError:
+        ours = os.dup(terminal)
+    try:
+        poller = select.poll()
+        poller.register(ours, select.POLLOUT)
+        while data:
+            if not poller.poll(seconds * 1000):
+                return False
+            with contextlib.suppress(BlockingIOError):
+                data = data[os.write(ours, data) :]
+        return True
+    finally:
+        os.close(ours)
 
 
 def end_of_input(terminal: int) -> bytes:

@@ -77,7 +77,8 @@ def attach(client: Client, job_id: str, opened: Opened, key: DetachKey, *, from_
         file = always_closed.enter_context(closing(OutputFile(client.home.stdout(job_id))))
         interrupts = always_closed.enter_context(Interrupts((*_LEAVING, signal.SIGWINCH, signal.SIGCONT)))
         terminal = always_closed.enter_context(RawTerminal(() if from_start else opened.modes))
-        attachment = _Attachment(client, job_id, opened.master, file, interrupts, terminal, key)
+        outlet = always_closed.enter_context(closing(Outlet(OUTPUT)))
+        attachment = _Attachment(client, job_id, opened.master, file, outlet, interrupts, terminal, key)
         try:
             if not from_start:
                 attachment.show_newest(opened.printed)
@@ -99,6 +100,7 @@ class _Attachment:
         job_id: str,
         master: int,
         file: OutputFile,
+        outlet: Outlet,
         interrupts: Interrupts,
         terminal: RawTerminal,
         key: DetachKey,
@@ -110,7 +112,7 @@ class _Attachment:
         self._interrupts = interrupts
         self._terminal = terminal
         self._key = key
-        self._outlet = Outlet(OUTPUT)
+        self._outlet = outlet
         self._typed = b""
         """What the job has not taken yet."""
         self._position = 0

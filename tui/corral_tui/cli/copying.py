@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -16,6 +17,8 @@ from typing import Protocol
 
 from corral.observe.claims import Claim
 from corral.observe.output import READ_SIZE, OutputFile, Place
+from corral.system.terminal import open_anew
+from corral_tui.leaving import silence
 
 _QUEUE_LIMIT = READ_SIZE
 _BEGUN = re.compile(rb"(?:\x1b(?:\[[0-9;:]*)?|[\xc0-\xff][\x80-\xbf]*)\Z")
@@ -51,15 +54,24 @@ class Outlet:
         self.descriptor = descriptor
         mode = os.fstat(descriptor).st_mode
         self._is_file = stat.S_ISREG(mode)
-        self.tells_when_closed = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
-        """Whether poll(2) says POLLERR once nobody reads it any more."""
         self._capacity = _capacity(descriptor) if stat.S_ISFIFO(mode) else 0
         self._writes_now = stat.S_ISFIFO(mode) and hasattr(os, "RWF_NOWAIT")
         self._queue = memoryview(b"")
         self._is_discarding = False
-        self._is_terminal = os.isatty(descriptor)
+        self.is_terminal = os.isatty(descriptor)
+        self.tells_when_closed = self.is_terminal or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+        """Whether poll(2) says POLLERR, for a terminal POLLHUP, once nobody reads it any more."""
+        self._writes_to = descriptor
+        with contextlib.suppress(OSError):  # then a terminal that takes little may hold us up
+            self._writes_to = open_anew(descriptor) if self.is_terminal else descriptor
         self.is_torn = False
         """Whether what was written last ends in the middle of a letter or a sequence: nobody else may go on there."""
+
+    def close(self) -> None:
+        """What was opened here; the descriptor itself stays."""
+        if self._writes_to != self.descriptor:
+            os.close(self._writes_to)
+            self._writes_to = self.descriptor
 
     @property
     def has_queue(self) -> bool:
@@ -105,12 +117,12 @@ class Outlet:
         room = self._room()
         if not room:
             return 0
-        if not self._is_terminal:
+        if not self.is_terminal:
             return os.write(self.descriptor, self._queue[:room])
         piece = bytes(self._queue[:room])
         if len(piece) < len(self._queue):
             piece = piece[: _whole_part(piece)]
-        written = os.write(self.descriptor, piece)
+        written = os.write(self._writes_to, piece)
         self.is_torn = written < len(piece)
         return written
 
@@ -252,6 +264,13 @@ class Copier:
         for outlet in self._outlets:
             outlet.discard()
 
+    def discard_for_terminals(self) -> None:
+        """Nobody reads what is still to be printed on a terminal, nor what comes."""
+        for outlet in self._outlets:
+            if outlet.is_terminal:
+                outlet.discard()
+                silence(outlet.descriptor)
+
     @property
     def is_done(self) -> bool:
         """Whether all is read to the fixed ends, and written."""
@@ -262,11 +281,14 @@ class Copier:
     def close(self) -> None:
         for stream in self._streams:
             stream.close()
+        for outlet in self._outlets:
+            outlet.close()
 
     def wait(self, seconds: float | None, readable: Iterable[int]) -> set[int]:
         """Until one of `readable` is, an outlet takes more, or the time is over. Returns those that are readable.
 
-        Raises BrokenPipeError when nobody reads an outlet any more, also while nothing is to be written to it.
+        Raises BrokenPipeError when nobody reads an outlet any more, also while nothing is to be written to it; OSError
+        (EIO) where it is a terminal.
         """
         poller = select.poll()
         wanted = set(readable)
@@ -276,11 +298,10 @@ class Copier:
             if outlet.has_queue or outlet.tells_when_closed:
                 poller.register(outlet.descriptor, select.POLLOUT if outlet.has_queue else 0)
         ready = poller.poll(None if seconds is None else seconds * 1000)
+        closed = {descriptor for descriptor, events in ready if events & (select.POLLERR | select.POLLHUP)}
         for outlet in self._outlets:
-            if outlet.tells_when_closed and (outlet.descriptor, select.POLLERR) in _errors(ready):
-                raise BrokenPipeError
+            if outlet.tells_when_closed and outlet.descriptor in closed:
+                raise (
+                    OSError(errno.EIO, "the terminal was hung up") if outlet.is_terminal else BrokenPipeError
+                )
         return {descriptor for descriptor, _ in ready} & wanted
-
-
-def _errors(ready: list[tuple[int, int]]) -> set[tuple[int, int]]:
-    return {(descriptor, select.POLLERR) for descriptor, events in ready if events & select.POLLERR}

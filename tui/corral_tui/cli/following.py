@@ -27,6 +27,7 @@ from corral_tui.cli.request import Prepared
 from corral_tui.cli.telling import told_reason
 from corral_tui.cli.transforms import transform_for
 from corral_tui.cli.wait import exit_status_of
+from corral_tui.leaving import PATIENCE
 from corral_tui.losses import truncation_sentences
 
 TERMINATED = 143
@@ -112,6 +113,8 @@ class _Watch:
         self._stops: list[Pending[Stops]] = []
         self._sweep: Pending[Waited] | None = None
         self._has_skipped_grace = False
+        self._moved = 0.0
+        """When something was copied last, or the job still ran (CLOCK_MONOTONIC)."""
         self.left_with = 0
         """What to exit with because of how we were told to stop; 0: as the job did."""
 
@@ -127,6 +130,7 @@ class _Watch:
                 self._copier.fix_ends()
             try:
                 has_moved = self._copier.step()
+                self._give_up_terminal(is_held_up=ended is not None and not has_moved)
                 if ended is not None and self._copier.is_done and (swept := self._swept(ended)) is not None:
                     return swept
                 self._sleep(waiting, has_moved, pace, is_over=ended is not None)
@@ -134,6 +138,14 @@ class _Watch:
                 self._copier.discard()
                 self._stop(StopJobs(ids=(self._job,), wait=False, by="as its output was closed"))
                 self.left_with = self.left_with or OUTPUT_CLOSED
+
+    def _give_up_terminal(self, *, is_held_up: bool) -> None:
+        """Who was told to leave waits no longer for a terminal that takes nothing; the rest is in the file."""
+        now = time.monotonic()
+        if not is_held_up:
+            self._moved = now
+        elif self.left_with and now - self._moved > PATIENCE:
+            self._copier.discard_for_terminals()
 
     def _sleep(self, waiting: Pending[Waited], has_moved: bool, pace: Pace, *, is_over: bool) -> None:
         delay = pace.delay(time.monotonic(), had_output=has_moved)

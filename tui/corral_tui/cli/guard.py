@@ -10,6 +10,7 @@ from typing import TextIO
 
 from corral.values.errors import CannotStartError, CorralError
 from corral_tui.cli.plain import visible
+from corral_tui.leaving import silence
 
 CORRAL_FAILED = 125
 INTERRUPTED = 130
@@ -60,18 +61,18 @@ def complain(message: str) -> None:
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
-        _silence(1)  # Nobody reads stdout any more; the complaint still has a reader.
+        silence(1)  # Nobody reads stdout any more; the complaint still has a reader.
     try:
         sys.stderr.write(f"corral: {line}\n")
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
-        _silence(2)  # stderr is closed or None: there is nowhere left to say it.
+        silence(2)  # stderr is closed or None: there is nowhere left to say it.
 
 
 def _prepare_streams() -> None:
     """Give us streams that never raise over a letter, also where we were started with a descriptor closed."""
     if sys.stdin is None:
-        _silence(0)
+        silence(0)
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it lives as long as the process
     if sys.stdout is None:
         sys.stdout = _on_null(1)
@@ -84,7 +85,7 @@ def _prepare_streams() -> None:
 
 def _on_null(descriptor: int) -> TextIO:
     """Null on `descriptor`, which is closed: else the next file opened would take its number."""
-    _silence(descriptor)
+    silence(descriptor)
     return open(descriptor, "w", closefd=False)
 
 
@@ -93,15 +94,8 @@ def _leave_quietly(status: int) -> int:
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
-        _silence(1)
+        silence(1)
     return status
-
-
-def _silence(descriptor: int) -> None:
-    null = os.open(os.devnull, os.O_RDWR)
-    if null != descriptor:
-        os.dup2(null, descriptor)
-        os.close(null)
 
 
 def _told(error: OSError) -> str:

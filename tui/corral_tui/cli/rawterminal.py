@@ -10,8 +10,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from corral.observe.terminalmodes import TerminalModes, entering, leaving
-from corral.system.terminal import size_of
+from corral.system.terminal import size_of, write_within
 from corral.values.spec import DEFAULT_TERMINAL_SIZE
+from corral_tui.leaving import PATIENCE, silence_terminal
 
 INPUT, OUTPUT = 0, 1
 _PLAIN = (
@@ -54,7 +55,8 @@ class RawTerminal:
         sys.stdout.flush()
         self._before = termios.tcgetattr(INPUT)
         self.make_raw()
-        self._say(entering(self.modes.changed) + (b"\x1b[H\x1b[2J" if self.modes.is_full_screen else b""))
+        clear = b"\x1b[H\x1b[2J" if self.modes.is_full_screen else b""
+        write_within(OUTPUT, entering(self.modes.changed) + clear, PATIENCE)
         return self
 
     def note(self, data: bytes) -> bytes:
@@ -87,12 +89,10 @@ class RawTerminal:
         # EIO, ENOTTY: it was hung up, and nobody sees it any more. What was typed ahead is for the job, not for the shell.
         with contextlib.suppress(OSError):
             is_within_line = self._last != b"\n" and not self.modes.is_full_screen
-            self._say(_PLAIN + leaving(self.modes.changed) + (b"\r\n" if is_within_line else b""))
+            last_words = _PLAIN + leaving(self.modes.changed) + (b"\r\n" if is_within_line else b"")
+            if not write_within(OUTPUT, last_words, PATIENCE):
+                silence_terminal()
         with contextlib.suppress(termios.error):
-            termios.tcsetattr(INPUT, termios.TCSAFLUSH, self._before)
-
-    @staticmethod
-    def _say(data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(OUTPUT, view) :]
+            # Not TCSAFLUSH, which waits for the terminal to take all that is on its way.
+            termios.tcsetattr(INPUT, termios.TCSANOW, self._before)
+            termios.tcflush(INPUT, termios.TCIFLUSH)

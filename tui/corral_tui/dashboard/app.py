@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import ClassVar
 
+from rich.console import RenderableType
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.screen import Screen
 from textual.widget import Widget
 
 from corral.service.protocol import Look
@@ -23,17 +25,19 @@ from corral_tui.dashboard.actions import ACTIONS, Action, Scope, action
 from corral_tui.dashboard.board_screen import BoardScreen
 from corral_tui.dashboard.clock import SettledTimes, steady_clock
 from corral_tui.dashboard.doings import Doings
+from corral_tui.dashboard.driver import DashboardDriver
 from corral_tui.dashboard.marks import Charset, charset_of_terminal
 from corral_tui.dashboard.notices import Notices
 from corral_tui.dashboard.settings import Settings
 from corral_tui.dashboard.themes import DARK, THEMES
 from corral_tui.dashboard.view import DashboardScreen, Sheet
+from corral_tui.leaving import LastResort
 
 SNAPSHOT_INTERVAL = 0.25
 """Seconds between two snapshots at least; the board shows values once a second."""
 LOOK_DELAY = 0.3
 """Seconds after which the daemon is told that other jobs are on the screen."""
-LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 
 ActionCallback = Callable[[str, tuple[str, ...]], None]
 
@@ -61,7 +65,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         charset: Charset | None = None,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(driver_class=DashboardDriver)
         self.source = source
         self.clock = clock or steady_clock()
         self._times = SettledTimes(self.clock)
@@ -72,6 +76,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         self.sheet: Widget | None = None
         self.leaving_by: int | None = None
         """The signal that ends this program."""
+        self.last_resort = LastResort(self._restore_terminal)
         self._strip: Content | None = None
         self._listeners: list[ActionCallback] = []
         self._looked_at: tuple[str, ...] = ()
@@ -181,12 +186,9 @@ class DashboardApp(App[int], inherit_bindings=False):
 
     # ---- life ----
 
-    def on_mount(self) -> None:
-        self.set_interval(1.0, self._tick)
-        self.run_worker(self._follow(), group="snapshots")
-        self.notices.begin()
-        self.app_resume_signal.subscribe(self, self._repaint)
-        # What ends a terminal program ends this one, and no job. Not in a thread that may not have handlers.
+    def take_signals(self) -> None:
+        """From now on what ends a terminal program ends this one, gives the terminal back, and ends no job."""
+        # Not in a thread that may not have handlers.
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             loop = asyncio.get_running_loop()
             for number in LEAVING_SIGNALS:
@@ -194,9 +196,32 @@ class DashboardApp(App[int], inherit_bindings=False):
                 # Known at once, and not only when the loop comes to it: a key before it in the queue may take long.
                 signal.signal(number, self._note_signal)
 
-    def _repaint(self, _: object) -> None:
-        # After ctrl+z or an editor the terminal shows an empty screen; Textual paints only what it thinks has changed.
-        self.screen.refresh(layout=True)
+    def on_mount(self) -> None:
+        self.set_interval(1.0, self._tick)
+        self.run_worker(self._follow(), group="snapshots")
+        self.notices.begin()
+        self.app_resume_signal.subscribe(self, lambda _: self.repaint())
+
+    def on_unmount(self) -> None:
+        self.notices.leave()
+
+    def repaint(self) -> None:
+        """Paint all of it: after ctrl+z or an editor, or where something was skipped, the terminal shows something else
+        than Textual thinks, which paints only what has changed."""
+        if self.screen_stack:
+            self.screen.refresh(layout=True)
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        if not (isinstance(self._driver, DashboardDriver) and self._driver.skips()):
+            super()._display(screen, renderable)
+
+    def terminal_gone(self) -> None:
+        """Nobody sees us any more: as for the SIGHUP that comes then, where it is our controlling terminal."""
+        self._leave_by_signal(signal.SIGHUP)
+
+    def _restore_terminal(self) -> None:
+        if isinstance(self._driver, DashboardDriver):
+            self._driver.restore()
 
     def _take_theme(self) -> None:
         for theme in THEMES:
@@ -210,10 +235,12 @@ class DashboardApp(App[int], inherit_bindings=False):
         else:
             self.settings.notice = self.settings.notice or f"settings: there is no theme {wanted!r}"
 
-    def _note_signal(self, number: int, _: object) -> None:
+    def _note_signal(self, number: int, _: object = None) -> None:
         self.leaving_by = number
+        self.last_resort.arm(128 + number)
 
     def _leave_by_signal(self, number: int) -> None:
+        self._note_signal(number)
         self.exit(128 + number, return_code=128 + number)
 
     async def _follow(self) -> None:

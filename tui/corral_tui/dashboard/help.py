@@ -12,6 +12,7 @@ from corral_tui.dashboard.actions import ACTIONS, Action, Scope, key_name
 from corral_tui.dashboard.canvas import ScrolledLines
 from corral_tui.dashboard.lines import Line
 from corral_tui.dashboard.marks import Charset, Role, stuck_label
+from corral_tui.dashboard.view import OfOneSize
 from corral_tui.numbers import left
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _TITLES: dict[Scope, str] = {
 _KEYS_WIDTH = 16
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(OfOneSize, ModalScreen[None]):
     """All keys, over what is on the screen; any of esc, q and ? leaves it."""
 
     DEFAULT_CSS = """

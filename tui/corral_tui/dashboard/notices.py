@@ -6,9 +6,7 @@ behind ssh or tmux, on any desktop. Which events ring is decided without a termi
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -160,7 +158,6 @@ class Notices:
         """Until when the user was with that job himself, on its own terminal."""
         self._is_away = False
         """The terminal is somebody else's for a while."""
-        self._has_left = False
         self._title = TerminalTitle(self._write)
         self.shown_title = ""
         self.bells = 0
@@ -172,8 +169,7 @@ class Notices:
         self._app.call_after_refresh(self.refresh_title)
 
     def leave(self) -> None:
-        """The app has ended, and with it Textual's way to the terminal: straight to it."""
-        self._has_left = True
+        """The terminal is given back."""
         self._title.give_back()
 
     def touched(self) -> None:
@@ -215,19 +211,5 @@ class Notices:
 
     def _write(self, text: str) -> None:
         """In its turn with what Textual writes, so that no sequence falls into the middle of another one."""
-        app = self._app
-        stream = sys.__stderr__  # Textual paints on this one
-        if (
-            app.is_headless
-            or stream is None
-            or not (stream.isatty() and sys.__stdout__ and sys.__stdout__.isatty())
-        ):
-            return
-        driver = app._driver
-        # The terminal may be gone (EIO); then nobody reads its title either.
-        with contextlib.suppress(OSError, ValueError):
-            if driver is not None and not self._has_left:
-                driver.write(text)
-            else:
-                # Past the stream's buffer, which would keep what cannot be written and fail once more at the very end.
-                os.write(stream.fileno(), text.encode())
+        if self._app._driver is not None and not self._app.is_headless:
+            self._app._driver.write(text)

@@ -11,7 +11,7 @@ from textual.content import Content
 
 from corral_tui.dashboard.actions import Context, actions_of, key_name
 from corral_tui.dashboard.lines import clean
-from corral_tui.dashboard.view import DashboardScreen
+from corral_tui.dashboard.view import DashboardScreen, OfOneSize
 
 if TYPE_CHECKING:
     from corral_tui.dashboard.app import DashboardApp
@@ -24,9 +24,11 @@ Entry = tuple[str, str, Callable[[], None]]
 
 def open_palette(app: DashboardApp) -> None:
     """Show the palette over the current screen."""
-    app.push_screen(
-        CommandPalette([ActionsAndJobs], placeholder="what to do, or a job", id="--command-palette")
-    )
+    app.push_screen(_Palette([ActionsAndJobs], placeholder="what to do, or a job", id="--command-palette"))
+
+
+class _Palette(OfOneSize, CommandPalette):
+    pass
 
 
 class ActionsAndJobs(Provider):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -68,22 +66,6 @@ async def show(source: Source, prepare: Prepare | None = None) -> int:
     app = DashboardApp(source, settings=read_settings(source.home))
     if prepare is not None:
         prepare(app)
-    try:
-        await app.run_async()
-    finally:
-        app.notices.leave()
-        _drop_what_nobody_reads()
+    app.take_signals()
+    await app.run_async()
     return app.return_code or 0
-
-
-def _drop_what_nobody_reads() -> None:
-    """Where our terminal has gone (EIO), what Textual has still in its stream would fail once more at our end: exit 120."""
-    stream = sys.__stderr__
-    if stream is None:
-        return
-    try:
-        stream.flush()
-    except OSError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())
-        os.close(null)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -16,7 +17,19 @@ if TYPE_CHECKING:
     from corral_tui.dashboard.app import DashboardApp
 
 
-class DashboardScreen(Screen[None]):
+class OfOneSize(Screen[None]):
+    """A screen that is only ever laid out for the size that the terminal has now.
+
+    In Textual each layout for another size sends the screen that size once more. With two of them on their way at once
+    (a slow screen while a window is dragged, or where Textual and rich assume different sizes) that never ends.
+    """
+
+    def _screen_resized(self, size: Size) -> None:
+        if size == self.app.size:
+            super()._screen_resized(size)
+
+
+class DashboardScreen(OfOneSize):
     """A screen of the dashboard: it gets snapshots and ticks, and says what is selected in it."""
 
     scope: ClassVar[Scope] = "board"

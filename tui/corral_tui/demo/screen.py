@@ -91,7 +91,11 @@ class Show:
         importing = asyncio.ensure_future(asyncio.to_thread(import_module, "corral_tui.dashboard.app"))
         await self.begin(await finding_tools)
         await importing
-        return await show(self.manager.session, self.prepare)
+        try:
+            return await show(self.manager.session, self.prepare)
+        finally:
+            if self._app is not None:
+                self._app.last_resort.stand_down()  # the jobs are ended first, which takes their grace
 
     async def begin(self, tools: Tools) -> None:
         """Start the five jobs that stay, and the six kinds behind them."""
@@ -145,10 +149,6 @@ class Show:
         """Tell this of what is done on the app, and give it the line; before it starts."""
         self._app = app
         app.on_action(self._note)
-        with contextlib.suppress(NotImplementedError, ValueError):
-            # Textual takes ctrl+c as a key; SIGINT can only come from outside.
-            loop = asyncio.get_running_loop()
-            loop.add_signal_handler(signal.SIGINT, lambda: app.exit(INTERRUPTED, return_code=INTERRUPTED))
 
     def _note(self, action: str, job_ids: tuple[str, ...]) -> None:
         if self.progress.note(action, job_ids):
