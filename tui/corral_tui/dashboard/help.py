@@ -26,7 +26,7 @@ _TITLES: dict[Scope, str] = {
 _KEYS_WIDTH = 16
 
 
-class HelpScreen(OfOneSize, ModalScreen[None]):
+class HelpScreen(ModalScreen[None], OfOneSize):
     """All keys, over what is on the screen; any of esc, q and ? leaves it."""
 
     DEFAULT_CSS = """

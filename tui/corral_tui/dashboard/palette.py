@@ -27,7 +27,7 @@ def open_palette(app: DashboardApp) -> None:
     app.push_screen(_Palette([ActionsAndJobs], placeholder="what to do, or a job", id="--command-palette"))
 
 
-class _Palette(OfOneSize, CommandPalette):
+class _Palette(CommandPalette, OfOneSize):  # Textual looks for styles along the first base
     pass
 
 
