@@ -176,8 +176,9 @@ class JobHandle:
         (descriptor,) = beside
         # The description is shared with the daemon, so it stays blocking; a thread of ours waits instead.
         given_up = threading.Event()
+        sending = asyncio.get_running_loop().run_in_executor(None, _send, descriptor, bytes(data), given_up)
         try:
-            await asyncio.to_thread(_send, descriptor, bytes(data), given_up)
+            await asyncio.shield(sending)  # it owns the descriptor, so it has to run
         finally:
             given_up.set()
 
@@ -298,6 +299,7 @@ def _read_all(path: str) -> bytes:
 def _send(descriptor: int, data: bytes, given_up: threading.Event) -> None:
     """In a thread of its own, which owns the descriptor: who gave up must not close it under a write."""
     try:
-        Sender(descriptor, lambda _: not given_up.is_set()).send(data)
+        if not given_up.is_set():
+            Sender(descriptor, lambda _: not given_up.is_set()).send(data)
     finally:
         os.close(descriptor)
