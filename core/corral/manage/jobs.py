@@ -104,6 +104,8 @@ class OutputSizes:
     """All that was seen to come: unlike the sizes it never goes back."""
     recent: list[tuple[float, int]] = field(default_factory=list)
     """(monotonic time, `written`) of the last seconds."""
+    newest: int | None = None
+    """The number of the stream that grew last; None: nobody has seen that."""
     is_gone: bool = False
     """Whether somebody removed one of them while nobody had it open: then there is nothing to look at."""
 
@@ -122,6 +124,14 @@ class OutputSizes:
         if self.descriptors and is_scarce(self.descriptors[-1], MOST_FOR_OUTPUT):
             self.close()
         self.paths = paths
+
+    def written_at(self, number: int) -> int:
+        """When that one was written to last, nanoseconds; 0 where nobody can say."""
+        try:
+            where = self.descriptors[number] if self.descriptors else self.paths[number]
+            return os.stat(where).st_mtime_ns
+        except OSError:
+            return 0
 
     def sizes(self) -> list[int]:
         """Bytes of each now; nothing where nobody looks. Raises OSError."""

@@ -16,6 +16,7 @@ from corral.manage.judging import Judge, is_settled
 from corral.manage.keeping import KEEP_TICKS, keep_observed
 from corral.manage.onstuck import end_stuck, is_to_be_ended
 from corral.manage.stories import note_life, note_rest
+from corral.observe import ordering
 from corral.observe.health import Attention, Progress
 from corral.observe.holders import Holders
 from corral.observe.pipeflow import RATE_WINDOW, PipeFlow, Steady, bottleneck
@@ -264,7 +265,12 @@ class Monitor:
     def close_outputs(self, job: ManagedJob) -> None:
         """Every stage has ended."""
         self._manager.truncations.finish(job)
-        job.output.close()
+        output = job.output
+        if output.newest is not None:
+            with contextlib.suppress(OSError):  # nobody knows then what of its last second came first
+                before = (output.stdout, *(stage.stderr_bytes for stage in job.stages))
+                self._note_order(job, before, output.sizes() or before, was_shorter=False)
+        output.close()
 
     def _read_clocks(self, job: ManagedJob) -> tuple[int, list[Member]]:
         """All CPU clocks of the tree: their sum, and who moved."""
@@ -291,6 +297,8 @@ class Monitor:
         # Of a file that was made shorter all that stands there now may be new.
         grown = sum(new - old if new >= old else new for new, old in zip(sizes, before, strict=True))
         has_output = was_shorter or tuple(sizes) != before
+        if has_output and len(sizes) > 1:
+            self._note_order(job, before, sizes, was_shorter=was_shorter)
         output.stdout, output.stderr = sizes[0], sum(sizes[1:])
         for stage, size in zip(job.stages, sizes[1:], strict=True):
             stage.stderr_bytes = size
@@ -306,6 +314,16 @@ class Monitor:
                 recent.clear()
             self._manager.touch(job)
         return has_output
+
+    def _note_order(
+        self, job: ManagedJob, before: Sequence[int], sizes: Sequence[int], *, was_shorter: bool
+    ) -> None:
+        output, path = job.output, self._manager.home.order(job.id)
+        if was_shorter:
+            ordering.forget(path)
+            output.newest = None
+        else:
+            output.newest = ordering.note_growth(path, output.newest, before, sizes, output.written_at)
 
     def _sample(self, job: ManagedJob, now: float, moved: list[Member], is_first: bool) -> None:
         """Ask psutil about what moved, and add up."""

@@ -147,25 +147,29 @@ class OutputFile:
             offset = chunk.end
 
     def start_of_last_lines(self, count: int) -> int:
-        """Where the last `count` lines begin; an unfinished line counts as one. Reads backwards, block by block."""
-        end = position = self.size()
-        if count <= 0:
-            return end
-        kept = self.first_kept()
-        while position > kept:
-            start = max(kept, position - _SCAN_SIZE)
+        """Where the last `count` lines begin; an unfinished line counts as one."""
+        end = self.size()
+        return self.lines_back(0, end, count)[0] if count > 0 else end
+
+    def lines_back(self, first: int, end: int, count: int) -> tuple[int, int]:
+        """Where the last `count` lines before `end` begin, none before `first`, and how many there are. Reads backwards,
+        block by block.
+        """
+        first, position, found = max(first, self.first_kept()), end, 0
+        while position > first:
+            start = max(first, position - _SCAN_SIZE)
             block = self.read(start, position - start)
             if block.dropped:
-                return block.offset
+                return block.offset, count
             data = block.data
             # The line feed at the very end closes the last line, it does not begin another.
             place = len(data) - 1 if position == end and data.endswith(b"\n") else len(data)
             while (place := data.rfind(b"\n", 0, place)) >= 0:
-                count -= 1
-                if count == 0:
-                    return start + place + 1
+                found += 1
+                if found == count:
+                    return start + place + 1, found
             position = start
-        return kept
+        return first, found + (end > first)
 
     def last_lines(self, count: int, limit: int = READ_SIZE) -> Chunk:
         """The last `count` lines, of them at most the last `limit` bytes."""

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from msgspec import Struct
 
 from corral.decide.naming import number_of
+from corral.observe.ordering import Merged
 from corral.observe.output import READ_SIZE, Follower, OutputFile, Pace, Place
 from corral.service import protocol as p
 from corral.service.asking import ask_why
@@ -202,6 +203,15 @@ class JobHandle:
         parts = [await asyncio.to_thread(_read_all, home.stderr(job_id, number)) for number in stages]
         return b"".join(parts)
 
+    async def output(self) -> bytes:
+        """What is kept of its stdout and all stderr, so far, in the order in which it came as far as looks once a second
+        tell; lines are kept whole where that can be.
+        """
+        count = len((await self.snapshot()).stages)
+        home, job_id = self._session.home, await self._number()
+        paths = [home.stdout(job_id), *(home.stderr(job_id, number) for number in range(1, count + 1))]
+        return await asyncio.to_thread(_read_merged, paths, home.order(job_id))
+
     async def follow(self) -> AsyncGenerator[bytes, None]:
         """Its stdout from the first kept byte, live, until it has ended and all was given.
 
@@ -294,6 +304,17 @@ def _read_all(path: str) -> bytes:
                 break
             parts.append(chunk.data)
         return b"".join(parts)
+
+
+def _read_merged(paths: list[str], order: str) -> bytes:
+    merged = Merged(paths, order)
+    try:
+        ends, parts = merged.sizes(), []
+        while (found := merged.read(ends=ends)) is not None:
+            parts.append(found[1].data)
+        return b"".join(parts)
+    finally:
+        merged.close()
 
 
 def _send(descriptor: int, data: bytes, given_up: threading.Event) -> None:

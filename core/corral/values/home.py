@@ -55,6 +55,10 @@ class Home(NamedTuple):
         """Stages are numbered from 1."""
         return os.path.join(self.job(job_id), f"stderr.{int(stage)}")
 
+    def order(self, job_id: str | int) -> str:
+        """In which order the streams came (`corral.observe.ordering`)."""
+        return os.path.join(self.job(job_id), "order")
+
 
 def dropped_note(path: str) -> str:
     """Beside an output file: an empty file as long as what was dropped of its head, once something was."""

@@ -37,6 +37,27 @@ class Transform(Protocol):
         ...
 
 
+class Source(Protocol):
+    """What a `Copier` reads into an outlet."""
+
+    outlet: Outlet
+
+    @property
+    def is_read(self) -> bool:
+        """Whether nothing will come any more."""
+        ...
+
+    def fix_end(self) -> None:
+        """What comes after this moment is not copied."""
+        ...
+
+    def read_some(self) -> bool:
+        """Read a piece into the outlet, if that has room; whether there was any."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class AsItIs:
     """No change."""
 
@@ -238,7 +259,7 @@ class Stream:
 class Copier:
     """Several streams, some of which may share an outlet."""
 
-    def __init__(self, streams: Iterable[Stream]) -> None:
+    def __init__(self, streams: Iterable[Source]) -> None:
         self._streams = list(streams)
         self._outlets = list({id(stream.outlet): stream.outlet for stream in self._streams}.values())
 

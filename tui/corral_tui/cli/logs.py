@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import click
 
+from corral.observe.ordering import Merged
 from corral.observe.output import OutputFile, Pace
 from corral.service.client import Client
 from corral.service.protocol import ListJobs, WaitForJobs
@@ -19,9 +20,10 @@ from corral.values.jobs import Job
 from corral.values.sizes import format_size
 from corral_tui import numbers
 from corral_tui.cli import reach
-from corral_tui.cli.copying import Copier, Outlet, Stream
+from corral_tui.cli.copying import Copier, Outlet, Source, Stream
 from corral_tui.cli.guard import complain
 from corral_tui.cli.homes import chosen_home
+from corral_tui.cli.merging import MergedStream, Watched
 from corral_tui.cli.missing import say_if_cut
 from corral_tui.cli.options import ids_argument
 from corral_tui.cli.plain import visible
@@ -38,6 +40,7 @@ class Choice(NamedTuple):
     tail: int | None
     raw: bool
     follow: bool
+    merged: bool = False
 
 
 @click.command(
@@ -45,8 +48,13 @@ class Choice(NamedTuple):
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
 @click.option(
-    "-n", "--tail", metavar="N", type=click.IntRange(min=0), help="Only the last N lines of each stream."
+    "-n",
+    "--tail",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Only the last N lines: of each stream, or of both merged.",
 )
+@click.option("--merged", is_flag=True, help="Both on stdout, in the order in which they came.")
 @click.option("--stdout", "stdout", is_flag=True, help="Only stdout.")
 @click.option("--stderr", "stderr", is_flag=True, help="Only stderr.")
 @click.option("--stage", type=click.IntRange(min=1), help="Only the stderr of this stage.")
@@ -55,6 +63,7 @@ class Choice(NamedTuple):
 def command(
     follow: bool,
     tail: int | None,
+    merged: bool,
     stdout: bool,
     stderr: bool,
     stage: int | None,
@@ -63,9 +72,14 @@ def command(
 ) -> int:
     """Print the stdout of jobs on stdout and their stderr on stderr; without an id, those of the newest job.
 
-    Of several jobs each line begins with the job's name. On a terminal control sequences are made visible; colours
-    are kept.
+    On a terminal, and with --merged, both of one job in the order in which they came, as far as looks once a second
+    tell. Of several jobs each line begins with the job's name. On a terminal control sequences are made visible;
+    colours are kept.
     """
+    if merged and (stdout or stderr or stage is not None or len(ids) > 1):
+        raise UsageError(
+            "logs: --merged is all of one job; leave --stdout, --stderr, --stage and other ids out"
+        )
     if stage is not None and stdout:
         raise UsageError("logs: --stage N is the stderr of one stage; leave --stdout out")
     has_choice = stdout or stderr or stage is not None
@@ -76,6 +90,7 @@ def command(
         tail=tail,
         raw=raw,
         follow=follow,
+        merged=merged or (not (has_choice or len(ids) > 1) and os.isatty(1) and os.isatty(2)),
     )
     return print_logs(ids or ("@",), choice)
 
@@ -106,7 +121,10 @@ def print_logs(ids: tuple[str, ...], choice: Choice) -> int:
     return 1 if found.unknown else 0
 
 
-def _streams(home: Home, jobs: tuple[Job, ...], choice: Choice) -> Iterator[Stream]:
+def _streams(home: Home, jobs: tuple[Job, ...], choice: Choice) -> Iterator[Source]:
+    if choice.merged:
+        yield from (_merged(home, job, choice) for job in jobs)
+        return
     out, err = Outlet(1), Outlet(2)
     is_several = len(jobs) > 1
     for job in jobs:
@@ -114,8 +132,7 @@ def _streams(home: Home, jobs: tuple[Job, ...], choice: Choice) -> Iterator[Stre
             raise NotSoError(f"job {job.id}: it has no stage {choice.stage}; its last is {len(job.stages)}")
         for path, stream, outlet in _files(home, job, choice, out, err):
             name = stream_name(job, stream)
-            if job.started is not None and not os.path.lexists(path):
-                complain(f"job {job.id}: its {name} was removed: {visible(path)} is not there any more")
+            _tell_if_removed(job, name, path)
             prefix = f"{visible(job.title)} | " if is_several else ""
             start = _start(path, choice.tail)
             yield Stream(
@@ -126,6 +143,26 @@ def _streams(home: Home, jobs: tuple[Job, ...], choice: Choice) -> Iterator[Stre
                 on_drop=_Gap(job, name, at_head=start == 0),
                 on_shorter=_Shorter(job, name),
             )
+
+
+def _merged(home: Home, job: Job, choice: Choice) -> MergedStream:
+    out = Outlet(1)
+    watched = []
+    paths = [path for path, _, _ in _files(home, job, choice, out, out)]
+    for number, path in enumerate(paths):
+        name = stream_name(job, number)
+        _tell_if_removed(job, name, path)
+        transform = transform_for(out.descriptor, "", raw=choice.raw)
+        watched.append(Watched(transform, _Gap(job, name, at_head=choice.tail is None), _Shorter(job, name)))
+    merged = Merged(paths, home.order(job.id))
+    if choice.tail is not None:
+        merged.skip_to_last_lines(choice.tail)
+    return MergedStream(merged, out, watched)
+
+
+def _tell_if_removed(job: Job, name: str, path: str) -> None:
+    if job.started is not None and not os.path.lexists(path):
+        complain(f"job {job.id}: its {name} was removed: {visible(path)} is not there any more")
 
 
 def _files(
