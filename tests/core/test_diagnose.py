@@ -1,23 +1,25 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from corral.observe import chains
+from corral.observe import chains, slowest
 from corral.observe.chains import Observations, Web
 from corral.observe.diagnose import diagnose
 from corral.observe.holders import Held
 from corral.observe.waits import ProcessWait, wait_of
 from corral.system.pipes import inode_of
 from corral.system.procfs import HAS_PROCFS
-from corral.values.jobs import Job, Pipe, Stage, Stopping
+from corral.values.jobs import Job, Pipe, Stage, StageTime, Stopping
 from until import python, running, until
 
 
@@ -93,25 +95,41 @@ def test_reader_of_another_jobs_output_names_it():
     assert is_benign(fed, looked) is True
 
 
+def spends(made: Job, *shares: tuple[float, float, float]) -> Job:
+    """With what its stages spend their time on: run, input, output."""
+    times = [StageTime(run=r, input=i, output=o, other=round(1 - r - i - o, 2)) for r, i, o in shares]
+    stages = [structs.replace(stage, time=time) for stage, time in zip(made.stages, times, strict=True)]
+    return structs.replace(made, stages=tuple(stages))
+
+
 def test_bottleneck_is_named_with_its_evidence():
     piped = job("pg_dump shop", "gzip -9", "ssh vault cat", bottleneck=2, health="active")
+    piped = spends(piped, (0.1, 0, 0.9), (0.97, 0.03, 0), (0, 1, 0))
     looked = seen(writes(10, "pg_dump", 101), wait(20, "gzip", "running", "runs"), reads(30, "ssh", 102))
     diagnosis = diagnose(piped, looked)
-    assert diagnosis.summary == "gzip -9 holds up the rest: it is busy and its input is full"
+    assert diagnosis.summary == "gzip -9 holds up the rest: it runs 97 % of the time"
     assert diagnosis.bottleneck == 2
     assert [w.on_stage for w in diagnosis.waits] == [2, None, 2]
     assert diagnosis.root is not None
     assert diagnosis.root.stage == 2
 
 
-def test_bottleneck_at_the_front_has_no_input():
-    piped = job("sleep 60", "cat", bottleneck=1)
+@pytest.mark.parametrize(
+    ("shares", "does"),
+    [
+        ((0.01, 0, 0), "waits for a timer, 99 % of the time"),
+        ((0.6, 0, 0.1), "runs 60 % of the time"),
+        ((0.2, 0, 0.5), "runs 20 % of the time and waits 30 % for something else than its pipes"),
+    ],
+)
+def test_bottleneck_that_waits(shares: tuple[float, float, float], does: str):
+    piped = spends(job("sleep 60", "cat", bottleneck=1), shares, (0, 1, 0))
     diagnosis = diagnose(piped, seen(wait(10, "sleep", "timer"), reads(20, "cat", 101)))
-    assert diagnosis.summary == "sleep 60 holds up the rest: it waits for a timer and its output is empty"
+    assert diagnosis.summary == f"sleep 60 holds up the rest: it {does}"
 
 
 def test_bottleneck_that_waits_for_its_child():
-    piped = job("sh -c x", "cat", bottleneck=1)
+    piped = spends(job("sh -c x", "cat", bottleneck=1), (0, 0, 0), (0, 1, 0))
     looked = seen(
         wait(10, "sh", "child"),
         wait(11, "sleep", "timer"),
@@ -119,8 +137,45 @@ def test_bottleneck_that_waits_for_its_child():
         parents={11: 10, 10: 1, 20: 1},
     )
     assert diagnose(piped, looked).summary == (
-        "sh -c x holds up the rest: it waits for sleep, which waits for a timer, and its output is empty"
+        "sh -c x holds up the rest: it waits for sleep, which waits for a timer, 100 % of the time"
     )
+
+
+def test_where_no_stage_is_ahead_the_two_that_are_nearest_are_named():
+    piped = job("tar c x", "gzip -1", "wc -c", health="active")
+    looked = seen(wait(10, "tar", "running"), wait(20, "gzip", "running"), reads(30, "wc", 102))
+    diagnosis = diagnose(spends(piped, (0.5, 0, 0.5), (0.55, 0.4, 0.05), (0, 1, 0)), looked)
+    assert diagnosis.summary == "no stage holds up the rest: gzip -1 and tar c x wait least for the others"
+    idle = spends(piped, (0, 1, 0), (0, 1, 0), (0, 1, 0))
+    reading = seen(reads(10, "tar", INPUT), reads(20, "gzip", 101), reads(30, "wc", 102))
+    assert "no stage" not in diagnose(idle, reading).summary
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core is all cores")
+@pytest.mark.parametrize(
+    ("command", "helps"),
+    [
+        ("gzip -9", "pigz -9"),
+        ("gzip -d", None),
+        ("xz", "xz -T0"),
+        ("xz -T4", None),
+        ("dd bs=512 if=x", "dd bs=1M if=x"),
+        ("dd", "dd bs=1M"),
+        ("dd bs=1M", None),
+        ("sort", None),
+    ],
+)
+def test_what_would_make_a_busy_stage_faster(tmp_path: Path, command: str, helps: str | None):
+    for name in ("busy", "pigz", "xz"):
+        shutil.copy(shutil.which("sleep") or "", tmp_path / name)
+    with running(str(tmp_path / "busy"), "60") as process:
+        until(lambda: os.readlink(f"/proc/{process.pid}/exe").endswith("busy"), "it to run")
+        piped = spends(job("cat", command, bottleneck=2), (0.1, 0, 0.9), (0.97, 0.03, 0))
+        stages = (piped.stages[0], structs.replace(piped.stages[1], pid=process.pid))
+        found = slowest.advice(structs.replace(piped, stages=stages))
+        assert [each.command for each in found] == ([helps] if helps else [])
+        waiting = spends(structs.replace(piped, stages=stages), (0.1, 0, 0.9), (0.5, 0.1, 0))
+        assert slowest.advice(waiting) == ()
 
 
 def test_chain_through_pipes_to_the_root():

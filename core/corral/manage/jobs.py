@@ -25,7 +25,7 @@ from corral.observe.waits import WaitClock
 from corral.system.descriptors import is_scarce, keep
 from corral.system.identity import ProcessIdentity
 from corral.system.ownfiles import look_at_own, open_own
-from corral.values.jobs import Job, Pipe
+from corral.values.jobs import Job, Pipe, StageTime
 from corral.values.reports import Diagnosis, StopReport
 from corral.values.shown import Shown, shown_of
 from corral.values.spec import Command, JobSpec, Surroundings
@@ -62,6 +62,7 @@ class ManagedStage:
     stderr_dropped: int = 0
     """Bytes of its head that its cap has dropped."""
     does: str | None = None
+    time: StageTime | None = None
     untold_since: float | None = None
     """Since when (monotonic seconds) it has ended, and nobody tells how."""
 

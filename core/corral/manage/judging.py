@@ -48,7 +48,7 @@ class Judge:
         if is_paused:
             progress.touch(now)
             job.quiet = None
-        elif progress.still_for(now) >= self._patience(job, now) or job.bottleneck is not None:
+        elif progress.still_for(now) >= self._patience(job, now) or _flows(job):
             self.explain(job, now)
         is_still = not is_paused and job.diagnosis is not None
         health, since = health_of(
@@ -127,8 +127,7 @@ class Judge:
 
     def explain(self, job: ManagedJob, now: float, *, anew: bool = False) -> None:
         """Diagnose, unless nothing can have changed since the last time."""
-        flows = job.bottleneck is not None and not job.pipes_rest
-        if not anew and job.diagnosis is not None and not flows and now < job.look_again_at:
+        if not anew and job.diagnosis is not None and not _flows(job) and now < job.look_again_at:
             return
         job.explained_at = now
         web = self._look(job)
@@ -164,11 +163,11 @@ def is_settled(job: ManagedJob) -> bool:
     """Whether nothing about a job that has not moved can change with the time alone."""
     if job.life.state != "running" or job.cpu_percent or job.output.recent:
         return False
-    if (
-        is_to_be_ended(job)
-        or job.diagnosis is None
-        or (job.bottleneck is not None and not job.pipes_rest)
-        or job.look_again_at != float("inf")
-    ):
+    if is_to_be_ended(job) or job.diagnosis is None or _flows(job) or job.look_again_at != float("inf"):
         return False
     return job.health == "stuck" or (job.health == "waiting" and job.is_benign is True)
+
+
+def _flows(job: ManagedJob) -> bool:
+    """Whether something flows in it as far as is known, so that the stage that holds up the rest may be another one soon."""
+    return not job.pipes_rest and any(stage.time is not None for stage in job.stages)

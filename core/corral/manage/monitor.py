@@ -15,11 +15,12 @@ from corral.manage.jobs import ManagedJob, Member
 from corral.manage.judging import Judge, is_settled
 from corral.manage.keeping import KEEP_TICKS, keep_observed
 from corral.manage.onstuck import end_stuck, is_to_be_ended
+from corral.manage.stagetimes import StageTimes
 from corral.manage.stories import note_life, note_rest
 from corral.observe import ordering
 from corral.observe.health import Attention, Progress
 from corral.observe.holders import Holders
-from corral.observe.pipeflow import RATE_WINDOW, PipeFlow, Steady, bottleneck
+from corral.observe.pipeflow import RATE_WINDOW, PipeFlow
 from corral.observe.sampler import ProcessSampler
 from corral.system import shortage
 from corral.system.cpuclock import cpu_nanoseconds
@@ -50,7 +51,7 @@ class Monitor:
         self._sampler = ProcessSampler()
         self.holders = Holders(os.getpid())
         self.judge = Judge(manager)
-        self._bottlenecks: dict[int, Steady[int | None]] = {}
+        self._stage_times = StageTimes()
         self._followed_since: dict[int, float] = {}
         """When the pipes of each job were first looked at by this daemon, monotonic seconds."""
         self._attention = Attention()
@@ -76,6 +77,7 @@ class Monitor:
             if job.life.is_started:
                 self._visit_safely(job, now)
         self._manager.capping.tick()
+        self._stage_times.tick(self.looked_at)
         if self._to_end:
             end_stuck(self._manager, self._to_end)
             self._to_end.clear()
@@ -117,9 +119,9 @@ class Monitor:
         manager = self._manager
         alive = {member.identity for job in manager.jobs.values() for member in job.members.values()}
         self._sampler.forget_all_but(alive)
-        for kept in (self._bottlenecks, self._followed_since):
-            for job_id in kept.keys() - manager.jobs.keys():
-                del kept[job_id]
+        for job_id in self._followed_since.keys() - manager.jobs.keys():
+            del self._followed_since[job_id]
+            self._stage_times.forget(job_id)
 
     @property
     def _scan_interval(self) -> float:
@@ -246,7 +248,6 @@ class Monitor:
     def _open_outputs(self, job: ManagedJob) -> None:
         self._follow_outputs(job)
         job.pipes = [PipeFlow(stage.number) for stage in job.stages[:-1]]
-        self._bottlenecks[job.id] = Steady(None)
         self._followed_since[job.id] = time.monotonic()
 
     def _follow_outputs(self, job: ManagedJob) -> None:
@@ -400,10 +401,7 @@ class Monitor:
 
     def _follow_pipes(self, job: ManagedJob, now: float) -> None:
         flows.follow_pipes(self._manager, job, now)
-        job.view = None
-        view = self._manager.view(job)
-        steady = self._bottlenecks.setdefault(job.id, Steady(None))
-        job.bottleneck = steady.observe(bottleneck(view.stages, view.pipes))
+        self._stage_times.follow(job)
         job.view = None
 
     def close_pipes(self, job: ManagedJob) -> None:

@@ -117,6 +117,7 @@ def _stage(job: ManagedJob, stage: ManagedStage, seen: StageView) -> Stage:
         stderr_dropped_bytes=stage.stderr_dropped,
         stderr_truncated_bytes=job.streams[stage.number].lost if job.streams else 0,
         waits=stage.does if lived.is_running else None,
+        time=stage.time if lived.is_running else None,
     )
 
 

@@ -6,12 +6,13 @@ import shlex
 
 from msgspec import structs
 
+from corral.observe import slowest
 from corral.observe.advising import advice
 from corral.observe.asking import attaching, is_asking, question
 from corral.observe.chains import Chain, Observations, Web, benign_end
 from corral.observe.holders import Held
 from corral.observe.waits import ProcessWait
-from corral.values.jobs import Job, Pipe, Stage
+from corral.values.jobs import Job, Stage
 from corral.values.reports import Advice, Diagnosis, Root, Wait
 from corral.values.text import one_line
 
@@ -54,7 +55,7 @@ def diagnose_web(web: Web) -> Diagnosis:
     summary = _summary(web, chains, root)
     if job.disk_full is not None:
         summary += f"; {_CUT}"
-    return _evidence(web, root, summary, advice(web, root))
+    return _evidence(web, root, summary, (*slowest.advice(job), *advice(web, root)))
 
 
 def on_full_disk(job: Job, found: Diagnosis) -> Diagnosis:
@@ -248,6 +249,11 @@ def _summary(web: Web, chains: list[Chain], root: Chain) -> str:
     is_slow = web.job.health != "stuck"
     if is_slow and web.job.bottleneck is not None and web.job.bottleneck in web.leaders:
         return _holding_up(web, root)
+    level = slowest.level(web.job) if is_slow else ()
+    if level:
+        return (
+            f"no stage holds up the rest: {_label(level[0])} and {_label(level[1])} wait least for the others"
+        )
     is_outside = web.is_outside(root.end.pid)
     sentence = _led_outside(web, root) if is_outside else _sentence(web, root.end)
     if ";" in sentence and not is_outside:
@@ -294,26 +300,15 @@ def _led_outside(web: Web, root: Chain) -> str:
 
 
 def _holding_up(web: Web, root: Chain) -> str:
-    """`gzip -9 holds up the rest: it is busy and its input is full`."""
+    """`gzip -9 holds up the rest: it runs 97 % of the time`."""
     stage = next(stage for stage in web.job.stages if stage.number == web.job.bottleneck)
     end, own = root.end, root.steps[0]
-    side = "its input is full" if _pipe_into(web.job, stage) else "its output is empty"
-    if web.pipe_number(own) is not None or own.kind == "zombie":
-        # Seen in the moment between two blocks.
-        return f"{_label(stage)} holds up the rest: {side}"
     if end.pid == own.pid:
-        does = f"it {_state(web, end)}"
+        does = _state(web, end)
     else:
-        does = f"it waits for {_name(web, end)}, which {_state(web, end)},"
-    return f"{_label(stage)} holds up the rest: {does} and {side}"
-
-
-def _pipe_into(job: Job, stage: Stage) -> Pipe | None:
-    states = {each.number: each.state for each in job.stages}
-    for pipe in job.pipes:
-        if pipe.to_stage == stage.number and (pipe.fill_bytes or states.get(pipe.from_stage) == "running"):
-            return pipe
-    return None
+        does = f"waits for {_name(web, end)}, which {_state(web, end)}"
+    is_at_pipes = web.pipe_number(own) is not None or own.kind == "zombie"
+    return f"{_label(stage)} holds up the rest: it {slowest.does(stage, None if is_at_pipes else does)}"
 
 
 def _sentence(web: Web, end: ProcessWait) -> str:

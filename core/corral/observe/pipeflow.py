@@ -1,12 +1,11 @@
-"""How much flows through a pipe, which side is the slow one, and which stage holds up the rest. Pure: time is data."""
+"""How much flows through a pipe, and which side is the slow one at the moment. Pure: time is data."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
-from corral.values.jobs import Limiter, Pipe, Stage
+from corral.values.jobs import Limiter, Pipe
 from corral.values.reports import WaitKind
 
 RATE_WINDOW = 5.0
@@ -14,8 +13,6 @@ RATE_WINDOW = 5.0
 FULL = 0.75
 """From this share of the capacity on a pipe counts as full. A writer of 128 KiB blocks into 1 MiB waits from 88 % on, and
 between two reads of the slow side the fill swings below that."""
-WAITS_FOR_INPUT = "waits for input"
-"""The words of a stage that reads the job's stdin: then it is not the stage that holds up the others."""
 
 Side = Literal["writer", "reader"]
 _OTHER: dict[Side, Side] = {"writer": "reader", "reader": "writer"}
@@ -236,27 +233,3 @@ def limiter(
     if fill == 0 and writer is not None and reader_waits in ("pipe_read", None):
         return "writer"
     return "none"
-
-
-def bottleneck(stages: Sequence[Stage], pipes: Sequence[Pipe]) -> int | None:
-    """The number of the stage that holds up the rest; None for a single stage or where none does.
-
-    It runs, its input (if any) is full and its output (if any) is empty: what it waits for, if anything, is no pipe.
-    A pipe whose writer or reader has ended is none. Of several it is the one nearest the end, as all before it wait.
-    """
-    states = {stage.number: stage.state for stage in stages}
-    into = {pipe.to_stage: pipe for pipe in pipes if not _is_drained(pipe, states)}
-    out_of = {pipe.from_stage: pipe for pipe in pipes if states.get(pipe.to_stage) == "running"}
-    for stage in reversed(stages):
-        source, sink = into.get(stage.number), out_of.get(stage.number)
-        if stage.state != "running" or stage.waits == WAITS_FOR_INPUT or (source is None and sink is None):
-            continue
-        is_fed = source is None or source.limited_by == "reader"
-        is_awaited = sink is None or sink.limited_by == "writer"
-        if is_fed and is_awaited:
-            return stage.number
-    return None
-
-
-def _is_drained(pipe: Pipe, states: dict[int, str]) -> bool:
-    return states.get(pipe.from_stage) != "running" and not pipe.fill_bytes

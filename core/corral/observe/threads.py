@@ -46,14 +46,14 @@ def first_thread(stat: Stat) -> ThreadWait:
     return _look(f"/proc/{stat.pid}", stat.pid, stat.state)
 
 
-def other_threads(pid: int) -> list[ThreadWait]:
-    """All but the first, at most 256; without those that ended meanwhile."""
+def other_threads(pid: int, most: int = THREADS_LOOKED_AT) -> list[ThreadWait]:
+    """All but the first, and of many only some; without those that ended meanwhile."""
     try:
         names = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return []
     found = []
-    for name in names[:THREADS_LOOKED_AT]:
+    for name in names[:most]:
         line = read_file(f"/proc/{pid}/task/{name}/stat") if int(name) != pid else None
         if line:
             found.append(_look(f"/proc/{pid}/task/{name}", int(name), parse_stat(line).state))

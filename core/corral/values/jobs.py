@@ -22,6 +22,19 @@ STARTED_STATES: frozenset[State] = frozenset({"running", "paused", "stopping"})
 """States in which processes of the job may be alive because it has not ended."""
 
 
+class StageTime(Struct, frozen=True, kw_only=True):
+    """What a stage spent the last 5 s on, as shares that add up to 1."""
+
+    run: float
+    """On a core, or ready and waiting for one; its threads and children included."""
+    input: float
+    """Waiting for something in its input."""
+    output: float
+    """Waiting for room in its output."""
+    other: float
+    """Waiting for anything else: a timer, a disk, a socket, a child."""
+
+
 class Stage(Struct, frozen=True, kw_only=True):
     """One command of a pipeline: one child process. `exit_status` is None where a signal ended it."""
 
@@ -63,6 +76,8 @@ class Stage(Struct, frozen=True, kw_only=True):
     """At least so much of it is lost, because a program made the file shorter."""
     waits: str | None = None
     """What it does now in a few words, such as `waits to read`; None where not observed."""
+    time: StageTime | None = None
+    """None of a single stage, of one that has ended, and where nobody looked."""
 
 
 class Pipe(Struct, frozen=True, kw_only=True):
