@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from corral.values.jobs import Job, Pipe, Stage, Stopping
+from corral.values.jobs import Job, Pipe, Stage, StageTime, Stopping
 
 NOW = datetime(2026, 11, 22, 14, 2, 11, tzinfo=UTC)
 """The fixed clock of the tests."""
@@ -133,6 +133,10 @@ def ended_job(number: int | str, name: str, state: str = "succeeded", **changes:
     return job(number, name, **{**ended, **changes})
 
 
+def spent(run: float, put_in: float, output: float) -> StageTime:
+    return StageTime(run=run, input=put_in, output=output, other=round(1 - run - put_in - output, 2))
+
+
 def pipeline_job(number: int | str, name: str, **changes: Any) -> Job:
     """Three stages; the second holds up the rest."""
     fields: dict[str, Any] = {
@@ -141,9 +145,23 @@ def pipeline_job(number: int | str, name: str, **changes: Any) -> Job:
         "memory_bytes": 38 << 20,
         "processes": 3,
         "stages": (
-            stage(1, "pg_dump", ("pg_dump", "shop"), cpu_percent=3.0, waits="waits to write"),
-            stage(2, "gzip", ("gzip", "-9"), cpu_percent=99.0, waits="runs"),
-            stage(3, "ssh", ("ssh", "vault", "cat > shop.gz"), cpu_percent=1.0, waits="waits to read"),
+            stage(
+                1,
+                "pg_dump",
+                ("pg_dump", "shop"),
+                cpu_percent=3.0,
+                waits="waits to write",
+                time=spent(0.03, 0, 0.97),
+            ),
+            stage(2, "gzip", ("gzip", "-9"), cpu_percent=99.0, waits="runs", time=spent(0.97, 0.03, 0)),
+            stage(
+                3,
+                "ssh",
+                ("ssh", "vault", "cat > shop.gz"),
+                cpu_percent=1.0,
+                waits="waits to read",
+                time=spent(0.01, 0.99, 0),
+            ),
         ),
         "pipes": (
             Pipe(
@@ -170,7 +188,7 @@ def pipeline_job(number: int | str, name: str, **changes: Any) -> Job:
             ),
         ),
         "bottleneck": 2,
-        "summary": "stage 2 (gzip -9) holds up the rest: it is busy and its input is full",
+        "summary": "gzip -9 holds up the rest: it runs 97 % of the time",
     }
     return job(number, name, **{**fields, **changes})
 

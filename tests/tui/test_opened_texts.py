@@ -29,6 +29,7 @@ from corral_tui.dashboard.opened.pipeline_text import Look, draw, pipeline_lines
 from corral_tui.dashboard.opened.screen import shared
 from corral_tui.dashboard.opened.tree_text import in_tree_order, tree_lines
 from corral_tui.dashboard.opened.why_text import why_as_text
+from corral_tui.spending import time_words
 from tui.fake_jobs import NOW, job, pipeline_job, stage
 
 
@@ -412,3 +413,23 @@ def test_thousands_of_turns_between_the_streams_stay_bounded(files: Files) -> No
     assert sorted(set(all_rows(rows))) == [b"err", b"out"]  # type: ignore[type-var]
     assert rows.line_count == 2 * (MOST_RUNS // 2 + 10)
     rows.close()
+
+
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [
+        (80, "waits for room 97 %, runs 3 %"),
+        (24, "for room 97 %, runs 3 %"),
+        (16, "for room 97 %"),
+        (4, "for room 97 %"),
+    ],
+)
+def test_the_time_of_a_stage_takes_the_room_there_is(room: int, expected: str) -> None:
+    piped = pipeline_job(3, "dump")
+    assert time_words(piped, piped.stages[0], room) == expected
+
+
+def test_of_a_stage_in_which_nothing_moves_what_it_waits_for_is_told() -> None:
+    still = structs.replace(pipeline_job(3, "dump"), health="waiting")
+    assert time_words(still, still.stages[0], 80) is None
+    assert time_words(pipeline_job(3, "dump"), stage(1, "x", ("x",)), 80) is None

@@ -119,6 +119,7 @@ def _evidence(web: Web, root: Chain | None, summary: str, helps: tuple[Advice, .
         bottleneck=web.job.bottleneck,
         advice=helps,
         not_looked_at=_not_looked_at(web),
+        times=slowest.times(web.job),
     )
 
 

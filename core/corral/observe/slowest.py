@@ -51,6 +51,12 @@ def does(stage: Stage, now: str | None) -> str:
     return shares.replace("%", " %")
 
 
+def times(job: Job) -> tuple[StageTime | None, ...]:
+    """What each stage spends its time on; nothing where nothing moves."""
+    found = tuple(stage.time for stage in job.stages)
+    return found if job.health == "active" and any(found) else ()
+
+
 def level(job: Job) -> tuple[Stage, ...]:
     """The two stages that are nearest to holding up the rest, where none does although there is work; else nothing."""
     times = {stage.number: stage.time for stage in job.stages if stage.time is not None}

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from corral.values.jobs import Health, Job, JobEvent, ProcessView, State
+from corral.values.jobs import Health, Job, JobEvent, ProcessView, StageTime, State
 from corral.values.lifepast import LifePast
 
 WaitKind = Literal[
@@ -207,6 +207,8 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     """Of a kept one: when it was taken. None: now."""
     kept: Diagnosis | None = None
     """Of an ended job: the diagnosis of the last time it was stuck, or of what it waited for when it was ended."""
+    times: tuple[StageTime | None, ...] = ()
+    """What each stage of a pipeline spends its time on, in their order; empty unless something moves in it."""
 
 
 class PeekedPipe(Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from corral_tui.cli.proof import report_lines
 from corral_tui.cli.styled import ALERT, FAILURE, HEADING, MUTED, Line
 from corral_tui.cli.telling import ends_them, live_on, told_reason
 from corral_tui.losses import truncated_in_short
+from corral_tui.spending import time_words
 
 _ORIGINS = {
     "dashboard": "from the dashboard",
@@ -37,7 +38,9 @@ def described(detail: Detail) -> Iterator[Line]:
     yield Line()
     for key, value in _facts(job, _stdin(detail)):
         yield Line(f"  {key:<10} {value}")
-    yield from _table("STAGES", _STAGE_HEADER, [_stage(stage) for stage in job.stages], {0, 2, 4, 5, 6, 7, 8})
+    yield from _table(
+        "STAGES", _STAGE_HEADER, [_stage(job, stage) for stage in job.stages], {0, 2, 4, 5, 6, 7, 8}
+    )
     yield from _table("PIPES", _PIPE_HEADER, [_pipe(pipe) for pipe in job.pipes], {0, 1, 2, 3, 4, 5, 6})
     yield from _table("PROCESSES", _TREE_HEADER, [_process(process) for process in detail.tree], {0, 4, 5})
     yield from life_lines(detail)
@@ -140,7 +143,7 @@ _PIPE_HEADER = ("N", "FROM", "TO", "FILL", "CAPACITY", "RATE", "TOTAL", "LIMITED
 _TREE_HEADER = ("PID", "NAME", "WHERE", "STATE", "CPU%", "MEM", "DOES")
 
 
-def _stage(stage: Stage) -> tuple[str, ...]:
+def _stage(job: Job, stage: Stage) -> tuple[str, ...]:
     end = stage.signal if stage.signal is not None else _number(stage.exit_status)
     return (
         str(stage.number),
@@ -152,7 +155,7 @@ def _stage(stage: Stage) -> tuple[str, ...]:
         numbers.size(stage.memory_bytes),
         numbers.size(stage.read_bytes),
         numbers.size(stage.written_bytes),
-        visible(stage.reason or stage.waits or "-"),
+        visible(stage.reason or time_words(job, stage, 40) or stage.waits or "-"),
     )
 
 

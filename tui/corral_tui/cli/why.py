@@ -15,6 +15,7 @@ from corral_tui.cli.jsontext import print_json
 from corral_tui.cli.options import id_argument, json_option
 from corral_tui.cli.plain import visible
 from corral_tui.cli.styled import ALERT, HEADING, MUTED, Line, print_lines
+from corral_tui.spending import share_words
 
 
 @click.command(
@@ -93,6 +94,9 @@ def _evidence(diagnosis: Diagnosis, then: str) -> Iterator[Line]:
         yield Line(f"  {said} since {_clock(diagnosis.since)}")
     if diagnosis.bottleneck is not None:
         yield Line(f"  stage {diagnosis.bottleneck} holds up the rest")
+    for number, time in enumerate(diagnosis.times, 1):
+        if time is not None:
+            yield Line(f"  stage {number}  {share_words(time)}")
     for wait in diagnosis.waits:
         yield Line(f"  {_wait(wait)}")
     if diagnosis.cycle:

@@ -11,6 +11,7 @@ from corral_tui.dashboard.lines import Line, Piece, clean, cut, padded, width_of
 from corral_tui.dashboard.marks import CPU_FLOOR, Charset, Role, bar, sparks, stuck_label
 from corral_tui.dashboard.pipeline import FULL, at_most, fill_of
 from corral_tui.dashboard.words import end_reason, stage_argv, stage_name
+from corral_tui.spending import time_words
 
 SIDE_BY_SIDE = 120
 MOST_SIDE_BY_SIDE = 4
@@ -18,6 +19,7 @@ AS_TABLE = 152
 """From this width on each pipe of a long pipeline stands in the row of the stage that it leaves."""
 PIPE_CELLS = 16
 SHORT_PIPE_CELLS = 12
+DOES_CELLS = 16
 BOX_LEAST, BOX_MOST = 24, 34
 PIPE_WIDTH = 24
 
@@ -113,14 +115,17 @@ def stage_words(stage: Stage) -> str:
     return clean(" ".join(stage_argv(stage)))
 
 
-def does_words(stage: Stage, charset: Charset) -> tuple[str, Role]:
-    """What the stage does now, or how it ended."""
+def does_words(job: Job, stage: Stage, room: int, charset: Charset) -> tuple[str, Role]:
+    """What the stage spends its time on, else what it does now, or how it ended."""
     if stage.ended is not None or stage.state in ("succeeded", "failed"):
         how = f"by SIG{stage.signal}" if stage.signal else f"exit {stage.exit_status}"
         mark = charset.succeeded if stage.state == "succeeded" else charset.failed
         return f"{mark} {how}", "muted" if stage.state == "succeeded" else "error"
     if stage.pid is None:
         return "not started", "muted"
+    spent = time_words(job, stage, room)
+    if spent is not None:
+        return spent, "plain"
     # Which pipe it waits for is seen in the drawing.
     return clean(stage.waits or "runs").partition(": pipe ")[0], "plain"
 
@@ -210,12 +215,12 @@ def _stage_line(job: Job, stage: Stage, look: Look, name_room: int) -> Line:
     mark: Piece = (f"{charset.bottleneck if is_slow else '':>2} ", "warning")
     number = f"{stage.number:>{len(str(len(job.stages)))}}"
     name = numbers.left(stage_words(stage), name_room, charset.ellipsis)
-    does, role = does_words(stage, charset)
+    does, role = does_words(job, stage, DOES_CELLS, charset)
     line: Line = [mark, (f"{number} {name} ", "bold" if is_slow else "plain")]
     line.append((f"cpu {cpu_words(stage):>5} ", "plain"))
     if look.width >= 60:
         line.append((sparks(tuple(look.pasts.get(stage.number, ())), 8, CPU_FLOOR, charset), "spark"))
-        line.append((f"  {numbers.left(does, 16, charset.ellipsis)} ", role))
+        line.append((f"  {numbers.left(does, DOES_CELLS, charset.ellipsis)} ", role))
         line.append((f"{numbers.left(_moved_words(job, stage), 12)}", "muted"))
         line.append((f"{stage.pid or '':>7}", "muted"))
     return cut(line, look.width, charset.ellipsis)
@@ -329,7 +334,7 @@ def _box(job: Job, stage: Stage, look: Look, width: int) -> list[Line]:
         (mark, "warning"),
         (f" {top_rule}{frame[1]}", colour),
     ]
-    does, role = does_words(stage, charset)
+    does, role = does_words(job, stage, inner, charset)
     spark = sparks(tuple(look.pasts.get(stage.number, ())), 8, CPU_FLOOR, charset)
     moved, pid = _moved_words(job, stage), f"pid {stage.pid}" if stage.pid else ""
     inside: list[Line] = [
