@@ -223,3 +223,18 @@ def test_a_policy_that_cannot_be_left_is_refused() -> None:
     assert inheritance.refusals(replace(plain, scheduling=idle), own._replace(powers=0)) == []
     refused = ["scheduling policy SCHED_FIFO 9 (it has SCHED_OTHER)"]
     assert inheritance.refusals(replace(plain, scheduling=real), own._replace(powers=0)) == refused
+
+
+def test_a_standing_that_no_process_can_have_is_refused() -> None:
+    from msgspec.structs import replace
+
+    from corral.manage.checking import check_surroundings
+    from corral.service.surroundings import surroundings
+    from corral.values.errors import UsageError
+
+    own = surroundings()
+    check_surroundings(own)
+    assert own.standing is not None
+    for changes in ({"group": -1}, {"groups": (1 << 32,)}, {"oom_score_adj": 1001}):
+        with pytest.raises(UsageError, match=r"group|oom_score_adj"):
+            check_surroundings(replace(own, standing=replace(own.standing, **changes)))

@@ -9,6 +9,8 @@ from corral.values.errors import UsageError
 from corral.values.given import cut
 from corral.values.spec import Command, FileInput, JobSpec, NullInput, Redirection, Surroundings
 
+NO_GROUP = (1 << 32) - 1
+"""What setgid(2) takes for none."""
 LONGEST_PATH = 4096
 """PATH_MAX of Linux (limits.h)."""
 MOST_AFTER = 1000
@@ -70,6 +72,12 @@ def check_surroundings(surroundings: Surroundings) -> None:
         raise UsageError(f"umask of {surroundings.umask}: 0 to 0o777 are possible")
     if not -20 <= surroundings.nice <= 19:
         raise UsageError(f"nice of {surroundings.nice}: -20 to 19 are possible")
+    standing = surroundings.standing
+    if standing is not None:
+        if not all(0 <= group < NO_GROUP for group in (standing.group, *standing.groups)):
+            raise UsageError(f"a group that is no number from 0 to {NO_GROUP - 1}")
+        if not -1000 <= standing.oom_score_adj <= 1000:
+            raise UsageError(f"oom_score_adj of {standing.oom_score_adj}: -1000 to 1000 are possible")
     for number, (soft, hard) in surroundings.limits.items():
         if number in limits.NAMES and not limits.is_possible(soft, hard):
             raise UsageError(

@@ -194,5 +194,5 @@ def _capabilities(of: Standing) -> tuple[int, int, int]:
 def _group(number: int) -> str:
     try:
         return grp.getgrgid(number).gr_name
-    except KeyError:
+    except (KeyError, OverflowError):
         return str(number)

@@ -119,9 +119,9 @@ def run_job(wanted: Wanted) -> int:
     except OtherSurroundingsError:
         from corral.service.restarting import take_over
 
-        # One that another shell has started, and that has nothing to do, is nobody's loss.
-        if not take_over(chosen_home()):
-            raise
+        # One that another shell has started, and that has nothing to do, is nobody's loss. Where it has, somebody who
+        # was refused as we were may have done it before us.
+        take_over(chosen_home())
         return _start(prepared, wanted)
 
 
