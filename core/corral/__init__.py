@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from corral.service.manystarts import PartlyStartedError as PartlyStartedError
     from corral.service.options import CommandLike as CommandLike
     from corral.service.options import Options as Options
+    from corral.values.commandline import CommandLineError as CommandLineError
     from corral.values.errors import CannotStartError as CannotStartError
     from corral.values.errors import CorralError as CorralError
     from corral.values.errors import DaemonUnavailableError as DaemonUnavailableError
@@ -73,6 +74,7 @@ _HOMES = {
     "corral.service.library": "JobManager connect open",
     "corral.service.manystarts": "PartlyStartedError",
     "corral.service.options": "CommandLike Options",
+    "corral.values.commandline": "CommandLineError",
     "corral.values.errors": "CannotStartError CorralError DaemonUnavailableError NotOpenError NotSoError OtherSurroundingsError ProtocolMismatchError UnknownJobError UsageError WrongTypeError",
     "corral.values.jobs": "Health Job Limiter Pipe ProcessView Stage State Stopping",
     "corral.values.lifepast": "LifePast",

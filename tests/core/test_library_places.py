@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 import corral
-from managers import eventually, opened
+from managers import eventually, eventually_so, opened
 
 OUTSIDE = "used inside its `async with` block"
 
@@ -131,3 +131,31 @@ async def test_a_block_that_is_left_in_a_hurry_ends_its_jobs_all_the_same() -> N
 async def _within(ask: Callable[[], Awaitable[object]]) -> None:
     async with asyncio.timeout(20):
         await ask()
+
+
+async def test_a_start_that_was_cancelled_leaves_no_job_behind() -> None:
+    """Nobody has a handle of it: cancelled at any moment, it starts none, or the one that began to is ended."""
+    async with opened() as manager:
+        for begin in (
+            lambda: manager.start("sleep 100"),
+            lambda: manager.run("sleep 100"),
+            lambda: manager.run("sleep 100", input=b"x"),
+            lambda: manager.start_many(["sleep 100"] * 501),
+        ):
+            starting = asyncio.ensure_future(begin())
+            while not manager.session._asked:
+                await asyncio.sleep(0)
+            starting.cancel()
+            await asyncio.wait([starting])
+            assert starting.cancelled()
+        await eventually_so(lambda: _all_ended(manager), "every job to be ended", seconds=60)
+        assert {job.reason for job in await manager.jobs(all=True)} <= {
+            "stopped by the program that cancelled its start",
+            "stopped by the program that cancelled its run",
+            "never started",
+        }
+        assert (await manager.run("cat", input=b"fine")).stdout == b"fine"
+
+
+async def _all_ended(manager: corral.JobManager) -> bool:
+    return await manager.jobs(all=True) != () and await manager.jobs() == ()

@@ -9,6 +9,7 @@ import decimal
 import enum
 import inspect
 import os
+import pickle
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -146,7 +147,9 @@ async def test_no_value_of_any_argument_hangs_or_gives_an_internal_error() -> No
     ("options", "message"),
     [
         ({"timout": 0.2}, "timout=0.2: no such option; did you mean timeout? There are name, cwd, env, "),
-        ({"text": True}, "text=True: no such option; there are name, cwd, env, "),
+        ({"text": True}, "text=True: no such option; stdout and stderr are always kept, as bytes (Result, "),
+        ({"shel": True}, "shel=True: no such option; did you mean shell? There are name, cwd, env, "),
+        ({"colour": True}, "colour=True: no such option; there are name, cwd, env, "),
         ({"timeout": "5s"}, "timeout='5s': expected seconds, a number above 0 "),
         ({"timeout": float("nan")}, "timeout=nan: expected seconds, "),
         ({"on_stuck": "kill"}, "on_stuck='kill': expected 'mark' or 'stop'"),
@@ -239,3 +242,17 @@ async def test_a_job_of_another_manager_is_not_taken_for_one_of_the_same_number(
 async def test_nothing_to_wait_for_and_nothing_to_stop() -> None:
     async with opened() as manager:
         assert (await manager.wait([]), await manager.stop([])) == ((), ())
+
+
+def test_an_error_survives_being_sent_to_another_process() -> None:
+    """What a worker raises is pickled; one that cannot be read back breaks the pool it came from."""
+    job = corral.Job(id="7", name=None, command="false", cwd="/", created=_UTC, state="failed", exit_status=1)
+    for error in (
+        corral.JobError(corral.Result(job, b"out", b"err")),
+        corral.OutputDroppedError("7", 5),
+        corral.CannotStartError("no such program: x", 127, "7"),
+        corral.WrongTypeError("no"),
+        corral.NotOpenError("no"),
+    ):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))

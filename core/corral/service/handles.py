@@ -31,6 +31,9 @@ class JobError(CorralError):
         super().__init__(f"{job.command}: {job.state} with exit status {job.exit_status} ({job.reason})")
         self.result = result
 
+    def __reduce__(self) -> tuple[type[JobError], tuple[Result]]:
+        return JobError, (self.result,)
+
 
 class OutputDroppedError(CorralError):
     """`follow()`: so many bytes of the job's stdout, `dropped`, were dropped by its cap before they could be read."""
@@ -40,7 +43,11 @@ class OutputDroppedError(CorralError):
             f"job {job}: {dropped} bytes of its stdout were dropped before they could be read; "
             "max_output=None keeps all"
         )
+        self.job = job
         self.dropped = dropped
+
+    def __reduce__(self) -> tuple[type[OutputDroppedError], tuple[str, int]]:
+        return OutputDroppedError, (self.job, self.dropped)
 
 
 class Result(Struct, frozen=True):

@@ -11,7 +11,6 @@ for `connect`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Self, Unpack
@@ -21,8 +20,9 @@ from corral.service.handles import JOBS, JobError, JobHandle, Result, id_in, rai
 from corral.service.manystarts import PartlyStartedError, requests
 from corral.service.options import CommandLike, Options, checked, specs_of, surroundings_of, with_stdin
 from corral.service.session import Session
+from corral.service.unclaimed import Unclaimed
 from corral.values import kinds
-from corral.values.errors import CorralError, DaemonUnavailableError, NotOpenError, UsageError, WrongTypeError
+from corral.values.errors import CorralError, NotOpenError, UsageError, WrongTypeError
 from corral.values.given import shown
 from corral.values.home import Home, default_home
 from corral.values.jobs import Job
@@ -56,11 +56,14 @@ class JobManager:
             self._session = await Session.open_private(parallel=self._parallel)
         else:
             self._session = await Session.connect(self._home or default_home())
+        self._unclaimed = Unclaimed(self._session)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         session, self._session = self._session, None
         if session is not None:
+            if not self._is_private:
+                await self._unclaimed.settle()
             self.reports = await session.end()
 
     @property
@@ -75,7 +78,7 @@ class JobManager:
     # ---- starting
 
     async def start(self, command: CommandLike, **options: Unpack[Options]) -> JobHandle:
-        """Start a job and return at once.
+        """Start a job and return at once. Cancelled, it starts none: one that has begun to is ended.
 
         Raises:
             UsageError: the command line or an option makes no sense.
@@ -91,6 +94,8 @@ class JobManager:
     ) -> list[JobHandle]:
         """Start many with the same options; those over `parallel` wait for their turn. One that cannot start fails.
 
+        Cancelled, it ends those that were started.
+
         Raises:
             UsageError: one of them, or an option, makes no sense; none was started.
             PartlyStartedError: the daemon refused some, or went away; `started` has the handles of those before.
@@ -101,7 +106,10 @@ class JobManager:
         handles: list[JobHandle] = []
         for request in requests(specs, around):
             try:
-                reply = await self.session.call(request)
+                reply = await self._unclaimed.start(request)
+            except asyncio.CancelledError:
+                await self._unclaimed.end([handle.id for handle in handles])
+                raise
             except CorralError as error:
                 if not handles:
                     raise
@@ -153,7 +161,7 @@ class JobManager:
 
     async def _start(self, spec: JobSpec, where: Surroundings, descriptors: Sequence[int]) -> JobHandle:
         request = p.StartJobs(specs=(spec,), surroundings=where, wait_started=True)
-        reply = await self.session.call(request, descriptors)
+        reply = await self._unclaimed.start(request, descriptors)
         return JobHandle(self.session, reply.ids[0])
 
     async def _result(self, handle: JobHandle, check: bool) -> Result:
@@ -161,17 +169,12 @@ class JobManager:
             waited = await self.session.call(p.WaitForJobs(ids=(handle.id,), swept=True))
         except asyncio.CancelledError:
             # As subprocess.run does: what nobody waits for any more is ended.
-            await asyncio.shield(self._abandon(handle))
+            await self._unclaimed.end([handle.id], "by the program that cancelled its run")
             raise
         result = Result(waited.jobs[0], await handle.stdout(), await handle.stderr())
         if check and not result.succeeded:
             raise JobError(result)
         return result
-
-    async def _abandon(self, handle: JobHandle) -> None:
-        request = p.StopJobs(ids=(handle.id,), wait=False, by="by the program that cancelled its run")
-        with contextlib.suppress(DaemonUnavailableError):
-            await self.session.call(request)
 
     # ---- all of them
 

@@ -92,6 +92,12 @@ class Options(TypedDict, total=False):
     pty: Annotated[bool, kinds.FLAG]
 
 
+OF_SUBPROCESS = frozenset(
+    ("stdout", "stderr", "capture_output", "text", "encoding", "errors", "universal_newlines")
+)
+"""What the habit of `subprocess.run` asks for."""
+
+
 def checked(options: Options) -> Options:
     """The options as they were meant, and what is iterated only once a list. Raises UsageError that names the option."""
     known = _kinds()
@@ -100,7 +106,9 @@ def checked(options: Options) -> Options:
             from difflib import get_close_matches
 
             near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}? There are" if near else "there are"
+            hint = f"did you mean {near[0]}? There are" if near and name not in OF_SUBPROCESS else "there are"
+            if name in OF_SUBPROCESS:
+                hint = f"stdout and stderr are always kept, as bytes (Result, JobHandle.stdout); {hint}"
             raise UsageError(f"{cut(name)}={shown(value)}: no such option; {hint} {', '.join(known)}")
     return cast(Options, {name: known[name](name, value) for name, value in options.items()})
 

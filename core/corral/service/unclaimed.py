@@ -1,0 +1,61 @@
+"""Jobs of calls that were cancelled: nobody has a handle of them, so they are ended, also those that are only just starting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from corral.service import protocol as p
+from corral.service.lines import close_all
+from corral.service.session import Session
+from corral.values.errors import CorralError
+
+HELD_UP_SECONDS = 1.0
+"""How long a cancelled call waits at most until its stop was asked for: a daemon may be suspended."""
+LEAVE_SECONDS = 5.0
+
+
+class Unclaimed:
+    """Those of one manager."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._ends: set[asyncio.Task[None]] = set()
+
+    async def start(self, request: p.StartJobs, descriptors: Sequence[int] = ()) -> p.Started:
+        """Ask for jobs. Where we are cancelled meanwhile, they are ended once it is known which they are."""
+        self._session.check_usable()
+        held = [os.dup(descriptor) for descriptor in descriptors]
+        starting = asyncio.ensure_future(self._session.call(request, held))
+        starting.add_done_callback(lambda _: close_all(held))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            self._soon(self._end_started(starting))
+            raise
+
+    async def end(self, ids: Sequence[str], by: str = "by the program that cancelled its start") -> None:
+        """Ask for their stop sequences, and do not wait for them."""
+        await asyncio.wait([self._soon(self._stop(ids, by))], timeout=HELD_UP_SECONDS)
+
+    async def settle(self) -> None:
+        """Before the daemon is let go of: what is left of the above."""
+        if self._ends:
+            await asyncio.wait(self._ends, timeout=LEAVE_SECONDS)
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._ends.add(task)
+        task.add_done_callback(self._ends.discard)
+        return task
+
+    async def _end_started(self, starting: asyncio.Future[p.Started]) -> None:
+        with contextlib.suppress(CorralError):
+            await self._stop((await starting).ids, "by the program that cancelled its start")
+
+    async def _stop(self, ids: Sequence[str], by: str) -> None:
+        with contextlib.suppress(CorralError):
+            await self._session.call(p.StopJobs(ids=tuple(ids), wait=False, by=by))
