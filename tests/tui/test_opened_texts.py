@@ -15,6 +15,7 @@ from corral.values.past import Past
 from corral.values.reports import Advice, Diagnosis, Root, Wait
 from corral_tui.dashboard import lines
 from corral_tui.dashboard.marks import ASCII, UNICODE, Charset
+from corral_tui.dashboard.opened.about_text import about_lines
 from corral_tui.dashboard.opened.charts_text import (
     Series,
     chart_lines,
@@ -433,3 +434,18 @@ def test_of_a_stage_in_which_nothing_moves_what_it_waits_for_is_told() -> None:
     still = structs.replace(pipeline_job(3, "dump"), health="waiting")
     assert time_words(still, still.stages[0], 80) is None
     assert time_words(pipeline_job(3, "dump"), stage(1, "x", ("x",)), 80) is None
+
+
+def _about(shown: Job) -> list[str]:
+    return texts(about_lines(shown, None, shows_values=False, width=60, charset=UNICODE))
+
+
+def test_what_a_stage_was_given_stands_beside_the_line() -> None:
+    argv = ("cat", *(f"a-rather-long-name-{number}.txt" for number in range(1000)))
+    found = _about(job(1, "cat", command="cat *.txt", stages=(stage(1, "cat", argv),)))
+    place = next(number for number, line in enumerate(found) if line.startswith(" command"))
+    assert found[place].endswith("cat *.txt")
+    assert found[place + 1].startswith(" stage 1  cat a-rather-long-name-0.txt")
+    assert 3 <= next(number for number, line in enumerate(found[place:]) if line.startswith(" in ")) <= 6
+    quoted = _about(job(1, "cat", command='cat "a b"', stages=(stage(1, "cat", ("cat", "a b")),)))
+    assert not any("stage 1" in line for line in quoted)

@@ -34,6 +34,10 @@ MARKS = {
 }
 
 
+ARGV_LINES = 3
+"""About so many are shown of what a stage was given: a pattern may have matched thousands of files."""
+
+
 def about_lines(
     job: Job, detail: Detail | None, *, shows_values: bool, width: int, charset: Charset
 ) -> list[Line]:
@@ -48,7 +52,7 @@ def about_lines(
         lines += _earlier(detail, width, charset)
     lines += _field("command", clean(job.command), width)
     for number, argv in as_run(job):
-        lines += _field(f"stage {number}", clean(argv), width)
+        lines += _field(f"stage {number}", numbers.cut_middle(clean(argv), ARGV_LINES * width), width)
     lines += _field("in", clean(job.cwd), width)
     lines += _field("started", _started(job), width)
     lines += _field("limits", _limits(job), width)
