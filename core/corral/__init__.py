@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from corral.values.jobs import Pipe as Pipe
     from corral.values.jobs import ProcessView as ProcessView
     from corral.values.jobs import Stage as Stage
+    from corral.values.jobs import StageTime as StageTime
     from corral.values.jobs import State as State
     from corral.values.jobs import Stopping as Stopping
     from corral.values.lifepast import LifePast as LifePast
@@ -76,7 +77,7 @@ _HOMES = {
     "corral.service.options": "CommandLike Options",
     "corral.values.commandline": "CommandLineError",
     "corral.values.errors": "CannotStartError CorralError DaemonUnavailableError NotOpenError NotSoError OtherSurroundingsError ProtocolMismatchError UnknownJobError UsageError WrongTypeError",
-    "corral.values.jobs": "Health Job Limiter Pipe ProcessView Stage State Stopping",
+    "corral.values.jobs": "Health Job Limiter Pipe ProcessView Stage StageTime State Stopping",
     "corral.values.lifepast": "LifePast",
     "corral.values.reports": "Advice Diagnosis Frame PythonStack Root StoppedProcess StopReport Survivor Wait WaitKind",
     "corral.values.spec": "Command Pipeline Redirection",

@@ -98,7 +98,9 @@ async def test_a_directory_that_does_not_exist() -> None:
             await manager.start("echo", cwd="/no/such/place")
 
 
-@pytest.mark.parametrize("line", ["", "a | | b", "echo 'x", "a && b", "a; b", "echo $NO_SUCH_NAME", "ls no-such-*"])
+@pytest.mark.parametrize(
+    "line", ["", "a | | b", "echo 'x", "a && b", "a; b", "echo $NO_SUCH_NAME", "ls no-such-*"]
+)
 async def test_a_line_that_makes_no_sense_leaves_no_job(line: str) -> None:
     async with opened() as manager:
         with pytest.raises(UsageError):
