@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec import structs
 
+from corral.manage.buffering import is_unbuffered
 from corral.observe.chains import Observations
 from corral.observe.diagnose import diagnose
 from corral.observe.holders import Held
@@ -62,6 +63,23 @@ def test_a_terminal_is_offered_where_there_is_none():
     asking = commands(stuck(wait(10, "su", "unknown"), pty=True, health=None))
     assert asking == ["corral attach 5", "corral send 5 TEXT", *COMMON]
     assert "corral attach 5" not in commands(stuck(wait(10, "su", "unknown"), health=None))
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        ("python -u x.py", True),
+        ("python -Iu x.py", True),
+        ("python -X dev -W error -u -c x", True),
+        ("python x.py -u", False),
+        ("python -c pass -u", False),
+        ("python -m x -u", False),
+        ("python -Xu x.py", False),
+        ("python", False),
+    ],
+)
+def test_the_option_of_python_that_prints_at_once(argv: str, expected: bool):
+    assert is_unbuffered(argv.encode().split()) is expected
 
 
 @pytest.mark.parametrize(

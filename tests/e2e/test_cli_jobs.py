@@ -373,6 +373,25 @@ def test_send_and_its_end(corral: Corral) -> None:
     assert ended.returncode == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "line", "is_said"),
+    [
+        ((), "python3 -c 'import sys; print(1); sys.stdin.read()' | cat", True),
+        (("--shell",), "python3 -c 'import sys; print(1); sys.stdin.read()'; true", True),
+        ((), "python3 -u -c 'import sys; sys.stdin.read()' | cat", False),
+        (("-e", "PYTHONUNBUFFERED=1"), "python3 -c 'import sys; sys.stdin.read()'", False),
+        ((), "python3 -c 'import sys; print(1, flush=True); sys.stdin.read()'", False),
+        ((), "cat", False),
+    ],
+)
+def test_that_python_keeps_back_what_it_prints_is_said(
+    options: tuple[str, ...], line: str, is_said: bool, corral: Corral
+) -> None:
+    job = corral.ok("run", "-i", *options, line, env={"PYTHONUNBUFFERED": ""})
+    until(lambda: "waits for input" in corral.ok("why", job), "it to wait for input")
+    assert ("PYTHONUNBUFFERED=1 …" in corral.ok("why", job)) is is_said
+
+
 def test_send_to_a_job_without_an_open_stdin(corral: Corral) -> None:
     corral.ok("run", "-n", "nap", "sleep", "100")
     ended = corral("send", "nap", "x")

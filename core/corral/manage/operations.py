@@ -22,6 +22,7 @@ from corral.decide.life import (
     StopRequested,
 )
 from corral.manage import stories
+from corral.manage.buffering import with_hint
 from corral.manage.census import Seen, kinship_of
 from corral.manage.jobs import ManagedJob
 from corral.manage.leftovers import live_members
@@ -392,7 +393,7 @@ def why(manager: Manager, job_id: int) -> Diagnosis:
         return diagnose(view)
     manager.monitor.scan_job(job)
     view = manager.snapshot(job_id)
-    found = diagnose(view, observe_waits(manager, job))
+    found = with_hint(diagnose(view, observe_waits(manager, job)), view)
     return on_full_disk(view, found) if is_full(manager.home.jobs) else found
 
 

@@ -1,0 +1,66 @@
+"""A Python program that seems to print nothing: it keeps up to 8 KiB of its output back, unless that goes to a terminal."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+
+from msgspec import structs
+
+from corral.system.procfs import read_all
+from corral.system.pyspy import is_python
+from corral.values.jobs import Job
+from corral.values.reports import Advice, Diagnosis
+
+_MOST_LOOKED_AT = 8
+HINTS = (
+    Advice("print at once: Python buffers", "corral run -e PYTHONUNBUFFERED=1 …"),
+    Advice("or as well", "python -u …, corral run --pty …"),
+)
+
+
+def with_hint(found: Diagnosis, job: Job) -> Diagnosis:
+    """The same, and what makes it print at once, where nothing has come of a job that runs such a program."""
+    if job.pty or job.stdout_bytes or job.state != "running":
+        return found
+    own = [wait.pid for wait in found.waits if wait.stage is not None and wait.kind != "zombie"]
+    if not any(map(_holds_back, own[:_MOST_LOOKED_AT])):
+        return found
+    # Before what always helps.
+    place = next((n for n, each in enumerate(found.advice) if each.text == "stop it"), len(found.advice))
+    return structs.replace(found, advice=(*found.advice[:place], *HINTS, *found.advice[place:]))
+
+
+def _holds_back(pid: int) -> bool:
+    try:
+        mode = os.stat(f"/proc/{pid}/fd/1").st_mode
+    except OSError:
+        return False  # none, or not ours to see
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)) or not is_python(pid):
+        return False
+    environment = (read_all(f"/proc/{pid}/environ") or b"").split(b"\0")
+    return not (
+        any(each.startswith(b"PYTHONUNBUFFERED=") and each[17:] for each in environment)
+        or is_unbuffered((read_all(f"/proc/{pid}/cmdline") or b"").split(b"\0"))
+    )
+
+
+def is_unbuffered(argv: Sequence[bytes]) -> bool:
+    """Whether `-u` stands among the options of a Python's command line, alone or with others (`-Iu`)."""
+    words = iter(argv[1:])
+    for word in words:
+        if word[:1] != b"-" or word in (b"-", b"--"):
+            return False
+        if word.startswith(b"--"):
+            continue
+        for place, letter in enumerate(word[1:].decode("latin-1"), 1):
+            if letter == "u":
+                return True
+            if letter in "cm":
+                return False
+            if letter in "WX":
+                if place == len(word) - 1:
+                    next(words, None)
+                break
+    return False
