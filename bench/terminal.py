@@ -51,6 +51,21 @@ class OnTerminal:
             time.sleep(0.002)
         raise TimeoutError(f"{text!r} was not painted within {patience:g} s")
 
+    def seconds_from(self, keys: bytes, text: bytes, patience: float = 30.0) -> float:
+        """From the writing of `keys` until it had painted `text` after that."""
+        start, began = len(self._painted), time.perf_counter()
+        self.type(keys)
+        while time.perf_counter() < began + patience:
+            at = self._painted.find(text, start)
+            if at >= 0:
+                return next(when for size, when in self._times if size > at) - began
+            time.sleep(0.002)
+        raise TimeoutError(f"{text!r} was not painted within {patience:g} s of {keys!r}")
+
+    @property
+    def painted_bytes(self) -> int:
+        return len(self._painted)
+
     def type(self, keys: bytes) -> None:
         os.write(self._master, keys)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from until import python as quick_python
 
 pytestmark = pytest.mark.skipif(mark.why_not() is not None, reason=f"no marks here: {mark.why_not()}")
 
+COMM = os.path.basename(sys.executable)[:15]
+"""What the kernel calls our Python (PR_SET_NAME(2const): 15 letters)."""
 TAKE_OFF = "import os, resource, signal, sys, time\nresource.setrlimit(10, (-1, -1))\n"
 SLEEP = "time.sleep(60)\n"
 BARE = "os.execve('/bin/sleep', ['sleep', '60'], {})\n"
@@ -178,11 +181,11 @@ async def test_who_wears_the_mark_of_another_job_is_of_the_job_that_has_more_for
         leader, child = await counted(thief, 2)
         report = await victim.stop()
         assert len(report.processes) == 1
-        assert report.note == f"{child} python3 wore the mark of this job, but is a process of job {thief.id}"
+        assert report.note == f"{child} {COMM} wore the mark of this job, but is a process of job {thief.id}"
         assert (await thief.snapshot()).state == "running"
         report = await thief.stop()
         assert {one.pid for one in report.processes} == {leader, child}
-        assert report.note == f"{child} python3 wore the mark of job {victim.id}"
+        assert report.note == f"{child} {COMM} wore the mark of job {victim.id}"
 
 
 async def test_who_names_another_job_in_its_environment_alone_is_named_by_both() -> None:

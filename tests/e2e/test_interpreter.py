@@ -83,7 +83,8 @@ def test_a_python_that_cannot_run_it_says_why(corral: Corral, tmp_path: Path) ->
 
 
 def test_an_interpreter_may_have_any_name(corral: Corral, tmp_path: Path) -> None:
-    called = tmp_path / "monty"
+    called = tmp_path / "bin" / "monty"
+    called.parent.mkdir()
     called.symlink_to(sys.executable)
     (tmp_path / "pyvenv.cfg").write_text(f"home = {os.path.dirname(os.path.realpath(sys.executable))}\n")
     corral.argv = (str(called), *corral.argv[1:])

@@ -338,7 +338,9 @@ def told(diagnosis: Diagnosis) -> tuple[Any, ...]:
     names = {wait.pid: wait.name for wait in diagnosis.waits}
     if root is None:
         return diagnosis.health, None, None
-    return diagnosis.health, root.kind, names.get(root.pid or 0, "?").rstrip("0123456789.")
+    name = names.get(root.pid or 0, "?")
+    is_python = name == os.path.basename(str(PYTHON))[:15]  # as the kernel calls it (PR_SET_NAME(2const))
+    return diagnosis.health, root.kind, "python" if is_python else name.rstrip("0123456789.")
 
 
 def shows(client: Client, job_id: str, case: Case) -> bool:
