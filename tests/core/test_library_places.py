@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -159,3 +160,20 @@ async def test_a_start_that_was_cancelled_leaves_no_job_behind() -> None:
 
 async def _all_ended(manager: corral.JobManager) -> bool:
     return await manager.jobs(all=True) != () and await manager.jobs() == ()
+
+
+async def test_a_send_that_was_given_up_says_nothing_of_its_end() -> None:
+    said: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    async with opened() as manager:
+        job = await manager.start("sleep 100", stdin="interactive")
+        before = len(os.listdir("/proc/self/fd"))
+        sending = asyncio.ensure_future(job.send(bytes(1 << 20)))
+        await eventually(lambda: len(os.listdir("/proc/self/fd")) > before, "it to be sent")
+        sending.cancel()
+        await asyncio.wait([sending])
+        await job.kill()
+        await eventually(lambda: len(os.listdir("/proc/self/fd")) <= before, "its thread to let go")
+    del sending
+    gc.collect()
+    assert said == []

@@ -187,6 +187,9 @@ class JobHandle:
         sending = asyncio.get_running_loop().run_in_executor(None, _send, descriptor, bytes(data), given_up)
         try:
             await asyncio.shield(sending)  # it owns the descriptor, so it has to run
+        except asyncio.CancelledError:
+            sending.add_done_callback(_forget)
+            raise
         finally:
             given_up.set()
 
@@ -322,6 +325,12 @@ def _read_merged(paths: list[str], order: str) -> bytes:
         return b"".join(parts)
     finally:
         merged.close()
+
+
+def _forget(sending: asyncio.Future[None]) -> None:
+    """Of one that was given up it does not matter how it ended, as with EPIPE; asyncio would log that nobody asked."""
+    if not sending.cancelled():
+        sending.exception()
 
 
 def _send(descriptor: int, data: bytes, given_up: threading.Event) -> None:
