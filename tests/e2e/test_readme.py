@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from corral_tui.cli.group import corral as program
 from corral_tui.main import main
 from e2e.command import Corral
 
@@ -71,7 +74,30 @@ def test_a_verb_has_an_example_and_its_options_exist(verb: str, corral: Corral) 
 
 def _of_other_verbs(verb: str) -> set[str]:
     """Options that the section of `verb` names although they belong to another verb or are no option of ours."""
-    return {"kill": {"--grace"}, "send": {"--name"}}.get(verb, set())
+    return {"kill": {"--grace"}, "send": {"--name"}, "logs": {"--pty", "--shell"}}.get(verb, set())
+
+
+_TYPED = re.compile(r"^\$ corral\b(.*)$", re.MULTILINE)
+_NOT_OURS = re.compile(r"\s{2,}[#$]\s|(?:\s[|>&]+|;)(?=\s)(?=(?:[^']*'[^']*')*[^']*$)")
+"""What ends our part of a line: a comment, a second column, the shell's own words outside of quotes."""
+
+
+def _typed() -> set[str]:
+    """What the pages type after `$ corral`; of a quoted text over several lines nothing."""
+    found = {line for page in PAGES for line in _TYPED.findall(page.read_text(encoding="utf-8"))}
+    return {_NOT_OURS.split(line)[0].strip() for line in found if line.count('"') % 2 == 0}
+
+
+@pytest.mark.parametrize("line", sorted(_typed()))
+def test_what_the_pages_type_is_understood(line: str) -> None:
+    """As far as its options and arguments go; nothing is run."""
+    command: click.Command = program
+    words = shlex.split(line)
+    while isinstance(command, click.Group) and words:
+        inner = command.get_command(click.Context(command), words.pop(0))
+        assert inner is not None
+        command = inner
+    command.make_context("corral", words)
 
 
 def test_the_page_has_every_option_that_there_is(capsys: pytest.CaptureFixture[str]) -> None:
