@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corral.observe.output import CUT, LINE_LIMIT, Chunk, Follower, LineIndex, OutputFile, Pace
+from corral.values.text import sanitise
 from holes import drop
 
 PAGE = 4096
@@ -195,6 +196,16 @@ def test_a_follower_begins_anew_when_a_file_was_made_shorter(path: Path) -> None
         os.truncate(path, 0)
         append(path, b"new")
         assert follower.poll() == [("stdout", Chunk(0, b"new", begins_anew=True))]
+
+
+@pytest.mark.parametrize("returns", [b"", b"\r"])
+def test_of_a_picture_no_line_has_anything_to_see(path: Path, returns: bytes) -> None:
+    chunk = b"\x1b_Gm=1;" + b"aGVsbG8" * 585 + b"\x1b\\"
+    path.write_bytes(b"before\n" + returns + chunk * 80 + b"after\n" + b"next\n")
+    index = LineIndex(OutputFile(str(path)))
+    index.extend()
+    shown = [sanitise(line).strip("\r\u240d\u2026") for line in index.lines(0, 3)]
+    assert shown == ["before", "after" if returns else "", "next"]
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -181,6 +181,20 @@ def following(tmp_path: Path, data: bytes, **changes: object) -> tuple[FakeSourc
     return source, PresentScreen(source.home, "1")
 
 
+@pytest.mark.parametrize("size", [1000, 1 << 20])
+def test_a_picture_is_left_out(size: int, tmp_path: Path) -> None:
+    source, screen = following(tmp_path, b"\x1b[?1049h\x1b[Hplot\r\n")
+    data = b"\x1b_Gf=100;" + b"aGVsbG8" * 50_000 + b"\x1b\\\x1b[5;1Hafter"
+    for start in range(0, len(data), size):
+        source.write_output("1", data[start : min(start + size, len(data) - 12)])
+        screen.update(source.snapshot.jobs["1"], Budget(LONG))
+        assert not any("aGVsb" in text(row) for row in screen.rows(24))
+    source.write_output("1", data[-12:])
+    screen.update(source.snapshot.jobs["1"], Budget(LONG))
+    assert "after" in [text(row).strip() for row in screen.rows(24)]
+    assert not any("aGVsb" in text(row) for row in screen.rows(24))
+
+
 def test_only_the_end_is_drawn_and_in_slices(tmp_path: Path) -> None:
     source, screen = following(tmp_path, b"\x1b[?1049h\x1b[?25l" + b"old text " * 50_000)
     source.write_output("1", b"\x1b[H\x1b[2J\x1b[Hnewest\x1b[5;1H" + b"x" * 1500)
