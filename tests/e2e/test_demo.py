@@ -161,6 +161,12 @@ def test_the_steps_are_ticked_what_refuses_is_stopped_and_q_ends_it_with_proof(d
         terminal.press("s")
         terminal.wait_for("Stop 4 stubborn?")
         terminal.press("y")
+        until(
+            lambda: any(each in terminal.text() for each in ("too soon", "left")),
+            "the answer to be taken, or not",
+        )
+        if "too soon" in terminal.text():
+            terminal.press("y")
         terminal.wait_for("Nothing of it is left. 4 processes: 1 by TERM, 3 by KILL.")
         terminal.press("\x1b")
         terminal.wait_for("Try it, 4 of 5:")

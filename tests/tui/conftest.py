@@ -10,8 +10,8 @@ from textual import _wait
 
 from corral_tui.dashboard.opened import panes
 from corral_tui.dashboard.opened import screen as opened
+from corral_tui.dashboard.sheets import base, stop
 from corral_tui.dashboard.sheets import quit as quitting
-from corral_tui.dashboard.sheets import stop
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +36,4 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(panes.OutputPane, "seconds", 0.05)
     monkeypatch.setattr(stop, "SEEN_SECONDS", 0.3)
+    monkeypatch.setattr(base, "SOONEST_ANSWER", 0.0)

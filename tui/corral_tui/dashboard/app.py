@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import ClassVar
 
 from rich.console import RenderableType
+from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
 from corral.service.protocol import Look
@@ -26,6 +27,7 @@ from corral_tui.dashboard.board_screen import BoardScreen
 from corral_tui.dashboard.clock import SettledTimes, steady_clock
 from corral_tui.dashboard.doings import Doings
 from corral_tui.dashboard.driver import DashboardDriver
+from corral_tui.dashboard.keyboard import Keyboard, KeyTaken
 from corral_tui.dashboard.marks import Charset, charset_of_terminal
 from corral_tui.dashboard.notices import Notices
 from corral_tui.dashboard.settings import Settings
@@ -84,6 +86,8 @@ class DashboardApp(App[int], inherit_bindings=False):
         self._is_look_due = False
         self._doings = Doings(self)
         self.notices = Notices(self)
+        self.keyboard = Keyboard(self, super().on_event)
+        self._is_sheet_settled = True
         self._take_theme()
 
     @property
@@ -129,6 +133,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         """Dock `sheet` at the bottom of the current screen, over the list, in place of the one that is up."""
         self.close_sheet()
         self.sheet = sheet
+        self._is_sheet_settled = False
         sheet.styles.layer = "sheet"
         sheet.styles.dock = "bottom"
         self.screen.mount(sheet)
@@ -173,8 +178,14 @@ class DashboardApp(App[int], inherit_bindings=False):
         if sheet is self.sheet and isinstance(self.screen, DashboardScreen):
             ids = sheet.job_ids if isinstance(sheet, Sheet) else ()
             self.screen.reveal(ids, sheet.outer_size.height)
+        self.call_later(self._give_keys_to, sheet)
+
+    def _give_keys_to(self, sheet: Widget) -> None:
+        """Behind what the sheet itself has asked for: the focus for one of its fields."""
+        if sheet is self.sheet:
             if sheet.can_focus and not sheet.has_focus_within:
-                sheet.focus()
+                self.screen.set_focus(sheet)
+            self._is_sheet_settled = True
 
     def _dashboard_screens(self) -> list[DashboardScreen]:
         # A screen is on the stack before it is mounted; it takes the snapshot of that moment then.
@@ -286,6 +297,34 @@ class DashboardApp(App[int], inherit_bindings=False):
             self._looked_at = ()  # the daemon went away; the next one is asked when the list is drawn again
 
     # ---- keys ----
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            await self.keyboard.take(event)
+        else:
+            await super().on_event(event)
+
+    def on_key_taken(self, message: KeyTaken) -> None:
+        self.keyboard.key_taken(message.key)
+
+    def on_paste(self) -> None:
+        """Nothing took it."""
+        self.say("nothing here takes pasted text; n opens the prompt, / a filter")
+
+    @property
+    def takes_only_escape(self) -> bool:
+        """Whether a sheet is busy with what the last key asked of it."""
+        return isinstance(self.sheet, Sheet) and not self.sheet.takes_keys
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether what was opened last is there: a sheet, a screen, the field of a palette."""
+        screen = self.screen if self.screen_stack else None
+        if screen is None or not screen.is_mounted:
+            return False
+        if self.sheet is not None and isinstance(screen, DashboardScreen):
+            return self._is_sheet_settled and not self.takes_only_escape
+        return not isinstance(screen, ModalScreen) or screen.focused is not None or not self.app_focus
 
     @property
     def scope(self) -> Scope | None:

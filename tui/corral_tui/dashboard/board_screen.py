@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.message import Message
 
 from corral.service.protocol import AskPast
 from corral.service.snapshot import Snapshot
@@ -20,73 +19,17 @@ from corral_tui.dashboard.footer import Footer, StripLine
 from corral_tui.dashboard.header import count_jobs, header
 from corral_tui.dashboard.history import History
 from corral_tui.dashboard.model import ORDERS, Model, order_words
-from corral_tui.dashboard.painter import Painted, Painted_, Row
+from corral_tui.dashboard.painter import Painted_, Row
 from corral_tui.dashboard.scene import Scene, padded_line
 from corral_tui.dashboard.sentence import Events, sentence
 from corral_tui.dashboard.settings import View
 from corral_tui.dashboard.tails import Tails
+from corral_tui.dashboard.top_lines import TopLines
 from corral_tui.dashboard.view import DashboardScreen
 
 DRAW_SECONDS = 0.25
 """Between two slices of the screens of jobs that draw theirs."""
 KEYS_OF_NOTHING = ("job.new", "job.restart", "job.open", "view.ended", "app.palette")
-
-
-class TopLines(Painted, can_focus=True):
-    """Lines 1 and 2. Has the focus while a filter is typed into line 2."""
-
-    DEFAULT_CSS = "TopLines { height: 2; } TopLines.-low { height: 1; }"
-
-    class Typed(Message):
-        """The filter's text has changed; `is_done` with enter, `is_left` with esc."""
-
-        def __init__(self, text: str, *, is_done: bool = False, is_left: bool = False) -> None:
-            super().__init__()
-            self.text = text
-            self.is_done = is_done
-            self.is_left = is_left
-
-    def __init__(self) -> None:
-        super().__init__(id="top")
-        self.typed: str | None = None
-        """The filter being typed; None while none is."""
-
-    def check_consume_key(self, key: str, character: str | None) -> bool:
-        """No letter acts while a filter is typed."""
-        return self.typed is not None and character is not None and character.isprintable()
-
-    def on_key(self, event: events.Key) -> None:
-        if self.typed is None:
-            return
-        if event.key in ("enter", "escape"):
-            self._end(is_left=event.key == "escape")
-        elif event.key in ("backspace", "ctrl+h"):
-            self._type(self.typed[:-1])
-        elif event.key == "ctrl+u":
-            self._type("")
-        elif event.is_printable and event.character:
-            self._type(self.typed + event.character)
-        else:
-            return
-        event.stop()
-        event.prevent_default()
-
-    def on_paste(self, event: events.Paste) -> None:
-        if self.typed is not None:
-            event.stop()
-            self._type(self.typed + "".join(each for each in event.text if each.isprintable()))
-
-    def on_blur(self) -> None:
-        if self.typed is not None:
-            self._end(is_left=False)
-
-    def _type(self, text: str) -> None:
-        self.typed = text
-        self.post_message(self.Typed(text))
-
-    def _end(self, *, is_left: bool) -> None:
-        text, self.typed = self.typed or "", None
-        self.post_message(self.Typed("" if is_left else text, is_done=True, is_left=is_left))
 
 
 class BoardScreen(DashboardScreen):
@@ -185,8 +128,9 @@ class BoardScreen(DashboardScreen):
         hidden = f", {model.hidden_marked} marked ones hidden" if model.hidden_marked else ""
         count = f"   {found} of {sum(not job.hidden for job in model.snapshot.jobs.values())}{hidden}"
         if self.top.typed is not None:
-            cursor = self.dashboard.charset.bar_edges[1]
-            return (("/ ", "key"), (self.top.typed, "bold"), (cursor, "accent"), (count, "muted"))
+            notice = self.top.notice
+            told: Painted_ = (f"   {notice}", "warning") if notice else (count, "muted")
+            return (*self.top.prompt(self.dashboard.charset), told)
         return (
             ("/ ", "key"),
             (model.filter, "bold"),
@@ -288,6 +232,8 @@ class BoardScreen(DashboardScreen):
     def reveal(self, job_ids: tuple[str, ...], covered: int) -> None:
         below = self.size.height - self.board.region.bottom
         self.board.covered = max(covered - below, 0)
+        if covered == 0:
+            self.set_focus(self.board)
         if job_ids and job_ids[0] in self.model.snapshot.jobs:
             self.model.select(job_ids[0])
         self._show_selected()
@@ -387,14 +333,14 @@ class BoardScreen(DashboardScreen):
             self.show_said(f"{len(self.model.marked)} marked; s stops them, esc clears the marks")
 
     def _start_filter(self) -> None:
-        self.top.typed = self.model.filter
-        self.top.focus()
+        self.top.begin(self.model.filter)
+        self.set_focus(self.top)
         self.redraw()
 
     def on_top_lines_typed(self, message: TopLines.Typed) -> None:
         self.model.filter_by(message.text, self.dashboard.clock())
         if message.is_done:
-            self.board.focus()
+            self.set_focus(self.board)
         self._decide_view(is_resized=False)
         self._show_selected()
 

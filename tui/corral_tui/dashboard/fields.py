@@ -37,23 +37,25 @@ class OneLineInput(Input):
     """Takes one line. Of a paste of several none is taken, and nothing is lost: they are posted."""
 
     class SeveralPasted(Message):
-        """These lines were pasted, or nothing that could be one: `problem` says what was wrong."""
+        """These lines were pasted, or none, where it was too much to be looked at."""
 
-        def __init__(self, lines: list[str], problem: str) -> None:
+        def __init__(self, lines: list[str]) -> None:
             super().__init__()
             self.lines = lines
-            self.problem = problem
+
+        @property
+        def problem(self) -> str:
+            """What was wrong."""
+            if not self.lines:
+                return f"more than {MOST_PASTED} letters were pasted: too many for one line"
+            return f"{len(self.lines)} lines were pasted, and this is one line"
 
     def on_paste(self, event: events.Paste) -> None:
         event.prevent_default().stop()
-        lines = pasted_lines(event.text) if len(event.text) <= MOST_PASTED else []
-        if len(event.text) > MOST_PASTED:
-            problem = f"{len(event.text)} letters were pasted: too many for a line"
-            self.post_message(self.SeveralPasted(lines, problem))
-        elif len(lines) > 1:
-            self.post_message(
-                self.SeveralPasted(lines, f"{len(lines)} lines were pasted, and this is one line")
-            )
+        is_too_long = len(event.text) > MOST_PASTED
+        lines = [] if is_too_long else pasted_lines(event.text)
+        if is_too_long or len(lines) > 1:
+            self.post_message(self.SeveralPasted(lines))
         elif lines:
             self.replace(lines[0], *self.selection)
 

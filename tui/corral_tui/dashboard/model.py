@@ -98,6 +98,8 @@ class Model:
         self._touched_at: datetime | None = None
         self._sequence: list[str] = []
         self._last_index = 0
+        self._before_filter: str | None = None
+        """What was selected when the filter began; nobody has selected another one since."""
 
     # ---- reading ----
 
@@ -166,16 +168,22 @@ class Model:
         self.arrange(now, is_forced=True)
 
     def filter_by(self, text: str, now: datetime) -> None:
-        """Show only jobs with these letters in id, name, command or state."""
+        """Show only jobs with these letters in id, name, command or state. A job that it hides is selected again when it is
+        seen again, unless another one was chosen meanwhile."""
+        if text and not self.filter:
+            self._before_filter = self.selected_id
         self.filter = text
         self.arrange(now, is_forced=True)
+        if self._before_filter in {job.id for job in self.shown}:
+            self.selected_id = self._before_filter
+            self._last_index = self.index
 
     def show_ended(self, is_shown: bool, now: datetime) -> None:
         self.shows_ended = is_shown
         self.arrange(now)
 
     def select(self, job_id: str | None) -> None:
-        self.selected_id = job_id
+        self.selected_id, self._before_filter = job_id, None
         job = self.selected
         if job is not None and job.is_ended:
             self.looked_at.add(job.id)

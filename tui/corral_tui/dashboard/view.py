@@ -103,6 +103,11 @@ class Sheet(Widget):
     def dashboard(self) -> DashboardApp:
         return cast("DashboardApp", self.app)
 
+    @property
+    def takes_keys(self) -> bool:
+        """Whether keys may be given to it; while not, they are held."""
+        return True
+
     def snapshot_applied(self, snapshot: Snapshot) -> None:
         """A newer snapshot is there; at most four times a second."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.style import Style
@@ -28,6 +29,8 @@ NARROW = 60
 """Columns below which labels are short."""
 LOW = 18
 """Rows below which no line is left blank."""
+SOONEST_ANSWER = 0.3
+"""Seconds from a question to an answer: a letter that comes earlier belongs to a word that somebody typed."""
 
 
 class Choice(Block, can_focus=True):
@@ -102,6 +105,8 @@ class BottomSheet(Sheet, can_focus=True):
         self.set_class(app.size.height < LOW, "-low")
         self.is_asking = True
         """Whether it is a question: then keys that it does not know do nothing at all."""
+        self.asked_at = 0.0
+        """When the question was put last, by the monotonic clock."""
         self.problem: str | None = None
         """What went wrong, in one line; shown above the keys."""
 
@@ -143,6 +148,9 @@ class BottomSheet(Sheet, can_focus=True):
             with Horizontal(classes="sheet--choices"):
                 yield from choices
         yield Block(self._key_lines, id="sheet-keys")
+
+    def on_mount(self) -> None:
+        self.asked_at = monotonic()
 
     def _head_lines(self, width: int) -> list[Line]:
         left, right = self.title()
@@ -197,7 +205,15 @@ class BottomSheet(Sheet, can_focus=True):
                 return
 
     def action_choose(self, key: str) -> None:
-        self.choose(key)
+        if not self.is_too_soon():
+            self.choose(key)
+
+    def is_too_soon(self) -> bool:
+        """Whether a key comes before anybody can have read the question; then that is said."""
+        if monotonic() - self.asked_at >= SOONEST_ANSWER:
+            return False
+        self.show_problem("that came too soon to be an answer; once more, and it is one")
+        return True
 
     def action_next_choice(self, step: int) -> None:
         choices = self.choices()

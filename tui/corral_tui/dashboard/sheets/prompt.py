@@ -27,7 +27,7 @@ from corral.values.jobs import Job
 from corral.values.units import format_duration
 from corral_tui import numbers
 from corral_tui.dashboard.canvas import Block
-from corral_tui.dashboard.fields import FieldInput, Label, LineInput
+from corral_tui.dashboard.fields import FieldInput, Label, LineInput, OneLineInput
 from corral_tui.dashboard.lines import Line, clean, cut, plain, wrapped
 from corral_tui.dashboard.sheets import prompt_draft as draft
 from corral_tui.dashboard.sheets import prompt_text
@@ -81,6 +81,8 @@ class PromptSheet(BottomSheet):
         self.candidates: tuple[str, ...] = ()
         self.is_starting = False
         self.earlier = draft.earlier_commands(tuple(app.snapshot.jobs.values()))
+        self._kept = _kept_lines.get(app, "")
+        """The line that stands there at first, selected: what is typed takes its place."""
         self._earlier_number = -1
         self._typed = ""
         self._timer: Timer | None = None
@@ -97,14 +99,13 @@ class PromptSheet(BottomSheet):
     # ---- its parts ----
 
     def compose(self) -> ComposeResult:
-        text = _kept_lines.get(self.host, "")
         directory = draft.short_directory(draft.current_directory())
         yield Block(self._head_lines, id="sheet-head")
         with Horizontal(classes="prompt--line"):
             yield Label(" in" if not self.is_narrow else "")
             yield FieldInput(directory, compact=True, id="directory")
             yield Label(" $")
-            yield LineInput(text, compact=True, id="line", select_on_focus=False)
+            yield LineInput(self._kept, compact=True, id="line", select_on_focus=False)
         yield Block(self._mark_lines, id="prompt-mark")
         yield Block(self._stage_lines, id="prompt-stages")
         yield from self._compose_fields()
@@ -162,9 +163,15 @@ class PromptSheet(BottomSheet):
     def on_mount(self) -> None:
         self._fit_directory()
         self.watch(self.line, "scroll_x", self._line_scrolled, init=False)
+        self.watch(self.line, "selection", self._line_scrolled, init=False)
         self.line.focus()
-        self.line.cursor_position = len(self.line.value)
+        self.line.select_all()
         self._check_soon()
+
+    @property
+    def takes_keys(self) -> bool:
+        """What is typed while it starts is for what comes then, such as the next `n`."""
+        return not self.is_starting
 
     def snapshot_applied(self, snapshot: Snapshot) -> None:
         if self.chain_onto:
@@ -269,10 +276,15 @@ class PromptSheet(BottomSheet):
 
     def action_earlier(self, step: int) -> None:
         """Up goes to older commands, down to newer ones and at last to what was being typed."""
-        if not self.line.has_focus or not self.earlier:
+        if not self.line.has_focus:
             return
         if self._earlier_number < 0:
             self._typed = self.line.value
+            if self._kept and self._kept != self._typed:
+                self.earlier.insert(0, draft.Earlier(self._kept, False))
+                self._kept = ""
+        if not self.earlier:
+            return
         self._earlier_number = min(max(self._earlier_number + step, -1), len(self.earlier) - 1)
         if self._earlier_number < 0:
             self._put_line(self._typed)
@@ -280,6 +292,16 @@ class PromptSheet(BottomSheet):
         chosen = self.earlier[self._earlier_number]
         self.query_one("#with_sh", Cycle).put("sh" if chosen.with_shell else "")
         self._put_line(chosen.text)
+
+    def on_one_line_input_several_pasted(self, message: OneLineInput.SeveralPasted) -> None:
+        """A line is one job: none of them runs unseen, and each can be had."""
+        message.stop()
+        problem = message.problem
+        if self.line.has_focus and message.lines:
+            problem += f"; {self.host.charset.up} brings them one by one"
+            self.earlier[:0] = [draft.Earlier(line, False) for line in message.lines]
+            self._earlier_number = -1
+        self.show_problem(problem)
 
     def _put_line(self, text: str) -> None:
         self.line.value = text
@@ -306,6 +328,7 @@ class PromptSheet(BottomSheet):
 
     def _start(self, *, with_shell: bool) -> None:
         if not self.is_starting:
+            self.is_starting = True
             self.run_worker(self._check_and_start(with_shell=with_shell), group="start")
 
     # ---- starting ----
@@ -326,7 +349,6 @@ class PromptSheet(BottomSheet):
         )
 
     async def _check_and_start(self, *, with_shell: bool) -> None:
-        self.is_starting = True
         try:
             check = await self._check_now(with_shell=with_shell, seconds=math.inf)
             if check.pipeline is None or check.finding is not None:
@@ -346,6 +368,8 @@ class PromptSheet(BottomSheet):
             self.show_problem(str(error))
         finally:
             self.is_starting = False
+            if self.host.sheet is self:
+                self.host.keyboard.drop()  # it was typed for what should have come
 
     def _go_to_mark(self, check: LineCheck) -> None:
         """A wrong line starts nothing: the cursor goes to where it is wrong."""
@@ -392,6 +416,13 @@ class PromptSheet(BottomSheet):
         if self.candidates:
             return [cut(plain("   " + "  ".join(self.candidates), "muted"), width, charset.ellipsis)]
         finding = self.check.finding if self.check else None
+        if self._kept and self.line.selected_text == self._kept:
+            words = "   kept from before: what you type takes its place, "
+            return [
+                cut(
+                    [(words, "muted"), ("end", "key"), (" goes on with it", "muted")], width, charset.ellipsis
+                )
+            ]
         if finding is None or not self.line.value or self.check is None or self.check.text != self.line.value:
             return [[]]
         column = self.line.column_of(finding.position) - self.region.x

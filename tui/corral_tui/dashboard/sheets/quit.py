@@ -131,6 +131,8 @@ class QuitSheet(BottomSheet):
 
     def action_yes(self) -> None:
         """On what is left: end also the jobs that started since the question."""
+        if self.is_too_soon():
+            return
         if self.phase == "question":
             self.choose("y")
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from textual.binding import Binding, BindingType
@@ -177,6 +178,8 @@ class StopSheet(BottomSheet):
         return possible.get(action, True)
 
     def action_yes(self) -> None:
+        if self.is_too_soon():
+            return
         if self.is_asking_again:
             self.is_asking_again = False
             self.run_worker(self._begin(0.0), group="begin", exclusive=True)
@@ -193,7 +196,7 @@ class StopSheet(BottomSheet):
     def action_again(self) -> None:
         """A second `s`: it asks once more, and `y` skips the grace. On the question it does nothing."""
         if self.phase == "going on":
-            self.is_asking_again = True
+            self.is_asking_again, self.asked_at = True, monotonic()
             self.redraw()
 
     def action_grace(self, step: int) -> None:

@@ -1,0 +1,108 @@
+"""One key at a time: each is given to what the one before it has opened, once that can take it.
+
+A key goes from the widget that has the focus up to the app, message by message. What is typed meanwhile would go to the
+widget that has the focus still, though the key before it opens a field: letters of a word would act as commands, or be
+lost. So the next key waits until the one before it was dealt with.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from textual import events
+from textual.message import Message
+from textual.timer import Timer
+from textual.widget import Widget
+
+if TYPE_CHECKING:
+    from corral_tui.dashboard.app import DashboardApp
+
+HOLD_SECONDS = 10.0
+"""The longest that a key waits for what shall take it."""
+LOOK_SECONDS = 0.01
+"""Between two looks whether that is there."""
+
+Typed = events.Key | events.Paste
+
+
+class KeyTaken(Message):
+    """Goes the way of a key, right behind it: once it is with the app, so was the key."""
+
+    def __init__(self, key: Typed) -> None:
+        super().__init__()
+        self.key = key
+
+
+class Keyboard:
+    """Holds what is typed, and hands it to `give` one by one."""
+
+    def __init__(self, app: DashboardApp, give: Callable[[Typed], Awaitable[None]]) -> None:
+        self._app = app
+        self._give = give
+        self._held: deque[Typed] = deque()
+        self._given: Typed | None = None
+        self._target: Widget | None = None
+        """To which the last key was given, until it was dealt with."""
+        self._since = 0.0
+        """When something was given last, or began to be held."""
+        self._timer: Timer | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was typed was dealt with."""
+        return not self._held and self._target is None
+
+    async def take(self, event: Typed) -> None:
+        """This was typed, or pasted."""
+        if self.is_idle:
+            self._since = monotonic()
+        if isinstance(event, events.Key) and event.key == "escape" and self._app.takes_only_escape:
+            self.drop()
+            self._given = self._target = None
+            await self._give(event)
+            return
+        self._held.append(event)
+        await self._go_on()
+
+    def drop(self) -> None:
+        """Forget what was typed for something that does not come."""
+        self._held.clear()
+
+    def key_taken(self, key: Typed) -> None:
+        # Behind what the key has asked for, such as the focus for another widget.
+        self._app.call_later(self._next, key)
+
+    async def _next(self, key: Typed) -> None:
+        if key is not self._given:
+            return  # its widget was removed, and the next one given since
+        self._target = None
+        self._since = monotonic()
+        await self._go_on()
+
+    async def _go_on(self) -> None:
+        while self._held and self._may_give():
+            target = self._target = self._app.focused or self._app.screen
+            self._since = monotonic()
+            key = self._given = self._held.popleft()
+            await self._give(key)
+            target.post_message(KeyTaken(key))
+        if self._held and self._timer is None:
+            self._timer = self._app.set_timer(LOOK_SECONDS, self._look)
+
+    async def _look(self) -> None:
+        self._timer = None
+        await self._go_on()
+
+    def _may_give(self) -> bool:
+        # A widget that was removed meanwhile hands nothing on.
+        if self._target is not None and self._target.is_attached and self._target.is_running:
+            return False
+        if self._app.takes_keys:
+            return True
+        if monotonic() - self._since > HOLD_SECONDS:
+            self._app.say(f"dropped what was typed ahead ({len(self._held)} keys): nothing came to take it")
+            self.drop()
+        return False
