@@ -52,12 +52,14 @@ class JobManager:
     async def __aenter__(self) -> Self:
         if self._session is not None:
             raise NotOpenError("the manager is open already: each `async with` needs one of its own")
-        if self._is_private:
-            self._session = await Session.open_private(parallel=self._parallel)
-        else:
-            self._session = await Session.connect(self._home or default_home())
+        self._session = await self._connected()
         self._unclaimed = Unclaimed(self._session)
         return self
+
+    async def _connected(self) -> Session:
+        if self._is_private:
+            return await Session.open_private(parallel=self._parallel)
+        return await Session.connect(self._home or default_home())
 
     async def __aexit__(self, *_: object) -> None:
         session, self._session = self._session, None

@@ -157,9 +157,8 @@ class DemoManager(JobManager):
     def __init__(self) -> None:
         super().__init__(is_private=True)
 
-    async def __aenter__(self) -> Self:
-        self._session = await DemoSession.open()
-        return self
+    async def _connected(self) -> DemoSession:
+        return await DemoSession.open()
 
     @property
     def session(self) -> DemoSession:
