@@ -315,3 +315,14 @@ async def test_y_copies_a_summary(source: FakeSource) -> None:
         await pilot.press("y")
         await until(lambda: "fetch-index" in app.clipboard, "the summary on the clipboard")
         assert "10.0.0.7" in app.clipboard
+
+
+async def test_o_shows_where_it_is_among_the_orders(source: FakeSource) -> None:
+    async with running(source) as (app, pilot):
+        await pilot.press("o", "o")
+        line = screen_text(app).splitlines()[1]
+        assert line == " order: started name [status] cpu mem procs out time   o next O turns"
+        await pilot.press("O")
+        assert "[status, reversed]" in screen_text(app).splitlines()[1]
+        await pilot.press(*"oooooo")
+        assert "order: [started] name" in screen_text(app).splitlines()[1]

@@ -130,12 +130,12 @@ async def test_the_keys_say_where_there_is_no_pipe(tmp_path: Path) -> None:
     async with running(detailed(tmp_path)) as (app, pilot):
         screen = await opened(app, "1")
         assert "enter peek" not in screen_text(app)
-        await pilot.press("enter")
+        await pilot.press("1", "enter")
         await shown(app, lambda text: "has no pipe to look into: it is one stage" in text, "why not")
         screen.open_other("3")
         await shown(app, lambda text: "enter peek" in text and "←→ choose, enter looks" in text, "the keys")
         await pilot.press("5", "enter")
-        await shown(app, lambda text: "1 goes to the pipes" in text, "where to go")
+        await shown(app, lambda text: "this pane has the whole screen already" in text, "that it is alone")
         assert screen.peeked is None
 
 
@@ -168,3 +168,16 @@ def test_a_long_line_is_folded_and_nothing_of_it_is_lost() -> None:
 def test_what_is_no_text_is_dumped_unasked() -> None:
     (row,) = peek_lines(peek(b"\x1f\x8b\x08\x00gzip"), 80, UNICODE)
     assert lines.text(row) == " 00000000  1f 8b 08 00 67 7a 69 70                           |....gzip|"
+
+
+@pytest.mark.parametrize("number", [2, 3, 5])
+async def test_enter_gives_any_other_pane_the_whole_screen_and_takes_it_back(
+    number: int, tmp_path: Path
+) -> None:
+    async with running(detailed(tmp_path), (160, 50)) as (app, pilot):
+        screen = await opened(app, "1")
+        await pilot.press(str(number), "enter")
+        assert [pane.number for pane in screen.panes if pane.display] == [number]
+        assert "has no pipe" not in screen_text(app)
+        await pilot.press("enter")
+        assert screen.shows_all

@@ -184,6 +184,10 @@ def _when_a_pipe_can_be_seen(context: Context) -> str | None:
     return None if context.pane == 1 else "1 goes to the pipes; there enter looks into one"
 
 
+def _away_from_the_pipes(context: Context) -> str | None:
+    return "enter looks into a pipe; z shows this pane alone" if context.pane == 1 else None
+
+
 def _when_peeking(context: Context) -> str | None:
     return (
         None if context.is_peeking else "t turns the bytes of a pipe into hex; enter on pane 1 looks into one"
@@ -295,6 +299,16 @@ ACTIONS: tuple[Action, ...] = (
         "pipe.format", ("t",), "as hex", "the bytes of a pipe as text or as hex", OPENED, _when_peeking, 0
     ),
     Action("pane.zoom", ("z",), "zoom", "this pane alone", OPENED, _always, 11),
+    Action(
+        "pane.open",
+        ("enter",),
+        "zoom",
+        "away from the pipes: this pane alone",
+        OPENED,
+        _away_from_the_pipes,
+        None,
+        False,
+    ),
     Action("pane.1", ("1",), "pipeline", "pane 1, Pipeline", OPENED, _always, None, False),
     Action("pane.2", ("2",), "output", "pane 2, Output", OPENED, _always, None, False),
     Action("pane.3", ("3",), "tree", "pane 3, Tree", OPENED, _always, None, False),

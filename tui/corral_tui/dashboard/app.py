@@ -331,12 +331,15 @@ class DashboardApp(App[int], inherit_bindings=False):
         return self.screen.scope if isinstance(self.screen, DashboardScreen) else None
 
     def action_press(self, key: str) -> None:
-        """Do what `key` does on the screen that is up."""
+        """Do what `key` does on the screen that is up: of several things the first that is possible now."""
         self.notices.touched()
-        for each in ACTIONS:
-            if key in each.keys and self.scope in each.scopes:
-                self.perform(each)
-                return
+        if not isinstance(self.screen, DashboardScreen):
+            return
+        context = self.screen.context()
+        meant = [each for each in ACTIONS if key in each.keys and self.scope in each.scopes]
+        for each in [one for one in meant if one.is_possible(context)] or meant:
+            self.perform(each)
+            return
 
     def action_act(self, action_id: str) -> None:
         """Do the action of that id."""

@@ -357,7 +357,12 @@ class BoardScreen(DashboardScreen):
         model = self.model
         problem = self.dashboard.settings.keep_order(model.order, is_reversed=model.is_reversed)
         self._show_selected()
-        self.show_said(problem or f"order: {order_words(model.order, is_reversed=model.is_reversed)}")
+        if problem:
+            self.show_said(problem)
+            return
+        words = order_words(model.order, is_reversed=model.is_reversed)
+        self.events.show(words, self.dashboard.clock())
+        self.redraw()
 
     def on_board_order_asked(self, message: Board.OrderAsked) -> None:
         now = self.dashboard.clock()

@@ -8,7 +8,7 @@ from typing import Literal
 
 from corral.service.snapshot import Snapshot
 from corral.values.jobs import Job
-from corral_tui.dashboard.marks import needs_a_human
+from corral_tui.dashboard.marks import Role, needs_a_human
 
 Order = Literal["started", "name", "status", "cpu", "mem", "procs", "out", "time"]
 ORDERS: tuple[Order, ...] = ("started", "name", "status", "cpu", "mem", "procs", "out", "time")
@@ -53,11 +53,14 @@ _KEYS: dict[Order, Callable[[Job], object]] = {
 }
 
 
-def order_words(order: Order, *, is_reversed: bool) -> str:
-    """What line 2 says of an order."""
-    if order == "status":
-        return f"status, stuck ones {'last' if is_reversed else 'first'}"
-    return f"{order}, reversed" if is_reversed else order
+def order_words(order: Order, *, is_reversed: bool) -> tuple[tuple[str, Role], ...]:
+    """What line 2 says of an order: where it stands among all of them, and what comes next."""
+    line: list[tuple[str, Role]] = [("order: ", "plain")]
+    for each in ORDERS:
+        is_it = each == order
+        words = f"[{each}{', reversed' if is_reversed else ''}]" if is_it else each
+        line += [(words, "key" if is_it else "muted"), (" ", "plain")]
+    return (*line, ("  o", "key"), (" next ", "muted"), ("O", "key"), (" turns", "muted"))
 
 
 def _age(job: Job) -> float:

@@ -28,7 +28,11 @@ class Events:
 
     def say(self, text: str, now: datetime) -> None:
         """An answer to what the user just did."""
-        self._text, self._said_at = ((clean(text), "plain"),), now
+        self.show(((clean(text), "plain"),), now)
+
+    def show(self, line: Line, now: datetime) -> None:
+        """The same, in pieces."""
+        self._text, self._said_at = line, now
 
     def note(self, event: Line) -> None:
         """Something happened by itself; it does not take the place of a fresh answer."""

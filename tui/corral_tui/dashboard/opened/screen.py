@@ -293,6 +293,7 @@ class JobScreen(DashboardScreen):
             "move.right": lambda: pane.turn(1) or True,
             **{f"pane.{number}": self._goer(number) for number in range(1, 7)},
             "pane.zoom": self._zoom,
+            "pane.open": self._zoom,
             "pipe.peek": self._peek,
             "pipe.format": self._turn_format,
             "job.previous": lambda: self._step(-1),
@@ -318,6 +319,9 @@ class JobScreen(DashboardScreen):
         self.call_after_refresh(self._poll)
 
     def _zoom(self) -> None:
+        if not self.is_zoomed and not self.shows_all:
+            self.show_said("this pane has the whole screen already")
+            return
         self.is_zoomed = not self.is_zoomed
         self._arrange()
 
