@@ -21,6 +21,7 @@ from corral.decide.life import (
     StopCause,
     StopRequested,
 )
+from corral.decide.postmortem import explained
 from corral.manage import stories
 from corral.manage.buffering import with_hint
 from corral.manage.census import Seen, kinship_of
@@ -388,7 +389,9 @@ def why(manager: Manager, job_id: int) -> Diagnosis:
     job = manager.jobs.get(job_id)
     view = manager.snapshot(job_id)
     if view.is_ended:
-        return with_story(diagnose(view), view, stories.story(manager, job_id))
+        manager.commit_soon()
+        found = with_story(diagnose(view), view, stories.story(manager, job_id))
+        return explained(found, view, manager.journal)
     if job is None or not job.life.is_started:
         return diagnose(view)
     manager.monitor.scan_job(job)

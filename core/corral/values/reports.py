@@ -207,6 +207,8 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     """Of a kept one: when it was taken. None: now."""
     kept: Diagnosis | None = None
     """Of an ended job: the diagnosis of the last time it was stuck, or of what it waited for when it was ended."""
+    evidence: tuple[str, ...] = ()
+    """Of a job that failed: what tells why, a line each: its last words, its signal, its last good run."""
     times: tuple[StageTime | None, ...] = ()
     """What each stage of a pipeline spends its time on, in their order; empty unless something moves in it."""
 

@@ -91,12 +91,14 @@ class Offline:
         return structs.replace(detail, events=whole_life(detail.job, detail.events))
 
     def _why(self, request: AskWhy) -> Diagnosis:
+        from corral.decide.postmortem import explained
         from corral.observe.diagnose import diagnose
 
         if request.job is None:
             raise NotSoError("why: nothing runs; corral why ID tells how a job ended")
         job = self._journal.job(self._journal.resolve(request.job))
-        return with_story(diagnose(job), job, told(job, self._journal.story(int(job.id))))
+        found = with_story(diagnose(job), job, told(job, self._journal.story(int(job.id))))
+        return explained(found, job, self._journal)
 
     def _story(self, request: AskStory) -> Story:
         job = self._journal.job(self._journal.resolve(request.job))

@@ -43,6 +43,10 @@ def told(diagnosis: Diagnosis) -> Iterator[Line]:
         yield Line(f"{kept_when(diagnosis)}:")
         yield Line(f"  {visible(diagnosis.kept.summary)}", ALERT)
     yield from _reasons(diagnosis.kept or diagnosis)
+    if diagnosis.evidence:
+        yield from _section("WHAT ELSE IS KNOWN" if diagnosis.kept else "EVIDENCE")
+        for line in diagnosis.evidence:
+            yield Line(f"  {visible(line)}")
     if diagnosis.advice:
         yield from _section("WHAT YOU CAN DO")
         width = max(numbers.cells(advice.text) for advice in diagnosis.advice)

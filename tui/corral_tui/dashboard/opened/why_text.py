@@ -14,6 +14,7 @@ from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, plain, text, wrapped
 from corral_tui.dashboard.marks import Charset
 from corral_tui.dashboard.opened.chain_text import chain_lines, on_the_way, process_words, ring_lines
+from corral_tui.spending import share_words
 
 COMMAND_COLUMN = 27
 ALIKE = 3
@@ -45,6 +46,10 @@ def why_lines(found: Diagnosis, look: WhyLook) -> list[Line]:
             lines += wrapped(clean(reasons.summary), look.width, role="bold")
         look = look._replace(now=reasons.taken or found.ended or look.now)
     lines += _reasons(reasons, look, is_over=found.kept is not None)
+    if found.evidence:
+        title = " WHAT ELSE IS KNOWN" if found.kept is not None else " EVIDENCE"
+        told = [wrapped(clean(each), look.width, indent="   ", hanging="     ") for each in found.evidence]
+        lines += [[], plain(title, "muted"), *(line for each in told for line in each)]
     if found.advice:
         lines += [[], plain(" WHAT YOU CAN DO", "muted")]
         lines += [line for advice in found.advice for line in _advice(advice, found.id, look)]
@@ -112,6 +117,11 @@ def _evidence(found: Diagnosis, look: WhyLook, *, is_over: bool) -> list[Line]:
         verb = "had" if is_over else "has"
         words = f"nothing {verb} moved since {found.since.astimezone():%H:%M:%S} (cpu, i/o, output, set of processes)"
         lines += wrapped(words, look.width, indent="   ", hanging="     ")
+    for number, time in enumerate(found.times, 1):
+        if time is not None:
+            lines += wrapped(
+                f"stage {number}   {share_words(time)}", look.width, indent="   ", hanging="     "
+            )
     groups = alike(found)
     for group in groups[:MOST_ENTRIES]:
         lines += _entry(group, found, look)
