@@ -21,10 +21,18 @@ MOST_REDIRECTIONS = 100
 def check_values(spec: JobSpec) -> None:
     """Raises UsageError."""
     stages = spec.pipeline.stages
-    if not stages or not all(command.argv for command in stages):
-        raise UsageError("nothing to run: the pipeline has a stage without a command")
     if len(stages) > mark.MAX_STAGES:
         raise UsageError(f"{len(stages)} stages: at most {mark.MAX_STAGES} are supported")
+    if len(spec.after) > MOST_AFTER:
+        raise UsageError(f"after {len(spec.after)} jobs: at most {MOST_AFTER} are supported")
+    check_sense(spec)
+
+
+def check_sense(spec: JobSpec) -> None:
+    """What no daemon would take, whatever it supports: asked before, too, by who sends many. Raises UsageError."""
+    stages = spec.pipeline.stages
+    if not stages or not all(command.argv for command in stages):
+        raise UsageError("nothing to run: the pipeline has a stage without a command")
     if spec.pty:
         _check_terminal(spec)
     kinds.NAME("name", spec.name)
@@ -33,8 +41,6 @@ def check_values(spec: JobSpec) -> None:
     kinds.SECONDS("stop_grace", spec.stop_grace)
     kinds.SECONDS("stuck_after", spec.stuck_after)
     kinds.OUTPUT_BYTES("max_output", spec.max_output)
-    if len(spec.after) > MOST_AFTER:
-        raise UsageError(f"after {len(spec.after)} jobs: at most {MOST_AFTER} are supported")
     if isinstance(spec.stdin, FileInput):
         _check_text("the path of stdin", spec.stdin.path)
     for command in stages:

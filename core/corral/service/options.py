@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypedDict, cast, get_args, get_type_
 import msgspec
 from msgspec.structs import replace
 
-from corral.manage.checking import check_values
+from corral.manage.checking import check_sense
 from corral.service.handles import JOBS, JobHandle, id_in
 from corral.service.session import Session
 from corral.service.surroundings import surroundings
@@ -142,7 +142,7 @@ def spec_of(command: CommandLike, options: Options, session: Session, around: Su
         output=options.get("output", "file"),
         after=tuple(id_in(session, handle) for handle in options.get("after", ())),
     )
-    check_values(spec)
+    check_sense(spec)
     return with_short_command(spec)
 
 
