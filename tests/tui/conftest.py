@@ -36,4 +36,4 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(panes.OutputPane, "seconds", 0.05)
     monkeypatch.setattr(stop, "SEEN_SECONDS", 0.3)
-    monkeypatch.setattr(base, "SOONEST_ANSWER", 0.0)
+    monkeypatch.setattr(base, "SOONEST_ANSWER", -60.0)

@@ -42,7 +42,9 @@ class Keyboard:
     def __init__(self, app: DashboardApp, give: Callable[[Typed], Awaitable[None]]) -> None:
         self._app = app
         self._give = give
-        self._held: deque[Typed] = deque()
+        self._held: deque[tuple[Typed, float]] = deque()
+        self.typed_at = 0.0
+        """When the key that was given last was typed, by the monotonic clock."""
         self._given: Typed | None = None
         self._target: Widget | None = None
         """To which the last key was given, until it was dealt with."""
@@ -64,7 +66,7 @@ class Keyboard:
             self._given = self._target = None
             await self._give(event)
             return
-        self._held.append(event)
+        self._held.append((event, monotonic()))
         await self._go_on()
 
     def drop(self) -> None:
@@ -86,7 +88,8 @@ class Keyboard:
         while self._held and self._may_give():
             target = self._target = self._app.focused or self._app.screen
             self._since = monotonic()
-            key = self._given = self._held.popleft()
+            key, self.typed_at = self._held.popleft()
+            self._given = key
             await self._give(key)
             target.post_message(KeyTaken(key))
         if self._held and self._timer is None:

@@ -209,8 +209,8 @@ class BottomSheet(Sheet, can_focus=True):
             self.choose(key)
 
     def is_too_soon(self) -> bool:
-        """Whether a key comes before anybody can have read the question; then that is said."""
-        if monotonic() - self.asked_at >= SOONEST_ANSWER:
+        """Whether a key was typed before anybody can have read the question; then that is said."""
+        if self.host.keyboard.typed_at - self.asked_at >= SOONEST_ANSWER:
             return False
         self.show_problem("that came too soon to be an answer; once more, and it is one")
         return True
