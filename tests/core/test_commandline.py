@@ -16,7 +16,6 @@ from corral.values.commandline import (
     parts,
     quote_pipeline,
     shell_pipeline,
-    stage_name,
     word_at,
 )
 from corral.values.errors import UsageError
@@ -284,13 +283,6 @@ def test_with_shell_the_whole_line_is_one_stage() -> None:
     assert shell_pipeline("a | b > $X") == Pipeline((Command(("/bin/sh", "-c", "a | b > $X")),))
     with pytest.raises(UsageError):
         shell_pipeline(" \n")
-
-
-@pytest.mark.parametrize(
-    ("program", "name"), [("/usr/bin/gzip", "gzip"), ("gzip", "gzip"), ("./a/", "a"), ("/", "/")]
-)
-def test_a_stage_is_called_as_its_program(program: str, name: str) -> None:
-    assert stage_name([program, "-9"]) == name
 
 
 def test_parts_tell_what_each_word_is_for() -> None:

@@ -20,6 +20,7 @@ from corral.observe.waits import ProcessWait, wait_of
 from corral.system.pipes import inode_of
 from corral.system.procfs import HAS_PROCFS
 from corral.values.jobs import Job, Pipe, Stage, StageTime, Stopping
+from corral.values.programwords import program_name
 from until import python, running, until
 
 
@@ -35,7 +36,13 @@ PIPES = {101: 1, 102: 2, 103: 3}
 def job(*commands: str, **values: object) -> Job:
     """A running job whose stage n has the pid 10 n."""
     stages = tuple(
-        Stage(number=n, name=command.split()[0], argv=tuple(command.split()), pid=10 * n, state="running")
+        Stage(
+            number=n,
+            name=program_name(command.split()),
+            argv=tuple(command.split()),
+            pid=10 * n,
+            state="running",
+        )
         for n, command in enumerate(commands, 1)
     )
     pipes = tuple(Pipe(number=n, from_stage=n, to_stage=n + 1, fill_bytes=0) for n in range(1, len(commands)))
@@ -128,16 +135,40 @@ def test_bottleneck_that_waits(shares: tuple[float, float, float], does: str):
     assert diagnosis.summary == f"sleep 60 holds up the rest: it {does}"
 
 
-def test_bottleneck_that_waits_for_its_child():
-    piped = spends(job("sh -c x", "cat", bottleneck=1), (0, 0, 0), (0, 1, 0))
+def test_bottleneck_behind_a_wrapper_is_named_as_what_it_starts():
+    looked = seen(wait(10, "gzip", "running", "runs"), reads(20, "cat", 101))
+    piped = spends(job("nice -n 19 gzip -9", "cat", bottleneck=1), (1, 0, 0), (0, 1, 0))
+    assert diagnose(piped, looked).summary == "gzip -9 holds up the rest: it runs 100 % of the time"
+
+
+def test_bottleneck_whose_wrapper_stays_is_named_as_what_it_starts():
     looked = seen(
-        wait(10, "sh", "child"),
+        wait(10, "timeout", "child"), wait(11, "sleep", "timer"), reads(20, "cat", 101), parents={11: 10}
+    )
+    piped = spends(job("timeout 9 sleep 8", "cat", bottleneck=1), (0, 0, 0), (0, 1, 0))
+    assert diagnose(piped, looked).summary == (
+        "sleep 8 holds up the rest: it waits for a timer, 100 % of the time"
+    )
+
+
+def test_stages_of_one_name_are_told_apart_by_their_number():
+    looked = seen(wait(10, "gzip", "running", "runs"), reads(20, "gzip", 101))
+    piped = spends(job("gzip -9", "gzip -1", bottleneck=1), (1, 0, 0), (0, 1, 0))
+    assert diagnose(piped, looked).summary == (
+        "gzip -9 (stage 1) holds up the rest: it runs 100 % of the time"
+    )
+
+
+def test_bottleneck_that_waits_for_its_child():
+    piped = spends(job("./it -c x", "cat", bottleneck=1), (0, 0, 0), (0, 1, 0))
+    looked = seen(
+        wait(10, "it", "child"),
         wait(11, "sleep", "timer"),
         reads(20, "cat", 101),
         parents={11: 10, 10: 1, 20: 1},
     )
     assert diagnose(piped, looked).summary == (
-        "sh -c x holds up the rest: it waits for sleep, which waits for a timer, 100 % of the time"
+        "it -c x holds up the rest: it waits for sleep, which waits for a timer, 100 % of the time"
     )
 
 
@@ -374,7 +405,9 @@ def test_real_pipeline_whose_first_stage_is_suspended():
             )
 
         until(lambda: is_benign(real, look()) is False, "both to wait for the input")
-        assert diagnose(real, look()).summary == "cat waits for input; only `corral send 5` gives it some"
+        assert diagnose(real, look()).summary == (
+            "cat (stage 1) waits for input; only `corral send 5` gives it some"
+        )
         first.send_signal(signal.SIGSTOP)
         until(
             lambda: "stopped by a signal" in diagnose(real, look()).summary, "the first stage to be suspended"

@@ -18,11 +18,11 @@ from corral.decide.rows import (
     damaged_job,
     decode_spec,
     decode_surroundings,
-    stage_name,
 )
 from corral.decide.store import Journal
 from corral.system.boot import age
 from corral.system.identity import ProcessIdentity
+from corral.values.programwords import program_name
 from corral.values.shown import short
 from corral.values.spec import JobSpec, Surroundings
 
@@ -74,7 +74,7 @@ def _stored(
     spec = short(decode_spec(raw_spec))
     stages = tuple(journal.stages(job))
     life = (
-        new_life(spec, [stage_name(command) for command in spec.pipeline.stages])
+        new_life(spec, [program_name(command.argv) for command in spec.pipeline.stages])
         if raw_life is None
         else _lives.decode(raw_life)
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -12,12 +11,11 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import NODEFAULT, Struct
 
-from corral.values.commandline import LONGEST_NAME
 from corral.values.jobs import Job, Stage, State
+from corral.values.programwords import program_name
 from corral.values.reports import StopReport
 from corral.values.shown import shown_of
 from corral.values.spec import (
-    Command,
     DescriptorInput,
     FileInput,
     InteractiveInput,
@@ -149,12 +147,6 @@ def decode_cwd(raw: bytes | None) -> str:
 # ---- jobs ---------------------------------------------------------------------------------------------------------
 
 
-def stage_name(command: Command) -> str:
-    """What a person calls a stage: the last part of its program's path."""
-    program = command.argv[0][-LONGEST_NAME:] if command.argv else ""
-    return os.path.basename(program) or program
-
-
 def new_job(job_id: int | str, spec: JobSpec, cwd: str, created: datetime) -> Job:
     """The first snapshot of a job: queued, nothing known but what was asked for."""
     shown = shown_of(spec)
@@ -179,7 +171,7 @@ def new_job(job_id: int | str, spec: JobSpec, cwd: str, created: datetime) -> Jo
         on_stuck=spec.on_stuck,
         origin=spec.origin,
         stages=tuple(
-            Stage(number=number, name=stage_name(command), argv=argv)
+            Stage(number=number, name=program_name(command.argv), argv=argv)
             for number, (command, argv) in enumerate(zip(spec.pipeline.stages, shown.argvs, strict=True), 1)
         ),
         stdin="terminal" if spec.pty else _stdin_kind(spec.stdin),

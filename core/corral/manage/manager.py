@@ -68,10 +68,10 @@ from corral.system.mounts import Mounts
 from corral.system.pipes import PipeBudget
 from corral.system.signals import RefusedSignalError, Signaller
 from corral.system.subreaper import become_subreaper
-from corral.values.commandline import stage_name
 from corral.values.errors import UnknownJobError
 from corral.values.home import Home
 from corral.values.jobs import Job
+from corral.values.programwords import program_name
 from corral.values.shown import short, with_short_command
 from corral.values.spec import JobInput, JobSpec, Surroundings
 
@@ -175,7 +175,7 @@ class Manager:
         """Of a long command only what is shown of it is kept: the journal has all."""
         spec = short(spec)
         stages = [
-            ManagedStage(number, stage_name(command.argv), command.argv)
+            ManagedStage(number, program_name(command.argv), command.argv)
             for number, command in enumerate(spec.pipeline.stages, 1)
         ]
         life = new_life(spec, [stage.name for stage in stages])

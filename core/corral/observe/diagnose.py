@@ -13,6 +13,7 @@ from corral.observe.chains import Chain, Observations, Web, benign_end
 from corral.observe.holders import Held
 from corral.observe.waits import ProcessWait
 from corral.values.jobs import Job, Stage
+from corral.values.programwords import program_words, wrapper_name
 from corral.values.reports import Advice, Diagnosis, Root, Wait
 from corral.values.text import one_line
 
@@ -20,6 +21,8 @@ LOCK_KINDS = ("flock", "fcntl", "fcntl, open file description", "lease", "mandat
 """As `system.filelocks` names them."""
 _CUT = "the disk of its output was full: what it wrote then may be missing"
 _SEE_ROOM = Advice("see how much room there is", "df -h")
+COMM_LENGTH = 15
+"""What the kernel keeps of a program's name (TASK_COMM_LEN in sched.h)."""
 LABEL_LENGTH = 24
 """A stage whose command is no longer than that is named with its arguments."""
 
@@ -252,9 +255,7 @@ def _summary(web: Web, chains: list[Chain], root: Chain) -> str:
         return _holding_up(web, root)
     level = slowest.level(web.job) if is_slow else ()
     if level:
-        return (
-            f"no stage holds up the rest: {_label(level[0])} and {_label(level[1])} wait least for the others"
-        )
+        return f"no stage holds up the rest: {_label(web.job, level[0])} and {_label(level[1])} wait least for the others"
     is_outside = web.is_outside(root.end.pid)
     sentence = _led_outside(web, root) if is_outside else _sentence(web, root.end)
     if ";" in sentence and not is_outside:
@@ -304,12 +305,14 @@ def _holding_up(web: Web, root: Chain) -> str:
     """`gzip -9 holds up the rest: it runs 97 % of the time`."""
     stage = next(stage for stage in web.job.stages if stage.number == web.job.bottleneck)
     end, own = root.end, root.steps[0]
-    if end.pid == own.pid:
+    if end.pid == own.pid or end.name == stage.name[:COMM_LENGTH]:
         does = _state(web, end)
     else:
         does = f"waits for {_name(web, end)}, which {_state(web, end)}"
     is_at_pipes = web.pipe_number(own) is not None or own.kind == "zombie"
-    return f"{_label(stage)} holds up the rest: it {slowest.does(stage, None if is_at_pipes else does)}"
+    return (
+        f"{_label(web.job, stage)} holds up the rest: it {slowest.does(stage, None if is_at_pipes else does)}"
+    )
 
 
 def _sentence(web: Web, end: ProcessWait) -> str:
@@ -342,11 +345,21 @@ def _state(web: Web, wait: ProcessWait) -> str:
 def _name(web: Web, wait: ProcessWait) -> str:
     for stage in web.job.stages:
         if stage.pid == wait.pid:
-            return one_line(stage.name)
+            wrapper = wrapper_name(stage.argv)
+            # timeout(1), sudo(8) and others stay, and wait for the program that the stage is called by.
+            is_wrapper = wrapper != stage.name and wait.name == wrapper[:COMM_LENGTH]
+            return _told_apart(web.job, stage, wrapper if is_wrapper else stage.name)
     return one_line(wait.name)
 
 
-def _label(stage: Stage) -> str:
+def _label(job: Job, stage: Stage) -> str:
     """`gzip -9`, or the program alone where the whole is long."""
-    whole = one_line(" ".join([stage.name, *(shlex.quote(word) for word in stage.argv[1:])]))
-    return whole if len(whole) <= LABEL_LENGTH else one_line(stage.name)
+    words = (stage.name, *(shlex.quote(word) for word in program_words(stage.argv)[1:]))
+    whole = one_line(" ".join(words))
+    return _told_apart(job, stage, whole if len(whole) <= LABEL_LENGTH else stage.name)
+
+
+def _told_apart(job: Job, stage: Stage, words: str) -> str:
+    """With its number where another stage is called the same."""
+    is_one_of_several = sum(each.name == stage.name for each in job.stages) > 1
+    return one_line(f"{words} (stage {stage.number})" if is_one_of_several else words)

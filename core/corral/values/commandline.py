@@ -141,16 +141,6 @@ def shell_pipeline(text: str) -> Pipeline:
     return parse_argv(("/bin/sh", "-c", text))
 
 
-LONGEST_NAME = 255
-"""NAME_MAX of limits.h: no program has a longer one; what is written in its place may be a megabyte."""
-
-
-def stage_name(argv: Sequence[str]) -> str:
-    """What a person calls the stage: its program without the directory."""
-    program = argv[0][-LONGEST_NAME:] if argv else ""
-    return program.rstrip("/").rpartition("/")[2] or program
-
-
 def quote_pipeline(pipeline: Pipeline) -> str:
     """`pipeline` as a line that `parse` reads back as the same value."""
     written: list[str] = []

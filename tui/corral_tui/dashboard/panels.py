@@ -12,7 +12,7 @@ from corral_tui.dashboard.marks import Role, Status, stuck_label
 from corral_tui.dashboard.painter import EMPTY, Painted_, Row
 from corral_tui.dashboard.pipeline import draw_pipeline
 from corral_tui.dashboard.scene import Scene, ended_badly, padded_line
-from corral_tui.dashboard.words import end_reason, stage_name, title
+from corral_tui.dashboard.words import end_reason, title
 from corral_tui.losses import truncated_in_short
 from corral_tui.numbers import cells, counted, cpu_share, cut_middle, rate, right, size, whole_duration
 
@@ -312,7 +312,7 @@ def _short_bottleneck(scene: Scene, job: Job) -> Line:
     pipe = next((pipe for pipe in job.pipes if pipe.number == stage.number), None)
     if pipe is not None and pipe.bytes_per_second is not None:
         facts.append(rate(pipe.bytes_per_second))
-    text = f" {stage_name(stage)} is slowest" + (f": {', '.join(facts)}" if facts else "")
+    text = f" {clean(stage.name)} is slowest" + (f": {', '.join(facts)}" if facts else "")
     return (("  " + scene.charset.bottleneck, "warning"), (text, "plain"))
 
 
@@ -361,7 +361,7 @@ def _pipeline_lines(scene: Scene, job: Job, width: int, room: int) -> list[Line]
     if room >= 3:
         lines.append(numbers)
     if job.bottleneck is not None and job.health != "stuck":
-        name = next((stage_name(stage) for stage in job.stages if stage.number == job.bottleneck), "")
+        name = next((clean(stage.name) for stage in job.stages if stage.number == job.bottleneck), "")
         sentence = job.summary or f"stage {job.bottleneck} ({name}) holds up the rest"
         lines.append(((scene.charset.bottleneck + " ", "warning"), (clean(sentence), "plain")))
     return lines

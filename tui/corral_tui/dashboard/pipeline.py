@@ -6,7 +6,7 @@ from corral.values.jobs import Job, Pipe, Stage
 from corral_tui.dashboard.lines import clean
 from corral_tui.dashboard.marks import Charset, bar
 from corral_tui.dashboard.painter import Painted_
-from corral_tui.dashboard.words import stage_argv, stage_name
+from corral_tui.dashboard.words import words_of_stage
 from corral_tui.numbers import UNKNOWN, cells, cut_middle, rate
 
 LEAST_NAME = 4
@@ -84,10 +84,10 @@ def _centred(text: str, width: int) -> str:
 
 def _fitted(job: Job, width: int, charset: Charset) -> tuple[list[str], int]:
     """Names and the bars' width so that all stages fit; what is too much even so is cut at the edge."""
-    short = [stage_name(stage) for stage in job.stages]
+    short = [clean(stage.name) for stage in job.stages]
     full = short
     if len(job.stages) <= 4:
-        full = [clean(" ".join(stage_argv(stage)[:2])) for stage in job.stages]
+        full = [clean(" ".join(words_of_stage(stage)[:2])) for stage in job.stages]
     extra = sum(2 for stage in job.stages if stage.number == job.bottleneck)
     cut: list[str] = []
     for names, most in ((full, 16), (short, 16), (short, 8), (short, LEAST_NAME)):

@@ -13,7 +13,6 @@ from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, plain, wrapped
 from corral_tui.dashboard.marks import Charset, bar
 from corral_tui.dashboard.opened.pipeline_text import bar_role, fill_words, rate_words
-from corral_tui.dashboard.words import stage_name
 
 HEX_WIDTHS = ((16, 79), (8, 46), (4, 30))
 """Bytes in a row of a hex dump, and the cells that it takes."""
@@ -54,7 +53,7 @@ def peek_head(peek: Peek, job: Job, pipe: Pipe | None, width: int, charset: Char
 
 
 def _ends_of(number: int, job: Job, charset: Charset) -> str:
-    names = {stage.number: stage_name(stage) for stage in job.stages}
+    names = {stage.number: clean(stage.name) for stage in job.stages}
     return f"{names.get(number, '?')} {charset.flows_to} {names.get(number + 1, '?')}"
 
 

@@ -10,7 +10,7 @@ from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, Piece, clean, cut, padded, width_of, wrapped
 from corral_tui.dashboard.marks import CPU_FLOOR, Charset, Role, bar, sparks, stuck_label
 from corral_tui.dashboard.pipeline import FULL, at_most, fill_of
-from corral_tui.dashboard.words import end_reason, stage_argv, stage_name
+from corral_tui.dashboard.words import end_reason, words_of_stage
 from corral_tui.spending import time_words
 
 SIDE_BY_SIDE = 120
@@ -93,7 +93,7 @@ def _meaning(job: Job, width: int, charset: Charset) -> list[Line]:
         return wrapped(clean(job.summary), width) if job.summary else []
     stage = next((each for each in job.stages if each.number == job.bottleneck), None)
     said = clean(job.summary) if job.summary else ""
-    words = said or (f"stage {stage.number} ({stage_name(stage)}) holds up the rest" if stage else "")
+    words = said or (f"stage {stage.number} ({clean(stage.name)}) holds up the rest" if stage else "")
     lines = wrapped(words, width, indent=f" {charset.bottleneck} ", hanging="   ")
     first = lines[0][0][0]
     lead = len(charset.bottleneck) + 2
@@ -112,7 +112,7 @@ def _stuck_words(words: str, width: int, charset: Charset) -> list[Line]:
 
 def stage_words(stage: Stage) -> str:
     """`gzip -9`: the program and as much of its arguments as says what it does."""
-    return clean(" ".join(stage_argv(stage)))
+    return clean(" ".join(words_of_stage(stage)))
 
 
 def does_words(job: Job, stage: Stage, room: int, charset: Charset) -> tuple[str, Role]:

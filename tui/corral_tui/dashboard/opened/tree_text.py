@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from corral.values.jobs import ProcessView
+from corral.values.programwords import program_words
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut
 from corral_tui.dashboard.marks import Charset
-from corral_tui.dashboard.words import command_words, program_words
+from corral_tui.dashboard.words import command_words
 
 
 def in_tree_order(processes: Sequence[ProcessView]) -> list[tuple[int, ProcessView]]:
