@@ -255,7 +255,7 @@ def _summary(web: Web, chains: list[Chain], root: Chain) -> str:
         return _holding_up(web, root)
     level = slowest.level(web.job) if is_slow else ()
     if level:
-        return f"no stage holds up the rest: {_label(web.job, level[0])} and {_label(level[1])} wait least for the others"
+        return f"no stage holds up the rest: {_label(web.job, level[0])} and {_label(web.job, level[1])} wait least for the others"
     is_outside = web.is_outside(root.end.pid)
     sentence = _led_outside(web, root) if is_outside else _sentence(web, root.end)
     if ";" in sentence and not is_outside:
