@@ -15,6 +15,7 @@ from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.settings import Settings
 from corral_tui.dashboard.sheets import PromptSheet
 from corral_tui.dashboard.sheets.prompt import edited
+from corral_tui.dashboard.sheets.prompt_draft import earlier_commands
 from corral_tui.dashboard.sheets.prompt_fields import Cycle
 from corral_tui.rundefaults import RunDefaults
 from tui.fake_jobs import ended_job, job
@@ -401,3 +402,12 @@ async def test_when_it_is_stuck_and_what_happens_then_come_from_the_settings(tmp
         await until(lambda: len(source.asked(StartJobs)) == 2, "the request")
     specs = [request.specs[0] for request in source.asked(StartJobs)]
     assert [(spec.stuck_after, spec.on_stuck) for spec in specs] == [(300.0, "stop"), (10.0, "mark")]
+
+
+def test_a_short_line_that_became_a_long_one_can_be_had_again() -> None:
+    jobs = [
+        job(1, "one", command="cat *.txt", cut=True),
+        job(2, "two", command="cat a b c…", cut=True),
+        job(3, "three", command="sort x"),
+    ]
+    assert [each.text for each in earlier_commands(jobs)] == ["sort x", "cat *.txt"]

@@ -10,7 +10,7 @@ from corral.service.snapshot import Snapshot
 from corral.service.surroundings import own_directory
 from corral.values.errors import UsageError
 from corral.values.jobs import Job
-from corral.values.shown import with_short_command
+from corral.values.shown import CUT, with_short_command
 from corral.values.spec import (
     DEFAULT_TERMINAL_SIZE,
     InteractiveInput,
@@ -187,13 +187,14 @@ class Earlier(NamedTuple):
 
 
 def earlier_commands(jobs: Sequence[Job]) -> list[Earlier]:
-    """Commands of the jobs, newest first, each once. `jobs` are in the order of their numbers. One that was cut is none."""
+    """Commands of the jobs, newest first, each once. `jobs` are in the order of their numbers. One whose text was cut is none."""
     found: dict[Earlier, None] = {}
     for job in reversed(jobs):
         argv = job.stages[0].argv if len(job.stages) == 1 else ()
         is_shell = argv[:2] == ("/bin/sh", "-c") and len(argv) == 3
         text = argv[2] if is_shell else job.command
-        if text.isprintable() and not job.cut:
+        is_cut = job.cut and text.endswith(CUT)  # what a short line became may be long
+        if text.isprintable() and not is_cut:
             found.setdefault(Earlier(text, is_shell))
     return list(found)
 
