@@ -154,6 +154,8 @@ async def test_no_color_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("NO_COLOR", "1")
     async with running(six(tmp_path), (160, 50)) as (app, _):
         assert app.no_color
+        styles = [each.style for strip in app.screen._compositor.render_strips() for each in strip]
+        assert not [each for each in styles if each and (each.color or each.bgcolor)]
         assert_snapshot(app, "six_160x50")
         reversed_texts = [
             segment.text

@@ -76,3 +76,13 @@ async def test_an_unknown_theme_is_said(tmp_path: Path) -> None:
     settings = read_settings(Home(str(tmp_path)), str(config))
     async with running(FakeSource(six_jobs(), home=str(tmp_path)), settings=settings) as (app, _):
         await shown(app, lambda text: "there is no theme '[/]'" in text, "the notice")
+
+
+def test_a_theme_of_the_palette_is_remembered(tmp_path: Path) -> None:
+    home = Home(str(tmp_path))
+    (tmp_path / "config.toml").write_text('theme = "nord"\n')
+    settings = read_settings(home, str(tmp_path / "config.toml"))
+    assert settings.theme == "nord"
+    assert settings.keep_theme("corral-light") is None
+    assert settings.pin("table") is None
+    assert read_settings(home, str(tmp_path / "config.toml")).theme == "corral-light"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -14,6 +15,7 @@ from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.filter import Monochrome
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
@@ -31,7 +33,7 @@ from corral_tui.dashboard.keyboard import Keyboard, KeyTaken
 from corral_tui.dashboard.marks import Charset, charset_of_terminal
 from corral_tui.dashboard.notices import Notices
 from corral_tui.dashboard.settings import Settings
-from corral_tui.dashboard.themes import DARK, THEMES
+from corral_tui.dashboard.themes import DARK, THEMES, WithoutColours
 from corral_tui.dashboard.view import DashboardScreen, Sheet
 from corral_tui.leaving import LastResort
 
@@ -68,6 +70,10 @@ class DashboardApp(App[int], inherit_bindings=False):
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         super().__init__(driver_class=DashboardDriver)
+        self.no_color = bool(os.environ.get("NO_COLOR"))
+        self._filters = [each for each in self._filters if not isinstance(each, Monochrome)]
+        if self.no_color:
+            self._filters.append(WithoutColours())
         self.source = source
         self.clock = clock or steady_clock()
         self._times = SettledTimes(self.clock)
@@ -163,8 +169,11 @@ class DashboardApp(App[int], inherit_bindings=False):
             screen.select_job(job_id)
 
     def choose_theme(self, name: str) -> None:
-        """Colours of another theme, for this time; `theme = …` in the settings keeps one."""
+        """Colours of another theme, from now on and the next time."""
         self.theme = name
+        problem = self.settings.keep_theme(name)
+        if problem:
+            self.say(problem)
 
     def job(self, job_id: str) -> Job | None:
         return self.snapshot.jobs.get(job_id)

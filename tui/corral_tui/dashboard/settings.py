@@ -29,6 +29,8 @@ class Settings:
 
     confirm: Confirm = "ask"
     theme: str | None = None
+    chosen_theme: str | None = None
+    """Chosen in the palette: it counts more than the file."""
     view: View | None = None
     """The pinned view; None lets the dashboard decide."""
     order: Order = "started"
@@ -55,6 +57,11 @@ class Settings:
         self.order, self.is_reversed = order, is_reversed
         return self._remember("order")
 
+    def keep_theme(self, name: str) -> str | None:
+        """Remember the theme. Returns why that failed, if it did."""
+        self.theme = self.chosen_theme = name
+        return self._remember("theme")
+
     def _remember(self, what: str) -> str | None:
         if self.state_file is None:
             return None
@@ -62,6 +69,8 @@ class Settings:
         lines = [f'view = "{self.view}"\n'] if self.view else []
         if self.order != "started" or self.is_reversed:
             lines += [f'order = "{self.order}"\n', f"reversed = {str(self.is_reversed).lower()}\n"]
+        if self.chosen_theme is not None:
+            lines.append(f"theme = '{self.chosen_theme}'\n")
         try:
             with open(scratch, "w", encoding="utf-8", opener=_open_private) as file:
                 file.writelines(lines)
@@ -89,6 +98,9 @@ def _take_remembered(settings: Settings) -> None:
     remembered = _table(settings.state_file or "", None)
     if remembered.get("view") in get_args(View):
         settings.view = remembered["view"]  # type: ignore[assignment]
+    theme = remembered.get("theme")
+    if isinstance(theme, str):
+        settings.theme = settings.chosen_theme = theme
     if remembered.get("order") in get_args(Order):
         settings.order = remembered["order"]  # type: ignore[assignment]
         settings.is_reversed = remembered.get("reversed") is True

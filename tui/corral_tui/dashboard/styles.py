@@ -50,6 +50,8 @@ class Palette:
         self._styles: dict[Role, Style] = {
             role: widget.get_component_rich_style(PREFIX + role) for role in _RULES
         }
+        if widget.app.no_color:
+            self._styles["cursor"] = Style(reverse=True)
 
     def __getitem__(self, role: Role) -> Style:
         return self._styles[role]

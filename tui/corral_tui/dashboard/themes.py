@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from rich.segment import Segment
+from rich.style import Style
+from textual.color import Color
+from textual.filter import LineFilter
 from textual.theme import Theme
 
 DARK = Theme(
@@ -33,3 +37,14 @@ LIGHT = Theme(
     panel="#E4E4E0",
 )
 THEMES = (DARK, LIGHT)
+
+
+class WithoutColours(LineFilter):
+    """Bold, reverse and underline alone, for NO_COLOR (https://no-color.org): Textual's own filter sends greys."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        return [Segment(text, style and _plain(style), control) for text, style, control in segments]
+
+
+def _plain(style: Style) -> Style:
+    return style.without_color if style.color or style.bgcolor else style
