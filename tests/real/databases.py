@@ -53,21 +53,37 @@ class Postgres:
         client.stdout.readline()
 
 
-@hangs("psql: row lock", "psql", "initdb", says=r"postgres.*(idle in transaction)")
+@hangs(
+    "psql: row lock",
+    "psql",
+    "initdb",
+    says=r"postgres.*, which postgres .\d+., idle in transaction, seems to hold; that one waits for data from \d+ .psql",
+)
 def row_lock(place: Place) -> Line:
     server = Postgres(place)
     server.holding("update t set n = 2")
     return [*server.psql, "-c", "update t set n = 3"]
 
 
-@hangs("psql: table lock", "psql", "initdb", says=r"postgres.*(idle in transaction)")
+@hangs(
+    "psql: table lock",
+    "psql",
+    "initdb",
+    says=r"postgres.*, which postgres .\d+., idle in transaction, seems to hold; that one waits for data from \d+ .psql",
+)
 def table_lock(place: Place) -> Line:
     server = Postgres(place)
     server.holding("lock table t")
     return [*server.psql, "-c", "select * from t"]
 
 
-@hangs("pg_dump: table lock", "psql", "initdb", "pg_dump", says=r"postgres.*(idle in transaction)")
+@hangs(
+    "pg_dump: table lock",
+    "psql",
+    "initdb",
+    "pg_dump",
+    says=r"postgres.*, which postgres .\d+., idle in transaction, seems to hold; that one waits for data from \d+ .psql",
+)
 def dump_lock(place: Place) -> Line:
     server = Postgres(place)
     server.holding("lock table t")

@@ -118,6 +118,7 @@ def stuck_cases(around: Surroundings) -> dict[str, Case]:
         "nobody reads, twice": Case(f"yes | cat | {_waits('opens_fifo_to_read')}", "pipe_read"),
         "wants_lock": Case(f"{_waits('wants_lock')} {locked}", "file_lock"),
         "wants_record_lock": Case(f"{_waits('wants_record_lock')} {locked}", "file_lock"),
+        "tries_a_lock": Case(f"{_waits('tries_a_lock')} {locked}", "file_lock", polls=True),
         "shell that waits for a child that hangs": Case(_shell(f"{_waits('locks_twice')}; :"), "futex"),
         "waits_in_vfork": Case(_waits("waits_in_vfork"), "pipe_read", "sh"),
     }

@@ -5,6 +5,7 @@ Those of HANGS never go on; those of WORKS only look so, and would.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -147,6 +148,15 @@ def wants_record_lock() -> None:
     fcntl.lockf(os.open(sys.argv[2], os.O_RDWR), fcntl.LOCK_EX)
 
 
+def tries_a_lock() -> None:
+    file = os.open(sys.argv[2], os.O_RDWR)
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(0.1)
+
+
 def threads_wait_for_each_other() -> None:
     subprocess_free = threading.Lock(), threading.Lock()
     both = threading.Barrier(2)
@@ -251,7 +261,7 @@ HANGS = (
     reads_terminal, reads_terminal_from_background, sets_terminal_from_background, stops_itself, polls_its_input,
     opens_fifo_to_read, opens_fifo_to_write, reads_its_own_pipe, fills_its_own_pipe, talks_to_a_child_that_talks_back,
     waits_for_a_child_that_reads_from_it, waits_for_a_child_that_hangs, waits_for_a_lock_of_its_parent,
-    locks_two_files_crosswise, wants_lock, wants_record_lock, threads_wait_for_each_other, mutexes_crosswise,
+    locks_two_files_crosswise, wants_lock, wants_record_lock, tries_a_lock, threads_wait_for_each_other, mutexes_crosswise,
     locks_twice, reads_silent_socket, polls_silent_socket, asks_a_child_that_does_not_answer,
     sends_to_who_does_not_read, connects_in_vain, connects_in_vain_to_unix_socket, waits_in_vfork,
 )  # fmt: skip

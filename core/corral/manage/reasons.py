@@ -46,6 +46,11 @@ def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = Fal
         parents = {stat.pid: stat.ppid for stat in stats if stat is not None}
         if job.progress is None or job.progress.still_for(time.monotonic()) < KEPT_SECONDS:
             manager.monitor.holders.forget_locks()
+        polling = frozenset() if job.quiet is None else job.quiet.polling
+        waits = tuple(
+            manager.monitor.holders.tried(wait) if wait.kind == "timer" and wait.pid in polling else wait
+            for wait in waits
+        )
         holders, outside, more_cuts = _holders(manager, waits)
         cuts += more_cuts
     return Observations(

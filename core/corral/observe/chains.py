@@ -214,7 +214,12 @@ def _benign_by_itself(web: Web, chain: Chain) -> bool | None:
     if own.pid != end.pid and own.kind != "pipe_read":
         # A lock that others hold, or others who do not answer; unless they are at work on it. That is nothing for who
         # is not let in.
-        return end.kind == "running" and own.kind not in ("file_lock", "socket_connect")
+        beyond = chain.steps[chain.steps.index(own) :]
+        if own.kind == "socket_connect" or any(step.kind == "file_lock" for step in beyond):
+            return False
+        if end.kind == "timer" and own.kind == "socket_read":
+            return None  # a database that was told to sleep answers after that; a server that looks round does not
+        return end.kind == "running"
     if end.kind == "timer" and any(step.kind in ("pipe_write", "socket_write") for step in chain.steps):
         # What sleeps while its input is full reads nothing; what sleeps before it writes is a clock.
         return False

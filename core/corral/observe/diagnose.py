@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from itertools import pairwise
 
 from msgspec import structs
 
@@ -261,7 +262,10 @@ def _summary(web: Web, chains: list[Chain], root: Chain) -> str:
     if ";" in sentence and not is_outside:
         return sentence
     waiting = {
-        step.pid: step for chain in chains for step in chain.steps[:-1] if chain.end.pid == root.end.pid
+        step.pid: step
+        for chain in chains
+        for step in chain.steps[:-1]
+        if chain.end.pid == root.end.pid and not web.is_outside(step.pid)
     }
     waiting.pop(web.last_own(root).pid, None)
     # That a shell waits for what it runs is its trade, and no news.
@@ -292,13 +296,22 @@ def _ring(web: Web, cycle: tuple[int, ...]) -> str:
 
 
 def _led_outside(web: Web, root: Chain) -> str:
-    """The chain ends at a process that is not of the job: what the last own one waits for, and what that one does."""
-    own, end = web.last_own(root), root.end
-    who, name, detail = _called(web, end.pid), _name(web, own), _in_words(web, own)
-    named = f"{end.pid} ({one_line(end.name)})"
-    if named in detail:
-        return f"{name} {_put_last(detail, named, who)}; that one {_state(web, end)}"
-    return f"{name} {detail}; {who} {_state(web, end)}"
+    """The chain ends at a process that is not of the job: what the last own one waits for, and what that end does.
+
+    Where there are locks on the way, those are said, and what the last one does who holds such a lock.
+    """
+    own = web.last_own(root)
+    beyond = root.steps[root.steps.index(own) :]
+    behind_lock = [after for step, after in pairwise(beyond) if step.kind == "file_lock"]
+    telling = [step for step in beyond[1:] if step.kind == "file_lock" or step in behind_lock]
+    said, detail = [_name(web, own)], _in_words(web, own)
+    for step in telling or [root.end]:
+        who, named = _called(web, step.pid), f"{step.pid} ({one_line(step.name)})"
+        is_named = named in detail
+        said[-1] += f" {_put_last(detail, named, who) if is_named else detail}"
+        said.append("that one" if is_named else who)
+        detail = _state(web, step)
+    return "; ".join(said) + f" {detail}"
 
 
 def _holding_up(web: Web, root: Chain) -> str:

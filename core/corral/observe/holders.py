@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection
 from itertools import islice
 from typing import NamedTuple
 
+from corral.observe.databases import PROGRAM, lock_wait
 from corral.observe.waits import ProcessWait
 from corral.system.cpuclock import cpu_nanoseconds
-from corral.system.filelocks import HeldLock, awaited_by, holders_by_descriptor, read_locks
-from corral.system.openfiles import End, OpenFile, descriptors_of, ends_of, modes
+from corral.system.filelocks import HeldLock, awaited_by, holders_by_descriptor, in_the_way, read_locks
+from corral.system.openfiles import End, OpenFile, descriptors_of, ends_of, modes, open_file
 from corral.system.procfs import pids, read_stat
 from corral.system.sharedmemory import shared_memory, shares
 from corral.system.sockets import Socket, SocketTables, forget_tables, tables_of
@@ -246,8 +247,42 @@ class Holders:
 
     # ---- locks
 
+    def tried(self, wait: ProcessWait) -> ProcessWait:
+        """The same of one that looks round again and again, as a wait for the lock of somebody else that it tries to get.
+
+        sqlite tries so ten times a second. It has the file open, and others may not read or write it; or it has a lock on
+        the file itself, and waits for those that others have to read it.
+        """
+        locks = [lock for lock in self._machine.locks() if lock.kind != "lease"]
+        numbers = {lock.file.rpartition(":")[2] for lock in locks if lock.pid != wait.pid}
+        for fd, link in islice(descriptors_of(wait.pid), MOST_DESCRIPTORS) if numbers else ():
+            file = open_file(wait.pid, fd) if link.startswith("/") else None
+            if file is None or file.kind != "file" or str(file.inode) not in numbers:
+                continue
+            lock = in_the_way(wait.pid, file.inode, file.device, locks)
+            if lock is not None:
+                detail = f"waits for the lock on {file.name} ({lock.kind}), and tries again and again"
+                return wait._replace(kind="file_lock", detail=detail, fd=fd, file=file, tried=lock)
+        return wait
+
+    def _of_database(self, wait: ProcessWait) -> Held | None:
+        found = lock_wait(wait.pid)
+        if found is None:
+            return None
+        what = f"waits for a lock in the database ({found.command})"
+        if not found.holders:
+            return Held((), f"{what}; who holds it only the database knows (pg_blocking_pids)")
+        first = found.holders[0]
+        count = len(found.holders)
+        whose = f"{_named(first.pid)}, {first.does}," + (
+            f" or one of {count - 1} others" if count > 1 else ""
+        )
+        return Held((first.pid,), f"{what}, which {whose} seems to hold")
+
     def _of_lock(self, wait: ProcessWait, family: Family) -> Held | None:
-        lock = awaited_by(wait.pid, self._machine.locks())
+        if wait.name == PROGRAM and wait.file is None:
+            return self._of_database(wait)
+        lock = wait.tried or awaited_by(wait.pid, self._machine.locks())
         if lock is None:
             return None
         what = f"the lock on {wait.file.name}" if wait.file else "a file lock"

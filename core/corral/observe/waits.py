@@ -10,7 +10,7 @@ import signal
 from datetime import datetime
 from typing import NamedTuple
 
-from corral.observe import elsewhere, hidden
+from corral.observe import databases, elsewhere, hidden
 from corral.observe.calls import Meaning
 from corral.observe.threads import (
     THREADS_LOOKED_AT,
@@ -22,6 +22,7 @@ from corral.observe.threads import (
 )
 from corral.observe.watching import watching
 from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.filelocks import HeldLock
 from corral.system.freezer import is_frozen
 from corral.system.openfiles import OpenFile, absolute, open_file
 from corral.system.processmemory import owner_of_mutex, read_mask, read_path
@@ -49,7 +50,8 @@ class ProcessWait(NamedTuple):
     `reason` why something could not be seen, `pending` the length of the write it is blocked in. `has_limit`: it goes on
     by itself after a time. `several` are the things of which any wakes an event loop, and whether it reads them, where
     a process stands behind each. `is_within`: nothing but the process itself, a signal or a time can wake it. `shared`
-    is the address of a lock in memory that other processes may share, `owner` who holds that, where it tells.
+    is the address of a lock in memory that other processes may share, `owner` who holds that, where it tells. `tried` is
+    the lock of somebody else that it tries to get again and again.
     """
 
     pid: int
@@ -72,6 +74,7 @@ class ProcessWait(NamedTuple):
     is_within: bool = False
     shared: int | None = None
     owner: int | None = None
+    tried: HeldLock | None = None
 
 
 def wait_of(pid: int) -> ProcessWait | None:
@@ -89,6 +92,8 @@ def wait_of(pid: int) -> ProcessWait | None:
     wait = _told(stat, first, others)
     if wait.kind == "futex":
         wait = _among_threads(wait, [first, *others])
+    if stat.name == databases.PROGRAM:
+        wait = _in_database(wait)
     count = max(thread_count(pid), 1)
     if count > THREADS_LOOKED_AT and wait.reason is None:
         wait = wait._replace(reason=f"only {THREADS_LOOKED_AT} of its {count:,} threads were looked at")
@@ -104,6 +109,16 @@ def _told(stat: Stat, first: ThreadWait, others: list[ThreadWait]) -> ProcessWai
         if not another.is_within and another.kind != "futex":
             return another
     return wait
+
+
+def _in_database(wait: ProcessWait) -> ProcessWait:
+    """A backend that waits for a lock sleeps until it is woken from within; its title tells what for."""
+    one = databases.backend(wait.pid)
+    if one is None or not one.waits_for_lock or wait.kind not in ("event_loop", "timer", "unknown"):
+        return wait
+    return wait._replace(
+        kind="file_lock", detail=f"waits for a lock in the database ({one.does})", file=None, several=()
+    )
 
 
 def _by_letter(stat: Stat) -> ProcessWait | None:

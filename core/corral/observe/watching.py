@@ -11,6 +11,7 @@ from typing import NamedTuple
 from corral.observe.calls import Meaning
 from corral.system.openfiles import OpenFile, descriptors_of, modes, open_file
 from corral.system.processmemory import read_fd_set, read_pollfds
+from corral.system.procfs import read_stat
 from corral.system.sockets import role_of, unix_peer
 from corral.system.watched import (
     Watched,
@@ -90,10 +91,31 @@ def _outside(pid: int, seen: list[_Seen]) -> list[_Seen]:
     rest = [one for one in seen if one.file.kind not in _WAKERS]
     if not any(one.file.kind in ("pipe", "socket") for one in rest):
         return rest
-    own: dict[str, list[int]] = {}
+    own = _by_file(pid)
+    rest = [one for one in rest if not _has_both_ends(one.file, own)]
+    if len(seen) < 2 or not any(one.file.kind == "pipe" for one in rest):
+        return rest
+    told = [one for one in rest if not _is_lifeline(one.file)]
+    return told if told or len(rest) < len(seen) else rest
+
+
+def _by_file(pid: int) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
     for fd, link in descriptors_of(pid):
-        own.setdefault(link, []).append(fd)
-    return [one for one in rest if not _has_both_ends(one.file, own)]
+        found.setdefault(link, []).append(fd)
+    return found
+
+
+def _is_lifeline(file: OpenFile) -> bool:
+    """A pipe that tells a child of the end of its parent, beside what it waits for, and is never written to.
+
+    The parent has kept both ends, as the one of PostgreSQL does: who sends something closes the other end.
+    """
+    if file.kind != "pipe":
+        return False
+    stat = read_stat(file.pid)
+    ends = [] if stat is None else [modes(stat.ppid, fd) for fd in _by_file(stat.ppid).get(file.name, ())]
+    return any(reads for reads, _ in ends) and any(writes for _, writes in ends)
 
 
 def _has_both_ends(file: OpenFile, own: dict[str, list[int]]) -> bool:

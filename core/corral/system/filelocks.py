@@ -85,6 +85,20 @@ def read_locks() -> list[HeldLock]:
     return parse_locks(text.decode("ascii", "replace")) if text else []
 
 
+def in_the_way(pid: int, inode: int | None, device: int | None, locks: Iterable[HeldLock]) -> HeldLock | None:
+    """Somebody else's lock on a file that keeps `pid` from what it wants of it, as far as that can be told without its call.
+
+    One to write keeps everybody off. One to read keeps off who wants to write; that somebody does tells a lock of its own.
+    """
+    same = [lock for lock in locks if lock.file.rpartition(":")[2] == str(inode)]
+    if device is not None:
+        name = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
+        same = [lock for lock in same if lock.file == name] or same
+    has_own = any(lock.pid == pid and lock.access == "WRITE" for lock in same)
+    others = [lock for lock in same if lock.pid != pid and (lock.access == "WRITE" or has_own)]
+    return min(others, key=lambda lock: lock.access != "WRITE", default=None)
+
+
 def awaited_by(pid: int, locks: Iterable[HeldLock]) -> HeldLock | None:
     """The lock that a process waits for."""
     return next((lock for lock in locks if pid in lock.waiters), None)
