@@ -114,8 +114,8 @@ def test_processes_of_one_name_are_told_apart():
         seen={"holders": {20: Held((10,), "waits for the lock", True)}},
     )
     assert ring.summary == (
-        "python (10) and python (20) wait for each other, which can never end:"
-        " python (10) waits for a child; python (20) waits for the lock"
+        "python (stage 1) and python (stage 2) wait for each other, which can never end:"
+        " python (stage 1) waits for a child; python (stage 2) waits for the lock"
     )
     chain = stuck(wait(10, "cat", "file_lock"), wait(20, "cat", "pipe_read", fd=0, pipe=101))
     assert chain.summary == "cat (10) waits for a file_lock; cat (20) waits for it"

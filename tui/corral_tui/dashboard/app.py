@@ -26,6 +26,7 @@ from corral.values.errors import CorralError
 from corral.values.jobs import Job
 from corral_tui.dashboard.actions import ACTIONS, Action, Scope, action
 from corral_tui.dashboard.board_screen import BoardScreen
+from corral_tui.dashboard.changes import smaller
 from corral_tui.dashboard.clock import SettledTimes, steady_clock
 from corral_tui.dashboard.doings import Doings
 from corral_tui.dashboard.driver import DashboardDriver
@@ -233,7 +234,7 @@ class DashboardApp(App[int], inherit_bindings=False):
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         if not (isinstance(self._driver, DashboardDriver) and self._driver.skips()):
-            super()._display(screen, renderable)
+            super()._display(screen, smaller(renderable))
 
     def terminal_gone(self) -> None:
         """Nobody sees us any more: as for the SIGHUP that comes then, where it is our controlling terminal."""
