@@ -118,4 +118,4 @@ def test_processes_of_one_name_are_told_apart():
         " python (stage 1) waits for a child; python (stage 2) waits for the lock"
     )
     chain = stuck(wait(10, "cat", "file_lock"), wait(20, "cat", "pipe_read", fd=0, pipe=101))
-    assert chain.summary == "cat (10) waits for a file_lock; cat (20) waits for it"
+    assert chain.summary == "cat (stage 1) waits for a file_lock; cat (stage 2) waits for it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,3 +62,15 @@ def test_it_is_right_about_the_whole_zoo(client, tmp_path):
             for name, case in fine.items()
             if not shows(client, ids[name], case)
         } == {}
+
+
+def test_a_child_that_hangs_beside_one_that_moves_is_named(client, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    line = ["sh", "-c", f"cat {fifo} & while :; do echo .; sleep 0.1; done"]
+    job_id = start(client, line, stuck_after=1.0)[0]
+    until(
+        lambda: f"; but cat waits for somebody to write to the FIFO {fifo}" in why(client, job_id).summary,
+        "cat to be named",
+    )
+    assert healths(client)[job_id] == "active"

@@ -106,6 +106,8 @@ class Case(NamedTuple):
     """What the first line of `why` has to match: the root, by name."""
     needs: tuple[str, ...] = ()
     """Programs that must be installed."""
+    any_health: bool = False
+    """Something of it moves all the time, so that as a whole it is not stuck."""
     pty: bool = False
     typed: bool = False
     """Its input stays open for `corral send`."""

@@ -78,6 +78,8 @@ class Member:
     identity: ProcessIdentity
     stage: int
     cpu_ns: int = -1
+    moved_at: float = 0.0
+    """When that clock was last seen to have gone on (monotonic seconds)."""
     cpu_seconds: float = 0.0
     """With its waited-for children, at the last sample."""
     usage: Usage | None = None

@@ -277,13 +277,14 @@ class Monitor:
         """All CPU clocks of the tree: their sum, and who moved."""
         total = 0
         moved = []
+        now = time.monotonic()
         for member in job.members.values():
             clock = cpu_nanoseconds(member.identity.pid)
             if clock is None:
                 continue
             total += clock
             if clock != member.cpu_ns:
-                member.cpu_ns = clock
+                member.cpu_ns, member.moved_at = clock, now
                 moved.append(member)
         return total, moved
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -64,10 +64,18 @@ def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = Fal
         outside=outside,
         moved=frozenset(pid for pid, clock in clocks.items() if cpu_nanoseconds(pid) != clock),
         polling=frozenset() if job.quiet is None else job.quiet.polling,
+        still=_still(job),
         daemon=os.getpid(),
         cuts=cuts,
         jobs={wait.pid: found for wait in outside if (found := _job_of(manager, job, wait.pid)) is not None},
     )
+
+
+def _still(job: ManagedJob) -> Mapping[int, float]:
+    """Those that have stood still for so long that the job would be stuck if all had, and for how many seconds."""
+    now = time.monotonic()
+    still = {pid: now - member.moved_at for pid, member in job.members.items() if member.cpu_ns >= 0}
+    return {pid: seconds for pid, seconds in still.items() if seconds >= job.spec.stuck_after}
 
 
 def _holders(

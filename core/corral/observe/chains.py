@@ -26,7 +26,7 @@ class Observations(NamedTuple):
     beginning of its wait. `holders`: pid to who can end its wait; `outside`: the waits of those that are not of the job, and
     `jobs` which other job of ours such a one belongs to. `moved`: those that used CPU while one after the other was
     looked at, so that their waits were not all true at one moment. `polling`: those that only look round again and
-    again, by a timer, while their job makes no progress. `daemon` is this daemon, to which a job may speak. `cuts`: what was not looked at, because there is
+    again, by a timer, while their job makes no progress. `still`: pid to seconds of those that have stood still for as long as a stuck job has. `daemon` is this daemon, to which a job may speak. `cuts`: what was not looked at, because there is
     too much of it.
     """
 
@@ -41,6 +41,7 @@ class Observations(NamedTuple):
     jobs: Mapping[int, str] = {}
     moved: frozenset[int] = frozenset()
     polling: frozenset[int] = frozenset()
+    still: Mapping[int, float] = {}
     daemon: int | None = None
     cuts: tuple[str, ...] = ()
 

@@ -14,7 +14,7 @@ from corral.observe.chains import Chain, Observations, Web, benign_end
 from corral.observe.holders import Held
 from corral.observe.waits import ProcessWait
 from corral.values.jobs import Job, Stage
-from corral.values.programwords import program_words, wrapper_name
+from corral.values.programwords import SHELLS, program_words, wrapper_name
 from corral.values.reports import Advice, Diagnosis, Root, Wait
 from corral.values.text import one_line
 
@@ -56,7 +56,7 @@ def diagnose_web(web: Web) -> Diagnosis:
     if job.disk_full is not None and job.pty:
         sentence = "waits for room on the disk of its output, which is full: free some"
         return _evidence(web, root, sentence, (_SEE_ROOM, Advice("stop it", f"corral stop {job.id}")))
-    summary = _summary(web, chains, root)
+    summary = _summary(web, chains, root) + _left_behind(web, root)
     if job.disk_full is not None:
         summary += f"; {_CUT}"
     return _evidence(web, root, summary, (*slowest.advice(job), *advice(web, root)))
@@ -281,6 +281,29 @@ def _summary(web: Web, chains: list[Chain], root: Chain) -> str:
     return f"{sentence}; the {len(waiting)} others wait for it"
 
 
+def _left_behind(web: Web, root: Chain) -> str:
+    """Of a job that goes on, as far as its counters tell: a process of it that hangs all the same, beside those that move.
+
+    GNU parallel looks at its children again and again, and writes a file each time; a shell prints dots.
+    """
+    if web.job.health == "stuck" or root.cycle or benign_end(web, root) is not True:
+        return ""
+    spoken = {step.pid for step in root.steps}
+    chains = [web.chain(pid) for pid in sorted(web.own) if pid in web.seen.still and pid not in spoken]
+    hanging = {
+        chain.end.pid: chain
+        for chain in chains
+        if not spoken.intersection(step.pid for step in chain.steps) and benign_end(web, chain) is False
+    }
+    if not hanging:
+        return ""
+    first = next(iter(hanging.values()))
+    own = web.last_own(first)
+    what = _ring(web, first.cycle) if first.cycle else _sentence(web, own)
+    others = f", and {len(hanging) - 1} more hang" if len(hanging) > 1 else ""
+    return f"; but {what}, still for {web.seen.still.get(own.pid, 0.0):.0f} s{others}"
+
+
 def _ring(web: Web, cycle: tuple[int, ...]) -> str:
     """Processes that wait for each other, and what each waits for. A connect(2), say, gives up after a time."""
     is_final = all(pid in web.knot for pid in cycle)
@@ -358,11 +381,23 @@ def _state(web: Web, wait: ProcessWait) -> str:
 def _name(web: Web, wait: ProcessWait) -> str:
     for stage in web.job.stages:
         if stage.pid == wait.pid:
+            if _has_become(stage, wait.name):
+                return _told_apart(web.job, stage, wait.name)
             wrapper = wrapper_name(stage.argv)
             # timeout(1), sudo(8) and others stay, and wait for the program that the stage is called by.
             is_wrapper = wrapper != stage.name and wait.name == wrapper[:COMM_LENGTH]
             return _told_apart(web.job, stage, wrapper if is_wrapper else stage.name)
     return one_line(wait.name)
+
+
+def _has_become(stage: Stage, live: str) -> bool:
+    """Whether what was started has become another program of its words by exec(2): setpriv, unshare, a script of a shell."""
+    started = wrapper_name(stage.argv)
+    if live in (started[:COMM_LENGTH], stage.name[:COMM_LENGTH]):
+        return False
+    if started in SHELLS:
+        return stage.name == started
+    return any(wrapper_name((word,))[:COMM_LENGTH] == live for word in stage.argv[1:])
 
 
 def _label(job: Job, stage: Stage) -> str:

@@ -42,7 +42,7 @@ _WRAPPERS = {
     ),
     "doas": _Wrapper("nu:C:"),
 }
-_SHELLS = frozenset({"sh", "bash", "dash", "ksh", "zsh"})
+SHELLS = frozenset({"sh", "bash", "dash", "ksh", "zsh"})
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_./:,+@% -]")
 """In a command of a shell: it does more than to start one program."""
 _NO_PROGRAMS = frozenset({"cd", "case", "for", "if", "read", "set", "trap", "until", "wait", "while", "."})
@@ -83,7 +83,7 @@ def _base(path: str) -> str:
 def _wrapped(argv: Sequence[str]) -> tuple[str, ...]:
     """The argv that a wrapper starts; empty where this is no wrapper, or does not say what it starts."""
     name = wrapper_name(argv)
-    if name in _SHELLS:
+    if name in SHELLS:
         return _of_shell(argv[1:])
     if name not in _WRAPPERS:
         return ()

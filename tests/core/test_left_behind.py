@@ -1,0 +1,50 @@
+"""A process that hangs beside those that move, and programs that became others by exec(2)."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.test_diagnose import job, wait
+from corral.observe.chains import Observations
+from corral.observe.diagnose import diagnose
+from corral.observe.holders import Held
+
+FIFO = "waits for somebody to write to the FIFO /f"
+
+
+def _said(*waits, health: str = "active", **seen: object) -> str:
+    return diagnose(job("parallel", health=health), Observations(waits, **seen)).summary
+
+
+def test_a_child_that_hangs_while_its_parent_fidgets():
+    looks = wait(10, "parallel", "timer", has_limit=True)
+    hangs = wait(11, "cat", "pipe_read", FIFO), wait(12, "cat", "pipe_read", FIFO)
+    holders = {pid: Held((), is_complete=True) for pid in (11, 12)}
+    parents = {11: 10, 12: 10}
+    told = _said(looks, hangs[0], holders=holders, parents=parents, still={11: 7.3})
+    assert told == f"parallel waits for a timer; but cat {FIFO}, still for 7 s"
+    told = _said(looks, *hangs, holders=holders, parents=parents, still={11: 7.3, 12: 7.3})
+    assert told.endswith("still for 7 s, and 1 more hang")
+    assert _said(looks, *hangs, holders=holders, parents=parents) == "parallel waits for a timer"
+
+
+def test_a_child_that_waits_for_who_moves_does_not_hang():
+    works, reads = wait(10, "parallel", "running"), wait(11, "cat", "pipe_read", FIFO)
+    told = _said(works, reads, holders={11: Held((10,), is_complete=True)}, parents={11: 10}, still={11: 7.0})
+    assert told == "parallel is busy"
+
+
+@pytest.mark.parametrize(
+    ("command", "live", "name"),
+    [
+        ("setpriv --no-new-privs /bin/cat f", "cat", "cat"),
+        ("unshare -m cat f", "unshare", "unshare"),
+        ("bash run-all", "cat", "cat"),
+        ("sleep 7", "anything", "sleep"),
+        ("nice cat f", "cat", "cat"),
+        ("unshare /opt/a-program-of-a-long-name", "a-program-of-a-", "a-program-of-a-"),
+    ],
+)
+def test_a_stage_is_called_by_what_it_has_become(command, live, name):
+    one = wait(10, live, "pipe_read", FIFO)
+    assert diagnose(job(command), Observations((one,))).summary == f"{name} {FIFO}"
