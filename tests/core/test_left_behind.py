@@ -19,7 +19,7 @@ def _said(*waits, health: str = "active", **seen: object) -> str:
 def test_a_child_that_hangs_while_its_parent_fidgets():
     looks = wait(10, "parallel", "timer", has_limit=True)
     hangs = wait(11, "cat", "pipe_read", FIFO), wait(12, "cat", "pipe_read", FIFO)
-    holders = {pid: Held((), is_complete=True) for pid in (11, 12)}
+    holders = {pid: Held(()) for pid in (11, 12)}
     parents = {11: 10, 12: 10}
     told = _said(looks, hangs[0], holders=holders, parents=parents, still={11: 7.3})
     assert told == f"parallel waits for a timer; but cat {FIFO}, still for 7 s"
