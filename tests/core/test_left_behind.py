@@ -48,3 +48,14 @@ def test_a_child_that_waits_for_who_moves_does_not_hang():
 def test_a_stage_is_called_by_what_it_has_become(command, live, name):
     one = wait(10, live, "pipe_read", FIFO)
     assert diagnose(job(command), Observations((one,))).summary == f"{name} {FIFO}"
+
+
+def test_a_question_behind_who_only_waits_for_a_signal():
+    """screen(1) does so, and the server that it has started has the terminals."""
+    leader = wait(10, "screen", "unknown", "waits for a signal (pause)", call="pause")
+    asks = wait(12, "sh", "tty_input", "waits for input from the terminal /dev/pts/7 (fd 0)", fd=0)
+    seen = Observations((leader, wait(11, "screen", "event_loop"), asks))
+    told = diagnose(job("screen", health=None, pty=True), seen)
+    assert told.summary == "sh waits for somebody to type on its terminal; `corral attach 5` lets you"
+    assert told.root is not None
+    assert told.root.pid == 12

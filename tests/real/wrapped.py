@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
-from real.cases import Line, Place, hangs, looks_so
+from real.cases import Line, Place, answers, hangs, looks_so, until
 
 WAITS_FOR_FIFO = r"cat waits for somebody to write to the FIFO"
 ASKS = "sh -c 'printf \"Sure? \"; read answer'"
@@ -87,7 +88,7 @@ def unshare_exec(place: Place) -> Line:
 @hangs(
     "script: a question",
     "script",
-    says=r"sh waits for .*(type|input from the terminal /dev/pts/\d+).*script",
+    says=r"sh waits for input from the terminal /dev/pts/\d+; script",
     typed=True,
 )
 def script_asks(place: Place) -> Line:
@@ -108,7 +109,13 @@ def expect_asks(place: Place) -> Line:
     return ["expect", "x.exp"]
 
 
-@hangs("screen: a question within", "screen", says=r"sh waits for .*type.*corral attach", pty=True)
+@hangs(
+    "screen: a question within",
+    "screen",
+    says=r"sh waits for .*type.*corral attach",
+    pty=True,
+    any_health=True,
+)
 def screen_asks(place: Place) -> Line:
     folder = place.folder / "screens"
     folder.mkdir(mode=0o700)
@@ -158,3 +165,63 @@ def expect_sleeps(place: Place) -> Line:
 @looks_so("watch: now and then", "watch", pty=True)
 def watch_date(place: Place) -> Line:
     return ["watch", "-n", "2", "date"]
+
+
+@hangs(
+    "tmux: a question within",
+    "tmux",
+    says=r"sh waits for somebody to type.*corral attach",
+    pty=True,
+    any_health=True,
+)
+def tmux_asks(place: Place) -> Line:
+    place.env["TMUX_TMPDIR"] = str(place.folder)
+    place.env["TERM"] = "xterm"
+    place.write("ask.sh", "printf 'Sure? '; read answer\n")
+    place.afterwards(
+        lambda: subprocess.run(["tmux", "kill-server"], env=place.env, check=False, capture_output=True)
+    )
+    return ["tmux", "-f", "/dev/null", "new", "sh ask.sh"]
+
+
+@looks_so("tmux: top within", "tmux", "top", pty=True)
+def tmux_works(place: Place) -> Line:
+    place.env["TMUX_TMPDIR"] = str(place.folder)
+    place.env["TERM"] = "xterm"
+    place.afterwards(
+        lambda: subprocess.run(["tmux", "kill-server"], env=place.env, check=False, capture_output=True)
+    )
+    return ["tmux", "-f", "/dev/null", "new", "top -d 5"]
+
+
+@looks_so("script: on a terminal, of a sleeper", "script", pty=True)
+def script_on_terminal(place: Place) -> Line:
+    return ["script", "-qc", "sleep 1000", "/dev/null"]
+
+
+@looks_so("ssh -t: a sleeper at the other end", "ssh", "sshd", "ssh-keygen", pty=True)
+def ssh_sleeps(place: Place) -> Line:
+    port = place.port()
+    for name in ("host", "mine"):
+        place.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", place.folder / name)
+    place.write("allowed", (place.folder / "mine.pub").read_text(), 0o600)
+    own = f"Port {port}\nListenAddress 127.0.0.1\nHostKey {place.folder}/host\nPidFile none\nStrictModes no\nUsePAM no\n"
+    place.write("config", f"{own}AuthorizedKeysFile {place.folder}/allowed\nPermitRootLogin yes\n")
+    if os.geteuid() == 0:
+        os.makedirs("/run/sshd", mode=0o755, exist_ok=True)  # sshd(8) insists on it
+    place.start("/usr/sbin/sshd", "-D", "-f", place.folder / "config")
+    until(lambda: answers(port), "sshd to answer")
+    known = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+    return [
+        "ssh",
+        "-F",
+        "/dev/null",
+        *known,
+        "-i",
+        str(place.folder / "mine"),
+        "-p",
+        str(port),
+        "-t",
+        "127.0.0.1",
+        "sleep 1000",
+    ]

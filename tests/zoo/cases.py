@@ -204,6 +204,9 @@ def _tools_that_hang(around: Surroundings) -> dict[str, Case]:
             "script: asks": Case(
                 ["script", "-qc", "sh -c 'read x'", "/dev/null"], "tty_input", "sh", stdin=TYPED
             ),
+            "script: asks on the job's terminal": Case(
+                ["script", "-qc", "sh -c 'read x'", "/dev/null"], "tty_input", "sh", pty=True
+            ),
             "curl: silent server": Case(
                 ["curl", "-s", f"http://127.0.0.1:{silent}/"], "socket_read", "curl", polls=True
             ),

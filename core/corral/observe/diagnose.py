@@ -245,7 +245,12 @@ def _root(web: Web, chains: list[Chain]) -> Chain | None:
             return chain
     wanted = (False, None, True) if web.job.health == "stuck" else (True, False, None)
     # Of equals the first: upstream is where the cause of a wait for input stands.
-    return min(chains, key=lambda chain: wanted.index(benign_end(web, chain)))
+    best = min(chains, key=lambda chain: wanted.index(benign_end(web, chain)))
+    if best.end.kind != "unknown":
+        return best
+    # screen(1) waits for a signal, and a server that it has started does the rest.
+    others = map(web.chain, sorted(web.own))
+    return next((chain for chain in others if is_asking(web.job, chain.end)), best)
 
 
 def _summary(web: Web, chains: list[Chain], root: Chain) -> str:

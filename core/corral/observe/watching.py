@@ -60,12 +60,16 @@ def watching(pid: int, call: str | None, meaning: Meaning) -> Watching:
     if any(one.file.kind == "timerfd" and is_armed(pid, one.file.fd) for one in seen):
         return plain._replace(kind="timer", detail=f"waits for a timer ({call})")
     outside = _outside(pid, seen)
+    has_master = any(one.file.kind == "master" for one in outside)
+    if has_master:
+        # script(1), screen and ssh -t pass on what is typed to who asks behind the other terminal.
+        outside = [one for one in outside if one.file.kind != "terminal"]
     hears = any(one.file.kind == "signalfd" and hears_of_children(pid, one.file.fd) for one in seen)
     if not outside:
         return _from_within(pid, call, meaning, hears=hears)
     if len(outside) == 1 and not hears:
         return _on_one(pid, call, outside[0]) or plain
-    if all(_is_followed(pid, one) for one in outside):
+    if has_master or all(_is_followed(pid, one) for one in outside):
         return plain._replace(several=tuple((one.file, one.reads) for one in outside))
     return plain
 
