@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from msgspec import structs
 
 from corral.system.procfs import read_all
 from corral.system.pyspy import is_python
+from corral.system.quietstat import kind_of
 from corral.values.jobs import Job
 from corral.values.reports import Advice, Diagnosis
 
@@ -20,9 +20,9 @@ HINTS = (
 )
 
 
-def with_hint(found: Diagnosis, job: Job) -> Diagnosis:
-    """The same, and what makes it print at once, where nothing has come of a job that runs such a program."""
-    if job.pty or job.stdout_bytes or job.state != "running":
+def with_hint(found: Diagnosis, job: Job, printed: int) -> Diagnosis:
+    """The same, and what makes it print at once, where a job that runs such a program has printed nothing yet."""
+    if job.pty or printed or job.state != "running":
         return found
     own = [wait.pid for wait in found.waits if wait.stage is not None and wait.kind != "zombie"]
     if not any(map(_holds_back, own[:_MOST_LOOKED_AT])):
@@ -33,11 +33,8 @@ def with_hint(found: Diagnosis, job: Job) -> Diagnosis:
 
 
 def _holds_back(pid: int) -> bool:
-    try:
-        mode = os.stat(f"/proc/{pid}/fd/1").st_mode
-    except OSError:
-        return False  # none, or not ours to see
-    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)) or not is_python(pid):
+    output = kind_of(f"/proc/{pid}/fd/1")
+    if output is None or not (stat.S_ISREG(output.mode) or stat.S_ISFIFO(output.mode)) or not is_python(pid):
         return False
     environment = (read_all(f"/proc/{pid}/environ") or b"").split(b"\0")
     return not (

@@ -33,6 +33,7 @@ from corral.manage.stopping import in_doubt, report_on
 from corral.observe.diagnose import diagnose, on_full_disk
 from corral.system.diskspace import is_full
 from corral.system.identity import ProcessIdentity, identify
+from corral.system.ownfiles import look_at_own
 from corral.system.signals import RefusedSignalError
 from corral.values import kinds
 from corral.values.errors import NotSoError, UnknownJobError, UsageError
@@ -396,8 +397,17 @@ def why(manager: Manager, job_id: int) -> Diagnosis:
         return diagnose(view)
     manager.monitor.scan_job(job)
     view = manager.snapshot(job_id)
-    found = with_hint(diagnose(view, observe_waits(manager, job)), view)
+    printed = max(view.stdout_bytes, _size_of(manager.home.stdout(job_id)))
+    found = with_hint(diagnose(view, observe_waits(manager, job)), view, printed)
     return on_full_disk(view, found) if is_full(manager.home.jobs) else found
+
+
+def _size_of(path: str) -> int:
+    """0 where the file is gone, or something else stands in its place: `logs` says so."""
+    try:
+        return look_at_own(path).st_size
+    except OSError:
+        return 0
 
 
 def most_urgent(manager: Manager) -> int:
