@@ -74,14 +74,13 @@ def own_file_system(place: Place) -> Line:
     return ["cat", str(folder / "file")]
 
 
-@hangs("gdb: holds it", "gdb", says=r"sleep is held by gdb \(\d+\)")
+@hangs("gdb: holds it", "gdb", says=r"sleep is held by the debugger gdb \(\d+\)")
 def gdb_holds(place: Place) -> Line:
-    place.write("commands", "set pagination off\nset confirm off\nstarti\nshell sleep 1000\n")
-    return (
-        ["sh", "-c", "sleep 1000 & exec gdb -q -batch -nx -p $! -ex 'shell cat fifo' < /dev/null"]
-        if place.fifo()
-        else []
+    attach = (
+        "until [ -s pid ]; do sleep 0.1; done; exec gdb -q -batch -nx -p $(cat pid) -ex 'shell sleep 1000'"
     )
+    place.start("sh", "-c", attach)
+    return ["sh", "-c", "echo $$ > pid; exec sleep 1000"]
 
 
 @hangs("gdb: at its prompt", "gdb", says=r"gdb waits for somebody to type", pty=True)
@@ -89,9 +88,11 @@ def gdb_prompt(place: Place) -> Line:
     return ["gdb", "-q", "-nx", "-ex", "starti", "--args", "sleep", "1000"]
 
 
-@hangs("perl: semop", "perl", says=r"perl waits for a semaphore .*(python\S*|perl) \(\d+\)")
+@hangs(
+    "perl: semop", "perl", says=r"perl waits for the semaphore 0 .*perl \(\d+\) changed last", any_health=True
+)
 def perl_semop(place: Place) -> Line:
-    make = "$i=semget(0,1,0600|512);$|=1;print \"$i\\n\";semop($i,pack('s3',0,1,0));sleep 1000"
+    make = "$i=semget(0,1,0600|512);$|=1;semop($i,pack('s3',0,1,0));print \"$i\\n\";sleep 1000"
     holder = place.start("perl", "-e", make, stdout=subprocess.PIPE)
     assert holder.stdout is not None
     number = holder.stdout.readline().decode().strip()
@@ -101,7 +102,7 @@ def perl_semop(place: Place) -> Line:
 
 @hangs("kill -STOP: a tool that was stopped", says=r"sha256sum was stopped by a signal")
 def stopped(place: Place) -> Line:
-    return ["sh", "-c", "sha256sum /dev/zero & kill -STOP $!; wait"]
+    return ["sh", "-c", "sha256sum /dev/zero & sleep 0.3; kill -STOP $!; wait"]
 
 
 @looks_so("bindfs: reads slowly", "bindfs")

@@ -213,14 +213,7 @@ def _benign_by_itself(web: Web, chain: Chain) -> bool | None:
         return False
     own = web.last_own(chain)
     if own.pid != end.pid and own.kind != "pipe_read":
-        # A lock that others hold, or others who do not answer; unless they are at work on it. That is nothing for who
-        # is not let in.
-        beyond = chain.steps[chain.steps.index(own) :]
-        if own.kind == "socket_connect" or any(step.kind == "file_lock" for step in beyond):
-            return False
-        if end.kind == "timer" and own.kind == "socket_read":
-            return None  # a database that was told to sleep answers after that; a server that looks round does not
-        return end.kind == "running"
+        return _benign_outside(chain, own)
     if end.kind == "timer" and any(step.kind in ("pipe_write", "socket_write") for step in chain.steps):
         # What sleeps while its input is full reads nothing; what sleeps before it writes is a clock.
         return False
@@ -242,6 +235,23 @@ def _benign_by_itself(web: Web, chain: Chain) -> bool | None:
         # Nobody looked who has the other end.
         return None
     return False
+
+
+def _benign_outside(chain: Chain, own: ProcessWait) -> bool | None:
+    """A lock that others hold, or others who do not answer; unless they are at work on it.
+
+    That is nothing for who is not let in.
+    """
+    end, beyond = chain.end, chain.steps[chain.steps.index(own) :]
+    if own.kind == "socket_connect" or any(step.kind == "file_lock" for step in beyond):
+        return False
+    if end.kind == "timer" and own.kind == "socket_read":
+        return (
+            None  # a database that was told to sleep answers after that; a server that looks round does not
+        )
+    if own.kind == "unknown":
+        return None  # a semaphore, say: who changed it last need not be who is waited for
+    return end.kind == "running"
 
 
 def is_benign(web: Web) -> bool | None:

@@ -17,9 +17,11 @@ from corral.system.cpuclock import cpu_nanoseconds
 from corral.system.filelocks import HeldLock, awaited_by, holders_by_descriptor, in_the_way, read_locks
 from corral.system.openfiles import End, OpenFile, descriptors_of, ends_of, modes, open_file
 from corral.system.procfs import pids, read_stat
+from corral.system.semaphores import semaphore_state
 from corral.system.sharedmemory import shared_memory, shares
 from corral.system.sockets import Socket, SocketTables, forget_tables, tables_of
 from corral.system.tcpsilence import seconds_of_silence
+from corral.system.usermounts import Mount, servers_of
 from corral.system.watched import process_of_pidfd, terminal_of_master
 
 KEPT_SECONDS = 0.8
@@ -203,6 +205,10 @@ class Holders:
             return self._of_pipe(wait, family)
         if wait.kind in ("socket_read", "socket_write", "socket_connect") and wait.file is not None:
             return self._of_socket(wait, family)
+        if wait.mount is not None and wait.mount.is_fuse:
+            return self._of_file_system(wait.mount, family)
+        if wait.call in ("semop", "semtimedop"):
+            return self._of_semaphore(wait)
         if wait.kind == "event_loop" and wait.several:
             return self._of_several(wait, family)
         if wait.kind == "futex" and wait.shared is not None and not wait.ring:
@@ -363,7 +369,27 @@ class Holders:
         target = process_of_pidfd(wait.pid, file.fd)
         return () if target is None else (target,)
 
+    # ---- file systems
+
+    def _of_file_system(self, mount: Mount, family: Family) -> Held:
+        what = f"waits for the file system {mount.point} ({mount.kind})"
+        servers = servers_of(mount, dict.fromkeys(end.pid for end in self._ends("/dev/fuse", family)[0]))
+        if not servers:
+            return Held((), f"{what}; the program that serves it may not be seen")
+        return Held(tuple(servers), f"{what}, which {_named(servers[0])} serves", True)
+
     # ---- memory
+
+    def _of_semaphore(self, wait: ProcessWait) -> Held | None:
+        """A semaphore of System V: the kernel knows who changed it last, and that is all that it knows of a holder."""
+        seen = None if wait.semaphore is None else semaphore_state(*wait.semaphore)
+        if seen is None or wait.semaphore is None:
+            return None
+        number, place = wait.semaphore
+        what = f"waits for the semaphore {place} of set {number}, which is at {seen.value}"
+        if seen.last_pid == wait.pid or read_stat(seen.last_pid) is None:
+            return Held((), f"{what}; who changed it last is gone")
+        return Held((seen.last_pid,), f"{what} and which {_named(seen.last_pid)} changed last")
 
     def _of_memory(self, wait: ProcessWait, family: Family) -> Held | None:
         """A lock or a semaphore in memory that others of the job share: any of them may let it go."""

@@ -6,6 +6,7 @@ here: `holders` does that, for a whole job at a time.
 
 from __future__ import annotations
 
+import re
 import signal
 from datetime import datetime
 from typing import NamedTuple
@@ -27,8 +28,10 @@ from corral.system.freezer import is_frozen
 from corral.system.openfiles import OpenFile, absolute, open_file
 from corral.system.processmemory import owner_of_mutex, read_mask, read_path
 from corral.system.procfs import HAS_PROCFS, Stat, read_file, read_stat
+from corral.system.semaphores import semaphore_awaited
 from corral.system.sockets import role_of
 from corral.system.stopsignal import stopped_by
+from corral.system.usermounts import Mount, mount_in_call
 from corral.system.watched import catches_end_of_child, has_signal
 from corral.values.reports import WaitKind
 
@@ -37,6 +40,7 @@ _OF_THE_KERNEL = frozenset({"eventfd", "signalfd"})
 _MOST_ASKED = 8
 """Threads of which each is woken from within, until that is taken to be so of all."""
 _FROZEN_IN = (b"get_signal", b"do_freezer_trap")
+_IN_FUSE = "request_wait_answer"
 _IN_VFORK = ("vfork", "clone", "clone3")
 
 
@@ -51,7 +55,8 @@ class ProcessWait(NamedTuple):
     by itself after a time. `several` are the things of which any wakes an event loop, and whether it reads them, where
     a process stands behind each. `is_within`: nothing but the process itself, a signal or a time can wake it. `shared`
     is the address of a lock in memory that other processes may share, `owner` who holds that, where it tells. `tried` is
-    the lock of somebody else that it tries to get again and again.
+    the lock of somebody else that it tries to get again and again, `mount` the file system that does not answer, `semaphore` a
+    set of semaphores and the number in it.
     """
 
     pid: int
@@ -75,6 +80,8 @@ class ProcessWait(NamedTuple):
     shared: int | None = None
     owner: int | None = None
     tried: HeldLock | None = None
+    mount: Mount | None = None
+    semaphore: tuple[int, int] | None = None
 
 
 def wait_of(pid: int) -> ProcessWait | None:
@@ -130,7 +137,7 @@ def _by_letter(stat: Stat) -> ProcessWait | None:
     if frozen := _frozen(stat):
         return frozen
     if stat.state == "t":
-        return _plain(stat, "suspended", "is held by a debugger (state t)")
+        return _plain(stat, "suspended", f"is held by {_tracer(stat.pid)} (state t)")
     # A process whose first thread has ended by itself reads Z while its other threads go on.
     if stat.state in "ZX" and (not HAS_PROCFS or thread_count(stat.pid) <= 1):
         return _plain(stat, "zombie", "has ended and was not collected yet")
@@ -144,6 +151,13 @@ def _frozen(stat: Stat) -> ProcessWait | None:
     if stat.state == "S" and read_file(f"/proc/{stat.pid}/wchan") not in _FROZEN_IN:
         return None
     return None if not is_frozen(stat.pid) else _plain(stat, "suspended", "is frozen by its control group")
+
+
+def _tracer(pid: int) -> str:
+    """The debugger that has stopped it, gdb or strace (TracerPid of proc_pid_status(5))."""
+    found = re.search(rb"^TracerPid:\t(\d+)$", read_file(f"/proc/{pid}/status") or b"", re.MULTILINE)
+    tracer = read_stat(int(found[1])) if found else None
+    return "a debugger" if tracer is None else f"the debugger {tracer.name} ({tracer.pid})"
 
 
 def _suspended(pid: int) -> str:
@@ -168,6 +182,8 @@ def wait_of_thread(stat: Stat, thread: ThreadWait) -> ProcessWait:
     if meaning.kind == "running":
         where = "" if thread.tid == stat.pid else ", in another thread than its first"
         return _plain(stat, "running", f"runs{where}")
+    if thread.wchan == _IN_FUSE:
+        return _on_file_system(stat, thread)
     if thread.state == "D":
         return _uninterruptible(stat, thread)
     if _waits_for_end_of_child(stat.pid, thread):
@@ -187,12 +203,19 @@ def wait_of_thread(stat: Stat, thread: ThreadWait) -> ProcessWait:
         thread=thread.tid,
         shared=meaning.shared,
         owner=_owner(stat.pid, meaning),
+        semaphore=_semaphore(stat.pid, thread),
     )
     if thread.hidden:
         return _deduced(wait)
     if meaning.kind == "event_loop":
         return _watching(wait, meaning)
     return _on_file(wait, meaning)
+
+
+def _semaphore(pid: int, thread: ThreadWait) -> tuple[int, int] | None:
+    if thread.call is None or thread.call_name not in ("semop", "semtimedop"):
+        return None
+    return semaphore_awaited(pid, thread.call.arguments)
 
 
 def _deduced(wait: ProcessWait) -> ProcessWait:
@@ -226,13 +249,28 @@ def _hidden(pid: int, thread: ThreadWait) -> str | None:
     return hidden.reason(pid, thread.wchan)
 
 
+def _on_file_system(stat: Stat, thread: ThreadWait) -> ProcessWait:
+    """A file system that is a program (FUSE): the kernel waits for its answer."""
+    mount = mount_in_call(stat.pid, thread.call.arguments if thread.call else (), is_fuse=True)
+    if mount is None:
+        return _plain(
+            stat, "disk", "waits for a file system that a program serves (FUSE)", call=thread.call_name
+        )
+    detail = f"waits for the file system {mount.point} ({mount.kind})"
+    return _plain(stat, "disk", detail, call=thread.call_name)._replace(mount=mount)
+
+
 def _uninterruptible(stat: Stat, thread: ThreadWait) -> ProcessWait:
     """State D: mostly a disk or a network file system, but the parent in vfork(2) sleeps so too, until exec."""
     call = thread.call_name
     if call in _IN_VFORK:
         return _plain(stat, "child", "waits for the child it is starting (vfork)", call=call)
     where = call or thread.wchan
-    return _plain(stat, "disk", f"waits for the disk (state D{', in ' + where if where else ''})", call=call)
+    mount = mount_in_call(stat.pid, thread.call.arguments) if thread.call else None
+    at = f", the file system {mount.point} ({mount.kind})" if mount is not None and mount.point != "/" else ""
+    return _plain(
+        stat, "disk", f"waits for the disk (state D{', in ' + where if where else ''}){at}", call=call
+    )
 
 
 # ---- what stands behind a descriptor ------------------------------------------------------------------------------
