@@ -137,7 +137,7 @@ def test_what_differs_or_is_missing_is_said_and_no_terminal_is_plain_without_bei
 
 def wait_until_it_is_all_there(terminal: Terminal) -> None:
     """Its panels, and the job that needs a human."""
-    for words in ("squeeze", "numbers", "stubborn", "feed", "STUCK", "waits for input that never comes"):
+    for words in ("squeeze", "numbers", "stubborn", "feed", "STUCK", "waits for input; a types the answer"):
         terminal.wait_for(words)
 
 

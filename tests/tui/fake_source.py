@@ -87,7 +87,8 @@ class FakeSource:
     ):
         self.home = Home(home)
         self.requests: list[Any] = []
-        self.answers: dict[type[Any], Answer] = {}
+        self.given: list[tuple[str, bytes]] = []
+        self.answers: dict[Any, Answer] = {}
         self.is_closed = False
         self.snapshot = Snapshot(rev=1, jobs={each.id: each for each in jobs}, machine=machine)
         self._waiters: list[asyncio.Future[None]] = []
@@ -154,6 +155,12 @@ class FakeSource:
         if answer is not None:
             return answer(request)
         return _Doer(self).do(request)
+
+    async def give(self, job: str, data: bytes) -> None:
+        error = self.answers.get("give")
+        if isinstance(error, CorralError):
+            raise error
+        self.given.append((job, data))
 
     async def close(self) -> None:
         self.is_closed = True

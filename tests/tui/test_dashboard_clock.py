@@ -65,6 +65,6 @@ async def test_a_job_of_the_demo_that_does_not_move_shows_how_long_it_runs(tmp_p
         session._replace(Snapshot(jobs={"1": asks}))
         (job,) = times.settle(session.snapshot).jobs.values()
         assert time_of(job, now) == f"{5 + minutes}m00s"
-        assert job.summary == "cat waits for input that never comes"
+        assert job.summary == "cat waits for input; a types the answer"
     await session.close()
     daemons.close()

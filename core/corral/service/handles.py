@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from msgspec import Struct
@@ -15,7 +14,6 @@ from corral.observe.output import READ_SIZE, Follower, OutputFile, Pace, Place
 from corral.service import protocol as p
 from corral.service.asking import ask_why
 from corral.service.session import Session
-from corral.system.sending import Sender
 from corral.values import kinds
 from corral.values.errors import CorralError, NotSoError, UnknownJobError, UsageError
 from corral.values.jobs import Job, ProcessView
@@ -176,22 +174,7 @@ class JobHandle:
         With `pty=True` it is typed: end a line with `\\r`, as the key does. Cancelled, it leaves what was not taken yet.
         """
         data = kinds.BYTES("data", data)
-        _, beside = await self._session.call_beside(p.OpenInput(job=self.id))
-        if not beside:
-            raise CorralError(
-                f"job {self.id}: no way to its stdin has arrived: no file descriptor is free here"
-            )
-        (descriptor,) = beside
-        # The description is shared with the daemon, so it stays blocking; a thread of ours waits instead.
-        given_up = threading.Event()
-        sending = asyncio.get_running_loop().run_in_executor(None, _send, descriptor, bytes(data), given_up)
-        try:
-            await asyncio.shield(sending)  # it owns the descriptor, so it has to run
-        except asyncio.CancelledError:
-            sending.add_done_callback(_forget)
-            raise
-        finally:
-            given_up.set()
+        await self._session.give(self.id, bytes(data))
 
     async def close_stdin(self) -> None:
         """EOF for a job that was started with `stdin="interactive"`; typed (ctrl+d) for one with `pty=True`."""
@@ -325,18 +308,3 @@ def _read_merged(paths: list[str], order: str) -> bytes:
         return b"".join(parts)
     finally:
         merged.close()
-
-
-def _forget(sending: asyncio.Future[None]) -> None:
-    """Of one that was given up it does not matter how it ended, as with EPIPE; asyncio would log that nobody asked."""
-    if not sending.cancelled():
-        sending.exception()
-
-
-def _send(descriptor: int, data: bytes, given_up: threading.Event) -> None:
-    """In a thread of its own, which owns the descriptor: who gave up must not close it under a write."""
-    try:
-        if not given_up.is_set():
-            Sender(descriptor, lambda _: not given_up.is_set()).send(data)
-    finally:
-        os.close(descriptor)

@@ -41,6 +41,10 @@ class Source(Protocol):
         """
         ...
 
+    async def give(self, job: str, data: bytes) -> None:
+        """Write to the stdin of a job, or type on its terminal; waits while it does not read. Raises CorralError."""
+        ...
+
     async def close(self) -> None:
         """Let go of the daemon; a private one ends with all its jobs."""
         ...

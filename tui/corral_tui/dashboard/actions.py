@@ -154,19 +154,17 @@ def _when_it_has_ended(context: Context) -> str | None:
     return f"{_named(context)} runs; s stops it"
 
 
-def _when_it_has_a_terminal(context: Context) -> str | None:
+def _when_it_can_be_answered(context: Context) -> str | None:
     refused = _on_a_job(context)
     if refused:
         return refused
     job = context.job
     if job is None:
         return _named(context)
-    if job.pty and job.state in STARTED_STATES:
-        return None
-    if job.pty:
+    if job.pty or job.stdin == "interactive":
+        if job.state in STARTED_STATES:
+            return None
         return f"{_named(context)} {'has ended' if job.is_ended else 'has not started yet'}"
-    if job.stdin == "interactive":
-        return f"{_named(context)} has no terminal; corral send {job.id} gives it input"
     return f"{_named(context)} has no terminal; start it with corral run --pty, or with pty in the prompt (n)"
 
 
@@ -255,9 +253,9 @@ ACTIONS: tuple[Action, ...] = (
         "job.attach",
         ("a",),
         "attach",
-        "attach to its terminal",
+        "attach to its terminal, or type an answer",
         BOARD_AND_OPENED,
-        _when_it_has_a_terminal,
+        _when_it_can_be_answered,
         27,
     ),
     Action(

@@ -164,9 +164,14 @@ class Doings:
         self.app.push_screen(HelpScreen(context.scope))
 
     def attach(self, context: Context) -> None:
-        """The terminal is the job's until it is detached: by our own command line, in our place."""
+        """The terminal is the job's until it is detached: by our own command line, in our place. Without one: a line."""
         job = context.job
         if job is None:
+            return
+        if not job.pty:
+            from corral_tui.dashboard.sheets import AnswerSheet
+
+            self.app.show_sheet(AnswerSheet(self.app, job.id))
             return
         from corral_tui.dashboard.handover import hand_over
 

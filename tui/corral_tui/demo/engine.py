@@ -135,12 +135,18 @@ class DemoSession(Session):
 
 
 _SEND = re.compile(r"; only `corral send \d+` gives it some")
-_KEYS_HERE = {"corral stop": "s", "corral restart": "r", "corral resume": "p"}
+_KEYS_HERE = {
+    "corral stop": "s",
+    "corral restart": "r",
+    "corral resume": "p",
+    "corral send --eof": "a, then ctrl+d",
+    "corral send": "a",
+}
 
 
 def _words_here(sentence: str) -> str:
     """No command line reaches a private daemon: it has no socket."""
-    return _SEND.sub(" that never comes", sentence)
+    return _SEND.sub("; a types the answer", sentence)
 
 
 def _advice_here(advice: Advice) -> Advice | None:

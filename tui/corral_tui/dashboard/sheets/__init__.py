@@ -6,15 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from corral_tui.dashboard.sheets.answer import AnswerSheet
     from corral_tui.dashboard.sheets.prompt import PromptSheet
     from corral_tui.dashboard.sheets.quit import QuitSheet
     from corral_tui.dashboard.sheets.restart import RestartSheet
     from corral_tui.dashboard.sheets.signal import SignalSheet
     from corral_tui.dashboard.sheets.stop import StopSheet
 
-__all__ = ["PromptSheet", "QuitSheet", "RestartSheet", "SignalSheet", "StopSheet"]
+__all__ = ["AnswerSheet", "PromptSheet", "QuitSheet", "RestartSheet", "SignalSheet", "StopSheet"]
 
 _MODULES = {
+    "AnswerSheet": "answer",
     "PromptSheet": "prompt",
     "QuitSheet": "quit",
     "RestartSheet": "restart",
