@@ -38,7 +38,14 @@ public class Sleeps {
 JAVA = ["java", "-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
 
 
-@hangs("java: a deadlock", "java", "javac", "jcmd", says=r"java.*wait for each other")
+@hangs(
+    "java: a deadlock",
+    "java",
+    "javac",
+    "jcmd",
+    says=r"java has 2 threads, .buyer. and .main., that wait for each other's locks",
+    any_health=True,
+)
 def java_deadlock(place: Place) -> Line:
     return [*JAVA, str(place.write("Deadlock.java", DEADLOCK))]
 
@@ -47,7 +54,7 @@ def java_deadlock(place: Place) -> Line:
     "java: does not read its child",
     "java",
     "javac",
-    says=r"yes waits to write to a pipe that java should read",
+    says=r"java sleeps and does not read .*; yes waits for it",
 )
 def java_child(place: Place) -> Line:
     return [*JAVA, str(place.write("Child.java", CHILD))]
@@ -107,3 +114,18 @@ def python_threads(place: Place) -> Line:
         "threading.Thread(target=take, args=(a, b)).start()\ntake(b, a)"
     )
     return [sys.executable, "-c", script]
+
+
+COPROCESS = """
+public class Coprocess {
+    public static void main(String[] words) throws Exception {
+        new ProcessBuilder("cat").start();
+        Thread.sleep(1000000);
+    }
+}
+"""
+
+
+@looks_so("java: sleeps beside an idle child", "java", "javac")
+def java_coprocess(place: Place) -> Line:
+    return [*JAVA, str(place.write("Coprocess.java", COPROCESS))]

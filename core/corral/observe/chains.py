@@ -81,9 +81,18 @@ class Web:
     # ---- chains
 
     def chains(self) -> list[Chain]:
-        """One for each stage that has a process, in the order of the stages; of a tree without leaders, one for each."""
+        """One for each stage that has a process, in the order of the stages; of a tree without leaders, one for each.
+
+        What sleeps while a child of its own waits for it to read explains the job by that child.
+        """
         starts = [self.leaders[number] for number in sorted(self.leaders)] or sorted(self.own)
-        return [self.chain(pid) for pid in starts if pid is not None]
+        found = [self.chain(pid) for pid in starts if pid is not None]
+        if all(chain.end.kind != "timer" for chain in found):
+            return found
+        leaders = set(self.leaders.values())
+        writers = [self.chain(p) for p, w in self.own.items() if w.kind == "pipe_write" and p not in leaders]
+        unread = {chain.end.pid: chain for chain in writers if chain.end.kind == "timer"}
+        return [unread.get(chain.end.pid, chain) for chain in found]
 
     def chain(self, start: int) -> Chain:
         """Follow the waits from `start`."""
@@ -246,11 +255,11 @@ def _benign_outside(chain: Chain, own: ProcessWait) -> bool | None:
     if own.kind == "socket_connect" or any(step.kind == "file_lock" for step in beyond):
         return False
     if end.kind == "timer" and own.kind == "socket_read":
-        return (
-            None  # a database that was told to sleep answers after that; a server that looks round does not
-        )
+        # A database that was told to sleep answers after that; a server that looks round does not.
+        return None
     if own.kind == "unknown":
-        return None  # a semaphore, say: who changed it last need not be who is waited for
+        # A semaphore, say: who changed it last need not be who is waited for.
+        return None
     return end.kind == "running"
 
 
@@ -295,7 +304,7 @@ def waits_in_vain(web: Web, seconds: float) -> bool:
 
 def _is_told(web: Web, chain: Chain, seconds: float) -> bool:
     own = web.last_own(chain)
-    if own.kind in _TOLD_BY_COUNTERS:
+    if own.kind in _TOLD_BY_COUNTERS or any(step.kind == "pipe_write" for step in chain.steps):
         return True
     held = web.seen.holders.get(own.pid)
     silent = None if held is None else held.silent_for

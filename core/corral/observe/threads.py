@@ -11,8 +11,10 @@ from corral.system.procfs import Stat, parse_stat, read_file
 from corral.system.syscalls import Call, parse_syscall
 
 THREADS_LOOKED_AT = 256
-_ORDER = {"socket_accept": 0, "event_loop": 0, "timer": 2, "child": 3, "futex": 4}
+_ORDER = {"socket_accept": 0, "event_loop": 0, "unknown": 2, "timer": 3, "child": 4, "futex": 5}
 """Of several threads, the one that can be woken from outside tells: a server first. Other kinds stand between."""
+_SIGNAL_WAITS = frozenset({"pause", "rt_sigsuspend", "rt_sigtimedwait"})
+"""What the first thread does where others do the work, and it waits for the signal to end, as in dig."""
 
 
 class ThreadWait(NamedTuple):
@@ -89,6 +91,8 @@ def telling(first: ThreadWait, others: Sequence[ThreadWait]) -> list[ThreadWait]
         if thread.meaning.kind == "running":
             return [thread]
     alive = sorted((thread for thread in others if thread.state not in "ZX"), key=_order)
+    if first.call_name in _SIGNAL_WAITS and first.state not in "ZX":
+        return sorted([first, *alive], key=_order)
     if first.meaning.kind not in ("futex", "zombie") and first.state not in "ZX":
         return [first, *alive]
     return alive or [first]
