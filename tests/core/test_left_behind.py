@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from core.test_diagnose import job, wait
-from corral.observe.chains import Observations
-from corral.observe.diagnose import diagnose
+from corral.observe.chains import Observations, Web, is_benign, waits_in_vain
+from corral.observe.diagnose import diagnose, diagnose_web
 from corral.observe.holders import Held
 
 FIFO = "waits for somebody to write to the FIFO /f"
@@ -59,3 +59,16 @@ def test_a_question_behind_who_only_waits_for_a_signal():
     assert told.summary == "sh waits for somebody to type on its terminal; `corral attach 5` lets you"
     assert told.root is not None
     assert told.root.pid == 12
+
+
+def test_who_sleeps_while_its_child_waits_for_it_to_read_is_stuck():
+    """As a Java program that starts another one and does not read what it prints: its own threads wake now and then."""
+    sleeps = wait(10, "java", "timer", has_limit=True)
+    writes = wait(11, "yes", "pipe_write", "waits to write to a pipe", fd=1, pipe=7)
+    reads = writes._replace(kind="pipe_read")
+    around: dict[str, object] = {"parents": {11: 10}, "holders": {11: Held((10,), is_complete=True)}}
+    web = Web(job("java", health="stuck"), Observations((sleeps, writes), **around))  # type: ignore[arg-type]
+    assert is_benign(web) is False
+    assert waits_in_vain(web, 60.0)
+    assert diagnose_web(web).summary == "java sleeps and does not read its input; yes waits for it"
+    assert is_benign(Web(job("java"), Observations((sleeps, reads), **around))) is True  # type: ignore[arg-type]

@@ -259,3 +259,16 @@ def test_relative_path_of_a_fifo_is_made_absolute(tmp_path, folder):
         wait = settled(opens.pid, lambda wait: wait.file is not None)
         assert wait.file is not None
         assert wait.file.name == str((tmp_path / "sub" if folder == "None" else tmp_path) / "fifo")
+
+
+@KNOWN
+def test_where_the_first_thread_waits_for_a_signal_another_one_tells():
+    """dig does so: its first thread waits to be told to end."""
+    code = (
+        "import os, signal, threading\nr, w = os.pipe()\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"
+        "threading.Thread(target=os.read, args=(r, 1), daemon=True).start()\n"
+        "signal.sigwait({signal.SIGTERM})"
+    )
+    with running(*python(code)) as process:
+        assert of_kind(process.pid, "pipe_read").threads == 2

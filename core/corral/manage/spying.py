@@ -1,4 +1,4 @@
-"""Where the Python programs of a job stand: asked of py-spy, only when somebody asks why, and kept while they stand still."""
+"""Where the programs of a job stand that Python or Java runs: asked of py-spy or jcmd, only when somebody asks why, and kept while they stand still."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import NamedTuple
 from msgspec import structs
 
 from corral.manage.helping import output_of
+from corral.manage.javaspying import JavaSpy
 from corral.observe.pythonstacks import stacks_of
 from corral.system import pyspy
 from corral.system.cpuclock import cpu_nanoseconds
@@ -48,18 +49,20 @@ class Spy:
         self._kept: OrderedDict[tuple[ProcessIdentity, int], _Looked] = OrderedDict()
         """By the CPU clock that it stood at: a program that has not run since stands where it stood."""
         self._turn = asyncio.Semaphore(AT_ONCE)
+        self._java = JavaSpy(reap, mounts)
 
     def can_tell(self, found: Diagnosis, family: Collection[int]) -> bool:
         """Whether the py-spy that came with Corral is there, and a Python program of the job for it to look at."""
         return pyspy.beside_interpreter() is not None and bool(_python_programs(found, family))
 
     async def add_stacks(self, found: Diagnosis, family: Collection[int], offered: str | None) -> Diagnosis:
-        """The same with the stacks of the job's Python programs, and why there are none of the others.
+        """The same with the stacks of the job's Java and Python programs, and why there are none of the others.
 
         `family` are the processes of the job. `offered` is the py-spy that the client's PATH has; one that came with
         Corral goes before it.
         """
         programs = _python_programs(found, family)
+        found = await self._java.add_stacks(found, family)
         if not programs:
             return found
         candidates = [path for path in (pyspy.beside_interpreter(), offered) if path is not None]
@@ -77,7 +80,7 @@ class Spy:
         if len(programs) > MOST_PROCESSES:
             notes.append(f"the Python stacks of all but {MOST_PROCESSES} programs")
         stacks = tuple(stack for _, look in looked for stack in look.stacks)
-        return _noted(structs.replace(found, stacks=stacks), notes)
+        return _noted(structs.replace(found, stacks=(*found.stacks, *stacks)), notes)
 
     def _why_not(self, path: str) -> str | None:
         """Why a py-spy is not run: to look at it, and to start it, must keep nobody waiting."""

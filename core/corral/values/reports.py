@@ -158,7 +158,7 @@ class Frame(Struct, frozen=True):
 
 
 class PythonStack(Struct, frozen=True, kw_only=True):
-    """Where one thread of a Python program stands. `frames`: the innermost first, 8 at most."""
+    """Where one thread of a Python program stands, or of a Java one. `frames`: the innermost first, 8 at most."""
 
     pid: int
     """Of the program."""
@@ -174,6 +174,13 @@ class PythonStack(Struct, frozen=True, kw_only=True):
     """The innermost first, 8 at most."""
     left_out: int = 0
     """Frames that are not shown: of the libraries, or beyond the eighth."""
+    language: Literal["python", "java"] = "python"
+    """What the program is written in."""
+
+
+def languages_of(stacks: tuple[PythonStack, ...]) -> str:
+    """`PYTHON`, `JAVA` or both, for a heading."""
+    return " AND ".join(sorted({stack.language.upper() for stack in stacks}))
 
 
 class Diagnosis(Struct, frozen=True, kw_only=True):
@@ -200,7 +207,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     not_looked_at: tuple[str, ...] = ()
     """What could not be seen, and why."""
     stacks: tuple[PythonStack, ...] = ()
-    """Where its Python programs stand, where py-spy could tell; of a running job, and only when asked for."""
+    """Where its Python and Java programs stand, where py-spy or jcmd could tell; of a running job, and only when asked for."""
     ended: datetime | None = None
     """When the job ended; then all but `kept` is of the time after."""
     taken: datetime | None = None

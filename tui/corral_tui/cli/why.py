@@ -8,7 +8,7 @@ from datetime import datetime
 import click
 
 from corral.service.asking import ask_why
-from corral.values.reports import Diagnosis, PythonStack, Wait
+from corral.values.reports import Diagnosis, PythonStack, Wait, languages_of
 from corral_tui import numbers
 from corral_tui.cli import reach
 from corral_tui.cli.jsontext import print_json
@@ -78,7 +78,9 @@ def _reasons(diagnosis: Diagnosis) -> Iterator[Line]:
         yield from _section(f"ROOT{then}")
         yield Line(f"  {_root(diagnosis)}")
     if diagnosis.stacks:
-        yield from _section(f"WHERE THE PYTHON CODE {'STOOD' if then else 'STANDS'}")
+        yield from _section(
+            f"WHERE THE {languages_of(diagnosis.stacks)} CODE {'STOOD' if then else 'STANDS'}"
+        )
         for stack in diagnosis.stacks:
             yield from _stack(stack)
 

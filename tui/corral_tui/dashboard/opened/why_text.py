@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from corral.values.jobs import Job
-from corral.values.reports import Advice, Diagnosis, PythonStack, Root, Wait
+from corral.values.reports import Advice, Diagnosis, PythonStack, Root, Wait, languages_of
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, plain, text, wrapped
 from corral_tui.dashboard.marks import Charset
@@ -103,7 +103,9 @@ def _reasons(found: Diagnosis, look: WhyLook, *, is_over: bool) -> list[Line]:
     if found.root is not None:
         lines += [plain(" ROOT", "muted"), *wrapped(root_words(found.root, found), look.width, indent="   ")]
     if found.stacks:
-        lines += [plain(f" WHERE THE PYTHON CODE {'STOOD' if is_over else 'STANDS'}", "muted")]
+        lines += [
+            plain(f" WHERE THE {languages_of(found.stacks)} CODE {'STOOD' if is_over else 'STANDS'}", "muted")
+        ]
         lines += [line for stack in found.stacks for line in _stack(stack, look)]
     return lines
 
