@@ -272,3 +272,15 @@ def test_where_the_first_thread_waits_for_a_signal_another_one_tells():
     )
     with running(*python(code)) as process:
         assert of_kind(process.pid, "pipe_read").threads == 2
+
+
+@KNOWN
+def test_the_thread_of_java_that_answers_jcmd_is_no_server():
+    code = (
+        "import ctypes, os, socket, threading\nr, w = os.pipe()\nserver = socket.create_server(('127.0.0.1', 0))\n"
+        "def answers():\n    ctypes.CDLL(None).prctl(15, b'Attach Listener'); server.accept()\n"
+        "threading.Thread(target=answers, daemon=True).start()\n"
+        "threading.Thread(target=os.read, args=(r, 1)).start()"
+    )
+    with running(*python(code)) as process:
+        assert of_kind(process.pid, "pipe_read").threads == 3

@@ -74,3 +74,15 @@ def test_a_child_that_hangs_beside_one_that_moves_is_named(client, tmp_path):
         "cat to be named",
     )
     assert healths(client)[job_id] == "active"
+
+
+def test_what_a_job_says_again_and_again_is_in_the_sentence(client):
+    line = ["sh", "-c", "while :; do echo 'Waiting for the lock: held by 7'; sleep 0.1; done"]
+    job_id = start(client, line)[0]
+    wanted = "; it says again and again: Waiting for the lock: held by 7"
+    until(lambda: why(client, job_id).summary.endswith(wanted), "the line to be told")
+    counts = start(
+        client, ["sh", "-c", "i=0; while :; do i=$((i+1)); echo 'step number' $i; sleep 0.1; done"]
+    )[0]
+    until(lambda: client.call(p.ShowJob(job=counts)).job.stdout_bytes > 60, "some lines to be there")
+    assert "again" not in why(client, counts).summary

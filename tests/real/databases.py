@@ -143,7 +143,12 @@ def python_sqlite(place: Place) -> Line:
     return [sys.executable, "-c", script]
 
 
-@hangs("apt-get: lock", "apt-get", says=r"apt-get waits for the lock on .*lock.* python\S* \(\d+\) holds")
+@hangs(
+    "apt-get: lock",
+    "apt-get",
+    says=r"again: .*lock-frontend\. It is held by process \d+ \(python",
+    any_health=True,
+)
 def apt_lock(place: Place) -> Line:
     # Its own state and no sources, so that it would do nothing if it got the lock.
     for name in ("lists/partial", "dpkg", "cache/archives/partial"):

@@ -29,6 +29,7 @@ from corral.manage.jobs import ManagedJob
 from corral.manage.leftovers import live_members
 from corral.manage.moments import moment
 from corral.manage.reasons import observe_waits, tree_of
+from corral.manage.refrain import with_refrain
 from corral.manage.stopping import in_doubt, report_on
 from corral.observe.diagnose import diagnose, on_full_disk
 from corral.system.diskspace import is_full
@@ -399,6 +400,7 @@ def why(manager: Manager, job_id: int) -> Diagnosis:
     view = manager.snapshot(job_id)
     printed = max(view.stdout_bytes, _size_of(manager.home.stdout(job_id)))
     found = with_hint(diagnose(view, observe_waits(manager, job)), view, printed)
+    found = with_refrain(found, view, manager.home) if printed else found
     return on_full_disk(view, found) if is_full(manager.home.jobs) else found
 
 

@@ -17,6 +17,10 @@ _SIGNAL_WAITS = frozenset({"pause", "rt_sigsuspend", "rt_sigtimedwait"})
 """What the first thread does where others do the work, and it waits for the signal to end, as in dig."""
 
 
+_ANSWERS_JCMD = "Attach Listener"
+"""The thread of a Java program that waits for jcmd and jstack, since one of them asked first. That is nobody's server."""
+
+
 class ThreadWait(NamedTuple):
     """One thread at this moment. `call` is its system call, `hidden`: the kernel does not let us see it."""
 
@@ -57,8 +61,9 @@ def other_threads(pid: int, most: int = THREADS_LOOKED_AT) -> list[ThreadWait]:
     found = []
     for name in names[:most]:
         line = read_file(f"/proc/{pid}/task/{name}/stat") if int(name) != pid else None
-        if line:
-            found.append(_look(f"/proc/{pid}/task/{name}", int(name), parse_stat(line).state))
+        stat = parse_stat(line) if line else None
+        if stat is not None and stat.name != _ANSWERS_JCMD:
+            found.append(_look(f"/proc/{pid}/task/{name}", int(name), stat.state))
     return found
 
 
