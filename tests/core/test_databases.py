@@ -113,15 +113,35 @@ def test_a_lock_that_is_tried_again_and_again(tmp_path: Path):
     assert held.detail.startswith(f"waits for the lock on {path} (fcntl), which {os.getpid()} (")
 
 
-def _lock(pid: int, access: str, file: str = "00:2a:7") -> HeldLock:
-    return HeldLock("fcntl", access, pid, file)
+def _lock(pid: int, access: str, file: str = "00:2a:7", first: int = 0) -> HeldLock:
+    return HeldLock("fcntl", access, pid, file, (), first, None)
 
 
-def test_a_lock_to_read_is_in_the_way_of_who_has_one_to_write():
+def test_a_lock_to_read_is_in_the_way_of_who_has_announced_that_it_writes():
     device = os.makedev(0, 0x2A)
     reader, other = _lock(9, "READ"), _lock(9, "WRITE", "00:2b:7")
     assert in_the_way(5, 7, device, [reader]) is None
     assert in_the_way(5, 7, device, [reader, _lock(5, "WRITE")]) == reader
+    assert in_the_way(5, 7, device, [reader, _lock(5, "WRITE", first=0x40000001)]) is None
     assert in_the_way(5, 7, device, [reader, _lock(8, "WRITE")]) == _lock(8, "WRITE")
     assert in_the_way(5, 7, device, [_lock(5, "WRITE")]) is None
     assert in_the_way(5, 7, device, [reader, other]) is None
+
+
+@pytest.mark.parametrize("take", ["fcntl.flock(f, fcntl.LOCK_EX)", "fcntl.lockf(f, fcntl.LOCK_EX)"])
+def test_a_descriptor_that_came_with_the_lock_tells_no_wish_for_it(tmp_path: Path, take: str):
+    """`flock FILE make` passes it on, and so do servers with the file of their pid."""
+    path = tmp_path / "locked"
+    path.touch()
+    code = (
+        f"import fcntl, os, time\nf = open({str(path)!r}, 'r+')\n{take}\npid = os.fork()\n"
+        "if not pid:\n    time.sleep(60)\nprint(pid, flush=True)\nos.wait()"
+    )
+    with running(*python(code), stdout=subprocess.PIPE) as holds:
+        assert holds.stdout is not None
+        child = int(holds.stdout.readline())
+        try:
+            wait = until(lambda: _of_kind(child, "timer"), "it to sleep")
+            assert Holders(os.getpid()).tried(wait) == wait
+        finally:
+            os.kill(child, 9)

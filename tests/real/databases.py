@@ -117,13 +117,18 @@ def _locked_sqlite(place: Place) -> Path:
     """A database in which another sqlite3 has begun to write."""
     path = place.folder / "data.db"
     place.run("sqlite3", path, "create table t (i int); insert into t values (1)")
+    _talking(place, path, "begin exclusive; select 'held';")
+    return path
+
+
+def _talking(place: Place, path: Path, statements: str) -> None:
+    """Another sqlite3 that has done that, and waits for more."""
     holder = place.start("sqlite3", path, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdin is not None
     assert holder.stdout is not None
-    holder.stdin.write(b"begin exclusive; select 'held';\n")
+    holder.stdin.write(f"{statements}\n".encode())
     holder.stdin.flush()
     holder.stdout.readline()
-    return path
 
 
 @hangs("sqlite3: busy", "sqlite3", says=r"sqlite3 waits for the lock on .*data\.db.* sqlite3 \(\d+\) holds")
@@ -179,3 +184,45 @@ def sqlite_free(place: Place) -> Line:
     path = place.folder / "data.db"
     place.run("sqlite3", path, "create table t (i int)")
     return ["sh", "-c", f"while :; do sqlite3 {path} 'insert into t values (1)'; sleep 1; done"]
+
+
+@hangs(
+    "sqlite3: a reader keeps a writer off",
+    "sqlite3",
+    says=r"sqlite3 waits for the lock on .*data\.db.* sqlite3 \(\d+\) holds",
+)
+def sqlite_reader(place: Place) -> Line:
+    path = place.folder / "data.db"
+    place.run("sqlite3", path, "create table t (i int); insert into t values (1), (2)")
+    _talking(place, path, "begin; select i from t limit 1;")
+    return ["sqlite3", "-cmd", ".timeout 600000", str(path), "update t set i = 2"]
+
+
+@hangs(
+    "sqlite3: two writers of a log",
+    "sqlite3",
+    says=r"sqlite3 waits for the lock on .*data\.db-shm.* sqlite3 \(\d+\) holds",
+)
+def sqlite_log(place: Place) -> Line:
+    path = place.folder / "data.db"
+    place.run("sqlite3", path, "pragma journal_mode = wal; create table t (i int)")
+    _talking(place, path, "begin immediate; select 1;")
+    return ["sqlite3", "-cmd", ".timeout 600000", str(path), "insert into t values (2)"]
+
+
+@looks_so("flock: what it starts looks round", "flock")
+def flock_child(place: Place) -> Line:
+    script = "import time\nwhile True: time.sleep(0.3)"
+    return ["flock", str(place.write("lock", "")), sys.executable, "-c", script]
+
+
+@looks_so("python: a transaction that is left open", "sqlite3")
+def sqlite_open(place: Place) -> Line:
+    path = place.folder / "data.db"
+    place.run("sqlite3", path, "pragma journal_mode = wal; create table t (i int)")
+    _talking(place, path, "begin; select count(*) from t;")
+    script = (
+        f"import sqlite3, time\nd = sqlite3.connect({str(path)!r}, isolation_level=None)\n"
+        "d.execute('begin immediate')\nwhile True: time.sleep(0.3)"
+    )
+    return [sys.executable, "-c", script]

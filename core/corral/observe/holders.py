@@ -14,7 +14,14 @@ from typing import NamedTuple
 from corral.observe.databases import PROGRAM, lock_wait
 from corral.observe.waits import ProcessWait
 from corral.system.cpuclock import cpu_nanoseconds
-from corral.system.filelocks import HeldLock, awaited_by, holders_by_descriptor, in_the_way, read_locks
+from corral.system.filelocks import (
+    HeldLock,
+    awaited_by,
+    has_by_inheritance,
+    holders_by_descriptor,
+    in_the_way,
+    read_locks,
+)
 from corral.system.openfiles import End, OpenFile, descriptors_of, ends_of, modes, open_file
 from corral.system.procfs import pids, read_stat
 from corral.system.semaphores import semaphore_state
@@ -256,8 +263,7 @@ class Holders:
     def tried(self, wait: ProcessWait) -> ProcessWait:
         """The same of one that looks round again and again, as a wait for the lock of somebody else that it tries to get.
 
-        sqlite tries so ten times a second. It has the file open, and others may not read or write it; or it has a lock on
-        the file itself, and waits for those that others have to read it.
+        sqlite tries so ten times a second. It has the file open, and others may not read or write it.
         """
         locks = [lock for lock in self._machine.locks() if lock.kind != "lease"]
         numbers = {lock.file.rpartition(":")[2] for lock in locks if lock.pid != wait.pid}
@@ -266,7 +272,7 @@ class Holders:
             if file is None or file.kind != "file" or str(file.inode) not in numbers:
                 continue
             lock = in_the_way(wait.pid, file.inode, file.device, locks)
-            if lock is not None:
+            if lock is not None and not has_by_inheritance(wait.pid, fd, link, lock):
                 detail = f"waits for the lock on {file.name} ({lock.kind}), and tries again and again"
                 return wait._replace(kind="file_lock", detail=detail, fd=fd, file=file, tried=lock)
         return wait

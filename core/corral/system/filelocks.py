@@ -11,8 +11,11 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from corral.system.openfiles import End
-from corral.system.procfs import read_all, read_file
+from corral.system.openfiles import End, ends_of
+from corral.system.procfs import read_all, read_file, read_stat
+
+_PENDING = 0x40000000
+_GENERATIONS = 8
 
 _KINDS = {
     "FLOCK": "flock",
@@ -88,15 +91,35 @@ def read_locks() -> list[HeldLock]:
 def in_the_way(pid: int, inode: int | None, device: int | None, locks: Iterable[HeldLock]) -> HeldLock | None:
     """Somebody else's lock on a file that keeps `pid` from what it wants of it, as far as that can be told without its call.
 
-    One to write keeps everybody off. One to read keeps off who wants to write; that somebody does tells a lock of its own.
+    One to write keeps everybody off. One to read keeps off who wants to write; of sqlite a lock of its own on one certain
+    byte tells that it does (PENDING_BYTE in os.h of its source).
     """
     same = [lock for lock in locks if lock.file.rpartition(":")[2] == str(inode)]
     if device is not None:
         name = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
         same = [lock for lock in same if lock.file == name] or same
-    has_own = any(lock.pid == pid and lock.access == "WRITE" for lock in same)
-    others = [lock for lock in same if lock.pid != pid and (lock.access == "WRITE" or has_own)]
+    writes = any(
+        lock.pid == pid and lock.access == "WRITE" and lock.covers(_PENDING, _PENDING) for lock in same
+    )
+    others = [lock for lock in same if lock.pid != pid and (lock.access == "WRITE" or writes)]
     return min(others, key=lambda lock: lock.access != "WRITE", default=None)
+
+
+def has_by_inheritance(pid: int, fd: int, link: str, lock: HeldLock) -> bool:
+    """Whether a descriptor came from who holds the lock, and so tells no wish for it: `flock FILE make` passes it on.
+
+    flock(2) is then held on it as well. A record lock is not (fork(2)), but an ancestor has the file open by the same number.
+    """
+    if lock.kind != "fcntl":
+        return _is_held_on(pid, fd, lock.file)
+    for _ in range(_GENERATIONS):
+        stat = read_stat(pid)
+        if stat is None or stat.ppid <= 1:
+            return False
+        pid = stat.ppid
+        if pid == lock.pid:
+            return any(end.fd == fd for end in ends_of(link, [pid]))
+    return False
 
 
 def awaited_by(pid: int, locks: Iterable[HeldLock]) -> HeldLock | None:
