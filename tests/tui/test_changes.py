@@ -12,6 +12,7 @@ from textual._compositor import ChopsUpdate
 from textual.strip import Strip
 
 from corral_tui.dashboard.changes import ChangedCells, smaller
+from corral_tui.dashboard.painter import Row, changed
 
 WIDTH, HEIGHT = 12, 3
 CONSOLE = Console(color_system="truecolor", force_terminal=True)
@@ -88,3 +89,20 @@ def test_all_else_is_displayed_as_it_is():
     assert (
         type(smaller(update(ChopsUpdate, [[("x", None)] * WIDTH] * HEIGHT, [(0, 0, 1)], 6))) is ChangedCells
     )
+
+
+pieces = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "cc", "ddd", "eeeeeeee"]), st.sampled_from(["text", "key"])),
+    max_size=5,
+)
+
+
+@given(pieces, pieces, st.integers(1, WIDTH))
+def test_what_differs_between_two_rows_is_painted_on_a_screen_that_is_narrower_too(before, after, width):
+    old, new = (
+        [(letter, look) for text, look in line for letter in text] + [(" ", "text")] * width
+        for line in (before, after)
+    )
+    region = changed(Row(tuple(before)), Row(tuple(after)), 0, width)
+    differing = {x for x in range(width) if old[x][0] != new[x][0] or (old[x] != new[x] and old[x][0] != " ")}
+    assert differing <= set(range(region.x, region.right))

@@ -6,12 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from textual.geometry import Size
 from textual.widgets import Input
 
 from corral.service.protocol import StartJobs
 from corral.values.errors import CannotStartError
 from corral.values.spec import InteractiveInput, JobInput, NullInput
 from corral_tui.dashboard.app import DashboardApp
+from corral_tui.dashboard.canvas import Block
 from corral_tui.dashboard.settings import Settings
 from corral_tui.dashboard.sheets import PromptSheet
 from corral_tui.dashboard.sheets.prompt import edited
@@ -411,3 +413,14 @@ def test_a_short_line_that_became_a_long_one_can_be_had_again() -> None:
         job(3, "three", command="sort x"),
     ]
     assert [each.text for each in earlier_commands(jobs)] == ["sort x", "cat *.txt"]
+
+
+async def test_a_prompt_that_closes_can_still_be_painted(tmp_path: Path) -> None:
+    """Its parts go one by one, and a resize or a clock may ask for a row between two of them."""
+    async with running(six(tmp_path), (160, 40)) as (app, _):
+        sheet = await prompted(app, "sort")
+        blocks = list(sheet.query(Block))
+        app.close_sheet()
+        await until(lambda: not sheet.query("#with_sh"), "the fields are gone")
+        assert all(block.get_content_height(Size(150, 40), Size(150, 40), 150) >= 0 for block in blocks)
+        assert sheet.with_shell is False

@@ -63,7 +63,7 @@ class Painted(Widget):
             old = before[y] if y < len(before) else EMPTY
             new = rows[y] if y < len(rows) else EMPTY
             if old is not new and old != new:
-                self.refresh(_changed(old, new, y, width))
+                self.refresh(changed(old, new, y, width))
 
     def render_line(self, y: int) -> Strip:
         if y >= len(self._rows):
@@ -96,7 +96,7 @@ class Painted(Widget):
         return strip_of(shown.pieces, self.size.width, palette, under + over)
 
 
-def _changed(old: Row, new: Row, y: int, width: int) -> Region:
+def changed(old: Row, new: Row, y: int, width: int) -> Region:
     """The cells in which two rows differ, to the grain of a piece."""
     if old.base != new.base:
         return Region(0, y, width, 1)
@@ -105,16 +105,17 @@ def _changed(old: Row, new: Row, y: int, width: int) -> Region:
         if before != after:
             break
         start += cells(before[0])
-    return Region(start, y, max(width - start - _same_end(old, new, start), 1), 1)
+    return Region(start, y, max(min(width, _end(old, new, start, width)) - start, 1), 1)
 
 
-def _same_end(old: Row, new: Row, start: int) -> int:
-    """How many cells at the right are the same in both, where both are equally long."""
-    if sum(cells(text) for text, _ in old.pieces) != sum(cells(text) for text, _ in new.pieces):
-        return 0
+def _end(old: Row, new: Row, start: int, width: int) -> int:
+    """The column from which both are the same. Rows may be longer than the screen is wide."""
+    length = sum(cells(text) for text, _ in new.pieces)
+    if length != sum(cells(text) for text, _ in old.pieces):
+        return width
     same = 0
     for before, after in zip(reversed(old.pieces), reversed(new.pieces), strict=False):
         if before != after:
             break
         same += cells(before[0])
-    return min(same, max(0, sum(cells(text) for text, _ in new.pieces) - start - 1))
+    return max(length - same, start + 1)

@@ -8,7 +8,7 @@ import os
 import shlex
 import subprocess
 import tempfile
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 from weakref import WeakKeyDictionary
 
 from textual import on
@@ -38,6 +38,8 @@ from corral_tui.dashboard.sheets.prompt_fields import Cycle, Radio, TextField
 
 if TYPE_CHECKING:
     from corral_tui.dashboard.app import DashboardApp
+
+Part = TypeVar("Part", bound=Widget)
 
 CHECK_SECONDS = 0.15
 """From the last key to the check."""
@@ -84,6 +86,7 @@ class PromptSheet(BottomSheet):
         self._kept = _kept_lines.get(app, "")
         """The line that stands there at first, selected: what is typed takes its place."""
         self._earlier_number = -1
+        self._parts: dict[str, Widget] = {}
         self._typed = ""
         self._timer: Timer | None = None
         self._tabbed: tuple[str, int] | None = None
@@ -94,11 +97,23 @@ class PromptSheet(BottomSheet):
 
     @property
     def line(self) -> LineInput:
-        return self.query_one("#line", LineInput)
+        return self._part("line", LineInput)
 
     # ---- its parts ----
 
     def compose(self) -> ComposeResult:
+        for widget in self._compose_parts():
+            part = widget.input if isinstance(widget, TextField) else widget
+            self._parts[part.id or ""] = part
+            yield widget
+
+    def _part(self, id: str, kind: type[Part]) -> Part:  # noqa: A002
+        """Not a query: while it closes, a part is asked for that is no child any more."""
+        part = self._parts[id]
+        assert isinstance(part, kind)
+        return part
+
+    def _compose_parts(self) -> ComposeResult:
         directory = draft.short_directory(draft.current_directory())
         yield Block(self._head_lines, id="sheet-head")
         with Horizontal(classes="prompt--line"):
@@ -175,17 +190,17 @@ class PromptSheet(BottomSheet):
 
     def snapshot_applied(self, snapshot: Snapshot) -> None:
         if self.chain_onto:
-            self.query_one("#prompt-stages", Block).redraw()
+            self._part("prompt-stages", Block).redraw()
 
     # ---- checking ----
 
     @property
     def directory(self) -> str:
-        return draft.full_directory(self.query_one("#directory", FieldInput).value)
+        return draft.full_directory(self._part("directory", FieldInput).value)
 
     @property
     def with_shell(self) -> bool:
-        return self.query_one("#with_sh", Cycle).value == "sh"
+        return self._part("with_sh", Cycle).value == "sh"
 
     @on(Input.Changed)
     def _typed_something(self, event: Input.Changed) -> None:
@@ -197,12 +212,12 @@ class PromptSheet(BottomSheet):
         self._check_soon()
 
     def _fit_directory(self) -> None:
-        directory = self.query_one("#directory", FieldInput)
+        directory = self._part("directory", FieldInput)
         directory.styles.width = min(numbers.cells(directory.value) + 1, max(self.host.size.width // 4, 8))
 
     def _line_scrolled(self) -> None:
         """The mark stays under its character."""
-        self.query_one("#prompt-mark", Block).redraw()
+        self._part("prompt-mark", Block).redraw()
 
     def _options_changed(self) -> None:
         self.problem = None
@@ -234,7 +249,7 @@ class PromptSheet(BottomSheet):
         fields[(here + step) % len(fields)].focus()
 
     def action_complete_or_next(self) -> None:
-        directory = self.query_one("#directory", FieldInput)
+        directory = self._part("directory", FieldInput)
         if directory.has_focus:
             self.run_worker(self._complete_directory(directory), group="complete", exclusive=True)
             return
@@ -271,7 +286,7 @@ class PromptSheet(BottomSheet):
         self.line.cursor_position = cursor
         self._tabbed = (new_text, cursor)
         self.candidates = found.candidates if len(found.candidates) > 1 else ()
-        self.query_one("#prompt-mark", Block).redraw()
+        self._part("prompt-mark", Block).redraw()
         self._check_soon()
 
     def action_earlier(self, step: int) -> None:
@@ -290,7 +305,7 @@ class PromptSheet(BottomSheet):
             self._put_line(self._typed)
             return
         chosen = self.earlier[self._earlier_number]
-        self.query_one("#with_sh", Cycle).put("sh" if chosen.with_shell else "")
+        self._part("with_sh", Cycle).put("sh" if chosen.with_shell else "")
         self._put_line(chosen.text)
 
     def on_one_line_input_several_pasted(self, message: OneLineInput.SeveralPasted) -> None:
@@ -334,18 +349,18 @@ class PromptSheet(BottomSheet):
     # ---- starting ----
 
     def _fields(self, *, with_shell: bool) -> draft.Fields:
-        chain = self.query_one("#chain", Radio).value if self.chain_onto else None
+        chain = self._part("chain", Radio).value if self.chain_onto else None
         return draft.Fields(
-            name=self.query_one("#name", FieldInput).value,
-            start=draft.NOW if self.chain_onto else self.query_one("#start", Cycle).value,
-            stdin=draft.NO_INPUT if self.chain_onto else self.query_one("#stdin", Cycle).value,
-            timeout=self.query_one("#timeout", FieldInput).value,
-            stuck_after=self.query_one("#stuck", FieldInput).value,
-            on_stuck=self.query_one("#on_stuck", Cycle).value,
+            name=self._part("name", FieldInput).value,
+            start=draft.NOW if self.chain_onto else self._part("start", Cycle).value,
+            stdin=draft.NO_INPUT if self.chain_onto else self._part("stdin", Cycle).value,
+            timeout=self._part("timeout", FieldInput).value,
+            stuck_after=self._part("stuck", FieldInput).value,
+            on_stuck=self._part("on_stuck", Cycle).value,
             chain=chain,
             chain_onto=self.chain_onto,
             with_shell=with_shell or self.with_shell,
-            with_terminal=self.query_one("#pty", Cycle).value == "pty",
+            with_terminal=self._part("pty", Cycle).value == "pty",
         )
 
     async def _check_and_start(self, *, with_shell: bool) -> None:
@@ -363,7 +378,7 @@ class PromptSheet(BottomSheet):
             self._started((await self.host.source.call(request)).ids[0])
         except draft.FieldError as error:
             self.show_problem(str(error))
-            self.query_one(f"#{error.field}", FieldInput).focus()
+            self._part(error.field, FieldInput).focus()
         except CorralError as error:
             self.show_problem(str(error))
         finally:
