@@ -424,3 +424,13 @@ async def test_a_prompt_that_closes_can_still_be_painted(tmp_path: Path) -> None
         await until(lambda: not sheet.query("#with_sh"), "the fields are gone")
         assert all(block.get_content_height(Size(150, 40), Size(150, 40), 150) >= 0 for block in blocks)
         assert sheet.with_shell is False
+
+
+@pytest.mark.parametrize("key", ["j", "k", "h", "l"])
+async def test_no_key_ends_the_program_where_a_field_has_no_use_for_it(tmp_path: Path, key: str) -> None:
+    async with running(six(tmp_path), (160, 40)) as (app, pilot):
+        sheet = await prompted(app, "sort")
+        sheet.query_one("#pty").focus()
+        await pilot.press(key)
+        assert app.sheet is sheet
+        assert app.is_running

@@ -222,8 +222,8 @@ class BottomSheet(Sheet, can_focus=True):
             choices[(focused + step) % len(choices)].focus()
 
     def action_scroll_body(self, step: int) -> None:
-        body: Widget = self.query_one(".sheet--body")
-        body.scroll_relative(y=step, animate=False)
+        for body in self.query(".sheet--body"):
+            body.scroll_relative(y=step, animate=False)
 
     def action_leave(self) -> None:
         self.leave()
