@@ -13,7 +13,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.geometry import Size
-from textual.widget import Widget
 
 from corral.service.protocol import Answers, Reply_
 from corral.values.errors import CorralError
