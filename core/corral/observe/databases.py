@@ -7,9 +7,10 @@ Which backend holds that lock only the server's own memory tells (`pg_blocking_p
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from corral.system.procfs import read_file, read_stat
+from corral.system.procfs import read_file
 from corral.system.watched import children_of
 
 PROGRAM = "postgres"
@@ -55,17 +56,23 @@ def backend(pid: int) -> Backend | None:
     return parse_title(pid, title.decode("utf-8", "replace")) if title.startswith(b"postgres: ") else None
 
 
-def lock_wait(pid: int) -> LockWait | None:
-    """The wait of a backend for a lock; None for who waits for none."""
-    one, stat = backend(pid), read_stat(pid)
-    if one is None or stat is None or not one.waits_for_lock:
+def backends_of(server: int) -> list[Backend]:
+    """What all processes of a server do. 5 µs each."""
+    found = (backend(pid) for pid in children_of(server)[:MOST_BACKENDS])
+    return [one for one in found if one is not None]
+
+
+def lock_wait(pid: int, backends: Iterable[Backend]) -> LockWait | None:
+    """The wait of one of these for a lock; None for who waits for none."""
+    several = list(backends)
+    one = next((one for one in several if one.pid == pid), None)
+    if one is None or not one.waits_for_lock:
         return None
-    others = [backend(other) for other in children_of(stat.ppid)[:MOST_BACKENDS] if other != pid]
     # Who waits for a lock may hold another one; who is idle outside of a transaction holds none.
     able = [
         other
-        for other in others
-        if other is not None and other.database == one.database and other.does != "idle"
+        for other in several
+        if other.pid != pid and other.database == one.database and other.does != "idle"
     ]
     able.sort(key=_unlikely)
     likely = tuple(other for other in able if _unlikely(other) == _unlikely(able[0]))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from itertools import islice
 from typing import NamedTuple
 
-from corral.observe.databases import PROGRAM, lock_wait
+from corral.observe.databases import PROGRAM, Backend, backends_of, lock_wait
 from corral.observe.waits import ProcessWait
 from corral.system.cpuclock import cpu_nanoseconds
 from corral.system.filelocks import (
@@ -40,6 +40,8 @@ FEWEST_DESCRIPTORS = 16
 WORKS = 0.005
 """The share of a core beyond which somebody else's process is at work."""
 FORGOTTEN_AFTER = 60.0
+MOST_TRIED = 256
+"""Descriptors of a process that tries a lock; 13 µs each."""
 MOST_SHARING = 32
 """Processes of a job that are asked whether they share a piece of memory."""
 _SHARED = ("pipe:[", "socket:[", "/")
@@ -68,11 +70,13 @@ class _Machine:
         self._ends: dict[str, list[int]] | None = None
         self._hidden = False
         self._locks: list[HeldLock] | None = None
+        self._backends: dict[int, list[Backend]] = {}
 
     def renew(self, now: float) -> None:
         if now - self.read_at > KEPT_SECONDS:
             self.read_at = now
             self._ends = self._locks = None
+            self._backends = {}
 
     def who_has(self, link: str) -> tuple[list[int], bool]:
         """The processes that have it open, and whether all could be looked at."""
@@ -83,6 +87,11 @@ class _Machine:
 
     def forget_locks(self) -> None:
         self._locks = None
+
+    def backends(self, server: int) -> list[Backend]:
+        if server not in self._backends:
+            self._backends[server] = backends_of(server)
+        return self._backends[server]
 
     def locks(self) -> list[HeldLock]:
         if self._locks is None:
@@ -267,7 +276,7 @@ class Holders:
         """
         locks = [lock for lock in self._machine.locks() if lock.kind != "lease"]
         numbers = {lock.file.rpartition(":")[2] for lock in locks if lock.pid != wait.pid}
-        for fd, link in islice(descriptors_of(wait.pid), MOST_DESCRIPTORS) if numbers else ():
+        for fd, link in islice(descriptors_of(wait.pid), MOST_TRIED) if numbers else ():
             file = open_file(wait.pid, fd) if link.startswith("/") else None
             if file is None or file.kind != "file" or str(file.inode) not in numbers:
                 continue
@@ -278,7 +287,8 @@ class Holders:
         return wait
 
     def _of_database(self, wait: ProcessWait) -> Held | None:
-        found = lock_wait(wait.pid)
+        stat = read_stat(wait.pid)
+        found = None if stat is None else lock_wait(wait.pid, self._machine.backends(stat.ppid))
         if found is None:
             return None
         what = f"waits for a lock in the database ({found.command})"

@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from corral.system.openfiles import absolute, descriptors_of
@@ -37,8 +38,14 @@ class Mount(NamedTuple):
 
 def mounts_of(pid: int) -> list[Mount]:
     """The table of a process, later mounts last; empty where it may not be read."""
-    table = (read_all(f"/proc/{pid}/mountinfo") or b"").decode("utf-8", "surrogateescape")
-    return [mount for line in table.splitlines() if (mount := _parsed(line)) is not None]
+    return _all_parsed(read_all(f"/proc/{pid}/mountinfo") or b"")
+
+
+@lru_cache(maxsize=8)
+def _all_parsed(table: bytes) -> list[Mount]:
+    """Many processes that hang have the same one, of a thousand lines where there are containers."""
+    lines = table.decode("utf-8", "surrogateescape").splitlines()
+    return [mount for line in lines if (mount := _parsed(line)) is not None]
 
 
 def _parsed(line: str) -> Mount | None:
