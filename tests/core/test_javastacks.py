@@ -121,3 +121,12 @@ async def test_jcmd_is_asked_unless_java_would_end_by_it(tmp_path: Path):
 def test_what_is_no_java_is_not_asked():
     assert not jvm.is_java(os.getpid())
     assert jvm.jcmd_of(os.getpid()) is None
+
+
+def test_what_java_makes_by_itself_is_left_out():
+    made = DUMP.replace(
+        "\tat java.lang.Thread.run",
+        "\tat shop.D$$Lambda$196/0x0.run(Unknown Source)\n\tat java.lang.Thread.run",
+    )
+    buyer = stacks_of(made, 42, 1, "java")[1]
+    assert ([frame.line for frame in buyer.frames], buyer.left_out) == ([5], 2)

@@ -71,7 +71,7 @@ class JavaSpy:
     async def _ask(self, wait: Wait) -> _Looked:
         jcmd = jvm.jcmd_of(wait.pid)
         if jcmd is None:
-            return _Looked(reason="there is no jcmd beside its java; it is in a JDK")
+            return _Looked(reason="it has ended")
         if destination(jcmd, self._mounts.may_hang).kind == HANGS:
             return _Looked(reason=f"{jcmd} is on a file system that may hang")
         reason = jvm.why_not_asked(wait.pid, jcmd)

@@ -58,7 +58,8 @@ def _frame(match: re.Match[str]) -> Frame:
 
 
 def _stack(head: re.Match[str], frames: list[Frame], pid: int, stage: int | None, name: str) -> PythonStack:
-    own = [place for place, frame in enumerate(frames) if not _NOT_OWN.match(frame.function)]
+    # What Java makes by itself, a lambda's class say, has no line.
+    own = [place for place, frame in enumerate(frames) if frame.line and not _NOT_OWN.match(frame.function)]
     wanted = sorted(list(dict.fromkeys([0, *own]))[:MOST_FRAMES])
     number = _NUMBER.search(head["rest"])
     return PythonStack(

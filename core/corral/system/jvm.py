@@ -30,10 +30,9 @@ def _program(pid: int) -> str | None:
 
 
 def jcmd_of(pid: int) -> str | None:
-    """The jcmd beside the java that runs as `pid`, which is of its version; None where there is none, as in a JRE."""
+    """Where a JDK has the jcmd of the java that runs as `pid`, which is of its version; a JRE has none. Not looked at."""
     program = _program(pid)
-    found = None if program is None else os.path.join(os.path.dirname(program), "jcmd")
-    return found if found is not None and os.access(found, os.X_OK) else None
+    return None if program is None else os.path.join(os.path.dirname(program), "jcmd")
 
 
 def why_not_asked(pid: int, jcmd: str) -> str | None:
@@ -41,6 +40,8 @@ def why_not_asked(pid: int, jcmd: str) -> str | None:
     fields = dict(_FIELD.findall(read_file(f"/proc/{pid}/status") or b""))
     if not fields:
         return "it has ended"
+    if not os.access(jcmd, os.X_OK):
+        return "there is no jcmd beside its java; it is in a JDK"
     if fields[b"Uid"].split()[1] != str(os.geteuid()).encode():
         return "it belongs to another user"
     if len(fields.get(b"NSpid", b"").split()) > 1:

@@ -127,7 +127,7 @@ def _stack(stack: PythonStack) -> Iterator[Line]:
         gap = " " * (width - numbers.cells(function))
         yield Line(f"    {function}{gap}  {visible(frame.file)}:{frame.line}")
     if stack.left_out:
-        yield Line(f"    {stack.left_out} more of Python and its libraries", MUTED)
+        yield Line(f"    {stack.left_out} more of {stack.language.title()} and its libraries", MUTED)
 
 
 def _root(diagnosis: Diagnosis) -> str:

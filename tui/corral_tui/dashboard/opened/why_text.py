@@ -202,7 +202,9 @@ def _stack(stack: PythonStack, look: WhyLook) -> list[Line]:
         place = numbers.cut_start(f"{clean(frame.file)}:{frame.line}", room, look.charset.ellipsis)
         lines.append([(f"      {function}  ", "plain"), (place, "muted")])
     if stack.left_out:
-        lines.append(plain(f"      {stack.left_out} more of Python and its libraries", "muted"))
+        lines.append(
+            plain(f"      {stack.left_out} more of {stack.language.title()} and its libraries", "muted")
+        )
     return lines
 
 
