@@ -9,7 +9,7 @@ import pytest
 
 from corral.system.procfs import HAS_PROCFS
 from corral.system.sockets import forget_tables, role_of, tables_of
-from corral.system.tcpsilence import seconds_of_silence
+from corral.system.tcpsilence import silence_of
 from until import until
 
 pytestmark = pytest.mark.skipif(not HAS_PROCFS, reason="sockets are read from /proc")
@@ -21,6 +21,11 @@ def _role(one: socket.socket) -> str | None:
 
 def _shown(address: tuple[str, int]) -> str:
     return f"{address[0]}:{address[1]}"
+
+
+def _received(ends: tuple[str, str]) -> float:
+    silence = silence_of(*ends)
+    return 0.0 if silence is None else silence.received
 
 
 def test_the_role_of_a_socket():
@@ -44,7 +49,7 @@ def test_the_role_of_a_socket():
             forget_tables()
             other = tables_of(os.getpid()).other_end(one)
             assert other == os.fstat(accepted.fileno()).st_ino
-        assert tables.listener_at(one.remote) == os.fstat(server.fileno()).st_ino
+        assert tables.listeners_at(one.remote) == [os.fstat(server.fileno()).st_ino]
 
 
 def test_silence_ends_with_a_byte():
@@ -54,9 +59,9 @@ def test_silence_ends_with_a_byte():
         server.accept()[0] as accepted,
     ):
         ends = _shown(client.getsockname()), _shown(client.getpeername())
-        if seconds_of_silence(*ends) is None:
+        if silence_of(*ends) is None:
             pytest.skip("this kernel has no inet_diag")
-        long = until(lambda: (found := seconds_of_silence(*ends) or 0.0) > 0.05 and found, "some silence")
+        long = until(lambda: (found := _received(ends)) > 0.05 and found, "some silence")
         accepted.send(b"x")
-        until(lambda: (seconds_of_silence(*ends) or 0.0) < long, "the silence to end")
-        assert seconds_of_silence("127.0.0.1:1", "127.0.0.1:1") is None
+        until(lambda: (_received(ends)) < long, "the silence to end")
+        assert silence_of("127.0.0.1:1", "127.0.0.1:1") is None

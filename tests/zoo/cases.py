@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ def surroundings(folder: Path) -> Iterator[Surroundings]:
         fcntl.lockf(descriptor, fcntl.LOCK_EX)
         os.mkfifo(folder / "fifo")
         os.mkfifo(folder / "other fifo")
-        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64))
+        silent_port = stack.enter_context(_silent_server())
         full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):
             # One more than the kernel takes into a queue of none (listen(2)).
@@ -81,9 +82,20 @@ def surroundings(folder: Path) -> Iterator[Surroundings]:
             str(folder / "locked"),
             str(folder / "fifo"),
             str(folder / "other fifo"),
-            silent.getsockname()[1],
+            silent_port,
             full.getsockname()[1],
         )
+
+
+@contextlib.contextmanager
+def _silent_server() -> Iterator[int]:
+    """Its port. In a process of its own that does nothing: of who moves it is not known whether it will answer."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        port = silent.getsockname()[1]
+        server = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[silent.fileno()])
+    with server:
+        yield port
+        server.kill()
 
 
 def _waits(name: str) -> str:

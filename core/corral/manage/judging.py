@@ -10,7 +10,7 @@ from corral.manage.jobs import ManagedJob
 from corral.manage.onstuck import is_to_be_ended
 from corral.manage.reasons import observe_waits, words_for
 from corral.manage.stories import note_stuck
-from corral.observe.chains import Web, is_benign, is_deadlocked, waits_in_vain
+from corral.observe.chains import LOOKED_AT_FOR, Web, is_benign, is_deadlocked, waits_in_vain
 from corral.observe.diagnose import diagnose_web
 from corral.observe.health import Progress, health_of
 from corral.observe.quiet import Quiet
@@ -25,6 +25,8 @@ EARLY_AFTER = 0.9
 EARLY_EVERY = 10.0
 SECONDS_A_TICK = 0.1
 """CPU time that may go into diagnoses in one tick before the rest is left for the next one."""
+MEETS_AT = 0.25
+"""The share of `stuck_after` after which a job that looks round is looked at for the first time."""
 LOOK_AGAIN_SECONDS = 5.0
 """How often a still job is diagnosed anew whose waits end at processes that are not its own: they may move unseen."""
 
@@ -95,6 +97,14 @@ class Judge:
         clocks = {pid: member.cpu_ns for pid, member in job.members.items()}
         quiet.observe(now, clocks, (transferred, job.output.stdout, job.output.stderr))
         if not quiet.has_stirred or quiet.lasts(now) < job.spec.stuck_after:
+            if (
+                quiet.has_stirred
+                and not quiet.has_met
+                and quiet.lasts(now) >= MEETS_AT * job.spec.stuck_after
+            ):
+                # What it waits for has to be still as well from now on.
+                quiet.has_met = True
+                self._look(job)
             return None
         if now >= quiet.look_again_at:
             # It may just have been at work when it was looked at; but a server may look round all its life: soon, then
@@ -142,7 +152,16 @@ class Judge:
         job.diagnosis = diagnose_web(web)
         # All in the same pass, so that what has to be read of the whole machine is read once for all of them.
         again = (now // LOOK_AGAIN_SECONDS + 1) * LOOK_AGAIN_SECONDS
-        job.look_again_at = again if web.seen.outside else float("inf")
+        job.look_again_at = min(again, self._is_due(job, web, now)) if web.seen.outside else float("inf")
+
+    @staticmethod
+    def _is_due(job: ManagedJob, web: Web, now: float) -> float:
+        """When a job is to be looked at that may be stuck by then: those that it waits for may have moved meanwhile."""
+        assert job.progress is not None
+        left = job.spec.stuck_after - job.progress.still_for(now)
+        stills = [still for pid, still in web.seen.rests.items() if web.stirs(pid)]
+        left = max([left, *(LOOKED_AT_FOR * job.spec.stuck_after - still for still in stills)])
+        return now + left if left > 0 else float("inf")
 
     def _look(self, job: ManagedJob) -> Web:
         began = time.thread_time()

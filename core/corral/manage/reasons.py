@@ -14,6 +14,7 @@ from corral.observe.chains import Observations
 from corral.observe.holders import KEPT_SECONDS, Held
 from corral.observe.waits import ProcessWait, wait_of, words
 from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.openfiles import feeds
 from corral.system.procfs import read_stat
 from corral.values.jobs import ProcessView
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 MOST_PROCESSES = 500
 """Processes of one job that are looked at; 50 µs each."""
+MOST_ASKED = 4
+"""Processes behind one pipe that are looked at for whether they pass on what they read."""
+MAY_PASS_ON = ("event_loop", "socket_accept", "futex", "unknown")
+"""What a process does that passes on what others ask of it, while it waits itself."""
 OUTSIDERS = 16
 """Processes of others that are followed from one job: who holds what it waits for, and what those wait for."""
 
@@ -41,6 +46,7 @@ def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = Fal
     parents = {}
     holders: dict[int, Held] = {}
     outside: tuple[ProcessWait, ...] = ()
+    rests: dict[int, float] = {}
     if not leaders_only:
         stats = (read_stat(wait.pid) for wait in waits)
         parents = {stat.pid: stat.ppid for stat in stats if stat is not None}
@@ -53,6 +59,7 @@ def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = Fal
         )
         holders, outside, more_cuts = _holders(manager, waits)
         cuts += more_cuts
+        rests = {wait.pid: manager.monitor.holders.still_for(wait.pid) for wait in outside}
     return Observations(
         waits=waits,
         stages={pid: member.stage for pid, member in job.members.items()},
@@ -62,6 +69,7 @@ def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = Fal
         since={wait.pid: job.wait_clock.since(wait, now) for wait in waits},
         holders=holders,
         outside=outside,
+        rests=rests,
         moved=frozenset(pid for pid, clock in clocks.items() if cpu_nanoseconds(pid) != clock),
         polling=frozenset() if job.quiet is None else job.quiet.polling,
         still=_still(job),
@@ -82,28 +90,81 @@ def _holders(
     manager: Manager, waits: Sequence[ProcessWait]
 ) -> tuple[dict[int, Held], tuple[ProcessWait, ...], tuple[str, ...]]:
     """Who can end these waits; of those that are not among them, what they wait for themselves, step by step; what was cut."""
-    holders: dict[int, Held] = {}
-    family = manager.monitor.holders.begin([wait.pid for wait in waits])
-    outside: dict[int, ProcessWait] = {}
-    followed: set[tuple[int, ...]] = set()
-    unasked = list(waits)
-    while unasked:
-        wait = unasked.pop()
-        held = manager.monitor.holders.of(wait, family)
-        if held is None:
-            continue
-        holders[wait.pid] = held
-        if held.pids in followed:
-            continue
-        followed.add(held.pids)
+    found = _Search(manager, waits)
+    found.follow(list(waits))
+    found.follow_relays()
+    return found.holders, tuple(found.outside.values()), manager.monitor.holders.cuts(found.family)
+
+
+class _Search:
+    """Who can end the waits of one job, looked for step by step."""
+
+    def __init__(self, manager: Manager, waits: Sequence[ProcessWait]) -> None:
+        self._holders = manager.monitor.holders
+        self.family = self._holders.begin([wait.pid for wait in waits])
+        self.holders: dict[int, Held] = {}
+        self.outside: dict[int, ProcessWait] = {}
+        self._own = {wait.pid: wait for wait in waits}
+        self._followed: set[tuple[int, ...]] = set()
+        self._askers: dict[int, set[int]] = {}
+        self._passed_on: set[int] = set()
+
+    def follow(self, waits: list[ProcessWait]) -> None:
+        """These, and those of the processes of others that they lead to."""
+        while waits:
+            wait = waits.pop()
+            held = self._holders.of(wait, self.family)
+            if held is not None:
+                waits += self._note(wait, held)
+
+    def follow_relays(self) -> None:
+        """Then beyond those that are waited for and pass on what they are asked."""
+        while left := [pid for pid in self._askers if pid not in self._passed_on]:
+            for pid in left:
+                self._passed_on.add(pid)
+                wait = self.outside.get(pid) or self._own.get(pid)
+                if wait is None or not self._may_pass_on(wait):
+                    continue
+                held = self._holders.relayed(wait, self.family, self._askers[pid])
+                if held is not None:
+                    self._ask(wait, held)
+                    self.follow(self._note(wait, held))
+
+    def _may_pass_on(self, wait: ProcessWait) -> bool:
+        """Whether nothing is known of what it waits for itself, but perhaps who else speaks to it."""
+        held = self.holders.get(wait.pid)
+        is_open = held is None or (wait.kind == "event_loop" and held.detail is None)
+        return wait.kind in MAY_PASS_ON and is_open and not wait.ring and wait.tried is None
+
+    def _ask(self, wait: ProcessWait, held: Held) -> None:
         for pid in held.pids:
-            if pid in family.pids or pid in outside or pid == os.getpid() or len(outside) >= OUTSIDERS:
+            if pid != wait.pid:
+                self._askers.setdefault(pid, set()).add(wait.pid)
+
+    def _note(self, wait: ProcessWait, held: Held) -> list[ProcessWait]:
+        """The waits of those that were not looked at yet."""
+        self.holders[wait.pid] = held
+        if wait.kind in ("socket_read", "socket_write"):
+            self._ask(wait, held)
+        elif wait.kind == "pipe_read" and len(held.pids) <= MOST_ASKED:
+            # Who only prints owes no answer: it has to be fed by who waits for it.
+            fed = tuple(
+                pid for pid in held.pids if pid not in (wait.pid, os.getpid()) and feeds(wait.pid, pid)
+            )
+            self._ask(wait, held._replace(pids=fed))
+        if held.pids in self._followed:
+            return []
+        self._followed.add(held.pids)
+        new = []
+        for pid in held.pids:
+            is_known = pid in self.family.pids or pid in self.outside
+            if is_known or pid == os.getpid() or len(self.outside) >= OUTSIDERS:
                 continue
             found = wait_of(pid)
             if found is not None:
-                outside[pid] = manager.monitor.holders.at_work(found)
-                unasked.append(outside[pid])
-    return holders, tuple(outside.values()), manager.monitor.holders.cuts(family)
+                self.outside[pid] = self._holders.at_work(found)
+                new.append(self.outside[pid])
+        return new
 
 
 def _job_of(manager: Manager, but: ManagedJob, pid: int) -> str | None:

@@ -16,6 +16,11 @@ SERVES = ("socket_accept", "event_loop")
 _CAN_NEVER_MOVE = ("pipe_read", "pipe_write", "file_lock", "child", "socket_read", "futex")
 """Waits that only the processes they are for can end."""
 
+_ASKS = ("socket_read", "socket_write", "event_loop")
+_KEEPS = (*SERVES, "timer", "unknown")
+LOOKED_AT_FOR = 0.7
+"""The share of `stuck_after` for which somebody else's process has to be still. It is looked at a little later than the job."""
+
 
 class Observations(NamedTuple):
     """What was seen of one job's processes at one moment.
@@ -23,8 +28,8 @@ class Observations(NamedTuple):
     `waits`: the stages' own processes and, where the tree was looked at, the others. `stages`: pid to the stage it
     descends from. `pipes`: inode of a pipe between two stages to its number. `input_pipe`: inode of the pipe that is the
     job's stdin, for an interactive job or one fed by another. `parents`: pid to parent pid. `since`: pid to the
-    beginning of its wait. `holders`: pid to who can end its wait; `outside`: the waits of those that are not of the job, and
-    `jobs` which other job of ours such a one belongs to. `moved`: those that used CPU while one after the other was
+    beginning of its wait. `holders`: pid to who can end its wait; `outside`: the waits of those that are not of the job,
+    `rests` for how many seconds such a one was not seen to use the CPU, and `jobs` which other job of ours it belongs to. `moved`: those that used CPU while one after the other was
     looked at, so that their waits were not all true at one moment. `polling`: those that only look round again and
     again, by a timer, while their job makes no progress. `still`: pid to seconds of those that have stood still for as long as a stuck job has. `daemon` is this daemon, to which a job may speak. `cuts`: what was not looked at, because there is
     too much of it.
@@ -38,6 +43,7 @@ class Observations(NamedTuple):
     since: Mapping[int, datetime] = {}
     holders: Mapping[int, Held] = {}
     outside: tuple[ProcessWait, ...] = ()
+    rests: Mapping[int, float] = {}
     jobs: Mapping[int, str] = {}
     moved: frozenset[int] = frozenset()
     polling: frozenset[int] = frozenset()
@@ -156,6 +162,27 @@ class Web:
 
     # ---- what is known of one
 
+    def stirs(self, pid: int) -> bool:
+        """Whether somebody else's process may have done something within the time after which a job is stuck.
+
+        One that is suspended has not, for however short a time it was looked at.
+        """
+        still = self.seen.rests.get(pid)
+        is_held = self.waits[pid].kind == "suspended"
+        return still is not None and not is_held and still < LOOKED_AT_FOR * self.job.stuck_after
+
+    def line_of(self, pid: int) -> list[int]:
+        """It and those that it descends from, as far as they are of the job."""
+        line = [pid]
+        while (parent := self.seen.parents.get(line[-1])) in self.own and parent not in line:
+            line.append(parent)
+        return line
+
+    def has_made_its_pipe(self, wait: ProcessWait) -> bool:
+        """Whether a reader reads from a pipe of its own making, and not from what it was given as its input."""
+        numbers = [file.fd for file, _ in wait.several] or [wait.fd or 0]
+        return self.pipe_number(wait) is None and all(number > 0 for number in numbers)
+
     def pipe_number(self, wait: ProcessWait) -> int | None:
         """The pipe between two stages that `wait` is about."""
         return None if wait.pipe is None else self.seen.pipes.get(wait.pipe)
@@ -205,7 +232,11 @@ class Web:
 def benign_end(web: Web, chain: Chain) -> bool | None:
     """Whether the end of a chain is a wait that nobody need worry about; None: nothing tells."""
     found = _benign_by_itself(web, chain)
-    if found is False and not all(_is_followed(web, step) for step in chain.steps[:-1]):
+    if (
+        found is False
+        and keeper(web, chain) is None
+        and not all(_is_followed(web, step) for step in chain.steps[:-1])
+    ):
         return None
     return found
 
@@ -219,10 +250,21 @@ def _is_followed(web: Web, step: ProcessWait) -> bool:
 def _benign_by_itself(web: Web, chain: Chain) -> bool | None:
     end = chain.end
     if chain.cycle or end.ring:
-        return False
+        may_go_on = any(web.stirs(pid) for pid in chain.cycle) and not web.knot.issuperset(chain.cycle)
+        return None if may_go_on else False
     own = web.last_own(chain)
     if own.pid != end.pid and own.kind != "pipe_read":
-        return _benign_outside(chain, own)
+        return _is_answered(web, chain, own)
+    if (
+        end.has_limit
+        and end.pid not in web.seen.polling
+        and (end.kind == "tty_input" or web.reads_input(end))
+    ):
+        # It goes on without an answer, as `top` does; who looks again and again wants one.
+        return True
+    if keeper(web, chain) is not None and end.kind in SERVES:
+        # Who reads from a descriptor of its own wants the end, to go on; a filter prints what comes.
+        return False if web.has_made_its_pipe(chain.steps[-2]) else None
     if end.kind == "timer" and any(step.kind in ("pipe_write", "socket_write") for step in chain.steps):
         # What sleeps while its input is full reads nothing; what sleeps before it writes is a clock.
         return False
@@ -246,21 +288,42 @@ def _benign_by_itself(web: Web, chain: Chain) -> bool | None:
     return False
 
 
-def _benign_outside(chain: Chain, own: ProcessWait) -> bool | None:
-    """A lock that others hold, or others who do not answer; unless they are at work on it.
-
-    That is nothing for who is not let in.
-    """
-    end, beyond = chain.end, chain.steps[chain.steps.index(own) :]
-    if own.kind == "socket_connect" or any(step.kind == "file_lock" for step in beyond):
+def _is_answered(web: Web, chain: Chain, own: ProcessWait) -> bool | None:
+    """Of a chain that leaves the job: a lock that others hold, or others who do not answer; unless they will."""
+    end, beyond = chain.end, chain.steps[chain.steps.index(own) + 1 :]
+    if own.kind == "socket_connect" or any(step.kind == "file_lock" for step in (own, *beyond)):
+        return False  # that they work is nothing for who is not let in
+    if own.kind == "unknown":
+        return None  # a semaphore, say: who changed it last need not be who is waited for
+    if end.kind == "running":
+        return True
+    if own.kind not in _ASKS:
         return False
-    if end.kind == "timer" and own.kind == "socket_read":
+    if end.kind == "timer" or any(step.has_sleeper or web.stirs(step.pid) for step in beyond):
         # A database that was told to sleep answers after that; a server that looks round does not.
         return None
-    if own.kind == "unknown":
-        # A semaphore, say: who changed it last need not be who is waited for.
+    held = web.seen.holders.get(own.pid)
+    return held is not None and held.brings_news and end.kind in SERVES
+
+
+def keeper(web: Web, chain: Chain) -> ProcessWait | None:
+    """Who only keeps the pipe open at whose end the process before it would go on: it went into the background and has inherited that.
+
+    Its parent has ended, so nobody waits for it. What is a stage itself is meant to print.
+    """
+    if chain.cycle or len(chain.steps) < 2 or chain.end.kind not in _KEEPS:
         return None
-    return end.kind == "running"
+    reader, end = chain.steps[-2:]
+    reads_pipes = reader.kind == "pipe_read" or (
+        reader.kind == "event_loop"
+        and bool(reader.several)
+        and all(file.kind == "pipe" for file, _ in reader.several)
+    )
+    if not reads_pipes or end.pid not in web.own:
+        return None
+    line = web.line_of(end.pid)
+    is_left = not {reader.pid, *web.leaders.values()} & set(line)
+    return web.waits[line[-1]] if is_left else None
 
 
 def is_benign(web: Web) -> bool | None:
@@ -304,11 +367,17 @@ def waits_in_vain(web: Web, seconds: float) -> bool:
 
 def _is_told(web: Web, chain: Chain, seconds: float) -> bool:
     own = web.last_own(chain)
-    if own.kind in _TOLD_BY_COUNTERS or any(step.kind == "pipe_write" for step in chain.steps):
+    is_full = any(step.kind == "pipe_write" for step in chain.steps)
+    if own.kind in _TOLD_BY_COUNTERS or is_full or keeper(web, chain) is not None:
         return True
     held = web.seen.holders.get(own.pid)
-    silent = None if held is None else held.silent_for
-    return own.kind == "socket_read" and silent is not None and silent >= seconds
+    if held is None or own.kind not in _ASKS:
+        return False
+    if held.silent_for is not None:
+        return held.silent_for >= seconds
+    # Nothing came from who did not use the CPU.
+    others = [pid for pid in held.pids if pid != own.pid]
+    return bool(others) and all(pid in web.seen.rests and not web.stirs(pid) for pid in others)
 
 
 def is_deadlocked(web: Web) -> bool:

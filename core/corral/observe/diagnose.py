@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from itertools import pairwise
 
 from msgspec import structs
@@ -10,7 +11,7 @@ from msgspec import structs
 from corral.observe import slowest
 from corral.observe.advising import advice
 from corral.observe.asking import attaching, is_asking, question
-from corral.observe.chains import Chain, Observations, Web, benign_end
+from corral.observe.chains import Chain, Observations, Web, benign_end, keeper
 from corral.observe.holders import Held
 from corral.observe.waits import ProcessWait
 from corral.values.jobs import Job, Stage
@@ -256,6 +257,10 @@ def _root(web: Web, chains: list[Chain]) -> Chain | None:
 def _summary(web: Web, chains: list[Chain], root: Chain) -> str:
     if root.cycle:
         return _ring(web, root.cycle)
+    kept = keeper(web, root)
+    if kept is not None:
+        reader = _name(web, root.steps[-2])
+        return f"{reader} waits for the end of a pipe that {_name(web, kept)} ({kept.pid}) has inherited and keeps open"
     is_slow = web.job.health != "stuck"
     if is_slow and web.job.bottleneck is not None and web.job.bottleneck in web.leaders:
         return _holding_up(web, root)
@@ -274,7 +279,7 @@ def _summary(web: Web, chains: list[Chain], root: Chain) -> str:
     }
     waiting.pop(web.last_own(root).pid, None)
     # That a shell waits for what it runs is its trade, and no news.
-    waiting = {pid: step for pid, step in waiting.items() if step.kind != "child"}
+    waiting = {pid: step for pid, step in waiting.items() if step.kind != "child" and not web.is_outside(pid)}
     if not waiting:
         return sentence
     if len(waiting) == 1:
@@ -332,14 +337,28 @@ def _led_outside(web: Web, root: Chain) -> str:
     beyond = root.steps[root.steps.index(own) :]
     behind_lock = [after for step, after in pairwise(beyond) if step.kind == "file_lock"]
     telling = [step for step in beyond[1:] if step.kind == "file_lock" or step in behind_lock]
+    if not telling:
+        return _passed_on(web, own, beyond[1:])
     said, detail = [_name(web, own)], _in_words(web, own)
-    for step in telling or [root.end]:
+    for step in telling:
         who, named = _called(web, step.pid), f"{step.pid} ({one_line(step.name)})"
         is_named = named in detail
         said[-1] += f" {_put_last(detail, named, who) if is_named else detail}"
         said.append("that one" if is_named else who)
         detail = _state(web, step)
     return "; ".join(said) + f" {detail}"
+
+
+def _passed_on(web: Web, own: ProcessWait, beyond: Sequence[ProcessWait]) -> str:
+    """What it waits for, and from there from one to the next what the last one does."""
+    name, detail = _name(web, own), _in_words(web, own)
+    first, *rest = beyond
+    who = _called(web, first.pid)
+    named = f"{first.pid} ({one_line(first.name)})"
+    if named in detail:
+        detail, who = _put_last(detail, named, who), "that one"
+    does = "".join(f"waits for {_called(web, step.pid)}, which " for step in rest)
+    return f"{name} {detail}; {who} {does}{_state(web, beyond[-1])}"
 
 
 def _holding_up(web: Web, root: Chain) -> str:

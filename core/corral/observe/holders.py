@@ -12,6 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from corral.observe.databases import PROGRAM, Backend, backends_of, lock_wait
+from corral.observe.otherends import address_of, is_answer_due, named, other_end, queued, silent_for
 from corral.observe.waits import ProcessWait
 from corral.system.cpuclock import cpu_nanoseconds
 from corral.system.filelocks import (
@@ -27,9 +28,8 @@ from corral.system.procfs import pids, read_stat
 from corral.system.semaphores import semaphore_state
 from corral.system.sharedmemory import shared_memory, shares
 from corral.system.sockets import Socket, SocketTables, forget_tables, tables_of
-from corral.system.tcpsilence import seconds_of_silence
 from corral.system.usermounts import Mount, servers_of
-from corral.system.watched import process_of_pidfd, terminal_of_master
+from corral.system.watched import children_of, process_of_pidfd, terminal_of_master
 
 KEPT_SECONDS = 0.8
 """How long the open files of the machine and its locks are believed. A job is first looked at when it has been still for longer."""
@@ -42,6 +42,8 @@ WORKS = 0.005
 FORGOTTEN_AFTER = 60.0
 MOST_TRIED = 256
 """Descriptors of a process that tries a lock; 13 µs each."""
+MOST_PASSED_ON = 64
+"""Descriptors of a process that passes on what others ask of it; one with more has many clients, and nothing tells which."""
 MOST_SHARING = 32
 """Processes of a job that are asked whether they share a piece of memory."""
 _SHARED = ("pipe:[", "socket:[", "/")
@@ -59,6 +61,17 @@ class Held(NamedTuple):
     detail: str | None = None
     is_complete: bool = False
     silent_for: float | None = None
+    brings_news: bool = False
+    """Whether the other side is there to tell of what happens, a display say, and owes no answer."""
+
+
+class _Clock(NamedTuple):
+    """What is known of the CPU time of somebody else's process. Monotonic seconds, nanoseconds."""
+
+    seen_at: float
+    used: int
+    still_since: float
+    """It was first seen then, or was seen to have moved."""
 
 
 class _Machine:
@@ -170,7 +183,7 @@ class Holders:
     def __init__(self, own_pid: int) -> None:
         self._own_pid = own_pid
         self._machine = _Machine()
-        self._clocks: dict[int, tuple[float, int]] = {}
+        self._clocks: dict[int, _Clock] = {}
 
     def begin(self, members: Collection[int]) -> Family:
         """Begin to look at a job with these processes; what is known of the machine is not renewed while it is looked at."""
@@ -182,16 +195,26 @@ class Holders:
 
         It may sit in any wait at the moment that we look, a database at its disk say, and answer all the same.
         """
-        now, clock = time.monotonic(), cpu_nanoseconds(found.pid)
-        self._clocks = {pid: seen for pid, seen in self._clocks.items() if now - seen[0] < FORGOTTEN_AFTER}
-        if clock is None:
+        now, used = time.monotonic(), cpu_nanoseconds(found.pid)
+        self._clocks = {
+            pid: seen for pid, seen in self._clocks.items() if now - seen.seen_at < FORGOTTEN_AFTER
+        }
+        if used is None:
             return found
-        seen_at, before = self._clocks.get(found.pid, (now, clock))
-        if found.pid not in self._clocks or now - seen_at > KEPT_SECONDS:
-            self._clocks[found.pid] = now, clock
-        if clock - before <= WORKS * 1e9 * (now - seen_at):
+        before = self._clocks.get(found.pid, _Clock(now, used, now))
+        since = before.still_since if used == before.used else now
+        if found.pid not in self._clocks or now - before.seen_at > KEPT_SECONDS:
+            self._clocks[found.pid] = _Clock(now, used, since)
+        elif since == now:
+            self._clocks[found.pid] = before._replace(still_since=now)
+        if used - before.used <= WORKS * 1e9 * (now - before.seen_at):
             return found
         return found._replace(kind="running", detail="is at work", reason=None)
+
+    def still_for(self, pid: int) -> float:
+        """Seconds for which somebody else's process, looked at just now, has not used the CPU as far as was seen."""
+        clock = self._clocks.get(pid)
+        return 0.0 if clock is None else time.monotonic() - clock.still_since
 
     def forget(self) -> None:
         """Look at all anew when asked again."""
@@ -296,9 +319,7 @@ class Holders:
             return Held((), f"{what}; who holds it only the database knows (pg_blocking_pids)")
         first = found.holders[0]
         count = len(found.holders)
-        whose = f"{_named(first.pid)}, {first.does}," + (
-            f" or one of {count - 1} others" if count > 1 else ""
-        )
+        whose = f"{named(first.pid)}, {first.does}," + (f" or one of {count - 1} others" if count > 1 else "")
         return Held((first.pid,), f"{what}, which {whose} seems to hold")
 
     def _of_lock(self, wait: ProcessWait, family: Family) -> Held | None:
@@ -314,7 +335,7 @@ class Holders:
             holders = holders_by_descriptor(lock, family.ends(link)) or holders or self._elsewhere(lock, link)
         if not holders:
             return Held((), f"waits for {what} ({lock.kind}); who holds it may not be seen")
-        return Held(tuple(holders), f"waits for {what} ({lock.kind}), which {_named(holders[0])} holds", True)
+        return Held(tuple(holders), f"waits for {what} ({lock.kind}), which {named(holders[0])} holds", True)
 
     def _elsewhere(self, lock: HeldLock, link: str) -> list[int]:
         return holders_by_descriptor(lock, ends_of(link, self._machine.who_has(link)[0]))
@@ -331,30 +352,81 @@ class Holders:
             return None
         if wait.kind == "socket_connect":
             return self._of_connection(wait, one, tables, family)
-        who = self._peers(wait, one, tables, family)
+        who, is_accepted = self._peers(wait, one, tables, family)
         verb = "waits for data from" if wait.kind == "socket_read" else "waits to send to"
-        whose = "itself" if who == (wait.pid,) else _named(who[0]) if who else ""
-        told = f"{whose} by {_peer(one)}" if whose else _peer(one)
-        held = Held(who, f"{verb} {told}{_queued(one)} (fd {wait.fd})", bool(who))
-        return held._replace(silent_for=_silence(one)) if wait.kind == "socket_read" else held
+        told = other_end(wait, one, tables, who, is_accepted=is_accepted)
+        held = Held(who, f"{verb} {told}{queued(one)} (fd {wait.fd})", bool(who))
+        other = tables.other_end(one) if one.kind == "unix" else None
+        server = tables.find(other) if other else None
+        held = held._replace(brings_news=server is not None and server.brings_news)
+        return held._replace(silent_for=silent_for(one)) if wait.kind == "socket_read" else held
 
-    def _peers(self, wait: ProcessWait, one: Socket, tables: SocketTables, family: Family) -> tuple[int, ...]:
+    def _peers(
+        self, wait: ProcessWait, one: Socket, tables: SocketTables, family: Family
+    ) -> tuple[tuple[int, ...], bool]:
+        """The processes at the other end, and whether they have accepted the connection: else those that listen for it."""
         other = tables.other_end(one)
-        return () if other is None else _ordered(self._ends(f"socket:[{other}]", family)[0], wait.pid)
+        inodes = [other] if other else tables.listeners_for(one) if other == 0 else []
+        ends = [end for inode in inodes for end in self._ends(f"socket:[{inode}]", family)[0]]
+        return _ordered(ends, wait.pid), other != 0
 
     def _of_connection(self, wait: ProcessWait, one: Socket, tables: SocketTables, family: Family) -> Held:
-        listener = tables.listener_at(one.remote) if one.remote else None
-        ends = [] if listener is None else self._ends(f"socket:[{listener}]", family)[0]
+        inodes = tables.listeners_for(one) if one.kind == "tcp" else []
+        ends = [end for inode in inodes for end in self._ends(f"socket:[{inode}]", family)[0]]
         who = _ordered(ends, wait.pid)
         listener_is = (
             "it listens there itself"
             if who == (wait.pid,)
-            else f"{_named(who[0])} listens there"
+            else f"{named(who[0])} listens there"
             if who
             else ""
         )
         holder = f"; {listener_is} and does not accept" if who else ""
-        return Held(who, f"waits to be connected to {_peer(one)}{holder} (fd {wait.fd})", bool(who))
+        return Held(who, f"waits to be connected to {address_of(one)}{holder} (fd {wait.fd})", bool(who))
+
+    # ---- relays
+
+    def relayed(self, wait: ProcessWait, family: Family, asking: Collection[int]) -> Held | None:
+        """Who has to answer first, of a process that those in `asking` wait for: it passes on to others what it is asked.
+
+        By the connections that it made itself, those first on which it was the last to send, or by children that it talks
+        to. None for who has none of these.
+        """
+        links = {link: fd for fd, link in islice(descriptors_of(wait.pid), MOST_PASSED_ON + 1)}
+        if len(links) > MOST_PASSED_ON:
+            return None
+        children = {pid for pid in children_of(wait.pid) if pid not in asking}
+        due: dict[str, tuple[int, ...]] = {}
+        others: dict[str, tuple[int, ...]] = {}
+        for link, fd in links.items():
+            for pid in self._behind_child(wait, link, fd, family) & children if children else ():
+                due[f"its child {named(pid)}"] = (pid,)
+            tables = tables_of(wait.pid) if link.startswith("socket:[") else None
+            one = None if tables is None else tables.find(int(link[8:-1]))
+            if tables is None or one is None or not tables.is_outgoing(one):
+                continue
+            who, is_accepted = self._peers(wait, one, tables, family)
+            if not set(who) & set(asking):
+                told = other_end(wait, one, tables, who, is_accepted=is_accepted)
+                (due if is_answer_due(one) else others)[told] = who
+        found = due or (others if wait.kind == "event_loop" else {})
+        if not found:
+            return None
+        pids = tuple(sorted({pid for who in found.values() for pid in who}))
+        words = " or ".join(list(found)[:2]) + (" or others" if len(found) > 2 else "")
+        return Held(pids, f"waits for data from {words}", all(found.values()))
+
+    def _behind_child(self, wait: ProcessWait, link: str, fd: int, family: Family) -> set[int]:
+        """Who could be spoken to by a descriptor that children inherit the other side of."""
+        if link.startswith("pipe:["):
+            return {end.pid for end in self._other_ends(link, family, reads=True)[0]}
+        if link.startswith("socket:["):
+            tables = tables_of(wait.pid)
+            one = tables.find(int(link[8:-1]))
+            is_pair = one is not None and one.kind == "unix" and one.local is None
+            return set(self._peers(wait, one, tables, family)[0]) if one is not None and is_pair else set()
+        terminal = terminal_of_master(wait.pid, fd) if link.endswith("ptmx") else None
+        return set(self._machine.who_has(terminal)[0]) if terminal else set()
 
     # ---- event loops
 
@@ -370,7 +442,9 @@ class Holders:
             inside = [pid for pid in behind if pid in family.pids and pid != wait.pid]
             found.update(dict.fromkeys(inside))
             is_complete = is_complete and bool(inside or self._own_pid in behind)
-        return Held(tuple(sorted(found)), is_complete=is_complete) if found else None
+        # A process of somebody else has others to serve, unless all that it watches leads here.
+        is_ours = wait.pid in family.pids or is_complete
+        return Held(tuple(sorted(found)), is_complete=is_complete) if found and is_ours else None
 
     def _behind(self, wait: ProcessWait, file: OpenFile, family: Family, *, reads: bool) -> tuple[int, ...]:
         if file.kind in ("pipe", "fifo"):
@@ -378,7 +452,7 @@ class Holders:
         if file.kind == "socket" and file.inode is not None:
             tables = tables_of(wait.pid, file.inode)
             one = tables.find(file.inode)
-            return () if one is None else self._peers(wait, one, tables, family)
+            return () if one is None else self._peers(wait, one, tables, family)[0]
         if file.kind == "master":
             terminal = terminal_of_master(wait.pid, file.fd)
             return tuple(end.pid for end in family.ends(terminal or "") if end.pid != wait.pid)
@@ -392,7 +466,7 @@ class Holders:
         servers = servers_of(mount, dict.fromkeys(end.pid for end in self._ends("/dev/fuse", family)[0]))
         if not servers:
             return Held((), f"{what}; the program that serves it may not be seen")
-        return Held(tuple(servers), f"{what}, which {_named(servers[0])} serves", True)
+        return Held(tuple(servers), f"{what}, which {named(servers[0])} serves", True)
 
     # ---- memory
 
@@ -405,7 +479,7 @@ class Holders:
         what = f"waits for the semaphore {place} of set {number}, which is at {seen.value}"
         if seen.last_pid == wait.pid or read_stat(seen.last_pid) is None:
             return Held((), f"{what}; who changed it last is gone")
-        return Held((seen.last_pid,), f"{what} and which {_named(seen.last_pid)} changed last")
+        return Held((seen.last_pid,), f"{what} and which {named(seen.last_pid)} changed last")
 
     def _of_memory(self, wait: ProcessWait, family: Family) -> Held | None:
         """A lock or a semaphore in memory that others of the job share: any of them may let it go."""
@@ -417,7 +491,7 @@ class Holders:
         sharing = tuple(pid for pid in others if shares(pid, memory))
         what = f"a lock in memory that processes share{f' ({memory.path})' if memory.path else ''}"
         if wait.owner is not None and wait.owner in sharing:
-            return Held((wait.owner,), f"waits for {what}, which {_named(wait.owner)} holds (futex)", True)
+            return Held((wait.owner,), f"waits for {what}, which {named(wait.owner)} holds (futex)", True)
         if not sharing:
             return Held((), f"waits for {what}; no other process of the job has it (futex)")
         return Held(sharing, f"waits for {what} (futex)")
@@ -426,26 +500,3 @@ class Holders:
 def _ordered(ends: Collection[End], own: int) -> tuple[int, ...]:
     """Each process once, the waiting one last."""
     return tuple(sorted(dict.fromkeys(end.pid for end in ends), key=lambda pid: (pid == own, pid)))
-
-
-def _named(pid: int) -> str:
-    stat = read_stat(pid)
-    return f"{pid}" if stat is None else f"{pid} ({stat.name})"
-
-
-def _silence(one: Socket) -> float | None:
-    if one.kind != "tcp" or one.local is None or one.remote is None:
-        return None
-    return seconds_of_silence(one.local, one.remote)
-
-
-def _peer(one: Socket) -> str:
-    if one.kind != "unix":
-        where = one.remote or f"anybody at {one.local}"
-    else:
-        where = f"the unix socket {one.local}" if one.local else "a unix socket"
-    return f"{where} ({one.kind}, {one.state})" if one.kind != "unix" else where
-
-
-def _queued(one: Socket) -> str:
-    return f", {one.unsent} bytes unacknowledged" if one.unsent else ""

@@ -25,6 +25,8 @@ class Quiet:
         self.since = now
         self.look_again_at = 0.0
         self.looks = 0
+        self.has_met = False
+        """Whether those that it waits for were looked at since."""
         self.is_sure = False
         """Whether it was found to wait in vain when it was last looked at."""
         self.has_stirred = False
@@ -55,7 +57,7 @@ class Quiet:
         self.since = now
         self.look_again_at = 0.0
         self.looks = 0
-        self.is_sure = self.has_stirred = False
+        self.is_sure = self.has_stirred = self.has_met = False
         self._stirs.clear()
         self._left = BURST
 

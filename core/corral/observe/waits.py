@@ -56,7 +56,8 @@ class ProcessWait(NamedTuple):
     a process stands behind each. `is_within`: nothing but the process itself, a signal or a time can wake it. `shared`
     is the address of a lock in memory that other processes may share, `owner` who holds that, where it tells. `tried` is
     the lock of somebody else that it tries to get again and again, `mount` the file system that does not answer, `semaphore` a
-    set of semaphores and the number in it.
+    set of semaphores and the number in it. `has_sleeper`: one of
+    its threads sleeps until a time.
     """
 
     pid: int
@@ -82,6 +83,7 @@ class ProcessWait(NamedTuple):
     tried: HeldLock | None = None
     mount: Mount | None = None
     semaphore: tuple[int, int] | None = None
+    has_sleeper: bool = False
 
 
 def wait_of(pid: int) -> ProcessWait | None:
@@ -104,7 +106,8 @@ def wait_of(pid: int) -> ProcessWait | None:
     count = max(thread_count(pid), 1)
     if count > THREADS_LOOKED_AT and wait.reason is None:
         wait = wait._replace(reason=f"only {THREADS_LOOKED_AT} of its {count:,} threads were looked at")
-    return wait._replace(threads=count)
+    has_sleeper = any(thread.meaning.kind == "timer" for thread in (first, *others))
+    return wait._replace(threads=count, has_sleeper=has_sleeper)
 
 
 def _told(stat: Stat, first: ThreadWait, others: list[ThreadWait]) -> ProcessWait:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from corral.observe.calls import Meaning
+from corral.observe.calls import Meaning, number
 from corral.system.openfiles import OpenFile, descriptors_of, modes, open_file
 from corral.system.processmemory import read_fd_set, read_pollfds
 from corral.system.procfs import read_stat
-from corral.system.sockets import role_of, unix_peer
+from corral.system.sockdiag import unix_peer
+from corral.system.sockets import is_nameless, role_of
 from corral.system.watched import (
     Watched,
     catches_end_of_child,
@@ -48,6 +49,7 @@ class Watching(NamedTuple):
 class _Seen(NamedTuple):
     file: OpenFile
     reads: bool
+    writes: bool
 
 
 def watching(pid: int, call: str | None, meaning: Meaning) -> Watching:
@@ -56,7 +58,12 @@ def watching(pid: int, call: str | None, meaning: Meaning) -> Watching:
     watched = _watched(pid, call, meaning)
     if watched is None:
         return plain
-    seen = [_Seen(file, one.reads) for one in watched if (file := open_file(pid, one.fd)) is not None]
+    if meaning.length and call is not None:
+        told = meaning.detail.replace(number(call, meaning.length), number(call, len(watched)))
+        plain = plain._replace(detail=told)
+    seen = [
+        _Seen(file, one.reads, one.writes) for one in watched if (file := open_file(pid, one.fd)) is not None
+    ]
     if any(one.file.kind == "timerfd" and is_armed(pid, one.file.fd) for one in seen):
         return plain._replace(kind="timer", detail=f"waits for a timer ({call})")
     outside = _outside(pid, seen)
@@ -129,7 +136,11 @@ def _has_both_ends(file: OpenFile, own: dict[str, list[int]]) -> bool:
     if file.kind != "socket" or file.inode is None:
         return False
     peer = unix_peer(file.inode)
-    return bool(peer) and f"socket:[{peer}]" in own
+    if peer is None:
+        # In another network namespace nobody tells. Two that are made at once have numbers in a row (socketpair(2)).
+        near = [inode for inode in (file.inode - 1, file.inode + 1) if f"socket:[{inode}]" in own]
+        return bool(near) and all(is_nameless(file.pid, inode) for inode in (file.inode, near[0]))
+    return peer != 0 and f"socket:[{peer}]" in own
 
 
 def _from_within(pid: int, call: str | None, meaning: Meaning, *, hears: bool) -> Watching:
@@ -155,9 +166,10 @@ def _on_one(pid: int, call: str | None, one: _Seen) -> Watching | None:
     if role == "connects":
         return Watching("socket_connect", f"waits to be connected {named}", file)
     if role == "talks":
-        if one.reads:
-            return Watching("socket_read", f"waits to read from a socket {named}", file)
-        return Watching("socket_write", f"waits to write to a socket {named}", file)
+        # There is always room where the other side reads, so who watches for both waits for that.
+        if one.writes:
+            return Watching("socket_write", f"waits to write to a socket {named}", file)
+        return Watching("socket_read", f"waits to read from a socket {named}", file)
     if file.kind in ("pidfd", "master"):
         return Watching("event_loop", f"watches {file.kind} {named}", None, ((file, True),))
     return None

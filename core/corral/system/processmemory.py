@@ -47,11 +47,19 @@ def read_path(pid: int, address: int) -> str | None:
 
 
 def read_pollfds(pid: int, address: int, count: int) -> list[Watched] | None:
-    """The descriptors of an array of `struct pollfd` (poll(2)), negative ones left out."""
+    """The descriptors of an array of `struct pollfd` (poll(2)), each once, and without those that are watched for nothing.
+
+    Negative ones are left out, and of 0 events only the end is told: that is waited for where there is nothing else.
+    """
     raw = read_memory(pid, address, 8 * count)
     if raw is None or len(raw) < 8 * count:
         return None
-    return [Watched.of(fd, events) for fd, events, _ in struct.iter_unpack("=iHH", raw) if fd >= 0]
+    wanted: dict[int, int] = {}
+    for fd, events, _ in struct.iter_unpack("=iHH", raw):
+        if fd >= 0:
+            wanted[fd] = wanted.get(fd, 0) | events
+    watched = [Watched.of(fd, events) for fd, events in wanted.items()]
+    return [one for one in watched if one.reads or one.writes] or watched
 
 
 def read_fd_set(pid: int, address: int, count: int) -> list[int] | None:

@@ -1,7 +1,7 @@
 """Sockets seen from outside: their addresses and state, and the socket at the other end where it is on this machine.
 
 By /proc/PID/net/{tcp,tcp6,udp,udp6,unix}, which are the tables of that process's network namespace (proc_net(5)); the
-other end of a unix socket by sock_diag(7), which tells of our own namespace only.
+other end of a unix socket by `sockdiag`, which tells of our own namespace only.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from corral.system.procfs import read_all, read_file
+from corral.system.sockdiag import is_autobound, unix_listener, unix_peer
 
 _TCP_STATES = {
     1: "established", 2: "syn sent", 3: "syn received", 4: "fin wait 1", 5: "fin wait 2", 6: "time wait",
@@ -25,11 +26,19 @@ _TCP_STATES = {
 _LISTENS = 0x10000
 """SO_ACCEPTON in the flags of /proc/net/unix."""
 _INTERNET = ("tcp", "tcp6", "udp", "udp6")
-_NETLINK_SOCK_DIAG = 4
-_SOCK_DIAG_BY_FAMILY = 20
-_NLM_F_REQUEST = 1
-_UDIAG_SHOW_PEER = 4
-_UNIX_DIAG_PEER = 2
+_NOT_ACCEPTED = ("established", "syn received", "close wait")
+"""States of a connection without an inode that is still to be accepted; closed ones that linger are in others."""
+_EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104
+_NEWS = (
+    "/.X11-unix/X",
+    "/wayland-",
+    "/system_bus_socket",
+    "/bus",
+    "/pipewire-",
+    "/pulse/native",
+    "/run/systemd/",
+)
+"""In the paths of sockets where clients wait for news as long as they live: of a display, a message bus, sound, or where they write their log."""
 
 
 class Socket(NamedTuple):
@@ -52,6 +61,19 @@ class Socket(NamedTuple):
     @property
     def listens(self) -> bool:
         return self.state == "listening"
+
+    @property
+    def brings_news(self) -> bool:
+        """Whether it is that of a server of which clients mostly hear when something happens, not when they ask."""
+        return self.kind == "unix" and self.local is not None and any(one in self.local for one in _NEWS)
+
+    @property
+    def is_of_here(self) -> bool:
+        """Whether a TCP connection leads to this machine: to a loopback address, or to the one it comes from."""
+        if self.local is None or self.remote is None:
+            return False
+        ours, theirs = (end.rpartition(":")[0] for end in (self.local, self.remote))
+        return ours == theirs or ipaddress.ip_address(theirs.strip("[]")).is_loopback
 
 
 KEPT_SECONDS = 0.8
@@ -89,24 +111,48 @@ class SocketTables:
         )
 
     def other_end(self, one: Socket) -> int | None:
-        """The inode of the socket at the other end, where that is of this namespace and was accepted already."""
+        """The inode of the socket at the other end, 0 where that was not accepted yet; None where it is not of this namespace."""
         if one.kind == "unix":
-            return unix_peer(one.inode)
+            peer = unix_peer(one.inode)
+            return None if peer == 0 and unix_listener(one.inode) is None else peer
         if one.kind != "tcp" or one.remote is None or one.local is None:
             return None
         port = b":%04X " % int(one.remote.rpartition(":")[2])
         for other in self._tcp(port):
-            if other.inode and other.remote and (other.local, other.remote) == (one.remote, one.local):
+            is_there = other.inode or other.state in _NOT_ACCEPTED
+            if is_there and other.remote and (other.local, other.remote) == (one.remote, one.local):
                 return other.inode
-        return None
+        # Where its queue is full a listener forgets the connection that the client takes for made (listen(2)).
+        return 0 if one.state == "established" and self.listeners_for(one) else None
 
-    def listener_at(self, address: str) -> int | None:
-        """The inode of the TCP socket that listens there, for a connection that is not accepted yet."""
-        port = address.rpartition(":")[2]
-        for other in self._tcp(b":%04X " % int(port)):
-            if other.listens and other.local and other.local.rpartition(":")[2] == port:
-                return other.inode
-        return None
+    def listeners_for(self, one: Socket) -> list[int]:
+        """The inodes of the sockets that listen where a connection leads to that is not accepted yet."""
+        if one.kind == "unix":
+            found = unix_listener(one.inode)
+            return [] if found is None else [found]
+        return self.listeners_at(one.remote) if one.remote and one.is_of_here else []
+
+    def listeners_at(self, address: str) -> list[int]:
+        """The inodes of the TCP sockets that listen at an address of this machine."""
+        host, _, port = address.rpartition(":")
+        places = [f"{each}:{port}" for each in (host, *_EVERYWHERE)]
+        return [
+            other.inode
+            for other in self._tcp(b":%04X " % int(port))
+            if other.listens and other.local in places
+        ]
+
+    def is_outgoing(self, one: Socket) -> bool:
+        """Whether it is a connection that its process made itself, to a server of which it may want an answer."""
+        if one.is_datagram or one.listens:
+            return False
+        if one.kind == "tcp":
+            is_made = one.state in ("established", "syn sent") and one.local is not None
+            return is_made and not self.listeners_at(one.local or "")
+        other = self.other_end(one) if one.local is None else None
+        server = self.find(other) if other else None
+        is_named = server is not None and server.local is not None and not server.brings_news
+        return other == 0 or is_named
 
     def _tcp(self, piece: bytes) -> Iterator[Socket]:
         for table in ("tcp", "tcp6"):
@@ -161,7 +207,7 @@ Role = Literal["listens", "serves", "hears", "connects", "talks"]
 def role_of(pid: int, inode: int) -> Role | None:
     """What a socket of that process is there for; None for a family that is in no table.
 
-    `listens` for connections; `serves`: a datagram socket that has an address of its own and no peer, where clients
+    `listens` for connections; `serves`: a datagram socket that has no peer and asked for its address, where clients
     find it; `hears` what the kernel tells; `connects`: is about to; `talks` to somebody.
     """
     tables = tables_of(pid, inode)
@@ -175,15 +221,24 @@ def role_of(pid: int, inode: int) -> Role | None:
     return "serves" if _is_found_by_clients(one) else "talks"
 
 
+def is_nameless(pid: int, inode: int) -> bool:
+    """Whether it is a unix socket that is connected and has no path: a client's, or one of a pair."""
+    one = tables_of(pid, inode).find(inode)
+    return one is not None and one.kind == "unix" and one.local is None and one.state == "connected"
+
+
 def _is_found_by_clients(one: Socket) -> bool:
-    """A client that never asked for a port has one of those that the kernel deals out (ip(7))."""
+    """A client that never asked for a port was dealt one out by the kernel (ip(7))."""
     if not one.is_datagram or one.remote is not None or one.state != "unconnected" or one.local is None:
         return False
     if one.kind == "unix":
         return True
     port = int(one.local.rpartition(":")[2])
     lowest, highest = _dealt_out()
-    return port != 0 and not lowest <= port <= highest
+    if lowest <= port <= highest:
+        # It may have asked for that very one. Where nobody tells, it is not taken for a client that is left waiting.
+        return is_autobound(one.inode, port) is not True
+    return port != 0
 
 
 @lru_cache(maxsize=1)
@@ -244,37 +299,3 @@ def address(text: str) -> str:
     found = mapped or found
     shown = f"[{found}]" if found.version == 6 else str(found)
     return f"{shown}:{int(port, 16)}"
-
-
-def unix_peer(inode: int) -> int | None:
-    """The inode of the other end of a unix socket (sock_diag(7)); None where it has none, or it cannot be asked."""
-    if not hasattr(socket, "AF_NETLINK"):
-        return None
-    request = struct.pack(
-        "=BBHIIIII", socket.AF_UNIX, 0, 0, 0xFFFFFFFF, inode, _UDIAG_SHOW_PEER, 0xFFFFFFFF, 0xFFFFFFFF
-    )
-    header = struct.pack("=IHHII", 16 + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0)
-    try:
-        with socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG
-        ) as asked:
-            asked.settimeout(0.2)
-            asked.send(header + request)
-            return _peer_in(asked.recv(4096))
-    except OSError:
-        # EPROTONOSUPPORT where the kernel has no unix_diag, EPERM in some containers.
-        return None
-
-
-def _peer_in(reply: bytes) -> int | None:
-    """The attribute UNIX_DIAG_PEER of a reply: behind the header of 16 bytes and a unix_diag_msg of 16."""
-    length, kind = struct.unpack_from("=IH", reply)
-    place = 32
-    if kind != _SOCK_DIAG_BY_FAMILY:
-        return None
-    while place + 4 <= min(length, len(reply)):
-        size, attribute = struct.unpack_from("=HH", reply, place)
-        if attribute == _UNIX_DIAG_PEER and size >= 8:
-            return int(struct.unpack_from("=I", reply, place + 4)[0])
-        place += max(4, size + 3 & ~3)
-    return None

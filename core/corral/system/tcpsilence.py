@@ -1,32 +1,40 @@
-"""For how long the other side of a TCP connection has sent nothing, from sock_diag(7). Of our own network namespace only."""
+"""For how long either side of a TCP connection has sent nothing, from sock_diag(7). Of our own network namespace only."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
 import struct
+from typing import NamedTuple
 
-_NETLINK_SOCK_DIAG = 4
-_SOCK_DIAG_BY_FAMILY = 20
-_NLM_F_REQUEST = 1
+from corral.system.sockdiag import ask, attribute
+
 _INET_DIAG_INFO = 2
-_HEADER, _MESSAGE = 16, 72
-"""Bytes of a nlmsghdr and of an inet_diag_msg (linux/inet_diag.h)."""
-_LAST_DATA_RECEIVED = 52
-"""Where tcpi_last_data_recv stands in a tcp_info (linux/tcp.h), in milliseconds; from the connection's start on."""
+_MESSAGE = 72
+"""Bytes of an inet_diag_msg (linux/inet_diag.h)."""
+_LAST_DATA_SENT, _LAST_DATA_RECEIVED = 44, 52
+"""Where these stand in a tcp_info (linux/tcp.h), in milliseconds; both from the connection's start on."""
 
 
-def seconds_of_silence(local: str, remote: str) -> float | None:
+class Silence(NamedTuple):
+    """Seconds since data came from the other side, and since it was sent some."""
+
+    received: float
+    sent: float
+
+
+def silence_of(local: str, remote: str) -> Silence | None:
     """Of the connection between two `address:port`, the first one ours; None where nothing tells."""
-    if not hasattr(socket, "AF_NETLINK"):
-        return None
     # A socket of both families has its peer as a mapped address, and is found under the one it was made with.
     for family in (socket.AF_INET, socket.AF_INET6):
         request = _request(family, local, remote)
-        reply = None if request is None else _ask(request)
-        milliseconds = None if reply is None else _last_data(reply)
-        if milliseconds is not None:
-            return milliseconds / 1000
+        for message in () if request is None else ask(request) or ():
+            info = attribute(message, _MESSAGE, _INET_DIAG_INFO)
+            if info is not None and len(info) >= _LAST_DATA_RECEIVED + 4:
+                received, sent = (
+                    struct.unpack_from("=I", info, at)[0] for at in (_LAST_DATA_RECEIVED, _LAST_DATA_SENT)
+                )
+                return Silence(received / 1000, sent / 1000)
     return None
 
 
@@ -38,8 +46,7 @@ def _request(family: int, local: str, remote: str) -> bytes | None:
     ports = struct.pack("!HH", sport, dport)
     # inet_diag_req_v2: no cookie, any interface, any state.
     body = struct.pack("=BBBxI", family, socket.IPPROTO_TCP, 1 << (_INET_DIAG_INFO - 1), 0xFFFFFFFF)
-    body += ports + source + target + struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
-    return struct.pack("=IHHII", _HEADER + len(body), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0) + body
+    return body + ports + source + target + struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
 
 
 def _packed(family: int, end: str) -> tuple[bytes, int] | None:
@@ -51,29 +58,3 @@ def _packed(family: int, end: str) -> tuple[bytes, int] | None:
     if address.version != (4 if family == socket.AF_INET else 6):
         return None
     return address.packed.ljust(16, b"\0"), int(port)
-
-
-def _ask(request: bytes) -> bytes | None:
-    try:
-        with socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG
-        ) as asked:
-            asked.settimeout(0.2)
-            asked.send(request)
-            return asked.recv(8192)
-    except OSError:
-        # EPROTONOSUPPORT where the kernel has no inet_diag, EPERM in some containers.
-        return None
-
-
-def _last_data(reply: bytes) -> int | None:
-    length, kind = struct.unpack_from("=IH", reply)
-    place = _HEADER + _MESSAGE
-    if kind != _SOCK_DIAG_BY_FAMILY:
-        return None
-    while place + 4 <= min(length, len(reply)):
-        size, attribute = struct.unpack_from("=HH", reply, place)
-        if attribute == _INET_DIAG_INFO and size >= 4 + _LAST_DATA_RECEIVED + 4:
-            return int(struct.unpack_from("=I", reply, place + 4 + _LAST_DATA_RECEIVED)[0])
-        place += max(4, size + 3 & ~3)
-    return None

@@ -11,6 +11,7 @@ from corral.system.procfs import read_file
 
 _INPUT = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDNORM if hasattr(select, "EPOLLIN") else 0
 _OUTPUT = select.EPOLLOUT | select.EPOLLWRNORM if hasattr(select, "EPOLLOUT") else 0
+_EDGE = select.EPOLLET if hasattr(select, "EPOLLET") else 0
 
 
 class Watched(NamedTuple):
@@ -23,7 +24,10 @@ class Watched(NamedTuple):
     @classmethod
     def of(cls, fd: int, events: int) -> Watched:
         """By the bits of poll(2), which those of epoll(7) are too."""
-        return cls(fd, bool(events & _INPUT), bool(events & _OUTPUT))
+        reads = bool(events & _INPUT)
+        # Edge-triggered, both are asked for once and for all, whether there is room or not (epoll(7)).
+        is_standing = reads and bool(events & _EDGE)
+        return cls(fd, reads, bool(events & _OUTPUT) and not is_standing)
 
 
 def watched_by_epoll(pid: int, fd: int, most: int) -> list[Watched] | None:
