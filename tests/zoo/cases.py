@@ -57,6 +57,10 @@ class Surroundings(NamedTuple):
     """One that nobody ever opens for reading."""
     silent_port: int
     """Where a server of 127.0.0.1 accepts, by its kernel, and never says a word."""
+    sleeping_port: int
+    """Where one accepts, and answers later."""
+    restless_port: int
+    """Where one accepts, and wakes ten times a second."""
     full_port: int
     """Where one does not accept."""
 
@@ -71,7 +75,9 @@ def surroundings(folder: Path) -> Iterator[Surroundings]:
         fcntl.lockf(descriptor, fcntl.LOCK_EX)
         os.mkfifo(folder / "fifo")
         os.mkfifo(folder / "other fifo")
-        silent_port = stack.enter_context(_silent_server())
+        silent_port = stack.enter_context(_server("pauses"))
+        sleeping_port = stack.enter_context(_server("sleeps"))
+        restless_port = stack.enter_context(_server("looks_round"))
         full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):
             # One more than the kernel takes into a queue of none (listen(2)).
@@ -83,19 +89,24 @@ def surroundings(folder: Path) -> Iterator[Surroundings]:
             str(folder / "fifo"),
             str(folder / "other fifo"),
             silent_port,
+            sleeping_port,
+            restless_port,
             full.getsockname()[1],
         )
 
 
 @contextlib.contextmanager
-def _silent_server() -> Iterator[int]:
-    """Its port. In a process of its own that does nothing: of who moves it is not known whether it will answer."""
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
-        port = silent.getsockname()[1]
-        server = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[silent.fileno()])
+def _server(does: str) -> Iterator[int]:
+    """The port of one in a process of its own: of who moves, as we do, it is not known whether it will answer."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        port = listening.getsockname()[1]
+        argv = [sys.executable, "-S", "-E", str(ZOO / "relays.py"), does, str(listening.fileno())]
+        server = subprocess.Popen(argv, pass_fds=[listening.fileno()])
     with server:
-        yield port
-        server.kill()
+        try:
+            yield port
+        finally:
+            server.kill()
 
 
 def _waits(name: str) -> str:
@@ -104,6 +115,10 @@ def _waits(name: str) -> str:
 
 def _watchers(name: str) -> str:
     return f"{PYTHON} -S -E {ZOO / 'watchers.py'} {name}"
+
+
+def _relays(name: str, *more: object) -> str:
+    return " ".join(map(str, (PYTHON, "-S", "-E", ZOO / "relays.py", name, *more)))
 
 
 def _shell(script: str, shell: str = "sh") -> list[str]:
@@ -154,7 +169,20 @@ def stuck_cases(around: Surroundings) -> dict[str, Case]:
     cases |= {name: Case(_waits(name), kind, at_once=True) for kind, names in rings.items() for name in names}
     for name in ("waits_for_a_child_that_reads_from_it", "talks_to_a_child_that_talks_back"):
         cases[name] = cases[name]._replace(root="cat")
-    return cases | _roundabout() | _tools_that_hang(around)
+    return cases | _roundabout() | _behind_others() | _tools_that_hang(around)
+
+
+def _behind_others() -> dict[str, Case]:
+    kinds = {
+        "suspended": [
+            "asks_a_stopped_server",
+            "asks_a_stopped_server_by_path",
+            "sends_to_a_stopped_server",
+            "asks_through_a_relay",
+        ],
+        "socket_accept": ["waits_for_the_end_of_a_pipe"],
+    }
+    return {name: Case(_relays(name), kind) for kind, names in kinds.items() for name in names}
 
 
 def _roundabout() -> dict[str, Case]:
@@ -273,6 +301,12 @@ def fine_cases(around: Surroundings) -> dict[str, Case]:
     cases |= {name: Case(_watchers(name), kind) for kind, names in roundabout.items() for name in names}
     name = "waits_for_a_lock_that_a_child_will_give_back"
     cases[name] = Case(_waits(name), "timer")
+    cases["asks one that sleeps"] = Case(_relays("asks", around.sleeping_port), "socket_read")
+    cases["asks one that looks round"] = Case(_relays("asks", around.restless_port), "socket_read")
+    name = "hears_datagrams_at_a_high_port"
+    cases[name] = Case(_relays(name), "socket_accept")
+    name = "watches_the_terminal_for_a_time"
+    cases[name] = Case(_relays(name), "tty_input", pty=True)
     return cases | _lines_that_look_so() | _tools_that_look_so(around)
 
 

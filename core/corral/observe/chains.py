@@ -299,7 +299,8 @@ def _is_answered(web: Web, chain: Chain, own: ProcessWait) -> bool | None:
         return True
     if own.kind not in _ASKS:
         return False
-    if end.kind == "timer" or any(step.has_sleeper or web.stirs(step.pid) for step in beyond):
+    follows_files = end.file is not None and end.file.kind == "inotify"
+    if end.kind == "timer" or follows_files or any(s.has_sleeper or web.stirs(s.pid) for s in beyond):
         # A database that was told to sleep answers after that; a server that looks round does not.
         return None
     held = web.seen.holders.get(own.pid)
@@ -321,6 +322,8 @@ def keeper(web: Web, chain: Chain) -> ProcessWait | None:
     )
     if not reads_pipes or end.pid not in web.own:
         return None
+    if end.kind == "timer" and not web.has_made_its_pipe(reader):
+        return None  # it may have something to print when its time has come
     line = web.line_of(end.pid)
     is_left = not {reader.pid, *web.leaders.values()} & set(line)
     return web.waits[line[-1]] if is_left else None

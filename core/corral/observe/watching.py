@@ -170,6 +170,8 @@ def _on_one(pid: int, call: str | None, one: _Seen) -> Watching | None:
         if one.writes:
             return Watching("socket_write", f"waits to write to a socket {named}", file)
         return Watching("socket_read", f"waits to read from a socket {named}", file)
+    if file.kind == "inotify":
+        return Watching("event_loop", f"waits for files to change {named}", file)
     if file.kind in ("pidfd", "master"):
         return Watching("event_loop", f"watches {file.kind} {named}", None, ((file, True),))
     return None
