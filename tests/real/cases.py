@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -94,6 +95,23 @@ def answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
+
+
+SILENT = "import socket, sys, time\ns = socket.create_server(('127.0.0.1', int(sys.argv[1])))\nkept = [s.accept()[0] for _ in iter(int, 1)]"
+"""Accepts, and never says a word."""
+
+
+def until_listening(port: int) -> None:
+    wanted = f"0100007F:{port:04X} 00000000:0000 0A"
+    until(lambda: wanted in Path("/proc/net/tcp").read_text(), f"somebody to listen at {port}")
+
+
+def silent_server(place: Place) -> int:
+    """The port of a server of 127.0.0.1 that accepts, and says nothing."""
+    port = place.port()
+    place.start(sys.executable, "-c", SILENT, port)
+    until_listening(port)
+    return port
 
 
 class Case(NamedTuple):

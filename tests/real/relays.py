@@ -10,10 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from real.cases import Line, Place, answers, hangs, looks_so, until
+from real.cases import SILENT, Line, Place, answers, hangs, looks_so, silent_server, until, until_listening
 
-SILENT = "import socket, sys, time\ns = socket.create_server(('127.0.0.1', int(sys.argv[1])))\nkept = [s.accept()[0] for _ in iter(int, 1)]"
-"""Accepts, and never says a word."""
 SLEEPS = """import http.server, sys, time
 class Slow(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -29,11 +27,6 @@ def stopped(process: subprocess.Popen[bytes]) -> None:
 def _listens(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as one:
         return not one.connect_ex(str(path))
-
-
-def _until_listening(port: int) -> None:
-    wanted = f"0100007F:{port:04X} 00000000:0000 0A"
-    until(lambda: wanted in Path("/proc/net/tcp").read_text(), f"somebody to listen at {port}")
 
 
 def _redis(place: Place) -> tuple[subprocess.Popen[bytes], int]:
@@ -99,7 +92,7 @@ def curl_abstract_stopped(place: Place) -> Line:
 def nc_stopped(place: Place) -> Line:
     port = place.port()
     server = place.start("nc", "-l", "127.0.0.1", port, stdin=subprocess.PIPE)
-    _until_listening(port)
+    until_listening(port)
     stopped(server)
     return f"nc 127.0.0.1 {port} < /dev/null"
 
@@ -108,7 +101,7 @@ def nc_stopped(place: Place) -> Line:
 def cat_into_nc(place: Place) -> Line:
     port = place.port()
     server = place.start("nc", "-l", "127.0.0.1", port, stdin=subprocess.PIPE)
-    _until_listening(port)
+    until_listening(port)
     stopped(server)
     return f"cat /dev/zero | nc 127.0.0.1 {port}"
 
@@ -117,7 +110,7 @@ def cat_into_nc(place: Place) -> Line:
 def socat_upload(place: Place) -> Line:
     port = place.port()
     server = place.start("nc", "-l", "127.0.0.1", port, stdin=subprocess.PIPE)
-    _until_listening(port)
+    until_listening(port)
     stopped(server)
     return f"cat /dev/zero | socat -u - TCP:127.0.0.1:{port}"
 
@@ -172,15 +165,13 @@ def curl_elsewhere(place: Place) -> Line:
 def _relay(place: Place, target: str) -> int:
     port = place.port()
     place.start("socat", f"TCP-LISTEN:{port},fork,reuseaddr,bind=127.0.0.1", target)
-    _until_listening(port)
+    until_listening(port)
     return port
 
 
 @hangs("curl through socat: silent server", "curl", "socat", says=r"curl .*socat.*python\S* \(\d+\)")
 def through_socat(place: Place) -> Line:
-    port = place.port()
-    place.start(sys.executable, "-c", SILENT, port)
-    _until_listening(port)
+    port = silent_server(place)
     return ["curl", "-s", f"http://127.0.0.1:{_relay(place, f'TCP:127.0.0.1:{port}')}/"]
 
 
@@ -231,15 +222,13 @@ def _nginx_config(place: Place, port: int, upstream: int) -> Path:
 def _nginx(place: Place, upstream: int) -> int:
     port = place.port()
     place.start("nginx", "-c", _nginx_config(place, port, upstream))
-    _until_listening(port)
+    until_listening(port)
     return port
 
 
 @hangs("curl through nginx: silent upstream", "curl", "nginx", says=r"curl .*nginx.*python\S* \(\d+\)")
 def through_nginx(place: Place) -> Line:
-    port = place.port()
-    place.start(sys.executable, "-c", SILENT, port)
-    _until_listening(port)
+    port = silent_server(place)
     return ["curl", "-s", f"http://127.0.0.1:{_nginx(place, port)}/"]
 
 
@@ -270,7 +259,7 @@ def _sshd(place: Place) -> tuple[subprocess.Popen[bytes], int]:
         f"PidFile {folder}/sshd.pid\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n",
     )
     server = place.start(shutil.which("sshd") or "sshd", "-D", "-f", config)
-    _until_listening(port)
+    until_listening(port)
     return server, port
 
 
@@ -306,10 +295,9 @@ def proxy_command(place: Place) -> Line:
 @hangs("curl through ssh -L: silent server", "curl", "ssh", "sshd", says=r"curl .*ssh.*python\S* \(\d+\)")
 def through_tunnel(place: Place) -> Line:
     _, port = _sshd(place)
-    silent, here = place.port(), place.port()
-    place.start(sys.executable, "-c", SILENT, silent)
+    silent, here = silent_server(place), place.port()
     place.start(*_ssh(place, port, "-N", "-L", f"127.0.0.1:{here}:127.0.0.1:{silent}"))
-    _until_listening(here)
+    until_listening(here)
     return ["curl", "-s", f"http://127.0.0.1:{here}/"]
 
 
@@ -350,7 +338,7 @@ def xvfb_keeps_pipe(place: Place) -> Line:
 def _http(place: Place, does: str) -> int:
     port = place.port()
     place.start(sys.executable, "-c", SLEEPS.format(does=does), port)
-    _until_listening(port)
+    until_listening(port)
     return port
 
 

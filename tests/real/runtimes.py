@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 
-from real.cases import Line, Place, hangs, looks_so
+from real.cases import Line, Place, hangs, looks_so, silent_server
 
 DEADLOCK = """
 public class Deadlock {
@@ -75,13 +75,12 @@ def dig_silent(place: Place) -> Line:
 
 @hangs("dig: a silent server, by tcp", "dig", says=r"dig waits for (data|an answer) .*127\.0\.0\.1:\d+")
 def dig_tcp(place: Place) -> Line:
-    server = socket.create_server(("127.0.0.1", 0), backlog=8)
-    place.afterwards(server.close)
+    port = silent_server(place)
     return [
         "dig",
         "@127.0.0.1",
         "-p",
-        str(server.getsockname()[1]),
+        str(port),
         "+tcp",
         "+time=3600",
         "+tries=1",
@@ -91,9 +90,8 @@ def dig_tcp(place: Place) -> Line:
 
 @hangs("node: a silent server", "node", says=r"node waits for data from .*127\.0\.0\.1:\d+")
 def node_silent(place: Place) -> Line:
-    server = socket.create_server(("127.0.0.1", 0), backlog=8)
-    place.afterwards(server.close)
-    return ["node", "-e", f"require('http').get('http://127.0.0.1:{server.getsockname()[1]}/')"]
+    port = silent_server(place)
+    return ["node", "-e", f"require('http').get('http://127.0.0.1:{port}/')"]
 
 
 @looks_so("node: a timer", "node")

@@ -374,13 +374,8 @@ class Holders:
         inodes = tables.listeners_for(one) if one.kind == "tcp" else []
         ends = [end for inode in inodes for end in self._ends(f"socket:[{inode}]", family)[0]]
         who = _ordered(ends, wait.pid)
-        listener_is = (
-            "it listens there itself"
-            if who == (wait.pid,)
-            else f"{named(who[0])} listens there"
-            if who
-            else ""
-        )
+        is_own = who == (wait.pid,)
+        listener_is = "it listens there itself" if is_own else f"{named(who[0])} listens there" if who else ""
         holder = f"; {listener_is} and does not accept" if who else ""
         return Held(who, f"waits to be connected to {address_of(one)}{holder} (fd {wait.fd})", bool(who))
 
