@@ -15,12 +15,18 @@ ZOO = os.path.join(os.path.dirname(__file__), "zoo")
 
 
 def until(condition: Callable[[], _Found], what: str, *, seconds: float = 30.0) -> _Found:
-    """Ask `condition` until it is true, and return what it said; AssertionError that names it at the deadline."""
+    """Ask `condition` until it is true, and return what it said; AssertionError that names it at the deadline.
+
+    Between two questions it waits for as long as the last one took, so that what is waited for has a core as well.
+    """
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
-        time.sleep(0.005)
-    return found
+    while True:
+        asked = time.monotonic()
+        if found := condition():
+            return found
+        now = time.monotonic()
+        assert now < deadline, f"waited {seconds:g} s for {what}"
+        time.sleep(min(max(0.005, now - asked), 0.2))
 
 
 @contextlib.contextmanager

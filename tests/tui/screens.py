@@ -25,9 +25,13 @@ SNAPSHOTS = Path(__file__).parent / "snapshots"
 async def until(condition: Callable[[], object], what: str, *, seconds: float = 30.0) -> None:
     """Let the app go on until `condition` is true; AssertionError that names it at the deadline."""
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
-        await asyncio.sleep(0.005)
+    while True:
+        asked = time.monotonic()
+        if condition():
+            return
+        now = time.monotonic()
+        assert now < deadline, f"waited {seconds:g} s for {what}"
+        await asyncio.sleep(min(max(0.005, 2 * (now - asked)), 0.1))
 
 
 def screen_text(app: DashboardApp) -> str:
