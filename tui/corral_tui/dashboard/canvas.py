@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
 
 from rich.style import Style
 from textual.geometry import Region, Size
@@ -12,7 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from corral_tui.dashboard.lines import Line
-from corral_tui.dashboard.styles import COMPONENTS, Palette, component_css, strip_of
+from corral_tui.dashboard.styles import Palette, strip_of
 
 Build = Callable[[int], list[Line]]
 """Makes the lines for a width."""
@@ -21,10 +20,8 @@ Build = Callable[[int], list[Line]]
 class Block(Widget):
     """As many rows as its builder makes for its width. Repainted when told to by `redraw`."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = COMPONENTS
-    DEFAULT_CSS = f"""
-    Block {{ height: auto; width: 1fr; }}
-    {component_css("Block")}
+    DEFAULT_CSS = """
+    Block { height: auto; width: 1fr; }
     """
 
     def __init__(self, build: Build, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
@@ -75,10 +72,8 @@ class Block(Widget):
 class ScrolledLines(ScrollView, can_focus=True):
     """Lines that may be more than fit: scrolled by keys and the wheel, with a selected line if `cursor` is set."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = COMPONENTS
-    DEFAULT_CSS = f"""
-    ScrolledLines {{ scrollbar-size-vertical: 1; scrollbar-background: $background; overflow-x: hidden; background: $background; }}
-    {component_css("ScrolledLines")}
+    DEFAULT_CSS = """
+    ScrolledLines { scrollbar-size-vertical: 1; scrollbar-background: $background; overflow-x: hidden; background: $background; }
     """
 
     def __init__(self, build: Build, *, id: str | None = None) -> None:  # noqa: A002

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from rich.style import Style
 from textual.geometry import Region
@@ -11,7 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from corral_tui.dashboard.marks import Role
-from corral_tui.dashboard.styles import COMPONENTS, Palette, component_css, strip_of
+from corral_tui.dashboard.styles import Palette, strip_of
 from corral_tui.numbers import cells
 
 Painted_ = tuple[str, Role | Style]
@@ -34,9 +34,6 @@ def row(*pieces: Painted_, base: Role | None = None) -> Row:
 
 class Painted(Widget):
     """Rows, drawn from the top. Rows beyond the widget's height are not drawn."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = COMPONENTS
-    DEFAULT_CSS = component_css("Painted")
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -27,7 +26,7 @@ from corral_tui.dashboard.opened.output_filter import FilteredRows
 from corral_tui.dashboard.opened.output_layout import Layout, Top, with_hits, wrapped_line
 from corral_tui.dashboard.opened.output_rows import QUIET_SECONDS, STREAMS, OutputRows, Streams
 from corral_tui.dashboard.presentscreen import Budget, PresentScreen, after_screens, draws_in_place
-from corral_tui.dashboard.styles import COMPONENTS, Palette, component_css
+from corral_tui.dashboard.styles import Palette
 from corral_tui.dashboard.tails import OutputLine
 
 WHEEL_ROWS = 3
@@ -39,10 +38,8 @@ class OutputView(ScrollView, can_focus=True, inherit_bindings=False):
     It has no keys of its own: whoever moves in it does so by `move`, which knows of following the end.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = COMPONENTS
-    DEFAULT_CSS = f"""
-    OutputView {{ scrollbar-size-vertical: 1; scrollbar-background: $background; overflow-x: hidden; overflow-y: scroll; background: $background; }}
-    {component_css("OutputView")}
+    DEFAULT_CSS = """
+    OutputView { scrollbar-size-vertical: 1; scrollbar-background: $background; overflow-x: hidden; overflow-y: scroll; background: $background; }
     """
 
     def __init__(self, home: Home, charset: Charset, clock: Callable[[], datetime], *, id: str) -> None:  # noqa: A002
