@@ -345,6 +345,19 @@ def test_job_in_every_state_has_a_diagnosis(values, summary):
     assert diagnose(job("x", **values)).summary == summary
 
 
+@pytest.mark.parametrize(
+    ("printed", "commands"),
+    [
+        ({}, ["corral restart 5"]),
+        ({"stdout_bytes": 1}, ["corral logs 5", "corral restart 5"]),
+        ({"stderr_bytes": 1}, ["corral logs 5", "corral restart 5"]),
+    ],
+)
+def test_a_failed_job_is_sent_to_its_output_where_there_is_any(printed, commands):
+    advice = diagnose(job("x", state="failed", **printed)).advice
+    assert [each.command for each in advice] == commands
+
+
 def test_names_that_a_child_chose_cannot_harm_a_screen():
     hostile = wait(10, "\x1b[2J[/]x\n", "timer")
     diagnosis = diagnose(job("\x1b]0;t\x07x"), seen(hostile))

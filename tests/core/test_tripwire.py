@@ -87,8 +87,10 @@ def test_it_takes_a_block_and_gives_it_back_once_nobody_else_has_the_file_open(
         assert not tripwire.take_away(other)
         assert on_disk(path) == before
         os.close(file)
+        os.utime(path, ns=(1_000, 2_000))
         assert tripwire.take_away(other)
         assert on_disk(path) == before - sectors * 512
+        assert path.stat().st_mtime_ns == 2_000
         assert path.read_bytes() == b"kept"
     finally:
         os.dup2(other, file)

@@ -344,6 +344,13 @@ def test_restart_prints_the_new_id(corral: Corral) -> None:
     assert "--stdin FILE" in ended.stderr
 
 
+def test_restart_of_what_cannot_start_says_so_as_run_does(corral: Corral) -> None:
+    said = corral("run", "no-such-program").stderr
+    ended = corral("restart", "1")
+    assert (ended.returncode, ended.stdout) == (127, "2\n")
+    assert ended.stderr == said.replace("corral: ", "corral: restart: 2: ", 1)
+
+
 def test_rm_deletes_what_has_ended(corral: Corral) -> None:
     corral.ok("run", "-q", "sleep", "100")
     corral("run", "--wait", "echo", "x")

@@ -47,6 +47,17 @@ def why(corral: Corral, job: str = "@") -> dict[str, Any]:
         ),
         (("--pty", "--", "sh", "-c", "echo on the terminal; exit 4"), "it said: on the terminal", []),
         (("no-such-program",), "it failed: stage 1: no such program: no-such-program", []),
+        (("--timeout", "100ms", "sleep", "60"), "it ran into its time limit: 0.1s", []),
+        (
+            ("--timeout", "100ms", "--stop-signal", "INT", "sleep", "60"),
+            "it ran into its time limit: 0.1s",
+            [],
+        ),
+        (
+            ("--timeout", "100ms", "--grace", "100ms", "--shell", "trap '' TERM; while :; do sleep 1; done"),
+            "it ran into its time limit: 0.1s",
+            [],
+        ),
     ],
 )
 def test_the_first_line_tells(

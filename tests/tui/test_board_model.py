@@ -130,6 +130,14 @@ def test_the_next_that_needs_a_human_goes_round_and_looks_at_failures() -> None:
     assert [each.id for each in model.urgent()] == ["214"]
 
 
+def test_from_a_failure_that_was_selected_anyhow_the_next_is_the_most_urgent() -> None:
+    failed = [ended_job(1, "a", "failed", ended_ago=30), ended_job(2, "b", "failed", ended_ago=60)]
+    model = model_of([*failed, stuck_job(3, "c", "x", since=10)])
+    assert model.selected_id == "1"
+    chosen = [model.next_urgent(), model.next_urgent(), model.next_urgent()]
+    assert [each.id for each in chosen if each] == ["3", "2", "3"]
+
+
 def test_nothing_runs_lists_what_ended_newest_first() -> None:
     model = model_of([ended_job(1, "a", ended_ago=900), ended_job(2, "b", "failed", ended_ago=100)])
     assert model.is_nothing

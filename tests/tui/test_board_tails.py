@@ -9,7 +9,7 @@ import pytest
 
 from corral_tui.dashboard.ansi import output_line
 from corral_tui.dashboard.tails import KEPT_LINES, OutputLine, Tails
-from tui.fake_jobs import job, pipeline_job
+from tui.fake_jobs import ended_job, job, pipeline_job
 from tui.fake_source import FakeSource
 
 
@@ -47,6 +47,15 @@ def test_the_last_line_is_the_newest_of_both_streams(stderr_is_newer: bool, tmp_
     os.utime(source.home.stdout("1"), ns=(0, 5_000))
     os.utime(source.home.stderr("1", 1), ns=(0, 6_000 if stderr_is_newer else 4_000))
     assert lines_of(source, Tails(source.home)) == (["out", "err"] if stderr_is_newer else ["err", "out"])
+
+
+def test_the_last_line_of_a_failed_job_is_what_it_complained(tmp_path: Path) -> None:
+    source = FakeSource([ended_job(1, "dump", "failed")], home=str(tmp_path))
+    source.write_output("1", "err\n", stderr_of_stage=1)
+    source.write_output("1", "out\nhalf")
+    os.utime(source.home.stdout("1"), ns=(0, 6_000))
+    os.utime(source.home.stderr("1", 1), ns=(0, 5_000))
+    assert lines_of(source, Tails(source.home)) == ["out", "half", "err"]
 
 
 def test_an_old_unfinished_line_does_not_hide_what_came_later(tmp_path: Path) -> None:

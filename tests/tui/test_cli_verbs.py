@@ -302,6 +302,7 @@ def test_restart_prints_new_ids_and_goes_on_after_a_refusal(fake: FakeDaemon, ca
         return NotSoError("job 8: no") if request.ids == ("8",) else Started(("10",))
 
     fake.answers[RestartJobs] = answer
+    fake.answers[ListJobs] = Jobs(jobs=())
     assert main(["restart", "8", "9"]) == 1
     assert capsys.readouterr() == ("10\n", "corral: job 8: no\n")
 

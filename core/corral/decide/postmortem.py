@@ -110,6 +110,8 @@ def _of_signal(job: Job, stage: Stage | None) -> list[str]:
         return []
     if stage.signal in _OWN_FAULT:
         return [_OWN_FAULT[stage.signal]]
+    if job.state == "timed_out" and stage.signal in (job.stop_signal, "KILL"):
+        return []  # the stop at its time limit sent it
     if stage.signal == "KILL":
         memory = _for_want_of_memory(job, stage)
         if memory:

@@ -94,8 +94,10 @@ def _of_ended(job: Job) -> Diagnosis:
     summary = f"{how}: {(job.reason or '').removeprefix('stuck: ')}" if job.reason else how
     if job.disk_full is not None:
         summary += f"; {_CUT}"
-    advice = [] if job.state == "succeeded" else [Advice("see what it printed", f"corral logs {job.id}")]
+    advice = []
     if job.state != "succeeded":
+        if job.stdout_bytes or job.stderr_bytes:
+            advice.append(Advice("see what it printed", f"corral logs {job.id}"))
         advice.append(Advice("run it again", f"corral restart {job.id}"))
     if job.leftovers:
         count = "1 process of it is" if job.leftovers == 1 else f"{job.leftovers} processes of it are"

@@ -33,11 +33,11 @@ def could_not_start(caller: reach.Caller, error: CannotStartError, *, as_json: b
     """Say why nothing runs; with `as_json` print the failed job. 127 not found, 126 not executable, else 125."""
     if as_json and error.job is not None:
         print_json(caller.call(ListJobs(ids=(error.job,))).jobs[0])
-    complain(f"{error}{_what_to_do(str(error))}")
+    complain(f"{error}{what_to_do(str(error))}")
     return error.status
 
 
-def _what_to_do(message: str) -> str:
+def what_to_do(message: str) -> str:
     """For a program that was not found; every other message says it itself. The job's own reason stays as it is."""
     _, is_missing, name = message.partition("no such program: ")
     if not is_missing or name == "the name is empty":

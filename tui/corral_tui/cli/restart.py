@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from corral.service.protocol import RestartJobs
-from corral.values.errors import NotSoError
+from corral.service.protocol import ListJobs, RestartJobs
+from corral.values.errors import CannotStartError, NotSoError
 from corral_tui.cli import reach
 from corral_tui.cli.guard import complain
+from corral_tui.cli.notstarted import what_to_do
 from corral_tui.cli.options import ids_argument
 from corral_tui.cli.plain import say
 
@@ -39,4 +40,8 @@ def command(ids: tuple[str, ...]) -> int:
                 complain(line)
             for new in started.ids:
                 say(new)
+            for each in client.call(ListJobs(ids=started.ids)).jobs:
+                if each.state == "failed" and each.started is None:
+                    status = each.exit_status or CannotStartError.exit_status
+                    complain(f"restart: {each.id}: {each.reason}{what_to_do(each.reason or '')}")
     return status

@@ -203,7 +203,11 @@ class Model:
             self.select(self.shown[min(max(index, 0), len(self.shown) - 1)].id)
 
     def next_urgent(self) -> Job | None:
-        """Select the next job that needs a human, after the selected one."""
+        """Select the next job that needs a human: after the selected one where that is stuck, else the most urgent."""
+        if self.selected is not None and self.selected.is_ended:
+            self.looked_at.add(
+                self.selected.id
+            )  # it may have ended under the hand, or been the first to be shown
         urgent = self.urgent()
         if not urgent:
             return None

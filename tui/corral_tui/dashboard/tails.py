@@ -13,6 +13,7 @@ from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.text import from_anywhere, last_bytes, resolve_returns
 from corral_tui.dashboard.ansi import output_line
+from corral_tui.dashboard.marks import needs_a_human
 from corral_tui.dashboard.presentscreen import Budget, PresentScreen, after_screens, draws_in_place
 
 TAIL_BYTES = 4096
@@ -89,7 +90,8 @@ class Tail:
         self._looked_at = 0
 
     def update(self, job: Job, budget: Budget | None = None) -> bool:
-        """Read what is new; whether there was any. Of files that grew meanwhile the one written last is read last."""
+        """Read what is new; whether there was any. Of files that grew meanwhile the one written last is read last; of a job
+        that ended badly those of stderr, which tell why: what a program held back of its stdout is written as it ends."""
         if self._draws_in_place(job):
             self._screen = self._screen or PresentScreen(self._home, job.id)
             return self._screen.update(job, budget or Budget())
@@ -105,7 +107,8 @@ class Tail:
         grown = [(stream, size) for stream, size, old in both if size != old]
         if len(grown) > 1:
             # Where the clock of the files is too coarse to tell, stdout is taken for the newer one.
-            grown.sort(key=lambda one: one[0].written())
+            is_bad = job.is_ended and needs_a_human(job)
+            grown.sort(key=lambda one: (is_bad and one[0] is not self._streams[0], one[0].written()))
         for stream, size in grown:
             self._read(stream, size)
         return True
