@@ -413,14 +413,21 @@ def read_with_limit(place: Place) -> Line:
     return ["bash", "-c", "read -t 600 x"]
 
 
+def _high_port() -> int:
+    """A free one of those that the kernel deals out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
 @looks_so("nc: UDP receiver on a high port", "nc")
 def udp_nc(place: Place) -> Line:
-    return ["nc", "-u", "-l", "127.0.0.1", "45711"]
+    return ["nc", "-u", "-l", "127.0.0.1", str(_high_port())]
 
 
 @looks_so("socat: UDP receiver on a high port", "socat")
 def udp_socat(place: Place) -> Line:
-    return ["socat", "-u", "UDP-RECV:45712,bind=127.0.0.1", "-"]
+    return ["socat", "-u", f"UDP-RECV:{_high_port()},bind=127.0.0.1", "-"]
 
 
 @looks_so("socat: idle relay", "socat")
