@@ -205,9 +205,8 @@ class Model:
     def next_urgent(self) -> Job | None:
         """Select the next job that needs a human: after the selected one where that is stuck, else the most urgent."""
         if self.selected is not None and self.selected.is_ended:
-            self.looked_at.add(
-                self.selected.id
-            )  # it may have ended under the hand, or been the first to be shown
+            # It may have ended under the hand, or been the first to be shown.
+            self.looked_at.add(self.selected.id)
         urgent = self.urgent()
         if not urgent:
             return None
