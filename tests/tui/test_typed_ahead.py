@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from textual import events
 from textual.keys import _character_to_key
+from textual.widgets import Input
 
 from corral.service.protocol import PauseJobs, Started, StartJobs, StopJobs
 from corral.values.errors import CannotStartError
@@ -307,3 +308,26 @@ async def test_a_job_that_is_not_there_takes_keys_all_the_same(tmp_path: Path) -
         await shown(app, lambda text: "there is no job 99" in text, "the notice")
         await pilot.press("escape")
         await until(lambda: not isinstance(app.screen, JobScreen), "the board")
+
+
+@pytest.mark.parametrize("size", [(80, 2), (80, 4), (6, 24), (6, 4)])
+async def test_no_key_of_the_palette_ends_the_program_however_small_the_window(
+    source: FakeSource, size: tuple[int, int]
+) -> None:
+    async with running(source, size) as (app, pilot):
+        await pilot.press("colon", "down", "pagedown", "pageup", "end", "t", "pagedown", "down", "up")
+        assert app.is_running
+
+
+async def test_enter_twice_in_the_palette_does_it_once(source: FakeSource) -> None:
+    async with running(source) as (app, pilot):
+        await pilot.press("colon", *"open 1")
+        await shown(app, lambda text: "open 1 " in text, "the job in the palette")
+        palette = app.screen
+        await pilot.press("down")
+        for _ in range(2):
+            palette.post_message(Input.Submitted(palette.query_one(Input), "open 1"))
+        await until(lambda: app.screen is not palette, "the palette to close")
+        await pilot.pause()
+        assert app.is_running
+        assert len(app.screen_stack) == 2

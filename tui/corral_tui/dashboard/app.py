@@ -53,7 +53,8 @@ class DashboardApp(App[int], inherit_bindings=False):
     TITLE = "corral"
     CSS = """
     Screen { layers: default sheet; }
-    CommandPalette > Vertical { margin-top: 1; }
+    CommandPalette > Vertical { margin-top: 1; min-width: 20; }
+    CommandPalette CommandList { min-height: 2; min-width: 20; }
     CommandPalette SearchIcon { display: none; }
     """
     ENABLE_COMMAND_PALETTE = False

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual import on
+from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, OptionList
 
 from corral_tui.dashboard.actions import Context, actions_of, key_name
 from corral_tui.dashboard.lines import clean
@@ -28,7 +31,17 @@ def open_palette(app: DashboardApp) -> None:
 
 
 class _Palette(CommandPalette, OfOneSize):  # Textual looks for styles along the first base
-    pass
+    @on(Input.Submitted)
+    @on(OptionList.OptionSelected)
+    def _only_once(self, event: Message) -> None:
+        """A second enter may be on its way while the first one closes it."""
+        if not self.is_current:
+            event.stop().prevent_default()
+
+    def _action_command_list(self, action: str) -> None:
+        # Of a list that has no row on the screen Textual does not know the lines.
+        if self.query_one(CommandList).scrollable_content_region.height:
+            super()._action_command_list(action)
 
 
 class ActionsAndJobs(Provider):
