@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -44,6 +45,7 @@ class Place:
             "stdin": subprocess.DEVNULL,
             "stdout": subprocess.DEVNULL,
             "stderr": subprocess.DEVNULL,
+            "start_new_session": True,
         } | options
         process = subprocess.Popen([str(one) for one in argv], cwd=self.folder, **options)
         self.afterwards(_end, process)
@@ -74,8 +76,8 @@ class Place:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.kill()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)  # and what it has started
     process.wait()
     for stream in (process.stdin, process.stdout):
         if stream is not None:

@@ -449,7 +449,7 @@ def idle_tunnel(place: Place) -> Line:
 @looks_so("ssh: the command sleeps", "ssh", "sshd")
 def ssh_sleeps(place: Place) -> Line:
     _, port = _sshd(place)
-    return [*_ssh(place, port), "sleep 3600"]
+    return [*_ssh(place, port), "sleep 300"]
 
 
 @looks_so("xeyes: an idle X client", "Xvfb", "xeyes")
