@@ -16,7 +16,8 @@ from terminal import OnTerminal
 import corral
 
 SECONDS = 20.0
-SETTLE_SECONDS = 12.0
+SETTLE_SECONDS = 20.0
+"""The sparks of a new job fill their eight cells for sixteen seconds."""
 PRESSES = 200
 PYTHON = (sys.executable, "-S", "-E", "-u", "-c")
 PRINTS = (*PYTHON, "import time\nwhile True:\n print('one line of a job that prints'); time.sleep(0.1)")
