@@ -186,7 +186,7 @@ async def test_the_line_kept_is_replaced_by_what_is_typed_and_comes_back_with_up
         await shown(app, lambda text: "kept from before" in text, "the line, and that it is kept")
         assert line_of(app) == "half of it"
         await pilot.press(*"new")
-        assert line_of(app) == "new"
+        await until(lambda: line_of(app) == "new", "what was typed to stand in its place")
         await shown(app, lambda text: "kept from before" not in text, "the hint to go")
         await pilot.press("up")
         assert line_of(app) == "half of it"

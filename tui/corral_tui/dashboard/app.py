@@ -334,7 +334,9 @@ class DashboardApp(App[int], inherit_bindings=False):
         if screen is None or not screen.is_mounted:
             return False
         if self.sheet is not None and isinstance(screen, DashboardScreen):
-            return self._is_sheet_settled and not self.takes_only_escape
+            sheet = screen.focused
+            is_on_its_way = isinstance(sheet, Sheet) and sheet.first_field() is not None
+            return self._is_sheet_settled and not self.takes_only_escape and not is_on_its_way
         return not isinstance(screen, ModalScreen) or screen.focused is not None or not self.app_focus
 
     @property

@@ -103,6 +103,16 @@ class Sheet(Widget):
     def dashboard(self) -> DashboardApp:
         return cast("DashboardApp", self.app)
 
+    def first_field(self) -> Widget | None:
+        """Where what is typed goes, if it has a field."""
+        return None
+
+    def on_focus(self) -> None:
+        """Textual gives it the focus that a sheet had which was taken away: it belongs to the field."""
+        field = self.first_field()
+        if field is not None:
+            field.focus()
+
     @property
     def takes_keys(self) -> bool:
         """Whether keys may be given to it; while not, they are held."""
