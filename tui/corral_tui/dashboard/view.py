@@ -104,8 +104,8 @@ class Sheet(Widget):
         return cast("DashboardApp", self.app)
 
     def first_field(self) -> Widget | None:
-        """Where what is typed goes, if it has a field."""
-        return None
+        """Where what is typed goes, if it has a line to type into."""
+        return next(iter(self.query("LineInput")), None) if self.takes_keys else None
 
     def on_focus(self) -> None:
         """Textual gives it the focus that a sheet had which was taken away: it belongs to the field."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.widget import Widget
 from textual.widgets import Input
 
 from corral.observe.output import OutputFile
@@ -54,9 +53,6 @@ class AnswerSheet(BottomSheet):
     def on_mount(self) -> None:
         super().on_mount()
         self.query_one(LineInput).focus()
-
-    def first_field(self) -> Widget | None:
-        return next(iter(self.query(LineInput)), None)
 
     def snapshot_applied(self, snapshot: Snapshot) -> None:
         if self.job is None or self.job.is_ended:

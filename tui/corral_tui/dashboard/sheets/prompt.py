@@ -183,9 +183,6 @@ class PromptSheet(BottomSheet):
         self.line.select_all()
         self._check_soon()
 
-    def first_field(self) -> Widget | None:
-        return self.line if self.takes_keys else None
-
     @property
     def takes_keys(self) -> bool:
         """What is typed while it starts is for what comes then, such as the next `n`."""
