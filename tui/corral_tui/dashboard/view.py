@@ -110,8 +110,8 @@ class Sheet(Widget):
     def on_focus(self) -> None:
         """Textual gives it the focus that a sheet had which was taken away: it belongs to the field."""
         field = self.first_field()
-        if field is not None:
-            field.focus()
+        if field is not None and self.screen.focused is self:
+            self.screen.set_focus(field)
 
     @property
     def takes_keys(self) -> bool:
