@@ -87,7 +87,7 @@ class FakeSource:
     ):
         self.home = Home(home)
         self.requests: list[Any] = []
-        self.given: list[tuple[str, bytes]] = []
+        self.sent: list[tuple[str, bytes]] = []
         self.answers: dict[Any, Answer] = {}
         self.is_closed = False
         self.snapshot = Snapshot(rev=1, jobs={each.id: each for each in jobs}, machine=machine)
@@ -156,11 +156,11 @@ class FakeSource:
             return answer(request)
         return _Doer(self).do(request)
 
-    async def give(self, job: str, data: bytes) -> None:
-        error = self.answers.get("give")
+    async def send_input(self, job: str, data: bytes) -> None:
+        error = self.answers.get("send_input")
         if isinstance(error, CorralError):
             raise error
-        self.given.append((job, data))
+        self.sent.append((job, data))
 
     async def close(self) -> None:
         self.is_closed = True

@@ -25,14 +25,14 @@ async def test_a_line_goes_to_its_stdin_and_the_field_is_free_for_the_next(tmp_p
     async with running(source, (80, 24)) as (app, pilot):
         await pilot.press("a", *"yes")
         await shown(app, lambda text: "Overwrite them? [y/N]" in text and "yes" in text, "the question")
-        assert source.given == []
+        assert source.sent == []
         await pilot.press("enter")
-        await until(lambda: source.given == [("2", b"yes\n")], "the answer to be sent")
+        await until(lambda: source.sent == [("2", b"yes\n")], "the answer to be sent")
         await shown(app, lambda text: "1 sent" in text, "that it was sent")
         assert app.screen.query_one(LineInput).value == ""
         await pilot.press("enter")
-        await until(lambda: len(source.given) == 2, "an empty line to be one, too")
-        assert source.given[1] == ("2", b"\n")
+        await until(lambda: len(source.sent) == 2, "an empty line to be one, too")
+        assert source.sent[1] == ("2", b"\n")
         await pilot.press("escape")
         await until(lambda: app.sheet is None, "the sheet to go")
     assert source.asked(CloseInput) == []
@@ -46,13 +46,13 @@ async def test_no_letter_is_a_verb_and_ctrl_d_says_that_no_more_comes(tmp_path: 
         await pilot.press("ctrl+d")
         await until(lambda: source.asked(CloseInput) != [], "its stdin to be closed")
         await until(lambda: app.sheet is None, "the sheet to go")
-        assert source.given == []
+        assert source.sent == []
         assert "no more comes" in screen_text(app)
 
 
 async def test_what_is_not_taken_is_kept_and_said(tmp_path: Path) -> None:
     source = asking(tmp_path)
-    source.answers["give"] = CorralError("job 2 reads no more")
+    source.answers["send_input"] = CorralError("job 2 reads no more")
     async with running(source, (80, 24)) as (app, pilot):
         await pilot.press("a", *"yes", "enter")
         await shown(app, lambda text: "not sent: job 2 reads no more" in text, "why not")

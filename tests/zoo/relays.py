@@ -12,6 +12,8 @@ import socket
 import sys
 import time
 
+from watchers import serves_datagrams
+
 LIFETIME = 120
 
 
@@ -113,14 +115,7 @@ def asks() -> None:
 
 
 def hears_datagrams_at_a_high_port() -> None:
-    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    for port in range(45000, 46000):
-        try:
-            server.bind(("127.0.0.1", port))
-            break
-        except OSError:
-            continue
-    server.recv(1)
+    serves_datagrams(range(45000, 46000))
 
 
 def watches_the_terminal_for_a_time() -> None:

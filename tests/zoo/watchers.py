@@ -269,9 +269,9 @@ def hears_little_by_socket() -> None:
             client.recv(1)
 
 
-def serves_datagrams() -> None:
+def serves_datagrams(ports: range = range(20000, 32000)) -> None:
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    for port in range(20000, 32000):
+    for port in ports:
         try:
             server.bind(("127.0.0.1", port))
             break

@@ -174,7 +174,7 @@ class JobHandle:
         With `pty=True` it is typed: end a line with `\\r`, as the key does. Cancelled, it leaves what was not taken yet.
         """
         data = kinds.BYTES("data", data)
-        await self._session.give(self.id, bytes(data))
+        await self._session.send_input(self.id, bytes(data))
 
     async def close_stdin(self) -> None:
         """EOF for a job that was started with `stdin="interactive"`; typed (ctrl+d) for one with `pty=True`."""

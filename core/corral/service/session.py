@@ -22,11 +22,11 @@ from corral.service.again import again
 from corral.service.channel import Channel
 from corral.service.client import checked, own_job
 from corral.service.ending import wait_for_end
-from corral.service.giving import give
 from corral.service.lines import close_all
 from corral.service.mending import Asked, Mending
 from corral.service.parts import Parts
 from corral.service.protocol import Answers, Envelope, Hello, Look, Reply_, SayHello, Shutdown, Subscribe
+from corral.service.sending import send
 from corral.service.silence import SILENT_SECONDS
 from corral.service.snapshot import Snapshot
 from corral.service.starter import START_SECONDS, await_report, connected, launch
@@ -205,7 +205,7 @@ class Session:
         self.check_usable()
         return await self._call(request, descriptors)
 
-    async def give(self, job: str, data: bytes) -> None:
+    async def send_input(self, job: str, data: bytes) -> None:
         """Write to the stdin of a job, or type on its terminal; waits while it does not read.
 
         Cancelled, it leaves what was not taken yet. Raises CorralError.
@@ -213,7 +213,7 @@ class Session:
         _, beside = await self.call_beside(protocol.OpenInput(job=job))
         if not beside:
             raise CorralError(f"job {job}: no way to its stdin has arrived: no file descriptor is free here")
-        await give(beside[0], data)
+        await send(beside[0], data)
 
     def check_usable(self) -> None:
         """Raises NotOpenError once it is being closed, in a forked child, and beside the loop that it was opened in."""

@@ -41,7 +41,7 @@ class Source(Protocol):
         """
         ...
 
-    async def give(self, job: str, data: bytes) -> None:
+    async def send_input(self, job: str, data: bytes) -> None:
         """Write to the stdin of a job, or type on its terminal; waits while it does not read. Raises CorralError."""
         ...
 

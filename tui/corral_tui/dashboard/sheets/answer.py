@@ -96,7 +96,7 @@ class AnswerSheet(BottomSheet):
     async def _send(self, line: Input, text: str) -> None:
         """Until it is taken the line stands, so that nothing is lost."""
         try:
-            await self.host.source.give(self.job_id, text.encode("utf-8", "surrogateescape") + b"\n")
+            await self.host.source.send_input(self.job_id, text.encode("utf-8", "surrogateescape") + b"\n")
         except (CorralError, OSError) as error:
             self.show_problem(f"not sent: {error}")
             return

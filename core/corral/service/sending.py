@@ -9,7 +9,7 @@ import threading
 from corral.system.sending import Sender
 
 
-async def give(descriptor: int, data: bytes) -> None:
+async def send(descriptor: int, data: bytes) -> None:
     """Write `data` to a descriptor that is ours to close; waits while nobody reads. Cancelled, it leaves the rest.
 
     Raises:
