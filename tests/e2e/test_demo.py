@@ -160,14 +160,7 @@ def test_the_steps_are_ticked_what_refuses_is_stopped_and_q_ends_it_with_proof(d
         select_stubborn(terminal)
         terminal.press("s")
         terminal.wait_for("Stop 4 stubborn?")
-        terminal.press("y")
-        until(
-            lambda: "too soon" in terminal.text() or "y  stop it" not in terminal.text(),
-            "the answer to be taken, or not",
-        )
-        if "too soon" in terminal.text():
-            terminal.press("y")
-        terminal.wait_for("Nothing of it is left. 4 processes: 1 by TERM, 3 by KILL.")
+        answer_yes(terminal, "Nothing of it is left. 4 processes: 1 by TERM, 3 by KILL.")
         terminal.press("\x1b")
         terminal.wait_for("Try it, 4 of 5:")
         terminal.press("q")
@@ -177,6 +170,19 @@ def test_the_steps_are_ticked_what_refuses_is_stopped_and_q_ends_it_with_proof(d
         assert "nothing is left.  Your own:  corral run make -j8   ·   corral" in screen
         assert_restored(terminal)
         assert demo.has_left_nothing()
+
+
+def answer_yes(terminal: Terminal, outcome: str) -> None:
+    """Once more where it was typed before anybody could have read the question; then what came of it is shown."""
+    terminal.press("y")
+    until(
+        lambda: any(words in terminal.text() for words in ("that came too soon", outcome)),
+        "the answer to be taken, or not",
+        seconds=30,
+    )
+    if outcome not in terminal.text():
+        terminal.press("y")
+        terminal.wait_for(outcome)
 
 
 def select_stubborn(terminal: Terminal) -> None:
