@@ -75,7 +75,7 @@ def _disown(manager: Manager, original: str) -> None:
     for each in stored:
         job = manager.new_job(each.id, each.spec, each.surroundings, each.created)
         job.life, job.hidden = each.life, each.hidden
-        manager.jobs[job.id] = job
+        manager.table.add(job)
         manager.apply(job, DeclaredLost(**moment(), reason=reason))
     journal.note_disowned()
     count = "1 job that had" if len(stored) == 1 else f"{len(stored)} jobs that had"
@@ -107,7 +107,7 @@ def _take_over(manager: Manager, stored: StoredJob, seen: Sequence[Seen], why_lo
     if job.life.state == "queued" and not stored.is_starting and not _has_run(manager, job, seen):
         _queue_again(manager, job)
         return
-    manager.jobs[job.id] = job
+    manager.table.add(job)
     manager.scheduler.adopt(job.id)
     if why_lost is None:
         _find_processes(manager, job, stored, seen)

@@ -270,7 +270,7 @@ def _in_hand(manager: Manager, stored: StoredJob, entry: HandedJob) -> ManagedJo
     if job.life.state == "queued" and not entry.is_starting:
         manager.enqueue(job)
         return job
-    manager.jobs[job.id] = job
+    manager.table.add(job)
     manager.scheduler.adopt(job.id)
     job.life = replace(job.life, is_starting=entry.is_starting)
     rows = {row.number: row for row in stored.stages}

@@ -7,7 +7,7 @@ there when nothing of the old job is left.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -158,14 +158,3 @@ def give_up(manager: Manager, job_id: int, why: str) -> None:
         manager.apply(
             heir, DependencyFailed(**moment(), message=f"job {job_id}, which it replaces, is {why}")
         )
-
-
-def named(jobs: Iterable[ManagedJob]) -> Iterator[tuple[int, str | None]]:
-    """(id, name) of those that have not ended. Of one that is being replaced its heir has the name. Who asks by number never iterates."""
-    unended = [job for job in jobs if not job.life.is_ended]
-    replaced = {
-        reference for job in unended if job.life.state == "queued" for reference in job.spec.instead_of
-    }
-    for job in unended:
-        if str(job.id) not in replaced:
-            yield job.id, job.spec.name

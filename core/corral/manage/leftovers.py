@@ -146,7 +146,7 @@ class Leftovers:
 
     def let_go(self, job_id: int) -> None:
         """Nothing is left of that job."""
-        job = self._manager.jobs.pop(job_id, None)
+        job = self._manager.table.remove(job_id)
         self._ended.discard(job_id)
         if job is not None:
             self._manager.births.note_over(job)
@@ -172,7 +172,7 @@ class Leftovers:
             surroundings = Surroundings({}, view.cwd, 0o022)
         job = manager.new_job(job_id, spec, surroundings, view.created)
         job.life = _life_of(view, job.life)
-        manager.jobs[job_id] = job
+        manager.table.add(job)
         self.look_after(job)
         return job
 

@@ -67,7 +67,7 @@ class Publisher:
         self._machine: Machine | None = None
         self._sampler: MachineSampler | None = None
         self._loop = asyncio.get_running_loop()
-        manager.on_change = self._note_change
+        manager.table.on_change = self._note_change
 
     def add(self, connection: Connection, ended: int) -> None:
         """Push to this connection from now on, the whole first."""
@@ -99,16 +99,14 @@ class Publisher:
 
     def _note_change(self) -> None:
         if not self._subscribers:
-            self._manager.changed_ids.clear()
-            self._manager.removed_ids.clear()
+            self._manager.table.take_changes()
         elif self._timer is None:
             self._timer = self._loop.call_later(PUSH_SECONDS, self._push_changes)
 
     def _push_changes(self) -> None:
         self._timer = None
         manager = self._manager
-        changed, removed = manager.changed_ids, manager.removed_ids
-        manager.changed_ids, manager.removed_ids = set(), set()
+        changed, removed = manager.table.take_changes()
         if not self._subscribers or not (changed or removed):
             return
         for debt in self._debts.values():

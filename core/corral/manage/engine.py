@@ -1,0 +1,282 @@
+"""The engine: the root that creates all parts of one home's process manager and connects them.
+
+Internal: one per process, inside the daemon. Everything here runs in one thread on one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime
+
+from msgspec import structs
+
+from corral.decide.life import (
+    BeginStop,
+    EndStages,
+    Event,
+    JobEnded,
+    PauseTree,
+    Record,
+    ResumeTree,
+    SignalSent,
+    SkipGrace,
+    StageSignalled,
+    StartStages,
+    SurvivorsFound,
+    TreeEmptied,
+)
+from corral.decide.scheduler import Scheduler
+from corral.decide.store import Journal
+from corral.manage import diskfull, heirs, operations, stories, views
+from corral.manage.acceptance import Acceptance, new_job
+from corral.manage.births import Births
+from corral.manage.capping import Capping
+from corral.manage.census import Census
+from corral.manage.children import Children
+from corral.manage.cleaning import Cleaner
+from corral.manage.commits import Commits
+from corral.manage.jobs import ManagedJob
+from corral.manage.jobtable import KEPT_ENDED, JobTable
+from corral.manage.laststacks import LastStacks
+from corral.manage.launching import Launcher
+from corral.manage.leftovers import Leftovers
+from corral.manage.moments import moment
+from corral.manage.monitor import Monitor
+from corral.manage.reaping import ChildEnd
+from corral.manage.references import References
+from corral.manage.snapshots import Snapshots
+from corral.manage.spying import Spy
+from corral.manage.startqueue import StartQueue
+from corral.manage.stopping import BY_STOP, StopOfJob, Stopper, report_on
+from corral.manage.terminals import Terminals
+from corral.manage.transitions import Transitions
+from corral.manage.truncations import Truncations
+from corral.manage.upkeep import Upkeep
+from corral.manage.waiting import Waiters
+from corral.system import mark
+from corral.system.identity import ProcessIdentity
+from corral.system.mounts import Mounts
+from corral.system.pipes import PipeBudget
+from corral.system.signals import RefusedSignalError, Signaller
+from corral.system.subreaper import become_subreaper
+from corral.values.home import Home
+
+
+class Engine:
+    """Runs, watches and ends the jobs of one home.
+
+    Args:
+        journal: open for writing; its owner is this engine.
+        parallel: how many jobs may run at a time, None for any number.
+    """
+
+    def __init__(self, home: Home, journal: Journal, *, parallel: int | None = None) -> None:
+        self.home = home
+        self.journal = journal
+        self.why_no_marks = mark.why_not()
+        self.nonce = None if self.why_no_marks else journal.nonce
+        become_subreaper()
+        self.table = JobTable(journal.ended(KEPT_ENDED))
+        self.transitions = Transitions(self.table, journal)
+        self.scheduler = Scheduler(parallel)
+        self.commits = Commits(journal, self.wake)
+        self.upkeep = Upkeep(journal)
+        self.snapshots = Snapshots(
+            self.table, journal, waiting_for=self.waiting_for, stop_of=lambda job: self.stopper.of(job)
+        )
+        self.queue = StartQueue(
+            self.table,
+            journal,
+            self.scheduler,
+            self.commits,
+            self.apply,
+            start=lambda job: self.launcher.start(job),
+            state_of=self.snapshots.state_of,
+        )
+        self.references = References(
+            self.table, journal, is_going=lambda job_id: job_id in self.cleaner.going
+        )
+        self.acceptance = Acceptance(
+            self.table,
+            journal,
+            self.commits,
+            self.queue,
+            self.snapshots,
+            resolve=self.references.resolve,
+            replaces=lambda job: heirs.dependencies(self, job),
+        )
+        self._name_for_short()
+        self.budget = PipeBudget()
+        self.mounts = Mounts(home.path)
+        self.signaller = Signaller(self.nonce)
+        self.births = Births(self.jobs)
+        self.census = Census(self.nonce, home.path, self.signaller, self.jobs, self.births.of)
+        self.stopper = Stopper(self, self.census, self.signaller, home.path)
+        self.is_attended: Callable[[int], bool] = lambda _: False
+        """Whether somebody sits at the terminal of that job."""
+        self.children = Children(self)
+        self.spy = Spy(self.children.reap, self.mounts)
+        self.last_stacks = LastStacks(self.spy)
+        self.leftovers = Leftovers(self)
+        self.monitor = Monitor(self)
+        self.capping = Capping(self)
+        self.truncations = Truncations(self)
+        self.cleaner = Cleaner(self)
+        self.launcher = Launcher(self)
+        self.terminals = Terminals(self)
+        self.restarting = asyncio.Lock()
+        """While a restart is being accepted: the next one of the same job is to find it."""
+        self._waiters = Waiters()
+        self._connect()
+
+    def _name_for_short(self) -> None:
+        self.jobs = self.table.managed
+        self.ended = self.table.ended
+        self.touch = self.table.touch
+        self.note_changed = self.table.note_changed
+        self.note_removed = self.table.note_removed
+        self.is_known = self.table.is_known
+        self.snapshot = self.snapshots.of
+        self.view = self.snapshots.view
+        self.fresh = self.snapshots.fresh
+        self.origin_of = self.snapshots.origin_of
+        self.resolve = self.references.resolve
+        self.accept = self.acceptance.accept
+        self.enqueue = self.acceptance.enqueue
+        self.new_job = new_job
+        self.fail_waiters = self.queue.fail_waiters
+        self.note_started = self.queue.note_started
+        self.until_started = self.queue.until_started
+        self.arm_timeout = self.transitions.arm_timeout
+        self.commit_soon = self.commits.soon
+        self.commit = self.journal.commit
+
+    def _connect(self) -> None:
+        """Who does what the state machine asks for."""
+        handle = self.transitions.handle
+        handle(StartStages, self.queue.start_stages)
+        handle(BeginStop, self._begin_stop)
+        handle(EndStages, lambda job, _: self._end_stages(job))
+        handle(SkipGrace, lambda job, _: self.stopper.skip_grace(job))
+        handle(PauseTree, lambda job, _: self._pause(job))
+        handle(ResumeTree, lambda job, _: self._signal_tree(job, "CONT"))
+        handle(Record, self._record)
+        handle(JobEnded, lambda job, _: self._finish(job))
+
+    def wake(self) -> None:
+        self.queue.wake()
+
+    def waiting_for(self, job: ManagedJob) -> str | None:
+        return self.queue.waiting_for(job)
+
+    def apply(self, job: ManagedJob, event: Event) -> None:
+        self.transitions.apply(job, event)
+
+    # ---- what the state machine asks for
+
+    def _begin_stop(self, job: ManagedJob, effect: BeginStop) -> None:
+        stories.note_stop(self, job, effect.cause)
+        self.stopper.begin(job, effect.signal, effect.grace)
+
+    def _end_stages(self, job: ManagedJob) -> None:
+        self.stopper.begin(job, "KILL", 0.0)
+
+    def _pause(self, job: ManagedJob) -> None:
+        # Noted first: what a next daemon finds paused it pauses, what runs it leaves as it is.
+        self.commits.for_sure()
+        self._signal_tree(job, "STOP")
+
+    def _record(self, job: ManagedJob, effect: Record) -> None:
+        self.journal.record(job.id, datetime.now(UTC), effect.kind, effect.text)
+
+    def _signal_tree(self, job: ManagedJob, signal: str) -> None:
+        try:
+            operations.signal_tree(self, job, signal)
+        except (RefusedSignalError, PermissionError) as error:
+            self.journal.record(job.id, datetime.now(UTC), "signal", f"{signal} was not sent to all: {error}")
+
+    def _finish(self, job: ManagedJob) -> None:
+        self.close_stdin(job)
+        self.launcher.end(job)
+        self.terminals.end(job)
+        self.monitor.close_outputs(job)
+        views.final_sizes(job, self.home)
+        diskfull.look_at_end(self, job)
+        self.monitor.close_pipes(job)
+        self.budget.gave_back(job.pipe_bytes)
+        job.pipe_bytes = 0
+        self.capping.finish(job)
+        stop = self.stopper.of(job)
+        if stop is not None:
+            job.report = report_on(stop)
+        self.table.begin(job)
+        job.view = None
+        view = self.view(job)
+        self.journal.job_ended(view, job.report)
+        stories.finish(self, job, views.cpu_seconds_of(job))
+        self.scheduler.ended(job.id, view.state == "succeeded")
+        self.table.remember(view)
+        self.cleaner.note_ended(view)
+        self._waiters.release(job.id)
+        self.queue.note_started(job)
+        self.leftovers.look_after(job)
+        self.wake()
+
+    def close_stdin(self, job: ManagedJob) -> None:
+        """Close our ends of its stdin."""
+        for descriptor in (job.stdin_descriptor, job.stdin_writer):
+            if descriptor is not None:
+                os.close(descriptor)
+        job.stdin_descriptor = job.stdin_writer = None
+
+    # ---- what the stop sequence asks and tells
+
+    def note_stops(self) -> None:
+        """Note what is about to be stopped, and why."""
+        self.commits.for_sure()
+
+    def reap(self) -> None:
+        """Reap every child that has ended."""
+        self.children.reap()
+
+    def end_of(self, identity: ProcessIdentity) -> ChildEnd | None:
+        """How a process that we reaped lately has ended."""
+        return self.children.end_of(identity)
+
+    def signal_sent(self, stop: StopOfJob, signal: str) -> None:
+        if stop.stage is None:
+            self.apply(stop.job, SignalSent(**moment(), signal=signal))
+        else:
+            self.apply(stop.job, StageSignalled(**moment(), number=stop.stage, signal=signal, by=BY_STOP))
+
+    def tree_emptied(self, stop: StopOfJob) -> None:
+        job = stop.job
+        if stop.stage is not None or self.jobs.get(job.id) is not job:
+            # Of one stage only; or the job was removed meanwhile, its leftovers having ended.
+            return
+        job.report = report_on(stop)
+        job.leftovers = 0
+        was_ended = job.life.is_ended
+        self.apply(job, TreeEmptied(**moment()))
+        job.report = structs.replace(job.report, state=job.life.state)
+        self.journal.stop_reported(job.id, job.report)
+        if was_ended:
+            self.leftovers.note(job, 0, len(job.report.in_doubt))
+        self.wake()
+
+    def survivors_found(self, stop: StopOfJob, text: str) -> None:
+        self.apply(stop.job, SurvivorsFound(**moment(), text=text))
+        if stop.stage is None:
+            heirs.give_up(self, stop.job.id, text)
+
+    def unended(self) -> Collection[ManagedJob]:
+        return self.jobs.values()
+
+    # ---- waiting
+
+    def ends_of(self, job_ids: Iterable[int]) -> list[asyncio.Future[None]]:
+        """For each of these jobs that has not ended a future that is done once it has. Cancel what is not awaited."""
+        jobs = (self.jobs.get(job_id) for job_id in job_ids)
+        return [self._waiters.add(job.id) for job in jobs if job is not None and not job.life.is_ended]

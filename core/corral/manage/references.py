@@ -1,0 +1,46 @@
+"""What a number, a name or `@` means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from corral.decide.naming import resolve
+from corral.decide.store import Journal
+from corral.manage.jobs import ManagedJob
+from corral.manage.jobtable import JobTable
+from corral.values.errors import UnknownJobError
+
+
+class References:
+    """Finds jobs by what users call them. `is_going`: whether a job is being cleaned just now."""
+
+    def __init__(self, table: JobTable, journal: Journal, *, is_going: Callable[[int], bool]) -> None:
+        self._table = table
+        self._journal = journal
+        self._is_going = is_going
+
+    def resolve(self, reference: str) -> int:
+        """The id of the job that is meant. Raises UnknownJobError, NotSoError."""
+        table, journal = self._table, self._journal
+        job_id = resolve(
+            reference,
+            _named(table.managed.values()),
+            exists=lambda job_id: table.is_known(job_id) or journal.exists(job_id),
+            newest_ended=journal.newest_ended,
+            newest=journal.newest,
+        )
+        if self._is_going(job_id):
+            raise UnknownJobError(f"no job {job_id}: it is being cleaned")
+        return job_id
+
+
+def _named(jobs: Iterable[ManagedJob]) -> Iterator[tuple[int, str | None]]:
+    """(id, name) of those that have not ended. The name of one that is being replaced belongs to the job that replaces it.
+    Not iterated for a reference by number."""
+    unended = [job for job in jobs if not job.life.is_ended]
+    replaced = {
+        reference for job in unended if job.life.state == "queued" for reference in job.spec.instead_of
+    }
+    for job in unended:
+        if str(job.id) not in replaced:
+            yield job.id, job.spec.name
