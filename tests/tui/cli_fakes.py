@@ -12,7 +12,7 @@ import pytest
 
 from corral.service.protocol import PROTOCOL, Hello, Request
 from corral.values.jobs import Job, Pipe, Stage
-from corral_tui.cli import listing, reach
+from corral_tui.cli import connect, job_list
 
 CREATED = datetime(2026, 11, 22, 13, 0, 0, tzinfo=UTC)
 
@@ -94,6 +94,6 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> FakeDaemon:
 
     monkeypatch.setenv("CORRAL_HOME", os.fspath(tmp_path / "home"))
     for way in ("daemon", "running_daemon", "reader"):
-        monkeypatch.setattr(reach, way, reached)
-    monkeypatch.setattr(listing, "glance", lambda home, ids, everything: None)
+        monkeypatch.setattr(connect, way, reached)
+    monkeypatch.setattr(job_list, "glance", lambda home, ids, everything: None)
     return daemon

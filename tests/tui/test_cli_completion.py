@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from corral_tui.cli import offered
+from corral_tui.cli import completion_items
 from corral_tui.main import main
 from tui.cli_fakes import ended_job, make_job, pipeline_job
 
@@ -52,7 +52,7 @@ def known(monkeypatch: Any) -> None:
         ended_job(2, name="late", state="timed_out"),
         ended_job(1, name="late"),
     ]
-    monkeypatch.setattr(offered, "known_jobs", lambda: jobs)
+    monkeypatch.setattr(completion_items, "known_jobs", lambda: jobs)
 
 
 _STARTED = "10 shell 9 squeeze 8 ask 7 held 6 5"

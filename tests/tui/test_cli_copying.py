@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from corral.values.text import VisibleStream
-from corral_tui.cli.copying import Copier, Outlet, Stream
+from corral_tui.cli.copy_output import LONGEST_LINE, Copier, Outlet, Prefixed, Stream, transform_for
 from corral_tui.cli.interrupts import Interrupts
-from corral_tui.cli.transforms import LONGEST_LINE, Prefixed, transform_for
 from holes import drop
 
 _NO_DROP = [0].append

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corral.values.errors import UsageError
-from corral_tui.cli.detachkey import DEFAULT_KEY, parse_key
+from corral_tui.cli.detach_key import DEFAULT_KEY, parse_key
 
 
 @pytest.mark.parametrize(

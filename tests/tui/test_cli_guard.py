@@ -19,7 +19,7 @@ from corral.values.errors import (
     UnknownJobError,
     UsageError,
 )
-from corral_tui.cli.guard import guarded
+from corral_tui.cli.errors import guarded
 from corral_tui.main import main
 from tui.cli_fakes import FakeDaemon, fake
 

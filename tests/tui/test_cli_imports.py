@@ -39,12 +39,12 @@ def _loaded(code: str, home: Path) -> set[str]:
 @pytest.mark.parametrize("words", [["ps"], ["ps", "-a", "-q"], ["ps", "--state", "running"]])
 def test_ps_loads_neither_click_nor_anything_heavy(words: list[str], tmp_path: Path) -> None:
     loaded = _loaded(f"from corral_tui.main import main; assert main({words!r}) == 0", tmp_path / "home")
-    assert "corral_tui.cli.listing" in loaded
+    assert "corral_tui.cli.job_list" in loaded
     assert loaded & (_HEAVY | {"click"}) == set()
 
 
 def test_run_loads_nothing_heavy(tmp_path: Path) -> None:
-    code = "from corral_tui.main import main; import corral_tui.cli.following; assert main(['run', 'a |']) == 125"
+    code = "from corral_tui.main import main; import corral_tui.cli.run_and_wait; assert main(['run', 'a |']) == 125"
     loaded = _loaded(code, tmp_path / "home")
     assert "corral_tui.cli.run" in loaded
     # click itself loads shutil. Where the settings are, which may have defaults for `run`, platformdirs knows (5 ms; where

@@ -10,9 +10,9 @@ import pytest
 
 from corral.service.protocol import Jobs, ListJobs
 from corral.values.jobs import ENDED_STATES, UNENDED_STATES
-from corral_tui.cli import listing
-from corral_tui.cli.columns import cells, cut, lay_out
+from corral_tui.cli import job_list
 from corral_tui.cli.group import invoke
+from corral_tui.cli.lines import cells, cut, lay_out
 from corral_tui.main import main
 from tui.cli_fakes import FakeDaemon, ended_job, fake, make_job
 
@@ -33,14 +33,14 @@ _WORDS = (
 )
 
 
-def _by_click(words: list[str], monkeypatch: pytest.MonkeyPatch) -> listing.ListOptions:
-    seen: list[listing.ListOptions] = []
+def _by_click(words: list[str], monkeypatch: pytest.MonkeyPatch) -> job_list.ListOptions:
+    seen: list[job_list.ListOptions] = []
 
-    def note(options: listing.ListOptions) -> int:
+    def note(options: job_list.ListOptions) -> int:
         seen.append(options)
         return 0
 
-    monkeypatch.setattr(listing, "list_jobs", note)
+    monkeypatch.setattr(job_list, "list_jobs", note)
     invoke(["ps", *words])
     return seen[0]
 
@@ -49,26 +49,26 @@ def test_the_fast_reading_of_options_is_clicks(monkeypatch: pytest.MonkeyPatch) 
     for size in range(4):
         for chosen in itertools.permutations(_WORDS, size):
             words = " ".join(chosen).split()
-            assert listing.plain_options(words) == _by_click(words, monkeypatch), words
+            assert job_list.plain_options(words) == _by_click(words, monkeypatch), words
 
 
 @pytest.mark.parametrize(
     "words", [["-aq"], ["--state=running"], ["--state", "x"], ["--state"], ["--help"], ["--"], ["-x"], [""]]
 )
 def test_what_is_not_plain_is_left_to_click(words: list[str]) -> None:
-    assert listing.plain_options(words) is None
+    assert job_list.plain_options(words) is None
 
 
 def test_every_option_of_click_is_in_the_fast_table() -> None:
     from corral_tui.cli.ps import command
 
     written = {name for option in command.params for name in option.opts if name.startswith("-")}
-    assert written == {*listing.FLAGS, *listing.CHOICES}
+    assert written == {*job_list.FLAGS, *job_list.CHOICES}
 
 
 def test_the_words_for_states_are_the_protocols() -> None:
-    assert set(listing.UNENDED) == UNENDED_STATES
-    assert set(listing.ENDED) == ENDED_STATES
+    assert set(job_list.UNENDED) == UNENDED_STATES
+    assert set(job_list.ENDED) == ENDED_STATES
 
 
 def test_columns_are_two_blanks_apart_and_nothing_is_cut(fake: FakeDaemon, capsys: Any) -> None:
@@ -115,8 +115,8 @@ def test_a_command_cannot_reach_the_terminal(fake: FakeDaemon, capsys: Any) -> N
 
 
 def _on_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int = 80) -> None:
-    monkeypatch.setattr(listing, "width_of", lambda stream: width)
-    monkeypatch.setattr(listing, "is_terminal", lambda stream: True)
+    monkeypatch.setattr(job_list, "width_of", lambda stream: width)
+    monkeypatch.setattr(job_list, "is_terminal", lambda stream: True)
 
 
 _FAILED = "stage 1: no such program: gzipp"
@@ -193,8 +193,8 @@ def test_leftovers_are_marked_and_named(
 
 
 def test_what_the_daemon_tells_the_first_command_is_said(capsys: Any, monkeypatch: Any) -> None:
-    glance = listing.Glance([], [], {}, ["the journal was set aside"])
-    monkeypatch.setattr(listing, "glance", lambda home, ids, everything: glance)
+    glance = job_list.Glance([], [], {}, ["the journal was set aside"])
+    monkeypatch.setattr(job_list, "glance", lambda home, ids, everything: glance)
     assert main(["ps", "-q"]) == 0
     assert capsys.readouterr() == ("", "corral: the journal was set aside\n")
 

@@ -13,8 +13,7 @@ import pytest
 from corral.service.protocol import Jobs, ListJobs, Started, StartJobs
 from corral.values.errors import CannotStartError, UsageError
 from corral.values.spec import DescriptorInput, FileInput, InteractiveInput, JobInput, JobSpec, NullInput
-from corral_tui.cli.environment import job_environment
-from corral_tui.cli.request import Wanted, prepare
+from corral_tui.cli.request import Wanted, job_environment, prepare
 from corral_tui.main import main
 from tui.cli_fakes import FakeDaemon, ended_job, fake, make_job
 

@@ -6,7 +6,7 @@ import pytest
 
 from corral.values.jobs import Job
 from corral.values.reports import Detail
-from corral_tui.cli.sheet import described
+from corral_tui.cli.job_details import described
 from corral_tui.dashboard import lines
 from corral_tui.dashboard.marks import UNICODE
 from corral_tui.dashboard.opened.about_text import about_lines

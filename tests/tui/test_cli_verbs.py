@@ -49,7 +49,7 @@ from corral.values.reports import (
     Survivor,
     Wait,
 )
-from corral_tui.cli.proof import proof_sentence, report_lines
+from corral_tui.cli.stop_report import proof_sentence, report_lines
 from corral_tui.main import main
 from tui.cli_fakes import CREATED, FakeDaemon, ended_job, fake, make_job, pipeline_job
 

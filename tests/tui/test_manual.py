@@ -11,7 +11,7 @@ import click
 import pytest
 
 from corral_tui.cli.group import corral
-from corral_tui.manual import manual_page
+from corral_tui.manual_page import manual_page
 
 PAGE = manual_page("2026-11-22")
 

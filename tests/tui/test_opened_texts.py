@@ -30,7 +30,7 @@ from corral_tui.dashboard.opened.pipeline_text import Look, draw, pipeline_lines
 from corral_tui.dashboard.opened.screen import shared
 from corral_tui.dashboard.opened.tree_text import in_tree_order, tree_lines
 from corral_tui.dashboard.opened.why_text import why_as_text
-from corral_tui.spending import time_words
+from corral_tui.stage_times import time_words
 from tui.fake_jobs import NOW, job, pipeline_job, stage
 
 

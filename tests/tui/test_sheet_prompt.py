@@ -19,7 +19,7 @@ from corral_tui.dashboard.sheets import PromptSheet
 from corral_tui.dashboard.sheets.prompt import edited
 from corral_tui.dashboard.sheets.prompt_draft import earlier_commands
 from corral_tui.dashboard.sheets.prompt_fields import Cycle
-from corral_tui.rundefaults import RunDefaults
+from corral_tui.run_defaults import RunDefaults
 from tui.fake_jobs import ended_job, job
 from tui.fake_source import FakeSource
 from tui.screens import board_of, running, screen_text, shown, until

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from corral_tui.cli.guard import guarded
+from corral_tui.cli.errors import guarded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _dispatch(words: list[str]) -> int:
     if words[:1] == ["ps"] and "_CORRAL_COMPLETE" not in os.environ:
         # `ps` is run in loops and by scripts: its usual forms are read without loading click (25 ms).
-        from corral_tui.cli.listing import list_jobs, plain_options
+        from corral_tui.cli.job_list import list_jobs, plain_options
 
         options = plain_options(words[1:])
         if options is not None:

@@ -11,14 +11,14 @@ from corral.service.client import Client
 from corral.service.protocol import ListJobs
 from corral.values.errors import CorralError, NotSoError, UnknownJobError, UsageError
 from corral.values.jobs import Job
-from corral_tui.cli import reach
-from corral_tui.cli.detachkey import DEFAULT_KEY, DetachKey, parse_key
-from corral_tui.cli.guard import complain
+from corral_tui.cli import connect
+from corral_tui.cli.detach_key import DEFAULT_KEY, DetachKey, parse_key
+from corral_tui.cli.errors import complain
 from corral_tui.cli.options import id_argument
-from corral_tui.cli.plain import say, visible
-from corral_tui.cli.telling import told_reason
-from corral_tui.cli.usable import has_terminal
-from corral_tui.cli.wait import exit_status_of
+from corral_tui.cli.outcomes import exit_status_of
+from corral_tui.cli.phrases import told_reason
+from corral_tui.cli.terminal_output import say, visible
+from corral_tui.cli.usable_jobs import has_terminal
 
 
 @click.command(
@@ -39,21 +39,21 @@ def command(detach_key: str, job: str) -> int:
     What it prints is kept in its output all the same, and others go on watching. Ctrl-C goes to the job; the detach key
     gives the terminal back. Exits as the job does where it ends meanwhile, else with 0.
     """
-    from corral_tui.cli.rawterminal import is_there
+    from corral_tui.cli.raw_terminal import is_there
 
     key = parse_key(detach_key)
     if not is_there():
         raise UsageError(
             f"attach: it needs a terminal to hand over; corral send {job} TEXT types a line, corral logs -f {job} shows it"
         )
-    with reach.daemon() as client:
+    with connect.daemon() as client:
         found = _job(client, job)
         return stay(client, found, key)
 
 
 def stay(client: Client, job: Job, key: DetachKey, *, from_start: bool = False) -> int:
     """Attach, say so before and after, and return what to exit with. Raises NotSoError where it has ended already."""
-    from corral_tui.cli.attaching import attach, open_terminal
+    from corral_tui.cli.attach_session import attach, open_terminal
 
     opened = open_terminal(client, job.id)
     name = visible(f"{job.id} {job.title}")

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import click
 
 from corral.decide.reader import JournalReader
 from corral.service.protocol import CleanJobs
 from corral.values.errors import NotSoError
-from corral.values.rules import CleanReport, as_ranges
-from corral_tui.cli import reach
-from corral_tui.cli.cleaning_text import listing_lines, plan_lines, removed_line
-from corral_tui.cli.guard import complain
-from corral_tui.cli.homes import chosen_home
+from corral.values.rules import CleanReport, OldJob, RuleShare, as_ranges
+from corral.values.sizes import format_size
+from corral.values.units import format_duration
+from corral_tui import numbers
+from corral_tui.cli import connect
+from corral_tui.cli.errors import complain
+from corral_tui.cli.home import chosen_home
+from corral_tui.cli.lines import lay_out
 from corral_tui.cli.options import DURATION
-from corral_tui.cli.plain import is_terminal, say, width_of
+from corral_tui.cli.terminal_output import is_terminal, say, visible, width_of
 
 
 @click.command(
@@ -39,7 +43,7 @@ def command(older_than: float | None, keep: int | None, dry_run: bool, yes: bool
         say("nothing to clean: no job has ended")
         return 0
     request = CleanJobs(plan=True, older_than=older_than, keep=keep)
-    with reach.daemon() as client:
+    with connect.daemon() as client:
         plan = client.call(request)
         for notice in plan.notices:
             complain(f"settings: {notice}")
@@ -64,7 +68,7 @@ def command(older_than: float | None, keep: int | None, dry_run: bool, yes: bool
 def _has_any() -> bool:
     """Whether a daemon is worth asking: where none runs, the journal and the folder of output say it too."""
     home = chosen_home()
-    with reach.running_daemon() as client:
+    with connect.running_daemon() as client:
         if client is not None:
             return True
     if os.path.isdir(home.jobs) and os.listdir(home.jobs):
@@ -104,3 +108,87 @@ def _is_wanted() -> bool:
     if not answer.endswith("\n"):
         say()
     return answer.strip().lower() in ("y", "yes")
+
+
+_HEADER = ("ID", "NAME", "STATE", "ENDED", "SIZE", "COMMAND")
+_NUMBERS = frozenset({0, 4})
+
+
+def listing_lines(plan: CleanReport, width: int | None) -> Iterator[str]:
+    """The jobs that would go, oldest first, and the folders without a job; nothing where there are none."""
+    if plan.jobs:
+        yield from lay_out(_HEADER, [_row(job) for job in plan.jobs], _NUMBERS, width)
+    for folder in plan.folders:
+        touched = _time(folder.touched)
+        yield f"jobs/{folder.name}  last written {touched}  {numbers.size(folder.size)}  no job has it"
+
+
+def _row(job: OldJob) -> tuple[str, ...]:
+    return (
+        str(job.id),
+        job.name or "-",
+        job.state,
+        _time(job.ended),
+        numbers.size(job.size),
+        visible(job.command),
+    )
+
+
+def _time(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def plan_lines(plan: CleanReport, request: CleanJobs) -> Iterator[str]:
+    """A line for each rule, for the folders without a job, for all together, and for what is spared."""
+    if not (plan.jobs or plan.folders):
+        yield f"nothing to clean: {numbers.counted(plan.ended, 'ended job')}, {numbers.size(plan.size)} of output"
+        yield from _spared(plan)
+        return
+    rows = [(_rule(share, request), _jobs(share.jobs), numbers.size(share.size)) for share in plan.shares]
+    if plan.folders:
+        names = ", ".join(f"jobs/{folder.name}" for folder in plan.folders[:8])
+        more = ", …" if len(plan.folders) > 8 else ""
+        size = sum(folder.size for folder in plan.folders)
+        folders = numbers.counted(len(plan.folders), "folder")
+        rows.append((f"no job has {names}{more}", folders, numbers.size(size)))
+    if len(rows) > 1:
+        rows.append(("together", _jobs(len(plan.jobs)), numbers.size(_freed(plan))))
+    first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for rule, count, freed in rows:
+        yield f"{rule:<{first}}  {count:>{second}}  {freed:>5}"
+    yield from _spared(plan)
+
+
+def removed_line(done: CleanReport) -> str:
+    """`123 jobs deleted, 3.3G freed`."""
+    folders = f" and {numbers.counted(len(done.folders), 'folder')}" if done.folders else ""
+    count = sum(share.jobs for share in done.shares)
+    return f"{_jobs(count)}{folders} deleted, {numbers.size(_freed(done))} freed"
+
+
+def _freed(report: CleanReport) -> int:
+    of_jobs = sum(share.size for share in report.shares)
+    return of_jobs + sum(folder.size for folder in report.folders)
+
+
+def _jobs(count: int) -> str:
+    return numbers.counted(count, "job")
+
+
+def _rule(share: RuleShare, request: CleanJobs) -> str:
+    limit = share.limit or 0
+    if share.rule == "age":
+        return f"ended more than {format_duration(limit)} ago"
+    if share.rule == "number":
+        return f"beyond the newest {int(limit)}"
+    if share.rule == "size":
+        return f"beyond {format_size(int(limit))} of output"
+    ago = "" if request.older_than is None else f"ended more than {format_duration(request.older_than)} ago"
+    beyond = "" if request.keep is None else f"beyond the newest {request.keep}"
+    return " and ".join(filter(None, (ago, beyond)))
+
+
+def _spared(plan: CleanReport) -> Iterator[str]:
+    """What a rule would take, but is needed."""
+    for reason, count in sorted(plan.spared.items()):
+        yield f"kept: {_jobs(count)}: {reason}"

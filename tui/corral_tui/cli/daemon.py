@@ -24,15 +24,14 @@ from corral.values.jobs import Job
 from corral.values.reports import DaemonStatus
 from corral.values.wire import to_wire
 from corral_tui import numbers
-from corral_tui.cli import reach
+from corral_tui.cli import connect
+from corral_tui.cli.errors import complain
 from corral_tui.cli.group import Group
-from corral_tui.cli.guard import complain
-from corral_tui.cli.homes import chosen_home
-from corral_tui.cli.jsontext import print_json
+from corral_tui.cli.home import chosen_home
 from corral_tui.cli.options import json_option
-from corral_tui.cli.plain import say, visible
-from corral_tui.cli.stopping import print_stops
-from corral_tui.cli.telling import leftovers_line
+from corral_tui.cli.phrases import leftovers_line
+from corral_tui.cli.stop import print_stops
+from corral_tui.cli.terminal_output import print_json, say, visible
 from corral_tui.numbers import counted
 
 NONE_RUNS = 3
@@ -50,7 +49,7 @@ def command() -> None:
 @json_option
 def show_status(as_json: bool) -> int:
     """Print the state of the daemon; exits with 3 when none runs. Never starts one."""
-    with reach.running_daemon(any_protocol=True) as client:
+    with connect.running_daemon(any_protocol=True) as client:
         if client is not None and client.hello.protocol != PROTOCOL:
             return _show_other(client.hello, as_json=as_json)
         status = None if client is None else client.call(AskStatus())
@@ -149,7 +148,7 @@ def stop(jobs: str | None, as_json: bool) -> int:
     """End the daemon. While jobs have not ended, say what is to become of them."""
     request = Shutdown(jobs=cast("Literal['stop', 'leave'] | None", jobs))
     try:
-        with reach.running_daemon(any_protocol=True, is_lasting=True) as client:
+        with connect.running_daemon(any_protocol=True, is_lasting=True) as client:
             if client is None:
                 say("[]" if as_json else f"no daemon runs{_unwatched()}")
                 return 0
@@ -215,7 +214,7 @@ def _stop_unreachable(error: UnreachableDaemonError, request: Shutdown, *, as_js
             raise NotSoError(_which_way(unended))
     ending.end_unreachable(home, error.pid)
     if request.jobs == "stop":
-        with reach.daemon() as client:
+        with connect.daemon() as client:
             return _stop(client, request, as_json=as_json)
     say("[]" if as_json else f"the daemon, pid {error.pid}, has ended; it could not be reached{_unwatched()}")
     return 0
@@ -241,12 +240,12 @@ def restart() -> int:
     from corral.service import restarting
 
     home = chosen_home()
-    with reach.running_daemon(any_protocol=True) as client:
+    with connect.running_daemon(any_protocol=True) as client:
         has_run = client is not None
         differs = client is not None and restarting.what_differs(client) is not None
     if has_run and not (differs and restarting.take_over(home)):
         restarting.restart(home)
-    with reach.daemon() as client:
+    with connect.daemon() as client:
         kept = restarting.what_differs(client) if differs else None
         if kept is not None:
             complain(f"daemon restart: {kept}")

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from corral_tui.cli.plain import is_terminal
+from corral_tui.cli.terminal_output import is_terminal
 
 
 @click.command(

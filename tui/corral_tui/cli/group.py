@@ -21,11 +21,11 @@ VERBS = {
     "logs": "logs",
     "why": "why",
     "peek": "peek",
-    "stop": "stop",
-    "kill": "kill",
-    "signal": "signal",
-    "pause": "pause",
-    "resume": "resume",
+    "stop": "stop:stop",
+    "kill": "stop:kill",
+    "signal": "signal:signal",
+    "pause": "signal:pause",
+    "resume": "signal:resume",
     "restart": "restart",
     "wait": "wait",
     "send": "send",
@@ -35,7 +35,7 @@ VERBS = {
     "daemon": "daemon",
     "completion": "completion",
 }
-"""Each verb, in the order of the help, and its module in `corral_tui.cli`, which calls its command `command`."""
+"""Each verb, in the order of the help; its module in `corral_tui.cli`, and its name there where that is not `command`."""
 
 _WIDEST, _TWO_COLUMNS, _NARROWEST = 80, 58, 20
 """Columns of a help text."""
@@ -90,8 +90,8 @@ class Verbs(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module = import_module(f"corral_tui.cli.{VERBS[cmd_name]}")
-        command = module.command
+        module, _, name = VERBS[cmd_name].partition(":")
+        command = getattr(import_module(f"corral_tui.cli.{module}"), name or "command")
         assert isinstance(command, click.Command)
         return command
 

@@ -6,7 +6,7 @@ import glob
 import os
 
 from corral.values.home import Home
-from corral_tui.cli.plain import note
+from corral_tui.cli.terminal_output import note
 
 _SAID = "logind-notice"
 """A file in the home: the notice has been given."""

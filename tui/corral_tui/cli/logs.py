@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import NamedTuple
 
@@ -19,16 +19,13 @@ from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.sizes import format_size
 from corral_tui import numbers
-from corral_tui.cli import reach
-from corral_tui.cli.copying import Copier, Outlet, Source, Stream
-from corral_tui.cli.guard import complain
-from corral_tui.cli.homes import chosen_home
-from corral_tui.cli.merging import MergedStream, Watched
-from corral_tui.cli.missing import say_if_cut
+from corral_tui.cli import connect
+from corral_tui.cli.copy_output import Copier, Outlet, Source, Stream, Transform, transform_for
+from corral_tui.cli.errors import complain
+from corral_tui.cli.home import chosen_home
 from corral_tui.cli.options import ids_argument
-from corral_tui.cli.plain import visible
-from corral_tui.cli.transforms import transform_for
-from corral_tui.losses import stream_name, truncated_by_stream, truncation_sentences
+from corral_tui.cli.terminal_output import visible
+from corral_tui.lost_output import disk_full_sentence, stream_name, truncated_by_stream, truncation_sentences
 
 
 class Choice(NamedTuple):
@@ -98,7 +95,7 @@ def command(
 def print_logs(ids: tuple[str, ...], choice: Choice) -> int:
     """Print what was chosen of these jobs; 1 where an id is unknown."""
     home = chosen_home()
-    with reach.reader() as caller:
+    with connect.reader() as caller:
         found = caller.call(ListJobs(ids=ids))
         for problem in found.unknown:
             complain(problem)
@@ -116,8 +113,8 @@ def print_logs(ids: tuple[str, ...], choice: Choice) -> int:
             else:
                 copier.fix_ends()
                 _drain(copier)
-    for job in known.values():
-        say_if_cut(job)
+    for sentence in filter(None, map(disk_full_sentence, known.values())):
+        complain(sentence)
     return 1 if found.unknown else 0
 
 
@@ -249,3 +246,50 @@ def _drain(copier: Copier) -> None:
     while not copier.is_done:
         if not copier.step():
             copier.wait(Pace.SLOW, ())
+
+
+class Watched:
+    """What is done with one of the streams, and what hears of its losses."""
+
+    def __init__(
+        self, transform: Transform, on_drop: Callable[[int], None], on_shorter: Callable[[], None]
+    ) -> None:
+        self.transform, self.on_drop, self.on_shorter = transform, on_drop, on_shorter
+
+
+class MergedStream:
+    """For a `Copier`, as one `Stream`."""
+
+    def __init__(self, merged: Merged, outlet: Outlet, watched: Sequence[Watched]) -> None:
+        self.outlet = outlet
+        self._merged = merged
+        self._watched = watched
+        self._ends: list[int] | None = None
+        self.is_read = False
+
+    def fix_end(self) -> None:
+        """What is written to the files after this moment is not copied."""
+        if self._ends is None:
+            self._ends = self._merged.sizes()
+
+    def read_some(self) -> bool:
+        """Read a piece into the outlet, if that has room; whether there was any."""
+        if self.is_read or self.outlet.is_full:
+            return False
+        found = self._merged.read(ends=self._ends)
+        if found is None:
+            if self._ends is not None:
+                self.outlet.put(b"".join(each.transform.flush() for each in self._watched))
+                self.is_read = True
+            return False
+        number, chunk = found
+        watched = self._watched[number]
+        if chunk.begins_anew:
+            watched.on_shorter()
+        if chunk.dropped:
+            watched.on_drop(chunk.dropped)
+        self.outlet.put(watched.transform.feed(chunk.data))
+        return True
+
+    def close(self) -> None:
+        self._merged.close()

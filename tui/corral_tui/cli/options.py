@@ -13,7 +13,7 @@ from corral.values.errors import UsageError
 from corral.values.sizes import parse_size
 from corral.values.units import parse_duration, parse_signal, signal_name
 from corral.values.wire import to_wire
-from corral_tui.cli.usable import Usable, any_job
+from corral_tui.cli.usable_jobs import Usable, any_job
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -117,7 +117,7 @@ class JobId(_ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from corral_tui.cli.offered import jobs
+        from corral_tui.cli.completion_items import jobs
 
         written = ctx.params.get(param.name or "")
         offered = jobs(self._usable, ctx.params, incomplete)
@@ -132,7 +132,7 @@ class Words(_ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from corral_tui.cli.offered import files, programs
+        from corral_tui.cli.completion_items import files, programs
 
         return files(incomplete) if ctx.params.get(param.name or "") else programs(incomplete)
 

@@ -11,11 +11,11 @@ from corral.values.errors import NotSoError
 from corral.values.hexdump import for_people
 from corral.values.reports import PeekedPipe
 from corral_tui import numbers
-from corral_tui.cli import reach
-from corral_tui.cli.columns import lay_out
+from corral_tui.cli import connect
+from corral_tui.cli.lines import lay_out
 from corral_tui.cli.options import SIZE, id_argument
-from corral_tui.cli.plain import say, visible, width_of
-from corral_tui.cli.usable import has_pipes
+from corral_tui.cli.terminal_output import say, visible, width_of
+from corral_tui.cli.usable_jobs import has_pipes
 
 _HEADER = ("PIPE", "FROM", "TO", "FILL", "CAPACITY", "NOTE")
 
@@ -33,7 +33,7 @@ def command(job: str, pipe: int | None, limit: int | None, as_hex: bool) -> int:
 
     With --bytes, print the bytes that stand there: as text or as a hex dump on a terminal, else as they are.
     """
-    with reach.daemon() as client:
+    with connect.daemon() as client:
         pipes = client.call(PeekPipes(job=job, pipe=pipe, bytes=limit)).pipes
     if not pipes:
         raise NotSoError(

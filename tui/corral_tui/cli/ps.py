@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from corral_tui.cli import listing
+from corral_tui.cli import job_list
 from corral_tui.cli.options import ids_argument
 
 
 def _states() -> click.Choice[str]:
-    return click.Choice(listing.CHOICES["--state"][1])
+    return click.Choice(job_list.CHOICES["--state"][1])
 
 
 @click.command("ps", epilog="Example: corral ps --health stuck -q")
@@ -21,24 +21,24 @@ def _states() -> click.Choice[str]:
     metavar="STATE",
     multiple=True,
     type=_states(),
-    help=f"Only jobs in this state: {', '.join(listing.CHOICES['--state'][1])}.",
+    help=f"Only jobs in this state: {', '.join(job_list.CHOICES['--state'][1])}.",
 )
 @click.option(
     "--health",
     "healths",
     multiple=True,
-    type=click.Choice(listing.CHOICES["--health"][1]),
+    type=click.Choice(job_list.CHOICES["--health"][1]),
     help="Only jobs of this health.",
 )
 @click.option(
     "--sort",
     "sorts",
     multiple=True,
-    type=click.Choice(listing.CHOICES["--sort"][1]),
+    type=click.Choice(job_list.CHOICES["--sort"][1]),
     help="In this order: stuck jobs first by health, the largest first by cpu, memory and time.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @ids_argument(required=False)
 def command(**options: object) -> int:
     """List what has not ended, or the jobs named."""
-    return listing.list_jobs(listing.ListOptions(**options))  # type: ignore[arg-type]
+    return job_list.list_jobs(job_list.ListOptions(**options))  # type: ignore[arg-type]

@@ -6,11 +6,11 @@ import click
 
 from corral.service.protocol import ListJobs, RestartJobs
 from corral.values.errors import CannotStartError, NotSoError
-from corral_tui.cli import reach
-from corral_tui.cli.guard import complain
-from corral_tui.cli.notstarted import what_to_do
+from corral_tui.cli import connect
+from corral_tui.cli.errors import complain
 from corral_tui.cli.options import ids_argument
-from corral_tui.cli.plain import say
+from corral_tui.cli.outcomes import what_to_do
+from corral_tui.cli.terminal_output import say
 
 
 @click.command(
@@ -23,8 +23,8 @@ def command(ids: tuple[str, ...]) -> int:
     A running one is stopped first; if something of it survives, nothing is started.
     """
     status = 0
-    with reach.daemon() as client:
-        numbers, unknown = reach.numbers_of(client, ids)
+    with connect.daemon() as client:
+        numbers, unknown = connect.numbers_of(client, ids)
         for line in unknown:
             complain(line)
             status = NotSoError.exit_status

@@ -7,7 +7,7 @@ import click
 from corral.service.protocol import RemoveJobs
 from corral_tui.cli.options import ids_argument
 from corral_tui.cli.outcomes import carry_out
-from corral_tui.cli.usable import is_removable
+from corral_tui.cli.usable_jobs import is_removable
 
 
 @click.command("rm", epilog="Example: corral rm --force build 7")

@@ -6,16 +6,15 @@ import click
 
 from corral.service.protocol import ListJobs
 from corral.values.errors import CannotStartError, OtherSurroundingsError, UsageError
-from corral_tui.cli import reach
-from corral_tui.cli.guard import complain
-from corral_tui.cli.homes import chosen_home
-from corral_tui.cli.jsontext import print_json
-from corral_tui.cli.notstarted import could_not_start
+from corral_tui.cli import connect
+from corral_tui.cli.errors import complain
+from corral_tui.cli.home import chosen_home
 from corral_tui.cli.options import DURATION, OUTPUT_CAP, SIGNAL, JobId, JobPath, Words
-from corral_tui.cli.plain import say
+from corral_tui.cli.outcomes import could_not_start
 from corral_tui.cli.request import Prepared, Wanted, prepare
-from corral_tui.cli.usable import may_yet_succeed
-from corral_tui.rundefaults import read_run_defaults
+from corral_tui.cli.terminal_output import print_json, say
+from corral_tui.cli.usable_jobs import may_yet_succeed
+from corral_tui.run_defaults import read_run_defaults
 
 
 class _Run(click.Command):
@@ -127,17 +126,17 @@ def run_job(wanted: Wanted) -> int:
 
 def _start(prepared: Prepared, wanted: Wanted) -> int:
     if wanted.wait and wanted.pty and not wanted.as_json:
-        from corral_tui.cli.rawterminal import is_there
+        from corral_tui.cli.raw_terminal import is_there
 
         if is_there():
-            from corral_tui.cli.attachedrun import run_attached
+            from corral_tui.cli.run_attached import run_attached
 
             return run_attached(prepared)
     if wanted.wait:
-        from corral_tui.cli.following import run_and_wait
+        from corral_tui.cli.run_and_wait import run_and_wait
 
         return run_and_wait(prepared, quiet=wanted.quiet, as_json=wanted.as_json, raw=wanted.raw)
-    with reach.daemon() as client:
+    with connect.daemon() as client:
         try:
             started = client.call(prepared.request, prepared.descriptors)
         except CannotStartError as error:

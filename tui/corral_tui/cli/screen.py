@@ -6,8 +6,8 @@ import os
 import sys
 
 from corral.values.errors import NotSoError
-from corral_tui.cli.homes import chosen_home
-from corral_tui.cli.plain import is_terminal
+from corral_tui.cli.home import chosen_home
+from corral_tui.cli.terminal_output import is_terminal
 
 
 def open_dashboard() -> int:

@@ -13,10 +13,10 @@ from corral.service.client import Client
 from corral.service.protocol import CloseInput, OpenInput
 from corral.system.sending import Sender
 from corral.values.errors import CorralError, NotSoError, UsageError
-from corral_tui.cli import reach
-from corral_tui.cli.guard import complain
+from corral_tui.cli import connect
+from corral_tui.cli.errors import complain
 from corral_tui.cli.options import id_argument
-from corral_tui.cli.usable import reads_input
+from corral_tui.cli.usable_jobs import reads_input
 
 _CHUNK = 1 << 16
 _SAID_AFTER = 2.0
@@ -40,7 +40,7 @@ def command(no_newline: bool, eof: bool, job: str, text: str | None) -> int:
     """
     if text is None and not eof:
         raise UsageError("send: nothing to send; give a text, - for stdin, or --eof")
-    with reach.daemon() as client:
+    with connect.daemon() as client:
         if text is not None:
             _send(client, job, text, no_newline=no_newline, eof=eof)
         if eof:

@@ -7,11 +7,11 @@ import msgspec
 
 from corral.service.protocol import ShowJob
 from corral.values.reports import Detail
-from corral_tui.cli import reach
-from corral_tui.cli.jsontext import print_json
+from corral_tui.cli import connect
+from corral_tui.cli.job_details import described
+from corral_tui.cli.lines import print_lines
 from corral_tui.cli.options import id_argument, json_option
-from corral_tui.cli.sheet import described
-from corral_tui.cli.styled import print_lines
+from corral_tui.cli.terminal_output import print_json
 
 
 @click.command("show", epilog="Example: corral show --json build")
@@ -19,7 +19,7 @@ from corral_tui.cli.styled import print_lines
 @id_argument()
 def command(as_json: bool, job: str) -> int:
     """Print all of one job: its stages, pipes, processes and life."""
-    with reach.reader() as caller:
+    with connect.reader() as caller:
         detail = caller.call(ShowJob(job=job))
     if as_json:
         print_json(_as_object(detail))

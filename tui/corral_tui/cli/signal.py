@@ -1,14 +1,14 @@
-"""`corral signal`: sends a signal, no more."""
+"""`corral signal`, `corral pause` and `corral resume`."""
 
 from __future__ import annotations
 
 import click
 
-from corral.service.protocol import SignalJobs
+from corral.service.protocol import PauseJobs, ResumeJobs, SignalJobs
 from corral.values.errors import UsageError
 from corral_tui.cli.options import SIGNAL, ids_argument
 from corral_tui.cli.outcomes import carry_out
-from corral_tui.cli.usable import is_started
+from corral_tui.cli.usable_jobs import is_paused, is_running, is_started
 
 
 @click.command(
@@ -19,8 +19,24 @@ from corral_tui.cli.usable import is_started
 @click.option("--pid", type=click.IntRange(min=2), help="This process of the job.")
 @click.argument("number", metavar="SIG", type=SIGNAL)
 @ids_argument(usable=is_started)
-def command(tree: bool, stage: int | None, pid: int | None, number: str, ids: tuple[str, ...]) -> int:
+def signal(tree: bool, stage: int | None, pid: int | None, number: str, ids: tuple[str, ...]) -> int:
     """Send a signal to the leader of each stage of these jobs."""
     if sum((tree, stage is not None, pid is not None)) > 1:
         raise UsageError("signal: --tree, --stage and --pid exclude each other; give one")
     return carry_out(SignalJobs(ids=ids, signal=number, tree=tree, stage=stage, pid=pid))
+
+
+@click.command(
+    "pause", short_help="Suspend jobs with all their processes.", epilog="Example: corral pause build"
+)
+@ids_argument(usable=is_running)
+def pause(ids: tuple[str, ...]) -> int:
+    """Suspend jobs with all their processes; `corral resume` lets them go on. The time counts for no timeout."""
+    return carry_out(PauseJobs(ids=ids))
+
+
+@click.command("resume", epilog="Example: corral resume build")
+@ids_argument(usable=is_paused)
+def resume(ids: tuple[str, ...]) -> int:
+    """Let paused jobs go on."""
+    return carry_out(ResumeJobs(ids=ids))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import click
 
 from corral.service.protocol import Waited, WaitForJobs
 from corral.values.errors import CorralError, DaemonUnavailableError, UnknownJobError
-from corral.values.jobs import Job
-from corral_tui.cli import reach
-from corral_tui.cli.guard import CORRAL_FAILED, complain
-from corral_tui.cli.jsontext import print_json
+from corral_tui.cli import connect
+from corral_tui.cli.errors import complain
 from corral_tui.cli.options import DURATION, ids_argument, json_option
-from corral_tui.cli.plain import say
+from corral_tui.cli.outcomes import exit_status_of
+from corral_tui.cli.terminal_output import print_json, say
 
 TIMED_OUT = 124
 _NAMED = 20
@@ -27,8 +24,8 @@ _NAMED = 20
 @ids_argument()
 def command(first_only: bool, timeout: float | None, as_json: bool, ids: tuple[str, ...]) -> int:
     """Wait for jobs to end. Exits with the status of the first named that did not succeed, else 0."""
-    with reach.reader() as caller:
-        jobs = reach.numbers_of(caller, ids)
+    with connect.reader() as caller:
+        jobs = connect.numbers_of(caller, ids)
         if jobs.unknown:
             raise UnknownJobError("; ".join(jobs.unknown))
         try:
@@ -50,11 +47,3 @@ def _status(waited: Waited, timeout: float | None) -> int:
         complain(f"wait: {named or 'the jobs'} had not ended after {timeout:g} s; nothing was stopped")
         return TIMED_OUT
     return exit_status_of(waited.jobs)
-
-
-def exit_status_of(jobs: Sequence[Job]) -> int:
-    """The status of the first job that did not succeed; 125 where nobody knows it."""
-    for job in jobs:
-        if job.state != "succeeded":
-            return CORRAL_FAILED if job.exit_status is None else job.exit_status
-    return 0

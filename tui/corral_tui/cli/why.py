@@ -10,12 +10,11 @@ import click
 from corral.service.asking import ask_why
 from corral.values.reports import Diagnosis, PythonStack, Wait, languages_of
 from corral_tui import numbers
-from corral_tui.cli import reach
-from corral_tui.cli.jsontext import print_json
+from corral_tui.cli import connect
+from corral_tui.cli.lines import ALERT, HEADING, MUTED, Line, print_lines
 from corral_tui.cli.options import id_argument, json_option
-from corral_tui.cli.plain import visible
-from corral_tui.cli.styled import ALERT, HEADING, MUTED, Line, print_lines
-from corral_tui.spending import share_words
+from corral_tui.cli.terminal_output import print_json, visible
+from corral_tui.stage_times import share_words
 
 
 @click.command(
@@ -25,7 +24,7 @@ from corral_tui.spending import share_words
 @id_argument(required=False)
 def command(as_json: bool, job: str | None) -> int:
     """Say what a job waits for, with the evidence; without an id, of the job that needs you most."""
-    with reach.reader() as caller:
+    with connect.reader() as caller:
         diagnosis = caller.call(ask_why(job))
     if as_json:
         print_json(diagnosis)

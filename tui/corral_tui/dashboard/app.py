@@ -36,7 +36,7 @@ from corral_tui.dashboard.notices import Notices
 from corral_tui.dashboard.settings import Settings
 from corral_tui.dashboard.themes import DARK, THEMES, WithoutColours
 from corral_tui.dashboard.view import DashboardScreen, Sheet
-from corral_tui.leaving import LastResort
+from corral_tui.stuck_terminal import LastResort
 
 SNAPSHOT_INTERVAL = 0.25
 """Seconds between two snapshots at least; the board shows values once a second."""

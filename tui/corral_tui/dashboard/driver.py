@@ -15,7 +15,7 @@ from textual.message import Message
 
 from corral.system.terminal import size_of
 from corral_tui.dashboard.outflow import Outflow
-from corral_tui.leaving import silence_terminal
+from corral_tui.stuck_terminal import silence_terminal
 
 if TYPE_CHECKING:
     from corral_tui.dashboard.app import DashboardApp

@@ -9,7 +9,7 @@ from corral_tui.dashboard.painter import EMPTY, Painted_, Row
 from corral_tui.dashboard.pipeline import draw_pipeline
 from corral_tui.dashboard.scene import Scene, padded_line
 from corral_tui.dashboard.words import end_reason, title
-from corral_tui.losses import truncated_in_short
+from corral_tui.lost_output import truncated_in_short
 from corral_tui.numbers import cells, counted, cpu_share, cut_middle, rate, size
 
 Line = tuple[Painted_, ...]

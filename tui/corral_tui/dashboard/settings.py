@@ -14,8 +14,8 @@ from typing import Literal, get_args
 from corral.decide.settings import TABLES
 from corral.values.home import Home, config_path
 from corral_tui.dashboard.model import Order
-from corral_tui.rundefaults import TABLE as RUN_TABLE
-from corral_tui.rundefaults import RunDefaults, run_defaults
+from corral_tui.run_defaults import TABLE as RUN_TABLE
+from corral_tui.run_defaults import RunDefaults, run_defaults
 
 Confirm = Literal["ask", "never"]
 View = Literal["panels", "table"]

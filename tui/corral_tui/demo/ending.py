@@ -10,7 +10,7 @@ from corral.service.protocol import AskStopping, ListJobs, StopJobs
 from corral.values.errors import DaemonUnavailableError
 from corral.values.jobs import Job
 from corral.values.reports import StopReport
-from corral_tui.cli.plain import visible
+from corral_tui.cli.terminal_output import visible
 from corral_tui.demo.engine import DemoSession
 from corral_tui.numbers import counted
 

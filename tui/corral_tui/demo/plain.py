@@ -6,8 +6,8 @@ import asyncio
 import sys
 import time
 
-from corral_tui.cli.plain import is_terminal, say, visible, width_of
-from corral_tui.cli.styled import styled_console
+from corral_tui.cli.lines import styled_console
+from corral_tui.cli.terminal_output import is_terminal, say, visible, width_of
 from corral_tui.demo.checks import KINDS, Bench, Finding, check
 from corral_tui.demo.ending import Ending, end
 from corral_tui.demo.engine import DemoManager

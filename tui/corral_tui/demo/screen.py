@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from corral.service.options import Options
 from corral.values.errors import CannotStartError
-from corral_tui.cli.guard import INTERRUPTED
-from corral_tui.cli.plain import note, say, visible, width_of
+from corral_tui.cli.errors import INTERRUPTED
+from corral_tui.cli.terminal_output import note, say, visible, width_of
 from corral_tui.demo import feeding
 from corral_tui.demo.checks import KINDS, Bench, Finding, check
 from corral_tui.demo.ending import Ending, end

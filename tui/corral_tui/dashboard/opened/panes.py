@@ -23,7 +23,7 @@ from corral_tui.dashboard.opened.pane import Pane as Pane
 from corral_tui.dashboard.opened.pipeline_pane import PipelinePane as PipelinePane
 from corral_tui.dashboard.opened.tree_text import in_tree_order, tree_heading, tree_lines
 from corral_tui.dashboard.opened.why_pane import WhyPane as WhyPane
-from corral_tui.losses import truncated_in_short
+from corral_tui.lost_output import truncated_in_short
 
 if TYPE_CHECKING:
     from corral_tui.dashboard.app import DashboardApp

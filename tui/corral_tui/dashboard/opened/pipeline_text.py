@@ -11,7 +11,7 @@ from corral_tui.dashboard.lines import Line, Piece, clean, cut, padded, width_of
 from corral_tui.dashboard.marks import CPU_FLOOR, Charset, Role, bar, sparks, stuck_label
 from corral_tui.dashboard.pipeline import FULL, at_most, fill_of
 from corral_tui.dashboard.words import end_reason, words_of_stage
-from corral_tui.spending import time_words
+from corral_tui.stage_times import time_words
 
 SIDE_BY_SIDE = 120
 MOST_SIDE_BY_SIDE = 4

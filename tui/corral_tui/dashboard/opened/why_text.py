@@ -14,7 +14,7 @@ from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, plain, text, wrapped
 from corral_tui.dashboard.marks import Charset
 from corral_tui.dashboard.opened.chain_text import chain_lines, on_the_way, process_words, ring_lines
-from corral_tui.spending import share_words
+from corral_tui.stage_times import share_words
 
 COMMAND_COLUMN = 27
 ALIKE = 3

@@ -26,7 +26,7 @@ from corral.values.wire import typed_to_wire
 from corral_tui.dashboard.lines import clean
 from corral_tui.dashboard.sheets.prompt_text import Wanted
 from corral_tui.numbers import cut_middle
-from corral_tui.rundefaults import BUILT_IN, RunDefaults
+from corral_tui.run_defaults import BUILT_IN, RunDefaults
 
 NOW = "now"
 NO_INPUT = "none"

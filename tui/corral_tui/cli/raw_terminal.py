@@ -12,7 +12,7 @@ from typing import Any, Self
 from corral.observe.terminalmodes import TerminalModes, entering, leaving
 from corral.system.terminal import size_of, write_within
 from corral.values.spec import DEFAULT_TERMINAL_SIZE
-from corral_tui.leaving import PATIENCE, silence_terminal
+from corral_tui.stuck_terminal import PATIENCE, silence_terminal
 
 INPUT, OUTPUT = 0, 1
 _PLAIN = (

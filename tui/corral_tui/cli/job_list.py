@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from corral.service.glance import Glance, glance
 from corral.values.wire import to_wire
 from corral_tui import numbers
-from corral_tui.cli.columns import cells, cut, lay_out
-from corral_tui.cli.guard import complain
-from corral_tui.cli.homes import chosen_home
-from corral_tui.cli.plain import is_terminal, note, put_json, say, visible, width_of
-from corral_tui.cli.telling import leftovers_line, told_reason
+from corral_tui.cli.errors import complain
+from corral_tui.cli.home import chosen_home
+from corral_tui.cli.lines import cells, cut, lay_out
+from corral_tui.cli.phrases import leftovers_line, told_reason
+from corral_tui.cli.terminal_output import is_terminal, note, put_json, say, visible, width_of
 
 UNENDED = ("queued", "running", "paused", "stopping")
 ENDED = ("succeeded", "failed", "stopped", "timed_out", "lost")
@@ -107,9 +107,9 @@ def _ask_at_length(options: ListOptions) -> Glance:
     from msgspec import to_builtins
 
     from corral.service.protocol import ListJobs
-    from corral_tui.cli import reach
+    from corral_tui.cli import connect
 
-    with reach.reader() as caller:
+    with connect.reader() as caller:
         found = caller.call(ListJobs(ids=options.ids, all=options.wants_ended))
     return Glance(to_builtins(found.jobs), list(found.unknown), found.leftovers, [])
 

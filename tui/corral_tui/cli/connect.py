@@ -11,8 +11,8 @@ from corral.service.client import Client
 from corral.service.protocol import Answers, ListJobs, Reply_
 from corral.values.errors import DaemonUnavailableError
 from corral.values.spec import Origin
-from corral_tui.cli.guard import complain
-from corral_tui.cli.homes import chosen_home
+from corral_tui.cli.errors import complain
+from corral_tui.cli.home import chosen_home
 
 
 class Numbers(NamedTuple):

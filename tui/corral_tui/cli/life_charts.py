@@ -9,8 +9,8 @@ from typing import NamedTuple
 from corral.values.lifepast import LifePast
 from corral.values.reports import Detail
 from corral_tui import numbers
-from corral_tui.cli.plain import visible, width_of
-from corral_tui.cli.styled import ALERT, HEADING, Line
+from corral_tui.cli.lines import ALERT, HEADING, Line
+from corral_tui.cli.terminal_output import visible, width_of
 
 FEWEST_CELLS = 4
 """What is shorter says no more than a mean and a peak."""

@@ -11,9 +11,8 @@ def visible(text: str) -> str:
     """`text` as one line that a terminal shows as it stands."""
     if text.isprintable():
         return text
-    from corral.values.text import (
-        one_line,
-    )  # Its expressions take 3 ms to compile: not for text that is plain.
+    # Its expressions take 3 ms to compile: not for text that is plain.
+    from corral.values.text import one_line
 
     return one_line(text)
 
@@ -87,3 +86,13 @@ def note(line: str) -> None:
     sys.stdout.flush()
     sys.stderr.write(visible(line) + "\n")
     sys.stderr.flush()
+
+
+def print_json(value: object) -> None:
+    """`value` as JSON on one line; indented where a person reads it."""
+    import msgspec  # here: `ps` prints no msgspec value, and must not pay for its import
+
+    encoded = msgspec.json.encode(value)
+    if is_terminal(sys.stdout):
+        encoded = msgspec.json.format(encoded, indent=2)
+    put_json(encoded.decode())

@@ -14,28 +14,24 @@ from corral.values.errors import CannotStartError, CorralError, DaemonUnavailabl
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral_tui import numbers
-from corral_tui.cli import reach
-from corral_tui.cli.copying import Copier, Outlet, Stream
-from corral_tui.cli.guard import INTERRUPTED, OUTPUT_CLOSED, complain
-from corral_tui.cli.homes import chosen_home
+from corral_tui.cli import connect
+from corral_tui.cli.copy_output import Copier, Outlet, Stream, transform_for
+from corral_tui.cli.errors import INTERRUPTED, OUTPUT_CLOSED, complain
+from corral_tui.cli.home import chosen_home
 from corral_tui.cli.interrupts import Interrupts
-from corral_tui.cli.jsontext import print_json
-from corral_tui.cli.missing import say_if_cut
-from corral_tui.cli.notstarted import could_not_start
-from corral_tui.cli.plain import is_terminal, note
+from corral_tui.cli.outcomes import could_not_start, exit_status_of
+from corral_tui.cli.phrases import told_reason
 from corral_tui.cli.request import Prepared
-from corral_tui.cli.telling import told_reason
-from corral_tui.cli.transforms import transform_for
-from corral_tui.cli.wait import exit_status_of
-from corral_tui.leaving import PATIENCE
-from corral_tui.losses import truncation_sentences
+from corral_tui.cli.terminal_output import is_terminal, note, print_json
+from corral_tui.lost_output import disk_full_sentence, truncation_sentences
+from corral_tui.stuck_terminal import PATIENCE
 
 TERMINATED = 143
 
 
 def run_and_wait(prepared: Prepared, *, quiet: bool, as_json: bool, raw: bool = False) -> int:
     """Start the job, stay with it to its end, and return its exit status."""
-    with Interrupts() as interrupts, reach.daemon() as client:
+    with Interrupts() as interrupts, connect.daemon() as client:
         try:
             job = _start(client, prepared, interrupts)
         except CannotStartError as error:
@@ -196,7 +192,9 @@ def _status(job: Job, left_with: int) -> int:
     if job.on_leftovers == "stop" and job.leftovers:
         left = numbers.counted(job.leftovers, "process")
         complain(f"job {job.id}: {left} of it could not be ended; corral stop {job.id} names them")
-    say_if_cut(job)
+    missing = disk_full_sentence(job)
+    if missing:
+        complain(missing)
     if left_with and job.state in ("stopped", "timed_out"):
         return left_with
     if left_with == OUTPUT_CLOSED:

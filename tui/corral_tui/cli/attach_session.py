@@ -19,10 +19,10 @@ from corral.system.terminal import set_size, size_of
 from corral.values.errors import CorralError, DaemonUnavailableError
 from corral.values.jobs import Job
 from corral.values.text import from_anywhere, resolve_returns, sanitise
-from corral_tui.cli.copying import Outlet
-from corral_tui.cli.detachkey import DetachKey
+from corral_tui.cli.copy_output import Outlet
+from corral_tui.cli.detach_key import DetachKey
 from corral_tui.cli.interrupts import Interrupts
-from corral_tui.cli.rawterminal import INPUT, OUTPUT, RawTerminal, own_size
+from corral_tui.cli.raw_terminal import INPUT, OUTPUT, RawTerminal, own_size
 
 _LEAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _FASTEST, _SLOWEST = 0.005, 0.05

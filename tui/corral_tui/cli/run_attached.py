@@ -11,24 +11,23 @@ from corral.service.client import Client
 from corral.service.protocol import ListJobs, StopJobs
 from corral.values.errors import CannotStartError, NotSoError
 from corral.values.jobs import Job
-from corral_tui.cli import reach
+from corral_tui.cli import connect
 from corral_tui.cli.attach import stay
-from corral_tui.cli.copying import Copier, Outlet, Stream
-from corral_tui.cli.detachkey import DEFAULT_KEY, parse_key
-from corral_tui.cli.following import TERMINATED
-from corral_tui.cli.guard import complain
-from corral_tui.cli.notstarted import could_not_start
-from corral_tui.cli.plain import note
-from corral_tui.cli.rawterminal import OUTPUT, RawTerminal
+from corral_tui.cli.copy_output import Copier, Outlet, Stream
+from corral_tui.cli.detach_key import DEFAULT_KEY, parse_key
+from corral_tui.cli.errors import complain
+from corral_tui.cli.outcomes import could_not_start, exit_status_of
+from corral_tui.cli.raw_terminal import OUTPUT, RawTerminal
 from corral_tui.cli.request import Prepared
-from corral_tui.cli.wait import exit_status_of
+from corral_tui.cli.run_and_wait import TERMINATED
+from corral_tui.cli.terminal_output import note
 
 _LOOK_SECONDS = 0.1
 
 
 def run_attached(prepared: Prepared) -> int:
     """Start the job and stay with its terminal; TERM stops it, as for every `run --wait`. What to exit with."""
-    with reach.daemon() as client:
+    with connect.daemon() as client:
         try:
             started = client.call(prepared.request, prepared.descriptors)
         except CannotStartError as error:

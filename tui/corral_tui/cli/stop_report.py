@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from corral.values.reports import StoppedProcess, StopReport, Survivor
 from corral_tui import numbers
-from corral_tui.cli.plain import visible
-from corral_tui.cli.telling import duration_of
+from corral_tui.cli.phrases import duration_of
+from corral_tui.cli.terminal_output import visible
 
 FEW = 10
 """So many processes have a line each; of more only those that a plain kill would have missed, or that took more."""

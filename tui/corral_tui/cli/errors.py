@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import TextIO
 
 from corral.values.errors import CannotStartError, CorralError
-from corral_tui.cli.plain import visible
-from corral_tui.leaving import silence
+from corral_tui.cli.terminal_output import visible
+from corral_tui.stuck_terminal import silence
 
 CORRAL_FAILED = 125
 INTERRUPTED = 130

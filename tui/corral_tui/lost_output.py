@@ -46,6 +46,14 @@ def _writes_itself(job: Job) -> bool:
     return job.output == "file" and not job.pty
 
 
+def disk_full_sentence(job: Job) -> str | None:
+    """For a job that found its disk full. What is printed on a terminal waits for room, until the job has ended."""
+    if job.disk_full is None or (job.pty and not job.is_ended):
+        return None
+    at = f"{job.disk_full.astimezone():%Y-%m-%d %H:%M:%S}"
+    return f"job {job.id}: the disk of its output was full at {at}; what it wrote then may be missing"
+
+
 def truncated_in_short(job: Job) -> tuple[str, str]:
     """The same of all streams for a place with little room, and for one with less; empty where nothing is lost."""
     if not job.truncated_bytes:

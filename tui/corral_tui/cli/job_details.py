@@ -12,14 +12,13 @@ from corral.values.shown import as_run
 from corral.values.sizes import format_size
 from corral.values.units import format_duration
 from corral_tui import numbers
-from corral_tui.cli.columns import lay_out
-from corral_tui.cli.lifetext import life_lines
-from corral_tui.cli.plain import visible, width_of
-from corral_tui.cli.proof import report_lines
-from corral_tui.cli.styled import ALERT, FAILURE, HEADING, MUTED, Line
-from corral_tui.cli.telling import ends_them, live_on, told_reason
-from corral_tui.losses import truncated_in_short
-from corral_tui.spending import time_words
+from corral_tui.cli.life_charts import life_lines
+from corral_tui.cli.lines import ALERT, FAILURE, HEADING, MUTED, Line, lay_out
+from corral_tui.cli.phrases import ends_them, live_on, told_reason
+from corral_tui.cli.stop_report import report_lines
+from corral_tui.cli.terminal_output import visible, width_of
+from corral_tui.lost_output import truncated_in_short
+from corral_tui.stage_times import time_words
 
 _ORIGINS = {
     "dashboard": "from the dashboard",

@@ -14,9 +14,9 @@ from click.shell_completion import CompletionItem
 from corral.decide.reader import JournalReader
 from corral.values.errors import CorralError
 from corral.values.jobs import Job
-from corral_tui.cli.homes import chosen_home
-from corral_tui.cli.plain import visible
-from corral_tui.cli.usable import Usable
+from corral_tui.cli.home import chosen_home
+from corral_tui.cli.terminal_output import visible
+from corral_tui.cli.usable_jobs import Usable
 
 _MOST_ENDED = 200
 _COMMAND_LETTERS = 60
