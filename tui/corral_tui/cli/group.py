@@ -14,28 +14,28 @@ from corral import __version__
 from corral.values.errors import CorralError, UsageError
 
 VERBS = {
-    "demo": "demo",
-    "run": "run",
-    "ps": "ps",
-    "show": "show",
-    "logs": "logs",
-    "why": "why",
-    "peek": "peek",
-    "stop": "stop:stop",
-    "kill": "stop:kill",
-    "signal": "signal:signal",
-    "pause": "signal:pause",
-    "resume": "signal:resume",
-    "restart": "restart",
-    "wait": "wait",
-    "send": "send",
-    "attach": "attach",
-    "rm": "rm",
-    "clean": "clean",
-    "daemon": "daemon",
-    "completion": "completion",
+    "demo": "corral_tui.cli.demo",
+    "run": "corral_tui.cli.run",
+    "ps": "corral_tui.cli.ps",
+    "show": "corral_tui.cli.show",
+    "logs": "corral_tui.cli.logs",
+    "why": "corral_tui.cli.why",
+    "peek": "corral_tui.cli.peek",
+    "stop": "corral_tui.cli.stop:stop",
+    "kill": "corral_tui.cli.stop:kill",
+    "signal": "corral_tui.cli.signal:signal",
+    "pause": "corral_tui.cli.signal:pause",
+    "resume": "corral_tui.cli.signal:resume",
+    "restart": "corral_tui.cli.restart",
+    "wait": "corral_tui.cli.wait",
+    "send": "corral_tui.cli.send",
+    "attach": "corral_tui.cli.attach",
+    "rm": "corral_tui.cli.rm",
+    "clean": "corral_tui.cli.clean",
+    "daemon": "corral_tui.cli.daemon",
+    "completion": "corral_tui.cli.completion",
 }
-"""Each verb, in the order of the help; its module in `corral_tui.cli`, and its name there where that is not `command`."""
+"""Each verb, in the order of the help; its module, and its name there where that is not `command`."""
 
 _WIDEST, _TWO_COLUMNS, _NARROWEST = 80, 58, 20
 """Columns of a help text."""
@@ -91,7 +91,7 @@ class Verbs(Group):
         if cmd_name not in VERBS:
             return None
         module, _, name = VERBS[cmd_name].partition(":")
-        command = getattr(import_module(f"corral_tui.cli.{module}"), name or "command")
+        command = getattr(import_module(module), name or "command")
         assert isinstance(command, click.Command)
         return command
 

@@ -11,12 +11,11 @@ from textual.message import Message
 from corral.values.jobs import Job
 from corral_tui.dashboard import panels, table
 from corral_tui.dashboard.marks import Charset
-from corral_tui.dashboard.model import Order
 from corral_tui.dashboard.nothing import draw_nothing
 from corral_tui.dashboard.painter import EMPTY, Painted, Painted_, Row
 from corral_tui.dashboard.preview import draw_preview, preview_height
 from corral_tui.dashboard.scene import Scene, padded_line
-from corral_tui.dashboard.settings import View
+from corral_tui.dashboard.settings import Order, View
 from corral_tui.dashboard.words import title
 from corral_tui.numbers import cells, duration
 

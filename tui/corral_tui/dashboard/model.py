@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Literal
 
 from corral.service.snapshot import Snapshot
 from corral.values.jobs import Job
 from corral_tui.dashboard.marks import Role, needs_a_human
+from corral_tui.dashboard.settings import Order
 
-Order = Literal["started", "name", "status", "cpu", "mem", "procs", "out", "time"]
 ORDERS: tuple[Order, ...] = ("started", "name", "status", "cpu", "mem", "procs", "out", "time")
 MOVING: frozenset[Order] = frozenset({"status", "cpu", "mem", "procs", "out"})
 """Orders whose values change by themselves: the list must not move under the hand."""

@@ -13,12 +13,12 @@ from typing import Literal, get_args
 
 from corral.decide.settings import TABLES
 from corral.values.home import Home, config_path
-from corral_tui.dashboard.model import Order
 from corral_tui.run_defaults import TABLE as RUN_TABLE
 from corral_tui.run_defaults import RunDefaults, run_defaults
 
 Confirm = Literal["ask", "never"]
 View = Literal["panels", "table"]
+Order = Literal["started", "name", "status", "cpu", "mem", "procs", "out", "time"]
 Bell = Literal["auto", "stuck", "all", "never"]
 """`auto`: a job became stuck, ended badly, or ended after a while; `all`: every end; see `notices`."""
 

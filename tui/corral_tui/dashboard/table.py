@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 
 from corral.values.jobs import Job
 from corral_tui.dashboard.marks import Role, Status, needs_a_human, stuck_label
-from corral_tui.dashboard.model import Order
 from corral_tui.dashboard.painter import EMPTY, Painted_, Row
 from corral_tui.dashboard.scene import Scene, padded_line
+from corral_tui.dashboard.settings import Order
 from corral_tui.dashboard.words import title
 from corral_tui.numbers import cells, count, cpu, cut_end, cut_middle, left, rate, right, size
 
