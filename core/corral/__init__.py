@@ -67,8 +67,7 @@ if TYPE_CHECKING:
     from corral.values.spec import Pipeline as Pipeline
     from corral.values.spec import Redirection as Redirection
     from corral.values.story import Story as Story
-
-__version__ = "0.1.0"
+    from corral.version import __version__ as __version__
 
 _HOMES = {
     "corral.service.handles": "JobError JobHandle OutputDroppedError Result",
@@ -82,10 +81,11 @@ _HOMES = {
     "corral.values.reports": "Advice Diagnosis Frame PythonStack Root StoppedProcess StopReport Survivor Wait WaitKind",
     "corral.values.spec": "Command Pipeline Redirection",
     "corral.values.story": "Story",
+    "corral.version": "__version__",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
-__all__ = [*_HOME_OF, "__version__"]
+__all__ = [*_HOME_OF]
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,6 @@ from typing import Generic
 
 import msgspec
 
-from corral import __version__
 from corral.service import protocol
 from corral.service.again import may_be_cut
 from corral.service.lines import LineReader, send_line
@@ -26,6 +25,7 @@ from corral.system.peer import peer_of
 from corral.values.errors import CorralError, DaemonUnavailableError, ProtocolMismatchError
 from corral.values.home import Home
 from corral.values.spec import Origin
+from corral.version import __version__
 
 
 def checked(hello: Hello) -> Hello:

@@ -11,10 +11,10 @@ import socket
 from collections.abc import Sequence
 from typing import IO, Any, NamedTuple
 
-from corral import __version__
 from corral.service.address import dial
 from corral.service.numbers import PROTOCOL
 from corral.values.home import Home
+from corral.version import __version__
 
 _PATIENCE = 5.0
 """Seconds for each read: a daemon that is silent for so long is left to the typed client's error."""

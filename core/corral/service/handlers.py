@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import Struct, structs
 
-from corral import __version__
 from corral.decide.naming import number_of
 from corral.manage import heirs, operations
 from corral.manage.manager import Manager
@@ -39,6 +38,7 @@ from corral.values.jobs import Job
 from corral.values.reports import DaemonStatus
 from corral.values.spec import DescriptorInput, JobSpec, Origin
 from corral.values.wire import to_wire
+from corral.version import __version__
 
 if TYPE_CHECKING:
     from corral.service.connection import Connection

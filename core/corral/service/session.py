@@ -15,7 +15,6 @@ from typing import Self
 
 import msgspec
 
-from corral import __version__
 from corral.decide.reader import JournalReader
 from corral.service import protocol
 from corral.service.again import again
@@ -35,6 +34,7 @@ from corral.values.errors import CorralError, DaemonUnavailableError, NotOpenErr
 from corral.values.home import Home
 from corral.values.reports import StopReport
 from corral.values.spec import Origin
+from corral.version import __version__
 
 RETRY_SECONDS = 3.0
 QUICK_RETRIES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
