@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from corral.values.text import VisibleStream
-from corral_tui.cli.copy_output import LONGEST_LINE, Copier, Outlet, Prefixed, Stream, transform_for
+from corral_tui.cli.copy_output import LONGEST_LINE, Copier, FileSource, Outlet, Prefixed, transform_for
 from corral_tui.cli.interrupts import Interrupts
 from holes import drop
 
@@ -31,7 +31,7 @@ def pipe() -> Any:
 
 
 def _copier(path: Path, writer: int, **options: Any) -> Copier:
-    return Copier([Stream(os.fspath(path), Outlet(writer), on_drop=_NO_DROP, **options)])
+    return Copier([FileSource(os.fspath(path), Outlet(writer), on_drop=_NO_DROP, **options)])
 
 
 def test_a_full_pipe_is_no_place_to_be_stuck_in(pipe: tuple[int, int], tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_dropped_bytes_are_reported(pipe: tuple[int, int], tmp_path: Path) -> No
     path.write_bytes(bytes(1 << 20) + b"kept")
     drop(path, 1 << 20)
     dropped: list[int] = []
-    copier = Copier([Stream(os.fspath(path), Outlet(writer), on_drop=dropped.append)])
+    copier = Copier([FileSource(os.fspath(path), Outlet(writer), on_drop=dropped.append)])
     copier.step()
     copier.close()
     assert dropped == [1 << 20]
@@ -109,7 +109,7 @@ def test_two_streams_on_one_terminal_are_not_mixed_within_a_letter_or_a_sequence
     outlets = Outlet(slave), Outlet(slave)
     try:
         streams = [
-            Stream(os.fspath(tmp_path / name), outlet, transform=VisibleStream(), on_drop=_NO_DROP)
+            FileSource(os.fspath(tmp_path / name), outlet, transform=VisibleStream(), on_drop=_NO_DROP)
             for name, outlet in zip(("out", "err"), outlets, strict=True)
         ]
         copier = Copier(streams)
@@ -140,7 +140,7 @@ def test_a_write_to_a_terminal_that_was_cut_short_is_finished_first(tmp_path: Pa
     (tmp_path / "err").write_bytes(b"plain")
     try:
         streams = [
-            Stream(os.fspath(tmp_path / name), Outlet(slave), on_drop=_NO_DROP) for name in ("out", "err")
+            FileSource(os.fspath(tmp_path / name), Outlet(slave), on_drop=_NO_DROP) for name in ("out", "err")
         ]
         monkeypatch.setattr(os, "write", write)
         copier = Copier(streams)
@@ -157,7 +157,7 @@ def test_a_write_to_a_terminal_that_was_cut_short_is_finished_first(tmp_path: Pa
 def test_a_terminal_that_is_hung_up_is_noticed_while_nothing_is_printed(tmp_path: Path) -> None:
     master, slave = os.openpty()
     (tmp_path / "out").write_bytes(b"")
-    copier = Copier([Stream(os.fspath(tmp_path / "out"), Outlet(slave), on_drop=_NO_DROP)])
+    copier = Copier([FileSource(os.fspath(tmp_path / "out"), Outlet(slave), on_drop=_NO_DROP)])
     try:
         os.close(master)
         with pytest.raises(OSError, match="hung up"):

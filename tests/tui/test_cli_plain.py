@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from corral_tui.cli.lines import ALERT, HEADING, Line, print_lines
+from corral_tui.cli.lines import ALERT, HEADING, StyledLine, print_lines
 from corral_tui.cli.terminal_output import note, put_json, say
 
 HOSTILE = "\x7f\u009b31m\u202e\u2066\u200b\ufeff\U000e0041\u2028 é 日本 👩\u200d🚀 \x1b]0;t\x07"
@@ -60,5 +60,5 @@ def test_one_place_decides_of_colour(
         monkeypatch.setenv(name, value)
     for is_terminal, wanted in ((True, on_a_terminal), (False, elsewhere)):
         monkeypatch.setattr(sys.stdout, "isatty", lambda is_terminal=is_terminal: is_terminal)
-        print_lines([Line("a", HEADING), Line("b", ALERT)])
+        print_lines([StyledLine("a", HEADING), StyledLine("b", ALERT)])
         assert ("\x1b[" in capsys.readouterr().out) is wanted, is_terminal

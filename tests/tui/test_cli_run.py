@@ -13,7 +13,7 @@ import pytest
 from corral.service.protocol import Jobs, ListJobs, Started, StartJobs
 from corral.values.errors import CannotStartError, UsageError
 from corral.values.spec import DescriptorInput, FileInput, InteractiveInput, JobInput, JobSpec, NullInput
-from corral_tui.cli.request import Wanted, job_environment, prepare
+from corral_tui.cli.request import RunOptions, job_environment, prepare
 from corral_tui.main import main
 from tui.cli_fakes import FakeDaemon, ended_job, fake, make_job
 
@@ -153,7 +153,7 @@ def test_ways_to_a_stdin(fake: FakeDaemon, monkeypatch: Any, tmp_path: Any) -> N
 def test_our_own_descriptor_travels_itself() -> None:
     reader, writer = os.pipe()
     try:
-        prepared = prepare(Wanted(words=("cat",), stdin=f"/dev/fd/{reader}"))
+        prepared = prepare(RunOptions(words=("cat",), stdin=f"/dev/fd/{reader}"))
         assert prepared.descriptors == (reader,)
         assert prepared.request.specs[0].stdin == DescriptorInput()
     finally:
@@ -165,12 +165,12 @@ def test_a_terminal_and_a_closed_descriptor_are_no_stdin() -> None:
     leader, follower = pty.openpty()
     try:
         with pytest.raises(UsageError, match="terminal"):
-            prepare(Wanted(words=("cat",), stdin=f"/proc/self/fd/{follower}"))
+            prepare(RunOptions(words=("cat",), stdin=f"/proc/self/fd/{follower}"))
     finally:
         os.close(leader)
         os.close(follower)
     with pytest.raises(UsageError, match="closed"):
-        prepare(Wanted(words=("cat",), stdin=f"/dev/fd/{follower}"))
+        prepare(RunOptions(words=("cat",), stdin=f"/dev/fd/{follower}"))
 
 
 def test_a_command_that_cannot_start(fake: FakeDaemon, capsys: Any) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from corral.values.jobs import Job
 from corral.values.reports import Detail
-from corral_tui.cli.job_details import described
+from corral_tui.cli.job_details import detail_lines
 from corral_tui.dashboard import lines
 from corral_tui.dashboard.marks import UNICODE
 from corral_tui.dashboard.opened.about_text import about_lines
@@ -23,6 +23,6 @@ from tui.fake_jobs import job
 )
 def test_what_its_stdin_is(shown: Job, path: str | None, sheet: str, pane: str) -> None:
     detail = Detail(job=shown, stdin_path=path)
-    assert f"  stdin      {sheet}" in [line.text for line in described(detail)]
+    assert f"  stdin      {sheet}" in [line.text for line in detail_lines(detail)]
     about = about_lines(shown, detail, shows_values=False, width=80, charset=UNICODE)
     assert any(lines.text(line).split(maxsplit=1) == ["stdin", pane] for line in about)

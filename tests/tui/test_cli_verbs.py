@@ -49,7 +49,7 @@ from corral.values.reports import (
     Survivor,
     Wait,
 )
-from corral_tui.cli.stop_report import proof_sentence, report_lines
+from corral_tui.cli.stop_report import report_lines, result_sentence
 from corral_tui.main import main
 from tui.cli_fakes import CREATED, FakeDaemon, ended_job, fake, make_job, pipeline_job
 
@@ -82,10 +82,10 @@ LEFT = StopReport(
 
 def test_the_sentence_of_proof() -> None:
     assert (
-        proof_sentence(GONE) == "Nothing of it is left. 9 processes: 5 by TERM, 3 by themselves, 1 by KILL."
+        result_sentence(GONE) == "Nothing of it is left. 9 processes: 5 by TERM, 3 by themselves, 1 by KILL."
     )
-    assert proof_sentence(LEFT) == "1 process is left, and the job stays stopping. 1 process: 1 by TERM."
-    assert proof_sentence(structs.replace(GONE, processes=())) == "Nothing of it is left."
+    assert result_sentence(LEFT) == "1 process is left, and the job stays stopping. 1 process: 1 by TERM."
+    assert result_sentence(structs.replace(GONE, processes=())) == "Nothing of it is left."
 
 
 def test_a_report_names_what_a_plain_kill_would_have_missed() -> None:

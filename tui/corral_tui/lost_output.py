@@ -1,4 +1,4 @@
-"""What a job's own program took away of its output by opening it anew, in words. Imports nothing heavy."""
+"""Sentences about lost output: truncated by the job's own program, or not written to a full disk. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from corral_tui import numbers
 
 
 def truncated_by_stream(job: Job) -> dict[int, int]:
-    """Bytes lost at least of each stream that was made shorter: 0 is stdout, then stderr by stage."""
+    """The least number of bytes lost from each truncated stream: 0 is stdout, then stderr by stage."""
     found = {0: job.stdout_truncated_bytes}
     found |= {stage.number: stage.stderr_truncated_bytes for stage in job.stages}
     return {stream: lost for stream, lost in found.items() if lost}
 
 
 def truncation_sentences(job: Job, streams: Collection[int] | None = None) -> Iterator[str]:
-    """One for each stream (of these) of which something is lost."""
+    """One for each of these streams (default: all) that lost something."""
     for stream, lost in truncated_by_stream(job).items():
         if streams is None or stream in streams:
             amount = f"{lost} bytes ({numbers.size(lost)})" if lost >= 1000 else numbers.counted(lost, "byte")
@@ -47,7 +47,7 @@ def _writes_itself(job: Job) -> bool:
 
 
 def disk_full_sentence(job: Job) -> str | None:
-    """For a job that found its disk full. What is printed on a terminal waits for room, until the job has ended."""
+    """For a job whose disk was full. Output to a pty is not lost before the job ends: it waits for room."""
     if job.disk_full is None or (job.pty and not job.is_ended):
         return None
     at = f"{job.disk_full.astimezone():%Y-%m-%d %H:%M:%S}"
@@ -55,7 +55,7 @@ def disk_full_sentence(job: Job) -> str | None:
 
 
 def truncated_in_short(job: Job) -> tuple[str, str]:
-    """The same of all streams for a place with little room, and for one with less; empty where nothing is lost."""
+    """The same for all streams in a short and a shorter form; empty if nothing is lost."""
     if not job.truncated_bytes:
         return "", ""
     size = numbers.size(job.truncated_bytes)

@@ -1,4 +1,4 @@
-"""The `corral` command. As thin as can be: every verb lives in a file of its own under `cli/`."""
+"""The `corral` command: error handling around the verbs, and the fast path of `ps`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(words: list[str]) -> int:
     if words[:1] == ["ps"] and "_CORRAL_COMPLETE" not in os.environ:
-        # `ps` is run in loops and by scripts: its usual forms are read without loading click (25 ms).
+        # `ps` is run in loops and scripts: its usual forms are parsed without loading click (25 ms).
         from corral_tui.cli.job_list import list_jobs, plain_options
 
         options = plain_options(words[1:])

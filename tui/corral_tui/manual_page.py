@@ -1,4 +1,4 @@
-"""The manual page, made of what every `--help` says. It is written when a wheel is built (hatch_build.py)."""
+"""The manual page, generated from the `--help` texts when a wheel is built (hatch_build.py)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from corral import __version__
 from corral_tui.cli.group import corral
 
 _VERBATIM = "\b\n"
-"""How a paragraph begins that click leaves as it stands."""
+"""The start of a paragraph that click does not wrap."""
 _WIDTH = 78
 _LETTERS = str.maketrans({"\\": "\\e", "-": "\\-", "'": "\\(aq", "`": "\\(ga", "^": "\\(ha", "~": "\\(ti"})
-"""What roff would print as another letter: to be copied they have to be these (groff_char(7))."""
+"""Characters that roff would replace; escaped they can be copied from the page (groff_char(7))."""
 
 
 def manual_page(date: str) -> str:
-    """`corral.1`, as man(7) has it; `date` is of its last change, `2026-11-22`."""
+    """The text of `corral.1`, in the format of man(7); `date` is that of its last change, such as `2026-11-22`."""
     context = click.Context(corral, info_name="corral", **corral.context_settings)
     page = _Page()
     page.write(f'.TH CORRAL 1 "{date}" "corral {__version__}" "User Commands"\n.nh\n.ad l\n.SH NAME\n')
@@ -39,7 +39,7 @@ def manual_page(date: str) -> str:
 
 
 def _commands(context: click.Context) -> Iterator[click.Context]:
-    """Every verb, and those of a verb that has some."""
+    """All verbs and their subcommands."""
     group = context.command
     assert isinstance(group, click.Group)
     for name in group.list_commands(context):
@@ -52,7 +52,7 @@ def _commands(context: click.Context) -> Iterator[click.Context]:
 
 
 class _Page(click.HelpFormatter):
-    """Stands where the terminal's layout stands else, so that a page and a help cannot say two things."""
+    """A click formatter that writes roff, so that the page and `--help` have the same content."""
 
     is_verb = False
 
@@ -60,12 +60,12 @@ class _Page(click.HelpFormatter):
         self.write(f"\\fB{_escaped(prog)}\\fR {_escaped(args)}\n")
 
     def write_heading(self, heading: str) -> None:
-        """Those of a verb need none: its options are to be seen as such."""
+        """A section heading; none within a verb."""
         if not self.is_verb:
             self.write(f".SH {heading.upper()}\n")
 
     def write_paragraph(self) -> None:
-        """`write_text` begins its own."""
+        """Nothing: `write_text` starts its own paragraphs."""
 
     def write_text(self, text: str) -> None:
         for paragraph in text.split("\n\n"):

@@ -1,4 +1,4 @@
-"""Numbers as short cells of fixed width, and names cut to fit. Pure functions; 0 is `0`, unknown is `-`."""
+"""Numbers as short text of fixed width, and text cut to fit. Pure functions; 0 is `0`, unknown is `-`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def cpu(percent: float | None) -> str:
 
 
 def cpu_share(percent: float | None) -> str:
-    """CPU with its unit, in at most 5 characters: `99%`. What is unknown has none."""
+    """CPU with its unit, in at most 5 characters: `99%`; unknown is `-`."""
     return UNKNOWN if percent is None else f"{cpu(percent)}%"
 
 
@@ -76,7 +76,7 @@ def duration(seconds: float | None) -> str:
 
 
 def whole_duration(seconds: float | None) -> str:
-    """As `duration`, without tenths: for a time that goes on, so that it counts `0s` `1s` `2s`."""
+    """As `duration`, without tenths: for a running time, which counts `0s` `1s` `2s`."""
     if seconds is None:
         return UNKNOWN
     return "0s" if seconds < 1 else duration(int(seconds))
@@ -99,7 +99,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def cells(text: str) -> int:
-    """How many cells of a terminal `text` takes; the text is one line without control characters."""
+    """The width of `text` in terminal cells; one line without control characters."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -124,7 +124,7 @@ def cut_start(text: str, width: int, ellipsis: str = "…") -> str:
 
 
 def cut_middle(text: str, width: int, ellipsis: str = "…") -> str:
-    """`text` in at most `width` cells, cut in the middle (`nightly-d…mp`): the end often tells."""
+    """`text` in at most `width` cells, cut in the middle (`nightly-d…mp`): the end often matters."""
     if cells(text) <= width:
         return text
     room = width - cells(ellipsis)
@@ -142,7 +142,7 @@ def left(text: str, width: int, ellipsis: str = "…") -> str:
 
 
 def right(text: str, width: int) -> str:
-    """`text` padded on its left to `width` cells. A longer one stays whole: a number is never cut."""
+    """`text` padded on its left to `width` cells. Longer text is not cut: it is a number."""
     return " " * (width - cells(text)) + text
 
 

@@ -1,8 +1,8 @@
-"""What a job gets that was asked for without it: the table `[run]` of the user's settings file.
+"""Defaults for new jobs: the table `[run]` of the user's settings file.
 
-For the command line and the dashboard's prompt. The library takes explicit arguments only: what a program asks for
-does not hang on the settings of whoever runs it. A file that makes no sense loses nothing: what cannot be understood
-is a notice, and the built-in default stands in its place.
+For the command line and the dashboard's prompt. The library takes explicit arguments only: a program must not depend
+on the settings of the user who runs it. What cannot be understood in the file becomes a notice, and the built-in
+default applies.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DEFAULT_ON_STUCK: OnStuck = "mark"
 
 
 class RunDefaults(NamedTuple):
-    """Seconds without progress after which a job may be stuck, what happens then, and what was not understood."""
+    """Seconds without progress after which a job may be stuck, what happens then, and notices about the file."""
 
     stuck_after: float = DEFAULT_STUCK_AFTER
     on_stuck: OnStuck = DEFAULT_ON_STUCK
@@ -30,7 +30,7 @@ BUILT_IN = RunDefaults()
 
 
 def read_run_defaults(path: str | None = None) -> RunDefaults:
-    """The defaults as the settings file has them; the built-in ones where there is no such file or table. Never raises."""
+    """The defaults from the settings file; the built-in ones if there is no such file or table. Never raises."""
     if path is None:
         from corral.values.home import config_path
 
@@ -42,7 +42,7 @@ def read_run_defaults(path: str | None = None) -> RunDefaults:
         return BUILT_IN
     except OSError as error:
         return _built_in(path, error.strerror or str(error))
-    # Only where there is a file: most have none.
+    # Imported only if there is a file; most users have none.
     import tomllib
 
     try:
@@ -53,7 +53,7 @@ def read_run_defaults(path: str | None = None) -> RunDefaults:
 
 
 def run_defaults(table: object, path: str) -> RunDefaults:
-    """The defaults of the table `[run]`, already parsed."""
+    """The defaults of a parsed table `[run]`."""
     if not isinstance(table, Mapping):
         return _built_in(path, "run is a table: write [run]")
     found, notices = BUILT_IN, []
@@ -78,7 +78,7 @@ def run_defaults(table: object, path: str) -> RunDefaults:
 
 
 def _seconds(value: object) -> float | None:
-    """A number alone is seconds, as on the command line."""
+    """A bare number is seconds, as on the command line."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a stage spends its time on, in words: on the dashboard and in `corral show`."""
+"""What a stage spends its time on, as text, for the dashboard and `corral show`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ LEAST = 0.01
 
 
 def time_words(job: Job, stage: Stage, room: int) -> str | None:
-    """What a stage of a running pipeline does, by `share_words`; None where what it waits for now says more."""
+    """What a stage of a running pipeline does; None if what it waits for now says more."""
     if stage.time is None or job.health != "active" or stage.ended is not None:
         return None
     return share_words(stage.time, room)
 
 
 def share_words(time: StageTime, room: int = 80) -> str:
-    """`runs 97 %, waits for input 3 %`: the two largest shares, with less where there is less room."""
+    """`runs 97 %, waits for input 3 %`: the two largest shares, shortened to fit `room`."""
     shares = _shares(time)
     full = ", ".join(f"{long} {share:.0%}" for share, long, _ in shares)
     short = ", ".join(f"{word} {share:.0%}" for share, _, word in shares)
@@ -26,7 +26,7 @@ def share_words(time: StageTime, room: int = 80) -> str:
 
 
 def _shares(time: StageTime) -> list[tuple[float, str, str]]:
-    """The two that are largest."""
+    """The two largest shares, each with a long and a short wording."""
     found = [
         (time.run, "runs", "runs"),
         (time.input, "waits for input", "for input"),

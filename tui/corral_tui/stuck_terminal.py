@@ -1,4 +1,4 @@
-"""The end of a program whose terminal holds it up, or has gone."""
+"""Ending this process if its terminal blocks or has disappeared."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 
 SECONDS = 1.0
-"""For so long it may end by itself."""
+"""The process has so long to end by itself."""
 PATIENCE = 1.0
-"""Seconds for which a terminal that is being left may take nothing, before it is given up."""
+"""Seconds without progress after which we give up writing to the terminal on exit."""
 
 
 class LastResort:
-    """Once armed, this process has ended soon after `SECONDS`; `restore` is called before, in another thread."""
+    """Once armed, ends this process after `SECONDS`, calling `restore` before that in another thread."""
 
     def __init__(self, restore: Callable[[], None]) -> None:
         self._restore = restore
@@ -24,19 +24,18 @@ class LastResort:
         self._is_over = False
 
     def arm(self, status: int) -> None:
-        """End then with that exit status.
+        """Start the timer; the process will end with that exit status.
 
-        May be called by the handler of a signal: it takes no lock that the program may hold, as threading.Thread would.
+        May be called in a signal handler: unlike threading.Thread it takes no lock that the program may hold.
         """
         if not self._is_armed:
             self._is_armed = True
-            with contextlib.suppress(
-                RuntimeError
-            ):  # EAGAIN: there can be no more threads; it has to end by itself
+            # RuntimeError (EAGAIN): no more threads; the process has to end by itself.
+            with contextlib.suppress(RuntimeError):
                 _thread.start_new_thread(self._end, (status,))
 
     def stand_down(self) -> None:
-        """What goes on from here may take its time."""
+        """Cancel: what follows may take its time."""
         self._is_over = True
 
     def _end(self, status: int) -> None:
@@ -51,7 +50,7 @@ class LastResort:
 
 
 def silence(descriptor: int) -> None:
-    """From now on what is printed there goes nowhere, and what would be read there has ended."""
+    """Redirect `descriptor` to /dev/null."""
     null = os.open(os.devnull, os.O_RDWR)
     if null != descriptor:
         os.dup2(null, descriptor)
@@ -59,7 +58,7 @@ def silence(descriptor: int) -> None:
 
 
 def silence_terminal() -> None:
-    """Our terminal has gone (EIO), or takes nothing: no last word may fail for it, or wait. Files and pipes go on."""
+    """Redirect stdout and stderr to /dev/null where they are terminals, so that no last message fails or blocks."""
     for descriptor in (1, 2):
         if stat.S_ISCHR(os.fstat(descriptor).st_mode):
             silence(descriptor)

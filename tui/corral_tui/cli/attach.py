@@ -1,4 +1,4 @@
-"""`corral attach`: the terminal of a job that was started with `--pty`, on ours."""
+"""`corral attach`: connects our terminal with that of a job started with `--pty`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from corral_tui.cli.detach_key import DEFAULT_KEY, DetachKey, parse_key
 from corral_tui.cli.errors import complain
 from corral_tui.cli.options import id_argument
 from corral_tui.cli.outcomes import exit_status_of
-from corral_tui.cli.phrases import told_reason
+from corral_tui.cli.phrases import reason_text
 from corral_tui.cli.terminal_output import say, visible
 from corral_tui.cli.usable_jobs import has_terminal
 
@@ -39,44 +39,44 @@ def command(detach_key: str, job: str) -> int:
     What it prints is kept in its output all the same, and others go on watching. Ctrl-C goes to the job; the detach key
     gives the terminal back. Exits as the job does where it ends meanwhile, else with 0.
     """
-    from corral_tui.cli.raw_terminal import is_there
+    from corral_tui.cli.raw_terminal import is_interactive
 
     key = parse_key(detach_key)
-    if not is_there():
+    if not is_interactive():
         raise UsageError(
             f"attach: it needs a terminal to hand over; corral send {job} TEXT types a line, corral logs -f {job} shows it"
         )
     with connect.daemon() as client:
         found = _job(client, job)
-        return stay(client, found, key)
+        return attach_and_report(client, found, key)
 
 
-def stay(client: Client, job: Job, key: DetachKey, *, from_start: bool = False) -> int:
-    """Attach, say so before and after, and return what to exit with. Raises NotSoError where it has ended already."""
+def attach_and_report(client: Client, job: Job, key: DetachKey, *, from_start: bool = False) -> int:
+    """Attach, with a line before and after; return the exit status. Raises NotSoError if the job has already ended."""
     from corral_tui.cli.attach_session import attach, open_terminal
 
     opened = open_terminal(client, job.id)
     name = visible(f"{job.id} {job.title}")
     try:
         say(f"attached to {name}: {key.name} detaches, the job goes on")
-        left = attach(client, job.id, opened, key, from_start=from_start)
+        end = attach(client, job.id, opened, key, from_start=from_start)
     finally:
         os.close(opened.master)
-    if left.how == "ended" and left.job is not None:
-        reason = told_reason(left.job.state, left.job.reason)
-        state = left.job.state.replace("_", " ")
+    if end.how == "ended" and end.job is not None:
+        reason = reason_text(end.job.state, end.job.reason)
+        state = end.job.state.replace("_", " ")
         say(visible(f"job {name} has ended: {state}{f' ({reason})' if reason else ''}"))
-        return exit_status_of([left.job])
-    if left.how == "lost":
+        return exit_status_of([end.job])
+    if end.how == "lost":
         raise CorralError(
             f"the daemon that held the terminal of job {job.id} has gone, so the job was hung up (SIGHUP); "
             f"corral show {job.id} says what became of it"
         )
-    if left.how == "signalled":
+    if end.how == "signalled":
         complain(
-            f"job {job.id}: detached by {signal.Signals(left.signal).name}; corral attach {job.id} comes back"
+            f"job {job.id}: detached by {signal.Signals(end.signal).name}; corral attach {job.id} comes back"
         )
-        return 128 + left.signal
+        return 128 + end.signal
     say(f"detached from {name}, which goes on: corral attach {job.id} comes back")
     return 0
 

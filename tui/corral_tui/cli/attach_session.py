@@ -1,4 +1,4 @@
-"""A job's terminal on ours: what is typed goes to it, what it prints comes from its stdout file, as for everybody else."""
+"""An attached terminal: keys go to the job's terminal; its output is read from its stdout file, as everywhere else."""
 
 from __future__ import annotations
 
@@ -24,58 +24,60 @@ from corral_tui.cli.detach_key import DetachKey
 from corral_tui.cli.interrupts import Interrupts
 from corral_tui.cli.raw_terminal import INPUT, OUTPUT, RawTerminal, own_size
 
-_LEAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_DETACHING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _FASTEST, _SLOWEST = 0.005, 0.05
-"""Seconds between two looks at the file: after a key or output, and when nothing has come for a while."""
+"""Seconds between two reads of the file: after a key or output, and after a while without either."""
 _REDRAW_SECONDS = 0.05
-"""For how long a terminal has one row less, so that its program takes note of both changes."""
+"""How long the terminal is kept one row smaller, so that the program notices both changes of size."""
 _SETTLE_SECONDS = 0.03
-"""From a new size to the next key."""
+"""Delay from a change of size to the next key."""
 _READ_SIZE = 64 << 10
 _TAIL_SIZE = 64 << 10
-_MOST_BEHIND = 4 << 20
-"""Who is further behind the end than that goes on at the newest screenful; the rest is in the file."""
-_MOST_TYPED = 64 << 10
-"""Bytes typed that the job has not taken; what is typed beyond is dropped, with a bell, as a terminal does."""
+_MAX_LAG = 4 << 20
+"""Bytes; when output is further ahead than this we skip to the newest screenful. The rest stays in the file."""
+_MAX_TYPED = 64 << 10
+"""Bytes typed but not yet read by the job; more is dropped with a bell, as a terminal does."""
 
 
-class Left(NamedTuple):
-    """How an attachment ended, the job if it was by its end, and the signal if it was by one."""
+class AttachEnd(NamedTuple):
+    """How an attachment ended; the job if the job ended, the signal if one ended it."""
 
     how: Literal["ended", "detached", "signalled", "lost"]
     job: Job | None = None
     signal: int = 0
 
 
-class Opened(NamedTuple):
-    """A copy of the master of a job's terminal, the modes in which its program has left it, and when: at which length of
-    the stdout file."""
+class OpenedTerminal(NamedTuple):
+    """A copy of the master of a job's terminal, the modes its program has set, and the length of the stdout file at
+    that moment."""
 
     master: int
     modes: tuple[int, ...]
     printed: int
 
 
-def open_terminal(client: Client, job_id: str) -> Opened:
-    """The terminal of the job of that number; the caller closes it. Raises NotSoError: it has none, or has ended."""
+def open_terminal(client: Client, job_id: str) -> OpenedTerminal:
+    """Open the job's terminal; the caller closes it. Raises NotSoError if the job has none or has ended."""
     opened = client.call(OpenInput(job=job_id))
     received = client.received_descriptors()
     if opened.is_terminal and len(received) == 1:
-        return Opened(received[0], opened.modes, opened.printed)
+        return OpenedTerminal(received[0], opened.modes, opened.printed)
     for descriptor in received:
         os.close(descriptor)
     raise CorralError(f"job {job_id}: the daemon sent no terminal; see corral daemon log")
 
 
-def attach(client: Client, job_id: str, opened: Opened, key: DetachKey, *, from_start: bool = False) -> Left:
-    """Stay with a terminal until its job ends, or somebody leaves.
+def attach(
+    client: Client, job_id: str, opened: OpenedTerminal, key: DetachKey, *, from_start: bool = False
+) -> AttachEnd:
+    """Connect the two terminals until the job ends or the user detaches.
 
-    With `from_start` all that it printed is obeyed, as for a job that we have just started; else the newest screenful
-    is shown, and the program asked to draw again.
+    With `from_start` all output is passed through unchanged, as for a job that we have just started; otherwise the
+    newest screenful is shown and the program is made to redraw.
     """
     with ExitStack() as always_closed:
         file = always_closed.enter_context(closing(OutputFile(client.home.stdout(job_id))))
-        interrupts = always_closed.enter_context(Interrupts((*_LEAVING, signal.SIGWINCH, signal.SIGCONT)))
+        interrupts = always_closed.enter_context(Interrupts((*_DETACHING, signal.SIGWINCH, signal.SIGCONT)))
         terminal = always_closed.enter_context(RawTerminal(() if from_start else opened.modes))
         outlet = always_closed.enter_context(closing(Outlet(OUTPUT)))
         attachment = _Attachment(client, job_id, opened.master, file, outlet, interrupts, terminal, key)
@@ -86,13 +88,12 @@ def attach(client: Client, job_id: str, opened: Opened, key: DetachKey, *, from_
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-            return Left(
-                "signalled", signal=signal.SIGHUP
-            )  # our terminal was hung up, and the signal is on its way
+            # Our terminal was hung up; the signal is on its way.
+            return AttachEnd("signalled", signal=signal.SIGHUP)
 
 
 class _Attachment:
-    """One terminal on another."""
+    """One attached terminal."""
 
     def __init__(
         self,
@@ -114,46 +115,46 @@ class _Attachment:
         self._key = key
         self._outlet = outlet
         self._typed = b""
-        """What the job has not taken yet."""
+        """What the job has not read yet."""
         self._position = 0
         self._end: int | None = None
         self._pause = _FASTEST
         self._full_size_at: float | None = None
         self._settled_at = 0.0
-        """Until then nothing is typed: some programs (less 590) drop a key that comes along with SIGWINCH."""
+        """Keys are held back until then: some programs (less 590) drop a key that arrives together with SIGWINCH."""
 
-    def run(self) -> Left:
+    def run(self) -> AttachEnd:
         daemon = self._client.hello.pid
         waiting = self._client.begin(WaitForJobs(ids=(self._job_id,)))
         self._take_size()
         ended: Job | None = None
         while True:
-            left = self._obey()
-            if left is not None:
-                return left
+            end = self._handle_signals()
+            if end is not None:
+                return end
             if ended is None:
                 try:
                     ended = _end_of(waiting)
                 except DaemonUnavailableError:
-                    return Left("lost")
+                    return AttachEnd("lost")
                 if self._client.hello.pid != daemon:
-                    # The terminal was that daemon's, and its last copy is ours: closing it hangs up.
-                    return Left("lost")
+                    # The terminal belonged to that daemon. Ours is the last copy: closing it hangs up.
+                    return AttachEnd("lost")
                 if ended is not None:
                     self._end = self._file.size()
-            has_moved = self._show_some()
+            has_moved = self._copy_some()
             if ended is not None and not has_moved and not self._outlet.has_queue:
-                return Left("ended", ended)
+                return AttachEnd("ended", ended)
             if self._wait(has_moved, -1 if ended else waiting.fileno()) and not self._take_keys():
                 self._settled_at = 0.0
                 self._type()
-                return Left("detached")
+                return AttachEnd("detached")
 
     # ---- what it prints
 
-    def _show_some(self) -> bool:
-        """Read what is new and print what goes now; whether anything moved."""
-        if not self._outlet.has_queue and self._file.size() - self._position > _MOST_BEHIND:
+    def _copy_some(self) -> bool:
+        """Read new output and write what can be written now. Returns whether anything moved."""
+        if not self._outlet.has_queue and self._file.size() - self._position > _MAX_LAG:
             self._skip_to(self._file.size())
         has_read = False
         if not self._outlet.has_queue:
@@ -166,7 +167,7 @@ class _Attachment:
         return self._outlet.write_some() or has_read
 
     def _skip_to(self, end: int) -> None:
-        """Go on at that offset, in the modes of there."""
+        """Continue at that offset, with the terminal modes in effect there."""
         modes = self._terminal.modes
         before = set(modes.changed)
         for chunk in self._file.chunks(self._position, end):
@@ -177,8 +178,8 @@ class _Attachment:
         self._redraw()
 
     def show_newest(self, end: int) -> None:
-        """The last lines up to there, as text with its colours: what was asked of another terminal must not be asked of
-        this one. A program that draws the whole screen will draw it again.
+        """Show the last lines before `end` as text with colours, without other control sequences, which were meant for
+        another terminal. A full-screen program redraws itself instead.
         """
         chunk = self._file.read(max(0, end - _TAIL_SIZE), _TAIL_SIZE).until(end)
         self._position = end
@@ -194,7 +195,7 @@ class _Attachment:
     # ---- what is typed
 
     def _take_keys(self) -> bool:
-        """Pass on what was typed; False once it was the key that leaves. Raises OSError: our terminal was hung up."""
+        """Pass keys on; False after the detach key. Raises OSError if our terminal was hung up."""
         data = os.read(INPUT, 4096)
         if not data:
             raise OSError(errno.EIO, "the terminal was hung up")
@@ -203,7 +204,7 @@ class _Attachment:
             data = data[: found[0]]
         if data and self._full_size_at is None:
             self._take_size(redraws=False)
-        if len(self._typed) + len(data) > _MOST_TYPED:
+        if len(self._typed) + len(data) > _MAX_TYPED:
             self._outlet.put(b"\a")
         else:
             self._typed += data
@@ -218,14 +219,16 @@ class _Attachment:
             while self._typed:
                 self._typed = self._typed[os.write(self._master, self._typed) :]
         except BlockingIOError:
-            return  # it takes more once its program has read
+            return  # the terminal takes more once the program has read
         except OSError:
-            self._typed = b""  # EIO: its session's leader has just gone, and its end is about to be told
+            self._typed = (
+                b""  # EIO: the session leader has just exited; the end of the job will be reported next
+            )
 
-    # ---- how large it is
+    # ---- size
 
     def _take_size(self, *, redraws: bool = True) -> None:
-        """It is as large as ours. Of several that are attached the last one that typed or resized wins."""
+        """Give the job's terminal our size. With several attached, the last one that typed or resized wins."""
         size = own_size()
         with contextlib.suppress(OSError):
             if size_of(self._master) != size:
@@ -235,7 +238,7 @@ class _Attachment:
                 self._redraw()
 
     def _redraw(self) -> None:
-        """Programs draw anew when the size changes, many only when it really does."""
+        """Make the program redraw by a change of size; many ignore a SIGWINCH without one."""
         columns, rows = own_size()
         with contextlib.suppress(OSError):
             set_size(self._master, columns, rows - 1 if rows > 1 else rows + 1)
@@ -244,11 +247,11 @@ class _Attachment:
 
     # ---- waiting
 
-    def _obey(self) -> Left | None:
-        """Do what signals and the time ask for; not None: leave."""
+    def _handle_signals(self) -> AttachEnd | None:
+        """Handle signals and timers. Returns how to detach, or None to continue."""
         for number in self._interrupts.take():
-            if number in _LEAVING:
-                return Left("signalled", signal=number)
+            if number in _DETACHING:
+                return AttachEnd("signalled", signal=number)
             if number == signal.SIGCONT:
                 self._terminal.make_raw()
             self._take_size(redraws=number == signal.SIGCONT)
@@ -259,7 +262,7 @@ class _Attachment:
         return None
 
     def _wait(self, has_moved: bool, daemon: int) -> bool:
-        """Until there is something to do; whether it is a key."""
+        """Wait until there is something to do. Returns whether a key was typed."""
         self._pause = _FASTEST if has_moved else min(_SLOWEST, self._pause * 1.3)
         poller = select.poll()
         for descriptor in (INPUT, self._interrupts.fileno(), daemon):

@@ -1,4 +1,4 @@
-"""`corral clean`: ended jobs go by the rules, or those that are selected."""
+"""`corral clean`: deletes ended jobs by the configured rules or by those given as options."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def command(older_than: float | None, keep: int | None, dry_run: bool, yes: bool
     With an option only what it names goes, with both only what both name. Jobs that have not ended, and those that
     something still needs, never go.
     """
-    if not _has_any():
+    if not _has_anything_to_clean():
         say("nothing to clean: no job has ended")
         return 0
     request = CleanJobs(plan=True, older_than=older_than, keep=keep)
@@ -47,14 +47,14 @@ def command(older_than: float | None, keep: int | None, dry_run: bool, yes: bool
         plan = client.call(request)
         for notice in plan.notices:
             complain(f"settings: {notice}")
-        for line in _said_before(plan, request, dry_run=dry_run):
+        for line in _plan_text(plan, request, dry_run=dry_run):
             say(line)
         if dry_run or not (plan.jobs or plan.folders):
             return 0
         if yes:
             request.plan = False
-        elif _is_wanted():
-            request = _just_that(plan, request)
+        elif _is_confirmed():
+            request = _only_what_was_shown(plan, request)
         else:
             say("nothing was deleted")
             return 1
@@ -65,8 +65,8 @@ def command(older_than: float | None, keep: int | None, dry_run: bool, yes: bool
     return 1 if done.errors else 0
 
 
-def _has_any() -> bool:
-    """Whether a daemon is worth asking: where none runs, the journal and the folder of output say it too."""
+def _has_anything_to_clean() -> bool:
+    """Whether to ask a daemon at all: if none runs, the journal and the output folder tell."""
     home = chosen_home()
     with connect.running_daemon() as client:
         if client is not None:
@@ -80,14 +80,14 @@ def _has_any() -> bool:
         reader.close()
 
 
-def _said_before(plan: CleanReport, request: CleanJobs, *, dry_run: bool) -> Iterator[str]:
+def _plan_text(plan: CleanReport, request: CleanJobs, *, dry_run: bool) -> Iterator[str]:
     if dry_run:
         yield from listing_lines(plan, width_of(sys.stdout))
     yield from plan_lines(plan, request)
 
 
-def _just_that(plan: CleanReport, request: CleanJobs) -> CleanJobs:
-    """What was shown, and nothing that has grown old since."""
+def _only_what_was_shown(plan: CleanReport, request: CleanJobs) -> CleanJobs:
+    """A request for what was shown, without jobs that have become old enough since."""
     return CleanJobs(
         older_than=request.older_than,
         keep=request.keep,
@@ -96,8 +96,8 @@ def _just_that(plan: CleanReport, request: CleanJobs) -> CleanJobs:
     )
 
 
-def _is_wanted() -> bool:
-    """Ask. Raises NotSoError where nobody can be asked."""
+def _is_confirmed() -> bool:
+    """Ask the user. Raises NotSoError if there is no terminal to ask on."""
     if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         raise NotSoError(
             "clean: nothing was deleted, since nobody can be asked here; -y deletes without asking"
@@ -115,7 +115,7 @@ _NUMBERS = frozenset({0, 4})
 
 
 def listing_lines(plan: CleanReport, width: int | None) -> Iterator[str]:
-    """The jobs that would go, oldest first, and the folders without a job; nothing where there are none."""
+    """The jobs that would be deleted, oldest first, and the folders without a job."""
     if plan.jobs:
         yield from lay_out(_HEADER, [_row(job) for job in plan.jobs], _NUMBERS, width)
     for folder in plan.folders:
@@ -139,7 +139,7 @@ def _time(seconds: float) -> str:
 
 
 def plan_lines(plan: CleanReport, request: CleanJobs) -> Iterator[str]:
-    """A line for each rule, for the folders without a job, for all together, and for what is spared."""
+    """A line for each rule, for the folders without a job, for the total, and for what is kept."""
     if not (plan.jobs or plan.folders):
         yield f"nothing to clean: {numbers.counted(plan.ended, 'ended job')}, {numbers.size(plan.size)} of output"
         yield from _spared(plan)
@@ -189,6 +189,6 @@ def _rule(share: RuleShare, request: CleanJobs) -> str:
 
 
 def _spared(plan: CleanReport) -> Iterator[str]:
-    """What a rule would take, but is needed."""
+    """What matches a rule but is still needed."""
     for reason, count in sorted(plan.spared.items()):
         yield f"kept: {_jobs(count)}: {reason}"

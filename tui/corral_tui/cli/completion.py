@@ -1,4 +1,4 @@
-"""`corral completion`: the script that makes a shell complete verbs, options, their values, ids and programs."""
+"""`corral completion`: the script with which a shell completes verbs, options, their values, ids and programs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ else
     compdef %(complete_func)s %(prog_name)s
 fi
 """
-"""As click's, but for files behind `--option=`, and a `corral` that is not on PATH."""
+"""click's, plus files after `--option=` and a `corral` that is not on PATH."""
 
 _FISH = """\
 function %(complete_func)s
@@ -69,11 +69,11 @@ end
 
 complete --no-files --keep-order --command %(prog_name)s --arguments "(%(complete_func)s)"
 """
-"""As click's, but for commas in a help text, the order, files behind `--option=`, and a `corral` that is not on PATH."""
+"""click's, plus commas in help texts, the order, files after `--option=`, and a `corral` that is not on PATH."""
 
 
 class _WholeWords(ShellComplete):
-    """`--state=ru` is one word: what takes its place has to begin so too."""
+    """`--state=ru` is one word: its replacement must also start with `--state=`."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[Any]]:
         option, equals, _ = incomplete.partition("=")
@@ -106,10 +106,10 @@ _SHELLS = {"bash": _Bash, "zsh": _Zsh, "fish": _Fish}
 
 
 def complete(cli: click.Group, instruction: str) -> int:
-    """What the script of a shell asks for, such as `bash_complete`."""
+    """Answer a shell's completion script; `instruction` is for example `bash_complete`."""
     for shell, kind in _SHELLS.items():
         add_completion_class(kind, shell)
-    with suppress(click.UsageError):  # no such verb: nothing fits
+    with suppress(click.UsageError):  # unknown verb: nothing to complete
         return shell_complete(cli, {}, "corral", COMPLETION_VARIABLE, instruction)
     return 0
 

@@ -1,4 +1,4 @@
-"""The way to a daemon, or to the journal alone where nothing needs a daemon. The seam at which tests put a fake."""
+"""Connections to the daemon, or to the journal alone if no daemon is needed. Tests put a fake here."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from corral_tui.cli.errors import complain
 from corral_tui.cli.home import chosen_home
 
 
-class Numbers(NamedTuple):
-    """Jobs by number, and one line for each id that is no job."""
+class ResolvedIds(NamedTuple):
+    """Job numbers, and one line for each id that names no job."""
 
     ids: tuple[str, ...]
     unknown: tuple[str, ...]
 
 
 class Caller(Protocol):
-    """Whatever answers requests."""
+    """Answers requests."""
 
     def call(
         self, request: Answers[Reply_], descriptors: Sequence[int] = (), timeout: float | None = None
@@ -32,7 +32,7 @@ class Caller(Protocol):
 
 @contextmanager
 def daemon(*, start: bool = True) -> Iterator[Client]:
-    """The user's daemon, started where none runs. Raises DaemonUnavailableError."""
+    """The user's daemon, started if none runs. Raises DaemonUnavailableError."""
     with Client.connect(chosen_home(), start=start, is_lasting=True) as client:
         _say_notices(client)
         yield client
@@ -42,7 +42,7 @@ def daemon(*, start: bool = True) -> Iterator[Client]:
 def running_daemon(
     origin: Origin = "command_line", *, is_lasting: bool = False, any_protocol: bool = False
 ) -> Iterator[Client | None]:
-    """The daemon if one runs; none is started, unless it goes away and the connection `is_lasting`."""
+    """The daemon if one runs. None is started, unless it goes away during a connection that `is_lasting`."""
     home = chosen_home()
 
     def connect() -> Client:
@@ -65,7 +65,7 @@ def running_daemon(
 
 
 def _say_notices(client: Client) -> None:
-    """Such as that a damaged journal was set aside: the daemon tells the first command that comes."""
+    """For example that a damaged journal was set aside: the daemon reports it to the first client."""
     client.on_silence = complain
     for notice in client.hello.notices:
         complain(notice)
@@ -73,7 +73,7 @@ def _say_notices(client: Client) -> None:
 
 @contextmanager
 def reader() -> Iterator[Caller]:
-    """Who answers a command that only reads: the daemon where one runs or jobs have not ended, else the journal."""
+    """A caller for commands that only read: the daemon if one runs or jobs have not ended, else the journal."""
     home = chosen_home()
     with running_daemon(is_lasting=True) as client:
         if client is not None:
@@ -89,13 +89,13 @@ def reader() -> Iterator[Caller]:
         yield client
 
 
-def numbers_of(caller: Caller, ids: tuple[str, ...], *, leftovers: bool = False) -> Numbers:
-    """What these ids mean now. By number a request can go on with another daemon, where `@` may mean another job.
+def resolve_ids(caller: Caller, ids: tuple[str, ...], *, leftovers: bool = False) -> ResolvedIds:
+    """Replace names and `@` by job numbers, which stay valid if the request is continued with another daemon.
 
-    With `leftovers` a name means all ended jobs too that were called so and have left something alive.
+    With `leftovers` a name also means all ended jobs of that name which have left processes behind.
     """
     if are_numbers(ids):
-        return Numbers(ids, ())
+        return ResolvedIds(ids, ())
     found = caller.call(ListJobs(ids=ids))
     left = found.leftovers if leftovers else ()
-    return Numbers((*(job.id for job in found.jobs), *left), found.unknown)
+    return ResolvedIds((*(job.id for job in found.jobs), *left), found.unknown)

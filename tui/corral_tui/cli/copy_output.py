@@ -1,4 +1,4 @@
-"""From growing files to our own stdout and stderr, without ever being stuck in a write that a signal cannot end."""
+"""Copies growing files to our stdout and stderr without ever blocking in a write, which a signal could not end."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ from corral.values.text import VisibleStream
 from corral_tui.stuck_terminal import silence
 
 _QUEUE_LIMIT = READ_SIZE
-_BEGUN = re.compile(rb"(?:\x1b(?:\[[0-9;:]*)?|[\xc0-\xff][\x80-\xbf]*)\Z")
-"""An SGR sequence or a letter that may go on, at the end."""
+_INCOMPLETE = re.compile(rb"(?:\x1b(?:\[[0-9;:]*)?|[\xc0-\xff][\x80-\xbf]*)\Z")
+"""An incomplete SGR sequence or UTF-8 character at the end."""
 CLAIMED_BEYOND = 64 << 20
-"""Who is so many bytes behind the end claims what is left: far less than the usual cap, far more than most jobs write."""
+"""A reader that is further behind claims the rest: far less than the usual cap, far more than most jobs write."""
 
 
 class Transform(Protocol):
-    """Changes a stream of bytes on its way."""
+    """Changes a stream of bytes while it is copied."""
 
     def feed(self, data: bytes) -> bytes: ...
 
     def flush(self) -> bytes:
-        """What was held back, at the end of the stream."""
+        """What was held back; called at the end of the stream."""
         ...
 
 
-class Source(Protocol):
-    """What a `Copier` reads into an outlet."""
+class CopySource(Protocol):
+    """Something that a `Copier` reads into an outlet."""
 
     outlet: Outlet
 
     @property
     def is_read(self) -> bool:
-        """Whether nothing will come any more."""
+        """Whether everything has been read."""
         ...
 
     def fix_end(self) -> None:
-        """What comes after this moment is not copied."""
+        """Do not copy what is written after this moment."""
         ...
 
     def read_some(self) -> bool:
-        """Read a piece into the outlet, if that has room; whether there was any."""
+        """Read a piece into the outlet if that has room. Returns whether anything was read."""
         ...
 
     def close(self) -> None: ...
 
 
-class AsItIs:
-    """No change."""
+class Unchanged:
+    """Copies bytes as they are."""
 
     def feed(self, data: bytes) -> bytes:
         return data
@@ -70,7 +70,7 @@ class AsItIs:
 
 
 class Outlet:
-    """One of our own descriptors, written only as far as it takes bytes now. Raises BrokenPipeError, OSError."""
+    """One of our descriptors; writes only what it takes without blocking. Raises BrokenPipeError, OSError."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -82,15 +82,15 @@ class Outlet:
         self._is_discarding = False
         self.is_terminal = os.isatty(descriptor)
         self.tells_when_closed = self.is_terminal or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
-        """Whether poll(2) says POLLERR, for a terminal POLLHUP, once nobody reads it any more."""
+        """Whether poll(2) reports POLLERR, for a terminal POLLHUP, once the reader has gone."""
         self._writes_to = descriptor
-        with contextlib.suppress(OSError):  # then a terminal that takes little may hold us up
+        with contextlib.suppress(OSError):  # then a slow terminal may block us
             self._writes_to = open_anew(descriptor) if self.is_terminal else descriptor
         self.is_torn = False
-        """Whether what was written last ends in the middle of a letter or a sequence: nobody else may go on there."""
+        """Whether the last write ended in the middle of a character or sequence: no other stream may write next."""
 
     def close(self) -> None:
-        """What was opened here; the descriptor itself stays."""
+        """Close what was opened here; the descriptor itself stays open."""
         if self._writes_to != self.descriptor:
             os.close(self._writes_to)
             self._writes_to = self.descriptor
@@ -100,7 +100,7 @@ class Outlet:
         return len(self._queue) > 0
 
     def discard(self) -> None:
-        """From now on everything is thrown away: nobody reads."""
+        """Throw everything away from now on: nobody reads it."""
         self._is_discarding = True
         self.tells_when_closed = False
         self._queue = memoryview(b"")
@@ -115,7 +115,7 @@ class Outlet:
         return len(self._queue) >= _QUEUE_LIMIT
 
     def write_some(self) -> bool:
-        """Write what goes without waiting; whether anything went."""
+        """Write what can be written without blocking. Returns whether anything was written."""
         if not self._queue:
             return False
         try:
@@ -126,7 +126,7 @@ class Outlet:
         return written > 0
 
     def _write_now(self) -> int:
-        """As much as a pipe takes now, whatever stands in it: pwritev2(2), which pipes understand since Linux 6.4."""
+        """Write as much as a pipe takes now with pwritev2(2), which pipes support since Linux 6.4."""
         try:
             return os.pwritev(self.descriptor, [self._queue], -1, os.RWF_NOWAIT)
         except OSError as error:
@@ -149,7 +149,7 @@ class Outlet:
         return written
 
     def _room(self) -> int:
-        """How much a write takes without waiting.
+        """How much can be written without blocking.
 
         A blocking pipe takes PIPE_BUF bytes when poll(2) says so, and its whole capacity when it is empty (pipe(7)).
         """
@@ -165,14 +165,14 @@ class Outlet:
 
 
 def _whole_part(piece: bytes) -> int:
-    """How much of a piece to write to a terminal on which another stream may write next: whole lines, else letters.
+    """How much of a piece to write to a terminal shared with another stream: whole lines, else whole characters.
 
-    The end of one stream's sequence must not come from another one, where it was plain text.
+    Plain text of another stream must not complete an unfinished sequence of this one.
     """
     lines = piece.rfind(b"\n") + 1
     if lines:
         return lines
-    begun = _BEGUN.search(piece)
+    begun = _INCOMPLETE.search(piece)
     return begun.start() if begun and begun.start() else len(piece)
 
 
@@ -185,11 +185,11 @@ def _unread(descriptor: int) -> int:
     return int(struct.unpack("i", answer)[0])
 
 
-class Stream:
-    """One file, read from `start` to its end, into an outlet. `on_drop` hears of bytes that are no more, `on_shorter` is
-    called when its writer was seen to make it shorter.
+class FileSource:
+    """One file, read from `start` to its end into an outlet. `on_drop` is called with the number of dropped bytes,
+    `on_shorter` when the file was truncated by its writer.
 
-    With `claims` it asks that nothing be dropped which it has still to read.
+    With `claims` it asks the daemon not to drop what it has still to read.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class Stream:
         self._place = Place(OutputFile(path), start)
         self.outlet = outlet
         self._end: int | None = None
-        self._transform = transform or AsItIs()
+        self._transform = transform or Unchanged()
         self._on_drop = on_drop
         self._on_shorter = on_shorter
         self._is_flushed = False
@@ -215,16 +215,16 @@ class Stream:
 
     @property
     def is_read(self) -> bool:
-        """Whether nothing will come any more."""
+        """Whether everything has been read."""
         return self._is_flushed
 
     def fix_end(self) -> None:
-        """What is written to the file after this moment is not copied."""
+        """Do not copy what is written after this moment."""
         if self._end is None:
             self._end = self._place.file.size()
 
     def read_some(self) -> bool:
-        """Read a piece into the outlet, if that has room; whether there was any."""
+        """Read a piece into the outlet if that has room. Returns whether anything was read."""
         if self._is_flushed or self.outlet.is_full:
             return False
         chunk = self._place.read(READ_SIZE, self._end)
@@ -235,7 +235,7 @@ class Stream:
         if self._claim is not None and len(chunk.data) == READ_SIZE:
             self._claim_the_rest(self._claim)
         self.outlet.put(self._transform.feed(chunk.data))
-        # Nothing before its end: what it left behind has made it shorter since.
+        # Nothing before the fixed end: a leftover process has truncated the file since.
         has_come = bool(chunk.data) or bool(chunk.dropped)
         if self._end is not None and (self._place.offset >= self._end or not has_come):
             self.outlet.put(self._transform.flush())
@@ -243,13 +243,13 @@ class Stream:
         return bool(chunk.data)
 
     def _claim_the_rest(self, claim: Claim) -> None:
-        """Ask for what is still to be read, once that is much, or whenever it has been."""
+        """Claim what is still to be read once that is much, and from then on."""
         self._is_claiming = self._is_claiming or self._place.file.size() - self._place.offset > CLAIMED_BEYOND
         if self._is_claiming:
             try:
                 claim.hold_from(self._place.offset)
             except OSError:
-                self._claim = None  # ENOSPC, EMFILE: should something be dropped for it, that is said.
+                self._claim = None  # ENOSPC, EMFILE: what is dropped as a result is reported.
 
     def close(self) -> None:
         self._place.file.close()
@@ -258,14 +258,14 @@ class Stream:
 
 
 class Copier:
-    """Several streams, some of which may share an outlet."""
+    """Copies several sources, some of which may share an outlet."""
 
-    def __init__(self, streams: Iterable[Source]) -> None:
+    def __init__(self, streams: Iterable[CopySource]) -> None:
         self._streams = list(streams)
         self._outlets = list({id(stream.outlet): stream.outlet for stream in self._streams}.values())
 
     def step(self) -> bool:
-        """Read and write what can be; whether anything moved. Raises BrokenPipeError."""
+        """Read and write what is possible now. Returns whether anything moved. Raises BrokenPipeError."""
         has_read = [stream.read_some() for stream in self._streams]
         has_written = self._write_some()
         return any(has_read) or has_written
@@ -287,7 +287,7 @@ class Copier:
             outlet.discard()
 
     def discard_for_terminals(self) -> None:
-        """Nobody reads what is still to be printed on a terminal, nor what comes."""
+        """Throw away what is still to be printed on terminals, and what follows."""
         for outlet in self._outlets:
             if outlet.is_terminal:
                 outlet.discard()
@@ -295,7 +295,7 @@ class Copier:
 
     @property
     def is_done(self) -> bool:
-        """Whether all is read to the fixed ends, and written."""
+        """Whether all sources are read to their fixed ends, and everything is written."""
         return all(stream.is_read for stream in self._streams) and not any(
             outlet.has_queue for outlet in self._outlets
         )
@@ -307,10 +307,10 @@ class Copier:
             outlet.close()
 
     def wait(self, seconds: float | None, readable: Iterable[int]) -> set[int]:
-        """Until one of `readable` is, an outlet takes more, or the time is over. Returns those that are readable.
+        """Wait until a descriptor of `readable` is readable, an outlet takes more, or the time is over.
 
-        Raises BrokenPipeError when nobody reads an outlet any more, also while nothing is to be written to it; OSError
-        (EIO) where it is a terminal.
+        Returns the readable descriptors. Raises BrokenPipeError as soon as an outlet has no reader any more, even with
+        nothing to write; OSError (EIO) if that outlet is a terminal.
         """
         poller = select.poll()
         wanted = set(readable)
@@ -330,17 +330,17 @@ class Copier:
 
 
 LONGEST_LINE = 1 << 16
-"""Bytes of a line without an end that are held back to be printed as one piece."""
+"""At most so many bytes of an unfinished line are held back to be printed as one piece."""
 
 
 def transform_for(descriptor: int, prefix: str, *, raw: bool) -> Transform:
-    """The way to `descriptor`: bytes as they are into a file or a pipe, made visible on a terminal unless `raw`."""
-    safe: Transform = VisibleStream() if os.isatty(descriptor) and not raw else AsItIs()
+    """For `descriptor`: bytes unchanged for a file or a pipe, control characters made visible on a terminal unless `raw`."""
+    safe: Transform = VisibleStream() if os.isatty(descriptor) and not raw else Unchanged()
     return Prefixed(os.fsencode(prefix), safe) if prefix else safe
 
 
 class Prefixed:
-    """A prefix before every line, and only whole lines: those of several jobs share one descriptor."""
+    """Adds a prefix to every line and passes only whole lines, since several jobs share one descriptor."""
 
     def __init__(self, prefix: bytes, inner: Transform) -> None:
         self._prefix = prefix

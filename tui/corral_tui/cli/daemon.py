@@ -1,4 +1,4 @@
-"""`corral daemon`: the background process itself."""
+"""`corral daemon`: status, start, stop, restart and log of the background process."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from corral_tui.numbers import counted
 
 NONE_RUNS = 3
 _LOG_BYTES_PER_LINE = 4096
-_NAMED = 20
-"""Jobs that have their names in one sentence."""
+_MAX_NAMED = 20
+"""At most so many jobs are named in one sentence."""
 
 
 @click.group("daemon", cls=Group, no_args_is_help=False, epilog="Example: corral daemon status --json")
@@ -51,10 +51,10 @@ def show_status(as_json: bool) -> int:
     """Print the state of the daemon; exits with 3 when none runs. Never starts one."""
     with connect.running_daemon(any_protocol=True) as client:
         if client is not None and client.hello.protocol != PROTOCOL:
-            return _show_other(client.hello, as_json=as_json)
+            return _show_other_version(client.hello, as_json=as_json)
         status = None if client is None else client.call(AskStatus())
     if as_json:
-        print_json(_nothing(chosen_home()) if status is None else status)
+        print_json(_empty_status(chosen_home()) if status is None else status)
     elif status is None:
         say(f"no daemon runs for {visible(chosen_home().path)}{_unwatched()}")
     else:
@@ -62,8 +62,8 @@ def show_status(as_json: bool) -> int:
     return NONE_RUNS if status is None else 0
 
 
-def _nothing(home: Home) -> dict[str, object]:
-    """The keys of a status, for no daemon."""
+def _empty_status(home: Home) -> dict[str, object]:
+    """The keys of a status when no daemon runs."""
     unknown = dict.fromkeys(DaemonStatus.__struct_fields__)
     return {
         **unknown,
@@ -75,12 +75,12 @@ def _nothing(home: Home) -> dict[str, object]:
     }
 
 
-def _show_other(hello: Hello, *, as_json: bool) -> int:
-    """What is known of a daemon that speaks another protocol."""
+def _show_other_version(hello: Hello, *, as_json: bool) -> int:
+    """Print what is known of a daemon with another protocol version."""
     home = chosen_home()
     if as_json:
         known = {"pid": hello.pid, "version": hello.version, "protocol": hello.protocol, "jobs": {}}
-        print_json({**_nothing(home), **known})
+        print_json({**_empty_status(home), **known})
         return 0
     for key, value in (("pid", str(hello.pid)), ("version", hello.version), ("home", home.path)):
         say(f"{key:<10} {visible(value)}")
@@ -90,7 +90,7 @@ def _show_other(hello: Hello, *, as_json: bool) -> int:
 
 
 def _unwatched() -> str:
-    """What the journal says of jobs that a daemon left behind, by a crash or on demand."""
+    """What the journal tells about jobs left running without a daemon, after a crash or by `--jobs leave`."""
     from corral_tui.cli.offline import Offline
 
     home = chosen_home()
@@ -158,15 +158,15 @@ def stop(jobs: str | None, as_json: bool) -> int:
 
 
 def _stop(client: Client, request: Shutdown, *, as_json: bool) -> int:
-    """End a daemon that answers, and return once its process is gone."""
+    """Stop a daemon that answers, and return once its process is gone."""
     jobs = request.jobs
     if client.hello.protocol != PROTOCOL:
-        return _stop_other(client, request, as_json=as_json)
-    # What is to be stopped the daemon knows by itself, and says what it was.
+        return _stop_other_version(client, request, as_json=as_json)
+    # With `stop` the reply contains the jobs.
     listed = Jobs(()) if jobs == "stop" else client.call(ListJobs())
     unended = listed.jobs
     if unended and jobs is None:
-        raise NotSoError(_which_way(unended))
+        raise NotSoError(_choose_jobs_option(unended))
     began = datetime.now(UTC)
     first = daemon = identify(client.daemon_pid)
     try:
@@ -175,27 +175,29 @@ def _stop(client: Client, request: Shutdown, *, as_json: bool) -> int:
     except DaemonUnavailableError:
         if daemon is None or is_alive(daemon):
             raise
-        # Somebody else has ended it meanwhile, which is what was asked for.
+        # It has been ended by someone else meanwhile, as requested.
         stops = Stops(())
     ending.wait_for_end(daemon)
     if jobs == "stop" and daemon != first:
-        stops = _with_those_before(stops, began)
+        stops = _with_earlier_stops(stops, began)
     titles = {job: f"{job} {title}" for job, title in stops.titles.items()}
     print_stops(stops, titles, as_json=as_json)
     if not as_json and jobs != "stop":
-        for line in _left(unended, listed.leftovers):
+        for line in _left_running(unended, listed.leftovers):
             say(line)
     return 0 if all(report.nothing_is_left for report in stops.reports) else 1
 
 
-def _with_those_before(stops: Stops, began: datetime) -> Stops:
-    """What a daemon that was killed meanwhile had begun to stop was over before the next one was asked: it is noted."""
+def _with_earlier_stops(stops: Stops, began: datetime) -> Stops:
+    """Add, from the journal, the jobs that were stopped by a daemon that was killed during the stop."""
     from corral_tui.cli.offline import Offline
 
-    told = {report.id for report in stops.reports}
+    reported = {report.id for report in stops.reports}
     with Offline.open(chosen_home()) as offline:
         jobs = offline.call(ListJobs(all=True)).jobs
-        missing = [job for job in jobs if job.ended is not None and job.ended >= began and job.id not in told]
+        missing = [
+            job for job in jobs if job.ended is not None and job.ended >= began and job.id not in reported
+        ]
         found = [offline.call(ShowJob(job=job.id)).stop for job in missing]
     reports = (*(report for report in found if report is not None), *stops.reports)
     titles = {job.id: job.title for job in missing} | stops.titles
@@ -203,7 +205,7 @@ def _with_those_before(stops: Stops, began: datetime) -> Stops:
 
 
 def _stop_unreachable(error: UnreachableDaemonError, request: Shutdown, *, as_json: bool) -> int:
-    """End one that nobody can ask. Its jobs are another daemon's then, which stops them where that is wanted."""
+    """End a daemon that does not answer. With `--jobs stop` a new daemon takes over its jobs and stops them."""
     home = chosen_home()
     if request.jobs is None:
         from corral_tui.cli.offline import Offline
@@ -211,7 +213,7 @@ def _stop_unreachable(error: UnreachableDaemonError, request: Shutdown, *, as_js
         with Offline.open(home) as offline:
             unended = offline.call(ListJobs()).jobs
         if unended:
-            raise NotSoError(_which_way(unended))
+            raise NotSoError(_choose_jobs_option(unended))
     ending.end_unreachable(home, error.pid)
     if request.jobs == "stop":
         with connect.daemon() as client:
@@ -220,8 +222,8 @@ def _stop_unreachable(error: UnreachableDaemonError, request: Shutdown, *, as_js
     return 0
 
 
-def _stop_other(client: Client, request: Shutdown, *, as_json: bool) -> int:
-    """End a daemon that speaks another protocol; its reports are not ours to read."""
+def _stop_other_version(client: Client, request: Shutdown, *, as_json: bool) -> int:
+    """Stop a daemon with another protocol version, whose reports we cannot read."""
     daemon = identify(client.daemon_pid)
     survivors = shut_down(client, request)
     ending.wait_for_end(daemon)
@@ -256,8 +258,8 @@ def restart() -> int:
     return 0
 
 
-def _left(unended: tuple[Job, ...], leftovers: dict[str, int]) -> Iterator[str]:
-    """What goes on without the daemon, and how to get it back."""
+def _left_running(unended: tuple[Job, ...], leftovers: dict[str, int]) -> Iterator[str]:
+    """What keeps running without the daemon, and how to get it back."""
     if unended:
         named = _named(unended)
         are, them = ("1 job is", "it") if len(unended) == 1 else (f"{len(unended)} jobs are", "them")
@@ -267,11 +269,11 @@ def _left(unended: tuple[Job, ...], leftovers: dict[str, int]) -> Iterator[str]:
 
 
 def _named(jobs: tuple[Job, ...]) -> str:
-    named = visible(", ".join(f"{job.id} {job.title}" for job in jobs[:_NAMED]))
-    return named if len(jobs) <= _NAMED else f"{named} and {len(jobs) - _NAMED} more"
+    named = visible(", ".join(f"{job.id} {job.title}" for job in jobs[:_MAX_NAMED]))
+    return named if len(jobs) <= _MAX_NAMED else f"{named} and {len(jobs) - _MAX_NAMED} more"
 
 
-def _which_way(jobs: tuple[Job, ...]) -> str:
+def _choose_jobs_option(jobs: tuple[Job, ...]) -> str:
     named = _named(jobs)
     have = "1 job has" if len(jobs) == 1 else f"{len(jobs)} jobs have"
     return (
@@ -290,10 +292,10 @@ def show_log(lines: int) -> int:
     text = _end_of(home.daemon_log, lines)
     if text is None:
         raise NotSoError(f"{home.daemon_log}: no daemon has run here yet, so there is no log")
-    told = text.splitlines()
-    if len(told) < lines:
-        told = (_end_of(home.daemon_log + OLDER, lines) or "").splitlines() + told
-    for line in told[-lines:]:
+    found = text.splitlines()
+    if len(found) < lines:
+        found = (_end_of(home.daemon_log + OLDER, lines) or "").splitlines() + found
+    for line in found[-lines:]:
         say(visible(line))
     return 0
 

@@ -1,4 +1,4 @@
-"""The key that detaches from a job's terminal: how it is written, and how it looks in what a terminal sends."""
+"""The detach key: how the user writes it, and the bytes a terminal sends for it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import NamedTuple
 from corral.values.errors import UsageError
 
 DEFAULT_KEY = "ctrl+]"
-"""As telnet has it: no shell, editor or multiplexer in wide use wants it, as they do ctrl+p, ctrl+b and ctrl+a."""
+"""As in telnet: unlike ctrl+p, ctrl+b and ctrl+a, no common shell, editor or multiplexer uses it."""
 _WRITTEN = re.compile(r"(?:ctrl[+-]|c-|\^)(.)", re.IGNORECASE)
 _LOCKS = 64 | 128
-"""Caps lock and num lock among the modifiers of a key (kitty's keyboard protocol)."""
+"""Caps lock and num lock in the modifiers of a key (kitty's keyboard protocol)."""
 _CONTROL = 4
 
 
 class DetachKey(NamedTuple):
-    """One control key: its byte, and the letter that is pressed with ctrl."""
+    """A control key: its byte, and the letter pressed with ctrl."""
 
     byte: bytes
     letter: str
@@ -26,13 +26,13 @@ class DetachKey(NamedTuple):
         return f"ctrl+{self.letter}"
 
     def find(self, data: bytes) -> tuple[int, int] | None:
-        """Where it stands in what was typed, from and to.
+        """Start and end of the key in `data`, or None.
 
-        A program in the terminal may have asked for keys in long form: `CSI 93;5u` (kitty) or `CSI 27;5;93~` (xterm's
-        modifyOtherKeys), with the code of the letter and 1 plus the modifiers.
+        A program in the terminal may have switched keys to a long form: `CSI 93;5u` (kitty) or `CSI 27;5;93~` (xterm's
+        modifyOtherKeys), with the code of the letter, and 1 plus the modifiers.
         """
-        place = data.find(self.byte)
-        plain = None if place < 0 else (place, place + 1)
+        start = data.find(self.byte)
+        plain = None if start < 0 else (start, start + 1)
         if b"\x1b[" not in data:
             return plain
         code = ord(self.letter)
@@ -47,7 +47,7 @@ class DetachKey(NamedTuple):
 def parse_key(written: str) -> DetachKey:
     """`ctrl+p`, `^p`, `C-p`, `ctrl+]`, or the control character itself.
 
-    Raises UsageError: it is no key that a terminal sends as one control character.
+    Raises UsageError if a terminal does not send that key as one control character.
     """
     text = written.strip(" ")
     if len(text) == 1 and ord(text) < 32:

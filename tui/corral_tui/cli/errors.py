@@ -1,4 +1,4 @@
-"""What stands around every verb: one line for every error, and the exit statuses of the contract."""
+"""Error handling for all verbs: one line on stderr for every error, and the documented exit statuses."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ INTERRUPTED = 130
 OUTPUT_CLOSED = 141
 
 WRAPPING_VERBS = frozenset({"run", "wait", "attach"})
-"""Verbs whose exit status is the job's: there every error that is not the job's is 125, as timeout and env do."""
+"""Verbs that exit with the job's status: every other error is 125, as with timeout(1) and env(1)."""
 
 
 def guarded(words: list[str], dispatch: Callable[[list[str]], int]) -> int:
-    """Run `dispatch(words)`; whatever goes wrong becomes one line on stderr and an exit status."""
+    """Run `dispatch(words)`; turn any error into one line on stderr and an exit status."""
     try:
         if sys.platform == "win32":
             raise CorralError("Windows is not supported yet: Corral needs Linux or macOS; WSL works")
@@ -37,9 +37,9 @@ def guarded(words: list[str], dispatch: Callable[[list[str]], int]) -> int:
     except BrokenPipeError:
         return _leave_quietly(OUTPUT_CLOSED)
     except OSError as error:
-        complain(_told(error))
+        complain(_os_error_text(error))
         return _leave_quietly(CORRAL_FAILED)
-    except Exception as error:  # noqa: BLE001 - the last place where it can be caught: never a traceback
+    except Exception as error:  # noqa: BLE001 - last resort: the user never sees a traceback
         complain(
             f"unexpected {type(error).__name__}: {error}; details are in {_keep_details()}; please report it"
         )
@@ -47,7 +47,7 @@ def guarded(words: list[str], dispatch: Callable[[list[str]], int]) -> int:
 
 
 def status_of(error: CorralError, words: list[str]) -> int:
-    """The exit status for `error` in the verb that `words` name."""
+    """The exit status for `error` in the verb that `words` start with."""
     if isinstance(error, CannotStartError) and words[:1] == ["run"]:
         return error.status
     if words[:1] and words[0] in WRAPPING_VERBS:
@@ -56,24 +56,24 @@ def status_of(error: CorralError, words: list[str]) -> int:
 
 
 def complain(message: str) -> None:
-    """`corral: message` as one line on stderr; control characters of names and paths made visible."""
+    """Print `corral: message` as one line on stderr, with control characters of names and paths made visible."""
     line = visible(" ".join(message.split("\n")))
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
-        silence(1)  # Nobody reads stdout any more; the complaint still has a reader.
+        silence(1)  # Nobody reads stdout any more, but stderr may still be read.
     try:
         sys.stderr.write(f"corral: {line}\n")
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
-        silence(2)  # stderr is closed or None: there is nowhere left to say it.
+        silence(2)  # stderr is closed or None
 
 
 def _prepare_streams() -> None:
-    """Give us streams that never raise over a letter, also where we were started with a descriptor closed."""
+    """Make the standard streams exist, even if started with closed descriptors, and never raise encoding errors."""
     if sys.stdin is None:
         silence(0)
-        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it lives as long as the process
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - open for the life of the process
     if sys.stdout is None:
         sys.stdout = _on_null(1)
     if sys.stderr is None:
@@ -84,13 +84,13 @@ def _prepare_streams() -> None:
 
 
 def _on_null(descriptor: int) -> TextIO:
-    """Null on `descriptor`, which is closed: else the next file opened would take its number."""
+    """Open /dev/null on the closed `descriptor`; else the next file opened would get its number."""
     silence(descriptor)
     return open(descriptor, "w", closefd=False)
 
 
 def _leave_quietly(status: int) -> int:
-    """Flush what can be flushed, so that the interpreter has nothing to complain about on its way out."""
+    """Flush stdout now, so that the interpreter reports no error about it at exit."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
@@ -98,13 +98,13 @@ def _leave_quietly(status: int) -> int:
     return status
 
 
-def _told(error: OSError) -> str:
+def _os_error_text(error: OSError) -> str:
     what = error.strerror or str(error)
     return f"{os.fsdecode(error.filename)}: {what}" if error.filename is not None else what
 
 
 def _keep_details() -> str:
-    """The traceback in a file, which only the user can read; its path."""
+    """Write the traceback to a file that only the user can read, and return its path."""
     import tempfile
     import traceback
 

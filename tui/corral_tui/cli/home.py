@@ -1,4 +1,4 @@
-"""Which CORRAL_HOME this command uses."""
+"""The CORRAL_HOME that this command uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from corral.values.home import Home, default_home
 
 
 def chosen_home() -> Home:
-    """The home to use. Raises CorralError where it is another user's: root's files there would lock its owner out."""
+    """The home to use. Raises CorralError if it belongs to another user: root's files there would lock the owner out."""
     home = default_home()
     try:
         check_home(home)
@@ -23,7 +23,7 @@ def chosen_home() -> Home:
 
 
 def _refuse_under_sudo(home: Home, owner: int) -> None:
-    """With the user's HOME kept, root would work in the user's home, or make one there that the user cannot use."""
+    """sudo that keeps HOME would use the user's home as root, or create one that the user cannot use."""
     user = os.environ.get("SUDO_UID", "")
     if os.geteuid() == 0 and user.isdigit() and int(user) != 0 and owner == int(user):
         raise CorralError(
@@ -33,7 +33,7 @@ def _refuse_under_sudo(home: Home, owner: int) -> None:
 
 
 def _owner_above(path: str) -> int:
-    """The uid of the nearest directory above `path` that exists."""
+    """The owner of the nearest existing directory above `path`."""
     while not os.path.exists(path):
         path = os.path.dirname(path)
     return os.stat(path).st_uid

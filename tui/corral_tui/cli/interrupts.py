@@ -1,4 +1,4 @@
-"""Signals to this process as something to poll for, so that none of them ends a copy in the middle of a write."""
+"""Signals as something to poll for, so that none interrupts a copy in the middle of a write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self
 
 
 class Interrupts:
-    """While entered, INT and TERM, or what is named, are noted and wake `fileno`. What was ignored before stays ignored."""
+    """While entered, INT and TERM (or `numbers`) are recorded and wake `fileno`. Ignored signals stay ignored."""
 
     def __init__(self, numbers: Iterable[int] = (signal.SIGINT, signal.SIGTERM)) -> None:
         self._numbers = tuple(numbers)
@@ -40,12 +40,12 @@ class Interrupts:
         self._noted.append(number)
 
     def fileno(self) -> int:
-        """Readable when a signal has come."""
+        """Readable when a signal has arrived."""
         return self._reader
 
     @property
     def count(self) -> int:
-        """How many signals have come that `take` has not returned. Clears `fileno`."""
+        """How many signals have arrived that `take` has not returned. Clears `fileno`."""
         self._clear()
         return len(self._noted)
 
@@ -64,7 +64,7 @@ class Interrupts:
 
 
 def _pipe() -> tuple[int, int]:
-    """macOS has no pipe2(2)."""
+    """For macOS, which has no pipe2(2)."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)

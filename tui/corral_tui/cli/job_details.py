@@ -1,4 +1,4 @@
-"""All of one job as lines for a person."""
+"""The output of `corral show`: all details of one job."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from corral.values.sizes import format_size
 from corral.values.units import format_duration
 from corral_tui import numbers
 from corral_tui.cli.life_charts import life_lines
-from corral_tui.cli.lines import ALERT, FAILURE, HEADING, MUTED, Line, lay_out
-from corral_tui.cli.phrases import ends_them, live_on, told_reason
+from corral_tui.cli.lines import ALERT, FAILURE, HEADING, MUTED, StyledLine, lay_out
+from corral_tui.cli.phrases import ends_them, live_on, reason_text
 from corral_tui.cli.stop_report import report_lines
 from corral_tui.cli.terminal_output import visible, width_of
 from corral_tui.lost_output import truncated_in_short
@@ -27,16 +27,16 @@ _ORIGINS = {
 }
 
 
-def described(detail: Detail) -> Iterator[Line]:
-    """Headings and lines; a section with nothing in it is left out."""
+def detail_lines(detail: Detail) -> Iterator[StyledLine]:
+    """All sections as lines; empty sections are left out."""
     job = detail.job
-    yield Line(f"{job.id} {visible(job.title)}  {_status(job)}", _style(job))
-    yield Line(visible(job.command))
+    yield StyledLine(f"{job.id} {visible(job.title)}  {_status(job)}", _style(job))
+    yield StyledLine(visible(job.command))
     for number, argv in as_run(job):
-        yield Line(f"  {number:>2}  {visible(argv)}", MUTED)
-    yield Line()
+        yield StyledLine(f"  {number:>2}  {visible(argv)}", MUTED)
+    yield StyledLine()
     for key, value in _facts(job, _stdin(detail)):
-        yield Line(f"  {key:<10} {value}")
+        yield StyledLine(f"  {key:<10} {value}")
     yield from _table(
         "STAGES", _STAGE_HEADER, [_stage(job, stage) for stage in job.stages], {0, 2, 4, 5, 6, 7, 8}
     )
@@ -47,7 +47,7 @@ def described(detail: Detail) -> Iterator[Line]:
     if detail.stop is not None:
         yield from _heading("STOP")
         for line in report_lines(detail.stop, "the stop"):
-            yield Line(f"  {line}")
+            yield StyledLine(f"  {line}")
     yield from _earlier(detail)
 
 
@@ -98,7 +98,7 @@ def _parent(job: Job) -> str:
 
 def _result(job: Job) -> str:
     status = "" if job.exit_status is None else f"exit status {job.exit_status}"
-    reason = visible(told_reason(job.state, job.reason) or "")
+    reason = visible(reason_text(job.state, job.reason) or "")
     return ", ".join(part for part in (reason, status) if part)
 
 
@@ -129,7 +129,7 @@ def _output(job: Job) -> str:
     dropped = job.stdout_dropped_bytes + job.stderr_dropped_bytes
     if dropped:
         parts.append(f"dropped {numbers.size(dropped)}")
-    parts += [told for told in truncated_in_short(job)[:1] if told]
+    parts += [text for text in truncated_in_short(job)[:1] if text]
     if job.output != "file":
         parts.append("through a relay")
     if job.last_output is not None:
@@ -172,7 +172,7 @@ def _pipe(pipe: Pipe) -> tuple[str, ...]:
 
 
 def _at_most(pipe: Pipe, words: str) -> str:
-    """Marked where it is a bound: the kernel counts per process, and a stage may also read and write something else."""
+    """Mark upper bounds: the kernel counts per process, and a stage may also read and write something else."""
     return words if pipe.exact or words == numbers.UNKNOWN else f"≤{words}"
 
 
@@ -194,33 +194,33 @@ def _number(value: int | None) -> str:
 
 def _table(
     title: str, header: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]
-) -> Iterator[Line]:
+) -> Iterator[StyledLine]:
     if not rows:
         return
     yield from _heading(title)
     width = width_of(sys.stdout)
     lines = lay_out(header, rows, frozenset(right), None if width is None else width - 2)
     for number, line in enumerate(lines):
-        yield Line(f"  {line}", MUTED if number == 0 else "")
+        yield StyledLine(f"  {line}", MUTED if number == 0 else "")
 
 
-def _life(events: Sequence[JobEvent]) -> Iterator[Line]:
+def _life(events: Sequence[JobEvent]) -> Iterator[StyledLine]:
     if events:
         yield from _heading("LIFE")
     for event in events:
-        yield Line(f"  {_time(event.at)}  {visible(event.text)}")
+        yield StyledLine(f"  {_time(event.at)}  {visible(event.text)}")
 
 
-def _earlier(detail: Detail) -> Iterator[Line]:
+def _earlier(detail: Detail) -> Iterator[StyledLine]:
     if detail.earlier_runs:
         yield from _heading("EARLIER RUNS")
     for run, state, elapsed in detail.earlier_runs:
-        yield Line(f"  {run}  {state.replace('_', ' ')}  {numbers.duration(elapsed)}")
+        yield StyledLine(f"  {run}  {state.replace('_', ' ')}  {numbers.duration(elapsed)}")
 
 
-def _heading(title: str) -> Iterator[Line]:
-    yield Line()
-    yield Line(title, HEADING)
+def _heading(title: str) -> Iterator[StyledLine]:
+    yield StyledLine()
+    yield StyledLine(title, HEADING)
 
 
 def _time(at: datetime) -> str:

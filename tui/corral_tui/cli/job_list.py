@@ -1,4 +1,4 @@
-"""What `corral ps` does, without click: it is on the path that must be fast."""
+"""`corral ps` without click, which would take most of its time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from corral_tui import numbers
 from corral_tui.cli.errors import complain
 from corral_tui.cli.home import chosen_home
 from corral_tui.cli.lines import cells, cut, lay_out
-from corral_tui.cli.phrases import leftovers_line, told_reason
+from corral_tui.cli.phrases import leftovers_line, reason_text
 from corral_tui.cli.terminal_output import is_terminal, note, put_json, say, visible, width_of
 
 UNENDED = ("queued", "running", "paused", "stopping")
 ENDED = ("succeeded", "failed", "stopped", "timed_out", "lost")
-"""As in `corral.values.jobs`, which loads msgspec; a test compares them."""
+"""Copied from `corral.values.jobs`, which loads msgspec; a test compares them."""
 
 FLAGS = {
     "-a": "everything",
@@ -31,12 +31,12 @@ CHOICES = {
     "--health": ("healths", ("active", "waiting", "stuck")),
     "--sort": ("sorts", ("id", "health", "name", "cpu", "memory", "time")),
 }
-"""The options of `ps`, for `plain_options` and for click alike."""
+"""The options of `ps`, for `plain_options` and for click."""
 
 _HEADER = ("ID", "NAME", "STATE", "HEALTH", "EXIT", "CPU%", "MEM", "TIME", "COMMAND")
 _NUMBERS = frozenset({0, 4, 5, 6, 7})
 _HEALTHS = ("stuck", "waiting", "active", None)
-"""As `--sort health` has them."""
+"""In the order of `--sort health`."""
 _DASH = "— "
 _INDENT = "    "
 
@@ -51,16 +51,16 @@ class ListOptions(NamedTuple):
     states: tuple[str, ...] = ()
     healths: tuple[str, ...] = ()
     sorts: tuple[str, ...] = ()
-    """The last one counts."""
+    """The last one applies."""
 
     @property
     def wants_ended(self) -> bool:
-        """Also by asking for a state that only ended jobs have."""
+        """Also if a state is requested that only ended jobs have."""
         return self.everything or any(state in ENDED for state in self.states)
 
 
 def plain_options(words: list[str]) -> ListOptions | None:
-    """The options that `words` write, None where they need the whole parser: bundled, abbreviated, wrong."""
+    """The options in `words`; None if they need click's parser: bundled, abbreviated, invalid."""
     flags: set[str] = set()
     chosen: dict[str, list[str]] = {name: [] for name, _ in CHOICES.values()}
     ids: list[str] = []
@@ -90,11 +90,11 @@ def plain_options(words: list[str]) -> ListOptions | None:
 
 
 def list_jobs(options: ListOptions) -> int:
-    """Print the jobs asked for; 1 where an id is unknown."""
-    found = glance(chosen_home(), options.ids, everything=options.wants_ended) or _ask_at_length(options)
+    """Print the requested jobs; 1 if an id is unknown."""
+    found = glance(chosen_home(), options.ids, everything=options.wants_ended) or _query(options)
     for notice in found.notices:
         complain(notice)
-    _print(_sorted([job for job in found.jobs if _is_wanted(job, options)], options.sorts), options)
+    _print(_sorted([job for job in found.jobs if _is_selected(job, options)], options.sorts), options)
     if found.leftovers and options == ListOptions() and is_terminal(sys.stderr):
         note(f"corral: {leftovers_line(found.leftovers)}")
     for problem in found.unknown:
@@ -102,8 +102,8 @@ def list_jobs(options: ListOptions) -> int:
     return 1 if found.unknown else 0
 
 
-def _ask_at_length(options: ListOptions) -> Glance:
-    """By the typed client, or from the journal."""
+def _query(options: ListOptions) -> Glance:
+    """From the daemon by the full client, or from the journal."""
     from msgspec import to_builtins
 
     from corral.service.protocol import ListJobs
@@ -114,14 +114,14 @@ def _ask_at_length(options: ListOptions) -> Glance:
     return Glance(to_builtins(found.jobs), list(found.unknown), found.leftovers, [])
 
 
-def _is_wanted(job: dict[str, Any], options: ListOptions) -> bool:
+def _is_selected(job: dict[str, Any], options: ListOptions) -> bool:
     return (not options.states or job["state"] in options.states) and (
         not options.healths or job["health"] in options.healths
     )
 
 
 def _sorted(jobs: list[dict[str, Any]], sorts: tuple[str, ...]) -> list[dict[str, Any]]:
-    """By the last key asked for, equal ones as they came: by id. Stuck jobs and large numbers first."""
+    """By the last sort key, then by id. Stuck jobs and large numbers first."""
     if not sorts or sorts[-1] == "id":
         return jobs
     keys: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -154,7 +154,8 @@ def _print_json(jobs: list[dict[str, Any]]) -> None:
 
 
 def _lines(jobs: list[dict[str, Any]], width: int | None) -> Iterator[str]:
-    """The table; after what did not succeed the reason, after what is stuck its diagnosis; on a terminal below it where there is no room behind it."""
+    """The table. A job that did not succeed is followed by the reason, a stuck one by its diagnosis, on the same line
+    if the terminal has room."""
     rows = [_row(job, is_cut=width is not None) for job in jobs]
     header, *lines = lay_out(_HEADER, rows, _NUMBERS, width)
     yield header
@@ -171,7 +172,7 @@ def _lines(jobs: list[dict[str, Any]], width: int | None) -> Iterator[str]:
 
 def _reason(job: dict[str, Any]) -> str:
     if job["state"] in ENDED:
-        reason = told_reason(job["state"], job["reason"])
+        reason = reason_text(job["state"], job["reason"])
     else:
         reason = job["summary"] if job["health"] == "stuck" else None
     return _DASH + visible(reason) if reason else ""
@@ -194,17 +195,17 @@ def _row(job: dict[str, Any], *, is_cut: bool) -> tuple[str, ...]:
 
 def _state(job: dict[str, Any]) -> str:
     left = f" +{job['leftovers']} left" if job["leftovers"] else ""
-    # A daemon of an earlier release does not tell of doubts.
+    # Missing in the replies of earlier releases.
     doubt = f" +{job['in_doubt']} in doubt" if job.get("in_doubt") else ""
     return f"{job['state']}{left}{doubt}"
 
 
 def _first_line(command: str) -> str:
-    """A whole script would push everything else out of sight."""
+    """The first line of the command, which may be a whole script."""
     first, _, rest = command.strip().partition("\n")
     return visible(first) + (" …" if rest else "")
 
 
 def _first_program(job: dict[str, Any]) -> str:
-    """What a person calls a job without a name."""
+    """The title of a job without a name."""
     return str(job["stages"][0]["name"] if job["stages"] else job["command"])

@@ -1,4 +1,4 @@
-"""What is kept of a job, as `corral show` prints it: CPU and memory over its life, and when it was last stuck."""
+"""The history of a job in `corral show`: CPU and memory over its life, and when it was last stuck."""
 
 from __future__ import annotations
 
@@ -9,54 +9,54 @@ from typing import NamedTuple
 from corral.values.lifepast import LifePast
 from corral.values.reports import Detail
 from corral_tui import numbers
-from corral_tui.cli.lines import ALERT, HEADING, Line
+from corral_tui.cli.lines import ALERT, HEADING, StyledLine
 from corral_tui.cli.terminal_output import visible, width_of
 
-FEWEST_CELLS = 4
-"""What is shorter says no more than a mean and a peak."""
-NARROWEST = 16
+MIN_CELLS = 4
+"""A shorter history shows no more than a mean and a peak."""
+MIN_WIDTH = 16
 _ROOM = 20
-"""Columns of a chart's line beside the chart."""
+"""Columns of a line that the chart does not use."""
 CPU_FLOOR, MEMORY_FLOOR = 1.0, 1024.0
-"""What fills a column at least: a hundredth of a core is none to be frightened of."""
+"""The smallest full scale: a hundredth of a core must not look like full load."""
 
 Values = Sequence[float | None]
 
 
 class Chart(NamedTuple):
-    """One line of it. A cell of it stands for several of the life where they do not fit: `told` says for what of them."""
+    """One line. If the history has more cells than columns, `combine` turns the cells of one column into one value."""
 
     name: str
     values: Values
     floor: float
-    written: Callable[[float], str]
-    told: Callable[[Sequence[float]], float]
+    format: Callable[[float], str]
+    combine: Callable[[Sequence[float]], float]
 
 
-def life_lines(detail: Detail) -> Iterator[Line]:
-    """Nothing where there is nothing to tell."""
+def life_lines(detail: Detail) -> Iterator[StyledLine]:
+    """The last stuck diagnosis and the charts; nothing if there is no history."""
     yield from _last_stuck(detail)
-    if len(detail.life.cpu) < FEWEST_CELLS:
+    if len(detail.life.cpu) < MIN_CELLS:
         return
     width = width_of(sys.stdout)
-    step = _step(len(detail.life.cpu), None if width is None else max(NARROWEST, width - _ROOM))
-    yield Line()
+    step = _step(len(detail.life.cpu), None if width is None else max(MIN_WIDTH, width - _ROOM))
+    yield StyledLine()
     seconds = numbers.duration(detail.life.seconds * step)
-    yield Line(f"CPU AND MEMORY OVER ITS LIFE, a column is {seconds}", HEADING)
+    yield StyledLine(f"CPU AND MEMORY OVER ITS LIFE, a column is {seconds}", HEADING)
     for chart in _charts(detail.life):
-        yield Line(_drawn(chart, step))
+        yield StyledLine(_draw(chart, step))
 
 
-def _last_stuck(detail: Detail) -> Iterator[Line]:
+def _last_stuck(detail: Detail) -> Iterator[StyledLine]:
     diagnosis = detail.diagnosis
     if diagnosis is None or detail.diagnosed is None:
         return
     what = "LAST STUCK" if diagnosis.health == "stuck" else "WHAT IT WAITED FOR WHEN IT WAS ENDED"
-    yield Line()
-    yield Line(f"{what}, {detail.diagnosed.astimezone():%Y-%m-%d %H:%M:%S}", HEADING)
-    yield Line(f"  {visible(diagnosis.summary)}", ALERT)
+    yield StyledLine()
+    yield StyledLine(f"{what}, {detail.diagnosed.astimezone():%Y-%m-%d %H:%M:%S}", HEADING)
+    yield StyledLine(f"  {visible(diagnosis.summary)}", ALERT)
     if detail.job.is_ended:
-        yield Line(f"  corral why {detail.job.id} has the evidence")
+        yield StyledLine(f"  corral why {detail.job.id} has the evidence")
 
 
 def _charts(life: LifePast) -> tuple[Chart, Chart]:
@@ -67,23 +67,23 @@ def _charts(life: LifePast) -> tuple[Chart, Chart]:
 
 
 def _step(cells: int, columns: int | None) -> int:
-    """How many cells of the life stand in one column."""
+    """How many cells of the history share one column."""
     return 1 if columns is None else -(-cells // columns)
 
 
-def _drawn(chart: Chart, step: int) -> str:
-    """`  cpu     ▁▃█▆▁  up to 99%`; blank where nothing was measured."""
+def _draw(chart: Chart, step: int) -> str:
+    """`  cpu     ▁▃█▆▁  up to 99%`; blank if nothing was measured."""
     values: list[float | None] = []
     for first in range(0, len(chart.values), step):
         known = [value for value in chart.values[first : first + step] if value is not None]
-        values.append(chart.told(known) if known else None)
+        values.append(chart.combine(known) if known else None)
     measured = [value for value in values if value is not None]
     if not measured:
         return f"  {chart.name:<7} not measured"
     levels = _levels()
     top = max(chart.floor, *measured)
     drawn = "".join(" " if value is None else _level(value / top, levels) for value in values)
-    return f"  {chart.name:<7} {drawn}  up to {chart.written(max(measured))}"
+    return f"  {chart.name:<7} {drawn}  up to {chart.format(max(measured))}"
 
 
 def _levels() -> str:

@@ -1,4 +1,4 @@
-"""Lines for `show` and `why`: with weight and colour on a terminal, bare text everywhere else."""
+"""Lines and tables for the terminal: bold and coloured on a terminal, plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ FAILURE = "bold red"
 MUTED = "dim"
 
 
-class Line(NamedTuple):
-    """One line; `style` is rich's, and never needed to understand it."""
+class StyledLine(NamedTuple):
+    """A line with a rich style, which is never needed to understand it."""
 
     text: str = ""
     style: str = ""
 
 
 def styled_console(width: int | None = None) -> Console:
-    """rich's, for stdout. It would read NO_COLOR, FORCE_COLOR and TERM too, and otherwise than `has_colour` does."""
+    """rich's console for stdout. Colour is decided by `has_colour`, since rich reads NO_COLOR and the like differently."""
     from rich.console import Console
 
     return Console(
@@ -40,8 +40,8 @@ def styled_console(width: int | None = None) -> Console:
     )
 
 
-def print_lines(lines: Iterable[Line]) -> None:
-    """Print on stdout. rich is loaded only where there is colour to show: it takes 60 ms."""
+def print_lines(lines: Iterable[StyledLine]) -> None:
+    """Print on stdout. Loads rich, which takes 60 ms, only for colour."""
     if not has_colour(sys.stdout):
         for line in lines:
             say(line.text)
@@ -59,7 +59,10 @@ GAP = "  "
 def lay_out(
     header: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int], width: int | None
 ) -> Iterator[str]:
-    """Lines without trailing blanks. `right` are the columns of numbers; `width` None cuts nothing."""
+    """A table as lines without trailing blanks, columns two spaces apart; the last column is cut to the width.
+
+    `right` are the right-aligned columns; with `width` None nothing is cut.
+    """
     table = [header, *rows]
     widths = [max(map(cells, column)) for column in zip(*table, strict=True)]
     last = len(header) - 1
@@ -72,12 +75,12 @@ def lay_out(
 
 
 def cells(text: str) -> int:
-    """How many cells of a terminal `text` takes. Without rich, which would cost `ps` more than all its own work."""
+    """The width of `text` in terminal cells. Without rich, whose import takes longer than all of `ps`."""
     return len(text) if text.isascii() else sum(map(_cells_of, text))
 
 
 def cut(text: str, width: int) -> str:
-    """`text` in at most `width` cells, an ellipsis at its end where something was cut."""
+    """`text` in at most `width` cells, with an ellipsis if it was cut."""
     if cells(text) <= width:
         return text
     taken: list[str] = []

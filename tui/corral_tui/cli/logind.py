@@ -1,4 +1,4 @@
-"""Whether logind ends the jobs at logout, said once, at the first `run` on such a machine (logind.conf(5))."""
+"""A warning, once, if logind ends the jobs at logout (logind.conf(5))."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import os
 from corral.values.home import Home
 from corral_tui.cli.terminal_output import note
 
-_SAID = "logind-notice"
-"""A file in the home: the notice has been given."""
+_NOTICE_FILE = "logind-notice"
+"""This file in the home means that the warning has been printed."""
 
 _CONFIGURATIONS = ("/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd")
 _LINGER = "/var/lib/systemd/linger"
 _SESSIONS = "/run/systemd/seats"
-"""Is there only while logind runs."""
+"""Exists only while logind runs."""
 
 
 def warn_once(home: Home) -> None:
-    """Say on stderr, once in this home, that logind ends processes at logout, and how to keep them."""
-    if os.path.exists(os.path.join(home.path, _SAID)) or not os.path.isdir(_SESSIONS):
+    """Warn on stderr, once for each home, that logind ends processes at logout, and how to prevent that."""
+    if os.path.exists(os.path.join(home.path, _NOTICE_FILE)) or not os.path.isdir(_SESSIONS):
         return
     user = _user()
     if not ends_processes(user, _CONFIGURATIONS) or lingers(user, _LINGER):
@@ -32,10 +32,10 @@ def warn_once(home: Home) -> None:
 
 
 def ends_processes(user: str, directories: tuple[str, ...]) -> bool:
-    """Whether KillUserProcesses holds for `user`, from logind.conf and its drop-ins in `directories`, strongest first.
+    """Whether KillUserProcesses holds for `user`, from logind.conf and its drop-ins in `directories`, highest priority first.
 
-    Only the strongest logind.conf counts; drop-ins come after it, by file name, the last word wins, and a file in a
-    stronger directory hides one of the same name in a weaker.
+    Only the first logind.conf is read; drop-ins are applied after it in the order of their file names. A file in an
+    earlier directory hides one of the same name in a later one.
     """
     settings: dict[str, str] = {}
     for path in (*_main_file(directories), *_drop_ins(directories)):
@@ -48,7 +48,7 @@ def ends_processes(user: str, directories: tuple[str, ...]) -> bool:
 
 
 def lingers(user: str, directory: str) -> bool:
-    """Whether `loginctl enable-linger` was done for `user`."""
+    """Whether `loginctl enable-linger` is in effect for `user`."""
     return os.path.exists(os.path.join(directory, user))
 
 
@@ -74,7 +74,7 @@ def _settings_in(path: str) -> dict[str, str]:
                 if sign and not key.startswith(("#", ";")):
                     settings[key.strip()] = value.strip()
     except OSError:
-        return {}  # Unreadable for us: the rest of the configuration still counts.
+        return {}  # Not readable: use the rest of the configuration.
     return settings
 
 
@@ -89,6 +89,8 @@ def _user() -> str:
 
 def _remember(home: Home) -> None:
     try:
-        os.close(os.open(os.path.join(home.path, _SAID), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(
+            os.open(os.path.join(home.path, _NOTICE_FILE), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        )
     except OSError:
-        return  # A home that cannot be written has been complained about by the start of the job.
+        return  # The start of the job has already reported a home that cannot be written.

@@ -1,4 +1,4 @@
-"""`corral logs`: what jobs have written, each stream to its own."""
+"""`corral logs`: prints the output of jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from corral.values.jobs import Job
 from corral.values.sizes import format_size
 from corral_tui import numbers
 from corral_tui.cli import connect
-from corral_tui.cli.copy_output import Copier, Outlet, Source, Stream, Transform, transform_for
+from corral_tui.cli.copy_output import Copier, CopySource, FileSource, Outlet, Transform, transform_for
 from corral_tui.cli.errors import complain
 from corral_tui.cli.home import chosen_home
 from corral_tui.cli.options import ids_argument
@@ -28,8 +28,8 @@ from corral_tui.cli.terminal_output import visible
 from corral_tui.lost_output import disk_full_sentence, stream_name, truncated_by_stream, truncation_sentences
 
 
-class Choice(NamedTuple):
-    """Which streams, and how."""
+class LogOptions(NamedTuple):
+    """Which streams to print, and how."""
 
     stdout: bool
     stderr: bool
@@ -80,7 +80,7 @@ def command(
     if stage is not None and stdout:
         raise UsageError("logs: --stage N is the stderr of one stage; leave --stdout out")
     has_choice = stdout or stderr or stage is not None
-    choice = Choice(
+    choice = LogOptions(
         stdout=stdout or not has_choice,
         stderr=stderr or stage is not None or not has_choice,
         stage=stage,
@@ -92,8 +92,8 @@ def command(
     return print_logs(ids or ("@",), choice)
 
 
-def print_logs(ids: tuple[str, ...], choice: Choice) -> int:
-    """Print what was chosen of these jobs; 1 where an id is unknown."""
+def print_logs(ids: tuple[str, ...], choice: LogOptions) -> int:
+    """Print the chosen streams of these jobs; 1 if an id is unknown."""
     home = chosen_home()
     with connect.reader() as caller:
         found = caller.call(ListJobs(ids=ids))
@@ -104,11 +104,11 @@ def print_logs(ids: tuple[str, ...], choice: Choice) -> int:
             streams = list(_streams(home, found.jobs, choice))
             copier = closing_files.enter_context(closing(Copier(streams)))
             known = {job.id: job for job in found.jobs}
-            _tell_losses(found.jobs, choice)
+            _report_losses(found.jobs, choice)
             if choice.follow and running and isinstance(caller, Client):
                 ended = _follow(copier, caller, running)
                 _drain(copier)
-                _tell_losses(ended, choice, told=found.jobs)
+                _report_losses(ended, choice, reported=found.jobs)
                 known |= {job.id: job for job in ended}
             else:
                 copier.fix_ends()
@@ -118,7 +118,7 @@ def print_logs(ids: tuple[str, ...], choice: Choice) -> int:
     return 1 if found.unknown else 0
 
 
-def _streams(home: Home, jobs: tuple[Job, ...], choice: Choice) -> Iterator[Source]:
+def _streams(home: Home, jobs: tuple[Job, ...], choice: LogOptions) -> Iterator[CopySource]:
     if choice.merged:
         yield from (_merged(home, job, choice) for job in jobs)
         return
@@ -129,43 +129,49 @@ def _streams(home: Home, jobs: tuple[Job, ...], choice: Choice) -> Iterator[Sour
             raise NotSoError(f"job {job.id}: it has no stage {choice.stage}; its last is {len(job.stages)}")
         for path, stream, outlet in _files(home, job, choice, out, err):
             name = stream_name(job, stream)
-            _tell_if_removed(job, name, path)
+            _report_if_removed(job, name, path)
             prefix = f"{visible(job.title)} | " if is_several else ""
             start = _start(path, choice.tail)
-            yield Stream(
+            yield FileSource(
                 path,
                 outlet,
                 start=start,
                 transform=transform_for(outlet.descriptor, prefix, raw=choice.raw),
-                on_drop=_Gap(job, name, at_head=start == 0),
-                on_shorter=_Shorter(job, name),
+                on_drop=_DropReporter(job, name, at_head=start == 0),
+                on_shorter=_TruncationReporter(job, name),
             )
 
 
-def _merged(home: Home, job: Job, choice: Choice) -> MergedStream:
+def _merged(home: Home, job: Job, choice: LogOptions) -> MergedSource:
     out = Outlet(1)
     watched = []
     paths = [path for path, _, _ in _files(home, job, choice, out, out)]
     for number, path in enumerate(paths):
         name = stream_name(job, number)
-        _tell_if_removed(job, name, path)
+        _report_if_removed(job, name, path)
         transform = transform_for(out.descriptor, "", raw=choice.raw)
-        watched.append(Watched(transform, _Gap(job, name, at_head=choice.tail is None), _Shorter(job, name)))
+        watched.append(
+            StreamHandlers(
+                transform,
+                _DropReporter(job, name, at_head=choice.tail is None),
+                _TruncationReporter(job, name),
+            )
+        )
     merged = Merged(paths, home.order(job.id))
     if choice.tail is not None:
         merged.skip_to_last_lines(choice.tail)
-    return MergedStream(merged, out, watched)
+    return MergedSource(merged, out, watched)
 
 
-def _tell_if_removed(job: Job, name: str, path: str) -> None:
+def _report_if_removed(job: Job, name: str, path: str) -> None:
     if job.started is not None and not os.path.lexists(path):
         complain(f"job {job.id}: its {name} was removed: {visible(path)} is not there any more")
 
 
 def _files(
-    home: Home, job: Job, choice: Choice, out: Outlet, err: Outlet
+    home: Home, job: Job, choice: LogOptions, out: Outlet, err: Outlet
 ) -> Iterator[tuple[str, int, Outlet]]:
-    """Path, number (0 is stdout, then stderr by stage), and where it goes."""
+    """Path, stream number (0 is stdout, then stderr by stage), and outlet of each chosen stream."""
     if choice.stdout:
         yield home.stdout(job.id), 0, out
     if choice.stderr:
@@ -174,9 +180,9 @@ def _files(
             yield home.stderr(job.id, stage), stage, err
 
 
-def _tell_losses(jobs: Sequence[Job], choice: Choice, told: Sequence[Job] = ()) -> None:
-    """Say what the jobs' own programs took away of these streams, unless that was told already."""
-    before = {job.id: truncated_by_stream(job) for job in told}
+def _report_losses(jobs: Sequence[Job], choice: LogOptions, reported: Sequence[Job] = ()) -> None:
+    """Report what the jobs' own programs truncated, except what was `reported` before."""
+    before = {job.id: truncated_by_stream(job) for job in reported}
     for job in jobs:
         streams = {
             stream
@@ -193,12 +199,12 @@ def _start(path: str, lines: int | None) -> int:
         return 0
     with OutputFile(path) as file:
         start = file.start_of_last_lines(lines)
-        # Where there were more such lines and they are no more, the reader is to hear of it.
+        # If earlier lines were dropped, start at 0 so that the loss is reported.
         return start if start > file.first_kept() else 0
 
 
-class _Gap:
-    """Says on stderr what of a stream is no more: once for its head, then for each piece that we came too late for."""
+class _DropReporter:
+    """Reports dropped output on stderr: once for the start of the stream, then for each piece we were too late for."""
 
     def __init__(self, job: Job, name: str, *, at_head: bool) -> None:
         self._job = job
@@ -217,21 +223,21 @@ class _Gap:
         self._at_head = False
 
 
-class _Shorter:
-    """Says on stderr, once, that a stream that we follow is not the one any more that it was."""
+class _TruncationReporter:
+    """Reports once on stderr that a stream that we follow was truncated."""
 
     def __init__(self, job: Job, name: str) -> None:
         self._sentence = f"job {job.id}: its {name} was made shorter just now: what follows was written since"
-        self._is_said = False
+        self._is_reported = False
 
     def __call__(self) -> None:
-        if not self._is_said:
+        if not self._is_reported:
             complain(self._sentence)
-        self._is_said = True
+        self._is_reported = True
 
 
 def _follow(copier: Copier, client: Client, jobs: list[Job]) -> tuple[Job, ...]:
-    """Copy until all of `jobs` have ended; these, as they ended."""
+    """Copy until all of `jobs` have ended. Returns the ended jobs."""
     waiting = client.begin(WaitForJobs(ids=tuple(job.id for job in jobs)))
     pace = Pace(time.monotonic())
     while (waited := waiting.result(0)) is None:
@@ -248,8 +254,8 @@ def _drain(copier: Copier) -> None:
             copier.wait(Pace.SLOW, ())
 
 
-class Watched:
-    """What is done with one of the streams, and what hears of its losses."""
+class StreamHandlers:
+    """How one stream is transformed, and the callbacks for its losses."""
 
     def __init__(
         self, transform: Transform, on_drop: Callable[[int], None], on_shorter: Callable[[], None]
@@ -257,10 +263,10 @@ class Watched:
         self.transform, self.on_drop, self.on_shorter = transform, on_drop, on_shorter
 
 
-class MergedStream:
-    """For a `Copier`, as one `Stream`."""
+class MergedSource:
+    """The streams of one job in the order in which they were written, as one source of a `Copier`."""
 
-    def __init__(self, merged: Merged, outlet: Outlet, watched: Sequence[Watched]) -> None:
+    def __init__(self, merged: Merged, outlet: Outlet, watched: Sequence[StreamHandlers]) -> None:
         self.outlet = outlet
         self._merged = merged
         self._watched = watched
@@ -268,12 +274,12 @@ class MergedStream:
         self.is_read = False
 
     def fix_end(self) -> None:
-        """What is written to the files after this moment is not copied."""
+        """Do not copy what is written after this moment."""
         if self._ends is None:
             self._ends = self._merged.sizes()
 
     def read_some(self) -> bool:
-        """Read a piece into the outlet, if that has room; whether there was any."""
+        """Read a piece into the outlet if that has room. Returns whether anything was read."""
         if self.is_read or self.outlet.is_full:
             return False
         found = self._merged.read(ends=self._ends)

@@ -1,4 +1,4 @@
-"""Answers from the journal alone, for commands that only read while no daemon runs and no job has to be looked after."""
+"""Answers read-only requests from the journal while no daemon runs and all jobs have ended."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from corral.values.story import Story, with_story
 
 
 class Offline:
-    """A `Caller` that knows what the journal knows: jobs that have ended. A context manager."""
+    """A `Caller` on the journal. A context manager."""
 
     def __init__(self, journal: JournalReader) -> None:
         self._journal = journal
@@ -45,11 +45,11 @@ class Offline:
 
     @classmethod
     def open(cls, home: Home) -> Self:
-        """The journal of `home`. Raises CorralError where it cannot be read."""
+        """Open the journal of `home`. Raises CorralError if it cannot be read."""
         try:
             return cls(JournalReader.open(home))
         except DamagedJournalError as error:
-            _say_what_to_do(error)
+            _raise_with_advice(error)
 
     def __enter__(self) -> Self:
         return self
@@ -59,16 +59,16 @@ class Offline:
     ) -> None:
         self._journal.close()
         if isinstance(error, DamagedJournalError):
-            _say_what_to_do(error)
+            _raise_with_advice(error)
 
     def unended(self) -> int:
-        """How many jobs need a daemon: they run, or nobody has noted their end yet."""
+        """How many jobs need a daemon: they run, or their end is not recorded yet."""
         return len(self._journal.unended_ids())
 
     def call(
         self, request: Answers[Reply_], descriptors: Sequence[int] = (), timeout: float | None = None
     ) -> Reply_:
-        """The answer. Raises CorralError, for a request that needs a daemon too."""
+        """The answer. Raises CorralError, also for requests that need a daemon."""
         answer = self._answers.get(type(request))
         if answer is None:
             raise CorralError(f"{type(request).__name__}: no daemon runs to answer it")
@@ -105,14 +105,14 @@ class Offline:
         return told(job, self._journal.story(int(job.id)))
 
     def _wait(self, request: WaitForJobs) -> Waited:
-        """All have ended: there is nothing to wait for."""
+        """All jobs have ended, so there is nothing to wait for."""
         jobs = tuple(self._journal.job(self._journal.resolve(wanted)) for wanted in request.ids)
         if not request.any:
             return Waited(jobs)
         return Waited((min(jobs, key=lambda job: job.ended or job.created),))
 
 
-def _say_what_to_do(error: DamagedJournalError) -> NoReturn:
+def _raise_with_advice(error: DamagedJournalError) -> NoReturn:
     raise CorralError(
         f"{error}; the next corral run sets it aside as corral.db.damaged-… and begins a new one; "
         "the output of all jobs stays in jobs/"

@@ -1,4 +1,4 @@
-"""What the verbs' options and arguments have in common: their types, and what the shell completes them with."""
+"""Types of the verbs' options and arguments, and their shell completion."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from corral_tui.cli.usable_jobs import Usable, any_job
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
 else:
-    _ParamType = click.ParamType  # Takes no parameter at run time before click 8.3.
+    _ParamType = click.ParamType  # Not generic at run time before click 8.3.
 
 KEEP_ALL = -1
-"""What `--max-output none` is read as; None is an option not given."""
+"""The value of `--max-output none`; None means that the option was not given."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -102,7 +102,7 @@ class _Signal(_ParamType):
 
 
 class JobId(_ParamType):
-    """A job by its number, its name, or `@` for the newest. The shell is offered those that are `usable`."""
+    """A job by number, name, or `@` for the newest. Completion offers the jobs that are `usable`."""
 
     name = "ID"
 
@@ -125,7 +125,7 @@ class JobId(_ParamType):
 
 
 class Words(_ParamType):
-    """The words of a command: a program, then its arguments, which the shell completes as files."""
+    """The words of a command: a program, then arguments, which are completed as files."""
 
     name = "COMMAND"
 
@@ -138,7 +138,7 @@ class Words(_ParamType):
 
 
 class JobPath(click.Path):
-    """A path that the daemon opens, and says what is wrong with it. It is not even looked at here: that could wait for ever."""
+    """A path that the daemon opens and checks. Not checked here, since that could block forever."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return value

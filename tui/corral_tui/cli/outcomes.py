@@ -12,8 +12,8 @@ from corral_tui.cli.errors import CORRAL_FAILED, complain
 from corral_tui.cli.terminal_output import is_terminal, print_json, say, visible
 
 
-def carry_out(request: Answers[Outcome]) -> int:
-    """Ask the daemon; 1 where a job was not touched. What was done is said only to a person."""
+def send_and_report(request: Answers[Outcome]) -> int:
+    """Send a request; return 1 if it failed for a job. Successes are printed only on a terminal."""
     import sys
 
     with connect.daemon() as client:
@@ -44,19 +44,19 @@ _SHELL_WORDS = frozenset(
         "umask",
     )
 )
-"""What people start a line with although no program has this name."""
+"""Shell builtins that are often typed as the first word of a command."""
 
 
-def could_not_start(caller: connect.Caller, error: CannotStartError, *, as_json: bool) -> int:
-    """Say why nothing runs; with `as_json` print the failed job. 127 not found, 126 not executable, else 125."""
+def report_start_failure(caller: connect.Caller, error: CannotStartError, *, as_json: bool) -> int:
+    """Report why the job could not start; with `as_json` print it. Returns 127 not found, 126 not executable, else 125."""
     if as_json and error.job is not None:
         print_json(caller.call(ListJobs(ids=(error.job,))).jobs[0])
-    complain(f"{error}{what_to_do(str(error))}")
+    complain(f"{error}{start_failure_advice(str(error))}")
     return error.status
 
 
-def what_to_do(message: str) -> str:
-    """For a program that was not found; every other message says it itself. The job's own reason stays as it is."""
+def start_failure_advice(message: str) -> str:
+    """Advice to append to the message that a program was not found; empty for other messages."""
     _, is_missing, name = message.partition("no such program: ")
     if not is_missing or name == "the name is empty":
         return ""
@@ -70,7 +70,7 @@ def what_to_do(message: str) -> str:
 
 
 def exit_status_of(jobs: Sequence[Job]) -> int:
-    """The status of the first job that did not succeed; 125 where nobody knows it."""
+    """The status of the first job that did not succeed, 125 if it is unknown; 0 if all succeeded."""
     for job in jobs:
         if job.state != "succeeded":
             return CORRAL_FAILED if job.exit_status is None else job.exit_status

@@ -1,4 +1,4 @@
-"""`corral peek`: what stands in the pipes of a job now."""
+"""`corral peek`: what the pipes of a running job contain."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def _print_content(job: str, pipes: tuple[PeekedPipe, ...], *, as_hex: bool) -> 
     if sys.stdout.isatty() or as_hex:
         for found in pipes:
             if len(pipes) > 1:
-                say(f"pipe {found.number}: {_told(found)}")
+                say(f"pipe {found.number}: {_fill_text(found)}")
             for line in for_people(found.content or b"", as_hex=as_hex):
                 say(line)
     elif len(pipes) > 1:
-        numbers_of = ", ".join(str(found.number) for found in pipes)
+        choices = ", ".join(str(found.number) for found in pipes)
         raise NotSoError(
-            f"job {job} has several pipes: say which of {numbers_of}: corral peek --bytes N {job} 1"
+            f"job {job} has several pipes: say which of {choices}: corral peek --bytes N {job} 1"
         )
     else:
         sys.stdout.buffer.write(pipes[0].content or b"")
@@ -71,7 +71,7 @@ def _print_content(job: str, pipes: tuple[PeekedPipe, ...], *, as_hex: bool) -> 
     return 0
 
 
-def _told(pipe: PeekedPipe) -> str:
+def _fill_text(pipe: PeekedPipe) -> str:
     if pipe.content is None:
         return pipe.note or "may not be looked into"
     return f"{numbers.size(pipe.fill_bytes)} of {numbers.size(pipe.capacity_bytes)}"

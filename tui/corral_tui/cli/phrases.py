@@ -1,4 +1,4 @@
-"""Facts that several verbs tell in the same words. Imports nothing heavy: `ps` uses it."""
+"""Phrases used by several verbs. Imports nothing heavy, since `ps` uses it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Mapping
 
 from corral_tui import numbers
 
-_MOST_IDS = 8
+_MAX_IDS = 8
 
 
-def told_reason(state: str, reason: str | None) -> str | None:
-    """The reason of a job's end as people read it: that of a time limit is a bare duration in the contract."""
+def reason_text(state: str, reason: str | None) -> str | None:
+    """Why a job ended, for people; in JSON the reason of a time limit is a bare duration."""
     return f"after {reason}" if state == "timed_out" and reason else reason
 
 
-def duration_of(seconds: float) -> str:
+def delay_text(seconds: float) -> str:
     """`at once`, `after 0.4s`, `after 2m10s`."""
     return "at once" if seconds < 0.05 else f"after {numbers.duration(seconds)}"
 
 
 def leftovers_line(leftovers: Mapping[str, int]) -> str:
-    """`2 processes of ended job 13 live on: corral stop 13`; `leftovers` are how many of each job, by id."""
+    """`2 processes of ended job 13 live on: corral stop 13`; `leftovers` has the number of processes by job id."""
     count = sum(leftovers.values())
     jobs = "job" if len(leftovers) == 1 else "jobs"
     return (
@@ -38,5 +38,5 @@ def ends_them(count: int) -> str:
 
 
 def _listed(ids: Mapping[str, int], between: str) -> str:
-    more = f"{between}…" if len(ids) > _MOST_IDS else ""
-    return between.join(list(ids)[:_MOST_IDS]) + more
+    more = f"{between}…" if len(ids) > _MAX_IDS else ""
+    return between.join(list(ids)[:_MAX_IDS]) + more

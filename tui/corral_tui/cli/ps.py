@@ -1,4 +1,4 @@
-"""`corral ps`: its options for click. The work, and the fast way to it, are in `listing`."""
+"""`corral ps`: the options for click. The work and the fast path are in `job_list`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our own terminal, handed to a job for a while and put back exactly as it was."""
+"""Our terminal in raw mode while it is attached to a job, restored exactly afterwards."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from corral.values.spec import DEFAULT_TERMINAL_SIZE
 from corral_tui.stuck_terminal import PATIENCE, silence_terminal
 
 INPUT, OUTPUT = 0, 1
-_PLAIN = (
+_RESET = (
     b"\x1b[<99u\x1b[>4m"  # keys in short form again: kitty's protocol, xterm's modifyOtherKeys
-    b"\x1b7\x1b[r\x1b8"  # the whole screen scrolls; setting that moves the cursor
+    b"\x1b7\x1b[r\x1b8"  # no scrolling region; resetting it moves the cursor
     b"\x1b(B\x0f\x1b[4l\x1b>"  # ASCII, no insert mode, the keypad sends digits
-    b"\x1b[0 q\x1b[0m"  # the cursor's own shape, no colours
+    b"\x1b[0 q\x1b[0m"  # default cursor shape, no colours
 )
 
 
-def is_there() -> bool:
-    """Whether a person can type to us and see what we print."""
+def is_interactive() -> bool:
+    """Whether stdin and stdout are terminals."""
     return os.isatty(INPUT) and os.isatty(OUTPUT)
 
 
 def own_size() -> tuple[int, int]:
-    """Columns and rows of our terminal; 80 by 24 where there is none, or where it does not say."""
+    """Columns and rows of our terminal; 80 by 24 if there is none or it reports no size."""
     for descriptor in (OUTPUT, INPUT, 2):
         with contextlib.suppress(OSError):
             columns, rows = size_of(descriptor)
@@ -39,16 +39,16 @@ def own_size() -> tuple[int, int]:
 
 
 class RawTerminal:
-    """While entered, every key comes as it is typed, and what is printed is obeyed.
+    """While entered, keys arrive as they are typed, and output is passed through unchanged.
 
-    `modes` follows what is printed, so that the modes which a program has changed can be set back. Leaving also works
-    where the terminal has gone meanwhile.
+    `modes` tracks the terminal modes that a program sets, so that they can be reset. Leaving also works if the
+    terminal has disappeared meanwhile.
     """
 
     def __init__(self, changed: tuple[int, ...]) -> None:
         self.modes = TerminalModes(changed)
         self._last = b"\n"
-        """The last thing printed: what comes after us is to begin on a line of its own."""
+        """The last byte printed, so that what is printed after us starts on a new line."""
         self._before: list[Any] = []
 
     def __enter__(self) -> Self:
@@ -60,12 +60,12 @@ class RawTerminal:
         return self
 
     def note(self, data: bytes) -> bytes:
-        """This is about to be printed."""
+        """Track `data`, which is about to be printed, and return what to print."""
         self._last = data[-1:] or self._last
         return self.modes.feed(data)
 
     def make_raw(self) -> None:
-        """As cfmakeraw(3) does; also after a stop, where the shell has set its own again."""
+        """As cfmakeraw(3); also called after SIGCONT, since the shell has restored its own settings."""
         settings = [*self._before[:6], list(self._before[6])]
         settings[0] &= ~(
             termios.IGNBRK
@@ -86,13 +86,13 @@ class RawTerminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # EIO, ENOTTY: it was hung up, and nobody sees it any more. What was typed ahead is for the job, not for the shell.
+        # EIO, ENOTTY: hung up, nobody sees it. Unread keys were meant for the job, not for the shell.
         with contextlib.suppress(OSError):
             is_within_line = self._last != b"\n" and not self.modes.is_full_screen
-            last_words = _PLAIN + leaving(self.modes.changed) + (b"\r\n" if is_within_line else b"")
+            last_words = _RESET + leaving(self.modes.changed) + (b"\r\n" if is_within_line else b"")
             if not write_within(OUTPUT, last_words, PATIENCE):
                 silence_terminal()
         with contextlib.suppress(termios.error):
-            # Not TCSAFLUSH, which waits for the terminal to take all that is on its way.
+            # Not TCSAFLUSH, which waits until the terminal has taken all pending output.
             termios.tcsetattr(INPUT, termios.TCSANOW, self._before)
             termios.tcflush(INPUT, termios.TCIFLUSH)

@@ -40,12 +40,12 @@ from corral_tui.cli.options import KEEP_ALL
 from corral_tui.run_defaults import BUILT_IN, RunDefaults
 
 
-class Wanted(NamedTuple):
+class RunOptions(NamedTuple):
     """The options of `run`."""
 
     words: tuple[str, ...]
     is_argv: bool = False
-    """Written after `--`: one word is a program, not a line."""
+    """Typed after `--`: a single word is a program, not a command line."""
     name: str | None = None
     cwd: str | None = None
     environment: tuple[str, ...] = ()
@@ -70,56 +70,56 @@ class Wanted(NamedTuple):
     as_json: bool = False
 
 
-class Prepared(NamedTuple):
-    """A request, and the descriptors that go with it."""
+class PreparedRequest(NamedTuple):
+    """A request, and the descriptors to send with it."""
 
     request: StartJobs
     descriptors: tuple[int, ...]
 
 
-def prepare(wanted: Wanted, usual: RunDefaults = BUILT_IN) -> Prepared:
-    """The request to start what is wanted; `usual` stands for what no option says. Raises UsageError."""
-    words = tuple(map(to_wire, wanted.words))
-    source, descriptors = _stdin(wanted)
+def prepare(options: RunOptions, defaults: RunDefaults = BUILT_IN) -> PreparedRequest:
+    """The request to start a job; `defaults` apply where no option is given. Raises UsageError."""
+    words = tuple(map(to_wire, options.words))
+    source, descriptors = _stdin(options)
     around = surroundings(
-        environment=job_environment(wanted.environment_files, wanted.environment), cwd=wanted.cwd
+        environment=job_environment(options.environment_files, options.environment), cwd=options.cwd
     )
     spec = JobSpec(
-        pipeline=_pipeline(words, wanted, around),
-        command=words[0] if _is_line(words, wanted) else quote(words),
-        name=None if wanted.name is None else check_name(wanted.name),
+        pipeline=_pipeline(words, options, around),
+        command=words[0] if _is_line(words, options) else quote(words),
+        name=None if options.name is None else check_name(options.name),
         stdin=source,
-        pty=wanted.pty,
-        terminal_size=_terminal_size(wanted),
-        timeout=_timeout(wanted.timeout),
-        stop_signal=wanted.stop_signal or DEFAULT_STOP_SIGNAL,
-        stop_grace=DEFAULT_STOP_GRACE if wanted.stop_grace is None else wanted.stop_grace,
-        stuck_after=usual.stuck_after if wanted.stuck_after is None else wanted.stuck_after,
-        on_stuck=wanted.on_stuck or usual.on_stuck,
-        leftovers=wanted.leftovers or "leave",
-        max_output=_max_output(wanted.max_output),
-        output=_output(wanted),
-        after=wanted.after,
+        pty=options.pty,
+        terminal_size=_terminal_size(options),
+        timeout=_timeout(options.timeout),
+        stop_signal=options.stop_signal or DEFAULT_STOP_SIGNAL,
+        stop_grace=DEFAULT_STOP_GRACE if options.stop_grace is None else options.stop_grace,
+        stuck_after=defaults.stuck_after if options.stuck_after is None else options.stuck_after,
+        on_stuck=options.on_stuck or defaults.on_stuck,
+        leftovers=options.leftovers or "leave",
+        max_output=_max_output(options.max_output),
+        output=_output(options),
+        after=options.after,
         origin="command_line",
     )
     request = StartJobs(specs=(with_short_command(spec),), surroundings=around, wait_started=True)
-    return Prepared(request, descriptors)
+    return PreparedRequest(request, descriptors)
 
 
-def _is_line(words: Sequence[str], wanted: Wanted) -> bool:
-    return wanted.shell or (len(words) == 1 and not wanted.is_argv)
+def _is_line(words: Sequence[str], options: RunOptions) -> bool:
+    return options.shell or (len(words) == 1 and not options.is_argv)
 
 
-def _pipeline(words: Sequence[str], wanted: Wanted, around: Surroundings) -> Pipeline:
-    if wanted.shell:
+def _pipeline(words: Sequence[str], options: RunOptions, around: Surroundings) -> Pipeline:
+    if options.shell:
         if len(words) > 1:
             raise UsageError("run --shell: takes one word, the whole line; put quotes around it")
         return shell_pipeline(words[0])
-    return parse(words[0], outside(around)) if _is_line(words, wanted) else parse_argv(words)
+    return parse(words[0], outside(around)) if _is_line(words, options) else parse_argv(words)
 
 
-def _terminal_size(wanted: Wanted) -> tuple[int, int]:
-    if not wanted.pty:
+def _terminal_size(options: RunOptions) -> tuple[int, int]:
+    if not options.pty:
         return DEFAULT_TERMINAL_SIZE
     from corral_tui.cli.raw_terminal import own_size
 
@@ -138,40 +138,40 @@ def _max_output(size: int | None) -> int | None:
     return None if size == KEEP_ALL else size
 
 
-def _output(wanted: Wanted) -> OutputMode:
-    if wanted.output == "pipe" and wanted.pty:
+def _output(options: RunOptions) -> OutputMode:
+    if options.output == "pipe" and options.pty:
         raise UsageError(
             "run: --output pipe and --pty exclude each other; a terminal is what such a job prints on"
         )
-    return wanted.output or "file"
+    return options.output or "file"
 
 
-def _stdin(wanted: Wanted) -> tuple[StdinSource, tuple[int, ...]]:
-    ways = [
+def _stdin(options: RunOptions) -> tuple[StdinSource, tuple[int, ...]]:
+    given = [
         option
         for option, is_given in (
-            ("--stdin", wanted.stdin is not None),
-            ("--interactive", wanted.interactive),
-            ("--from", wanted.source is not None),
-            ("--pty", wanted.pty),
+            ("--stdin", options.stdin is not None),
+            ("--interactive", options.interactive),
+            ("--from", options.source is not None),
+            ("--pty", options.pty),
         )
         if is_given
     ]
-    if len(ways) > 1:
-        raise UsageError(f"run: {' and '.join(ways)} exclude each other; a job has one stdin")
-    if wanted.interactive:
+    if len(given) > 1:
+        raise UsageError(f"run: {' and '.join(given)} exclude each other; a job has one stdin")
+    if options.interactive:
         return InteractiveInput(), ()
-    if wanted.source is not None:
-        return JobInput(wanted.source), ()
-    if wanted.stdin is not None:
-        return _from_file(wanted.stdin)
+    if options.source is not None:
+        return JobInput(options.source), ()
+    if options.stdin is not None:
+        return _from_file(options.stdin)
     return NullInput(), ()
 
 
 def _from_file(path: str) -> tuple[StdinSource, tuple[int, ...]]:
     own = _own_descriptor(path)
     if own is None:
-        # Where the user types, not where the job will run: that is what the shell completes, too.
+        # Relative to our directory, not the job's: shell completion does the same.
         return FileInput(to_wire(os.path.abspath(path))), ()
     try:
         is_terminal = os.isatty(own)
@@ -183,11 +183,11 @@ def _from_file(path: str) -> tuple[StdinSource, tuple[int, ...]]:
             f"run --stdin {path}: it is a terminal, which a job in the background cannot read; "
             "use --pty and corral attach, -i and corral send, or name a file"
         )
-    return _passed(path, own)
+    return _pass_descriptor(path, own)
 
 
-def _passed(path: str, own: int) -> tuple[StdinSource, tuple[int, ...]]:
-    """Our descriptor; or its file by name, where the daemon had better not hold it open until the job starts."""
+def _pass_descriptor(path: str, own: int) -> tuple[StdinSource, tuple[int, ...]]:
+    """Pass our descriptor, or the path of its file if the daemon should not hold it open until the job starts."""
     found = file_that_may_hang(own, Mounts(chosen_home().path).may_hang)
     if found is None:
         return DescriptorInput(), (own,)
@@ -197,15 +197,15 @@ def _passed(path: str, own: int) -> tuple[StdinSource, tuple[int, ...]]:
 
 
 def _own_descriptor(path: str) -> int | None:
-    """The descriptor of this process that `path` means, also through symlinks; to the daemon it would mean one of its own."""
+    """The descriptor of this process that `path` means, also through symlinks; the daemon would take it for its own."""
     if path == "-":
         return 0
     found = destination(os.path.abspath(path), Mounts(chosen_home().path).may_hang)
     return found.number if found.kind == DESCRIPTOR else None
 
 
-_MOST = 8 << 20
-"""Characters of a file that are read: more than any environment may have, and an end to /dev/zero."""
+_MAX_FILE_LENGTH = 8 << 20
+"""Characters read from a file: more than any environment may have, but not endless like /dev/zero."""
 
 
 def job_environment(files: Sequence[str], settings: Sequence[str]) -> dict[str, str] | None:
@@ -221,9 +221,9 @@ def job_environment(files: Sequence[str], settings: Sequence[str]) -> dict[str, 
         variables.update(_read_file(path, own))
     for count, setting in enumerate(settings, start=1):
         name, sign, value = setting.partition("=")
-        # A value given in a name's place, -e "$TOKEN", must not go into the log of whatever runs us.
-        place = "--env" if len(settings) == 1 else f"--env, number {count}"
-        variables[name] = _value(name, value if sign else None, own, place)
+        # A value in place of a name, as in -e "$TOKEN", must not end up in a log through an error.
+        where = "--env" if len(settings) == 1 else f"--env, number {count}"
+        variables[name] = _value(name, value if sign else None, own, where)
     return variables
 
 
@@ -232,12 +232,12 @@ def _read_file(path: str, own: Mapping[str, str]) -> dict[str, str]:
     from dotenv.parser import parse_stream
 
     try:
-        # utf-8-sig: without the byte order mark that Windows' editors put first.
+        # utf-8-sig strips the byte order mark of Windows editors.
         with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
-            text = file.read(_MOST)
+            text = file.read(_MAX_FILE_LENGTH)
     except OSError as error:
         raise UsageError(f"--env-file {path}: {error.strerror}; name a file that can be read") from None
-    if len(text) == _MOST:
+    if len(text) == _MAX_FILE_LENGTH:
         raise UsageError(
             f"--env-file {path}: longer than any environment may be; name a file of NAME=VALUE lines"
         )
@@ -245,25 +245,25 @@ def _read_file(path: str, own: Mapping[str, str]) -> dict[str, str]:
     for binding in parse_stream(io.StringIO(text)):
         whole, line = binding.original
         line += whole[: len(whole) - len(whole.lstrip())].count("\n")
-        place = f"--env-file {path}, line {line}"
+        where = f"--env-file {path}, line {line}"
         if binding.error:
-            raise UsageError(f"{place}: no NAME=VALUE, or a quote without its end; a comment begins with #")
+            raise UsageError(f"{where}: no NAME=VALUE, or a quote without its end; a comment begins with #")
         if binding.key is not None:
             name, value = native(binding.key), binding.value
-            variables[name] = _value(name, None if value is None else native(value), own, place)
+            variables[name] = _value(name, None if value is None else native(value), own, where)
     return variables
 
 
-def _value(name: str, value: str | None, own: Mapping[str, str], place: str) -> str:
-    """What a variable is set to: ours where no value is given. No name is shown: it may be a piece of a secret."""
+def _value(name: str, value: str | None, own: Mapping[str, str], where: str) -> str:
+    """The value, or ours if none is given. Errors do not show the name, which may be part of a secret."""
     if not name or "\0" in name:
-        raise UsageError(f"{place}: the name of the variable is missing; write NAME=VALUE")
+        raise UsageError(f"{where}: the name of the variable is missing; write NAME=VALUE")
     if not name.isprintable() or any(letter.isspace() for letter in name):
-        raise UsageError(f"{place}: what stands before the = is no name for a variable; write NAME=VALUE")
+        raise UsageError(f"{where}: what stands before the = is no name for a variable; write NAME=VALUE")
     if value is None:
         if name not in own:
-            raise UsageError(f"{place}: no variable of this name is set here; write NAME=VALUE")
+            raise UsageError(f"{where}: no variable of this name is set here; write NAME=VALUE")
         return own[name]
     if "\0" in value:
-        raise UsageError(f"{place}: the value has a NUL in it, which no variable can hold; take it out")
+        raise UsageError(f"{where}: the value has a NUL in it, which no variable can hold; take it out")
     return value

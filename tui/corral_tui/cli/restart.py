@@ -1,4 +1,4 @@
-"""`corral restart`: the same command in the same surroundings once more."""
+"""`corral restart`: runs jobs again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from corral.values.errors import CannotStartError, NotSoError
 from corral_tui.cli import connect
 from corral_tui.cli.errors import complain
 from corral_tui.cli.options import ids_argument
-from corral_tui.cli.outcomes import what_to_do
+from corral_tui.cli.outcomes import start_failure_advice
 from corral_tui.cli.terminal_output import say
 
 
@@ -24,12 +24,12 @@ def command(ids: tuple[str, ...]) -> int:
     """
     status = 0
     with connect.daemon() as client:
-        numbers, unknown = connect.numbers_of(client, ids)
+        numbers, unknown = connect.resolve_ids(client, ids)
         for line in unknown:
             complain(line)
             status = NotSoError.exit_status
         for job in numbers:
-            # One at a time: a job that cannot be restarted must not hide the new id of one that was.
+            # One at a time: a failure must not hide the new ids of the jobs that were restarted.
             try:
                 started = client.call(RestartJobs(ids=(job,)))
             except NotSoError as error:
@@ -43,5 +43,5 @@ def command(ids: tuple[str, ...]) -> int:
             for each in client.call(ListJobs(ids=started.ids)).jobs:
                 if each.state == "failed" and each.started is None:
                     status = each.exit_status or CannotStartError.exit_status
-                    complain(f"restart: {each.id}: {each.reason}{what_to_do(each.reason or '')}")
+                    complain(f"restart: {each.id}: {each.reason}{start_failure_advice(each.reason or '')}")
     return status

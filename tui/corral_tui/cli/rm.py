@@ -6,7 +6,7 @@ import click
 
 from corral.service.protocol import RemoveJobs
 from corral_tui.cli.options import ids_argument
-from corral_tui.cli.outcomes import carry_out
+from corral_tui.cli.outcomes import send_and_report
 from corral_tui.cli.usable_jobs import is_removable
 
 
@@ -15,4 +15,4 @@ from corral_tui.cli.usable_jobs import is_removable
 @ids_argument(usable=is_removable)
 def command(force: bool, ids: tuple[str, ...]) -> int:
     """Delete ended jobs with their output. There is no way back."""
-    return carry_out(RemoveJobs(ids=ids, force=force))
+    return send_and_report(RemoveJobs(ids=ids, force=force))

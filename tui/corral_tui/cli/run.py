@@ -10,18 +10,18 @@ from corral_tui.cli import connect
 from corral_tui.cli.errors import complain
 from corral_tui.cli.home import chosen_home
 from corral_tui.cli.options import DURATION, OUTPUT_CAP, SIGNAL, JobId, JobPath, Words
-from corral_tui.cli.outcomes import could_not_start
-from corral_tui.cli.request import Prepared, Wanted, prepare
+from corral_tui.cli.outcomes import report_start_failure
+from corral_tui.cli.request import PreparedRequest, RunOptions, prepare
 from corral_tui.cli.terminal_output import print_json, say
-from corral_tui.cli.usable_jobs import may_yet_succeed
+from corral_tui.cli.usable_jobs import may_succeed
 from corral_tui.run_defaults import read_run_defaults
 
 
 class _Run(click.Command):
-    """Options end at the first word of the command; whether `--` stood before it decides what one word is."""
+    """Options end at the first word of the command; after `--` a single word is a program, not a command line."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Where a shell asks what may follow the first word: nothing of ours."""
+        """After the first word of the command, completion offers no options of ours."""
         params = super().get_params(ctx)
         return [param for param in params if param.name == "words"] if ctx.params.get("words") else params
 
@@ -83,9 +83,7 @@ Example: corral run make -j8
     type=click.Choice(["file", "pipe"]),
     help="pipe: through a relay, so that > /dev/stdout empties nothing; else file.",
 )
-@click.option(
-    "--after", type=JobId(may_yet_succeed), multiple=True, help="Start once this job has succeeded."
-)
+@click.option("--after", type=JobId(may_succeed), multiple=True, help="Start once this job has succeeded.")
 @click.option("-w", "--wait", is_flag=True, help="Copy its output, and exit as it does.")
 @click.option("--raw", is_flag=True, help="With --wait: on a terminal too every byte as it is.")
 @click.option("-q", "--quiet", is_flag=True, help="Do not print the id.")
@@ -100,59 +98,59 @@ def command(**options: object) -> int:
     mean in it what they mean in sh.
     Several words, and whatever stands after --, are a program and its arguments.
     """
-    return run_job(Wanted(**options))  # type: ignore[arg-type]
+    return run_job(RunOptions(**options))  # type: ignore[arg-type]
 
 
-def run_job(wanted: Wanted) -> int:
-    """Start what is wanted; with `wait`, stay with it."""
-    if wanted.raw and not wanted.wait:
+def run_job(options: RunOptions) -> int:
+    """Start the job; with `wait`, wait for its end."""
+    if options.raw and not options.wait:
         raise UsageError(
             "run --raw: it is about the output that --wait copies; add --wait, or see corral logs --raw"
         )
-    usual = read_run_defaults()
-    prepared = prepare(wanted, usual)
-    for notice in usual.notices:
-        complain(notice)  # the job starts all the same
+    defaults = read_run_defaults()
+    prepared = prepare(options, defaults)
+    for notice in defaults.notices:
+        complain(notice)  # the job starts anyway
     try:
-        return _start(prepared, wanted)
+        return _start(prepared, options)
     except OtherSurroundingsError:
         from corral.service.restarting import take_over
 
-        # One that another shell has started, and that has nothing to do, is nobody's loss. Where it has, somebody who
-        # was refused as we were may have done it before us.
+        # An idle daemon started by another shell is replaced. If it is not idle, another client that was refused as we
+        # were may have replaced it before us.
         take_over(chosen_home())
-        return _start(prepared, wanted)
+        return _start(prepared, options)
 
 
-def _start(prepared: Prepared, wanted: Wanted) -> int:
-    if wanted.wait and wanted.pty and not wanted.as_json:
-        from corral_tui.cli.raw_terminal import is_there
+def _start(prepared: PreparedRequest, options: RunOptions) -> int:
+    if options.wait and options.pty and not options.as_json:
+        from corral_tui.cli.raw_terminal import is_interactive
 
-        if is_there():
+        if is_interactive():
             from corral_tui.cli.run_attached import run_attached
 
             return run_attached(prepared)
-    if wanted.wait:
+    if options.wait:
         from corral_tui.cli.run_and_wait import run_and_wait
 
-        return run_and_wait(prepared, quiet=wanted.quiet, as_json=wanted.as_json, raw=wanted.raw)
+        return run_and_wait(prepared, quiet=options.quiet, as_json=options.as_json, raw=options.raw)
     with connect.daemon() as client:
         try:
             started = client.call(prepared.request, prepared.descriptors)
         except CannotStartError as error:
-            return could_not_start(client, error, as_json=wanted.as_json)
+            return report_start_failure(client, error, as_json=options.as_json)
         for line in started.left:
             complain(line)
         (job,) = started.ids
-        if wanted.as_json:
+        if options.as_json:
             print_json(client.call(ListJobs(ids=(job,))).jobs[0])
-        elif not wanted.quiet:
+        elif not options.quiet:
             say(job)
-    _mention_logind()
+    _warn_about_logind()
     return 0
 
 
-def _mention_logind() -> None:
+def _warn_about_logind() -> None:
     from corral_tui.cli.logind import warn_once
 
     warn_once(chosen_home())

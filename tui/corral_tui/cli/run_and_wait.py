@@ -1,4 +1,4 @@
-"""`corral run --wait`: copies what the job writes, and stops it when we are interrupted."""
+"""`corral run --wait`: copies the job's output, and stops the job when we are interrupted."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from corral.values.home import Home
 from corral.values.jobs import Job
 from corral_tui import numbers
 from corral_tui.cli import connect
-from corral_tui.cli.copy_output import Copier, Outlet, Stream, transform_for
+from corral_tui.cli.copy_output import Copier, FileSource, Outlet, transform_for
 from corral_tui.cli.errors import INTERRUPTED, OUTPUT_CLOSED, complain
 from corral_tui.cli.home import chosen_home
 from corral_tui.cli.interrupts import Interrupts
-from corral_tui.cli.outcomes import could_not_start, exit_status_of
-from corral_tui.cli.phrases import told_reason
-from corral_tui.cli.request import Prepared
+from corral_tui.cli.outcomes import exit_status_of, report_start_failure
+from corral_tui.cli.phrases import reason_text
+from corral_tui.cli.request import PreparedRequest
 from corral_tui.cli.terminal_output import is_terminal, note, print_json
 from corral_tui.lost_output import disk_full_sentence, truncation_sentences
 from corral_tui.stuck_terminal import PATIENCE
@@ -29,13 +29,13 @@ from corral_tui.stuck_terminal import PATIENCE
 TERMINATED = 143
 
 
-def run_and_wait(prepared: Prepared, *, quiet: bool, as_json: bool, raw: bool = False) -> int:
-    """Start the job, stay with it to its end, and return its exit status."""
+def run_and_wait(prepared: PreparedRequest, *, quiet: bool, as_json: bool, raw: bool = False) -> int:
+    """Start the job, copy its output until it ends, and return its exit status."""
     with Interrupts() as interrupts, connect.daemon() as client:
         try:
             job = _start(client, prepared, interrupts)
         except CannotStartError as error:
-            return could_not_start(client, error, as_json=as_json)
+            return report_start_failure(client, error, as_json=as_json)
         if is_terminal(sys.stderr) and not quiet:
             note(f"corral: job {job}")
         stages = len(prepared.request.specs[0].pipeline.stages)
@@ -49,18 +49,18 @@ def run_and_wait(prepared: Prepared, *, quiet: bool, as_json: bool, raw: bool = 
                     f"job {job}: {error}, corral wait {job} waits for its end, corral logs -f {job} shows its output"
                 ) from None
     if ended is None:
-        return watch.left_with
+        return watch.forced_status
     if as_json:
         print_json(ended)
     else:
         for sentence in truncation_sentences(ended):
             complain(sentence)
-    return _status(ended, watch.left_with)
+    return _status(ended, watch.forced_status)
 
 
-def _start(client: Client, prepared: Prepared, interrupts: Interrupts) -> str:
-    """The id of the started job. A redirection may keep it from starting for as long as it likes (fifo(7)): the
-    second Ctrl-C leaves it so; the first is dealt with once there is a job to stop.
+def _start(client: Client, prepared: PreparedRequest, interrupts: Interrupts) -> str:
+    """Start the job and return its id. A redirection may block the start indefinitely (fifo(7)): the second Ctrl-C
+    gives up; the first one is handled once there is a job to stop.
     """
     pending = client.begin(prepared.request, prepared.descriptors)
     copier = Copier([])
@@ -75,7 +75,7 @@ def _start(client: Client, prepared: Prepared, interrupts: Interrupts) -> str:
     return started.ids[0]
 
 
-def _streams(home: Home, job: str, stages: int, *, raw: bool) -> list[Stream]:
+def _streams(home: Home, job: str, stages: int, *, raw: bool) -> list[FileSource]:
     out, err = Outlet(1), Outlet(2)
 
     def refuse_gap(dropped: int) -> None:
@@ -87,7 +87,7 @@ def _streams(home: Home, job: str, stages: int, *, raw: bool) -> list[Stream]:
     paths = [(home.stdout(job), out)]
     paths += [(home.stderr(job, stage), err) for stage in range(1, stages + 1)]
     return [
-        Stream(
+        FileSource(
             path,
             outlet,
             transform=transform_for(outlet.descriptor, "", raw=raw),
@@ -99,7 +99,7 @@ def _streams(home: Home, job: str, stages: int, *, raw: bool) -> list[Stream]:
 
 
 class _Watch:
-    """One job, from its start to its end, and what we were told to do with it meanwhile."""
+    """One job until its end, and the signals that we receive meanwhile."""
 
     def __init__(self, client: Client, job: str, copier: Copier, interrupts: Interrupts) -> None:
         self._client = client
@@ -110,17 +110,17 @@ class _Watch:
         self._sweep: Pending[Waited] | None = None
         self._has_skipped_grace = False
         self._moved = 0.0
-        """When something was copied last, or the job still ran (CLOCK_MONOTONIC)."""
-        self.left_with = 0
-        """What to exit with because of how we were told to stop; 0: as the job did."""
+        """When output was last copied, or the job was last running (CLOCK_MONOTONIC)."""
+        self.forced_status = 0
+        """The exit status if a signal or closed output made us stop the job; 0: the job's own status."""
 
     def to_the_end(self) -> Job | None:
-        """The ended job, all of its output copied; None when the user would not wait for that."""
+        """The ended job, once all its output is copied; None if the user did not wait for that."""
         waiting = self._client.begin(WaitForJobs(ids=(self._job,)))
         pace = Pace(time.monotonic())
         ended: Job | None = None
         while True:
-            if not self._obey():
+            if not self._handle_signals():
                 return None
             if ended is None and (ended := self._end_of(waiting)) is not None:
                 self._copier.fix_ends()
@@ -133,14 +133,14 @@ class _Watch:
             except BrokenPipeError:
                 self._copier.discard()
                 self._stop(StopJobs(ids=(self._job,), wait=False, by="as its output was closed"))
-                self.left_with = self.left_with or OUTPUT_CLOSED
+                self.forced_status = self.forced_status or OUTPUT_CLOSED
 
     def _give_up_terminal(self, *, is_held_up: bool) -> None:
-        """Who was told to leave waits no longer for a terminal that takes nothing; the rest is in the file."""
+        """After a signal, stop waiting for a terminal that accepts no output; the rest stays in the file."""
         now = time.monotonic()
         if not is_held_up:
             self._moved = now
-        elif self.left_with and now - self._moved > PATIENCE:
+        elif self.forced_status and now - self._moved > PATIENCE:
             self._copier.discard_for_terminals()
 
     def _sleep(self, waiting: Pending[Waited], has_moved: bool, pace: Pace, *, is_over: bool) -> None:
@@ -156,7 +156,7 @@ class _Watch:
         return None if waited is None else waited.jobs[0]
 
     def _swept(self, ended: Job) -> Job | None:
-        """The job once what it left behind is gone, where that is to be ended, or once nothing more helps."""
+        """The job, with `--leftovers stop` only once its leftovers are gone or given up."""
         if ended.on_leftovers != "stop":
             return ended
         if self._sweep is None:
@@ -164,15 +164,15 @@ class _Watch:
         waited = self._sweep.result(0)
         return None if waited is None else waited.jobs[0]
 
-    def _obey(self) -> bool:
-        """Do what the signals ask for; whether to go on waiting."""
+    def _handle_signals(self) -> bool:
+        """Handle signals. Returns whether to go on waiting."""
         for number in self._interrupts.take():
-            is_first = self.left_with == 0
+            is_first = self.forced_status == 0
             if number == signal.SIGTERM:
-                self.left_with = self.left_with or TERMINATED
+                self.forced_status = self.forced_status or TERMINATED
                 request = StopJobs(ids=(self._job,), wait=False, by="by SIGTERM to corral run --wait")
             elif is_first:
-                self.left_with = INTERRUPTED
+                self.forced_status = INTERRUPTED
                 request = StopJobs(ids=(self._job,), signal="INT", wait=False, by="by Ctrl-C")
             elif not self._has_skipped_grace:
                 self._has_skipped_grace = True
@@ -187,25 +187,25 @@ class _Watch:
         self._stops.append(self._client.begin(request))
 
 
-def _status(job: Job, left_with: int) -> int:
-    """How we were told to stop counts where the job was indeed stopped; else it had ended first, by itself."""
+def _status(job: Job, forced_status: int) -> int:
+    """The status of the signal if it really stopped the job; otherwise the job had ended by itself first."""
     if job.on_leftovers == "stop" and job.leftovers:
         left = numbers.counted(job.leftovers, "process")
         complain(f"job {job.id}: {left} of it could not be ended; corral stop {job.id} names them")
     missing = disk_full_sentence(job)
     if missing:
         complain(missing)
-    if left_with and job.state in ("stopped", "timed_out"):
-        return left_with
-    if left_with == OUTPUT_CLOSED:
+    if forced_status and job.state in ("stopped", "timed_out"):
+        return forced_status
+    if forced_status == OUTPUT_CLOSED:
         return OUTPUT_CLOSED
-    is_ours_to_say = job.state == "lost" or job.started is None
-    is_by_its_rules = job.state == "timed_out" or job.was_ended_as_stuck
-    if is_ours_to_say or (is_by_its_rules and is_terminal(sys.stderr)):
-        complain(f"job {job.id}: {_told(job)}")
+    must_be_reported = job.state == "lost" or job.started is None
+    is_by_a_rule = job.state == "timed_out" or job.was_ended_as_stuck
+    if must_be_reported or (is_by_a_rule and is_terminal(sys.stderr)):
+        complain(f"job {job.id}: {_ending_text(job)}")
     return exit_status_of([job])
 
 
-def _told(job: Job) -> str:
-    reason = told_reason(job.state, job.reason) or "nobody knows why"
+def _ending_text(job: Job) -> str:
+    reason = reason_text(job.state, job.reason) or "nobody knows why"
     return f"{job.state.replace('_', ' ')}{' ' if job.state == 'timed_out' else ': '}{reason}"

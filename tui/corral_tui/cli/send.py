@@ -19,7 +19,7 @@ from corral_tui.cli.options import id_argument
 from corral_tui.cli.usable_jobs import reads_input
 
 _CHUNK = 1 << 16
-_SAID_AFTER = 2.0
+_NOTICE_AFTER = 2.0
 
 
 @click.command(
@@ -54,30 +54,32 @@ def _send(client: Client, job: str, text: str, *, no_newline: bool, eof: bool) -
     if not received:
         raise CorralError(f"job {job}: the daemon sent no way to its stdin; see corral daemon log")
     target = received[0]
-    sender = Sender(target, _Patience(job))
+    sender = Sender(target, _SlowReaderNotice(job))
     try:
         for piece in _pieces(text, b"" if no_newline else b"\r" if os.isatty(target) else b"\n"):
             sender.send(piece)
         if eof:
             sender.hand_over()
     except NotSoError as error:
-        raise NotSoError(f"job {job}: {error}; {_told(sender)}") from None
+        raise NotSoError(f"job {job}: {error}; {_progress_text(sender)}") from None
     except KeyboardInterrupt:
-        complain(f"job {job}: {_told(sender)}")
+        complain(f"job {job}: {_progress_text(sender)}")
         raise
     except OSError as error:
         # EIO: a terminal whose session's leader has just gone.
         if error.errno not in (errno.EPIPE, errno.EIO):
             raise
-        raise NotSoError(f"job {job}: it does not read its stdin any more; {_told(sender)}") from None
+        raise NotSoError(
+            f"job {job}: it does not read its stdin any more; {_progress_text(sender)}"
+        ) from None
     finally:
         for descriptor in received:
             os.close(descriptor)
 
 
 def _pieces(text: str, enter: bytes) -> Iterator[bytes]:
-    """Our stdin as it is, or the text and the enter key, which sends a carriage return: who reads lines on a terminal
-    gets it as a line feed (ICRNL, termios(3)).
+    """Our stdin as it is, or the text and the enter key, which sends a carriage return: a program that reads lines
+    from a terminal gets a line feed (ICRNL, termios(3)).
     """
     if text != "-":
         yield os.fsencode(text) + enter
@@ -86,19 +88,19 @@ def _pieces(text: str, enter: bytes) -> Iterator[bytes]:
         yield chunk
 
 
-def _told(sender: Sender) -> str:
+def _progress_text(sender: Sender) -> str:
     return f"bytes taken: {sender.taken}"
 
 
-class _Patience:
-    """Waits for ever, and says so once."""
+class _SlowReaderNotice:
+    """Waits forever, and says so once."""
 
     def __init__(self, job: str) -> None:
         self._job = job
-        self._is_said = False
+        self._is_printed = False
 
     def __call__(self, seconds: float) -> bool:
-        if not self._is_said and seconds >= _SAID_AFTER:
+        if not self._is_printed and seconds >= _NOTICE_AFTER:
             complain(f"job {self._job} does not read; waiting until it does, ctrl+c gives up")
-            self._is_said = True
+            self._is_printed = True
         return True

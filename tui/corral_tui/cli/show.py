@@ -8,7 +8,7 @@ import msgspec
 from corral.service.protocol import ShowJob
 from corral.values.reports import Detail
 from corral_tui.cli import connect
-from corral_tui.cli.job_details import described
+from corral_tui.cli.job_details import detail_lines
 from corral_tui.cli.lines import print_lines
 from corral_tui.cli.options import id_argument, json_option
 from corral_tui.cli.terminal_output import print_json
@@ -24,7 +24,7 @@ def command(as_json: bool, job: str) -> int:
     if as_json:
         print_json(_as_object(detail))
     else:
-        print_lines(described(detail))
+        print_lines(detail_lines(detail))
     return 0
 
 

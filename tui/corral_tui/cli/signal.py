@@ -7,7 +7,7 @@ import click
 from corral.service.protocol import PauseJobs, ResumeJobs, SignalJobs
 from corral.values.errors import UsageError
 from corral_tui.cli.options import SIGNAL, ids_argument
-from corral_tui.cli.outcomes import carry_out
+from corral_tui.cli.outcomes import send_and_report
 from corral_tui.cli.usable_jobs import is_paused, is_running, is_started
 
 
@@ -23,7 +23,7 @@ def signal(tree: bool, stage: int | None, pid: int | None, number: str, ids: tup
     """Send a signal to the leader of each stage of these jobs."""
     if sum((tree, stage is not None, pid is not None)) > 1:
         raise UsageError("signal: --tree, --stage and --pid exclude each other; give one")
-    return carry_out(SignalJobs(ids=ids, signal=number, tree=tree, stage=stage, pid=pid))
+    return send_and_report(SignalJobs(ids=ids, signal=number, tree=tree, stage=stage, pid=pid))
 
 
 @click.command(
@@ -32,11 +32,11 @@ def signal(tree: bool, stage: int | None, pid: int | None, number: str, ids: tup
 @ids_argument(usable=is_running)
 def pause(ids: tuple[str, ...]) -> int:
     """Suspend jobs with all their processes; `corral resume` lets them go on. The time counts for no timeout."""
-    return carry_out(PauseJobs(ids=ids))
+    return send_and_report(PauseJobs(ids=ids))
 
 
 @click.command("resume", epilog="Example: corral resume build")
 @ids_argument(usable=is_paused)
 def resume(ids: tuple[str, ...]) -> int:
     """Let paused jobs go on."""
-    return carry_out(ResumeJobs(ids=ids))
+    return send_and_report(ResumeJobs(ids=ids))

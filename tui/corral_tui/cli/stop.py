@@ -1,4 +1,4 @@
-"""`corral stop`: the stop sequence, to the proof that nothing is left."""
+"""`corral stop` and `corral kill`: end jobs and report what became of each process."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from corral.values.units import parse_signal, signal_name
 from corral_tui.cli import connect
 from corral_tui.cli.errors import complain
 from corral_tui.cli.options import DURATION, SIGNAL, ids_argument, json_option
-from corral_tui.cli.stop_report import is_going_on, is_of_leftovers, report_lines
+from corral_tui.cli.stop_report import is_about_leftovers, is_going_on, report_lines
 from corral_tui.cli.terminal_output import print_json, say
-from corral_tui.cli.usable_jobs import has_what_to_stop
+from corral_tui.cli.usable_jobs import has_processes
 
 
 @click.command(
@@ -30,7 +30,7 @@ from corral_tui.cli.usable_jobs import has_what_to_stop
 @click.option("--all", "everything", is_flag=True, help="All jobs that have not ended.")
 @click.option("--no-wait", is_flag=True, help="Return at once; the stop goes on.")
 @json_option
-@ids_argument(required=False, usable=has_what_to_stop)
+@ids_argument(required=False, usable=has_processes)
 def stop(
     first: str | None,
     grace: float | None,
@@ -57,14 +57,14 @@ def stop(
 
 
 class _Kill(click.Command):
-    """Knows the habit of `kill -9 7`, and says how it is written here."""
+    """Answers `kill -9 7` with the corresponding `corral signal`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        for place, word in enumerate(args):
+        for index, word in enumerate(args):
             name = _signal_of(word)
             if name is not None:
                 ids = " ".join(
-                    other for other in args[:place] + args[place + 1 :] if not other.startswith("-")
+                    other for other in args[:index] + args[index + 1 :] if not other.startswith("-")
                 )
                 raise UsageError(f"kill: {word}: kill takes no signal; corral signal {name} {ids or 'ID'}")
         return super().parse_args(ctx, args)
@@ -85,7 +85,7 @@ def _signal_of(word: str) -> str | None:
 )
 @click.option("--all", "everything", is_flag=True, help="All jobs that have not ended.")
 @json_option
-@ids_argument(required=False, usable=has_what_to_stop)
+@ids_argument(required=False, usable=has_processes)
 def kill(everything: bool, as_json: bool, ids: tuple[str, ...]) -> int:
     """End jobs at once, with whatever they started: `corral stop --grace 0`.
 
@@ -96,7 +96,7 @@ def kill(everything: bool, as_json: bool, ids: tuple[str, ...]) -> int:
 
 
 def stop_jobs(request: StopJobs, *, verb: str, as_json: bool) -> int:
-    """Stop, say what became of each process, and return 0 only if nothing is left (or was not waited for)."""
+    """Stop jobs, report each process, and return 0 only if nothing is left (or was not waited for)."""
     if bool(request.ids) == request.all:
         what = "either ids or --all, not both" if request.all else "name the jobs, or give --all"
         raise UsageError(f"{verb}: {what}; see corral {verb} --help")
@@ -110,13 +110,13 @@ def stop_jobs(request: StopJobs, *, verb: str, as_json: bool) -> int:
     if request.stage is None:
         is_done = all(report.nothing_is_left for report in stops.reports)
     else:
-        # The job may well be going on, or be stopping as a whole.
+        # The other stages may still run, or be stopping.
         is_done = not any(report.survivors or report.in_doubt for report in stops.reports)
     return 0 if not stops.unknown and (is_done or not request.wait) else 1
 
 
 def _of_stage(report: StopReport) -> StopReport:
-    """As one tells of a stage: its job may well go on."""
+    """The report reworded for a stage, whose job may still run."""
     if report.survivors:
         return report
     if report.looked_at is None:
@@ -126,12 +126,12 @@ def _of_stage(report: StopReport) -> StopReport:
 
 
 def _stop(caller: connect.Caller, request: StopJobs) -> Stops:
-    """Stop them by number: a wait for the end goes on with the next daemon, where `--all` or a name may mean others."""
+    """Stop by job number: if the daemon is replaced the wait continues, and `--all` or a name could mean other jobs."""
     if not request.wait or request.stage is not None:
         return caller.call(request)
     if request.all:
         return _stop_all(caller, request)
-    jobs = connect.numbers_of(caller, request.ids, leftovers=True)
+    jobs = connect.resolve_ids(caller, request.ids, leftovers=True)
     if not jobs.ids:
         return Stops((), jobs.unknown)
     stops = caller.call(structs.replace(request, ids=jobs.ids))
@@ -139,7 +139,7 @@ def _stop(caller: connect.Caller, request: StopJobs) -> Stops:
 
 
 def _stop_all(caller: connect.Caller, request: StopJobs) -> Stops:
-    """The daemon says which all are; the end of those that take longer is waited for by number."""
+    """Let the daemon choose the jobs; then wait by number for those that take longer."""
     begun = caller.call(structs.replace(request, wait=False))
     unproven = tuple(report.id for report in begun.reports if report.looked_at is None)
     if not unproven:
@@ -163,7 +163,7 @@ def print_stops(stops: Stops, titles: dict[str, str], *, as_json: bool, is_over:
 
 
 def _lines(report: StopReport, title: str, is_over: bool) -> list[str]:
-    if not is_over and is_going_on(report) and is_of_leftovers(report):
+    if not is_over and is_going_on(report) and is_about_leftovers(report):
         return [f"{title}: its leftovers are being ended; corral stop {report.id} waits for their end"]
     if not is_over and is_going_on(report):
         return [f"{title}: is being stopped; corral wait {report.id} waits for its end"]
@@ -171,7 +171,7 @@ def _lines(report: StopReport, title: str, is_over: bool) -> list[str]:
 
 
 def _titles(caller: connect.Caller, stops: Stops) -> dict[str, str]:
-    """What a person calls the jobs, by id; a daemon of an earlier version does not say it by itself."""
+    """Job titles by id; a daemon of an earlier version does not send them with the report."""
     if stops.titles or not stops.reports:
         return stops.titles
     jobs = caller.call(ListJobs(ids=tuple(report.id for report in stops.reports))).jobs

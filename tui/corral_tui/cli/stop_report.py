@@ -1,4 +1,4 @@
-"""A stop report in words: the processes, all where they are few, and the sentence that says what is left."""
+"""A stop report as text: the processes, and a sentence that says what is left."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 
 from corral.values.reports import StoppedProcess, StopReport, Survivor
 from corral_tui import numbers
-from corral_tui.cli.phrases import duration_of
+from corral_tui.cli.phrases import delay_text
 from corral_tui.cli.terminal_output import visible
 
 FEW = 10
-"""So many processes have a line each; of more only those that a plain kill would have missed, or that took more."""
-MOST_LINES = 20
-"""Lines of single processes in one report; JSON has them all."""
+"""Up to so many processes have a line each; of more, only those that a plain kill would miss or that took more signals."""
+MAX_LINES = 20
+"""Lines of single processes in one report; JSON has all."""
 ALREADY_ENDED = "already ended"
-"""The note of a report on a stop that had nothing to do: its processes are those of an earlier one."""
+"""The note of a stop that had nothing to do; its processes are those of an earlier stop."""
 
 
 def report_lines(report: StopReport, title: str) -> Iterator[str]:
-    """The report of one job for a person; `title` is its id and name."""
+    """The report of one job; `title` is its id and name."""
     if report.note == ALREADY_ENDED and report.nothing_is_left:
         yield f"{title}: {ALREADY_ENDED}. Nothing of it is left."
         return
@@ -30,50 +30,50 @@ def report_lines(report: StopReport, title: str) -> Iterator[str]:
         yield f"{title}: {ALREADY_ENDED}"
     else:
         yield f"{title}: {_what_was_done(report)}"
-    told = report.processes
-    if len(told) > FEW:
-        told = tuple(process for process in told if _is_remarkable(process))
-    for process in told[:MOST_LINES]:
+    shown = report.processes
+    if len(shown) > FEW:
+        shown = tuple(process for process in shown if _is_remarkable(process))
+    for process in shown[:MAX_LINES]:
         yield f"  {_process_line(process)}"
-    if len(told) > MOST_LINES:
-        yield f"  and {len(told) - MOST_LINES} more; --json lists them all"
+    if len(shown) > MAX_LINES:
+        yield f"  and {len(shown) - MAX_LINES} more; --json lists them all"
     for survivor in report.survivors:
         yield f"  {_survivor_line(survivor)}"
     for survivor in report.in_doubt:
         yield f"  {_doubt_line(survivor)}"
     if report.note not in (None, ALREADY_ENDED):
         yield f"  {visible(report.note or '')}"
-    yield proof_sentence(report)
+    yield result_sentence(report)
 
 
-def is_of_leftovers(report: StopReport) -> bool:
-    """Whether the job had ended by itself before, and only what it had left behind was stopped."""
+def is_about_leftovers(report: StopReport) -> bool:
+    """Whether the job had ended by itself, and only its leftovers were stopped."""
     return report.state in ("succeeded", "failed", "lost")
 
 
 def is_going_on(report: StopReport) -> bool:
-    """Whether something is still being ended, with nothing given up."""
+    """Whether processes are still being ended, and none was given up."""
     return not report.survivors and (report.looked_at is None or report.state == "stopping")
 
 
 def _what_was_done(report: StopReport) -> str:
-    when = duration_of(report.seconds)
+    when = delay_text(report.seconds)
     if report.state == "timed_out":
         return f"timed out, and was ended {when}"
-    if not is_of_leftovers(report):
+    if not is_about_leftovers(report):
         return f"{report.state} {when}"
     if report.survivors or is_going_on(report):
         return f"it had {report.state} before; its leftovers are being ended"
     return f"its leftovers ended {when.replace('after', 'in')}"
 
 
-def proof_sentence(report: StopReport) -> str:
-    """`Nothing of it is left. 9 processes: 5 by TERM, 3 by themselves, 1 by KILL.`, or how many are left."""
+def result_sentence(report: StopReport) -> str:
+    """`Nothing of it is left. 9 processes: 5 by TERM, 3 by themselves, 1 by KILL.`, or how many processes are left."""
     ended = [process for process in report.processes if process.ended_by is not None]
     if report.survivors:
         left = numbers.counted(len(report.survivors), "process")
         verb = "is" if len(report.survivors) == 1 else "are"
-        stays = "" if is_of_leftovers(report) else f", and the job stays {report.state}"
+        stays = "" if is_about_leftovers(report) else f", and the job stays {report.state}"
         return f"{left} {verb} left{stays}. {_ended_sentence(ended)}".rstrip()
     if is_going_on(report):
         return f"It is being stopped. {_ended_sentence(ended)}".rstrip()
@@ -87,12 +87,12 @@ def _ended_sentence(ended: list[StoppedProcess]) -> str:
     if not ended:
         return ""
     ways = Counter(_way(process) for process in ended)
-    told = ", ".join(_way_in_words(way, count) for way, count in sorted(ways.items(), key=_way_order))
-    return f"{numbers.counted(len(ended), 'process')}: {told}."
+    text = ", ".join(_way_in_words(way, count) for way, count in sorted(ways.items(), key=_way_order))
+    return f"{numbers.counted(len(ended), 'process')}: {text}."
 
 
 def _way(process: StoppedProcess) -> str:
-    """The signal that brought it to its end, whether it died of it or exited because of it; `` for none."""
+    """The signal that ended it, whether it died of it or exited because of it; empty for none."""
     ended_by = process.ended_by or ""
     if ended_by == "itself" or not process.signals:
         return ""
@@ -106,19 +106,19 @@ def _way_in_words(way: str, count: int) -> str:
 
 
 def _way_order(item: tuple[str, int]) -> tuple[int, str]:
-    """KILL last: that is what a reader looks for."""
+    """KILL last, where readers look for it."""
     way, _ = item
     return ({"KILL": 2, "": 1}.get(way, 0), way)
 
 
 def _is_remarkable(process: StoppedProcess) -> bool:
-    """Whether a plain kill of the leader would have missed it, or it took more than one signal."""
+    """Whether a plain kill of the leader would have missed it, or more than one signal was needed."""
     return len(process.signals) > 1 or "session" in process.where or process.ended_by == "KILL"
 
 
 def _process_line(process: StoppedProcess) -> str:
     sent = " then ".join(process.signals) or "no signal"
-    after = "" if process.seconds is None else f" {duration_of(process.seconds)}"
+    after = "" if process.seconds is None else f" {delay_text(process.seconds)}"
     end = "still there" if process.ended_by is None else f"ended by {process.ended_by}{after}"
     return f"{process.pid}  {visible(process.name)}  {_stage(process.stage)}{process.where}  {sent}  {end}"
 

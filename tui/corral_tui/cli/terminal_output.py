@@ -1,4 +1,4 @@
-"""Text for people: control characters made visible, so that a name or a path cannot move the cursor."""
+"""Printing text and JSON, with control characters made visible, so that no name or path can move the cursor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TextIO
 
 
 def visible(text: str) -> str:
-    """`text` as one line that a terminal shows as it stands."""
+    """`text` as one line that a terminal shows literally."""
     if text.isprintable():
         return text
     # Its expressions take 3 ms to compile: not for text that is plain.
@@ -18,7 +18,7 @@ def visible(text: str) -> str:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a person reads `stream` on a screen."""
+    """Whether `stream` is a terminal."""
     try:
         return stream.isatty()
     except ValueError:
@@ -28,7 +28,7 @@ def is_terminal(stream: TextIO) -> bool:
 def has_colour(stream: TextIO) -> bool:
     """Whether to use colour and bold: NO_COLOR, then FORCE_COLOR (`0`: no), then whether it is a terminal that can.
 
-    Of both an empty value is as good as none (no-color.org, force-color.org).
+    An empty value of either counts as unset (no-color.org, force-color.org).
     """
     if os.environ.get("NO_COLOR"):
         return False
@@ -39,7 +39,7 @@ def has_colour(stream: TextIO) -> bool:
 
 
 def width_of(stream: TextIO) -> int | None:
-    """Columns of the terminal behind `stream`; None where it is none, and nothing is to be cut."""
+    """Columns of the terminal behind `stream`; None if it is no terminal, and nothing is to be cut."""
     if not is_terminal(stream):
         return None
     chosen = os.environ.get("COLUMNS", "")
@@ -52,17 +52,17 @@ def width_of(stream: TextIO) -> int | None:
 
 
 def say(line: str = "") -> None:
-    """One line on stdout, whatever it was made of."""
+    """Print one line on stdout, with control characters made visible."""
     put(visible(line))
 
 
 def put(text: str) -> None:
-    """Text of our own on stdout as it is, several lines perhaps."""
+    """Print our own text on stdout unchanged; it may have several lines."""
     sys.stdout.write(text + "\n")
 
 
 def put_json(text: str) -> None:
-    """JSON on stdout, with what a terminal would obey or hide written as escapes: the same value to whoever reads it."""
+    """Print JSON on stdout; characters that a terminal would interpret or hide are escaped, which keeps the value."""
     if not text.isascii() or "\x7f" in text:
         import re
 
@@ -76,20 +76,20 @@ _NOT_FOR_TERMINALS = (
 
 
 def json_escape(letter: str) -> str:
-    """As `\\uXXXX`, beyond the first plane as two of them (RFC 8259, 7)."""
+    """`letter` as `\\uXXXX`, or two of these beyond the first plane (RFC 8259, 7)."""
     units = letter.encode("utf-16-be")
     return "".join(f"\\u{units[place : place + 2].hex()}" for place in range(0, len(units), 2))
 
 
 def note(line: str) -> None:
-    """One line for the person, on stderr, after what stdout holds so far."""
+    """Print one line on stderr, after what was printed on stdout."""
     sys.stdout.flush()
     sys.stderr.write(visible(line) + "\n")
     sys.stderr.flush()
 
 
 def print_json(value: object) -> None:
-    """`value` as JSON on one line; indented where a person reads it."""
+    """Print `value` as JSON: on one line, or indented on a terminal."""
     import msgspec  # here: `ps` prints no msgspec value, and must not pay for its import
 
     encoded = msgspec.json.encode(value)

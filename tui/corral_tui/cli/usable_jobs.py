@@ -1,4 +1,4 @@
-"""Which jobs a verb can use: what the shell offers where an id is to be typed."""
+"""Which jobs each verb can use: what shell completion offers for an id."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from corral.values.jobs import STARTED_STATES, Job
 
 Usable = Callable[[Job, Mapping[str, Any]], bool]
-"""Whether a verb can use the job, with the options that are written already."""
+"""Whether a verb can use the job, given the options typed so far."""
 
 
 def any_job(job: Job, options: Mapping[str, Any]) -> bool:
@@ -19,7 +19,7 @@ def is_started(job: Job, options: Mapping[str, Any]) -> bool:
     return job.state in STARTED_STATES
 
 
-def has_what_to_stop(job: Job, options: Mapping[str, Any]) -> bool:
+def has_processes(job: Job, options: Mapping[str, Any]) -> bool:
     return not job.is_ended or bool(job.leftovers or job.in_doubt)
 
 
@@ -43,7 +43,7 @@ def has_pipes(job: Job, options: Mapping[str, Any]) -> bool:
     return len(job.stages) > 1 and job.state in STARTED_STATES
 
 
-def may_yet_succeed(job: Job, options: Mapping[str, Any]) -> bool:
+def may_succeed(job: Job, options: Mapping[str, Any]) -> bool:
     return not job.is_ended or job.state == "succeeded"
 
 

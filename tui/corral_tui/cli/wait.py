@@ -1,4 +1,4 @@
-"""`corral wait`: waits for jobs, and exits as they did."""
+"""`corral wait`: waits for jobs and exits with their status."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from corral_tui.cli.outcomes import exit_status_of
 from corral_tui.cli.terminal_output import print_json, say
 
 TIMED_OUT = 124
-_NAMED = 20
-"""Jobs that have their names in one sentence."""
+_MAX_NAMED = 20
+"""At most so many jobs are named in one sentence."""
 
 
 @click.command("wait", epilog="Example: corral wait --timeout 10m build tests")
@@ -25,7 +25,7 @@ _NAMED = 20
 def command(first_only: bool, timeout: float | None, as_json: bool, ids: tuple[str, ...]) -> int:
     """Wait for jobs to end. Exits with the status of the first named that did not succeed, else 0."""
     with connect.reader() as caller:
-        jobs = connect.numbers_of(caller, ids)
+        jobs = connect.resolve_ids(caller, ids)
         if jobs.unknown:
             raise UnknownJobError("; ".join(jobs.unknown))
         try:
@@ -43,7 +43,9 @@ def command(first_only: bool, timeout: float | None, as_json: bool, ids: tuple[s
 def _status(waited: Waited, timeout: float | None) -> int:
     if waited.timed_out:
         left = [f"{job.id} {job.title}" for job in waited.jobs if not job.is_ended]
-        named = ", ".join(left[:_NAMED]) + (f" and {len(left) - _NAMED} more" if len(left) > _NAMED else "")
+        named = ", ".join(left[:_MAX_NAMED]) + (
+            f" and {len(left) - _MAX_NAMED} more" if len(left) > _MAX_NAMED else ""
+        )
         complain(f"wait: {named or 'the jobs'} had not ended after {timeout:g} s; nothing was stopped")
         return TIMED_OUT
     return exit_status_of(waited.jobs)

@@ -1,4 +1,4 @@
-"""`corral why`: the diagnosis in one sentence, the evidence for it, and what can be done."""
+"""`corral why`: the diagnosis in one sentence, the evidence, and what can be done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from corral.service.asking import ask_why
 from corral.values.reports import Diagnosis, PythonStack, Wait, languages_of
 from corral_tui import numbers
 from corral_tui.cli import connect
-from corral_tui.cli.lines import ALERT, HEADING, MUTED, Line, print_lines
+from corral_tui.cli.lines import ALERT, HEADING, MUTED, StyledLine, print_lines
 from corral_tui.cli.options import id_argument, json_option
 from corral_tui.cli.terminal_output import print_json, visible
 from corral_tui.stage_times import share_words
@@ -29,38 +29,38 @@ def command(as_json: bool, job: str | None) -> int:
     if as_json:
         print_json(diagnosis)
     else:
-        print_lines(told(diagnosis))
+        print_lines(diagnosis_lines(diagnosis))
     return 0
 
 
-def told(diagnosis: Diagnosis) -> Iterator[Line]:
-    """The diagnosis for a person."""
+def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[StyledLine]:
+    """The diagnosis as text."""
     summary = visible(diagnosis.summary)
-    yield Line(f"{diagnosis.id}: {summary}", ALERT if diagnosis.health == "stuck" else HEADING)
+    yield StyledLine(f"{diagnosis.id}: {summary}", ALERT if diagnosis.health == "stuck" else HEADING)
     if diagnosis.kept is not None:
-        yield Line()
-        yield Line(f"{kept_when(diagnosis)}:")
-        yield Line(f"  {visible(diagnosis.kept.summary)}", ALERT)
+        yield StyledLine()
+        yield StyledLine(f"{kept_heading(diagnosis)}:")
+        yield StyledLine(f"  {visible(diagnosis.kept.summary)}", ALERT)
     yield from _reasons(diagnosis.kept or diagnosis)
     if diagnosis.evidence:
         yield from _section("WHAT ELSE IS KNOWN" if diagnosis.kept else "EVIDENCE")
         for line in diagnosis.evidence:
-            yield Line(f"  {visible(line)}")
+            yield StyledLine(f"  {visible(line)}")
     if diagnosis.advice:
         yield from _section("WHAT YOU CAN DO")
         width = max(numbers.cells(advice.text) for advice in diagnosis.advice)
         for advice in diagnosis.advice:
             text = visible(advice.text)
             command_text = visible(advice.command or "")
-            yield Line(f"  {text}{' ' * (width - numbers.cells(text))}   {command_text}".rstrip())
+            yield StyledLine(f"  {text}{' ' * (width - numbers.cells(text))}   {command_text}".rstrip())
     past = "" if diagnosis.kept is None else " then"
     for missing in (diagnosis.kept or diagnosis).not_looked_at:
-        yield Line()
-        yield Line(f"not looked at{past}: {visible(missing)}", MUTED)
+        yield StyledLine()
+        yield StyledLine(f"not looked at{past}: {visible(missing)}", MUTED)
 
 
-def kept_when(diagnosis: Diagnosis) -> str:
-    """Of what time the kept diagnosis of an ended job is, and that it has ended since."""
+def kept_heading(diagnosis: Diagnosis) -> str:
+    """The heading of an ended job's kept diagnosis: when it was made, and that the job has ended since."""
     kept = diagnosis.kept
     assert kept is not None
     ended = "" if diagnosis.ended is None else f"It ended {_date(diagnosis.ended)}; "
@@ -69,13 +69,13 @@ def kept_when(diagnosis: Diagnosis) -> str:
     return text[0].upper() + text[1:]
 
 
-def _reasons(diagnosis: Diagnosis) -> Iterator[Line]:
-    """Of now, or of a time that is over."""
+def _reasons(diagnosis: Diagnosis) -> Iterator[StyledLine]:
+    """Evidence, root and stacks, of now or of the time of a kept diagnosis."""
     then = "" if diagnosis.taken is None else " THEN"
     yield from _evidence(diagnosis, then)
     if diagnosis.root is not None:
         yield from _section(f"ROOT{then}")
-        yield Line(f"  {_root(diagnosis)}")
+        yield StyledLine(f"  {_root(diagnosis)}")
     if diagnosis.stacks:
         yield from _section(
             f"WHERE THE {languages_of(diagnosis.stacks)} CODE {'STOOD' if then else 'STANDS'}"
@@ -84,29 +84,29 @@ def _reasons(diagnosis: Diagnosis) -> Iterator[Line]:
             yield from _stack(stack)
 
 
-def _section(title: str) -> Iterator[Line]:
-    yield Line()
-    yield Line(title, HEADING)
+def _section(title: str) -> Iterator[StyledLine]:
+    yield StyledLine()
+    yield StyledLine(title, HEADING)
 
 
-def _evidence(diagnosis: Diagnosis, then: str) -> Iterator[Line]:
+def _evidence(diagnosis: Diagnosis, then: str) -> Iterator[StyledLine]:
     if diagnosis.since is None and not diagnosis.waits and diagnosis.bottleneck is None:
         return
     yield from _section(f"EVIDENCE{then}")
     if diagnosis.since is not None:
         still = "nothing had moved" if then else "nothing has moved"
         said = "active" if diagnosis.health == "active" else still
-        yield Line(f"  {said} since {_clock(diagnosis.since)}")
+        yield StyledLine(f"  {said} since {_clock(diagnosis.since)}")
     if diagnosis.bottleneck is not None:
-        yield Line(f"  stage {diagnosis.bottleneck} holds up the rest")
+        yield StyledLine(f"  stage {diagnosis.bottleneck} holds up the rest")
     for number, time in enumerate(diagnosis.times, 1):
         if time is not None:
-            yield Line(f"  stage {number}  {share_words(time)}")
+            yield StyledLine(f"  stage {number}  {share_words(time)}")
     for wait in diagnosis.waits:
-        yield Line(f"  {_wait(wait)}")
+        yield StyledLine(f"  {_wait(wait)}")
     if diagnosis.cycle:
         circle = " waits for ".join(str(pid) for pid in (*diagnosis.cycle, diagnosis.cycle[0]))
-        yield Line(f"  a circle: {circle}", ALERT)
+        yield StyledLine(f"  a circle: {circle}", ALERT)
 
 
 def _wait(wait: Wait) -> str:
@@ -115,18 +115,18 @@ def _wait(wait: Wait) -> str:
     return f"{wait.pid} {visible(wait.name)}  {stage}{wait.kind}  {visible(wait.detail)}{since}"
 
 
-def _stack(stack: PythonStack) -> Iterator[Line]:
+def _stack(stack: PythonStack) -> Iterator[StyledLine]:
     """One thread, the innermost call first."""
     stage = "" if stack.stage is None else f"  stage {stack.stage}"
     thread = stack.thread_name or ("" if stack.thread is None else str(stack.thread))
-    yield Line(f"  {stack.pid} {visible(stack.name)}{stage}  {visible(thread)}".rstrip())
+    yield StyledLine(f"  {stack.pid} {visible(stack.name)}{stage}  {visible(thread)}".rstrip())
     width = max(numbers.cells(frame.function) for frame in stack.frames)
     for frame in stack.frames:
         function = visible(frame.function)
         gap = " " * (width - numbers.cells(function))
-        yield Line(f"    {function}{gap}  {visible(frame.file)}:{frame.line}")
+        yield StyledLine(f"    {function}{gap}  {visible(frame.file)}:{frame.line}")
     if stack.left_out:
-        yield Line(f"    {stack.left_out} more of {stack.language.title()} and its libraries", MUTED)
+        yield StyledLine(f"    {stack.left_out} more of {stack.language.title()} and its libraries", MUTED)
 
 
 def _root(diagnosis: Diagnosis) -> str:
