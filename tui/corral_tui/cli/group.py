@@ -14,7 +14,7 @@ from corral import __version__
 from corral.values.errors import CorralError, UsageError
 
 VERBS = {
-    "demo": "corral_tui.cli.demo",
+    "demo": "corral_tui.demo.main",
     "run": "corral_tui.cli.run",
     "ps": "corral_tui.cli.ps",
     "show": "corral_tui.cli.show",

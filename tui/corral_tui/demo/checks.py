@@ -1,4 +1,4 @@
-"""The six kinds of work that Corral is for, each run for real and held against what was expected."""
+"""Six kinds of work that Corral is for, each run for real and compared with what was expected."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SLEEPS = 10
 WHIRLPOOL_BYTES = 64
 LIMIT = 0.1
 MOST_SECONDS = 20.0
-"""How long to look at a running job until its numbers are there; on an idle machine that is one second."""
+"""How long to wait for a running job's numbers; on an idle machine they take one second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One kind: what was expected, and what happened. `skipped` says why it could not be tried, else it is empty."""
+    """The result of one kind: what was expected and what happened. `skipped`: why it could not be tried, or empty."""
 
     kind: str
     expected: str
@@ -37,12 +37,12 @@ class Finding:
     job_ids: tuple[str, ...] = ()
     skipped: str = ""
     brief: str = ""
-    """The kind in a few words, for a line that names all six."""
+    """A short form, for a line that names all six."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a check works with. `is_thorough` adds what would only clutter a screen."""
+    """What a check needs. `is_thorough` adds checks that would clutter the screen."""
 
     manager: DemoManager
     tools: Tools
@@ -51,7 +51,7 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One of the six. `run` returns what it found; `needs` why it cannot be tried here, or nothing."""
+    """One of the six. `needs` returns why it cannot be tried here, or an empty string."""
 
     name: str
     expected: str
@@ -61,21 +61,21 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What happened, in words, and whether it is what was expected."""
+    """What happened as text, and whether it was expected."""
 
     found: str
     agrees: bool
     jobs: tuple[Job, ...]
     brief: str = ""
-    """What is worth telling beside the name of the kind."""
+    """A short form that replaces the name of the kind."""
 
 
 async def check(kind: Kind, bench: Bench) -> Finding:
-    """Run one kind. What goes wrong is a finding that does not agree, not an exception."""
+    """Run one kind. An error becomes a finding that does not agree, not an exception."""
     missing = kind.needs(bench.tools)
     if missing:
-        words = f"skipped: {missing}"
-        return Finding(kind.name, words, words, True, skipped=missing, brief=f"{kind.name}: {words}")
+        text = f"skipped: {missing}"
+        return Finding(kind.name, text, text, True, skipped=missing, brief=f"{kind.name}: {text}")
     try:
         result = await kind.run(bench)
     except (CorralError, OSError, TimeoutError) as error:
@@ -96,7 +96,7 @@ async def _run_and_check(bench: Bench) -> Result:
 
 
 async def _poll(bench: Bench) -> Result:
-    """Look at a job again and again while our own work, which is to feed it, goes on; then let it end."""
+    """Poll a job while we feed it, then let it end."""
     handle, writer = await bench.manager.start_fed("gzip -9 > /dev/null", name="poll")
     feeding_it = asyncio.create_task(feeding.feed(writer, feeding.HUNDRED_MEGABYTES * 100))
     seen: list[Job] = []
@@ -106,7 +106,7 @@ async def _poll(bench: Bench) -> Result:
                 seen.append(await handle.snapshot())
                 await asyncio.sleep(0.1)
     except TimeoutError:
-        pass  # what is missing is told below
+        pass  # what is missing is reported below
     finally:
         feeding_it.cancel()
         await asyncio.wait([feeding_it])
@@ -121,7 +121,7 @@ async def _poll(bench: Bench) -> Result:
 
 
 def _has_seen_enough(seen: Sequence[Job]) -> bool:
-    """Whether it ran at three looks, and its numbers were seen."""
+    """Whether it was seen running three times, and its numbers were seen."""
     running = [job for job in seen if job.state == "running"]
     return len(running) > 2 and any(job.memory_bytes and job.cpu_percent for job in running)
 
@@ -188,7 +188,7 @@ async def _start_with(bench: Bench, command: str | Sequence[str], data: bytes, n
 
 
 async def _chains(bench: Bench) -> Result:
-    """Encryptors piped into a digest, against the same two programs run by Python one after the other."""
+    """Compare pipelines of an encryptor and a digest with the same programs run by Python one after the other."""
     encrypt, whirlpool = bench.tools.encrypt, bench.tools.whirlpool
     assert encrypt is not None
     assert whirlpool is not None
@@ -224,7 +224,7 @@ def _chained(encrypt: tuple[str, ...], whirlpool: tuple[str, ...], data: bytes) 
 
 
 def _quoted(argv: Sequence[str]) -> str:
-    """Our own argvs hold nothing that needs quotes."""
+    """Our own argvs need no quotes."""
     return " ".join(argv)
 
 
@@ -245,19 +245,21 @@ async def _time_limits(bench: Bench) -> Result:
         )
     jobs = await bench.manager.wait(handles)
     wanted = ("TERM", "KILL")
-    # To stop what has ended does nothing, and tells how it was stopped before.
+    # Stopping an ended job does nothing, and returns the report of the earlier stop.
     reports = [await handle.stop() for handle in handles]
     agrees = all(
         job.state == "timed_out" and job.signal == signal and report.nothing_is_left
         for job, signal, report in zip(jobs, wanted, reports, strict=False)
     )
     left = sum(len(report.survivors) for report in reports)
-    told = [
+    texts = [
         f"{job.state.replace('_', ' ')} by {job.signal} in {report.seconds * 1000:.0f} ms"
         for job, report in zip(jobs, reports, strict=True)
     ]
-    told += [f"{left} processes are left" if left else "nothing is left"] if bench.is_thorough or left else []
-    return Result("; ".join(told), agrees, jobs)
+    texts += (
+        [f"{left} processes are left" if left else "nothing is left"] if bench.is_thorough or left else []
+    )
+    return Result("; ".join(texts), agrees, jobs)
 
 
 KINDS = (

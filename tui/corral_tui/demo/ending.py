@@ -1,4 +1,4 @@
-"""The end of the demo: everything is ended, counted and, where something is left, named."""
+"""The end of the demo: stops everything, counts it, and names what is left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from corral_tui.numbers import counted
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What the demo had run, and what is left of it: one line each, which should be none."""
+    """What the demo ran, and a line for each thing that is left, which should be none."""
 
     jobs: int
     processes: int
@@ -25,7 +25,7 @@ class Ending:
 
     @property
     def sentence(self) -> str:
-        """`N jobs, M processes, nothing is left.`, or how many things are."""
+        """`N jobs, M processes, nothing is left.`, or how many things are left."""
         told = f"{counted(self.jobs, 'job')}, {counted(self.processes, 'process')}"
         return f"{told}, {f'{len(self.left)} LEFT' if self.left else 'nothing is left'}."
 
@@ -39,17 +39,17 @@ async def end(session: DemoSession) -> Ending:
         if not _has_home(session):
             await session.close()
             return _ending(session, tuple(session.snapshot.jobs.values()), ())
-        # It was killed: its jobs run on, and the next daemon on its home finds them there, and removes it in the end.
+        # The daemon was killed and its jobs still run: a new daemon on its home takes them over, and removes the home.
         with_jobs = await DemoSession.open_private(home=session.home, origin="dashboard")
         jobs, reports = await _stop_all(with_jobs)
-    # What jobs that had ended before left behind is ended with the daemon.
+    # Leftovers of jobs that had ended before are stopped with the daemon.
     reports = (*reports, *await with_jobs.end())
     await session.close()
     return _ending(with_jobs, jobs, reports)
 
 
 async def _stop_all(session: DemoSession) -> tuple[tuple[Job, ...], tuple[StopReport, ...]]:
-    """Every job, ended or given up, and the report on how it ended, whether it was stopped now, before, or never."""
+    """All jobs, ended or given up, and the stop reports, also of jobs that ended before."""
     await session.call(StopJobs(all=True, by="with the demo"))
     jobs = (await session.call(ListJobs(all=True))).jobs
     ids = tuple(job.id for job in jobs)
@@ -65,7 +65,7 @@ def _has_home(session: DemoSession) -> bool:
 
 
 def _pids(jobs: Iterable[Job], reports: Iterable[StopReport]) -> set[tuple[str, int]]:
-    """Every process that is known, by job: the kernel may have given a number twice."""
+    """All known processes by job: pids may have been reused."""
     stages = {(job.id, stage.pid) for job in jobs for stage in job.stages if stage.pid is not None}
     return stages | {(report.id, process.pid) for report in reports for process in report.processes}
 

@@ -1,4 +1,4 @@
-"""The demo's own daemon, and jobs that are gentle to the machine of a stranger."""
+"""The demo's own daemon, and limits that keep its jobs from disturbing the user's machine."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ ALL_SECONDS = 600.0
 STUCK_AFTER = 3.0
 GRACE = 3.0
 DIRECTORY = "/"
-"""Of the demo's own jobs. It is there on every machine and names nobody."""
+"""The working directory of the demo's own jobs: exists on every machine, and shows no user name."""
 
 
 class DemoSession(Session):
-    """A private session. Whatever is started through it, by the demo or with `n`, runs gently and not for long."""
+    """A private session. All jobs started through it, by the demo or with `n`, run niced and for a limited time."""
 
     _deadline = float("inf")
     _reasons: Mapping[str, str] = {}
@@ -44,7 +44,7 @@ class DemoSession(Session):
     _shown_for: Snapshot | None = None
     _shown = Snapshot()
     _worded: Mapping[str, tuple[Job, Job]] = {}
-    """By id: a job as it came, and in the words of the screen."""
+    """By id: a job as received, and as shown on the screen."""
 
     @classmethod
     async def open(cls) -> Self:
@@ -65,10 +65,10 @@ class DemoSession(Session):
         reply = await super().call(request, descriptors)
         if isinstance(reply, Diagnosis):
             advice = tuple(each for one in reply.advice if (each := _advice_here(one)))
-            return structs.replace(reply, summary=_words_here(reply.summary), advice=advice)
+            return structs.replace(reply, summary=_reword(reply.summary), advice=advice)
         return reply
 
-    # ---- what the screen is shown ----
+    # ---- what the screen shows ----
 
     @property
     def snapshot(self) -> Snapshot:
@@ -82,15 +82,15 @@ class DemoSession(Session):
         return self.snapshot
 
     def show_only_ended_but(self, job_ids: Iterable[str] | None) -> None:
-        """Keep jobs off the screen until they have ended, but for these; None shows all from now on.
+        """Hide all jobs except these until they have ended; None shows all from now on.
 
-        Else twelve jobs that live for a second would turn the panels into a table.
+        Otherwise twelve jobs that live for a second would turn the panels into a table.
         """
         self._always_shown = None if job_ids is None else frozenset(job_ids)
         self._show_again()
 
     def explain(self, job_ids: Iterable[str], reason: str) -> None:
-        """From now on the screen gives this as the reason why these ended jobs ended as they did."""
+        """Show this as the reason of these ended jobs from now on."""
         self._reasons = {**self._reasons, **dict.fromkeys(job_ids, reason)}
         self._show_again()
 
@@ -99,7 +99,7 @@ class DemoSession(Session):
 
     def _for_screen(self, snapshot: Snapshot) -> Snapshot:
         always = self._always_shown
-        self._worded = {job_id: self._in_words_here(job) for job_id, job in snapshot.jobs.items()}
+        self._worded = {job_id: self._reworded(job) for job_id, job in snapshot.jobs.items()}
         jobs = {
             job_id: self._job_for_screen(job)
             for job_id, (_, job) in self._worded.items()
@@ -107,13 +107,13 @@ class DemoSession(Session):
         }
         return structs.replace(snapshot, jobs=jobs)
 
-    def _in_words_here(self, job: Job) -> tuple[Job, Job]:
-        """The same two objects until it changes: the dashboard takes a new one for news of a job, as of this moment."""
+    def _reworded(self, job: Job) -> tuple[Job, Job]:
+        """The same objects until the job changes, since the dashboard treats a new object as a change."""
         known = self._worded.get(job.id)
         if known is not None and known[0] is job:
             return known
         is_worded = job.summary is not None and not job.is_ended
-        return job, structs.replace(job, summary=_words_here(job.summary or "")) if is_worded else job
+        return job, structs.replace(job, summary=_reword(job.summary or "")) if is_worded else job
 
     def _job_for_screen(self, job: Job) -> Job:
         if job.is_ended:
@@ -126,7 +126,7 @@ class DemoSession(Session):
         left = float(max(1, math.ceil(self._deadline - time.monotonic())))
         return structs.replace(
             spec,
-            # The path of the interpreter says nothing to a reader, and takes half of a panel.
+            # The path of the interpreter would take half of a panel.
             command=spec.command.replace(quote([interpreter()]), "python"),
             timeout=min(spec.timeout or left, left),
             stop_grace=min(spec.stop_grace, GRACE),
@@ -144,13 +144,13 @@ _KEYS_HERE = {
 }
 
 
-def _words_here(sentence: str) -> str:
-    """No command line reaches a private daemon: it has no socket."""
+def _reword(sentence: str) -> str:
+    """`corral send` cannot connect to a private daemon, which has no socket: name the key instead."""
     return _SEND.sub("; a types the answer", sentence)
 
 
 def _advice_here(advice: Advice) -> Advice | None:
-    """The same by a key; None where only a command line could do it."""
+    """The advice with a key instead of a command; None if there is no key for it."""
     if advice.command is None or advice.command.startswith("corral run"):
         return advice
     key = next((key for verb, key in _KEYS_HERE.items() if advice.command.startswith(verb)), None)
@@ -175,7 +175,7 @@ class DemoManager(JobManager):
     async def start_fed(
         self, command: str | Sequence[str], *, name: str | None = None, env: Mapping[str, str] | None = None
     ) -> tuple[JobHandle, int]:
-        """Start a job whose stdin is a pipe from here; its handle, and the write end, which the caller closes.
+        """Start a job whose stdin is a pipe from us. Returns its handle and the write end, which the caller closes.
 
         Raises:
             CannotStartError: nothing runs then.
@@ -206,7 +206,7 @@ def program(name: str, *words: str) -> list[str]:
 
 @contextlib.contextmanager
 def on_few_cores() -> Iterator[None]:
-    """What is started inside stays on at most two of the cores that we have; children inherit it (sched_setaffinity(2))."""
+    """Processes started inside use at most two of our cores; children inherit that (sched_setaffinity(2))."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return

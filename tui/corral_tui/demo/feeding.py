@@ -1,4 +1,4 @@
-"""Bytes for the stdin of a job, through a pipe, never blocking."""
+"""Writes to the stdin of a job through a pipe, without blocking."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 HUNDRED_MEGABYTES = 100_000_000
 CHUNK = 250_000
-_BLOCK = random.Random(1914).randbytes(CHUNK)  # noqa: S311 - it only has to be the same every time
+_BLOCK = random.Random(1914).randbytes(CHUNK)  # noqa: S311 - only has to be reproducible
 
 
 def chunks(total: int) -> Iterator[bytes]:
-    """`total` bytes that do not compress, always the same ones."""
+    """`total` incompressible bytes, always the same."""
     for start in range(0, total, CHUNK):
         yield _BLOCK[: min(CHUNK, total - start)]
 
@@ -28,7 +28,7 @@ def sha256_of(total: int) -> str:
 
 
 async def feed(writer: int, total: int, pause: float = 0.0) -> int:
-    """Write `chunks(total)`, then EOF; how many bytes were taken: fewer where the reader has gone. Owns `writer`.
+    """Write `chunks(total)`, then EOF. Returns the bytes written, fewer if the reader has gone. Closes `writer`.
 
     Args:
         pause: seconds between two chunks.
@@ -48,7 +48,7 @@ async def feed(writer: int, total: int, pause: float = 0.0) -> int:
 
 
 async def give(writer: int, data: bytes) -> None:
-    """Write `data`, then EOF. A reader that has gone, or closed early, is no error. Owns `writer`."""
+    """Write `data`, then EOF. It is no error if the reader has gone. Closes `writer`."""
     os.set_blocking(writer, False)
     try:
         await write(writer, data)
@@ -59,7 +59,7 @@ async def give(writer: int, data: bytes) -> None:
 
 
 async def write(writer: int, data: bytes) -> None:
-    """Write all of `data` to a descriptor that does not block. Raises BrokenPipeError where nobody reads any more."""
+    """Write all of `data` to a non-blocking descriptor. Raises BrokenPipeError if the reader has gone."""
     loop = asyncio.get_running_loop()
     view = memoryview(data)
     while view:

@@ -1,4 +1,4 @@
-"""The five jobs that live as long as the demo does, as data."""
+"""The five jobs that run as long as the demo, as data."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class DemoJob:
     command: str | Sequence[str]
     is_asked: bool = False
     is_fed: bool = False
-    """Whether its stdin is a pipe from the demo, which writes 100 MB to it at a pace that one can watch."""
+    """Whether its stdin is a pipe from the demo, which writes 100 MB to it at a pace that can be watched."""
 
     needs_password: bool = False
 
 
 def long_jobs(tools: Tools) -> list[DemoJob]:
-    """In the order of their panels. What needs a program that this machine lacks does with less, or is left out."""
+    """In the order of their panels. A job is simplified or left out if this machine lacks its program."""
     jobs = [
         DemoJob("squeeze", _squeeze(tools), needs_password=True),
         DemoJob("numbers", program("numbers")),
@@ -39,7 +39,7 @@ def long_jobs(tools: Tools) -> list[DemoJob]:
 
 
 def _squeeze(tools: Tools) -> str:
-    """Endless, and gzip -9 its slowest stage: noise does not compress, and everything else is many times as fast."""
+    """Endless. gzip -9 is the slowest stage: noise does not compress, and the others are many times as fast."""
     end = f" | {' '.join(tools.digest)}" if tools.digest else " > /dev/null"
     if tools.encrypt is None:
         return "cat /dev/urandom | gzip -9" + end

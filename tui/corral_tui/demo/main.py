@@ -1,15 +1,25 @@
-"""What `corral demo` runs: the dashboard on the demo's own daemon, or the six kinds as plain lines."""
+"""`corral demo`: real jobs of every kind in a home of their own, on the dashboard or as plain lines."""
 
 from __future__ import annotations
 
+import sys
 
-def run_demo(plain: bool) -> int:
-    """Run the demo to its end and return the exit status: 0 where all is as expected and nothing is left.
+import click
 
-    Raises:
-        CorralError: the demo's daemon could not be started.
-    """
-    if plain:
+from corral_tui.cli.terminal_output import is_terminal
+
+
+@click.command(
+    "demo",
+    short_help="See it on real jobs of every kind, ended when you leave.",
+    epilog="Example: corral demo --plain",
+)
+@click.option(
+    "--plain", is_flag=True, help="No screen: run each kind once, and compare with what was expected."
+)
+def command(plain: bool) -> int:
+    """Show a set of real jobs, in a CORRAL_HOME of their own; ended, with proof, when you leave."""
+    if plain or not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         from corral_tui.demo.plain import run_plain
 
         return run_plain()

@@ -1,4 +1,4 @@
-"""`corral demo --plain`: the six kinds to their end, what was expected beside what happened."""
+"""`corral demo --plain`: runs the six kinds, and prints what was expected and what happened."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADINGS = ("KIND", "EXPECTED", "FOUND", "")
 
 
 def run_plain() -> int:
-    """Run all six, print them, and return 0 only where all agree and nothing is left."""
+    """Run all six, print them, and return 0 only if all agree and nothing is left."""
     began = time.monotonic()
     findings, ending = asyncio.run(_run())
     _print(findings)

@@ -1,4 +1,4 @@
-"""The demo on a terminal: the dashboard on real jobs, a line that says what to try, and the end with its proof."""
+"""The demo on a terminal: the dashboard with real jobs, a line that says what to try, and a report at the end."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 FEED_PAUSE = 0.1
 """Seconds between two chunks: 100 MB then take 40 s."""
 TRY_AFTER = 5.0
-"""Seconds until the first thing to try is shown; before, the line tells what ended as expected."""
+"""Seconds until the first thing to try is shown; before that the line shows what ended as expected."""
 YOUR_OWN = "Your own:  corral run make -j8   ·   corral"
 
 
 def run_on_screen() -> int:
-    """The exit status: 1 where something is left or the screen crashed, 128 + n where signal n ended it."""
+    """Run the demo. Returns 1 if something is left or the screen crashed, 128 + n if signal n ended it."""
     status, ending = asyncio.run(_run())
     with contextlib.suppress(OSError):  # EIO: the terminal has gone, as after SIGHUP
         for line in ending.left:
@@ -56,24 +56,24 @@ async def _run() -> tuple[int, Ending]:
         try:
             status = await show.run(finding_tools)
         except asyncio.CancelledError:
-            # Ctrl-C before the screen was up: asyncio turns it into this (asyncio.Runner).
+            # asyncio.Runner turns a Ctrl-C before the screen is up into this.
             status = INTERRUPTED
         finally:
             with _uninterrupted():
                 await show.settle()
-                _tell_of_the_end(manager)
+                _announce_end(manager)
                 ending = await end(manager.session)
     return status, ending
 
 
-def _tell_of_the_end(manager: DemoManager) -> None:
+def _announce_end(manager: DemoManager) -> None:
     left = sum(not job.is_ended for job in manager.session.snapshot.jobs.values())
     with contextlib.suppress(OSError):
         note(f"Ending {counted(left, 'job')}; what ignores TERM is killed after {GRACE:g} s.")
 
 
 class Show:
-    """What goes on behind the dashboard while it is up."""
+    """The jobs and checks that run behind the dashboard."""
 
     def __init__(self, manager: DemoManager) -> None:
         self.manager = manager
@@ -85,7 +85,7 @@ class Show:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self, finding_tools: asyncio.Future[Tools]) -> int:
-        """Show the dashboard until it is left; its exit status."""
+        """Show the dashboard until the user leaves it. Returns its exit status."""
         from corral_tui.dashboard.start import show
 
         importing = asyncio.ensure_future(asyncio.to_thread(import_module, "corral_tui.dashboard.app"))
@@ -95,18 +95,21 @@ class Show:
             return await show(self.manager.session, self.prepare)
         finally:
             if self._app is not None:
-                self._app.last_resort.stand_down()  # the jobs are ended first, which takes their grace
+                self._app.last_resort.stand_down()  # the jobs are stopped first, which takes up to their grace
 
     async def begin(self, tools: Tools) -> None:
-        """Start the five jobs that stay, and the six kinds behind them."""
+        """Start the five long jobs, and the six kinds in the background."""
         for job in long_jobs(tools):
             await self._start(job)
         self.manager.session.show_only_ended_but(self._long)
         bench = Bench(self.manager, tools, is_thorough=False)
-        self._tasks += [asyncio.create_task(self._check_all(bench)), asyncio.create_task(self._keep_time())]
+        self._tasks += [
+            asyncio.create_task(self._check_all(bench)),
+            asyncio.create_task(self._show_strip_later()),
+        ]
 
     async def settle(self) -> None:
-        """End what goes on behind the screen. Raises what went wrong in there."""
+        """Cancel the background tasks, and raise their errors."""
         for task in self._tasks:
             task.cancel()
         for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
@@ -116,7 +119,7 @@ class Show:
     # ---- jobs ----
 
     async def _start(self, job: DemoJob) -> None:
-        # One that cannot start is on the screen with its reason.
+        # The screen shows a job that cannot start with the reason.
         with contextlib.suppress(CannotStartError):
             if job.is_fed:
                 handle, writer = await self.manager.start_fed(job.command, name=job.name)
@@ -132,7 +135,7 @@ class Show:
             verdict = "as expected" if finding.agrees else f"NOT as expected ({finding.expected})"
             self.manager.session.explain(finding.job_ids, f"{verdict}: {finding.found}")
             self._show_strip()
-        # The answer to a wait can be here before the snapshot that shows the end.
+        # The reply to a wait may arrive before the snapshot with the end.
         session = self.manager.session
         for job_id in [job_id for finding in self._findings for job_id in finding.job_ids]:
             while job_id not in session.snapshot.jobs:
@@ -146,7 +149,7 @@ class Show:
     # ---- the line above the footer ----
 
     def prepare(self, app: DashboardApp) -> None:
-        """Tell this of what is done on the app, and give it the line; before it starts."""
+        """Connect to the app before it starts: observe actions, and set the line."""
         self._app = app
         app.on_action(self._note)
 
@@ -154,12 +157,12 @@ class Show:
         if self.progress.note(action, job_ids):
             self._show_strip()
 
-    async def _keep_time(self) -> None:
+    async def _show_strip_later(self) -> None:
         await asyncio.sleep(TRY_AFTER)
         self._show_strip()
 
     def _show_strip(self) -> None:
-        """Change the line from within the app: its widgets can be reached from there alone."""
+        """Update the line in the app's own context, which its widgets require."""
         app = self._app
         if app is not None:
             app.call_later(self._set_strip, app)
@@ -174,7 +177,7 @@ class Show:
 
 
 def findings_line(findings: list[Finding]) -> str:
-    """What ended as expected so far; first, what did not."""
+    """What ended as expected so far; if something did not, only that."""
     wrong = [f"{finding.kind}: {visible(finding.found)}" for finding in findings if not finding.agrees]
     if wrong:
         return f"NOT as expected: {' · '.join(wrong)}"
@@ -196,7 +199,7 @@ async def _feed_slowly(writer: int) -> None:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Nothing cuts the end short: it takes no longer than the grace, and the proof comes after it."""
+    """Ignore signals during the end, which takes no longer than the grace, so that the report is complete."""
     loop = asyncio.get_running_loop()
     before = {}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -1,4 +1,4 @@
-"""The five things to try: which are done, and the line that says what is next. Knows nothing of the screen."""
+"""The five things to try: which are done, and the line that says what is next."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from corral_tui.demo.jobs import STUBBORN
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One of them. `action` is the id of what the dashboard says was done; `job` the name of the job it is about."""
+    """One thing to try. `action` is the id of the dashboard's action, `job` the name of the job it must be about."""
 
     keys: str
     text: str
@@ -29,14 +29,14 @@ STEPS = (
 
 @dataclass(slots=True)
 class Progress:
-    """Steps are ticked when they are done, in any order. The next one is the first after the last that was done."""
+    """The steps done, in any order. The next step is the one after the last that was done."""
 
     name_of: Callable[[str], str | None]
     """The name of a job by its id."""
     done: set[int] = field(default_factory=set)
 
     def note(self, action: str, job_ids: tuple[str, ...]) -> bool:
-        """Something was done; whether that was a step, and a new one."""
+        """Record an action. Returns whether it completed a new step."""
         for number, step in enumerate(STEPS):
             if number not in self.done and step.action == action and self._is_about(step, job_ids):
                 self.done.add(number)

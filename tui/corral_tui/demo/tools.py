@@ -1,4 +1,4 @@
-"""What this machine has of the programs that the demo runs, found out by trying them."""
+"""Which of the demo's programs this machine has, found by trying them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ NO_DES3 = "this openssl cannot encrypt with des3 and pbkdf2"
 
 ENCRYPT = ("openssl", "enc", "-des3", "-pbkdf2", "-pass", "env:password")
 _LEGACY = ("-provider", "legacy", "-provider", "default")
-"""OpenSSL 3 keeps Whirlpool in a provider of its own, and with one named it loads no default; 1.1 knows no providers."""
+"""OpenSSL 3 has Whirlpool in a separate provider, and must then be told to load the default one; 1.1 has no providers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The argvs to use; None where this machine cannot do it, and why not."""
+    """The argvs to use; None if this machine lacks the program, with the reason."""
 
     digest: tuple[str, ...] | None
     """SHA-256 of stdin as hexadecimal digits."""
@@ -30,12 +30,12 @@ class Tools:
 
 
 def password_environment() -> dict[str, str]:
-    """Our environment, and the password."""
+    """Our environment with the password added."""
     return {**os.environ, "password": PASSWORD}
 
 
 def find_tools() -> Tools:
-    """Look for them and try them. Takes some 30 ms."""
+    """Find and try the programs. Takes about 30 ms."""
     digest = _first_that_works([("sha256sum",), ("shasum", "-a", "256")])
     if shutil.which("openssl") is None:
         return Tools(digest, None, NO_OPENSSL, None, NO_OPENSSL)
@@ -50,7 +50,7 @@ def _first_that_works(candidates: list[tuple[str, ...]]) -> tuple[str, ...] | No
 
 
 def output_of(argv: tuple[str, ...], data: bytes) -> bytes | None:
-    """What a program makes of `data` when Python alone runs it; None where it fails. Blocks."""
+    """The output of a program for `data`, run by Python alone; None if it fails. Blocks."""
     try:
         ended = subprocess.run(
             argv, input=data, capture_output=True, env=password_environment(), timeout=10, check=False

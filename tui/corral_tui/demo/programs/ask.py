@@ -1,4 +1,4 @@
-"""Asks a question on stdin, as so many installers do, and waits for the answer that nobody gives."""
+"""Asks a question on stdin, as installers do, and waits for an answer that nobody gives."""
 
 from __future__ import annotations
 

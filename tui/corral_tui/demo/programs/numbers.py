@@ -1,4 +1,4 @@
-"""Looks for primes and writes a coloured log with a progress bar: `numbers [SECONDS]`, ten minutes unless given."""
+"""Looks for primes and writes a coloured log with a progress bar: `numbers [SECONDS]`, for ten minutes by default."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ GREEN, YELLOW, FAINT, PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 BLOCK = 20_000
 BAR = 24
 BEAT = 0.4
-"""Seconds from one line to the next; most of them asleep, so that it takes a part of one core only."""
+"""Seconds from one line to the next, mostly asleep, so that it uses only part of one core."""
 
 
 def primes_in(first: int, end: int) -> list[int]:
@@ -36,7 +36,7 @@ def bar_of(done: float) -> str:
 
 
 def main(words: list[str]) -> int:
-    """Runs until the time is over. Returns the exit status."""
+    """Run until the time is over. Returns the exit status."""
     seconds = float(words[0]) if words else 600.0
     began = time.monotonic()
     for block in itertools.count():

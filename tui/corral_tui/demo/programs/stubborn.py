@@ -9,7 +9,7 @@ import time
 
 BEAT = 2.0
 MOST_BEATS = 300
-"""Each process ends by itself after ten minutes, whatever becomes of the others."""
+"""Each process ends by itself after ten minutes, even if the others are gone."""
 
 
 def ignore() -> None:
@@ -23,7 +23,7 @@ def stay() -> None:
 
 
 def polite_child() -> None:
-    """The one that a TERM ends."""
+    """The only child that TERM ends."""
     if os.fork() == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         stay()
