@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.decide.homedir import check_home, prepare_home
-from corral.service import daemon
+from corral.service import server
 from corral.service.address import dial, listen
+from corral.service.server import is_own_user
 from corral.system import peer
 from corral.system.trust import why_replaceable
 from corral.values.errors import CorralError
@@ -256,12 +257,12 @@ def test_a_client_of_another_user_is_hung_up_on(home: Home) -> None:
         with other_user(CONNECTS, folder) as client:
             sock, _ = listener.accept()
             assert peer.peer_of(sock) == (client.pid, NOBODY)
-            assert not daemon.is_own_user(sock)
+            assert not is_own_user(sock)
             sock.close()
             assert client.wait(20) == 0
         os.close(folder)
         with dial(home) as own, listener.accept()[0] as accepted:
-            assert daemon.is_own_user(accepted)
+            assert is_own_user(accepted)
             assert peer.peer_of(own) == (os.getpid(), os.geteuid())
 
 
@@ -287,8 +288,8 @@ def test_root_and_we_are_served_and_nobody_else(monkeypatch: Any) -> None:
             (os.geteuid() + 1, False),
             (NOBODY - 1, False),
         ):
-            monkeypatch.setattr(daemon, "peer_of", lambda _, uid=uid: peer.Peer(1, uid))
-            assert daemon.is_own_user(ours) == is_served
+            monkeypatch.setattr(server, "peer_of", lambda _, uid=uid: peer.Peer(1, uid))
+            assert is_own_user(ours) == is_served
 
 
 class OfMacos:

@@ -92,8 +92,8 @@ def altered(path: Path, changes: str) -> Iterator[Daemons]:
     """A home whose daemon has run `changes`, lines of Python, before it began. It ends with its jobs."""
     made = Daemons(path)
     code = (
-        f"import sys\nfrom corral.service import daemon\n{changes}\n"
-        "from corral.values.home import Home\nsys.exit(daemon.run_foreground(Home(sys.argv[1])))"
+        f"import sys\nfrom corral.service.main import run_foreground\n{changes}\n"
+        "from corral.values.home import Home\nsys.exit(run_foreground(Home(sys.argv[1])))"
     )
     with subprocess.Popen([sys.executable, "-c", code, made.home.path], start_new_session=True) as process:
         until(lambda: made.listens() or process.poll() is not None, "it to listen")

@@ -3,7 +3,7 @@
 import sys
 
 from corral.manage import stopping
-from corral.service.daemon import run_foreground
+from corral.service.main import run_foreground
 from corral.values.home import Home
 
 stopping.PATIENCE_AFTER_KILL = 0.2

@@ -122,7 +122,7 @@ import os, sys
 from corral.manage import cleaning
 cleaning.FIRST_SECONDS = 0
 cleaning.AT_MOST_EVERY_SECONDS = 0.05
-from corral.service.daemon import run_foreground
+from corral.service.main import run_foreground
 from corral.values.home import Home
 sys.exit(run_foreground(Home(sys.argv[1])))
 """

@@ -259,8 +259,8 @@ def test_a_socket_without_a_daemon_is_replaced(daemons: Daemons) -> None:
 
 def test_it_ends_by_itself_when_there_is_nothing_to_do(daemons: Daemons) -> None:
     code = (
-        "import sys\nfrom corral.service import daemon\nfrom corral.values.home import Home\n"
-        "daemon.IDLE_SECONDS = 0.3\nsys.exit(daemon.run_foreground(Home(sys.argv[1])))"
+        "import sys\nfrom corral.service import server\nfrom corral.service.main import run_foreground\nfrom corral.values.home import Home\n"
+        "server.IDLE_SECONDS = 0.3\nsys.exit(run_foreground(Home(sys.argv[1])))"
     )
     with subprocess.Popen([sys.executable, "-c", code, daemons.home.path], start_new_session=True) as process:
         until(daemons.listens, "it to listen")

@@ -21,16 +21,17 @@ ROUNDS = 6
 JOBS = 30
 
 LATE = """
-run = daemon.Daemon.run
+from corral.service import server
+run = server.Daemon.run
 async def run_and_go_on(self):
     await run(self)
     import asyncio
     from datetime import datetime, UTC
     def late():
-        self.manager.journal.record(1, datetime.now(UTC), "late", "noted by the last pass")
-        self.manager.wake()
+        self.engine.journal.record(1, datetime.now(UTC), "late", "noted by the last pass")
+        self.engine.wake()
     asyncio.get_running_loop().call_soon(late)
-daemon.Daemon.run = run_and_go_on
+server.Daemon.run = run_and_go_on
 """
 
 

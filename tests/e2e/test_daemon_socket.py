@@ -243,10 +243,10 @@ def test_a_subscriber_that_never_reads_costs_bounded_memory(daemons: Daemons) ->
 
 def test_out_of_descriptors_the_daemon_goes_on_and_still_ends_jobs(tmp_path: Path) -> None:
     code = (
-        "import resource, sys\nfrom corral.service import clients, daemon\nfrom corral.values.home import Home\n"
+        "import resource, sys\nfrom corral.service import clients\nfrom corral.service.main import run_foreground\nfrom corral.values.home import Home\n"
         "clients.Clients.make_room = lambda _: None\n"  # Clients may take them all.
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
-        "sys.exit(daemon.run_foreground(Home(sys.argv[1])))"
+        "sys.exit(run_foreground(Home(sys.argv[1])))"
     )
     daemons = Daemons(tmp_path / "home")
     with subprocess.Popen([sys.executable, "-c", code, daemons.home.path], start_new_session=True) as process:

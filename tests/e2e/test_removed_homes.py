@@ -193,11 +193,11 @@ def test_a_home_that_is_moved_is_followed(corral: Corral, tmp_path: Path) -> Non
 
 UNREACHABLE = """
 import sys
-from corral.service import daemon
+from corral.service.main import run_foreground
 from corral.service.watching_home import HomeWatch
 from corral.values.home import Home
 HomeWatch.look = lambda _: None
-sys.exit(daemon.run_foreground(Home(sys.argv[1])))
+sys.exit(run_foreground(Home(sys.argv[1])))
 """
 """A daemon as that of an earlier release: it does not look after its socket."""
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not HAS_PROCFS, reason="pipes are seen from outs
 COUNTING = """
 import sys
 from corral.manage import flows, monitor
-from corral.service.daemon import run_foreground
+from corral.service.main import run_foreground
 from corral.values.home import Home
 log = open(sys.argv[2], "w", buffering=1)
 

@@ -23,7 +23,7 @@ from corral.manage.launching import Launcher
 from corral.manage.manager import Manager
 from corral.manage.starting import Starter
 from corral.manage.stopping import Stopper
-from corral.service.daemon import run_foreground
+from corral.service.main import run_foreground
 from corral.system import standins
 from corral.values.home import Home
 

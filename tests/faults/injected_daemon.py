@@ -169,11 +169,11 @@ def _failing(control: Control, number: int, target: Target) -> Callable[..., Any
 
 def main(arguments: list[str]) -> int:
     control = Control(arguments[1])
-    from corral.service import daemon
+    from corral.service.main import run_foreground
     from corral.values.home import Home
 
     inject(control)
-    return daemon.run_foreground(Home(arguments[0]))
+    return run_foreground(Home(arguments[0]))
 
 
 if __name__ == "__main__":

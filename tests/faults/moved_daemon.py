@@ -60,11 +60,11 @@ def move(shift: Shift) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    from corral.service import daemon
+    from corral.service.main import run_foreground
     from corral.values.home import Home
 
     move(Shift(arguments[1]))
-    return daemon.run_foreground(Home(arguments[0]))
+    return run_foreground(Home(arguments[0]))
 
 
 if __name__ == "__main__":

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Generic, Protocol, TypeVar
 
 from corral.system import memory
 from corral.system.daemonlog import log
 from corral.values.errors import CorralError
-
-if TYPE_CHECKING:
-    from corral.service.connection import Connection
 
 HELLO_SECONDS = 10.0
 """In which a client has to say hello. Ours does at once."""
@@ -39,13 +36,30 @@ class TooManyClientsError(CorralError):
     """There is no room for one more."""
 
 
-class Clients:
+class Peer(Protocol):
+    """A client, as far as its share of the daemon goes."""
+
+    since: float
+    """When it came, by the loop's clock."""
+
+    @property
+    def held_bytes(self) -> int: ...
+
+    def is_stalled(self, seconds: float) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+P = TypeVar("P", bound=Peer)
+
+
+class Clients(Generic[P]):
     """Those that are connected, in the order in which they came."""
 
     def __init__(self) -> None:
-        self._all: dict[Connection, int] = {}
+        self._all: dict[P, int] = {}
         """What is held for each, in bytes, as last noted."""
-        self._ungreeted: dict[Connection, None] = {}
+        self._ungreeted: dict[P, None] = {}
         self._held = self._peak = 0
         self.waits = 0
         """Requests that wait for jobs to end."""
@@ -57,7 +71,7 @@ class Clients:
     def __len__(self) -> int:
         return len(self._all)
 
-    def __iter__(self) -> Iterator[Connection]:
+    def __iter__(self) -> Iterator[P]:
         """Over a copy: whoever is looked at may leave meanwhile."""
         return iter(list(self._all))
 
@@ -71,15 +85,20 @@ class Clients:
                 f"{len(self._all)} clients are connected, no more fit: end some of them"
             )
 
-    def add(self, client: Connection) -> None:
+    @property
+    def may_wait(self) -> bool:
+        """Whether one more request may wait for jobs to end."""
+        return self.waits < MOST_WAITS
+
+    def add(self, client: P) -> None:
         self._all[client] = 0
         self._ungreeted[client] = None
 
-    def note_greeted(self, client: Connection) -> None:
+    def note_greeted(self, client: P) -> None:
         """It has said hello."""
         self._ungreeted.pop(client, None)
 
-    def forget(self, client: Connection) -> None:
+    def forget(self, client: P) -> None:
         self._held -= self._all.pop(client, 0)
         self._ungreeted.pop(client, None)
         if self._peak > MUCH_HELD and self._held < MUCH_HELD // 2:
@@ -88,7 +107,7 @@ class Clients:
             for seconds in COLLECT_SECONDS:
                 asyncio.get_running_loop().call_later(seconds, memory.collect)
 
-    def note_held(self, client: Connection) -> None:
+    def note_held(self, client: P) -> None:
         """What is held for this one has changed. Hangs up on the worst where it is too much for all together."""
         before = self._all.get(client)
         if before is None:

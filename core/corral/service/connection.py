@@ -6,21 +6,18 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, NamedTuple, Protocol
+
+from msgspec import Struct
 
 from corral.service import protocol as p
 from corral.service.channel import Channel
-from corral.service.clients import MOST_WAITS
 from corral.service.lines import close_all
 from corral.service.parts import ListReply, length, list_lines, reply_lines
 from corral.system import shortage
 from corral.system.daemonlog import log, log_fault
 from corral.system.peer import peer_of
 from corral.values.errors import BadLineError, CorralError
-
-if TYPE_CHECKING:
-    from corral.service.daemon import Daemon
-    from corral.service.handlers import Answer
 
 MOST_REQUESTS = 20_000
 """Requests of one client under way at a time. A program may well wait for thousands of jobs one by one."""
@@ -39,11 +36,53 @@ HELLO_LIMIT = 16 << 10
 """Bytes of a line before hello was said."""
 
 
+class Answer(NamedTuple):
+    """A reply, and the descriptors that go beside it; those stay the daemon's."""
+
+    reply: Struct | ListReply
+    descriptors: tuple[int, ...] = ()
+
+
+class Caller(NamedTuple):
+    """Where a request came from."""
+
+    client: Connection
+    descriptors: list[int]
+    """That came with it. Taken out of the list by whoever keeps one; the others are closed."""
+
+
+class Dispatcher(Protocol):
+    """The daemon, as far as a connection knows it."""
+
+    async def answer(self, request: p.AnyRequest, caller: Caller) -> Answer:
+        """Raises CorralError."""
+
+    def note_answered(self, request: p.AnyRequest) -> None: ...
+
+    def forget(self, connection: Connection) -> None:
+        """It is closed."""
+
+
+class Limits(Protocol):
+    """What all clients together may cost."""
+
+    waits: int
+    """Requests of all clients that wait for jobs to end."""
+
+    @property
+    def may_wait(self) -> bool: ...
+
+    def note_greeted(self, client: Connection) -> None: ...
+
+    def note_held(self, client: Connection) -> None: ...
+
+
 class Connection:
     """One client."""
 
-    def __init__(self, daemon: Daemon, sock: socket.socket) -> None:
-        self._daemon = daemon
+    def __init__(self, sock: socket.socket, dispatcher: Dispatcher, limits: Limits) -> None:
+        self._dispatcher = dispatcher
+        self._limits = limits
         self.hello: p.SayHello | None = None
         self.pid = peer_of(sock).pid
         """Of the client; 0 where the system does not tell."""
@@ -78,7 +117,7 @@ class Connection:
         return asyncio.get_running_loop().time()
 
     def _note_held(self) -> None:
-        self._daemon.clients.note_held(self)
+        self._limits.note_held(self)
 
     @property
     def unsent_bytes(self) -> int:
@@ -138,7 +177,7 @@ class Connection:
             self._channel.set_busy(True)
         if isinstance(request, p.SayHello):
             self._channel.allow(p.LINE_LIMIT)
-            self._daemon.clients.note_greeted(self)
+            self._limits.note_greeted(self)
         if not isinstance(request, p.StartJobs | p.RestartDaemon):
             # Nobody asked for them; held until the answer they would add up.
             close_all(descriptors)
@@ -150,12 +189,12 @@ class Connection:
 
     def _may_wait(self, size: int) -> bool:
         """Whether one more request of so many bytes may wait for jobs to end, for ever perhaps."""
-        return self._waiting_bytes + size <= MOST_WAITING and self._daemon.clients.waits < MOST_WAITS
+        return self._waiting_bytes + size <= MOST_WAITING and self._limits.may_wait
 
     def _note_bytes(self, change: int, waits: bool) -> None:
         if waits:
             self._waiting_bytes += change
-            self._daemon.clients.waits += 1 if change > 0 else -1
+            self._limits.waits += 1 if change > 0 else -1
         else:
             self._channel.note_under_way(change)
 
@@ -173,7 +212,7 @@ class Connection:
     async def _serve(self, number: int, request: p.AnyRequest, descriptors: list[int]) -> None:
         try:
             await self._until_there_is_room()
-            await self._answer(number, await self._daemon.handlers.handle(self, request, descriptors))
+            await self._answer(number, await self._dispatcher.answer(request, Caller(self, descriptors)))
         except CorralError as error:
             self._channel.send(p.error_line(number, error))
         except Exception as error:  # noqa: BLE001  (a fault in one request must not end everybody's daemon)
@@ -181,7 +220,7 @@ class Connection:
         finally:
             close_all(descriptors)
             self._channel.set_busy(False)
-        self._daemon.note_answered(request)
+        self._dispatcher.note_answered(request)
 
     async def _answer(self, number: int, answer: Answer) -> None:
         """Of a long list a piece at a time, as the client takes them; others have their turns in between."""
@@ -212,7 +251,7 @@ class Connection:
         )
 
     def _end(self) -> None:
-        self._daemon.forget(self)
+        self._dispatcher.forget(self)
         self._cancel_some(deque(self._tasks))
 
     def _cancel_some(self, tasks: deque[asyncio.Task[None]]) -> None:

@@ -8,26 +8,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Iterable
+from typing import Literal, NoReturn, Protocol
 
 import msgspec
 
-from corral.manage.handover import gather, note_lives
+from corral.manage.engine import Engine
+from corral.manage.handover import FORMAT, Handover, gather, note_lives
 from corral.service import protocol as p
 from corral.service.again import may_be_cut
+from corral.service.connection import Connection
 from corral.service.starter import LAUNCH, NEVER_INHERITED
 from corral.system.daemonlog import log, log_fault
-from corral.system.identity import identify
+from corral.system.identity import ProcessIdentity, identify
 from corral.system.replacing import become, hold_signals, release_signals
 from corral.values.errors import CorralError, NotSoError
 from corral.values.home import Home
 from corral.values.wire import from_wire, to_wire
-
-if TYPE_CHECKING:
-    from corral.service.daemon import Daemon
 
 PATIENCE_SECONDS = 3.0
 """How long the requests are waited for that could not be asked again. Clients call a daemon silent after 5 s."""
@@ -35,125 +35,194 @@ _PASSES = 3
 """Of the loop, until the handler of a signal that came before the signals were held has run."""
 
 
-async def follow_home(daemon: Daemon, home: Home, on_refusal: Callable[[CorralError], None]) -> None:
-    """Become this same program again, with the home where it was moved to."""
-    environment = {to_wire(name): to_wire(value) for name, value in os.environ.items()}
-    request = p.RestartDaemon(program=to_wire(sys.executable), environment=environment)
-    report = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        await replace_program(daemon, request, report, home)
-    except CorralError as error:
-        on_refusal(error)
-    except Exception as error:  # noqa: BLE001 - a fault of ours: the daemon goes on as it was, and says so
-        log_fault("following the home", error)
-        on_refusal(CorralError(f"{daemon.manager.home.path} cannot be followed to {home.path}: {error!r}"))
-    finally:
-        os.close(report)
+class Replaceable(Protocol):
+    """The daemon, as far as another program takes its place."""
+
+    lock: int | None
+    generation: int
+
+    @property
+    def is_private(self) -> bool: ...
+
+    @property
+    def is_held(self) -> bool: ...
+
+    @property
+    def is_ending(self) -> bool: ...
+
+    @property
+    def listener(self) -> socket.socket | None: ...
+
+    @property
+    def clients(self) -> Iterable[Connection]: ...
+
+    def hold(self) -> None: ...
+
+    def go_on(self) -> None: ...
+
+    async def say_leaving(self, why: Literal["restart"]) -> None: ...
 
 
-async def replace_program(daemon: Daemon, request: p.RestartDaemon, report: int, home: Home) -> NoReturn:
-    """Become the new program, which goes on with every job and says on the descriptor `report` that it does.
+class Restart:
+    """Lets the daemon become another program."""
 
-    `home`: that of the daemon, by the path that it has now.
+    def __init__(self, daemon: Replaceable, engine: Engine) -> None:
+        self._daemon = daemon
+        self._engine = engine
 
-    Raises:
-        CorralError: it cannot be; nothing has changed, and the daemon goes on.
-    """
-    _check(daemon, request)
-    try:
-        await daemon.manager.commits.unlocked()
-    except CorralError as error:
-        raise CorralError(f"daemon restart: {error}; the daemon goes on as it was") from None
-    daemon.hold()
-    try:
-        await _until_quiet(daemon)
-        await daemon.say_leaving("restart")
-        hold_signals()
+    async def follow_home(self, home: Home, on_refusal: Callable[[CorralError], None]) -> None:
+        """Become this same program again, with the home where it was moved to."""
+        environment = {to_wire(name): to_wire(value) for name, value in os.environ.items()}
+        request = p.RestartDaemon(program=to_wire(sys.executable), environment=environment)
+        report = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            for _ in range(_PASSES):
-                await asyncio.sleep(0)
-            if daemon.is_ending:
-                raise NotSoError("daemon restart: the daemon is ending; the next command starts another")
-            _become(daemon, request, report, home)
+            await self.replace_program(request, report, home)
+        except CorralError as error:
+            on_refusal(error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours: the daemon goes on as it was, and says so
+            log_fault("following the home", error)
+            why = f"{self._engine.home.path} cannot be followed to {home.path}: {error!r}"
+            on_refusal(CorralError(why))
         finally:
-            release_signals()
-    finally:
-        for connection in daemon.connections:
-            connection.say_leaving("stay")
-        daemon.go_on()
+            os.close(report)
+
+    async def replace_program(self, request: p.RestartDaemon, report: int, home: Home) -> NoReturn:
+        """Become the new program, which goes on with every job and says on the descriptor `report` that it does.
+
+        `home`: that of the daemon, by the path that it has now.
+
+        Raises:
+            CorralError: it cannot be; nothing has changed, and the daemon goes on.
+        """
+        daemon = self._daemon
+        self._check(request)
+        try:
+            await self._engine.commits.unlocked()
+        except CorralError as error:
+            raise CorralError(f"daemon restart: {error}; the daemon goes on as it was") from None
+        daemon.hold()
+        try:
+            await self._until_quiet()
+            await daemon.say_leaving("restart")
+            hold_signals()
+            try:
+                for _ in range(_PASSES):
+                    await asyncio.sleep(0)
+                if daemon.is_ending:
+                    raise NotSoError("daemon restart: the daemon is ending; the next command starts another")
+                self._become(request, report, home)
+            finally:
+                release_signals()
+        finally:
+            for client in daemon.clients:
+                client.say_leaving("stay")
+            daemon.go_on()
+
+    def _check(self, request: p.RestartDaemon) -> None:
+        daemon = self._daemon
+        if daemon.is_private:
+            raise NotSoError("daemon restart: this daemon belongs to one program and ends with it")
+        if daemon.is_held:
+            raise NotSoError("daemon restart: another restart is under way")
+        if daemon.is_ending or daemon.listener is None or daemon.lock is None:
+            raise NotSoError("daemon restart: the daemon is ending; the next command starts another")
+        if sys.platform != "linux":
+            raise NotSoError(
+                "daemon restart: it needs Linux; corral daemon stop --jobs leave, then corral ps"
+            )
+        program = from_wire(request.program)
+        if not os.path.isabs(program) or not os.path.isfile(program):
+            raise CorralError(f"daemon restart: {program} is no program; the daemon goes on as it was")
+
+    async def _until_quiet(self) -> None:
+        """Wait for what is under way, unless its client can ask for it again."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while unfinished := self._unfinished():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                what = ", ".join(sorted({type(request).__name__ for request in unfinished.values()}))
+                raise NotSoError(
+                    f"daemon restart: a request is under way that cannot be cut ({what}); try again"
+                )
+            await asyncio.wait(unfinished, timeout=left)
+
+    def _unfinished(self) -> dict[asyncio.Task[None], p.AnyRequest]:
+        return {
+            task: request
+            for client in self._daemon.clients
+            for task, (_, request) in client.under_way.items()
+            if not may_be_cut(request) and task is not asyncio.current_task()
+        }
+
+    def _become(self, request: p.RestartDaemon, report: int, home: Home) -> NoReturn:
+        """Nothing else runs between gathering the state and the exec."""
+        daemon, engine = self._daemon, self._engine
+        assert daemon.lock is not None
+        assert daemon.listener is not None
+        engine.reap()
+        note_lives(engine)
+        process = identify(os.getpid())
+        if process is None:
+            raise CorralError(
+                "daemon restart: /proc does not show this process; the daemon goes on as it was"
+            )
+        table = gather(engine, process)
+        lock, listener = daemon.lock, daemon.listener.fileno()
+        argv = [from_wire(request.program), "-P", "-m", LAUNCH, home.path, str(report)]
+        argv += ["resume", str(lock), str(listener), str(daemon.generation + 1)]
+        environment = {
+            from_wire(name): from_wire(value)
+            for name, value in request.environment.items()
+            if name not in NEVER_INHERITED
+        }
+        try:
+            _write(home, msgspec.json.encode(table))
+            become(argv, environment, {report, lock, listener, *table.descriptors})
+        except OSError as error:
+            _forget_table(home)
+            why = f"daemon restart: {argv[0]}: {error.strerror}; the daemon goes on as it was"
+            log(why)
+            raise CorralError(why) from None
 
 
-def _check(daemon: Daemon, request: p.RestartDaemon) -> None:
-    if daemon.is_private:
-        raise NotSoError("daemon restart: this daemon belongs to one program and ends with it")
-    if daemon.is_held:
-        raise NotSoError("daemon restart: another restart is under way")
-    if daemon.is_ending or daemon.listener is None or daemon.lock is None:
-        raise NotSoError("daemon restart: the daemon is ending; the next command starts another")
-    if sys.platform != "linux":
-        raise NotSoError("daemon restart: it needs Linux; corral daemon stop --jobs leave, then corral ps")
-    program = from_wire(request.program)
-    if not os.path.isabs(program) or not os.path.isfile(program):
-        raise CorralError(f"daemon restart: {program} is no program; the daemon goes on as it was")
+# ---- the table that the program before leaves to the next one
 
 
-async def _until_quiet(daemon: Daemon) -> None:
-    """Wait for what is under way, unless its client can ask for it again."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while unfinished := _unfinished(daemon):
-        left = deadline - time.monotonic()
-        if left <= 0:
-            what = ", ".join(sorted({type(request).__name__ for request in unfinished.values()}))
-            raise NotSoError(f"daemon restart: a request is under way that cannot be cut ({what}); try again")
-        await asyncio.wait(unfinished, timeout=left)
+class _Head(msgspec.Struct):
+    """The part of a table of any format."""
+
+    format: int
+    process: ProcessIdentity
 
 
-def _unfinished(daemon: Daemon) -> dict[asyncio.Task[None], p.AnyRequest]:
-    return {
-        task: request
-        for connection in daemon.connections
-        for task, (_, request) in connection.under_way.items()
-        if not may_be_cut(request) and task is not asyncio.current_task()
-    }
-
-
-def _become(daemon: Daemon, request: p.RestartDaemon, report: int, home: Home) -> NoReturn:
-    """Nothing else runs between the look at what is and the exec."""
-    manager = daemon.manager
-    assert daemon.lock is not None
-    assert daemon.listener is not None
-    manager.reap()
-    note_lives(manager)
-    process = identify(os.getpid())
-    if process is None:
-        raise CorralError("daemon restart: /proc does not show this process; the daemon goes on as it was")
-    table = gather(manager, process)
-    lock, listener = daemon.lock, daemon.listener.fileno()
-    argv = [from_wire(request.program), "-P", "-m", LAUNCH, home.path, str(report)]
-    argv += ["resume", str(lock), str(listener), str(daemon.generation + 1)]
-    environment = {
-        from_wire(name): from_wire(value)
-        for name, value in request.environment.items()
-        if name not in NEVER_INHERITED
-    }
+def read_table(home: Home) -> Handover | str:
+    """What this process left for its next program, or why that cannot be used. The file is gone afterwards."""
     try:
-        _write(home, msgspec.json.encode(table))
-        become(argv, environment, {report, lock, listener, *table.descriptors})
+        descriptor = os.open(home.handover, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            content = file.read()
+        _forget_table(home)
     except OSError as error:
-        forget_table(home)
-        why = f"daemon restart: {argv[0]}: {error.strerror}; the daemon goes on as it was"
-        log(why)
-        raise CorralError(why) from None
+        return f"{home.handover}: {error.strerror}"
+    try:
+        head = msgspec.json.decode(content, type=_Head)
+        if head.process != identify(os.getpid()):
+            return f"{home.handover} was written by another process"
+        if head.format != FORMAT:
+            return f"{home.handover} has format {head.format}, this program reads {FORMAT}"
+        return msgspec.json.decode(content, type=Handover)
+    except msgspec.DecodeError as error:
+        return f"{home.handover} cannot be read: {error}"
 
 
 def _write(home: Home, content: bytes) -> None:
     """Always a file of our own making, 0600: whatever stands in its place is removed first."""
-    forget_table(home)
+    _forget_table(home)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(home.handover, flags, 0o600), "wb") as file:
         file.write(content)
 
 
-def forget_table(home: Home) -> None:
+def _forget_table(home: Home) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(home.handover)

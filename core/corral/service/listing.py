@@ -9,19 +9,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from corral.manage.engine import Engine
 from corral.service.fitting import cut_to, share_of, size_of
 from corral.service.parts import ListReply
 from corral.service.protocol import ListJobs
 from corral.system import memory
 from corral.values.errors import UnknownJobError
-
-if TYPE_CHECKING:
-    from corral.manage.manager import Manager
-    from corral.values.jobs import Job
+from corral.values.jobs import Job
 
 A_PASS = 100
 """Jobs that are read and encoded in one pass of the loop: 5 ms."""
@@ -30,21 +27,21 @@ _MUCH = 4 << 20
 _encoder = msgspec.json.Encoder()
 
 
-def listed(manager: Manager, request: ListJobs, leftovers: dict[str, int], turns: asyncio.Lock) -> ListReply:
+def listed(engine: Engine, request: ListJobs, leftovers: dict[str, int], turns: asyncio.Lock) -> ListReply:
     """What has not ended, or all. `turns` lets one slice be made at a time, however many clients ask for a list."""
     tail = _encoder.encode({"unknown": (), "leftovers": leftovers})
-    return ListReply(_slices(manager, request, turns), tail)
+    return ListReply(_slices(engine, request, turns), tail)
 
 
-async def _slices(manager: Manager, request: ListJobs, turns: asyncio.Lock) -> AsyncIterator[bytes]:
+async def _slices(engine: Engine, request: ListJobs, turns: asyncio.Lock) -> AsyncIterator[bytes]:
     total = 0
     async with turns:
-        sizes = _sizes(manager, request)
+        sizes = _sizes(engine, request)
     share = share_of(sizes.values())
     for ids in _in_slices(sorted(sizes)):
         async with turns:
             await asyncio.sleep(0)
-            jobs = [cut_to(job, share) if sizes[int(job.id)] > share else job for job in _jobs(manager, ids)]
+            jobs = [cut_to(job, share) if sizes[int(job.id)] > share else job for job in _jobs(engine, ids)]
             encoded = b",".join(map(_encoder.encode, jobs))
         total += len(encoded)
         if encoded:
@@ -53,16 +50,16 @@ async def _slices(manager: Manager, request: ListJobs, turns: asyncio.Lock) -> A
         asyncio.get_running_loop().call_later(1.0, memory.collect)
 
 
-def _sizes(manager: Manager, request: ListJobs) -> dict[int, int]:
+def _sizes(engine: Engine, request: ListJobs) -> dict[int, int]:
     """About how many bytes of text there are of each job to be listed."""
     sizes: dict[int, int] = {}
     if request.all:
-        manager.commit_soon()
-        sizes = manager.journal.sizes_of_ended()
-    for job in list(manager.jobs.values()):
-        manager.monitor.see(job)
+        engine.commits.soon()
+        sizes = engine.journal.sizes_of_ended()
+    for job in list(engine.table.managed.values()):
+        engine.monitor.see(job)
         if not job.life.is_ended:
-            sizes[job.id] = size_of(manager.view(job))
+            sizes[job.id] = size_of(engine.snapshots.view(job))
     return sizes
 
 
@@ -71,16 +68,16 @@ def _in_slices(ids: list[int]) -> Iterator[list[int]]:
         yield ids[start : start + A_PASS]
 
 
-def _jobs(manager: Manager, ids: Iterable[int]) -> list[Job]:
+def _jobs(engine: Engine, ids: Iterable[int]) -> list[Job]:
     """By rising id; without those that were removed meanwhile."""
     now = time.monotonic()
     found = {}
     for job_id in ids:
-        if manager.is_known(job_id):
+        if engine.table.is_known(job_id):
             try:
-                found[job_id] = manager.fresh(job_id, now)
+                found[job_id] = engine.snapshots.fresh(job_id, now)
             except UnknownJobError:
                 continue
-    read = manager.journal.jobs([job_id for job_id in ids if job_id not in found])
+    read = engine.journal.jobs([job_id for job_id in ids if job_id not in found])
     found.update((int(job.id), job) for job in read)
     return [found[job_id] for job_id in sorted(found)]

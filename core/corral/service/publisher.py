@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
-from corral.manage.manager import Manager
+from corral.manage.jobtable import JobTable
+from corral.manage.snapshots import Snapshots
 from corral.observe.machine import MachineSampler
 from corral.service.fitting import cut_to
 from corral.service.parts import pieces
 from corral.service.protocol import ChangesPushed, Push, SnapshotPushed, push_line
 from corral.values.jobs import Job
 from corral.values.machine import Machine
-
-if TYPE_CHECKING:
-    from corral.service.connection import Connection
 
 PUSH_SECONDS = 0.1
 MACHINE_SECONDS = 2.0
@@ -29,6 +27,17 @@ MOST_STAGES = 2000
 """Of all jobs that changed at once: of more, each subscriber is told piece by piece. About a megabyte."""
 PUSHED_TEXT = 16 << 10
 """Bytes of a command, and of all its arguments, that a subscriber is told, with every change of the job again."""
+
+
+class Subscriber(Protocol):
+    """A client, as far as it is told of changes."""
+
+    @property
+    def unsent_bytes(self) -> int: ...
+
+    def push(self, line: bytes) -> None: ...
+
+    def when_drained(self, call: Callable[[], None]) -> None: ...
 
 
 class _Debt:
@@ -56,32 +65,33 @@ class _Debt:
 class Publisher:
     """Keeps subscribers up to date."""
 
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
-        self._subscribers: dict[Connection, int] = {}
-        self._debts: dict[Connection, _Debt] = {}
+    def __init__(self, table: JobTable, snapshots: Snapshots) -> None:
+        self._table = table
+        self._snapshots = snapshots
+        self._subscribers: dict[Subscriber, int] = {}
+        self._debts: dict[Subscriber, _Debt] = {}
         """Of those that are not told at once."""
-        self._due: deque[Connection] = deque()
+        self._due: deque[Subscriber] = deque()
         self._rev = 0
         self._timer: asyncio.TimerHandle | None = None
         self._machine: Machine | None = None
         self._sampler: MachineSampler | None = None
         self._loop = asyncio.get_running_loop()
-        manager.table.on_change = self._note_change
+        table.on_change = self._note_change
 
-    def add(self, connection: Connection, ended: int) -> None:
-        """Push to this connection from now on, the whole first."""
+    def add(self, client: Subscriber, ended: int) -> None:
+        """Push to this client from now on, the whole first."""
         if self._sampler is None:
             self._sampler = MachineSampler()
-        self._subscribers[connection] = ended
+        self._subscribers[client] = ended
         # Who subscribes again and again gets one for all that came at once.
-        debt = self._debts.get(connection)
+        debt = self._debts.get(client)
         if debt is None or not debt.is_new:
-            self._owe(connection, _Debt(self._all(ended), is_new=True), is_due=debt is None)
+            self._owe(client, _Debt(self._all(ended), is_new=True), is_due=debt is None)
 
-    def drop(self, connection: Connection) -> None:
-        self._subscribers.pop(connection, None)
-        self._debts.pop(connection, None)
+    def drop(self, client: Subscriber) -> None:
+        self._subscribers.pop(client, None)
+        self._debts.pop(client, None)
 
     def sample_machine(self) -> None:
         """Called every `MACHINE_SECONDS` while somebody looks."""
@@ -90,31 +100,31 @@ class Publisher:
             self._push(ChangesPushed(rev=self._rev, machine=self._machine))
 
     def _all(self, ended: int) -> list[int]:
-        manager = self._manager
-        unended = (job.id for job in manager.jobs.values() if not job.life.is_ended)
-        newest = sorted(manager.ended)[-ended:] if ended else []
+        unended = (job.id for job in self._table.managed.values() if not job.life.is_ended)
+        newest = sorted(self._table.ended)[-ended:] if ended else []
         return sorted((*newest, *unended))
 
     # ---- what changes
 
     def _note_change(self) -> None:
         if not self._subscribers:
-            self._manager.table.take_changes()
+            self._table.take_changes()
         elif self._timer is None:
             self._timer = self._loop.call_later(PUSH_SECONDS, self._push_changes)
 
     def _push_changes(self) -> None:
         self._timer = None
-        manager = self._manager
-        changed, removed = manager.table.take_changes()
+        changed, removed = self._table.take_changes()
         if not self._subscribers or not (changed or removed):
             return
         for debt in self._debts.values():
             debt.add(changed, removed)
-        stages = sum(len(job.stages) for job_id in changed if (job := manager.jobs.get(job_id)) is not None)
+        stages = sum(
+            len(job.stages) for job_id in changed if (job := self._table.managed.get(job_id)) is not None
+        )
         if max(stages, len(changed)) > MOST_STAGES:
-            for connection in self._subscribers.keys() - self._debts.keys():
-                self._begin_to_owe(connection, changed, removed)
+            for client in self._subscribers.keys() - self._debts.keys():
+                self._begin_to_owe(client, changed, removed)
             return
         jobs = [told for job_id in sorted(changed) if (told := self._job(job_id)) is not None]
         self._rev += 1
@@ -124,59 +134,58 @@ class Publisher:
     def _push(self, push: ChangesPushed, changed: Iterable[int] = (), removed: Iterable[int] = ()) -> None:
         """To all who are told at once; who does not read is owed it."""
         line = push_line(push)
-        for connection in self._subscribers.keys() - self._debts.keys():
-            if connection.unsent_bytes > UNREAD_LIMIT:
-                self._begin_to_owe(connection, changed, removed)
+        for client in self._subscribers.keys() - self._debts.keys():
+            if client.unsent_bytes > UNREAD_LIMIT:
+                self._begin_to_owe(client, changed, removed)
             else:
-                connection.push(line)
+                client.push(line)
 
     def _job(self, job_id: int) -> Job | None:
         """As subscribers are told of it."""
-        manager = self._manager
-        return (
-            cut_to(manager.fresh(job_id, time.monotonic()), PUSHED_TEXT) if manager.is_known(job_id) else None
-        )
+        if not self._table.is_known(job_id):
+            return None
+        return cut_to(self._snapshots.fresh(job_id, time.monotonic()), PUSHED_TEXT)
 
     # ---- debts
 
-    def _begin_to_owe(self, connection: Connection, changed: Iterable[int], removed: Iterable[int]) -> None:
+    def _begin_to_owe(self, client: Subscriber, changed: Iterable[int], removed: Iterable[int]) -> None:
         debt = _Debt(sorted(changed))
         debt.removed.update(removed)
-        self._owe(connection, debt)
+        self._owe(client, debt)
 
-    def _owe(self, connection: Connection, debt: _Debt, *, is_due: bool = True) -> None:
-        self._debts[connection] = debt
+    def _owe(self, client: Subscriber, debt: _Debt, *, is_due: bool = True) -> None:
+        self._debts[client] = debt
         if is_due:
-            self._pay_when_read(connection)
+            self._pay_when_read(client)
 
-    def _pay_when_read(self, connection: Connection) -> None:
-        if connection.unsent_bytes > UNREAD_LIMIT:
-            connection.when_drained(partial(self._pay_soon, connection))
+    def _pay_when_read(self, client: Subscriber) -> None:
+        if client.unsent_bytes > UNREAD_LIMIT:
+            client.when_drained(partial(self._pay_soon, client))
         else:
-            self._pay_soon(connection)
+            self._pay_soon(client)
 
-    def _pay_soon(self, connection: Connection) -> None:
+    def _pay_soon(self, client: Subscriber) -> None:
         """One piece a pass of the loop, however many are due."""
-        self._due.append(connection)
+        self._due.append(client)
         if len(self._due) == 1:
             self._loop.call_soon(self._pay_next)
 
     def _pay_next(self) -> None:
-        connection = self._due.popleft()
-        debt = self._debts.get(connection)
+        client = self._due.popleft()
+        debt = self._debts.get(client)
         if debt is not None:
-            self._pay(connection, debt)
+            self._pay(client, debt)
         if self._due:
             self._loop.call_soon(self._pay_next)
 
-    def _pay(self, connection: Connection, debt: _Debt) -> None:
-        connection.push(push_line(self._piece(debt)))
-        if connection not in self._debts:
+    def _pay(self, client: Subscriber, debt: _Debt) -> None:
+        client.push(push_line(self._piece(debt)))
+        if client not in self._debts:
             return  # It is gone.
         if debt.jobs or debt.removed:
-            self._pay_when_read(connection)
+            self._pay_when_read(client)
         else:
-            del self._debts[connection]
+            del self._debts[client]
 
     def _piece(self, debt: _Debt) -> Push:
         """The next one. A job that nobody knows any more is one that was removed."""

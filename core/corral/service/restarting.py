@@ -16,7 +16,7 @@ from corral.decide.reader import JournalReader
 from corral.service.client import Client, Pending
 from corral.service.ending import wait_for_end
 from corral.service.protocol import Done, Hello, RestartDaemon, Shutdown, StartJobs
-from corral.service.starter import NEVER_INHERITED, connected
+from corral.service.starter import MAIN, NEVER_INHERITED, connected
 from corral.service.surroundings import surroundings
 from corral.system.identity import identify
 from corral.system.interpreter import interpreter
@@ -98,7 +98,7 @@ def what_differs(client: Client) -> str | None:
 def check_own_program() -> None:
     """Raise CorralError unless the program of the daemon can be loaded by this Python, as the daemon would load it."""
     program = interpreter()
-    argv = [program, "-P", "-c", "import corral.service.resuming"]
+    argv = [program, "-P", "-c", f"import {MAIN}"]
     tried = subprocess.run(
         argv, env=_environment(), cwd="/", capture_output=True, timeout=_CHECK_SECONDS, check=False
     )

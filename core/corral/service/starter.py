@@ -26,6 +26,9 @@ _EXIT_SECONDS = 1.0
 _ABOVE_ALL = 10
 """Where descriptors stand out of the way of those that the daemon gets: under `ulimit -n 64`, too."""
 LAUNCH = "corral.service.launch"
+"""The module that a daemon is run as, by every release: its docstring says why."""
+MAIN = "corral.service.main"
+"""What that one loads: the whole daemon."""
 
 
 def connected(home: Home, *, start: bool) -> socket.socket:

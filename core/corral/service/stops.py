@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from corral.manage import operations
+from corral.manage.engine import Engine
 from corral.manage.jobs import ManagedJob
 from corral.manage.stopping import in_doubt
 from corral.service.protocol import StopJobs, Stops
@@ -17,32 +17,29 @@ from corral.system.daemonlog import log_fault
 from corral.values.errors import UnknownJobError
 from corral.values.reports import StopReport
 
-if TYPE_CHECKING:
-    from corral.manage.manager import Manager
-
 STOPS_A_PASS = 50
 """Taken from the queue, a job of 32 stages takes half a millisecond."""
 REPORTS_A_PASS = 200
 
 
-async def stop(manager: Manager, ids: Sequence[int], request: StopJobs, unknown: Sequence[str]) -> Stops:
+async def stop(engine: Engine, ids: Sequence[int], request: StopJobs, unknown: Sequence[str]) -> Stops:
     """Stop these jobs, each as a whole, and report on each in the order given."""
-    left = operations.left_of_ended(manager, ids)
+    left = operations.left_of_ended(engine, ids)
 
     def ask(job_id: int) -> bool:
-        job = manager.jobs.get(job_id)
+        job = engine.table.managed.get(job_id)
         goes_on = job is not None and (job.life.state == "stopping" or job.life.sweeping)
         if goes_on and request.asked_before and request.grace != 0:
             return True
         return operations.request_stop(
-            manager, job_id, by=request.by, signal=request.signal, grace=request.grace, left=left
+            engine, job_id, by=request.by, signal=request.signal, grace=request.grace, left=left
         )
 
-    in_hand = {job_id: manager.jobs.get(job_id) for job_id in ids}
+    in_hand = {job_id: engine.table.managed.get(job_id) for job_id in ids}
     had_ended = {job_id for job_id, has_asked in (await _asked(in_hand, ask)).items() if not has_asked}
     # What the next daemon has to know, and who asks the journal from now on.
-    manager.commit_soon()
-    stops = await _reports(manager, in_hand, is_waited_for=request.wait)
+    engine.commits.soon()
+    stops = await _reports(engine, in_hand, is_waited_for=request.wait)
     reports = tuple(
         structs.replace(report, note="already ended")
         if int(report.id) in had_ended and not request.asked_before
@@ -52,20 +49,20 @@ async def stop(manager: Manager, ids: Sequence[int], request: StopJobs, unknown:
     return structs.replace(stops, reports=reports, unknown=(*unknown, *stops.unknown))
 
 
-async def stop_everything(manager: Manager, by: str) -> Stops:
+async def stop_everything(engine: Engine, by: str) -> Stops:
     """Stop every job and all leftovers, and report on each. No other is accepted once this is asked for."""
-    left = operations.left_of_ended(manager, list(manager.jobs))
+    left = operations.left_of_ended(engine, list(engine.table.managed))
 
     def ask(job_id: int) -> bool:
         try:
-            return operations.request_stop(manager, job_id, by=by, cause="shutdown", left=left)
+            return operations.request_stop(engine, job_id, by=by, cause="shutdown", left=left)
         except Exception as error:  # noqa: BLE001  (one that cannot be asked must not spare the others)
             log_fault(f"the stop of job {job_id}", error)
             return False
 
-    in_hand: dict[int, ManagedJob | None] = dict(manager.jobs)
+    in_hand: dict[int, ManagedJob | None] = dict(engine.table.managed)
     await _asked(in_hand, ask)
-    return await _reports(manager, in_hand, is_waited_for=True)
+    return await _reports(engine, in_hand, is_waited_for=True)
 
 
 async def _asked(in_hand: Mapping[int, ManagedJob | None], ask: Callable[[int], bool]) -> dict[int, bool]:
@@ -83,14 +80,12 @@ def _is_queued(job: ManagedJob | None) -> bool:
     return job is not None and job.life.state == "queued"
 
 
-async def _reports(
-    manager: Manager, in_hand: Mapping[int, ManagedJob | None], *, is_waited_for: bool
-) -> Stops:
+async def _reports(engine: Engine, in_hand: Mapping[int, ManagedJob | None], *, is_waited_for: bool) -> Stops:
     reports, titles, unknown = [], {}, []
     for count, (job_id, job) in enumerate(in_hand.items(), 1):
         try:
-            reports.append(await _report(manager, job_id, job, wait=is_waited_for))
-            titles[str(job_id)] = job.title if job is not None else manager.snapshot(job_id).title
+            reports.append(await _report(engine, job_id, job, wait=is_waited_for))
+            titles[str(job_id)] = job.title if job is not None else engine.snapshots.of(job_id).title
         except UnknownJobError as error:
             unknown.append(str(error))  # removed by somebody else meanwhile
         if count % REPORTS_A_PASS == 0:
@@ -98,20 +93,20 @@ async def _reports(
     return Stops(tuple(reports), tuple(unknown), titles)
 
 
-async def _report(manager: Manager, job_id: int, job: ManagedJob | None, *, wait: bool) -> StopReport:
+async def _report(engine: Engine, job_id: int, job: ManagedJob | None, *, wait: bool) -> StopReport:
     """Of one that has ended meanwhile nobody has to ask the journal, which may not have it yet."""
-    if job is not None and job.life.is_ended and manager.stopper.of(job) is None:
-        return report_of_ended(manager, job)
-    return await operations.stop_report(manager, job_id, wait=wait)
+    if job is not None and job.life.is_ended and engine.stopper.of(job) is None:
+        return report_of_ended(engine, job)
+    return await operations.stop_report(engine, job_id, wait=wait)
 
 
-def report_of_ended(manager: Manager, job: ManagedJob) -> StopReport:
+def report_of_ended(engine: Engine, job: ManagedJob) -> StopReport:
     """What is known of the end of a job in hand."""
     state, ending = job.life.state, job.life.ending
-    doubt = in_doubt(manager.census.doubtful(job.id), manager.census)
+    doubt = in_doubt(engine.census.doubtful(job.id), engine.census)
     if job.report is not None:
         report = structs.replace(job.report, state=state)
-        return operations.with_children_named(manager, job.id, report)
+        return operations.with_children_named(engine, job.id, report)
     never = ending is not None and ending.reason == "never started"
     note = "never started" if never else "already ended"
     looked_at = datetime.now(UTC)

@@ -7,11 +7,14 @@ folder that was moved is followed. Each is said in daemon.log, and to the next c
 from __future__ import annotations
 
 import os
+import socket
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Protocol
 
 from corral.decide.homedir import prepare_home
 from corral.decide.remaking import FileId, file_id
+from corral.decide.store import Journal
 from corral.service.address import listen
 from corral.service.homelock import take_lock
 from corral.system.daemonlog import log
@@ -19,9 +22,6 @@ from corral.system.descriptors import keep
 from corral.values.errors import CorralError
 from corral.values.home import Home
 from corral.values.wire import to_wire
-
-if TYPE_CHECKING:
-    from corral.service.daemon import Daemon
 
 OUTPUT_LOST = (
     "what jobs printed so far is lost, and what those that run go on to print; new jobs have their output"
@@ -31,13 +31,36 @@ RETRY_SECONDS = 2.0
 _ONLY_LOOK = getattr(os, "O_PATH", os.O_RDONLY)
 
 
+class HomeOwner(Protocol):
+    """The daemon, as far as its home goes."""
+
+    lock: int | None
+    """The descriptor of the lock on the home; None where nobody else knows the home."""
+
+    @property
+    def is_private(self) -> bool: ...
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there are jobs or clients."""
+
+    @property
+    def listener(self) -> socket.socket | None: ...
+
+    def listen_at(self, listener: socket.socket) -> None: ...
+
+    def move_to(self, home: Home, on_refusal: Callable[[CorralError], None]) -> None: ...
+
+    def end_now(self) -> None: ...
+
+
 class HomeWatch:
     """Watches the home of one daemon, which holds its lock."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: HomeOwner, home: Home, journal: Journal) -> None:
         self._daemon = daemon
-        self._journal = daemon.manager.journal
-        self._home: Home = daemon.manager.home
+        self._journal = journal
+        self._home = home
         self._folder = self._opened()
         self._jobs = file_id(self._home.jobs)
         self._noted = _written(self._home.identity_file)
@@ -85,7 +108,7 @@ class HomeWatch:
         moved_to = self._path_now()
         if moved_to is not None:
             self._follow(Home(moved_to))
-        elif self._is_needed():
+        elif self._daemon.is_needed:
             self._make_folder()
         else:
             log(f"{self._home.path} was removed, and nothing is left to do: the daemon ends")
@@ -113,9 +136,6 @@ class HomeWatch:
         log(str(error))
         self._is_left = False
         self._retry_at = time.monotonic() + RETRY_SECONDS
-
-    def _is_needed(self) -> bool:
-        return bool(self._daemon.is_private or self._daemon.manager.jobs or self._daemon.clients)
 
     def _make_folder(self) -> None:
         prepare_home(self._home)

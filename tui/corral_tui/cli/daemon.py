@@ -132,8 +132,8 @@ def _print_status(status: DaemonStatus) -> None:
 @command.command("run", epilog="Example: corral daemon run")
 def run_in_foreground() -> int:
     """Run the daemon here, in the foreground, for a service manager or to watch it work."""
-    from corral.service.daemon import run_foreground
-    from corral.service.launch import ensure_utf8
+    from corral.service.main import run_foreground
+    from corral.service.process_setup import ensure_utf8
 
     ensure_utf8()
     return run_foreground(chosen_home())

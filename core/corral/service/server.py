@@ -1,4 +1,4 @@
-"""The daemon: one process per user and CORRAL_HOME that owns the children and serves every client."""
+"""The daemon: owns the jobs of one home and serves every client, until there is nothing left to do or it is ended."""
 
 from __future__ import annotations
 
@@ -6,29 +6,21 @@ import asyncio
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, NoReturn
 
-import psutil
-
-from corral.decide.store import Journal
-from corral.manage.adopting import adopt_all
+from corral.manage.engine import Engine
 from corral.manage.keeping import keep_observed
-from corral.manage.manager import Manager
 from corral.manage.monitor import TICK_SECONDS
 from corral.manage.unmarked import keep_unmarked
 from corral.service import protocol as p
-from corral.service.address import listen
 from corral.service.clients import Clients, TooManyClientsError
-from corral.service.connection import Connection
+from corral.service.connection import Answer, Caller, Connection
 from corral.service.handlers import Handlers
-from corral.service.handover import follow_home
-from corral.service.homelock import take_first_lock
+from corral.service.handover import Restart
 from corral.service.publisher import MACHINE_SECONDS, Publisher
 from corral.service.stops import stop_everything
 from corral.service.watching_home import HomeWatch
@@ -37,7 +29,6 @@ from corral.system.daemonlog import log, log_fault
 from corral.system.descriptors import keep
 from corral.system.peer import peer_of
 from corral.system.pidfd import open_pidfd_if_possible
-from corral.system.replacing import release_signals
 from corral.values.errors import CorralError
 from corral.values.home import Home
 
@@ -50,17 +41,16 @@ LAST_WORDS_SECONDS = 2.0
 
 
 class Daemon:
-    """Serves one manager on a socket, until there is nothing to do or somebody ends it."""
+    """Serves one engine on a socket."""
 
-    def __init__(self, manager: Manager, *, is_private: bool = False) -> None:
-        self.manager = manager
+    def __init__(self, engine: Engine, *, is_private: bool = False) -> None:
+        self.engine = engine
         self.is_private = is_private
-        self.started = datetime.now(UTC)
-        self.process = psutil.Process()
-        self.publisher = Publisher(manager)
-        manager.is_attended = lambda job_id: any(one.attends(job_id) for one in self.clients)
-        self.handlers = Handlers(self, manager)
-        self.clients = Clients()
+        self.clients = Clients[Connection]()
+        self.publisher = Publisher(engine.table, engine.snapshots)
+        engine.is_attended = lambda job_id: any(one.attends(job_id) for one in self.clients)
+        self._handlers = Handlers(self, engine, self.publisher)
+        self._restart = Restart(self, engine)
         self._complaint: str | None = None
         self._ending = asyncio.Event()
         self._idle_since: float | None = None
@@ -70,10 +60,8 @@ class Daemon:
         self.generation = 1
         self.is_held = False
         """Whether no requests are taken."""
-        self._cpu_mark = (time.monotonic(), time.process_time())
-        self._cpu_percent: float | None = None
         self._must_end = False
-        self._home_watch = HomeWatch(self)
+        self._home_watch = HomeWatch(self, engine.home, engine.journal)
         self._move: asyncio.Task[None] | None = None
 
     # ---- connections
@@ -96,11 +84,11 @@ class Daemon:
 
     def move_to(self, home: Home, on_refusal: Callable[[CorralError], None]) -> None:
         """Go on with the home where it is now, unless that is refused."""
-        self._move = asyncio.create_task(follow_home(self, home, on_refusal))
+        self._move = asyncio.create_task(self._restart.follow_home(home, on_refusal))
 
     def serve(self, sock: socket.socket) -> None:
         """Serve one connected client."""
-        connection = Connection(self, sock)
+        connection = Connection(sock, self, self.clients)
         self.clients.add(connection)
         if self.is_held:
             connection.hold()
@@ -170,10 +158,6 @@ class Daemon:
         """None once nobody is let in any more."""
         return self._listener
 
-    @property
-    def connections(self) -> list[Connection]:
-        return list(self.clients)
-
     def hold(self) -> None:
         """Take no more requests and no more clients; what comes waits in its socket."""
         self.is_held = True
@@ -208,11 +192,19 @@ class Daemon:
         looked_at: set[int] = set()
         for connection in self.clients:
             looked_at |= connection.looks_at
-        self.manager.monitor.looked_at = looked_at
+        self.engine.monitor.looked_at = looked_at
+
+    # ---- requests
+
+    async def answer(self, request: p.AnyRequest, caller: Caller) -> Answer:
+        return await self._handlers.handle(request, caller)
 
     def note_answered(self, request: p.AnyRequest) -> None:
         if isinstance(request, p.Shutdown) and self._must_end:
             self._ending.set()
+
+    async def replace_program(self, request: p.RestartDaemon, report: int) -> NoReturn:
+        await self._restart.replace_program(request, report, self.engine.home)
 
     # ---- life
 
@@ -227,9 +219,14 @@ class Daemon:
     def is_ending(self) -> bool:
         return self._ending.is_set() or self._must_end
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether there are jobs or clients."""
+        return bool(self.is_private or self.engine.table.managed or self.clients)
+
     async def run(self) -> None:
         """Watch the jobs and the time until the daemon is to end; then stop listening."""
-        cleaner = self.manager.cleaner
+        cleaner = self.engine.cleaner
         tasks = [asyncio.create_task(self._tick())]
         if not self.is_private:
             # What a private daemon has goes with it.
@@ -237,25 +234,25 @@ class Daemon:
         try:
             await self._ending.wait()
         finally:
-            self.manager.commits.end()
+            self.engine.commits.end()
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
             await cleaner.end()
-            await self.manager.upkeep.end()
+            await self.engine.upkeep.end()
         if self.is_private:
             await self.stop_everything("with the program that had started it")
         self._stop_listening()
         if self.is_private:
             # Before the owner sees EOF, so that nothing is left when it goes on.
-            shutil.rmtree(self.manager.home.path, ignore_errors=True)
+            shutil.rmtree(self.engine.home.path, ignore_errors=True)
         await self.say_leaving("end")
         for connection in self.clients:
             connection.close()
         if not self.is_private:
             # Last of all: jobs go on ending meanwhile, and what is noted of them is not lost.
-            keep_observed(self.manager, is_last=True)
-            self.manager.commit_soon()
+            keep_observed(self.engine, is_last=True)
+            self.engine.commits.soon()
 
     async def _let_answers_go(self) -> None:
         """Wait until what is queued has been sent: the proof of a thousand stops is more than a socket holds."""
@@ -278,8 +275,8 @@ class Daemon:
 
     async def stop_everything(self, by: str) -> p.Stops:
         """Stop every job and all leftovers; the reports."""
-        self.manager.leftovers.check()
-        return await stop_everything(self.manager, by)
+        self.engine.leftovers.check()
+        return await stop_everything(self.engine, by)
 
     async def _tick(self) -> None:
         next_machine = 0.0
@@ -288,11 +285,11 @@ class Daemon:
             try:
                 if not self.is_held:
                     self._home_watch.look()
-                self.manager.monitor.tick()
-                keep_unmarked(self.manager)
-                self.manager.reap()
-                self.manager.commits.for_sure()
-                self.manager.upkeep.look()
+                self.engine.monitor.tick()
+                keep_unmarked(self.engine)
+                self.engine.reap()
+                self.engine.commits.for_sure()
+                self.engine.upkeep.look()
                 if began >= next_machine:
                     next_machine = began + MACHINE_SECONDS
                     self.publisher.sample_machine()
@@ -313,7 +310,7 @@ class Daemon:
     def _watch_idleness(self, now: float) -> None:
         if self.is_private:
             return
-        if self.clients or self.manager.jobs or self.manager.journal.is_dirty:
+        if self.clients or self.engine.table.managed or self.engine.journal.is_dirty:
             # What a full disk has not taken yet would be lost with us.
             self._idle_since = None
         elif self._idle_since is None:
@@ -322,18 +319,6 @@ class Daemon:
             # First of all, so that no client comes in between: who connects from now on starts another daemon.
             self._stop_listening()
             self._ending.set()
-
-    def cpu_percent(self) -> float | None:
-        """The daemon's own share of a core since the last question that is at least a second old."""
-        now, used = time.monotonic(), time.process_time()
-        before, used_before = self._cpu_mark
-        if now - before >= 1.0:
-            self._cpu_percent = round(100 * (used - used_before) / (now - before), 2)
-            self._cpu_mark = (now, used)
-        return self._cpu_percent
-
-
-# ---- the program --------------------------------------------------------------------------------------------------
 
 
 def _tell(sock: socket.socket, line: bytes) -> None:
@@ -351,129 +336,3 @@ def _set_done(future: asyncio.Future[None]) -> None:
 def is_own_user(sock: socket.socket) -> bool:
     """Whether the peer is of our uid, or root."""
     return peer_of(sock).uid in (os.geteuid(), 0)
-
-
-class Report:
-    """The pipe on which the starter waits: `ready`, or why not."""
-
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
-
-    def say(self, text: str) -> None:
-        if self._descriptor is None:
-            return
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._descriptor, os.fsencode(text) + b"\n")
-        os.close(self._descriptor)
-        self._descriptor = None
-
-    def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-
-def run_background(path: str, report_descriptor: int) -> int:
-    """The user's daemon, already detached. The exit status: 0 also where another one runs."""
-    home, report = Home(path), Report(report_descriptor)
-    lock = take_first_lock(home)
-    if lock is None:
-        report.close()
-        return 0
-    return run(home, report, lambda daemon: daemon.serve_home(lock, listen(home)))
-
-
-def run_private(path: str, report_descriptor: int, sock: int, parallel: int | None) -> int:
-    """A daemon for one program, on a socketpair; its home goes with it."""
-    home, report = Home(path), Report(report_descriptor)
-    connected = socket.socket(fileno=sock)
-    return run(home, report, lambda daemon: daemon.serve_owner(connected), is_private=True, parallel=parallel)
-
-
-def run_foreground(home: Home) -> int:
-    """The user's daemon in this very process, for service managers and for looking at it. Returns its exit status.
-
-    Raises:
-        CorralError: another one runs, or the home or its journal cannot be used.
-    """
-    from corral.decide.homedir import prepare_home
-    from corral.service.launch import normalise
-
-    prepare_home(home)
-    lock = take_first_lock(home)
-    if lock is None:
-        raise CorralError(f"a daemon already runs for {home.path}; corral daemon stop ends it")
-    normalise()
-    os.chdir("/")
-    journal = Journal.open(home)
-    _run(journal, _serve(home, journal, Report(None), lambda daemon: daemon.serve_home(lock, listen(home))))
-    return 0
-
-
-def run(
-    home: Home,
-    report: Report,
-    connect: Callable[[Daemon], None],
-    *,
-    begin: Callable[[Manager], None] = adopt_all,
-    is_private: bool = False,
-    is_itself: bool = False,
-    parallel: int | None = None,
-) -> int:
-    """Serve until the end, as whoever `connect` connects; `begin` takes over what runs. The exit status.
-
-    `is_itself`: the daemon of this home has been this process before.
-    """
-    try:
-        journal = Journal.open(home, is_itself=is_itself)
-    except CorralError as error:
-        report.say(str(error))
-        log(str(error))
-        return 125
-    try:
-        _run(
-            journal,
-            _serve(home, journal, report, connect, begin=begin, is_private=is_private, parallel=parallel),
-        )
-    except Exception as error:  # noqa: BLE001  (the last word before the process ends)
-        report.say(f"the daemon failed: {error}; see {home.daemon_log}")
-        log_fault("the daemon", error)
-        return 125
-    return 0
-
-
-def _run(journal: Journal, serving: Coroutine[None, None, None]) -> None:
-    """Run the loop to its end, and then close the journal: until no callback, timer or task is left any of them may still
-    have something to note."""
-    try:
-        asyncio.run(serving)
-    finally:
-        try:
-            journal.close()
-        except CorralError as error:
-            log(str(error))
-
-
-async def _serve(
-    home: Home,
-    journal: Journal,
-    report: Report,
-    connect: Callable[[Daemon], None],
-    *,
-    begin: Callable[[Manager], None] = adopt_all,
-    is_private: bool = False,
-    parallel: int | None = None,
-) -> None:
-    for notice in journal.notices:
-        log(notice)
-    manager = Manager(home, journal, parallel=parallel)
-    begin(manager)
-    daemon = Daemon(manager, is_private=is_private)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Ended from outside: the jobs go on, and the next daemon finds them again.
-        loop.add_signal_handler(number, daemon.end_now)
-    release_signals()
-    connect(daemon)
-    report.say("ready")
-    await daemon.run()
