@@ -69,8 +69,8 @@ def command(
 ) -> int:
     """Print the stdout of jobs on stdout and their stderr on stderr; without an id, those of the newest job.
 
-    On a terminal, and with --merged, both of one job in the order in which they came, as far as looks once a second
-    tell. Of several jobs each line begins with the job's name. On a terminal control sequences are made visible;
+    On a terminal, and with --merged, both of one job in the order in which they came, recorded once a
+    second. Of several jobs each line begins with the job's name. On a terminal control sequences are made visible;
     colours are kept.
     """
     if merged and (stdout or stderr or stage is not None or len(ids) > 1):

@@ -207,5 +207,5 @@ def _status(job: Job, forced_status: int) -> int:
 
 
 def _ending_text(job: Job) -> str:
-    reason = reason_text(job.state, job.reason) or "nobody knows why"
+    reason = reason_text(job.state, job.reason) or "the reason is not known"
     return f"{job.state.replace('_', ' ')}{' ' if job.state == 'timed_out' else ': '}{reason}"

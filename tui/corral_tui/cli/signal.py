@@ -31,7 +31,10 @@ def signal(tree: bool, stage: int | None, pid: int | None, number: str, ids: tup
 )
 @ids_argument(usable=is_running)
 def pause(ids: tuple[str, ...]) -> int:
-    """Suspend jobs with all their processes; `corral resume` lets them go on. The time counts for no timeout."""
+    """Suspend jobs with all their processes; `corral resume` lets them go on.
+
+    Paused time does not count towards timeouts.
+    """
     return send_and_report(PauseJobs(ids=ids))
 
 

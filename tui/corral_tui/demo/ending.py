@@ -78,7 +78,9 @@ def _left(session: DemoSession, jobs: Iterable[Job], reports: tuple[StopReport, 
     ]
     told = {report.id for report in reports}
     lines += [
-        f"job {job.id} {visible(job.title)}: nobody told how it ended" for job in jobs if job.id not in told
+        f"job {job.id} {visible(job.title)}: it is not known how it ended"
+        for job in jobs
+        if job.id not in told
     ]
     if _has_home(session):
         lines.append(f"{session.home.path}: the demo's folder")
