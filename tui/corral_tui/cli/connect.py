@@ -22,8 +22,8 @@ class ResolvedIds(NamedTuple):
     unknown: tuple[str, ...]
 
 
-class Caller(Protocol):
-    """Answers requests."""
+class Backend(Protocol):
+    """The daemon, or the journal alone: answers requests."""
 
     def call(
         self, request: Answers[Reply_], descriptors: Sequence[int] = (), timeout: float | None = None
@@ -72,7 +72,7 @@ def _say_notices(client: Client) -> None:
 
 
 @contextmanager
-def reader() -> Iterator[Caller]:
+def reader() -> Iterator[Backend]:
     """A caller for commands that only read: the daemon if one runs or jobs have not ended, else the journal."""
     home = chosen_home()
     with running_daemon(is_lasting=True) as client:
@@ -89,7 +89,7 @@ def reader() -> Iterator[Caller]:
         yield client
 
 
-def resolve_ids(caller: Caller, ids: tuple[str, ...], *, leftovers: bool = False) -> ResolvedIds:
+def resolve_ids(caller: Backend, ids: tuple[str, ...], *, leftovers: bool = False) -> ResolvedIds:
     """Replace names and `@` by job numbers, which stay valid if the request is continued with another daemon.
 
     With `leftovers` a name also means all ended jobs of that name which have left processes behind.

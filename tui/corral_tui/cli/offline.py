@@ -31,7 +31,7 @@ from corral.values.story import Story, with_story
 
 
 class Offline:
-    """A `Caller` on the journal. A context manager."""
+    """A `Backend` on the journal. A context manager."""
 
     def __init__(self, journal: JournalReader) -> None:
         self._journal = journal

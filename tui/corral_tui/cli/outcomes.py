@@ -47,7 +47,7 @@ _SHELL_WORDS = frozenset(
 """Shell builtins that are often typed as the first word of a command."""
 
 
-def report_start_failure(caller: connect.Caller, error: CannotStartError, *, as_json: bool) -> int:
+def report_start_failure(caller: connect.Backend, error: CannotStartError, *, as_json: bool) -> int:
     """Report why the job could not start; with `as_json` print it. Returns 127 not found, 126 not executable, else 125."""
     if as_json and error.job is not None:
         print_json(caller.call(ListJobs(ids=(error.job,))).jobs[0])

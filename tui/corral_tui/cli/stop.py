@@ -125,7 +125,7 @@ def _of_stage(report: StopReport) -> StopReport:
     return structs.replace(report, state="stopped", note=note)
 
 
-def _stop(caller: connect.Caller, request: StopJobs) -> Stops:
+def _stop(caller: connect.Backend, request: StopJobs) -> Stops:
     """Stop by job number: if the daemon is replaced the wait continues, and `--all` or a name could mean other jobs."""
     if not request.wait or request.stage is not None:
         return caller.call(request)
@@ -138,7 +138,7 @@ def _stop(caller: connect.Caller, request: StopJobs) -> Stops:
     return structs.replace(stops, unknown=(*jobs.unknown, *stops.unknown))
 
 
-def _stop_all(caller: connect.Caller, request: StopJobs) -> Stops:
+def _stop_all(caller: connect.Backend, request: StopJobs) -> Stops:
     """Let the daemon choose the jobs; then wait by number for those that take longer."""
     begun = caller.call(structs.replace(request, wait=False))
     unproven = tuple(report.id for report in begun.reports if report.looked_at is None)
@@ -170,7 +170,7 @@ def _lines(report: StopReport, title: str, is_over: bool) -> list[str]:
     return list(report_lines(report, title))
 
 
-def _titles(caller: connect.Caller, stops: Stops) -> dict[str, str]:
+def _titles(caller: connect.Backend, stops: Stops) -> dict[str, str]:
     """Job titles by id; a daemon of an earlier version does not send them with the report."""
     if stops.titles or not stops.reports:
         return stops.titles

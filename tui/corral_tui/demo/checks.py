@@ -50,17 +50,17 @@ class Bench:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class CheckKind:
     """One of the six. `needs` returns why it cannot be tried here, or an empty string."""
 
     name: str
     expected: str
-    run: Callable[[Bench], Awaitable[Result]]
+    run: Callable[[Bench], Awaitable[CheckResult]]
     needs: Callable[[Tools], str] = lambda tools: ""
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CheckResult:
     """What happened as text, and whether it was expected."""
 
     found: str
@@ -70,7 +70,7 @@ class Result:
     """A short form that replaces the name of the kind."""
 
 
-async def check(kind: Kind, bench: Bench) -> Finding:
+async def check(kind: CheckKind, bench: Bench) -> Finding:
     """Run one kind. An error becomes a finding that does not agree, not an exception."""
     missing = kind.needs(bench.tools)
     if missing:
@@ -88,14 +88,14 @@ async def check(kind: Kind, bench: Bench) -> Finding:
 # ---- 1 to 3 -------------------------------------------------------------------------------------------------------
 
 
-async def _run_and_check(bench: Bench) -> Result:
+async def _run_and_check(bench: Bench) -> CheckResult:
     result = await bench.manager.run(["echo", GREETING], name="hello", cwd=DIRECTORY)
     printed = result.stdout.decode(errors="replace")
     agrees = result.succeeded and result.exit_status == 0 and printed == GREETING + "\n"
-    return Result(f"{printed.strip()!r}, exit {result.exit_status}", agrees, (result.job,))
+    return CheckResult(f"{printed.strip()!r}, exit {result.exit_status}", agrees, (result.job,))
 
 
-async def _poll(bench: Bench) -> Result:
+async def _poll(bench: Bench) -> CheckResult:
     """Poll a job while we feed it, then let it end."""
     handle, writer = await bench.manager.start_fed("gzip -9 > /dev/null", name="poll")
     feeding_it = asyncio.create_task(feeding.feed(writer, feeding.HUNDRED_MEGABYTES * 100))
@@ -117,7 +117,7 @@ async def _poll(bench: Bench) -> Result:
     found = f"{'running' if all(each.state == 'running' for each in seen) else 'not running'}, "
     found += f"its time {'grows' if grows else 'stands still'}, cpu and memory "
     found += f"{'seen' if _has_seen_enough(seen) else 'not seen'}; exit {job.exit_status}"
-    return Result(found, agrees, (job,))
+    return CheckResult(found, agrees, (job,))
 
 
 def _has_seen_enough(seen: Sequence[Job]) -> bool:
@@ -126,7 +126,7 @@ def _has_seen_enough(seen: Sequence[Job]) -> bool:
     return len(running) > 2 and any(job.memory_bytes and job.cpu_percent for job in running)
 
 
-async def _parallel(bench: Bench) -> Result:
+async def _parallel(bench: Bench) -> CheckResult:
     handles = await bench.manager.start_many([["sleep", "1"]] * SLEEPS, cwd=DIRECTORY)
     jobs = await bench.manager.wait(handles)
     well = sum(job.state == "succeeded" for job in jobs)
@@ -138,13 +138,15 @@ async def _parallel(bench: Bench) -> Result:
     found = (
         f"{well} ended well, {'' if together else 'not '}all at the same time: {seconds:.1f} s, not {SLEEPS}"
     )
-    return Result(found, well == SLEEPS and together, jobs, f"ten × sleep 1: {seconds:.1f} s, not {SLEEPS}")
+    return CheckResult(
+        found, well == SLEEPS and together, jobs, f"ten × sleep 1: {seconds:.1f} s, not {SLEEPS}"
+    )
 
 
 # ---- 4: feed and read ---------------------------------------------------------------------------------------------
 
 
-async def _feed_and_read(bench: Bench) -> Result:
+async def _feed_and_read(bench: Bench) -> CheckResult:
     encrypt = bench.tools.encrypt
     assert encrypt is not None
     secrets = [os.urandom(RANDOM_BYTES) for _ in range(AT_ONCE)]
@@ -165,7 +167,7 @@ async def _feed_and_read(bench: Bench) -> Result:
         whole, digest_job = await _hundred_megabytes(bench, bench.tools.digest)
         found += f"; 100 MB {'arrived whole' if whole else 'did not arrive whole'}"
         agrees, jobs = agrees and whole, (*jobs, digest_job)
-    return Result(found, agrees, jobs)
+    return CheckResult(found, agrees, jobs)
 
 
 async def _hundred_megabytes(bench: Bench, digest: Sequence[str]) -> tuple[bool, Job]:
@@ -187,7 +189,7 @@ async def _start_with(bench: Bench, command: str | Sequence[str], data: bytes, n
 # ---- 5: chains ----------------------------------------------------------------------------------------------------
 
 
-async def _chains(bench: Bench) -> Result:
+async def _chains(bench: Bench) -> CheckResult:
     """Compare pipelines of an encryptor and a digest with the same programs run by Python one after the other."""
     encrypt, whirlpool = bench.tools.encrypt, bench.tools.whirlpool
     assert encrypt is not None
@@ -215,7 +217,7 @@ async def _chains(bench: Bench) -> Result:
         head = await bench.manager.run("yes | head -n 1", name="yes", cwd=DIRECTORY)
         found += f"; yes | head -n 1 {head.job.state}"
         agrees, jobs = agrees and head.succeeded and head.stdout == b"y\n", (*jobs, head.job)
-    return Result(found, agrees, jobs)
+    return CheckResult(found, agrees, jobs)
 
 
 def _chained(encrypt: tuple[str, ...], whirlpool: tuple[str, ...], data: bytes) -> bytes | None:
@@ -235,7 +237,7 @@ def _statuses(statuses: set[int | None]) -> str:
 # ---- 6: time limits -----------------------------------------------------------------------------------------------
 
 
-async def _time_limits(bench: Bench) -> Result:
+async def _time_limits(bench: Bench) -> CheckResult:
     limited = await bench.manager.start(["sleep", "10"], name="limit", timeout=LIMIT, cwd=DIRECTORY)
     handles = [limited]
     if bench.is_thorough:
@@ -259,26 +261,26 @@ async def _time_limits(bench: Bench) -> Result:
     texts += (
         [f"{left} processes are left" if left else "nothing is left"] if bench.is_thorough or left else []
     )
-    return Result("; ".join(texts), agrees, jobs)
+    return CheckResult("; ".join(texts), agrees, jobs)
 
 
 KINDS = (
-    Kind("run and check", f"{GREETING!r}, exit 0", _run_and_check),
-    Kind("poll while working", "running, its time grows, cpu and memory seen; exit 0", _poll),
-    Kind("many in parallel", "10 end well, all at the same time: about 1 s, not 10", _parallel),
-    Kind(
+    CheckKind("run and check", f"{GREETING!r}, exit 0", _run_and_check),
+    CheckKind("poll while working", "running, its time grows, cpu and memory seen; exit 0", _poll),
+    CheckKind("many in parallel", "10 end well, all at the same time: about 1 s, not 10", _parallel),
+    CheckKind(
         "feed and read",
         "3 of 3 decrypt to what was fed; 100 MB arrive whole",
         _feed_and_read,
         lambda tools: "" if tools.encrypt else tools.no_encrypt,
     ),
-    Kind(
+    CheckKind(
         "chains",
         "3 of 3 digests right, each stage exit 0; yes | head -n 1 succeeds",
         _chains,
         lambda tools: "" if tools.encrypt and tools.whirlpool else tools.no_whirlpool or tools.no_encrypt,
     ),
-    Kind(
+    CheckKind(
         "time limits",
         "timed out by TERM, or by KILL where it ignores TERM; nothing is left",
         _time_limits,

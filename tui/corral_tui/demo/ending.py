@@ -26,8 +26,8 @@ class Ending:
     @property
     def sentence(self) -> str:
         """`N jobs, M processes, nothing is left.`, or how many things are left."""
-        told = f"{counted(self.jobs, 'job')}, {counted(self.processes, 'process')}"
-        return f"{told}, {f'{len(self.left)} LEFT' if self.left else 'nothing is left'}."
+        total = f"{counted(self.jobs, 'job')}, {counted(self.processes, 'process')}"
+        return f"{total}, {f'{len(self.left)} LEFT' if self.left else 'nothing is left'}."
 
 
 async def end(session: DemoSession) -> Ending:
@@ -76,11 +76,11 @@ def _left(session: DemoSession, jobs: Iterable[Job], reports: tuple[StopReport, 
         for report in {report.id: report for report in reports}.values()
         for survivor in report.survivors
     ]
-    told = {report.id for report in reports}
+    reported = {report.id for report in reports}
     lines += [
         f"job {job.id} {visible(job.title)}: it is not known how it ended"
         for job in jobs
-        if job.id not in told
+        if job.id not in reported
     ]
     if _has_home(session):
         lines.append(f"{session.home.path}: the demo's folder")
