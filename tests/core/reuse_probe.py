@@ -18,7 +18,8 @@ from unittest import mock
 
 from corral.decide.lifecycle import new_life
 from corral.manage.census import Census, kinship_of
-from corral.manage.jobs import ManagedJob, ManagedStage, Member
+from corral.manage.jobs import ManagedJob, ManagedStage
+from corral.manage.local_run import Member, StageHandle
 from corral.system import mark, pidfd
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.mark import Mark
@@ -72,7 +73,7 @@ def identity_of(pid: int) -> ProcessIdentity:
 def ended_job(leader: ProcessIdentity) -> ManagedJob:
     """A job whose only stage was `leader`, which has ended."""
     spec = JobSpec(Pipeline((Command(("sleep", "9")),)), "sleep 9")
-    stage = ManagedStage(1, "sleep", ("sleep", "9"), identity=leader, ended=datetime.now(UTC))
+    stage = ManagedStage(1, "sleep", ("sleep", "9"), StageHandle(identity=leader), ended=datetime.now(UTC))
     where = Surroundings({}, "/", 0o022)
     return ManagedJob(JOB, spec, where, datetime.now(UTC), new_life(spec, ["sleep"]), [stage])
 
@@ -118,7 +119,7 @@ def marked_again(worn: Mark | None, *, is_same: bool) -> list[object]:
         known = identity_of(pid)
     child = start_within(pid)
     job = ended_job(known)
-    job.members = {pid: Member(known, 1)} if not is_same else {}
+    job.run.members = {pid: Member(known, 1)} if not is_same else {}
     kin = kinship_of(job, HOME)
     answers = []
     for target in (known, identity_of(pid), identity_of(child)):

@@ -13,6 +13,7 @@ from corral.decide.lifecycle import new_life
 from corral.manage import births
 from corral.manage.births import FORGOTTEN, Births
 from corral.manage.jobs import ManagedJob, ManagedStage
+from corral.manage.local_run import StageHandle
 from corral.system import boot
 from corral.system.identity import ProcessIdentity
 from corral.system.procfs import CLOCK_TICKS
@@ -27,7 +28,8 @@ def at(seconds: float) -> ProcessIdentity:
 
 
 def job(number: int, began: float | None) -> ManagedJob:
-    stage = ManagedStage(1, "sleep", ("sleep", "9"), identity=None if began is None else at(began))
+    handle = StageHandle(identity=None if began is None else at(began))
+    stage = ManagedStage(1, "sleep", ("sleep", "9"), handle)
     where = Surroundings({}, "/", 0o022)
     return ManagedJob(number, SPEC, where, datetime.now(UTC), new_life(SPEC, ["sleep"]), [stage])
 

@@ -102,8 +102,8 @@ def on_capping(check: Callable[[Capping, Manager], Any], path: Path, cap: int | 
 
 
 def is_punched(manager: Manager) -> bool:
-    return manager.job.capped is not None and not any(
-        stream.is_punching or stream.punched < stream.hole_end for stream in manager.job.capped
+    return manager.job.run.capped is not None and not any(
+        stream.is_punching or stream.punched < stream.hole_end for stream in manager.job.run.capped
     )
 
 
@@ -196,7 +196,9 @@ def test_a_file_system_without_holes_keeps_everything_and_that_is_said(
     async def check(capping: Capping, manager: Manager) -> None:
         manager.grow(4 * CAP)
         look(capping, manager)
-        await eventually(lambda: manager.job.capped and manager.job.capped[0].cannot, "it to be refused")
+        await eventually(
+            lambda: manager.job.run.capped and manager.job.run.capped[0].cannot, "it to be refused"
+        )
         look(capping, manager)
         capping.finish(manager.job)
         assert len(manager.kept()) == 4 * CAP

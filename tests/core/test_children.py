@@ -6,7 +6,8 @@ import os
 import subprocess
 
 from corral.manage.children import forget_gone
-from corral.manage.jobs import ManagedJob, Member
+from corral.manage.jobs import ManagedJob
+from corral.manage.local_run import LocalRun, Member
 from corral.system.identity import ProcessIdentity
 
 
@@ -14,6 +15,7 @@ def test_who_is_gone_is_no_member_any_more_and_who_lives_is() -> None:
     with subprocess.Popen(["true"]) as gone:
         pass
     job = ManagedJob.__new__(ManagedJob)
-    job.members = {pid: Member(ProcessIdentity(pid, 1.0), 1, -1, 4.2) for pid in (gone.pid, os.getpid())}
+    job.run = LocalRun()
+    job.run.members = {pid: Member(ProcessIdentity(pid, 1.0), 1, -1, 4.2) for pid in (gone.pid, os.getpid())}
     forget_gone(job)
-    assert list(job.members) == [os.getpid()]
+    assert list(job.run.members) == [os.getpid()]

@@ -87,7 +87,7 @@ class Acceptance:
                     unless_accepted.pop_all()
                     for job_id, spec in zip(ids, specs, strict=True):
                         job = new_job(job_id, spec, surroundings, created)
-                        job.stdin_descriptor, descriptor = descriptor, None
+                        job.run.stdin_descriptor, descriptor = descriptor, None
                         self.enqueue(job)
         return ids
 

@@ -17,8 +17,9 @@ from corral.decide.store import StartedStage
 from corral.manage import heirs
 from corral.manage.census import Seen
 from corral.manage.feeding import FED
-from corral.manage.jobs import InheritedChild, ManagedJob, ManagedStage
+from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.keeping import recall
+from corral.manage.local_run import InheritedChild
 from corral.manage.moments import moment
 from corral.manage.stopping import BY_STOP
 from corral.manage.terminals import note_lost
@@ -168,12 +169,12 @@ def _find_processes(manager: Manager, job: ManagedJob, stored: StoredJob, seen: 
     for stage in job.stages:
         row = rows.get(stage.number)
         if row is not None and row.pid is not None and row.started_ticks is not None:
-            stage.identity = ProcessIdentity(row.pid, row.started_ticks)
+            stage.handle.identity = ProcessIdentity(row.pid, row.started_ticks)
             stage.started, stage.ended, stage.cpu_seconds = row.started, row.ended, row.cpu_seconds
             continue
         leader = _leader([entry for entry in seen if entry.stage == stage.number])
         if leader is not None:
-            stage.identity = leader
+            stage.handle.identity = leader
             found.append(StartedStage(stage.number, leader.pid, leader.started))
     if found:
         manager.journal.stages_started(job.id, found, datetime.now(UTC))
@@ -198,27 +199,27 @@ def _leader(seen: Sequence[Seen]) -> ProcessIdentity | None:
 def watch(manager: Manager, job: ManagedJob) -> None:
     """See to it that the ends of its running stages are noticed, those included that have ended since."""
     for stage in job.stages:
-        if not stage.is_running or stage.identity is None:
+        if not stage.is_running or stage.handle.identity is None:
             continue
-        pid = stage.identity.pid
-        if stage.pidfd is None:
+        pid = stage.handle.identity.pid
+        if stage.handle.pidfd is None:
             descriptor = open_pidfd_if_possible(pid)
-            stage.pidfd = None if descriptor is None else keep(descriptor)
+            stage.handle.pidfd = None if descriptor is None else keep(descriptor)
         # Asked once the pidfd is there: what is seen now is what it is of.
         stat = read_stat(pid)
-        if stat is None or stat.started != stage.identity.started:
+        if stat is None or stat.started != stage.handle.identity.started:
             _let_go(stage)
         elif stat.ppid == os.getpid():
             # The daemon before was this very process, and the child is still ours.
-            stage.popen = InheritedChild(pid)
+            stage.handle.popen = InheritedChild(pid)
         manager.children.watch(job, stage)
 
 
 def _let_go(stage: ManagedStage) -> None:
     """Somebody else has its pid now, or nobody: its pidfd tells nothing of it."""
-    if stage.pidfd is not None:
-        os.close(stage.pidfd)
-        stage.pidfd = None
+    if stage.handle.pidfd is not None:
+        os.close(stage.handle.pidfd)
+        stage.handle.pidfd = None
 
 
 def _add_leftovers(manager: Manager, job_id: int, seen: Sequence[Seen]) -> None:

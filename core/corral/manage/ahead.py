@@ -16,7 +16,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from corral.manage.jobs import InheritedChild, ManagedJob
+from corral.manage.jobs import ManagedJob
+from corral.manage.local_run import InheritedChild
 from corral.manage.preparation import StartError
 from corral.system import standin
 from corral.system.descriptors import keep
@@ -257,8 +258,8 @@ class Ahead:
         started = [one for one in self.all if one.phase in _IS_STAGE]
         for one in started:
             stage = self._job.stages[one.stage - 1]
-            stage.popen, stage.identity = InheritedChild(one.identity.pid), one.identity
-            stage.pidfd, one.pidfd = one.pidfd, None
+            stage.handle.popen, stage.handle.identity = InheritedChild(one.identity.pid), one.identity
+            stage.handle.pidfd, one.pidfd = one.pidfd, None
         return tuple(one.stage for one in started)
 
 

@@ -50,7 +50,7 @@ class Births:
     def _has_jobs_orphans_only(self) -> bool:
         """Whether orphans that come to this process descend from a job: init gets everybody's (pid_namespaces(7))."""
         self._inherited = [identity for identity in self._inherited if is_alive(identity)]
-        own = {stage.identity for job in self._in_hand.values() for stage in job.stages}
+        own = {stage.handle.identity for job in self._in_hand.values() for stage in job.stages}
         return os.getpid() != 1 and own.issuperset(self._inherited)
 
 
@@ -59,9 +59,9 @@ def _had_begun(job: ManagedJob, born: float) -> bool:
     begun = _begun(job)
     if begun is not None:
         return begun <= born
-    return job.life.is_ended or any(stage.popen is not None for stage in job.stages)
+    return job.life.is_ended or any(stage.handle.popen is not None for stage in job.stages)
 
 
 def _begun(job: ManagedJob) -> float | None:
-    started = [stage.identity for stage in job.stages if stage.identity is not None]
+    started = [stage.handle.identity for stage in job.stages if stage.handle.identity is not None]
     return min((boot.started(identity) for identity in started), default=None)

@@ -81,7 +81,7 @@ class Capping:
         fresh, self._fresh = self._fresh, []
         for job in fresh:
             cap = job.spec.max_output
-            if cap is None or not job.life.is_started or job.capped is not None:
+            if cap is None or not job.life.is_started or job.run.capped is not None:
                 continue
             # At this pace, what will it be by the next tick?
             if self._total(job) * (1 + 2 * LATEST_SECONDS / FIRST_LOOK_SECONDS) > cap:
@@ -92,7 +92,7 @@ class Capping:
         cap, output = job.spec.max_output, job.output
         if cap is None:
             return
-        if job.capped is None:
+        if job.run.capped is None:
             total = output.stdout + output.stderr
             growth = output.recent[-1][1] - output.recent[-2][1] if len(output.recent) > 1 else total
             if total + 2 * growth <= cap:
@@ -138,7 +138,7 @@ class Capping:
         if timer is not None:
             timer.cancel()
         cap = job.spec.max_output
-        if cap is None or (job.capped is None and job.output.stdout + job.output.stderr <= cap):
+        if cap is None or (job.run.capped is None and job.output.stdout + job.output.stderr <= cap):
             return
         self._look_closely(job)
         self._publish(job)
@@ -148,7 +148,8 @@ class Capping:
         """Come back to an ended job as long as there is something to be cut later."""
         cap = job.spec.max_output
         if cap is not None and any(
-            stream.spared and stream.size - stream.noted > cap + slack_of(cap) for stream in job.capped or ()
+            stream.spared and stream.size - stream.noted > cap + slack_of(cap)
+            for stream in job.run.capped or ()
         ):
             self._spared[job.id] = job
         else:
@@ -159,15 +160,18 @@ class Capping:
         cap = job.spec.max_output
         if cap is None:
             return
-        if job.capped is None and self._total(job) <= cap:
+        if job.run.capped is None and self._total(job) <= cap:
             return
         before = job.output.stdout_dropped, [stage.stderr_dropped for stage in job.stages]
         self._look_closely(job)
         self._note_spared(job)
-        if job.capped is None or before == (job.capped[0].noted, [each.noted for each in job.capped[1:]]):
+        if job.run.capped is None or before == (
+            job.run.capped[0].noted,
+            [each.noted for each in job.run.capped[1:]],
+        ):
             return
-        sizes = [stream.size for stream in job.capped]
-        noted = [stream.noted for stream in job.capped]
+        sizes = [stream.size for stream in job.run.capped]
+        noted = [stream.noted for stream in job.run.capped]
         job.output.stdout = sizes[0]
         for stage, size in zip(job.stages, sizes[1:], strict=True):
             stage.stderr_bytes = size
@@ -189,7 +193,7 @@ class Capping:
             looked_at = list(zip(self._streams(job), self._sizes(job), strict=True))
         except OSError as error:
             # EIO, ENOMEM: nothing is dropped unseen, and there will be another look. EPERM: it is not the file any more.
-            for stream in job.capped or ():
+            for stream in job.run.capped or ():
                 if stream.path == error.filename:
                     self._complain(job, stream, error)
             return
@@ -219,16 +223,16 @@ class Capping:
             self._look_closely(job)
 
     def _streams(self, job: ManagedJob) -> Sequence[CappedStream]:
-        if job.capped is None:
+        if job.run.capped is None:
             home = self._manager.home
             paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
             # What stands there by now may have come within the last second, for all we know.
             since = max(job.life.started_now or 0.0, self._loop.time() - LATEST_SECONDS)
-            job.capped = [
+            job.run.capped = [
                 CappedStream(path, job.stream_name(number), _noted(path), measured_at=since)
                 for number, path in enumerate(paths)
             ]
-        return job.capped
+        return job.run.capped
 
     def _sizes(self, job: ManagedJob) -> list[int]:
         """stdout, then stderr by stage."""
@@ -247,9 +251,9 @@ class Capping:
 
     def _publish(self, job: ManagedJob) -> None:
         """The counts go out beside the sizes that were read with them."""
-        if job.capped is None:
+        if job.run.capped is None:
             return
-        stdout, *stderr = job.capped
+        stdout, *stderr = job.run.capped
         job.output.stdout_dropped = stdout.noted
         for stage, stream in zip(job.stages, stderr, strict=True):
             stage.stderr_dropped = stream.noted
@@ -307,7 +311,7 @@ class Capping:
 
     def note_shorter(self, job: ManagedJob, number: int, size: int) -> None:
         """Its file of that number was made as short as that, at most, and may have grown since."""
-        stream = None if job.capped is None else job.capped[number]
+        stream = None if job.run.capped is None else job.run.capped[number]
         if stream is not None and size < stream.noted:
             self._begin_anew(job, stream)
 

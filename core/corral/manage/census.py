@@ -211,9 +211,9 @@ def _pids_of(jobs: Iterable[ManagedJob]) -> set[int]:
     """Of all that is known of these jobs, and of this process, the parent of orphans."""
     known = {os.getpid()}
     for job in jobs:
-        known.update(stage.identity.pid for stage in job.stages if stage.identity is not None)
-        known.update(job.members)
-        known.update(job.proven)
+        known.update(stage.handle.identity.pid for stage in job.stages if stage.handle.identity is not None)
+        known.update(job.run.members)
+        known.update(job.run.proven)
     return known
 
 

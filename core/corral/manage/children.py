@@ -30,8 +30,8 @@ _UNSEEN = Usage(0.0, 0, None, None, "?", 1)
 
 def forget_gone(job: ManagedJob) -> None:
     """Those that a stage had waited for before it ended: wait4(2) counts their CPU time in the stage's own."""
-    for pid in [pid for pid in job.members if cpu_nanoseconds(pid) is None]:
-        del job.members[pid]
+    for pid in [pid for pid in job.run.members if cpu_nanoseconds(pid) is None]:
+        del job.run.members[pid]
 
 
 class Children:
@@ -49,38 +49,42 @@ class Children:
 
     def watch(self, job: ManagedJob, stage: ManagedStage) -> None:
         """Let the stage's pidfd wake us when it ends. Without one it is polled, 50 times a second."""
-        if stage.popen is not None:
-            self._stages[stage.popen.pid] = (job, stage)
+        if stage.handle.popen is not None:
+            self._stages[stage.handle.popen.pid] = (job, stage)
         if not self._is_waking(job, stage) and stage.is_running:
             self._polled.append((job, stage))
             self._poll_soon()
 
     def _is_waking(self, job: ManagedJob, stage: ManagedStage) -> bool:
         """Whether its pidfd will wake us. ENOSPC: the user watches all that epoll lets him (max_user_watches, epoll(7))."""
-        if stage.pidfd is None:
+        if stage.handle.pidfd is None:
             return False
         try:
-            self._loop.add_reader(stage.pidfd, self._note_readable, job, stage)
+            self._loop.add_reader(stage.handle.pidfd, self._note_readable, job, stage)
         except OSError:
-            os.close(stage.pidfd)
-            stage.pidfd = None
-        return stage.pidfd is not None
+            os.close(stage.handle.pidfd)
+            stage.handle.pidfd = None
+        return stage.handle.pidfd is not None
 
     def catch_up(self, job: ManagedJob, stage: ManagedStage) -> None:
         """It may have ended, and been reaped as nobody's, before it counted as a stage."""
-        end = None if stage.identity is None or not stage.is_running else self.end_of(stage.identity)
-        if end is not None and stage.popen is not None:
-            stage.popen.returncode = 0
+        end = (
+            None
+            if stage.handle.identity is None or not stage.is_running
+            else self.end_of(stage.handle.identity)
+        )
+        if end is not None and stage.handle.popen is not None:
+            stage.handle.popen.returncode = 0
             self._note_end(job, stage, end)
 
     def poll(self, job: ManagedJob, stage: ManagedStage) -> bool:
         """Reap the stage if it has ended. Whether it had. Never blocks."""
         if not stage.is_running:
             return False
-        if stage.identity is not None and (stage.usage is not None or len(job.stages) > 1):
+        if stage.handle.identity is not None and (stage.usage is not None or len(job.stages) > 1):
             # Reaping takes the counters away; a zombie still has them.
-            stage.usage = with_last_counters(stage.usage or _UNSEEN, stage.identity.pid)
-        end = reaping.poll(stage) if stage.popen is not None else reaping.poll_adopted(stage)
+            stage.usage = with_last_counters(stage.usage or _UNSEEN, stage.handle.identity.pid)
+        end = reaping.poll(stage) if stage.handle.popen is not None else reaping.poll_adopted(stage)
         if end is None:
             return False
         self._note_end(job, stage, end)
@@ -124,8 +128,8 @@ class Children:
 
     def _note_readable(self, job: ManagedJob, stage: ManagedStage) -> None:
         """The pidfd of a stage says that it has ended."""
-        if stage.pidfd is not None:
-            self._loop.remove_reader(stage.pidfd)
+        if stage.handle.pidfd is not None:
+            self._loop.remove_reader(stage.handle.pidfd)
         if self.poll(job, stage):
             self.reap()
             self._manager.stopper.wake()
@@ -143,12 +147,12 @@ class Children:
         stage.cpu_seconds = end.cpu_seconds
         if end.peak_memory_bytes is not None:
             job.peak_memory_bytes = max(job.peak_memory_bytes or 0, end.peak_memory_bytes)
-        if stage.popen is not None:
-            self._stages.pop(stage.popen.pid, None)
-        if stage.identity is not None:
-            job.members.pop(stage.identity.pid, None)
+        if stage.handle.popen is not None:
+            self._stages.pop(stage.handle.popen.pid, None)
+        if stage.handle.identity is not None:
+            job.run.members.pop(stage.handle.identity.pid, None)
             forget_gone(job)
-            self.remember(stage.identity, end)
+            self.remember(stage.handle.identity, end)
         self._manager.journal.stage_ended(
             job.id, stage.number, now["at"], end.exit_status, end.signal, end.cpu_seconds
         )
@@ -157,10 +161,10 @@ class Children:
         self._manager.wake()
 
     def _unwatch(self, stage: ManagedStage) -> None:
-        if stage.pidfd is not None:
-            self._loop.remove_reader(stage.pidfd)
-            os.close(stage.pidfd)
-            stage.pidfd = None
+        if stage.handle.pidfd is not None:
+            self._loop.remove_reader(stage.handle.pidfd)
+            os.close(stage.handle.pidfd)
+            stage.handle.pidfd = None
 
     def _job_of_zombie(self, pid: int) -> int | None:
         """Whose orphan it was: a zombie keeps its limits, and so its mark, until it is reaped."""
@@ -176,7 +180,7 @@ class Children:
         self.relays.note_end(orphan.pid, orphan.end)
         job = self._manager.jobs.get(job_id) if job_id is not None else None
         if job is not None:
-            job.members.pop(orphan.pid, None)
+            job.run.members.pop(orphan.pid, None)
             job.reaped_cpu_seconds += orphan.end.cpu_seconds
 
     def remember(self, identity: ProcessIdentity, end: ChildEnd) -> None:

@@ -93,6 +93,7 @@ class Engine:
             self.commits,
             self.apply,
             start=lambda job: self.launcher.start(job),
+            ahead_of=lambda job: self.launcher.ahead_of(job),
             state_of=self.snapshots.state_of,
         )
         self.references = References(
@@ -205,8 +206,8 @@ class Engine:
         views.final_sizes(job, self.home)
         diskfull.look_at_end(self, job)
         self.monitor.close_pipes(job)
-        self.budget.gave_back(job.pipe_bytes)
-        job.pipe_bytes = 0
+        self.budget.gave_back(job.run.pipe_bytes)
+        job.run.pipe_bytes = 0
         self.capping.finish(job)
         stop = self.stopper.of(job)
         if stop is not None:
@@ -226,10 +227,10 @@ class Engine:
 
     def close_stdin(self, job: ManagedJob) -> None:
         """Close our ends of its stdin."""
-        for descriptor in (job.stdin_descriptor, job.stdin_writer):
+        for descriptor in (job.run.stdin_descriptor, job.run.stdin_writer):
             if descriptor is not None:
                 os.close(descriptor)
-        job.stdin_descriptor = job.stdin_writer = None
+        job.run.stdin_descriptor = job.run.stdin_writer = None
 
     # ---- what the stop sequence asks and tells
 

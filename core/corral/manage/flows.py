@@ -38,8 +38,8 @@ def follow_pipes(manager: Manager, job: ManagedJob, now: float) -> None:
     moved = [moved_by(job, stage) for stage in job.stages]
     for flow, writer, reader in zip(job.pipes, job.stages, job.stages[1:], strict=False):
         fill, capacity = _measured(writer, reader) or (None, None)
-        writing = waits.get(writer.identity.pid) if writer.identity else None
-        reading = waits.get(reader.identity.pid) if reader.identity else None
+        writing = waits.get(writer.handle.identity.pid) if writer.handle.identity else None
+        reading = waits.get(reader.handle.identity.pid) if reader.handle.identity else None
         flow.observe(
             now,
             moved[writer.number - 1],
@@ -50,7 +50,7 @@ def follow_pipes(manager: Manager, job: ManagedJob, now: float) -> None:
             reader_waits=reading.kind if reading else None,
             writer_pending=writing.pending if writing else 0,
             writer_stderr_bytes=writer.stderr_bytes,
-            writer_is_alone=sum(m.stage == writer.number for m in job.members.values()) <= 1,
+            writer_is_alone=sum(m.stage == writer.number for m in job.run.members.values()) <= 1,
             writer_runs=writer.is_running,
             reader_runs=reader.is_running,
         )
@@ -61,7 +61,7 @@ def follow_pipes(manager: Manager, job: ManagedJob, now: float) -> None:
 
 def close_pipes(job: ManagedJob) -> None:
     """Every stage has ended: what was counted at its end is what went through. Of what never ran nothing was counted."""
-    if not any(stage.identity for stage in job.stages):
+    if not any(stage.handle.identity for stage in job.stages):
         return
     now = time.monotonic()
     # A job of less than a tick was never looked at while it ran.
@@ -92,21 +92,21 @@ def moved_by(job: ManagedJob, stage: ManagedStage) -> Moved | None:
     """
     others = [
         member.identity
-        for member in job.members.values()
-        if member.stage == stage.number and member.identity != stage.identity
+        for member in job.run.members.values()
+        if member.stage == stage.number and member.identity != stage.handle.identity
     ]
     usage = stage.usage
     if usage is None:
         return None
-    leader = job.members.get(stage.identity.pid) if stage.identity else None
+    leader = job.run.members.get(stage.handle.identity.pid) if stage.handle.identity else None
     # The clock of the whole process in nanoseconds; psutil's is in hundredths of a second.
     cpu_seconds = leader.cpu_ns / 1e9 if leader is not None else usage.cpu_seconds
     if not others:
         return Moved(usage.read_bytes, usage.written_bytes, cpu_seconds)
-    if not stage.is_running or stage.identity is None:
+    if not stage.is_running or stage.handle.identity is None:
         return None
     # Parents first: a child that ends meanwhile is missed this time, instead of being counted twice.
-    pids = [stage.identity.pid, *(one.pid for one in sorted(others, key=lambda one: one.started))]
+    pids = [stage.handle.identity.pid, *(one.pid for one in sorted(others, key=lambda one: one.started))]
     counters = [found for found in map(transferred, pids[:MOST_PROCESSES]) if found is not None]
     if not counters:
         return None
@@ -116,10 +116,10 @@ def moved_by(job: ManagedJob, stage: ManagedStage) -> Moved | None:
 def _measured(writer: ManagedStage, reader: ManagedStage) -> tuple[int, int] | None:
     """Fill and capacity, by whichever end there is."""
     measured = None
-    if reader.is_running and reader.identity:
-        measured = fill_and_capacity(reader.identity.pid, 0)
-    if measured is None and writer.is_running and writer.identity:
-        measured = fill_and_capacity(writer.identity.pid, 1)
+    if reader.is_running and reader.handle.identity:
+        measured = fill_and_capacity(reader.handle.identity.pid, 0)
+    if measured is None and writer.is_running and writer.handle.identity:
+        measured = fill_and_capacity(writer.handle.identity.pid, 1)
     return measured
 
 
@@ -133,9 +133,9 @@ def _settle(manager: Manager, job: ManagedJob, flow: PipeFlow, side: Side) -> No
     """
     other = flow.to_stage if side == "writer" else flow.from_stage
     link = next(
-        (f"pipe:[{inode}]" for inode, number in job.pipe_inodes.items() if number == flow.number), None
+        (f"pipe:[{inode}]" for inode, number in job.run.pipe_inodes.items() if number == flow.number), None
     )
-    pids = [pid for pid, member in job.members.items() if member.stage == other]
+    pids = [pid for pid, member in job.run.members.items() if member.stage == other]
     # What goes to the stage's stderr is known by the size of that file, and taken off.
     stderr = manager.home.stderr(job.id, other)
     known = [_as_linked(stderr)] if side == "reader" else []

@@ -27,8 +27,8 @@ from corral.manage.moments import moment
 from corral.manage.past import Cell, PastOfJob
 from corral.manage.reaping import ChildEnd
 from corral.manage.stopping import StopOfJob, Target
+from corral.manage.streams import HandedStream
 from corral.manage.terminals import HandedTerminal
-from corral.manage.truncations import HandedStream
 from corral.observe.health import Progress
 from corral.system.identity import ProcessIdentity
 
@@ -166,14 +166,14 @@ def _handed(manager: Manager, job: ManagedJob) -> HandedJob:
     return HandedJob(
         id=job.id,
         is_starting=job.life.is_starting and not job.life.is_started,
-        ahead=() if job.ahead is None else job.ahead.handed(),
-        stdin_descriptor=job.stdin_descriptor,
-        stdin_writer=job.stdin_writer,
+        ahead=() if (ahead := manager.launcher.ahead_of(job)) is None else ahead.handed(),
+        stdin_descriptor=job.run.stdin_descriptor,
+        stdin_writer=job.run.stdin_writer,
         terminal=manager.terminals.handed(job),
         feed=manager.launcher.feed_of(job),
-        pipe_bytes=job.pipe_bytes,
-        pipe_inodes=job.pipe_inodes,
-        input_pipe=job.input_pipe,
+        pipe_bytes=job.run.pipe_bytes,
+        pipe_inodes=job.run.pipe_inodes,
+        input_pipe=job.run.input_pipe,
         observed=None if job.progress is None else _observed(job, job.progress),
     )
 
@@ -188,7 +188,7 @@ def _observed(job: ManagedJob, progress: Progress) -> Observed:
                 stage.cpu_seconds,
                 stage.cpu_percent,
                 stage.does,
-                stage.pidfd if stage.popen is None else None,
+                stage.handle.pidfd if stage.handle.popen is None else None,
             )
             for stage in job.stages
         ),
@@ -263,9 +263,9 @@ def _in_hand(manager: Manager, stored: StoredJob, entry: HandedJob) -> ManagedJo
     """The job as the journal and the table tell, in the queue or beyond it."""
     job = manager.new_job(stored.id, stored.spec, stored.surroundings, stored.created)
     job.life, job.hidden = stored.life, stored.hidden
-    job.stdin_descriptor, job.stdin_writer = entry.stdin_descriptor, entry.stdin_writer
-    job.pipe_inodes, job.input_pipe = dict(entry.pipe_inodes), entry.input_pipe
-    job.pipe_bytes = entry.pipe_bytes
+    job.run.stdin_descriptor, job.run.stdin_writer = entry.stdin_descriptor, entry.stdin_writer
+    job.run.pipe_inodes, job.run.input_pipe = dict(entry.pipe_inodes), entry.input_pipe
+    job.run.pipe_bytes = entry.pipe_bytes
     manager.budget.took(entry.pipe_bytes)
     if job.life.state == "queued" and not entry.is_starting:
         manager.enqueue(job)
@@ -277,7 +277,7 @@ def _in_hand(manager: Manager, stored: StoredJob, entry: HandedJob) -> ManagedJo
     for stage in job.stages:
         row = rows.get(stage.number)
         if row is not None and row.pid is not None and row.started_ticks is not None:
-            stage.identity = ProcessIdentity(row.pid, row.started_ticks)
+            stage.handle.identity = ProcessIdentity(row.pid, row.started_ticks)
             stage.started, stage.ended, stage.cpu_seconds = row.started, row.ended, row.cpu_seconds
     return job
 
@@ -331,7 +331,7 @@ def _recall(manager: Manager, job: ManagedJob, seen: Observed) -> None:
 
 def _recall_stage(stage: ManagedStage, noted: HandedStage) -> None:
     stage.cpu_seconds = noted.cpu_seconds if stage.cpu_seconds is None else stage.cpu_seconds
-    stage.cpu_percent, stage.does, stage.pidfd = noted.cpu_percent, noted.does, noted.pidfd
+    stage.cpu_percent, stage.does, stage.handle.pidfd = noted.cpu_percent, noted.does, noted.pidfd
 
 
 def go_on_stopping(manager: Manager, stops: Iterable[HandedStop]) -> None:

@@ -5,53 +5,36 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
 
 from corral.decide.life import Life
-from corral.manage.dropping import CappedStream
 from corral.manage.kept import Kept
+from corral.manage.local_run import LocalRun, StageHandle
 from corral.manage.past import PastOfJob
 from corral.manage.stories import StoryOfJob
-from corral.manage.truncations import Stream
+from corral.manage.streams import Stream
 from corral.observe.health import Progress
 from corral.observe.pipeflow import PipeFlow
 from corral.observe.quiet import Quiet
 from corral.observe.sampler import Usage
 from corral.observe.waits import WaitClock
 from corral.system.descriptors import is_scarce, keep
-from corral.system.identity import ProcessIdentity
 from corral.system.ownfiles import look_at_own, open_own
 from corral.values.jobs import Job, Pipe, StageTime
 from corral.values.reports import Diagnosis, StopReport
 from corral.values.shown import Shown, shown_of
 from corral.values.spec import Command, JobSpec, Surroundings
 
-if TYPE_CHECKING:
-    from corral.manage.ahead import Ahead
-
-
-@dataclass(slots=True)
-class InheritedChild:
-    """A child that this process had before it became another program (execve(2)). Ours to reap, though no Popen knows it."""
-
-    pid: int
-    returncode: int | None = None
-
 
 @dataclass(slots=True)
 class ManagedStage:
-    """One stage with its handle. `popen` is None before the start and for one adopted after a crash."""
+    """One stage: what was observed of it."""
 
     number: int
     name: str
     argv: tuple[str, ...]
-    popen: subprocess.Popen[bytes] | InheritedChild | None = None
-    identity: ProcessIdentity | None = None
-    pidfd: int | None = None
+    handle: StageHandle = field(default_factory=StageHandle)
     started: datetime | None = None
     ended: datetime | None = None
     cpu_seconds: float | None = None
@@ -63,26 +46,10 @@ class ManagedStage:
     """Bytes of its head that its cap has dropped."""
     does: str | None = None
     time: StageTime | None = None
-    untold_since: float | None = None
-    """Since when (monotonic seconds) it has ended, and nobody tells how."""
 
     @property
     def is_running(self) -> bool:
-        return self.ended is None and (self.identity is not None or self.popen is not None)
-
-
-@dataclass(slots=True)
-class Member:
-    """One live process of a job's tree, with what was last seen of it."""
-
-    identity: ProcessIdentity
-    stage: int
-    cpu_ns: int = -1
-    moved_at: float = 0.0
-    """When that clock was last seen to have gone on (monotonic seconds)."""
-    cpu_seconds: float = 0.0
-    """With its waited-for children, at the last sample."""
-    usage: Usage | None = None
+        return self.ended is None and (self.handle.identity is not None or self.handle.popen is not None)
 
 
 MOST_FOR_OUTPUT = 0.5
@@ -173,14 +140,6 @@ class OutputSizes:
         self.paths = ()
 
 
-class OpenTerminal(NamedTuple):
-    """A terminal that was opened for a job: the master, the job's side, and the stdout file."""
-
-    master: int
-    inner: int
-    sink: int
-
-
 @dataclass(slots=True, eq=False)
 class ManagedJob:
     """One job that has not ended, or one whose leftovers are looked after."""
@@ -191,27 +150,13 @@ class ManagedJob:
     created: datetime
     life: Life
     stages: list[ManagedStage]
+    run: LocalRun = field(default_factory=LocalRun)
     shown: Shown = field(init=False)
     """What lists have of its command."""
-    members: dict[int, Member] = field(default_factory=dict)
-    """Replaced as a whole when others come, made smaller in place when one is reaped."""
-    members_seen: tuple[dict[int, Member], int] | None = None
-    """These, and how many they were, when it was last visited."""
-    """The tree as of the last scan, by pid."""
-    proven: dict[int, ProcessIdentity] = field(default_factory=dict)
-    """By pid: processes without its mark that other ways have proven to be its own."""
-    contradictions: dict[ProcessIdentity, str] = field(default_factory=dict)
-    """Of processes whose mark says this job and all else another one, or the other way round: a sentence each."""
     pipes: list[PipeFlow] = field(default_factory=list)
-    pipe_bytes: int = 0
-    """What its pipes take of the pipe budget."""
     pipe_views: tuple[Pipe, ...] = ()
     pipes_rest: bool = False
     """No stage has moved for so long that nothing about the pipes changes until one does."""
-    pipe_inodes: dict[int, int] = field(default_factory=dict)
-    """Number of the pipe between two stages, by inode."""
-    input_pipe: int | None = None
-    """Inode of the pipe that is its stdin, when it is interactive or fed by another job."""
     wait_clock: WaitClock = field(default_factory=WaitClock)
     is_benign: bool | None = None
     is_deadlocked: bool = False
@@ -222,17 +167,8 @@ class ManagedJob:
     output: OutputSizes = field(default_factory=OutputSizes)
     streams: list[Stream] = field(default_factory=list)
     """Its output files, stdout first, as they were looked at last."""
-    tripwires: list[bool | None] = field(default_factory=list)
-    """In which of its output files one stands (`corral.system.tripwire`); None where it is just being set up, or cannot be."""
-    watches: list[int] = field(default_factory=list)
-    """Of its output files, by inotify."""
-    first_watches: list[int] = field(default_factory=list)
-    written_first: set[int] = field(default_factory=set)
-    """Those of its output files that were written to before anybody opened them anew."""
     truncated: datetime | None = None
     """When one of them was last found to have been made shorter."""
-    capped: Sequence[CappedStream] | None = None
-    """Its output files, stdout first, once one of them comes near its cap."""
     progress: Progress | None = None
     explained_at: float = 0.0
     """When it was diagnosed last (monotonic)."""
@@ -258,22 +194,10 @@ class ManagedJob:
     bottleneck: int | None = None
     leftovers: int = 0
     in_doubt: int = 0
-    stdin_descriptor: int | None = None
-    """The client's own descriptor, until the job starts."""
-    stdin_writer: int | None = None
-    """The write end of an interactive job's stdin."""
-    terminal: OpenTerminal | None = None
-    """Of a job that is just being started with one; `Terminals` has it from then on."""
     is_full_screen: bool = False
     """Whether its program draws on the whole of its terminal."""
     terminal_size: tuple[int, int] | None = None
     """Columns and rows of its terminal when it printed last."""
-    relay: int | None = None
-    """The pid of the process that writes its output, where we have started that."""
-    is_draining: bool = False
-    """Every stage has ended, and what they wrote has still to come through the relay."""
-    ahead: Ahead | None = None
-    """What goes ahead of its stages while its start could make us wait."""
     timeout_timer: asyncio.TimerHandle | None = None
     report: StopReport | None = None
     disk_full: datetime | None = None

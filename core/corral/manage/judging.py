@@ -88,13 +88,13 @@ class Judge:
         """Since when a job waits in vain that looks round now and then, and so is never still; None for any other."""
         quiet = job.quiet = job.quiet or Quiet(now)
         transferred = 0
-        for usage in [member.usage for member in job.members.values() if member.usage is not None]:
+        for usage in [member.usage for member in job.run.members.values() if member.usage is not None]:
             if usage.read_bytes is None or usage.written_bytes is None:
                 # Another user's: what it reads and writes is not told, so nothing tells that it does neither.
                 job.quiet = None
                 return None
             transferred += usage.read_bytes + usage.written_bytes
-        clocks = {pid: member.cpu_ns for pid, member in job.members.items()}
+        clocks = {pid: member.cpu_ns for pid, member in job.run.members.items()}
         quiet.observe(now, clocks, (transferred, job.output.stdout, job.output.stderr))
         if not quiet.has_stirred or quiet.lasts(now) < job.spec.stuck_after:
             if (
@@ -120,9 +120,9 @@ class Judge:
         monitor = self._manager.monitor
         if monitor.last_scan > progress.last_moved:
             return False
-        known = set(job.members)
+        known = set(job.run.members)
         monitor.scan_job(job)
-        return job.members.keys() != known
+        return job.run.members.keys() != known
 
     def _is_late(self, job: ManagedJob, progress: Progress, now: float) -> bool:
         """Whether a job is left for the next tick, as it is: many became still at once, and others wait for answers."""
@@ -174,7 +174,11 @@ class Judge:
         seen = observe_waits(self._manager, job)
         job.view = None
         for stage in job.stages:
-            stage.does = words_for(seen, stage.identity.pid) if stage.identity and stage.is_running else None
+            stage.does = (
+                words_for(seen, stage.handle.identity.pid)
+                if stage.handle.identity and stage.is_running
+                else None
+            )
         return Web(self._manager.view(job), seen)
 
 

@@ -63,9 +63,9 @@ def _peak(job: ManagedJob) -> int | None:
 def _stillness(job: ManagedJob, progress: Progress, now: float) -> Stillness | None:
     if progress.still_for(now) < MOVES_FOR or job.life.state != "running":
         return None
-    cpu_ns = sum(max(0, member.cpu_ns) for member in job.members.values())
+    cpu_ns = sum(max(0, member.cpu_ns) for member in job.run.members.values())
     output = job.output.stdout + job.output.stderr
-    return Stillness(progress.last_moved, cpu_ns, output, tuple(sorted(job.members)))
+    return Stillness(progress.last_moved, cpu_ns, output, tuple(sorted(job.run.members)))
 
 
 def recall(manager: Manager, job: ManagedJob, seen: Sequence[Seen]) -> None:

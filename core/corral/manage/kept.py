@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from corral.manage.truncations import HandedStream
+from corral.manage.streams import HandedStream
 
 
 class Stillness(Struct, frozen=True):

@@ -38,19 +38,26 @@ def kinship_of(
 ) -> Kinship:
     """What is known of the job's processes by other ways than the mark; `marked` are some that have it."""
     leaders = {
-        stage.identity
+        stage.handle.identity
         for stage in job.stages
-        if stage.identity is not None and _is_held(stage, stage.identity)
+        if stage.handle.identity is not None and _is_held(stage, stage.handle.identity)
     }
-    known = {*leaders, *(member.identity for member in job.members.values()), *job.proven.values(), *marked}
+    known = {
+        *leaders,
+        *(member.identity for member in job.run.members.values()),
+        *job.run.proven.values(),
+        *marked,
+    }
     # Orphans come to this process, a subreaper; which job they are of, another way has to tell.
     ancestors, numbers = {os.getpid()}, set[int]()
     if not has_marks:
         # Each stage leads a session and a group of its own, so their numbers are its pid (setsid(2)).
         numbers = {
-            stage.identity.pid for stage in job.stages if stage.identity is not None and not _is_reused(stage)
+            stage.handle.identity.pid
+            for stage in job.stages
+            if stage.handle.identity is not None and not _is_reused(stage)
         }
-        ancestors |= numbers | set(job.members)
+        ancestors |= numbers | set(job.run.members)
     return Kinship(job.id, ancestors, numbers, numbers, home, known, born, leaders)
 
 
@@ -60,7 +67,7 @@ def _is_held(stage: ManagedStage, identity: ProcessIdentity) -> bool:
     """
     if not stage.is_running:
         return False
-    if stage.popen is not None:
+    if stage.handle.popen is not None:
         return True
     try:
         return os.getsid(identity.pid) == identity.pid and identify(identity.pid) == identity
@@ -74,10 +81,10 @@ def _is_reused(stage: ManagedStage) -> bool:
     The kernel gives a number to nobody while a session or a group has it, so nothing of the stage's own is left in them.
     An unreaped child of ours keeps its pid.
     """
-    if stage.identity is None or (stage.popen is not None and stage.is_running):
+    if stage.handle.identity is None or (stage.handle.popen is not None and stage.is_running):
         return False
-    now = identify(stage.identity.pid)
-    return now is not None and now != stage.identity
+    now = identify(stage.handle.identity.pid)
+    return now is not None and now != stage.handle.identity
 
 
 def near(stats: list[Stat], known: set[int]) -> list[Stat]:
@@ -100,9 +107,13 @@ def near(stats: list[Stat], known: set[int]) -> list[Stat]:
 def stage_of(stat: Stat, job: ManagedJob) -> int:
     """The stage that a process is of, as far as its session, its group or its parent tell."""
     for stage in job.stages:
-        if stage.identity is not None and stage.identity.pid in (stat.pid, stat.session, stat.process_group):
+        if stage.handle.identity is not None and stage.handle.identity.pid in (
+            stat.pid,
+            stat.session,
+            stat.process_group,
+        ):
             return stage.number
-    known = job.members.get(stat.ppid)
+    known = job.run.members.get(stat.ppid)
     return known.stage if known is not None else 1
 
 
@@ -145,22 +156,22 @@ class Claims:
         owner_of, note_leader = self.owners.get, self._leaders.add
         for job in self._jobs.values():
             for stage in job.stages:
-                identity = stage.identity
+                identity = stage.handle.identity
                 if identity is None or stage.ended is not None:
                     continue
                 pid = identity[0]
                 note_leader(pid)
                 if owner_of(pid) != job.id:
                     self._claim(job, identity, stage.number, kinship_of(job, self._home))
-            if job.proven:
+            if job.run.proven:
                 self.unmarked.add(job.id)
                 self._claim_proven(job)
 
     def _claim_proven(self, job: ManagedJob) -> None:
-        for pid, identity in list(job.proven.items()):
+        for pid, identity in list(job.run.proven.items()):
             stat = read_stat(pid)
             if stat is None or stat.started != identity.started or stat.has_ended:
-                del job.proven[pid]
+                del job.run.proven[pid]
             elif self.owners.get(pid) != job.id:
                 self._claim(job, identity, stage_of(stat, job), kinship_of(job, self._home))
 
@@ -183,9 +194,9 @@ class Claims:
         self._found.setdefault(job.id, []).append(Seen(identity.pid, stage, False))
         self.owners[identity.pid] = job.id
         if self._is_marked(identity.pid, job):
-            job.proven.pop(identity.pid, None)
+            job.run.proven.pop(identity.pid, None)
         else:
-            job.proven[identity.pid] = identity
+            job.run.proven[identity.pid] = identity
             self.unmarked.add(job.id)
         return True
 
@@ -204,7 +215,7 @@ class Claims:
         """Look at marked processes that were not looked at before: whether all else says that they are of another job."""
         for pid, job_id in self.owners.items() - settled.items():
             job = self._jobs.get(job_id)
-            if job is None or pid in self._leaders or pid in job.proven:
+            if job is None or pid in self._leaders or pid in job.run.proven:
                 continue
             stat = read_stat(pid)
             if stat is None or stat.has_ended or self.owners.get(stat.ppid) == job_id:
@@ -220,16 +231,18 @@ class Claims:
         against = 1 + self._kin(stat, job).ways_that_agree(stat)
         who = f"{stat.pid} {stat.name}"
         if ways >= ENOUGH_WAYS and ways > against:
-            rival.proven[stat.pid] = identity  # which the guard goes by
+            rival.run.proven[stat.pid] = identity  # which the guard goes by
             if self._claim(rival, identity, self._stage_of(stat, rival), kinship_of(rival, self._home)):
-                job.contradictions[identity] = (
+                job.run.contradictions[identity] = (
                     f"{who} wore the mark of this job, but is a process of job {rival.id}"
                 )
-                rival.contradictions[identity] = f"{who} wore the mark of job {job.id}"
+                rival.run.contradictions[identity] = f"{who} wore the mark of job {job.id}"
                 return
-            del rival.proven[stat.pid]
-        job.contradictions[identity] = f"{who} wears the mark of this job, but something says job {rival.id}"
-        rival.contradictions[identity] = (
+            del rival.run.proven[stat.pid]
+        job.run.contradictions[identity] = (
+            f"{who} wears the mark of this job, but something says job {rival.id}"
+        )
+        rival.run.contradictions[identity] = (
             f"something says that {who} is of this job, but it wears the mark of job {job.id}, which ends it"
         )
 

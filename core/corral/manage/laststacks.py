@@ -25,7 +25,7 @@ class LastStacks:
         if found is None or (spied is not None and spied.stuck_since == job.health_since):
             return True
         if job.id not in self._looks:
-            if not self._spy.can_tell(found, job.members):
+            if not self._spy.can_tell(found, job.run.members):
                 return True
             self._looks[job.id] = asyncio.create_task(self._look(job))
         return False
@@ -34,7 +34,7 @@ class LastStacks:
         found, since = job.diagnosis, job.health_since
         try:
             if found is not None:
-                found = await self._spy.add_stacks(found, frozenset(job.members), None)
+                found = await self._spy.add_stacks(found, frozenset(job.run.members), None)
         finally:
             # Whatever has become of the look, the job is not to wait for another one.
             del self._looks[job.id]

@@ -38,6 +38,8 @@ class Launcher:
             manager.home, manager.nonce, manager.budget, manager.mounts, manager.truncations.watch
         )
         self._feeders: dict[int, Feeder] = {}
+        self._ahead: dict[int, Ahead] = {}
+        """By job: what goes ahead of its stages while its start could make us wait."""
 
     def check(self, surroundings: Surroundings) -> None:
         """Raises OtherSurroundingsError where no job can have these from this process."""
@@ -81,13 +83,16 @@ class Launcher:
         self._manager.touch(job)
 
     def _ahead_of(self, job: ManagedJob, preparation: Preparation) -> Ahead:
-        job.ahead = Ahead(
+        self._ahead[job.id] = ahead = Ahead(
             job,
             changed=lambda: self._manager.touch(job),
             ready=lambda: self._note_ready(preparation),
             over=lambda error: self._note_over(job, error),
         )
-        return job.ahead
+        return ahead
+
+    def ahead_of(self, job: ManagedJob) -> Ahead | None:
+        return self._ahead.get(job.id)
 
     def go_on_ahead(self, job: ManagedJob, handed: Iterable[HandedStandIn]) -> None:
         """Go on with what the program before had sent ahead."""
@@ -98,7 +103,7 @@ class Launcher:
     def _note_ready(self, preparation: Preparation) -> None:
         """Nothing is waited for any more. Tried again while the journal cannot be written."""
         job = preparation.job
-        ahead = job.ahead
+        ahead = self._ahead.get(job.id)
         if ahead is None:
             return  # stopped meanwhile
         if not self._is_marked(job):
@@ -115,7 +120,7 @@ class Launcher:
 
     def _note_over(self, job: ManagedJob, error: StartError | None) -> None:
         """All that went ahead has become the stages of its job, or one could not."""
-        job.ahead = None
+        self._ahead.pop(job.id, None)
         self._note_spawned(job)
         if error is not None:
             self._fail(job, error)
@@ -145,7 +150,7 @@ class Launcher:
         feeder = self._feeders.pop(job.id, None)
         if feeder is not None:
             feeder.close()
-        ahead, job.ahead = job.ahead, None
+        ahead = self._ahead.pop(job.id, None)
         started = () if ahead is None else ahead.give_up()
         if started:
             # Stopped between the starts of two stages: what runs is for the stop sequence.
@@ -188,9 +193,9 @@ class Launcher:
 
     def _note_spawned(self, job: ManagedJob) -> None:
         rows = [
-            StartedStage(stage.number, stage.identity.pid, stage.identity.started)
+            StartedStage(stage.number, stage.handle.identity.pid, stage.handle.identity.started)
             for stage in job.stages
-            if stage.identity is not None
+            if stage.handle.identity is not None
         ]
         if rows:
             self._manager.journal.stages_started(job.id, rows, datetime.now(UTC))
@@ -213,7 +218,7 @@ class Launcher:
         self._manager.note_started(job)
 
     def _begin_feed(self, job: ManagedJob, source: JobInput) -> None:
-        writer, job.stdin_writer = job.stdin_writer, None
+        writer, job.run.stdin_writer = job.run.stdin_writer, None
         if writer is not None:
             self.feed(job, Feed(int(source.job), writer))
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from corral.manage import diskfull, flows, views
 from corral.manage.census import Seen
-from corral.manage.jobs import ManagedJob, Member
+from corral.manage.jobs import ManagedJob
 from corral.manage.judging import Judge, is_settled
 from corral.manage.keeping import KEEP_TICKS, keep_observed
+from corral.manage.local_run import Member
 from corral.manage.onstuck import end_stuck, is_to_be_ended
 from corral.manage.stagetimes import StageTimes
 from corral.manage.stories import note_life, note_rest
@@ -117,7 +118,7 @@ class Monitor:
 
     def _forget_the_gone(self) -> None:
         manager = self._manager
-        alive = {member.identity for job in manager.jobs.values() for member in job.members.values()}
+        alive = {member.identity for job in manager.jobs.values() for member in job.run.members.values()}
         self._sampler.forget_all_but(alive)
         for job_id in self._followed_since.keys() - manager.jobs.keys():
             del self._followed_since[job_id]
@@ -137,19 +138,19 @@ class Monitor:
 
     def set_members(self, job: ManagedJob, found: Sequence[Seen]) -> None:
         """These are its processes; zombies are left out."""
-        if len(found) == len(job.members) and all(seen.pid in job.members for seen in found):
+        if len(found) == len(job.run.members) and all(seen.pid in job.run.members for seen in found):
             return
         members: dict[int, Member] = {}
         for pid, stage, _ in found:
-            known = job.members.get(pid)
+            known = job.run.members.get(pid)
             if known is not None and identify(pid) == known.identity:
                 members[pid] = known
                 continue
             stat = read_stat(pid)
             if stat is not None and not stat.has_ended:
                 members[pid] = Member(ProcessIdentity(pid, stat.started), stage, -1, stat.cpu_seconds)
-        if members.keys() != job.members.keys():
-            job.members = members
+        if members.keys() != job.run.members.keys():
+            job.run.members = members
             self._manager.touch(job)
 
     # ---- one job
@@ -188,7 +189,7 @@ class Monitor:
         has_moved = False
         if moved or has_output or not self._has_its_members(job):
             output_bytes = job.output.stdout + job.output.stderr
-            has_moved = progress.observe(now, cpu_ns, None, output_bytes, frozenset(job.members))
+            has_moved = progress.observe(now, cpu_ns, None, output_bytes, frozenset(job.run.members))
         is_first = job.last_sampled is None
         job.next_visit = self._next_visit(job, progress.still_for(now))
         if has_moved:
@@ -226,7 +227,7 @@ class Monitor:
         with contextlib.suppress(OSError):  # its output file was removed by hand, say: the clocks have to do
             self._read_sizes(job, now)
         output_bytes = job.output.stdout + job.output.stderr
-        has_moved = progress.observe(now, cpu_ns, None, output_bytes, frozenset(job.members))
+        has_moved = progress.observe(now, cpu_ns, None, output_bytes, frozenset(job.run.members))
         if has_moved:
             job.diagnosis = None
         return has_moved
@@ -278,7 +279,7 @@ class Monitor:
         total = 0
         moved = []
         now = time.monotonic()
-        for member in job.members.values():
+        for member in job.run.members.values():
             clock = cpu_nanoseconds(member.identity.pid)
             if clock is None:
                 continue
@@ -330,7 +331,7 @@ class Monitor:
     def _sample(self, job: ManagedJob, now: float, moved: list[Member], is_first: bool) -> None:
         """Ask psutil about what moved, and add up."""
         is_full = is_first or self._needs_full_sample(job, now)
-        for member in job.members.values() if is_full else moved:
+        for member in job.run.members.values() if is_full else moved:
             member.usage = self._sampler.usage(member.identity) or member.usage
             member.cpu_seconds = self._with_children(member)
         seconds = now - (job.last_sampled or now)
@@ -356,7 +357,7 @@ class Monitor:
 
     def _add_up(self, job: ManagedJob, seconds: float) -> None:
         for stage in job.stages:
-            member = job.members.get(stage.identity.pid) if stage.identity else None
+            member = job.run.members.get(stage.handle.identity.pid) if stage.handle.identity else None
             if member is None:
                 continue
             stage.usage = member.usage
@@ -372,7 +373,7 @@ class Monitor:
             age = time.monotonic() - started if started is not None else 0.0
             job.cpu_percent = round(100 * total / age, 1) if age > 0.2 else 0.0
         job.last_cpu_seconds = total
-        resident = [member.usage.memory_bytes for member in job.members.values() if member.usage]
+        resident = [member.usage.memory_bytes for member in job.run.members.values() if member.usage]
         job.memory_bytes = sum(resident) if resident else job.memory_bytes
         if job.memory_bytes is not None:
             job.peak_memory_bytes = max(job.peak_memory_bytes or 0, job.memory_bytes)
@@ -391,8 +392,8 @@ class Monitor:
     @staticmethod
     def _has_its_members(job: ManagedJob) -> bool:
         """Whether its processes are those of the visit before."""
-        before, job.members_seen = job.members_seen, (job.members, len(job.members))
-        return before is not None and before[0] is job.members and before[1] == len(job.members)
+        before, job.run.members_seen = job.run.members_seen, (job.run.members, len(job.run.members))
+        return before is not None and before[0] is job.run.members and before[1] == len(job.run.members)
 
     def _pipes_rest(self, job: ManagedJob, now: float) -> bool:
         """Whether nothing moved for so long that rates are 0 and the bottleneck has settled: only a stage changes a pipe."""

@@ -216,7 +216,7 @@ def signal_job(
             pids = [
                 sent
                 for each in job.running_stages
-                for sent in _signal_stage(manager, job, each.identity, name)
+                for sent in _signal_stage(manager, job, each.handle.identity, name)
             ]
     except (RefusedSignalError, PermissionError) as error:
         raise NotSoError(f"job {job_id}: {error}") from None
@@ -240,7 +240,7 @@ def _signal_one(manager: Manager, job: ManagedJob, name: str, pid: int) -> list[
     if identity is None:
         raise NotSoError(f"pid {pid} is no process of job {job.id}")
     for stage in job.running_stages:
-        if stage.identity == identity:
+        if stage.handle.identity == identity:
             _note_signalled(manager, job, name, stage.number)
     return _signal_stage(manager, job, identity, name)
 
@@ -359,9 +359,9 @@ def input_of(manager: Manager, job_id: int) -> int:
         raise NotSoError(f"job {job_id} has no open stdin; {how}")
     if job.life.state == "queued":
         raise NotSoError(f"job {job_id} is queued and has no stdin yet")
-    if job.stdin_writer is None:
+    if job.run.stdin_writer is None:
         raise NotSoError(f"the stdin of job {job_id} was closed; {how}")
-    return job.stdin_writer
+    return job.run.stdin_writer
 
 
 def close_input(manager: Manager, job_id: int) -> None:
@@ -371,7 +371,7 @@ def close_input(manager: Manager, job_id: int) -> None:
         manager.terminals.send_end_of_input(job)
         return
     os.close(input_of(manager, job_id))
-    manager.jobs[job_id].stdin_writer = None
+    manager.jobs[job_id].run.stdin_writer = None
 
 
 # ---- asking -------------------------------------------------------------------------------------------------------

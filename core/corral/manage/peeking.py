@@ -45,9 +45,9 @@ def _peeked(manager: Manager, job_id: int, number: int, limit: int | None) -> Pe
         # The reader first: while it lives the pipe has a reader, and ours for a moment is no news to the writer.
         ends = [(job.stages[number], 0), (job.stages[number - 1], 1)]
         alive = [
-            (stage.identity.pid, descriptor)
+            (stage.handle.identity.pid, descriptor)
             for stage, descriptor in ends
-            if stage.is_running and stage.identity is not None
+            if stage.is_running and stage.handle.identity is not None
         ]
         found = next(
             ((*end, *sizes) for end in alive if (sizes := fill_and_capacity(*end)) is not None), None

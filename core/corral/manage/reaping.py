@@ -54,7 +54,7 @@ def poll(stage: ManagedStage) -> ChildEnd | None:
     wait4(2) instead of `Popen.poll`, which loses the usage. The result goes to `Popen.returncode` at once, so that
     the handle never waits for a pid that has been given back.
     """
-    popen = stage.popen
+    popen = stage.handle.popen
     if popen is None or popen.returncode is not None:
         return None
     try:
@@ -105,7 +105,7 @@ def poll_adopted(stage: ManagedStage) -> ChildEnd | None:
     While it is a zombie its status stands in /proc/PID/stat (field 52), afterwards in its pidfd. None while it runs, and
     while only its pidfd will tell, once init has reaped it: in some containers that takes seconds.
     """
-    identity = stage.identity
+    identity = stage.handle.identity
     if identity is None:
         return None
     stat = read_stat(identity.pid)
@@ -116,7 +116,7 @@ def poll_adopted(stage: ManagedStage) -> ChildEnd | None:
         if not _tells_status(identity.pid):
             return None if _may_be_told_yet(stage) else ChildEnd(None, None, stat.cpu_seconds)
         return decode(stat.wait_status, stat.cpu_seconds)
-    status = None if stage.pidfd is None else wait_status_of_reaped(stage.pidfd)
+    status = None if stage.handle.pidfd is None else wait_status_of_reaped(stage.handle.pidfd)
     if status is None:
         return ChildEnd(None, None, stage.cpu_seconds or 0.0)
     return decode(status, stage.cpu_seconds or 0.0)
@@ -137,6 +137,6 @@ def _tells_status(pid: int) -> bool:
 def _may_be_told_yet(stage: ManagedStage) -> bool:
     """Whether it is worth waiting for whoever has to reap it."""
     now = time.monotonic()
-    if stage.untold_since is None:
-        stage.untold_since = now
-    return stage.pidfd is not None and now - stage.untold_since < REAP_SECONDS
+    if stage.handle.untold_since is None:
+        stage.handle.untold_since = now
+    return stage.handle.pidfd is not None and now - stage.handle.untold_since < REAP_SECONDS

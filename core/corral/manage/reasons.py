@@ -33,9 +33,9 @@ OUTSIDERS = 16
 
 def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = False) -> Observations:
     """The waits of the stages' own processes and, unless `leaders_only`, of the whole tree."""
-    pids = [stage.identity.pid for stage in job.running_stages if stage.identity is not None]
+    pids = [stage.handle.identity.pid for stage in job.running_stages if stage.handle.identity is not None]
     if not leaders_only:
-        pids += [pid for pid in job.members if pid not in pids]
+        pids += [pid for pid in job.run.members if pid not in pids]
     cuts: tuple[str, ...] = ()
     if len(pids) > MOST_PROCESSES:
         cuts = (f"{len(pids) - MOST_PROCESSES:,} of its {len(pids):,} processes",)
@@ -62,9 +62,9 @@ def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = Fal
         rests = {wait.pid: manager.monitor.holders.still_for(wait.pid) for wait in outside}
     return Observations(
         waits=waits,
-        stages={pid: member.stage for pid, member in job.members.items()},
-        pipes=job.pipe_inodes,
-        input_pipe=job.input_pipe,
+        stages={pid: member.stage for pid, member in job.run.members.items()},
+        pipes=job.run.pipe_inodes,
+        input_pipe=job.run.input_pipe,
         parents=parents,
         since={wait.pid: job.wait_clock.since(wait, now) for wait in waits},
         holders=holders,
@@ -82,7 +82,7 @@ def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = Fal
 def _still(job: ManagedJob) -> Mapping[int, float]:
     """Those that have stood still for so long that the job would be stuck if all had, and for how many seconds."""
     now = time.monotonic()
-    still = {pid: now - member.moved_at for pid, member in job.members.items() if member.cpu_ns >= 0}
+    still = {pid: now - member.moved_at for pid, member in job.run.members.items() if member.cpu_ns >= 0}
     return {pid: seconds for pid, seconds in still.items() if seconds >= job.spec.stuck_after}
 
 
@@ -170,7 +170,7 @@ class _Search:
 def _job_of(manager: Manager, but: ManagedJob, pid: int) -> str | None:
     """The other job that a process belongs to."""
     for job in manager.jobs.values():
-        if job is not but and pid in job.members:
+        if job is not but and pid in job.run.members:
             return str(job.id)
     return None
 
@@ -189,15 +189,15 @@ def tree_of(manager: Manager, job: ManagedJob) -> tuple[ProcessView, ...]:
     """The tree of the job as a screen shows it; the caller has just scanned it."""
     seen = observe_waits(manager, job)
     return tree.views(
-        [tree.Member(member.identity, member.stage) for member in job.members.values()],
-        {stage.number: stage.identity for stage in job.stages if stage.identity is not None},
-        usages={m.identity: m.usage for m in job.members.values() if m.usage is not None},
+        [tree.Member(member.identity, member.stage) for member in job.run.members.values()],
+        {stage.number: stage.handle.identity for stage in job.stages if stage.handle.identity is not None},
+        usages={m.identity: m.usage for m in job.run.members.values() if m.usage is not None},
         cpu_percents={
-            stage.identity: stage.cpu_percent
+            stage.handle.identity: stage.cpu_percent
             for stage in job.stages
-            if stage.identity is not None and stage.cpu_percent is not None
+            if stage.handle.identity is not None and stage.cpu_percent is not None
         },
         waits={wait.pid: wait for wait in seen.waits},
-        pipes=job.pipe_inodes,
-        input_pipe=job.input_pipe,
+        pipes=job.run.pipe_inodes,
+        input_pipe=job.run.input_pipe,
     )

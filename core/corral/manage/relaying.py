@@ -60,7 +60,7 @@ def connect(job: ManagedJob, folder: str, files: Sequence[int], owned: Callable[
         actions = [(os.POSIX_SPAWN_DUP2, program, 0)]
         actions += [(os.POSIX_SPAWN_DUP2, each, each) for each in (*readers, *files)]
         argv = [sys.executable, "-I", "-S", "-", folder, *routes]
-        job.relay = os.posix_spawn(sys.executable, argv, {}, file_actions=actions, setsigmask=())
+        job.run.relay = os.posix_spawn(sys.executable, argv, {}, file_actions=actions, setsigmask=())
     finally:
         os.close(program)
     return writers
@@ -76,11 +76,11 @@ class Relays:
         """By the pid of the relay, of those that we have started."""
 
     def note_started(self, job: ManagedJob) -> None:
-        if job.relay is None:
+        if job.run.relay is None:
             return
         if not self._jobs:
             self._loop.call_later(LOOK_SECONDS, self._look_after)
-        self._jobs[job.relay] = job
+        self._jobs[job.run.relay] = job
 
     def note_end(self, pid: int, end: ChildEnd) -> None:
         """A child of ours has ended that is no stage."""
@@ -102,10 +102,10 @@ class Relays:
 
     def apply_once_through(self, job: ManagedJob, event: Event) -> None:
         """Apply the event; if it is the end of the last stage, once all that it wrote is in its files."""
-        if job.spec.output != "pipe" or any(stage.is_running for stage in job.stages) or job.is_draining:
+        if job.spec.output != "pipe" or any(stage.is_running for stage in job.stages) or job.run.is_draining:
             self._manager.apply(job, event)
             return
-        job.is_draining = True
+        job.run.is_draining = True
         if job.timeout_timer is not None:
             # It has ended in time.
             job.timeout_timer.cancel()
@@ -117,7 +117,7 @@ class Relays:
         if not is_late and self._is_at_work(job):
             self._loop.call_later(pause, self._look, job, event, deadline, min(_LONGEST_PAUSE, 1.5 * pause))
             return
-        job.is_draining = False
+        job.run.is_draining = False
         if is_late:
             text = "ended while its output is still open: something it left behind may write there, or there is no room"
             self._manager.journal.record(job.id, datetime.now(UTC), "output", text)

@@ -33,11 +33,11 @@ class Times:
         """One look at each running stage."""
         now = time.monotonic()
         for stage in job.running_stages:
-            if stage.identity is not None:
-                leader = stage.identity.pid
-                others = [m.identity.pid for m in job.members.values() if m.stage == stage.number]
+            if stage.handle.identity is not None:
+                leader = stage.handle.identity.pid
+                others = [m.identity.pid for m in job.run.members.values() if m.stage == stage.number]
                 pids = dict.fromkeys((leader, *others))
-                ends = ends_of(stage.number, job.pipe_inodes, job.input_pipe)
+                ends = ends_of(stage.number, job.run.pipe_inodes, job.run.input_pipe)
                 self.of_stages[stage.number].observe(now, looks(pids, ends))
 
     def settle(self, job: ManagedJob) -> None:

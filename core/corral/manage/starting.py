@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from corral.decide.homedir import check_folder
-from corral.manage.jobs import ManagedJob, ManagedStage, OpenTerminal
+from corral.manage.jobs import ManagedJob, ManagedStage
+from corral.manage.local_run import OpenTerminal
 from corral.manage.preparation import Preparation, StartError
 from corral.manage.relaying import connect
 from corral.system import argmax, inheritance, limits, mark, shortage, standins, tripwire
@@ -249,7 +250,7 @@ class Starter:
         job = preparation.job
         index = stage.number - 1
         shared = self._shared_of(job.surroundings)
-        stage.popen = spawn(
+        stage.handle.popen = spawn(
             [from_wire(word) for word in stage.argv],
             preparation.programs[index],
             table,
@@ -258,15 +259,15 @@ class Starter:
             umask=job.surroundings.umask,
             worn_mark=None if self._nonce is None else Mark(self._nonce, job.id, stage.number),
             outfit=shared.outfit,
-            terminal=None if job.terminal is None else job.terminal.inner,
+            terminal=None if job.run.terminal is None else job.run.terminal.inner,
         )
-        pid = stage.popen.pid
+        pid = stage.handle.popen.pid
         # Unreaped, so it still has its pid, even if it ended already. Where /proc cannot be read now the start fails,
         # and the stop sequence finds by its mark what was started.
-        stage.identity = identify(pid)
-        if stage.identity is None:
+        stage.handle.identity = identify(pid)
+        if stage.handle.identity is None:
             raise CannotStartError(f"{stage.name}: its process could not be looked at in /proc", 125)
-        stage.pidfd = _kept(open_pidfd_if_possible(pid))
+        stage.handle.pidfd = _kept(open_pidfd_if_possible(pid))
 
     def _wire(self, preparation: Preparation, always_closed: ExitStack) -> list[tuple[int, int, int]]:
         """The descriptors 0, 1 and 2 of every stage. All are closed when `always_closed` is."""
@@ -298,11 +299,11 @@ class Starter:
         ]
         files = [owned(make_own(path)) for path in paths]
         if job.spec.output == "file" and self._sets_tripwires:
-            job.tripwires = [tripwire.set_up(file) for file in files]
+            job.run.tripwires = [tripwire.set_up(file) for file in files]
         self._watch(job)  # to set one up counts as a write
         if job.spec.output == "file":
             return files
-        job.pipe_bytes += DEFAULT_CAPACITY * len(files)
+        job.run.pipe_bytes += DEFAULT_CAPACITY * len(files)
         self._budget.took(DEFAULT_CAPACITY * len(files))
         return connect(job, self._home.job(job.id), files, owned)
 
@@ -318,26 +319,26 @@ class Starter:
             # ENOSPC is what the kernel says once as many are open as /proc/sys/kernel/pty/max allows (pty(7)).
             why = "all of this machine are taken" if error.errno == errno.ENOSPC else shortage.in_words(error)
             raise CannotStartError(f"no terminal for it: {why}", 125) from None
-        job.terminal = OpenTerminal(keep(master), keep(inner), sink)
-        return _redirected(preparation, 1, [job.terminal.inner] * 3)
+        job.run.terminal = OpenTerminal(keep(master), keep(inner), sink)
+        return _redirected(preparation, 1, [job.run.terminal.inner] * 3)
 
     def _open_pipe(self, job: ManagedJob, number: int, owned: Owned) -> tuple[int, int]:
         reader, writer = map(owned, os.pipe())
-        job.pipe_inodes[inode_of(reader)] = number
+        job.run.pipe_inodes[inode_of(reader)] = number
         size = self._budget.size_for_next()
         taken = (set_capacity(writer, size) if size else None) or DEFAULT_CAPACITY
         self._budget.took(taken)
-        job.pipe_bytes += taken
+        job.run.pipe_bytes += taken
         return reader, writer
 
     def _open_stdin(self, job: ManagedJob, owned: Owned) -> int:
-        if job.stdin_descriptor is not None:
-            descriptor, job.stdin_descriptor = job.stdin_descriptor, None
+        if job.run.stdin_descriptor is not None:
+            descriptor, job.run.stdin_descriptor = job.run.stdin_descriptor, None
             return owned(descriptor)
         if isinstance(job.spec.stdin, InteractiveInput | JobInput):
             reader, writer = os.pipe()
-            job.stdin_writer = keep(writer)
-            job.input_pipe = inode_of(owned(reader))
+            job.run.stdin_writer = keep(writer)
+            job.run.input_pipe = inode_of(owned(reader))
             return reader
         return owned(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
@@ -387,7 +388,7 @@ def _suit_terminal(environment: dict[bytes, bytes]) -> None:
 
 def spawned_stages(job: ManagedJob) -> tuple[int, ...]:
     """Those that have a process."""
-    return tuple(stage.number for stage in job.stages if stage.popen is not None)
+    return tuple(stage.number for stage in job.stages if stage.handle.popen is not None)
 
 
 def _explained(error: OSError) -> str:
@@ -439,7 +440,7 @@ def _redirections(job: ManagedJob, number: int) -> tuple[Redirection, ...]:
 
 def _redirected(preparation: Preparation, number: int, table: list[int]) -> tuple[int, int, int]:
     """Apply a stage's redirections in the order written, as POSIX sh does. What goes ahead of a stage does it by itself."""
-    terminal = preparation.job.terminal
+    terminal = preparation.job.run.terminal
     own = [] if preparation.may_wait else preparation.redirections[number - 1]
     for position, redirection in enumerate(own):
         found = preparation.destinations.get((number, position))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from corral.decide.endings import dependency_failure
 from corral.decide.life import DependencyFailed, Effect, SlotGranted
@@ -27,11 +28,24 @@ RETRY_SECONDS = 1.0
 """Until the next try where the journal cannot be written."""
 
 
+class SlowStart(Protocol):
+    """The start of a job that could make us wait: for a FIFO, or a file system that hangs."""
+
+    @property
+    def waiting_for(self) -> str | None:
+        """In words."""
+
+    @property
+    def has_to_wait(self) -> bool:
+        """Whether it will take longer than somebody wants to sit at."""
+
+
 class StartQueue:
     """Starts what may start.
 
     Args:
         start: starts the stages of a job whose turn has come.
+        ahead_of: what such a start waits for, where it could make us wait.
         state_of: the state of any job by its number, for what is said of those that waited for it.
     """
 
@@ -44,6 +58,7 @@ class StartQueue:
         apply: Apply,
         *,
         start: Callable[[ManagedJob], None],
+        ahead_of: Callable[[ManagedJob], SlowStart | None],
         state_of: Callable[[int], str],
     ) -> None:
         self._table = table
@@ -52,6 +67,7 @@ class StartQueue:
         self._commits = commits
         self._apply = apply
         self._start = start
+        self._ahead_of = ahead_of
         self._state_of = state_of
         self._loop = asyncio.get_running_loop()
         self._to_start: list[ManagedJob] = []
@@ -71,8 +87,8 @@ class StartQueue:
 
     def waiting_for(self, job: ManagedJob) -> str | None:
         """What it waits for in the queue, in words; None where it need not wait."""
-        ahead = None if job.ahead is None else job.ahead.waiting_for
-        return ahead or self._scheduler.waiting_for(job.id)
+        ahead = self._ahead_of(job)
+        return (ahead and ahead.waiting_for) or self._scheduler.waiting_for(job.id)
 
     # ---- passes
 
@@ -129,6 +145,7 @@ class StartQueue:
             future.cancel()
 
     def _has_to_wait(self, job: ManagedJob) -> bool:
-        if job.ahead is not None:
-            return job.ahead.has_to_wait
+        ahead = self._ahead_of(job)
+        if ahead is not None:
+            return ahead.has_to_wait
         return self.waiting_for(job) is not None and not job.life.is_starting

@@ -318,7 +318,7 @@ class Stopper:
         stop.looked_at = datetime.now(UTC)
         stop.is_done = True
         notes = [_NO_MARKS] if not self._census.has_marks else []
-        notes += stop.job.contradictions.values()
+        notes += stop.job.run.contradictions.values()
         stop.note = "; ".join(notes) or None
         if stop.stage is None:
             stop.in_doubt = in_doubt(alike, self._census)
@@ -345,7 +345,7 @@ class Stopper:
 
 def _has_running_stage(stop: StopOfJob) -> bool:
     """Also until what its stages wrote last is in the files."""
-    if stop.job.is_draining:
+    if stop.job.run.is_draining:
         return True
     return any(stage.is_running and stop.stage in (None, stage.number) for stage in stop.job.stages)
 
@@ -354,9 +354,9 @@ def _unseen_leaders(stop: StopOfJob, seen: list[Seen]) -> list[Seen]:
     """Stages that run and were not found: of another uid with their mark unreadable, or without it by setrlimit(2)."""
     found = {entry.pid for entry in seen}
     return [
-        Seen(stage.identity.pid, stage.number, False)
+        Seen(stage.handle.identity.pid, stage.number, False)
         for stage in stop.job.stages
-        if stage.is_running and stage.identity is not None and stage.identity.pid not in found
+        if stage.is_running and stage.handle.identity is not None and stage.handle.identity.pid not in found
     ]
 
 
@@ -367,7 +367,7 @@ def _new_target(
 
 
 def _whereabouts(job: ManagedJob, entry: Seen, stat: Stat, tree: set[int]) -> str:
-    leader = job.stages[entry.stage - 1].identity if 0 < entry.stage <= len(job.stages) else None
+    leader = job.stages[entry.stage - 1].handle.identity if 0 < entry.stage <= len(job.stages) else None
     if leader is not None and leader.pid == entry.pid:
         return "leader"
     return where_of(stat, None if leader is None else leader.pid, tree)

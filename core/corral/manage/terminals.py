@@ -187,7 +187,7 @@ class Terminals:
 
     def begin(self, job: ManagedJob) -> None:
         """The job was started: read what it prints. Takes over what was opened for it."""
-        opened, job.terminal = job.terminal, None
+        opened, job.run.terminal = job.run.terminal, None
         if opened is not None:
             self.go_on(job, HandedTerminal(*opened))
 
@@ -201,7 +201,7 @@ class Terminals:
 
     def end(self, job: ManagedJob) -> None:
         """Its process has ended, or could not be started: keep what it printed, and close the terminal."""
-        opened, job.terminal = job.terminal, None
+        opened, job.run.terminal = job.run.terminal, None
         for descriptor in opened or ():
             os.close(descriptor)
         terminal = self._by_job.pop(job.id, None)

@@ -13,22 +13,20 @@ import asyncio
 import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from corral.manage.dropping import in_thread, open_to_punch, read_ready
+from corral.manage.jobs import ManagedJob
+from corral.manage.streams import HandedStream, Stream
 from corral.observe.output import dropped_bytes
-from corral.observe.traces import Piece, Read, Trace, Truncation
+from corral.observe.traces import Read, Truncation
 from corral.system import tripwire
 from corral.system.inotify import LEFT, ONCE, OPENED, WRITTEN, Watcher
 from corral.system.openfiles import appended_up_to
 
 if TYPE_CHECKING:
-    from corral.manage.jobs import ManagedJob
     from corral.manage.manager import Manager
 
 SPAN_SECONDS = 0.2
@@ -41,53 +39,10 @@ LATEST_SECONDS = 60.0
 ADVICE = "run --output pipe keeps all"
 
 
-class HandedStream(Struct, frozen=True):
-    """One output file on its way to the program that takes our place, or, without pieces, to a daemon after a crash."""
-
-    end: int
-    lost: int = 0
-    times: int = 0
-    position: int = 0
-    pieces: tuple[Piece, ...] = ()
-    held: bool = False
-    has_tripwire: bool = False
-
-
-@dataclass(slots=True)
-class Stream:
-    """One output file of a running job."""
-
-    trace: Trace = field(default_factory=Trace)
-    lost: int = 0
-    """At least so many bytes, by all the times that it was made shorter."""
-    times: int = 0
-    position: int = 0
-    """Of the stage's descriptor, when the file was found to be shorter: what it tells is counted."""
-    held: bool = False
-    """Something stood in it before anybody opened it anew, so that what empties it takes something away."""
-
-    @classmethod
-    def handed(cls, handed: HandedStream) -> Stream:
-        trace = Trace(handed.end, handed.pieces)
-        return cls(trace, handed.lost, handed.times, handed.position, handed.held)
-
-    def to_hand(self, *, has_tripwire: bool) -> HandedStream:
-        pieces = self.trace.pieces
-        return HandedStream(
-            end=self.trace.end,
-            lost=self.lost,
-            times=self.times,
-            position=self.position,
-            pieces=(*pieces[:1], *pieces[1:][-1:]),
-            held=self.held,
-            has_tripwire=has_tripwire,
-        )
-
-
 def handed(job: ManagedJob) -> tuple[HandedStream, ...]:
     """Its streams for the next daemon. What was never looked at has tripwires only, what has ended streams only."""
-    streams = job.streams or [Stream() for _ in job.tripwires]
-    wires = job.tripwires or [False] * len(job.streams)
+    streams = job.streams or [Stream() for _ in job.run.tripwires]
+    wires = job.run.tripwires or [False] * len(job.streams)
     return tuple(
         stream.to_hand(has_tripwire=wire is True) for stream, wire in zip(streams, wires, strict=True)
     )
@@ -96,7 +51,7 @@ def handed(job: ManagedJob) -> tuple[HandedStream, ...]:
 def take_back(job: ManagedJob, streams: Sequence[HandedStream]) -> None:
     """What the daemon before knew of them."""
     job.streams = [Stream.handed(stream) for stream in streams]
-    job.tripwires = [stream.has_tripwire for stream in streams]
+    job.run.tripwires = [stream.has_tripwire for stream in streams]
 
 
 class Truncations:
@@ -127,17 +82,17 @@ class Truncations:
             watch = self._watcher.watch(path, OPENED | LEFT)
             if watch is not None:
                 self._watched[watch] = job, number
-                job.watches.append(watch)
+                job.run.watches.append(watch)
             first = self._firsts.watch(path, OPENED | WRITTEN | ONCE)
             if first is not None:
                 self._first_of[first] = job, number
-                job.first_watches.append(first)
+                job.run.first_watches.append(first)
 
     def _take_firsts(self) -> None:
         for watch, mask in self._firsts.changes():
             job, number = self._first_of.pop(watch, (None, 0))
             if job is not None and mask & WRITTEN:
-                job.written_first.add(number)
+                job.run.written_first.add(number)
 
     def open(self, job: ManagedJob) -> None:
         """Look at its files from now on. Short jobs that print nothing do without.
@@ -146,7 +101,7 @@ class Truncations:
         """
         if job.output.paths:
             return
-        if not job.watches:
+        if not job.run.watches:
             self.watch(job)
         job.output.open(self._paths(job))
         if job.output.is_gone:
@@ -166,27 +121,27 @@ class Truncations:
     def finish(self, job: ManagedJob) -> None:
         """Every stage has ended: a last look."""
         with suppress(OSError):  # EIO, or removed by hand: its final sizes have the same trouble
-            if any(self._was_touched(job, number) for number in range(len(job.tripwires))):
+            if any(self._was_touched(job, number) for number in range(len(job.run.tripwires))):
                 # What is still to be heard of tells whether anything stood there before.
                 self._take_changes()
                 self.open(job)
             self.look(job, job.output.sizes(), range(len(job.streams)))
-        for watch in job.watches:
+        for watch in job.run.watches:
             if self._watched.pop(watch, None) is not None:
                 self._plan(partial(self._watcher.forget, watch), GIVE_BACK_SECONDS)
-        job.watches.clear()
+        job.run.watches.clear()
         self._take_firsts()
-        for first in job.first_watches:
+        for first in job.run.first_watches:
             if self._first_of.pop(first, None) is not None:
                 self._plan(partial(self._firsts.forget, first), GIVE_BACK_SECONDS)
-        job.first_watches.clear()
+        job.run.first_watches.clear()
         self._give_back(job)
 
     def _give_back(self, job: ManagedJob) -> None:
-        for path, wire in zip(self._paths(job), job.tripwires, strict=False):
+        for path, wire in zip(self._paths(job), job.run.tripwires, strict=False):
             if wire is not None:  # where it went it may have been set up again, or not have gone after all
                 self._take_away(path, GIVE_BACK_SECONDS)
-        job.tripwires.clear()
+        job.run.tripwires.clear()
 
     def _take_away(self, path: str, seconds: float) -> None:
         """So much later; and again in twice the time, a few times, while somebody has the file open."""
@@ -263,18 +218,18 @@ class Truncations:
         was_touched = self._was_touched(job, number)
         # Asked after both: what they tell of has happened then.
         size = job.output.size(number)
-        first_kept = 0 if job.capped is None else job.capped[number].noted
+        first_kept = 0 if job.run.capped is None else job.run.capped[number].noted
         read: Read = _read_nothing
         if number < len(job.output.descriptors):
             read = partial(_read, job.output.descriptors[number])
         found = trace.look(read, size, first_kept)
-        if found is not None and job.capped is None:
+        if found is not None and job.run.capped is None:
             # The daemon before us may have dropped what we look for.
             first_kept = dropped_bytes(job.output.paths[number]) or 0
             found = trace.look(read, size, first_kept) if first_kept else found
         if was_touched and not stream.held:
             self._take_firsts()
-            stream.held = position > 0 or number in job.written_first
+            stream.held = position > 0 or number in job.run.written_first
         if size < position != stream.position:
             found = found or Truncation(min(before, size), size)
             before = max(before, position)
@@ -286,9 +241,9 @@ class Truncations:
             # Not a byte of what stood there was known to us, or the same was written again.
             self._note(job, number, size, 1)
         is_shorter = found is not None or was_touched
-        if is_shorter and job.tripwires:
+        if is_shorter and job.run.tripwires:
             # Where it stands still: the kernel takes the size back first, and frees the blocks then.
-            job.tripwires[number] = False
+            job.run.tripwires[number] = False
         trace.advance(read, size, first_kept)
         if is_shorter or not stream.held:
             # Unless it was emptied since we looked whether it was: then these bytes came later.
@@ -297,7 +252,7 @@ class Truncations:
 
     def _was_touched(self, job: ManagedJob, number: int) -> bool:
         """Whether there was a tripwire in that file, and it is no more."""
-        if not self._sectors or number >= len(job.tripwires) or not job.tripwires[number]:
+        if not self._sectors or number >= len(job.run.tripwires) or not job.run.tripwires[number]:
             return False
         path = self._path(job, number)
         # Twice, since what waits to be written is counted in another place than what was, and moves.
@@ -309,20 +264,20 @@ class Truncations:
         """Once a tick at most."""
         if not self._sectors or job.life.is_ended or not _writes_itself(job):
             return
-        job.tripwires = job.tripwires or [False] * len(job.streams)
-        if False not in job.tripwires:
+        job.run.tripwires = job.run.tripwires or [False] * len(job.streams)
+        if False not in job.run.tripwires:
             return
         for number, path in enumerate(self._paths(job)):
-            if job.tripwires[number] is False:
-                job.tripwires[number] = None
+            if job.run.tripwires[number] is False:
+                job.run.tripwires[number] = None
                 chore = partial(self._do, path, tripwire.set_up, partial(self._note_set_up, job, number))
                 self._plan(chore, SET_UP_SECONDS)
 
     def _note_set_up(self, job: ManagedJob, number: int, stands: bool) -> None:
         if not stands:
             return  # ENOSPC, or it is not the file any more that it was: not tried again
-        if job.tripwires:
-            job.tripwires[number] = True
+        if job.run.tripwires:
+            job.run.tripwires[number] = True
         else:
             # It has ended meanwhile.
             self._take_away(self._path(job, number), GIVE_BACK_SECONDS)
@@ -332,10 +287,10 @@ class Truncations:
         if not _writes_itself(job):
             return 0
         stage = job.stages[number - 1]
-        if stage.identity is None or not stage.is_running or number >= len(job.output.descriptors):
+        if stage.handle.identity is None or not stage.is_running or number >= len(job.output.descriptors):
             return 0
         inode = os.fstat(job.output.descriptors[number]).st_ino
-        return appended_up_to(stage.identity.pid, 2 if number else 1, inode)
+        return appended_up_to(stage.handle.identity.pid, 2 if number else 1, inode)
 
     def _note(self, job: ManagedJob, number: int, most: int, lost: int) -> None:
         stream = job.streams[number]

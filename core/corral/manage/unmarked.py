@@ -28,7 +28,7 @@ _encoder = msgspec.json.Encoder()
 def keep_unmarked(manager: Manager) -> None:
     """Note it, to be committed with the rest, where it has changed."""
     jobs = (manager.jobs.get(job_id) for job_id in sorted(manager.census.unmarked))
-    proven = {job.id: tuple(job.proven.values()) for job in jobs if job is not None and job.proven}
+    proven = {job.id: tuple(job.run.proven.values()) for job in jobs if job is not None and job.run.proven}
     noted = _encoder.encode(Unmarked(proven, manager.census.suspected())).decode()
     if noted != (manager.journal.unmarked or _NOTHING):
         manager.journal.note_unmarked(noted)
@@ -43,7 +43,7 @@ def recall_unmarked(manager: Manager) -> None:
     for job_id, identities in kept.proven.items():
         for identity in filter(is_alive, identities):
             if _is_in_hand(manager, job_id):
-                manager.jobs[job_id].proven[identity.pid] = identity
+                manager.jobs[job_id].run.proven[identity.pid] = identity
     for job_id, identities in kept.doubtful.items():
         for identity in filter(is_alive, identities):
             if _is_in_hand(manager, job_id):

@@ -101,7 +101,7 @@ def _stage(job: ManagedJob, stage: ManagedStage, seen: StageView) -> Stage:
         number=stage.number,
         name=stage.name,
         argv=job.shown.argvs[stage.number - 1],
-        pid=stage.identity.pid if stage.identity else None,
+        pid=stage.handle.identity.pid if stage.handle.identity else None,
         state=seen.state,
         started=lived.started,
         ended=lived.end.at if lived.end else None,
@@ -149,14 +149,16 @@ def _later(since: datetime, seconds: float) -> datetime:
 
 
 def _process_count(job: ManagedJob) -> int:
-    return max(len(job.members), len(job.running_stages))
+    return max(len(job.run.members), len(job.running_stages))
 
 
 def cpu_seconds_of(job: ManagedJob) -> float:
     """CPU seconds of the whole tree, ended children included."""
-    leaders = {stage.identity.pid for stage in job.stages if stage.identity and stage.is_running}
+    leaders = {
+        stage.handle.identity.pid for stage in job.stages if stage.handle.identity and stage.is_running
+    }
     total = job.reaped_cpu_seconds + sum(stage.cpu_seconds or 0.0 for stage in job.stages)
-    return total + sum(member.cpu_seconds for pid, member in job.members.items() if pid not in leaders)
+    return total + sum(member.cpu_seconds for pid, member in job.run.members.items() if pid not in leaders)
 
 
 def output_rate(job: ManagedJob) -> float | None:
@@ -169,7 +171,7 @@ def output_rate(job: ManagedJob) -> float | None:
 
 def final_sizes(job: ManagedJob, home: Home) -> None:
     """Note the sizes of the output files, now that every stage has ended."""
-    if job.life.started is None and not any(stage.identity for stage in job.stages):
+    if job.life.started is None and not any(stage.handle.identity for stage in job.stages):
         return
     try:
         for stage in job.stages:
