@@ -1,4 +1,4 @@
-"""The verbs as one click group that loads a verb's file only when that verb is asked for."""
+"""The verbs as a click group that imports a verb's module only when that verb is used."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _WHOLE = 1000
 
 
 class _Help(click.HelpFormatter):
-    """As wide as the terminal, at most 80 columns; in a narrow one each option stands above what it does."""
+    """As wide as the terminal, at most 80 columns; if narrow, each option is above its description."""
 
     def __init__(
         self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None
@@ -63,7 +63,7 @@ click.Context.formatter_class = _Help
 
 
 class Group(click.Group):
-    """Says of its commands the whole of what they do in a line, in its help and to a shell."""
+    """Shows the whole summary of each command, in the help and in shell completion."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, self._summary(ctx, name)) for name in self.list_commands(ctx)]
@@ -104,7 +104,7 @@ class Verbs(Group):
         return super().resolve_command(ctx, args)
 
 
-_ELSEWHERE = {
+_VERBS_OF_OTHER_TOOLS = {
     "add": "corral run",
     "start": "corral run",
     "exec": "corral run",
@@ -122,14 +122,14 @@ _ELSEWHERE = {
     "version": "corral --version",
     "help": "corral --help",
 }
-"""What other tools of this field call a verb of ours: the nearest spelling would often be another one."""
+"""Verbs of other tools, and ours for the same: the nearest spelling would often be a different one."""
 
 
 def _nearest(verb: str) -> str:
     from difflib import get_close_matches
 
-    if verb in _ELSEWHERE:
-        return f"; that is {_ELSEWHERE[verb]}"
+    if verb in _VERBS_OF_OTHER_TOOLS:
+        return f"; that is {_VERBS_OF_OTHER_TOOLS[verb]}"
     near = get_close_matches(verb, VERBS, n=1)
     if near:
         return f"; did you mean corral {near[0]}?"
@@ -173,8 +173,8 @@ def invoke(words: list[str]) -> int:
     try:
         with corral.make_context("corral", words) as ctx:
             status = corral.invoke(ctx)
-    except click.exceptions.Exit as leaving:
-        return leaving.exit_code
+    except click.exceptions.Exit as exit_request:
+        return exit_request.exit_code
     except click.Abort:
         raise KeyboardInterrupt from None
     except click.UsageError as error:
@@ -191,7 +191,7 @@ def _one_line(error: click.UsageError, words: list[str]) -> str:
 
 
 def _verb_in(words: list[str]) -> str:
-    """The verb that `words` begin with: click names none where an option lacks its value."""
+    """The command that `words` begin with: click does not name it if an option lacks its value."""
     path = ["corral"]
     command: click.Group = corral
     for word in words:
