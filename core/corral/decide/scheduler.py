@@ -1,15 +1,30 @@
-"""Which queued job may start now: so many at a time, each after those it waits for, else in the order of their ids.
+"""Which queued job may start now: so many at a time in each group, each after those it waits for, by priority, then by id.
 
-Pure bookkeeping. Every call costs the same however many jobs wait (a heap aside): a batch of thousands stays linear.
+Pure bookkeeping. What is done with one job costs the logarithm of how many are queued: a batch of thousands stays linear.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable
 from heapq import heappop, heappush
+from itertools import islice
+from operator import attrgetter
 from typing import NamedTuple
 
+DEFAULT_GROUP = "default"
 _NAMED_DEPENDENCIES = 2
+
+
+class Group(NamedTuple):
+    """A queue with a limit of its own. `limit`: how many of its jobs may run at a time, None for any number.
+
+    While it is paused none of them starts; what runs goes on.
+    """
+
+    name: str = DEFAULT_GROUP
+    limit: int | None = None
+    paused: bool = False
 
 
 class Dependency(NamedTuple):
@@ -28,85 +43,138 @@ class FailedWait(NamedTuple):
     dependency: int
 
 
+class _Queue:
+    """The jobs of one group. `ready` is a heap of (-priority, id); those that have ended are skipped when met."""
+
+    __slots__ = ("group", "ready", "running")
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.ready: list[tuple[int, int]] = []
+        self.running = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self.group.limit is not None and self.running >= self.group.limit
+
+
+class _QueuedJob:
+    """`missing` is what it still waits for, smallest id first."""
+
+    __slots__ = ("has_failed", "missing", "priority", "queue")
+
+    def __init__(self, queue: _Queue, priority: int, missing: dict[int, Dependency]) -> None:
+        self.queue = queue
+        self.priority = priority
+        self.missing = missing
+        self.has_failed = False
+        """Whether one that it waited for did not succeed."""
+
+
 class Scheduler:
     """Knows the queued and the running jobs, and nothing of those that ended.
 
-    `parallel` is how many may run at a time, None for any number; it may be changed at any time.
+    There is always a group `default`, which has no limit until `configure` gives it one.
     """
 
-    def __init__(self, parallel: int | None = None) -> None:
-        self.parallel = parallel
-        self._missing: dict[int, dict[int, Dependency]] = {}
-        """Of each queued job: what it still waits for."""
+    def __init__(self) -> None:
+        self._queues: dict[str, _Queue] = {}
+        self._turns: deque[_Queue] = deque()
+        """All groups; the first one is next, so that none waits for another to run out of jobs."""
+        self._queued: dict[int, _QueuedJob] = {}
+        self._running: dict[int, _Queue] = {}
         self._waiters: dict[int, list[int]] = {}
-        """Of each job that has not ended: who waits for it."""
-        self._ready: list[int] = []
-        """A heap of ids; those that have left the queue are skipped when met."""
-        self._running: set[int] = set()
+        """Of each job that has not ended: the jobs that wait for it."""
         self._failed: list[FailedWait] = []
+        """A heap; those that have ended are skipped when met."""
+        self.configure(Group())
 
-    @property
-    def running(self) -> int:
-        """How many jobs hold a slot."""
-        return len(self._running)
+    def configure(self, group: Group) -> None:
+        """Make a group, or change its limit or pause it. What runs is not touched by that."""
+        queue = self._queues.get(group.name)
+        if queue is None:
+            queue = self._queues[group.name] = _Queue(group)
+            self._turns.append(queue)
+        queue.group = group
 
-    @property
-    def queued(self) -> int:
-        return len(self._missing)
+    def add(
+        self, job: int, group: str = DEFAULT_GROUP, priority: int = 0, after: Iterable[Dependency] = ()
+    ) -> None:
+        """Put a job into the queue of a group. Those it waits for have smaller ids, so that no cycle can be.
 
-    def add(self, job: int, after: Iterable[Dependency] = ()) -> None:
-        """Put a job into the queue. Those it waits for have smaller ids, so that no cycle can be."""
-        missing: dict[int, Dependency] = {}
-        self._missing[job] = missing
-        failed = None
-        for dependency in after:
-            if dependency.succeeded is None:
-                missing[dependency.job] = dependency
-            elif not dependency.succeeded and failed is None:
-                failed = dependency.job
+        Raises:
+            KeyError: there is no such group.
+        """
+        queue, dependencies = self._queues[group], tuple(after)
+        unended = sorted((each for each in dependencies if each.succeeded is None), key=attrgetter("job"))
+        missing = {each.job: each for each in unended}
+        self._queued[job] = queued = _QueuedJob(queue, priority, missing)
+        failed = next((each for each in dependencies if each.succeeded is False), None)
         if failed is not None:
-            self._failed.append(FailedWait(job, failed))
+            self._fail(job, queued, failed.job)
             return
-        for dependency_job in missing:
-            self._waiters.setdefault(dependency_job, []).append(job)
+        for dependency in missing:
+            self._waiters.setdefault(dependency, []).append(job)
         if not missing:
-            heappush(self._ready, job)
+            heappush(queue.ready, (-priority, job))
 
-    def adopt(self, job: int) -> None:
-        """A job that runs already, started by an earlier daemon."""
-        self._running.add(job)
+    def adopt(self, job: int, group: str = DEFAULT_GROUP) -> None:
+        """A job that runs already, started by an earlier daemon. Raises KeyError."""
+        self._hold_slot(job, self._queues[group])
 
     def ended(self, job: int, succeeded: bool) -> None:
         """A job ended, whether it ran or was still queued. Lets its waiters start or fail."""
-        self._running.discard(job)
-        self._missing.pop(job, None)
+        queue = self._running.pop(job, None)
+        if queue is not None:
+            queue.running -= 1
+        self._queued.pop(job, None)
         for waiter in self._waiters.pop(job, ()):
-            missing = self._missing.get(waiter)
-            if missing is None or job not in missing:
+            queued = self._queued.get(waiter)
+            if queued is None:
                 continue
-            if not (succeeded or missing[job].by_end):
-                self._failed.append(FailedWait(waiter, job))
+            if not (succeeded or queued.missing[job].by_end):
+                self._fail(waiter, queued, job)
                 continue
-            del missing[job]
-            if not missing:
-                heappush(self._ready, waiter)
-
-    def withdraw(self, job: int) -> None:
-        """A job was taken from the queue, so it never succeeds."""
-        self.ended(job, succeeded=False)
+            del queued.missing[job]
+            if not queued.missing:
+                heappush(queued.queue.ready, (-queued.priority, waiter))
 
     def take_ready(self, at_most: int | None = None) -> list[int]:
-        """The jobs that may start now, smallest id first; from now on each holds a slot until `ended`."""
-        free = None if self.parallel is None else self.parallel - len(self._running)
-        if at_most is not None:
-            free = at_most if free is None else min(free, at_most)
+        """The jobs that may start now; from now on each holds a slot of its group until `ended`.
+
+        Groups take turns; in each the highest priority is first, then the smallest id.
+        """
         taken: list[int] = []
-        while self._ready and (free is None or len(taken) < free):
-            job = heappop(self._ready)
-            if self._missing.pop(job, None) is not None:
+        idle = 0
+        while idle < len(self._turns) and (at_most is None or len(taken) < at_most):
+            job = self._next_of(self._turns[0])
+            self._turns.rotate(-1)
+            if job is None:
+                idle += 1
+            else:
+                idle = 0
                 taken.append(job)
-        self._running.update(taken)
         return taken
+
+    def _next_of(self, queue: _Queue) -> int | None:
+        """Takes a job out of the queue; None where none may start."""
+        if queue.group.paused or queue.is_full:
+            return None
+        while queue.ready:
+            _, job = heappop(queue.ready)
+            if self._queued.pop(job, None) is not None:
+                self._hold_slot(job, queue)
+                return job
+        return None
+
+    def _hold_slot(self, job: int, queue: _Queue) -> None:
+        self._running[job] = queue
+        queue.running += 1
+
+    def _fail(self, job: int, queued: _QueuedJob, dependency: int) -> None:
+        if not queued.has_failed:
+            queued.has_failed = True
+            heappush(self._failed, FailedWait(job, dependency))
 
     @property
     def has_failed(self) -> bool:
@@ -118,26 +186,39 @@ class Scheduler:
 
         Those beyond `at_most` are for the next call.
         """
-        first_of = {wait.job: wait for wait in reversed(self._failed)}
-        failed = [first_of[job] for job in sorted(first_of) if job in self._missing]
-        count = len(failed) if at_most is None else at_most
-        self._failed = failed[count:]
-        return failed[:count]
+        taken: list[FailedWait] = []
+        while self._failed and (at_most is None or len(taken) < at_most):
+            failed = heappop(self._failed)
+            if failed.job in self._queued:
+                taken.append(failed)
+        return taken
 
     def waiting_for(self, job: int) -> str | None:
         """Why a queued job does not start, such as `limit: 2 of 2 running`; None where nothing keeps it."""
-        missing = self._missing.get(job)
-        if missing:
-            return _sentence(sorted(missing.values()))
-        if missing is None or self.parallel is None or len(self._running) < self.parallel:
+        queued = self._queued.get(job)
+        if queued is None:
             return None
-        return f"limit: {len(self._running)} of {self.parallel} running"
+        if queued.missing:
+            return _missing_text(queued.missing)
+        return _queue_text(queued.queue)
 
 
-def _sentence(missing: Sequence[Dependency]) -> str:
-    named = [f"job {each.job} ({each.name})" if each.name else f"job {each.job}" for each in missing]
-    wanted = "to be stopped" if all(each.by_end for each in missing) else "to succeed"
-    if len(named) > _NAMED_DEPENDENCIES:
-        rest = len(named) - _NAMED_DEPENDENCIES
-        return f"{', '.join(named[:_NAMED_DEPENDENCIES])} and {rest} more {wanted}"
+def _queue_text(queue: _Queue) -> str | None:
+    name, limit, paused = queue.group
+    if paused:
+        return f"group {name} is paused"
+    if not queue.is_full:
+        return None
+    if name == DEFAULT_GROUP:
+        return f"limit: {queue.running} of {limit} running"
+    return f"{queue.running} of {limit} run in group {name}"
+
+
+def _missing_text(missing: dict[int, Dependency]) -> str:
+    first = islice(missing.values(), _NAMED_DEPENDENCIES)
+    named = [f"job {each.job} ({each.name})" if each.name else f"job {each.job}" for each in first]
+    wanted = "to be stopped" if all(each.by_end for each in missing.values()) else "to succeed"
+    rest = len(missing) - len(named)
+    if rest:
+        return f"{', '.join(named)} and {rest} more {wanted}"
     return f"{' and '.join(named)} {wanted}"

@@ -27,7 +27,7 @@ from corral.decide.life import (
     SurvivorsFound,
     TreeEmptied,
 )
-from corral.decide.scheduler import Scheduler
+from corral.decide.scheduler import Group, Scheduler
 from corral.decide.store import Journal
 from corral.manage import diskfull, heirs, operations, stories, views
 from corral.manage.acceptance import Acceptance, new_job
@@ -80,7 +80,8 @@ class Engine:
         become_subreaper()
         self.table = JobTable(journal.ended(KEPT_ENDED))
         self.transitions = Transitions(self.table, journal)
-        self.scheduler = Scheduler(parallel)
+        self.scheduler = Scheduler()
+        self.scheduler.configure(Group(limit=parallel))
         self.commits = Commits(journal, self.wake)
         self.upkeep = Upkeep(journal)
         self.snapshots = Snapshots(

@@ -76,7 +76,7 @@ class StartQueue:
 
     def add(self, job: ManagedJob, after: Iterable[Dependency]) -> None:
         """It starts when its turn comes."""
-        self._scheduler.add(job.id, after)
+        self._scheduler.add(job.id, after=after)
         self._table.touch(job)
         self.wake()
 
