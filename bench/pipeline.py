@@ -14,8 +14,8 @@ from common import Options, Report, Row, Verdict
 
 import corral
 from corral.service.protocol import Look, PeekPipes, ShowJob
+from corral.system.executables import find_program
 from corral.system.limits import LimitPlan
-from corral.system.lookups import find_program
 from corral.system.pipes import set_capacity
 from corral.system.spawn import spawn
 

@@ -30,7 +30,7 @@ from corral.decide.cleaning import (
 from corral.decide.settings import CleanSettings, read_clean_settings
 from corral.decide.store import Journal
 from corral.manage.cleaning import IS_SHOWN, IS_WAITED_FOR, Cleaner
-from corral.system.folders import delete_folder, usage_of
+from corral.system.disk_usage import delete_folder, usage_of
 from corral.values.home import Home
 from corral.values.rules import NO_RULES, CleanRules, as_ranges
 from journals import AT, PLACE, ended, spec

@@ -12,7 +12,7 @@ import pytest
 from corral.observe.databases import parse_title
 from corral.observe.holders import Holders
 from corral.observe.waits import ProcessWait, wait_of
-from corral.system.filelocks import HeldLock, in_the_way
+from corral.system.file_locks import HeldLock, in_the_way
 from corral.system.procfs import HAS_PROCFS
 from until import python, running, until
 

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.manage.monitor import Monitor
-from corral.observe.health import MOVES_FOR, Attention, Progress, health_of
-from corral.observe.quiet import Quiet
+from corral.observe.progress import MOVES_FOR, Attention, Progress, Quiet, health_of
 from corral.values.home import Home
 
 STUCK_AFTER = 60.0

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from corral.observe import hidden, threads
+from corral.observe import threads, unreadable
 from corral.observe.waits import ProcessWait, wait_of
 from corral.system import permission, pyspy
 from corral.system.procfs import HAS_PROCFS, read_file
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not HAS_PROCFS, reason="there is no /proc to be 
 
 PROBE = r"""
 import ctypes, fcntl, json, os, signal, subprocess, sys, time
-from corral.observe.health import Progress, health_of
+from corral.observe.progress import Progress, health_of
 from corral.observe.chains import Observations, Web, is_benign
 from corral.observe.diagnose import diagnose
 from corral.observe.waits import wait_of
@@ -122,7 +122,7 @@ def test_kernel_function_and_descriptors_tell_after_a_crash(monkeypatch):
 def test_words_for_what_the_kernel_refuses(monkeypatch):
     for scope, words in ((0, "the kernel does not show"), (2, "only root"), (3, "nobody")):
         monkeypatch.setattr(permission, "ptrace_scope", lambda scope=scope: scope)
-        assert words in hidden.reason(os.getpid(), None)
+        assert words in unreadable.reason(os.getpid(), None)
     monkeypatch.setattr(os, "geteuid", lambda: 65534 if os.getuid() != 65534 else 65533)
     assert permission.why_closed(os.getpid()) == f"it belongs to {permission.user_name(os.getuid())}"
     shut(monkeypatch)
@@ -135,6 +135,6 @@ def test_words_for_a_set_uid_program(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: me)
     monkeypatch.setattr(permission, "users_of", lambda _: (me, other))
     name = permission.user_name(other)
-    assert hidden.reason(1 << 22, None) == (
+    assert unreadable.reason(1 << 22, None) == (
         f"it has the rights of {name} (set-uid), so only root may see what it waits for"
     )

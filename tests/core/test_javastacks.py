@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from corral.manage.javaspying import JavaSpy
-from corral.observe.javastacks import deadlock_in, stacks_of
+from corral.observe.program_stacks import deadlock_in, java_stacks
 from corral.system import jvm
 from corral.system.mounts import Mounts
 from corral.system.procfs import HAS_PROCFS
@@ -58,7 +58,7 @@ Found 1 deadlock.
 
 
 def test_threads_of_the_program_itself_are_shown():
-    main, buyer = stacks_of(DUMP, 42, 1, "java")
+    main, buyer = java_stacks(DUMP, 42, 1, "java")
     assert (main.thread_name, main.thread, main.language) == ("main", 23504, "java")
     assert [(f.file, f.line, f.function) for f in buyer.frames] == [
         ("Deadlock.java", 5, "shop.Deadlock.take")
@@ -75,7 +75,7 @@ def test_a_deadlock_is_read():
 @pytest.mark.parametrize("text", ["", "42:\n", '"" #1 x\n', '"a" #1 \n\tat f(g:99999)\n', "\0\ufffd"])
 def test_any_other_text_is_no_stack(text):
     assert deadlock_in(text) == {}
-    assert isinstance(stacks_of(text, 1, None, "java"), tuple)
+    assert isinstance(java_stacks(text, 1, None, "java"), tuple)
 
 
 def _java(folder: Path) -> Path:
@@ -128,5 +128,5 @@ def test_what_java_makes_by_itself_is_left_out():
         "\tat java.lang.Thread.run",
         "\tat shop.D$$Lambda$196/0x0.run(Unknown Source)\n\tat java.lang.Thread.run",
     )
-    buyer = stacks_of(made, 42, 1, "java")[1]
+    buyer = java_stacks(made, 42, 1, "java")[1]
     assert ([frame.line for frame in buyer.frames], buyer.left_out) == ([5], 2)

@@ -13,8 +13,8 @@ import pytest
 
 from corral.system import limits
 from corral.system.descriptors import Reserve, keep
+from corral.system.executables import find_program
 from corral.system.limits import NOFILE
-from corral.system.lookups import find_program
 from corral.system.openings import empty, may_block, open_redirection
 from corral.system.ownfiles import open_own
 from corral.values.errors import CannotStartError

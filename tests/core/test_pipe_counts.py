@@ -13,7 +13,7 @@ import pytest
 from corral.manage.flows import Moved, moves_elsewhere
 from corral.observe.pipeflow import PipeFlow
 from corral.observe.sampler import transferred
-from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.cpu_clock import cpu_nanoseconds
 from corral.system.pipes import fill_and_capacity
 from corral.system.procfs import HAS_PROCFS
 from managers import eventually_so, opened, python

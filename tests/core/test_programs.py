@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corral.system.lookups import find_program
+from corral.system.executables import find_program
 from corral.values.errors import CannotStartError
 
 

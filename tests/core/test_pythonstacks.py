@@ -14,7 +14,7 @@ from msgspec import structs
 from corral.manage import spying
 from corral.manage.helping import Printed, output_of
 from corral.manage.spying import Spy
-from corral.observe.pythonstacks import MOST_FRAMES, stacks_of, telling_frames
+from corral.observe.program_stacks import MOST_FRAMES, python_stacks, telling_frames
 from corral.observe.waits import wait_of
 from corral.system import pyspy
 from corral.system.mounts import Mounts
@@ -68,12 +68,12 @@ def dumped(tid: int, *frames: Frame, name: str | None = None) -> dict[str, objec
 
 def test_first_thread_first_and_text_is_data():
     dump = json.dumps([dumped(9, own(1), name="a\ab"), dumped(7, own(2)), dumped(8)]).encode()
-    first, second = stacks_of(dump, 7, 1, "python")
+    first, second = python_stacks(dump, 7, 1, "python")
     assert (first.thread, first.frames) == (7, (own(2),))
     assert (second.thread, second.thread_name) == (9, "a␇b")
     for nonsense in (b"", b"{}", b'[{"frames": 5}]', b"\xff"):
         with pytest.raises(ValueError, match=r"."):
-            stacks_of(nonsense, 7, 1, "python")
+            python_stacks(nonsense, 7, 1, "python")
 
 
 @LINUX

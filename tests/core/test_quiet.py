@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corral.observe.graph import knot, routes
-from corral.observe.quiet import OFTEN, Quiet
+from corral.observe.progress import OFTEN, Quiet
 
 MILLISECOND = 1_000_000
 

@@ -9,7 +9,7 @@ import pytest
 
 from corral.observe.machine import MachineSampler
 from corral.observe.sampler import ProcessSampler, with_last_counters
-from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.cpu_clock import cpu_nanoseconds
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.procfs import read_stat
 from until import python, running, until

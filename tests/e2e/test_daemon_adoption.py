@@ -21,10 +21,10 @@ from corral.decide.life import Life
 from corral.manage.jobs import ManagedJob, Member
 from corral.manage.keeping import keep_observed
 from corral.manage.kept import Kept, Stillness
-from corral.observe.health import Progress
+from corral.observe.progress import Progress
 from corral.service import protocol as p
 from corral.service.surroundings import surroundings
-from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.cpu_clock import cpu_nanoseconds
 from corral.system.identity import ProcessIdentity, identify, is_alive
 from corral.values.spec import DescriptorInput, FileInput, InteractiveInput, JobInput
 from e2e.daemons import Daemons, job, spec, start, wait

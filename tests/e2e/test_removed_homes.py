@@ -18,8 +18,8 @@ import pytest
 from corral.decide.homeidentity import LOCK
 from corral.service import protocol as p
 from corral.service.client import Client
+from corral.system.file_locks import holders
 from corral.system.identity import identify, is_alive
-from corral.system.lockholders import holders
 from e2e.command import Corral
 from e2e.daemons import Daemons, start, wait
 from until import until

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from corral.observe import elsewhere
+from corral.observe import unreadable
 from corral.service import protocol as p
 from e2e.daemons import Daemons, altered, job, start
 from managers import python
 from until import until
 
 POORER = """
-from corral.system import cpuclock
+from corral.system import cpu_clock
 for module in list(sys.modules.values()):
     if module.__name__.startswith("corral.") and hasattr(module, "HAS_PROCFS"):
         module.HAS_PROCFS = False
-cpuclock._HAS_CLOCK = False
+cpu_clock._HAS_CLOCK = False
 """
 
 
@@ -50,7 +50,7 @@ def test_what_psutil_knows_is_told_and_nothing_guessed(daemons: Daemons) -> None
         found = client.call(p.AskWhy(job=piped, stacks=True), timeout=20)
         assert found.health != "stuck"
         assert found.not_looked_at
-        assert all(elsewhere.REASON in said for said in found.not_looked_at)
+        assert all(unreadable.REASON in said for said in found.not_looked_at)
         (pipe,) = client.call(p.PeekPipes(job=piped, bytes=10), timeout=20).pipes
         assert (pipe.fill_bytes, pipe.content) == (None, None)
         assert pipe.note is not None
@@ -61,6 +61,6 @@ def test_what_psutil_knows_is_told_and_nothing_guessed(daemons: Daemons) -> None
 def test_connections_are_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
         host, port = server.getsockname()
-        assert f"it listens at {host}:{port} and is connected to {host}:{port}" in elsewhere.sleeping(
+        assert f"it listens at {host}:{port} and is connected to {host}:{port}" in unreadable.sleeping(
             os.getpid()
         )

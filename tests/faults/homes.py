@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from corral.decide.homeidentity import LOCK
-from corral.system.lockholders import holders
+from corral.system.file_locks import holders
 from e2e.command import Corral
 from until import until
 

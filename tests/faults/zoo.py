@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from corral.service import protocol as p
 from corral.service.client import Client
 from corral.system import mark
-from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.cpu_clock import cpu_nanoseconds
 from e2e.daemons import Daemons
 from e2e.users import NOBODY, as_ordinary_user, why_no_ordinary_user
 from zoo.cases import Case, begin, fine_cases, healths, shows, stuck_cases, surroundings, told, why

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from corral.decide import nonce
 from corral.system import boot, mark
-from corral.system.lockholders import Holder, holders
+from corral.system.file_locks import Holder, holders
 from corral.values.errors import CorralError
 from corral.values.home import Home
 from corral.values.wire import from_wire, to_wire

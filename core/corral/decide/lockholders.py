@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from corral.system.filelocks import HeldLock, locks_on
+from corral.system.file_locks import HeldLock, locks_on
 from corral.system.procfs import read_stat
 from corral.values.text import one_line
 

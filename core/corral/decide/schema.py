@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from corral.decide import tables
 from corral.decide.homedir import private_file
-from corral.system.diskspace import is_full
+from corral.system.disk_usage import is_full
 from corral.values.errors import CorralError
 from corral.values.home import Home
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from corral.decide.pending import EndedRow, Pending
-from corral.system.diskspace import free_bytes
+from corral.system.disk_usage import free_bytes
 from corral.values.errors import CorralError
 
 NUMBER = "unwritten"

@@ -15,7 +15,7 @@ from corral.manage.reaping import ChildEnd, Orphan
 from corral.manage.relaying import Relays
 from corral.observe.sampler import Usage, with_last_counters
 from corral.system import mark
-from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.cpu_clock import cpu_nanoseconds
 from corral.system.identity import ProcessIdentity, identify
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from corral.manage.oldjobs import Asked, Plan, make_plan
 from corral.system import memory
 from corral.system.daemonlog import bound, log, log_fault
 from corral.system.destinations import HANGS, destination
-from corral.system.folders import delete_folder
+from corral.system.disk_usage import delete_folder
 from corral.values.errors import CorralError
 from corral.values.home import config_path
 from corral.values.jobs import Job

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from corral.system.diskspace import is_full
+from corral.system.disk_usage import is_full
 
 if TYPE_CHECKING:
     from corral.manage.jobs import ManagedJob

@@ -59,8 +59,8 @@ from corral.system import mark
 from corral.system.identity import ProcessIdentity
 from corral.system.mounts import Mounts
 from corral.system.pipes import PipeBudget
+from corral.system.prctl import become_subreaper
 from corral.system.signals import RefusedSignalError, Signaller
-from corral.system.subreaper import become_subreaper
 from corral.values.home import Home
 
 

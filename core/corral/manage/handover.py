@@ -29,7 +29,7 @@ from corral.manage.reaping import ChildEnd
 from corral.manage.stopping import StopOfJob, Target
 from corral.manage.streams import HandedStream
 from corral.manage.terminals import HandedTerminal
-from corral.observe.health import Progress
+from corral.observe.progress import Progress
 from corral.system.identity import ProcessIdentity
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from msgspec import structs
 
 from corral.manage.helping import output_of
-from corral.observe.javastacks import deadlock_in, deadlock_in_words, stacks_of
+from corral.observe.program_stacks import deadlock_in, deadlock_in_words, java_stacks
 from corral.system import jvm
 from corral.system.destinations import HANGS, destination
 from corral.system.identity import ProcessIdentity, identify
@@ -85,7 +85,7 @@ class JavaSpy:
             return _Looked(reason=f"jcmd took longer than {SECONDS:g} s, or said too much")
         dump = printed.out.decode("utf-8", "replace")
         threads = deadlock_in(dump)
-        stacks = stacks_of(dump, wait.pid, wait.stage, wait.name)
+        stacks = java_stacks(dump, wait.pid, wait.stage, wait.name)
         if not stacks:
             return _Looked(reason=f"jcmd said: {one_line(printed.err or printed.out)[:200]}")
         return _Looked(stacks, deadlock_in_words(threads) if threads else None)

@@ -14,9 +14,8 @@ from corral.manage.local_run import LocalRun, StageHandle
 from corral.manage.past import PastOfJob
 from corral.manage.stories import StoryOfJob
 from corral.manage.streams import Stream
-from corral.observe.health import Progress
 from corral.observe.pipeflow import PipeFlow
-from corral.observe.quiet import Quiet
+from corral.observe.progress import Progress, Quiet
 from corral.observe.sampler import Usage
 from corral.observe.waits import WaitClock
 from corral.system.descriptors import is_scarce, keep

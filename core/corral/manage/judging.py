@@ -12,8 +12,7 @@ from corral.manage.reasons import observe_waits, words_for
 from corral.manage.stories import note_stuck
 from corral.observe.chains import LOOKED_AT_FOR, Web, is_benign, is_deadlocked, waits_in_vain
 from corral.observe.diagnose import diagnose_web
-from corral.observe.health import Progress, health_of
-from corral.observe.quiet import Quiet
+from corral.observe.progress import Progress, Quiet, health_of
 
 if TYPE_CHECKING:
     from corral.manage.manager import Manager

@@ -15,7 +15,7 @@ from corral.manage.jobs import ManagedJob
 from corral.manage.kept import Kept, Stillness
 from corral.manage.stories import keep_now_and_then
 from corral.manage.stories import recall as recall_story
-from corral.observe.health import MOVES_FOR, Progress
+from corral.observe.progress import MOVES_FOR, Progress
 
 if TYPE_CHECKING:
     from corral.manage.manager import Manager

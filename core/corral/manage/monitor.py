@@ -19,12 +19,12 @@ from corral.manage.onstuck import end_stuck, is_to_be_ended
 from corral.manage.stagetimes import StageTimes
 from corral.manage.stories import note_life, note_rest
 from corral.observe import ordering
-from corral.observe.health import Attention, Progress
 from corral.observe.holders import Holders
 from corral.observe.pipeflow import RATE_WINDOW, PipeFlow
+from corral.observe.progress import Attention, Progress
 from corral.observe.sampler import ProcessSampler
 from corral.system import shortage
-from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.cpu_clock import cpu_nanoseconds
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.procfs import CLOCK_TICKS, read_stat
 from corral.values.wire import to_wire

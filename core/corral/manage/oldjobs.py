@@ -12,7 +12,7 @@ from msgspec import structs
 
 from corral.decide.cleaning import Choice, EndedJob, choose, choose_asked
 from corral.decide.reader import JournalReader
-from corral.system.folders import FolderUsage, usage_of
+from corral.system.disk_usage import FolderUsage, usage_of
 from corral.values.home import Home
 from corral.values.rules import DAY, CleanReport, CleanRules, OldJob, Rule, RuleShare, StrayFolder
 

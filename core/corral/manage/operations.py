@@ -32,7 +32,7 @@ from corral.manage.reasons import observe_waits, tree_of
 from corral.manage.refrain import with_refrain
 from corral.manage.stopping import in_doubt, report_on
 from corral.observe.diagnose import diagnose, on_full_disk
-from corral.system.diskspace import is_full
+from corral.system.disk_usage import is_full
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.ownfiles import look_at_own
 from corral.system.signals import RefusedSignalError

@@ -13,7 +13,7 @@ from corral.observe import tree
 from corral.observe.chains import Observations
 from corral.observe.holders import KEPT_SECONDS, Held
 from corral.observe.waits import ProcessWait, wait_of, words
-from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.cpu_clock import cpu_nanoseconds
 from corral.system.openfiles import feeds
 from corral.system.procfs import read_stat
 from corral.values.jobs import ProcessView

@@ -13,9 +13,9 @@ from msgspec import structs
 
 from corral.manage.helping import output_of
 from corral.manage.javaspying import JavaSpy
-from corral.observe.pythonstacks import stacks_of
+from corral.observe.program_stacks import python_stacks
 from corral.system import pyspy
-from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.cpu_clock import cpu_nanoseconds
 from corral.system.destinations import HANGS, destination
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.mounts import Mounts
@@ -131,7 +131,7 @@ async def _ask(path: str, wait: Wait, reap: Callable[[], None]) -> _Looked:
     if not printed.out.strip():
         return _Looked(reason=_refusal(path, wait.pid, printed.err))
     try:
-        return _Looked(stacks_of(printed.out, wait.pid, wait.stage, wait.name))
+        return _Looked(python_stacks(printed.out, wait.pid, wait.stage, wait.name))
     except ValueError:
         return _Looked(reason="what py-spy said was not understood")
 

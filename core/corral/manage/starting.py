@@ -29,9 +29,9 @@ from corral.system.destinations import (
     destination,
     refusal,
 )
+from corral.system.executables import Check, check_directory, check_interpreter, find_program, no_check
 from corral.system.identity import identify
 from corral.system.inheritance import Outfit
-from corral.system.lookups import Check, check_directory, check_interpreter, find_program, no_check
 from corral.system.mark import Mark
 from corral.system.mounts import Mounts
 from corral.system.openings import check_own, empty, may_block, open_redirection

@@ -9,8 +9,7 @@ from itertools import pairwise
 from msgspec import structs
 
 from corral.observe import slowest
-from corral.observe.advising import advice
-from corral.observe.asking import attaching, is_asking, question
+from corral.observe.advice import advice, attaching, is_asking, question
 from corral.observe.chains import Chain, Observations, Web, benign_end, keeper
 from corral.observe.holders import Held
 from corral.observe.waits import ProcessWait
@@ -20,7 +19,7 @@ from corral.values.reports import Advice, Diagnosis, Root, Wait
 from corral.values.text import one_line
 
 LOCK_KINDS = ("flock", "fcntl", "fcntl, open file description", "lease", "mandatory")
-"""As `system.filelocks` names them."""
+"""As `system.file_locks` names them."""
 _CUT = "the disk of its output was full: what it wrote then may be missing"
 _SEE_ROOM = Advice("see how much room there is", "df -h")
 COMM_LENGTH = 15

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from corral.observe.databases import PROGRAM, Backend, backends_of, lock_wait
 from corral.observe.otherends import address_of, is_answer_due, named, other_end, queued, silent_for
 from corral.observe.waits import ProcessWait
-from corral.system.cpuclock import cpu_nanoseconds
-from corral.system.filelocks import (
+from corral.system.cpu_clock import cpu_nanoseconds
+from corral.system.file_locks import (
     HeldLock,
     awaited_by,
     has_by_inheritance,
@@ -23,10 +23,9 @@ from corral.system.filelocks import (
     in_the_way,
     read_locks,
 )
+from corral.system.ipc import semaphore_state, shared_memory, shares
 from corral.system.openfiles import End, OpenFile, descriptors_of, ends_of, modes, open_file
 from corral.system.procfs import pids, read_stat
-from corral.system.semaphores import semaphore_state
-from corral.system.sharedmemory import shared_memory, shares
 from corral.system.sockets import Socket, SocketTables, forget_tables, tables_of
 from corral.system.usermounts import Mount, servers_of
 from corral.system.watched import children_of, process_of_pidfd, terminal_of_master

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from corral.observe.waits import ProcessWait
 from corral.system.procfs import read_stat
+from corral.system.sock_diag import Silence, silence_of
 from corral.system.sockets import Socket, SocketTables
-from corral.system.tcpsilence import Silence, silence_of
 
 
 def named(pid: int) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import psutil
 
-from corral.system.cpuclock import cpu_nanoseconds
+from corral.system.cpu_clock import cpu_nanoseconds
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.procfs import HAS_PROCFS, read_file
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from corral.observe.spending import Doing, ThreadLook
 from corral.observe.threads import ThreadWait, first_thread, other_threads, thread_count
 from corral.observe.waits import ProcessWait, wait_of_thread
+from corral.system.cpu_clock import scheduled_nanoseconds
 from corral.system.openfiles import OpenFile
 from corral.system.procfs import Stat, read_stat
-from corral.system.schedstat import scheduled_nanoseconds
 
 MOST_PROCESSES = 16
 MOST_THREADS = 32

@@ -11,7 +11,7 @@ import signal
 from datetime import datetime
 from typing import NamedTuple
 
-from corral.observe import databases, elsewhere, hidden
+from corral.observe import databases, unreadable
 from corral.observe.calls import Meaning
 from corral.observe.threads import (
     THREADS_LOOKED_AT,
@@ -22,15 +22,14 @@ from corral.observe.threads import (
     thread_count,
 )
 from corral.observe.watching import watching
-from corral.system.cpuclock import cpu_nanoseconds
-from corral.system.filelocks import HeldLock
-from corral.system.freezer import is_frozen
+from corral.system.cpu_clock import cpu_nanoseconds
+from corral.system.file_locks import HeldLock
+from corral.system.ipc import semaphore_awaited
 from corral.system.openfiles import OpenFile, absolute, open_file
 from corral.system.processmemory import owner_of_mutex, read_mask, read_path
 from corral.system.procfs import HAS_PROCFS, Stat, read_file, read_stat
-from corral.system.semaphores import semaphore_awaited
 from corral.system.sockets import role_of
-from corral.system.stopsignal import stopped_by
+from corral.system.suspension import is_frozen, stopped_by
 from corral.system.usermounts import Mount, mount_in_call
 from corral.system.watched import catches_end_of_child, has_signal
 from corral.values.reports import WaitKind
@@ -95,7 +94,7 @@ def wait_of(pid: int) -> ProcessWait | None:
     if by_letter is not None:
         return by_letter
     if not HAS_PROCFS:
-        return _plain(stat, "unknown", elsewhere.sleeping(pid), reason=elsewhere.REASON)
+        return _plain(stat, "unknown", unreadable.sleeping(pid), reason=unreadable.REASON)
     first = first_thread(stat)
     others = other_threads(pid) if thread_count(pid) > 1 else []
     wait = _told(stat, first, others)
@@ -223,10 +222,10 @@ def _semaphore(pid: int, thread: ThreadWait) -> tuple[int, int] | None:
 
 def _deduced(wait: ProcessWait) -> ProcessWait:
     """What a wait is for, of which at most the kernel function may be seen."""
-    lock = hidden.lock_awaited(wait.pid) if wait.kind in ("unknown", "file_lock") else None
+    lock = unreadable.lock_awaited(wait.pid) if wait.kind in ("unknown", "file_lock") else None
     if lock is not None:
         return wait._replace(kind="file_lock", detail=f"waits for a file lock ({lock})", reason=None)
-    file = hidden.only_file(wait.pid, wait.kind)
+    file = unreadable.only_file(wait.pid, wait.kind)
     if file is None:
         return _on_unseen(wait, Meaning(wait.kind)) if wait.kind in ("pipe_read", "pipe_write") else wait
     wait = wait._replace(fd=file.fd, file=file, pipe=file.inode if file.kind == "pipe" else None)
@@ -249,7 +248,7 @@ def _hidden(pid: int, thread: ThreadWait) -> str | None:
     """Why we know less of a wait than there is to know."""
     if not thread.hidden or thread.meaning.kind in ("timer", "child"):
         return None
-    return hidden.reason(pid, thread.wchan)
+    return unreadable.reason(pid, thread.wchan)
 
 
 def _on_file_system(stat: Stat, thread: ThreadWait) -> ProcessWait:

@@ -12,7 +12,7 @@ from corral.observe.calls import Meaning, number
 from corral.system.openfiles import OpenFile, descriptors_of, modes, open_file
 from corral.system.processmemory import read_fd_set, read_pollfds
 from corral.system.procfs import read_stat
-from corral.system.sockdiag import unix_peer
+from corral.system.sock_diag import unix_peer
 from corral.system.sockets import is_nameless, role_of
 from corral.system.watched import (
     Watched,

@@ -12,8 +12,8 @@ from typing import IO, NamedTuple
 
 from corral.decide.homedir import check_home, prepare_home
 from corral.service.address import dial
+from corral.system.descriptors import unnamed_file
 from corral.system.interpreter import CHOICE, interpreter
-from corral.system.unnamed import unnamed_file
 from corral.values.errors import DaemonUnavailableError
 from corral.values.home import Home
 

@@ -1,10 +1,11 @@
-"""Descriptors that the daemon keeps for long, out of the way of those that a spawn needs."""
+"""Descriptors that the daemon keeps for long, out of the way of those that a spawn needs; and files without a name."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import resource
+from typing import IO
 
 _PLENTY = 256
 """Below this number descriptors stay where they are: enough low ones remain for the pipes of a spawn."""
@@ -53,3 +54,12 @@ class Reserve:
         """Let go of all. Only what runs before anything else in this thread is sure to get them."""
         while self._held:
             os.close(self._held.pop())
+
+
+def unnamed_file(title: str) -> IO[bytes]:
+    """Empty, to write and read. Gone with the last descriptor of it. Raises OSError."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create(title, os.MFD_CLOEXEC), "w+b")
+    import tempfile
+
+    return tempfile.TemporaryFile()

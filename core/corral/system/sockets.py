@@ -1,7 +1,7 @@
 """Sockets seen from outside: their addresses and state, and the socket at the other end where it is on this machine.
 
 By /proc/PID/net/{tcp,tcp6,udp,udp6,unix}, which are the tables of that process's network namespace (proc_net(5)); the
-other end of a unix socket by `sockdiag`, which tells of our own namespace only.
+other end of a unix socket by `sock_diag`, which tells of our own namespace only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from corral.system.procfs import read_all, read_file
-from corral.system.sockdiag import is_autobound, unix_listener, unix_peer
+from corral.system.sock_diag import is_autobound, unix_listener, unix_peer
 
 _TCP_STATES = {
     1: "established", 2: "syn sent", 3: "syn received", 4: "fin wait 1", 5: "fin wait 2", 6: "time wait",

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from corral.system import mark
+from corral.system.executables import refused
 from corral.system.giving import give
 from corral.system.inheritance import Outfit, worn
-from corral.system.lookups import refused
 from corral.system.mark import Mark
 from corral.system.terminal import take_over
 from corral.values.errors import CannotStartError

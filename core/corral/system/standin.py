@@ -16,10 +16,10 @@ import os
 import signal
 
 from corral.system.destinations import DESCRIPTOR, TERMINAL, destination
+from corral.system.executables import check_directory, check_interpreter, find_program, refused
 from corral.system.giving import give
-from corral.system.lookups import check_directory, check_interpreter, find_program, refused
 from corral.system.openings import check_own, empty, may_block, open_redirection
-from corral.system.parentdeath import end_with_parent, outlive_parent
+from corral.system.prctl import end_with_parent, outlive_parent
 from corral.values.errors import CannotStartError
 
 LOOKS, WAITS, READY, FAILED = b"looks", b"waits", b"ready", b"failed"

@@ -12,38 +12,29 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import IO, NamedTuple
 
-from corral.system import standin
-from corral.system.descriptors import keep
+from corral.system import destinations, executables, giving, openings, prctl, shortage, standin
+from corral.system.descriptors import keep, unnamed_file
+from corral.system.executables import refused
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.inheritance import Outfit, worn
-from corral.system.lookups import refused
 from corral.system.pidfd import open_pidfd_if_possible
-from corral.system.unnamed import unnamed_file
+from corral.values import errors
 from corral.values.errors import CannotStartError
 
-_MODULES = (
-    "values.errors",
-    "system.shortage",
-    "system.programs",
-    "system.parentdeath",
-    "system.destinations",
-    "system.giving",
-    "system.lookups",
-    "system.openings",
-    "system.standin",
-)
+_MODULES = (errors, shortage, prctl, destinations, giving, executables, openings, standin)
 """What it runs, in the order of their imports."""
 _BOOT = "import marshal, sys; exec(marshal.load(sys.stdin.buffer))"
 _BEGINNING = """\
-kind = type(sys)
-for name in ("corral", "corral.system", "corral.values"):
-    sys.modules[name] = kind(name)
-    sys.modules[name].__path__ = []
+def new(name):
+    package = name.rpartition(".")[0]
+    if package and package not in sys.modules:
+        new(package).__path__ = []
+    module = sys.modules[name] = type(sys)(name)
+    return module
 for name, code in marshal.load(sys.stdin.buffer):
-    module = sys.modules[name] = kind(name)
+    module = new(name)
     exec(code, module.__dict__)
 module.main(marshal.load(sys.stdin.buffer))
 """
@@ -122,8 +113,8 @@ def _file_of(plan: Mapping[str, object]) -> IO[bytes]:
 def _sources() -> bytes:
     """The code of the stand-in, as it is in this process: an upgrade on the disk changes nothing for a daemon that runs."""
     codes = []
-    for name in _MODULES:
-        spec = find_spec(f"corral.{name}")
+    for module in _MODULES:
+        spec = module.__spec__
         assert spec is not None
         assert spec.loader is not None
         codes.append((spec.name, spec.loader.get_code(spec.name)))  # type: ignore[attr-defined]

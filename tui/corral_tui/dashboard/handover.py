@@ -64,7 +64,7 @@ class _Signals:
 
 def attach_for_dashboard() -> None:
     """The program. If the dashboard is killed it puts the terminal back: whoever waits for the dashboard has it then."""
-    from corral.system.parentdeath import end_with_parent
+    from corral.system.prctl import end_with_parent
     from corral_tui.main import main
 
     # From then on we are no longer in the foreground, where setting the terminal would stop us (tcsetattr(3), SIGTTOU).

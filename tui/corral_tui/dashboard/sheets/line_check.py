@@ -10,8 +10,8 @@ from itertools import chain, pairwise
 from typing import NamedTuple
 
 from corral.service.surroundings import surroundings
+from corral.system.executables import advice_on
 from corral.system.expanding import outside
-from corral.system.programs import advice_on
 from corral.values.commandline import Part, expanded, first_problem, parts, pipeline_of, shell_pipeline
 from corral.values.errors import UsageError
 from corral.values.expansion import NOTHING, Outside

@@ -1,8 +1,13 @@
-"""What can be told of a wait whose system call may not be read: what follows from all else, and why the rest is not known."""
+"""What can be told of a wait that cannot be read: its system call is hidden, or the system has no /proc.
+
+What follows from all else is told, and why the rest is not known.
+"""
 
 from __future__ import annotations
 
-from corral.system.filelocks import awaited_by, read_locks
+import psutil
+
+from corral.system.file_locks import awaited_by, read_locks
 from corral.system.openfiles import FileKind, OpenFile, descriptors_of, modes, open_file
 from corral.system.permission import why_hidden
 from corral.values.reports import WaitKind
@@ -49,3 +54,36 @@ def reason(pid: int, wchan: str | None) -> str:
     """Why less is known of a wait than there is to know; `wchan` is what is known."""
     where = f"; it sleeps in the kernel function {wchan}" if wchan else ""
     return f"{why_hidden(pid)}{where}"
+
+
+REASON = "this system does not tell what a process waits for (it has no /proc)"
+MOST_NAMED = 2
+
+
+def sleeping(pid: int) -> str:
+    """What is known of a process that sleeps, to complete a sentence that begins with its name."""
+    known = _connections(pid)
+    unseen = "sleeps, and what it waits for may not be seen"
+    return unseen if not known else f"{unseen}; it {' and '.join(known)}"
+
+
+def _connections(pid: int) -> list[str]:
+    try:
+        found = psutil.Process(pid).net_connections(kind="inet")
+    except (psutil.Error, OSError):
+        return []
+    listening = [one for one in found if one.status == psutil.CONN_LISTEN]
+    connected = [one for one in found if one.raddr]
+    words = [f"listens at {_address(one.laddr)}" for one in listening[:MOST_NAMED]]
+    words += [
+        f"is connected to {_address(one.raddr)} ({one.status.lower()})" for one in connected[:MOST_NAMED]
+    ]
+    more = len(listening) + len(connected) - len(words)
+    return words + ([f"has {more} connections more"] if more else [])
+
+
+def _address(address: tuple[str, int] | tuple[()]) -> str:
+    if not address:
+        return "an unknown address"
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,4 +1,4 @@
-"""Looking up what a stage needs before it starts, and what to say where that is not to be had.
+"""Finding the program that a stage starts and its directory, and what to say where either cannot be used.
 
 The daemon does it in its own loop, so each path is shown to a check before it is touched: one that may hang is looked
 up by somebody else then (`corral.system.standin`, which runs this module too).
@@ -12,7 +12,6 @@ import stat
 from collections.abc import Callable
 
 from corral.system import shortage
-from corral.system.programs import advice_on
 from corral.values.errors import CannotStartError
 
 _ENOEXEC_HINT = (
@@ -120,3 +119,24 @@ def refused(error: Exception, name: str) -> CannotStartError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ETXTBSY, errno.ELOOP, errno.ENOTDIR):
         return CannotStartError(f"not executable: {name}: {error.strerror} (its interpreter, perhaps)", 126)
     return CannotStartError(f"{name}: no process for it: {error.strerror}", 125)
+
+
+_BEGINNINGS = (b"#!", b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+"""What execve(2) takes: a script with its interpreter, ELF; on macOS Mach-O of one and of several architectures."""
+_SCRIPTS = frozenset((".bash", ".js", ".lua", ".php", ".pl", ".py", ".rb", ".sh", ".tcl", ".zsh"))
+
+
+def advice_on(path: str) -> str:
+    """What to do about a file that exists and may not be executed; `chmod` only where it would help."""
+    if not os.path.isfile(path):
+        return "it is no program"
+    try:
+        with open(path, "rb") as file:
+            beginning = file.read(4)
+    except OSError:
+        return "you may neither read nor execute it"
+    if beginning.startswith(_BEGINNINGS):
+        return "chmod +x lets it run"
+    if os.path.splitext(path)[1] in _SCRIPTS:
+        return "it has no #! line: put its interpreter in front"
+    return "it is no program"

@@ -1,4 +1,7 @@
-"""Ending with the program that started us, on Linux (prctl(2), PR_SET_PDEATHSIG)."""
+"""Settings of this process by prctl(2), Linux only: its end with its parent, and orphans that become its children.
+
+A stand-in runs this too (`corral.system.standin`), so it imports nothing but the standard library.
+"""
 
 from __future__ import annotations
 
@@ -32,3 +35,14 @@ def _ask_for(number: int) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     return bool(ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0) == 0)
+
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def become_subreaper() -> bool:
+    """Whether orphans will come to this process from now on."""
+    if sys.platform != "linux":
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)

@@ -1,6 +1,8 @@
-"""Whether the freezer of its control group holds a process: `docker pause` does so, and systemd (cgroups(7))."""
+"""What suspends a process: a signal, or the freezer of its control group."""
 
 from __future__ import annotations
+
+import os
 
 from corral.system.procfs import read_file
 
@@ -23,3 +25,16 @@ def is_frozen(pid: int) -> bool:
 
 def _has(file: str, line: bytes) -> bool:
     return line in (read_file(file) or b"").splitlines()
+
+
+def stopped_by(pid: int) -> int | None:
+    """The number of the signal that suspended `pid` (state T); None for what is no child of ours, or runs again.
+
+    waitid(2) with WNOWAIT leaves the child as it is, to be asked again.
+    """
+    try:
+        found = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+    except (ChildProcessError, AttributeError):
+        # macOS has waitid, but no WNOWAIT for a stop before Python 3.13.
+        return None
+    return found.si_status if found is not None else None

@@ -1,6 +1,6 @@
-"""What can be done about a wait, with the very command for each. Pure.
+"""What can be done about a wait, with the exact command for each, and the question that a job asks on its terminal. Pure.
 
-No command ends a process of somebody else: who stands outside of all jobs is named, and can be looked at.
+No command ends a process of somebody else: a process outside all jobs is named, and can be looked at.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import shlex
 
-from corral.observe.asking import answers, is_asking
 from corral.observe.chains import Chain, Web, benign_end
 from corral.observe.waits import ProcessWait
 from corral.system import relay
+from corral.values.jobs import Job
 from corral.values.reports import Advice
 from corral.values.text import one_line
 
@@ -104,3 +104,27 @@ def _in_any_case(web: Web) -> list[Advice]:
     if job.timeout is None:
         found.append(Advice("next time a limit", "corral run --timeout 5m …"))
     return found
+
+
+def is_asking(job: Job, end: ProcessWait) -> bool:
+    """Whether what the job waits for is somebody who types on its terminal."""
+    return job.pty and end.kind == "tty_input"
+
+
+def question(job: Job, name: str) -> str:
+    where = "screen" if job.full_screen else "terminal"
+    return f"{name} waits for somebody to type on its {where}; {attaching(job)}"
+
+
+def attaching(job: Job) -> str:
+    """What the question ends with."""
+    return f"`corral attach {job.id}` {'opens it' if job.full_screen else 'lets you'}"
+
+
+def answers(job: Job, shows: str = "see what it asks, and type") -> list[Advice]:
+    if job.full_screen:
+        return [Advice("open it", f"corral attach {job.id}")]
+    return [
+        Advice(shows, f"corral attach {job.id}"),
+        Advice("answer it with a line", f"corral send {job.id} TEXT"),
+    ]

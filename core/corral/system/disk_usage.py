@@ -1,4 +1,7 @@
-"""Folders of output files: what they take of the disk, and their end. Blocking: not for an event loop."""
+"""Room on a file system, what folders of output files take of it, and their end.
+
+All but `free_bytes` and `is_full` may block for long: not for an event loop.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,27 @@ import os
 import shutil
 import stat
 from typing import NamedTuple
+
+_LEAST = 32 << 10
+"""A few blocks that nobody gets: file systems keep some back, and who writes whole blocks leaves what is less than one."""
+
+
+def free_bytes(path: str) -> int | None:
+    """What can still be written where `path` is, as far as its file system tells; a quota is not seen. None: unknown."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return None
+    # What is reserved for root (mke2fs(8), -m) is there for root. Some file systems have no size at all.
+    free = found.f_bavail if os.geteuid() else found.f_bfree
+    return free * found.f_frsize if found.f_blocks else None
+
+
+def is_full(path: str) -> bool:
+    """Whether nothing more can be written where `path` is, as far as is known."""
+    free = free_bytes(path)
+    return free is not None and free < _LEAST
+
 
 _BLOCK = 512
 """What st_blocks counts, whatever the file system's own blocks are (stat(2))."""
