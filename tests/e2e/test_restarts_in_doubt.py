@@ -197,9 +197,9 @@ def test_while_anything_survives_nothing_is_started(tmp_path: Path) -> None:
 def test_a_daemon_killed_before_the_stop_was_noted(tmp_path: Path) -> None:
     daemons = Daemons(tmp_path / "home")
     code = (
-        "import os, signal, sys\nfrom corral.manage import heirs\nfrom corral.service.main import run_foreground\n"
+        "import os, signal, sys\nfrom corral.manage.restarts import Restarts\nfrom corral.service.main import run_foreground\n"
         "from corral.values.home import Home\n"
-        "heirs._begin = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Restarts._stop = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "sys.exit(run_foreground(Home(sys.argv[1])))"
     )
     with subprocess.Popen([sys.executable, "-c", code, daemons.home.path], start_new_session=True) as process:

@@ -66,7 +66,6 @@ REMOVED_BEFORE_THE_NEXT_PASS = """
 import asyncio, sys
 from corral.decide.homedir import prepare_home
 from corral.decide.store import Journal
-from corral.manage import operations
 from corral.manage.manager import Manager
 from corral.service.surroundings import surroundings
 from corral.values.commandline import parse
@@ -83,12 +82,12 @@ async def main(home):
     await manager.accept([JobSpec(parse("true"), "second", after=("1",))], surroundings())
     await manager.until_started(1)
     # No pass of the loop from here on: the removal comes first.
-    manager.wake = lambda: None
-    operations.signal_job(manager, 1, "KILL")
+    manager.queue._has_pass = True
+    manager.signals.signal_job(1, "KILL")
     await end_of(manager, 1)
-    print(await operations.remove(manager, [1], force=False))
-    del manager.wake
-    manager.wake()
+    print(await manager.removals.remove([1], force=False))
+    manager.queue._has_pass = False
+    manager.queue.wake()
     await end_of(manager, 2)
     print(manager.snapshot(2).state, manager.snapshot(2).reason)
 

@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 
 from corral.decide.pending import Pending
 from corral.decide.store import Journal
-from corral.manage import adopting, operations
+from corral.manage import adopting
 from corral.manage.children import Children
 from corral.manage.launching import Launcher
 from corral.manage.manager import Manager
+from corral.manage.signal_commands import SignalCommands
 from corral.manage.starting import Starter
 from corral.manage.stopping import Stopper
 from corral.service.main import run_foreground
@@ -77,10 +78,10 @@ MOMENTS = {
     "between TERM and KILL": Moment(Manager, "signal_sent", True, partial(_signal_is, "TERM")),
     "KILL sent, nothing reaped": Moment(Manager, "signal_sent", only=partial(_signal_is, "KILL")),
     "nothing left, not noted": Moment(Manager, "tree_emptied"),
-    "before a pause is sent": Moment(operations, "signal_tree", only=partial(_signal_is, "STOP")),
-    "a pause sent, not answered": Moment(operations, "signal_tree", True, partial(_signal_is, "STOP")),
-    "before a resume is sent": Moment(operations, "signal_tree", only=partial(_signal_is, "CONT")),
-    "a resume sent, not noted": Moment(operations, "signal_tree", True, partial(_signal_is, "CONT")),
+    "before a pause is sent": Moment(SignalCommands, "signal_tree", only=partial(_signal_is, "STOP")),
+    "a pause sent, not answered": Moment(SignalCommands, "signal_tree", True, partial(_signal_is, "STOP")),
+    "before a resume is sent": Moment(SignalCommands, "signal_tree", only=partial(_signal_is, "CONT")),
+    "a resume sent, not noted": Moment(SignalCommands, "signal_tree", True, partial(_signal_is, "CONT")),
     "output deleted, rows not": Moment(Journal, "remove"),
     "in the middle of taking over": Moment(adopting, "_take_over"),
     "a job taken over, not committed": Moment(adopting, "_take_over", True),

@@ -14,7 +14,6 @@ from corral.decide.endings import HALF_STARTED, OUT_OF_SIGHT, RESTARTED
 from corral.decide.life import Adopted, DeclaredLost, FeedFailed, StagesSpawned, StopRequested
 from corral.decide.recovery import StoredJob, unended_jobs
 from corral.decide.store import StartedStage
-from corral.manage import heirs
 from corral.manage.census import Seen
 from corral.manage.feeding import FED
 from corral.manage.jobs import ManagedJob, ManagedStage
@@ -62,7 +61,7 @@ def adopt_all(manager: Manager) -> None:
     if why_lost is None:
         recall_unmarked(manager)
     manager.leftovers.forget_the_gone()
-    heirs.go_on(manager)
+    manager.restarts.resume()
     journal.note_boot(now)
     manager.commit_soon()
     manager.wake()

@@ -27,9 +27,10 @@ from corral.decide.life import (
     SurvivorsFound,
     TreeEmptied,
 )
+from corral.decide.naming import NEWEST
 from corral.decide.scheduler import Group, Scheduler
 from corral.decide.store import Journal
-from corral.manage import diskfull, heirs, operations, stories, views
+from corral.manage import diskfull, reasons, stories, views
 from corral.manage.acceptance import Acceptance, new_job
 from corral.manage.births import Births
 from corral.manage.capping import Capping
@@ -37,6 +38,8 @@ from corral.manage.census import Census
 from corral.manage.children import Children
 from corral.manage.cleaning import Cleaner
 from corral.manage.commits import Commits
+from corral.manage.explanation import Explanation
+from corral.manage.input_commands import InputCommands
 from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import KEPT_ENDED, JobTable
 from corral.manage.laststacks import LastStacks
@@ -46,9 +49,13 @@ from corral.manage.moments import moment
 from corral.manage.monitor import Monitor
 from corral.manage.reaping import ChildEnd
 from corral.manage.references import References
+from corral.manage.remove_commands import RemoveCommands
+from corral.manage.restarts import Restarts
+from corral.manage.signal_commands import SignalCommands
 from corral.manage.snapshots import Snapshots
 from corral.manage.spying import Spy
 from corral.manage.startqueue import StartQueue
+from corral.manage.stop_commands import StopCommands
 from corral.manage.stopping import BY_STOP, StopOfJob, Stopper, report_on
 from corral.manage.terminals import Terminals
 from corral.manage.transitions import Transitions
@@ -60,7 +67,7 @@ from corral.system.identity import ProcessIdentity
 from corral.system.mounts import Mounts
 from corral.system.pipes import PipeBudget
 from corral.system.prctl import become_subreaper
-from corral.system.signals import RefusedSignalError, Signaller
+from corral.system.signals import Signaller
 from corral.values.home import Home
 
 
@@ -107,7 +114,7 @@ class Engine:
             self.queue,
             self.snapshots,
             resolve=self.references.resolve,
-            replaces=lambda job: heirs.dependencies(self, job),
+            replaces=lambda job: self.restarts.dependencies(job),
         )
         self._name_for_short()
         self.budget = PipeBudget()
@@ -128,10 +135,59 @@ class Engine:
         self.cleaner = Cleaner(self)
         self.launcher = Launcher(self)
         self.terminals = Terminals(self)
-        self.restarting = asyncio.Lock()
-        """While a restart is being accepted: the next one of the same job is to find it."""
         self._waiters = Waiters()
+        self._create_commands()
         self._connect()
+
+    def _create_commands(self) -> None:
+        """What clients ask for."""
+        self.stops = StopCommands(
+            self.table,
+            self.journal,
+            self.snapshots,
+            self.census,
+            self.stopper,
+            self.apply,
+            take_on=self.leftovers.take_on,
+            note_diagnosis=lambda job, cause: stories.note_stop(self, job, cause),
+        )
+        self.signals = SignalCommands(
+            self.home,
+            self.journal,
+            self.commits,
+            self.snapshots,
+            self.census,
+            self.signaller,
+            self.apply,
+            tree_of=lambda job: reasons.tree_of(self, job),
+        )
+        self.inputs = InputCommands(self.table, self.terminals)
+        self.restarts = Restarts(
+            self.home, self.table, self.snapshots, self.stops, self.apply, accept=self.acceptance.accept
+        )
+        self.removals = RemoveCommands(
+            self.table,
+            self.journal,
+            self.commits,
+            self.upkeep,
+            self.snapshots,
+            self.census,
+            self.stops,
+            self.cleaner,
+            wake=self.wake,
+        )
+        self.explanation = Explanation(
+            self.home,
+            self.table,
+            self.journal,
+            self.commits,
+            self.snapshots,
+            scan=self.monitor.scan_job,
+            observe=lambda job: reasons.observe_waits(self, job),
+            tree_of=lambda job: reasons.tree_of(self, job),
+            story_of=lambda job_id: stories.story(self, job_id),
+            newest=lambda: self.references.resolve(NEWEST),
+        )
 
     def _name_for_short(self) -> None:
         self.jobs = self.table.managed
@@ -159,11 +215,11 @@ class Engine:
         """Who does what the state machine asks for."""
         handle = self.transitions.handle
         handle(StartStages, self.queue.start_stages)
-        handle(BeginStop, self._begin_stop)
+        handle(BeginStop, self.stops.begin)
         handle(EndStages, lambda job, _: self._end_stages(job))
         handle(SkipGrace, lambda job, _: self.stopper.skip_grace(job))
-        handle(PauseTree, lambda job, _: self._pause(job))
-        handle(ResumeTree, lambda job, _: self._signal_tree(job, "CONT"))
+        handle(PauseTree, self.signals.pause_tree)
+        handle(ResumeTree, self.signals.resume_tree)
         handle(Record, self._record)
         handle(JobEnded, lambda job, _: self._finish(job))
 
@@ -178,26 +234,11 @@ class Engine:
 
     # ---- what the state machine asks for
 
-    def _begin_stop(self, job: ManagedJob, effect: BeginStop) -> None:
-        stories.note_stop(self, job, effect.cause)
-        self.stopper.begin(job, effect.signal, effect.grace)
-
     def _end_stages(self, job: ManagedJob) -> None:
         self.stopper.begin(job, "KILL", 0.0)
 
-    def _pause(self, job: ManagedJob) -> None:
-        # Noted first: what a next daemon finds paused it pauses, what runs it leaves as it is.
-        self.commits.for_sure()
-        self._signal_tree(job, "STOP")
-
     def _record(self, job: ManagedJob, effect: Record) -> None:
         self.journal.record(job.id, datetime.now(UTC), effect.kind, effect.text)
-
-    def _signal_tree(self, job: ManagedJob, signal: str) -> None:
-        try:
-            operations.signal_tree(self, job, signal)
-        except (RefusedSignalError, PermissionError) as error:
-            self.journal.record(job.id, datetime.now(UTC), "signal", f"{signal} was not sent to all: {error}")
 
     def _finish(self, job: ManagedJob) -> None:
         self.close_stdin(job)
@@ -271,7 +312,7 @@ class Engine:
     def survivors_found(self, stop: StopOfJob, text: str) -> None:
         self.apply(stop.job, SurvivorsFound(**moment(), text=text))
         if stop.stage is None:
-            heirs.give_up(self, stop.job.id, text)
+            self.restarts.give_up(stop.job.id, text)
 
     def unended(self) -> Collection[ManagedJob]:
         return self.jobs.values()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from corral.decide.naming import resolve
 from corral.decide.store import Journal
-from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import JobTable
 from corral.values.errors import UnknownJobError
 
@@ -24,7 +23,7 @@ class References:
         table, journal = self._table, self._journal
         job_id = resolve(
             reference,
-            _named(table.managed.values()),
+            self._candidates(reference),
             exists=lambda job_id: table.is_known(job_id) or journal.exists(job_id),
             newest_ended=journal.newest_ended,
             newest=journal.newest,
@@ -33,14 +32,9 @@ class References:
             raise UnknownJobError(f"no job {job_id}: it is being cleaned")
         return job_id
 
-
-def _named(jobs: Iterable[ManagedJob]) -> Iterator[tuple[int, str | None]]:
-    """(id, name) of those that have not ended. The name of one that is being replaced belongs to the job that replaces it.
-    Not iterated for a reference by number."""
-    unended = [job for job in jobs if not job.life.is_ended]
-    replaced = {
-        reference for job in unended if job.life.state == "queued" for reference in job.spec.instead_of
-    }
-    for job in unended:
-        if str(job.id) not in replaced:
-            yield job.id, job.spec.name
+    def _candidates(self, name: str) -> Iterator[tuple[int, str | None]]:
+        """(id, name) of those that have not ended. The name of one that is being replaced belongs to the job that
+        replaces it. Not iterated for a reference by number."""
+        for job in self._table.named.of(name):
+            if not job.life.is_ended and not self._table.queued_replacements_of(job.id):
+                yield job.id, name

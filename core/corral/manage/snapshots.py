@@ -12,6 +12,7 @@ from corral.manage import views
 from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import JobTable
 from corral.manage.stopping import StopOfJob
+from corral.values.errors import NotSoError
 from corral.values.jobs import Job
 from corral.values.spec import JobSpec, Surroundings
 
@@ -54,6 +55,15 @@ class Snapshots:
             waiting_for = self._waiting_for(job) if job.life.state == "queued" else None
             job.view = views.view_of(job, time.monotonic(), waiting_for, self._stop_of(job))
         return job.view
+
+    def running_job(self, job_id: int, what: str) -> ManagedJob:
+        """The job in hand, which has started and not ended. Raises NotSoError that says why it cannot be `what`."""
+        job = self._table.unended(job_id)
+        if job is None:
+            raise NotSoError(f"job {job_id} cannot be {what}: it has ended ({self.of(job_id).state})")
+        if not job.life.is_started:
+            raise NotSoError(f"job {job_id} cannot be {what}: it is queued")
+        return job
 
     def state_of(self, job_id: int) -> str:
         job = self._table.managed.get(job_id)

@@ -11,7 +11,6 @@ from typing import Any, NoReturn, Protocol
 from msgspec import Struct, structs
 
 from corral.decide.naming import number_of
-from corral.manage import heirs, operations
 from corral.manage.engine import Engine
 from corral.manage.oldjobs import Asked
 from corral.manage.peeking import peek
@@ -226,21 +225,23 @@ class Handlers:
     async def _show(self, request: p.ShowJob) -> Detail:
         job_id = self._engine.references.resolve(request.job)
         self._engine.leftovers.look([job_id])
-        return operations.detail(self._engine, job_id)
+        return self._engine.explanation.detail(job_id)
 
     async def _why(self, request: p.AskWhy) -> Diagnosis:
         engine = self._engine
         job_id = (
-            operations.most_urgent(engine) if request.job is None else engine.references.resolve(request.job)
+            engine.explanation.most_urgent()
+            if request.job is None
+            else engine.references.resolve(request.job)
         )
-        found = operations.why(engine, job_id)
+        found = engine.explanation.why(job_id)
         job = engine.table.managed.get(job_id)
         if request.stacks and job is not None:
             found = await self._engine.spy.add_stacks(found, frozenset(job.run.members), request.py_spy)
         return found
 
     async def _processes(self, request: p.ListProcesses) -> p.Processes:
-        return p.Processes(operations.processes(self._engine, self._engine.references.resolve(request.job)))
+        return p.Processes(self._engine.explanation.processes(self._engine.references.resolve(request.job)))
 
     async def _peek(self, request: p.PeekPipes) -> p.Pipes:
         job_id = self._engine.references.resolve(request.job)
@@ -278,8 +279,8 @@ class Handlers:
         if request.stage is not None:
             reports = await asyncio.gather(
                 *(
-                    operations.stop_stage(
-                        engine, job_id, request.stage, request.signal, request.grace, wait=request.wait
+                    engine.stops.stop_stage(
+                        job_id, request.stage, request.signal, request.grace, wait=request.wait
                     )
                     for job_id in ids
                 )
@@ -290,13 +291,12 @@ class Handlers:
     async def _stopping(self, request: p.AskStopping) -> p.Stops:
         ids, unknown = await self._resolved(request.ids)
         self._engine.commits.soon()
-        reports = [await operations.stop_report(self._engine, job_id, wait=False) for job_id in ids]
+        reports = [await self._engine.stops.report(job_id, wait=False) for job_id in ids]
         return p.Stops(tuple(reports), tuple(unknown))
 
     async def _signal(self, request: p.SignalJobs) -> p.Outcome:
         def send(job_id: int) -> str:
-            return operations.signal_job(
-                self._engine,
+            return self._engine.signals.signal_job(
                 job_id,
                 request.signal,
                 tree=request.tree,
@@ -307,10 +307,10 @@ class Handlers:
         return await self._each(request.ids, send)
 
     async def _pause(self, request: p.PauseJobs) -> p.Outcome:
-        return await self._each(request.ids, lambda job_id: operations.pause(self._engine, job_id))
+        return await self._each(request.ids, self._engine.signals.pause)
 
     async def _resume(self, request: p.ResumeJobs) -> p.Outcome:
-        return await self._each(request.ids, lambda job_id: operations.resume(self._engine, job_id))
+        return await self._each(request.ids, self._engine.signals.resume)
 
     async def _each(self, references: Sequence[str], act: Callable[[int], str]) -> p.Outcome:
         ids, unknown = await self._resolved(references)
@@ -332,7 +332,7 @@ class Handlers:
         names = {self._engine.snapshots.of(job_id).name for job_id in ids} - {None}
         left = self._engine.leftovers.told(names, ids)
         new = await asyncio.gather(
-            *(heirs.restart(self._engine, job_id, origin, request.asked_at) for job_id in ids)
+            *(self._engine.restarts.restart(job_id, origin, request.asked_at) for job_id in ids)
         )
         return Answer(p.Started(tuple(map(str, new)), left))
 
@@ -370,20 +370,20 @@ class Handlers:
 
     async def _open_input(self, request: p.OpenInput, caller: Caller) -> Answer:
         job_id = self._engine.references.resolve(request.job)
-        opened, writer = operations.open_input(self._engine, job_id)
+        opened, writer = self._engine.inputs.open(job_id)
         if opened.is_terminal:
             caller.client.terminals.add(job_id)
         return Answer(opened, (writer,))
 
     async def _close_input(self, request: p.CloseInput) -> p.Done:
-        operations.close_input(self._engine, self._engine.references.resolve(request.job))
+        self._engine.inputs.close(self._engine.references.resolve(request.job))
         return p.Done()
 
     # ---- tidying
 
     async def _remove(self, request: p.RemoveJobs) -> p.Outcome:
         ids, unknown = await self._resolved(request.ids)
-        done, more = await operations.remove(self._engine, ids, force=request.force)
+        done, more = await self._engine.removals.remove(ids, force=request.force)
         if request.asked_before:
             # An id is never used again: what is not there any more was removed.
             done, unknown = [*done, *(f"{text}; it was removed" for text in unknown)], []
@@ -398,7 +398,7 @@ class Handlers:
 
     async def _hide(self, request: p.HideJobs) -> p.Outcome:
         ids, unknown = await self._resolved(request.ids)
-        done, more = operations.hide(self._engine, ids, request.hidden)
+        done, more = self._engine.removals.hide(ids, request.hidden)
         return p.Outcome(tuple(done), (*unknown, *more), tuple(unknown))
 
     # ---- screens

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 
 from msgspec import structs
 
-from corral.manage import operations
 from corral.manage.engine import Engine
 from corral.manage.jobs import ManagedJob
-from corral.manage.stopping import in_doubt
 from corral.service.protocol import StopJobs, Stops
 from corral.system.daemonlog import log_fault
 from corral.values.errors import UnknownJobError
@@ -24,15 +21,15 @@ REPORTS_A_PASS = 200
 
 async def stop(engine: Engine, ids: Sequence[int], request: StopJobs, unknown: Sequence[str]) -> Stops:
     """Stop these jobs, each as a whole, and report on each in the order given."""
-    left = operations.left_of_ended(engine, ids)
+    left = engine.stops.left_of_ended(ids)
 
     def ask(job_id: int) -> bool:
         job = engine.table.managed.get(job_id)
         goes_on = job is not None and (job.life.state == "stopping" or job.life.sweeping)
         if goes_on and request.asked_before and request.grace != 0:
             return True
-        return operations.request_stop(
-            engine, job_id, by=request.by, signal=request.signal, grace=request.grace, left=left
+        return engine.stops.request(
+            job_id, by=request.by, signal=request.signal, grace=request.grace, left=left
         )
 
     in_hand = {job_id: engine.table.managed.get(job_id) for job_id in ids}
@@ -51,11 +48,11 @@ async def stop(engine: Engine, ids: Sequence[int], request: StopJobs, unknown: S
 
 async def stop_everything(engine: Engine, by: str) -> Stops:
     """Stop every job and all leftovers, and report on each. No other is accepted once this is asked for."""
-    left = operations.left_of_ended(engine, list(engine.table.managed))
+    left = engine.stops.left_of_ended(list(engine.table.managed))
 
     def ask(job_id: int) -> bool:
         try:
-            return operations.request_stop(engine, job_id, by=by, cause="shutdown", left=left)
+            return engine.stops.request(job_id, by=by, cause="shutdown", left=left)
         except Exception as error:  # noqa: BLE001  (one that cannot be asked must not spare the others)
             log_fault(f"the stop of job {job_id}", error)
             return False
@@ -94,22 +91,6 @@ async def _reports(engine: Engine, in_hand: Mapping[int, ManagedJob | None], *, 
 
 
 async def _report(engine: Engine, job_id: int, job: ManagedJob | None, *, wait: bool) -> StopReport:
-    """Of one that has ended meanwhile nobody has to ask the journal, which may not have it yet."""
-    if job is not None and job.life.is_ended and engine.stopper.of(job) is None:
-        return report_of_ended(engine, job)
-    return await operations.stop_report(engine, job_id, wait=wait)
-
-
-def report_of_ended(engine: Engine, job: ManagedJob) -> StopReport:
-    """What is known of the end of a job in hand."""
-    state, ending = job.life.state, job.life.ending
-    doubt = in_doubt(engine.census.doubtful(job.id), engine.census)
-    if job.report is not None:
-        report = structs.replace(job.report, state=state)
-        return operations.with_children_named(engine, job.id, report)
-    never = ending is not None and ending.reason == "never started"
-    note = "never started" if never else "already ended"
-    looked_at = datetime.now(UTC)
-    return StopReport(
-        id=str(job.id), state=state, seconds=0.0, in_doubt=doubt, note=note, looked_at=looked_at
-    )
+    if job is None:
+        return await engine.stops.report(job_id, wait=wait)
+    return await engine.stops.report_on_held(job, wait=wait)
