@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from corral.decide import tables
+from corral.decide.reader import JournalReader
 from corral.decide.recovery import unended_jobs
-from corral.decide.store import Journal, JournalError, JournalReader
+from corral.decide.schema import JournalError
+from corral.decide.store import Journal
 from corral.values.home import Home
 from corral.values.reports import Detail
 from e2e.command import Corral

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from corral.decide.endings import dependency_failure, view_stages, whole_life
-from corral.decide.lifecycle import (
+from corral.decide.life import (
     DeclaredLost,
     DependencyFailed,
     Ending,
@@ -27,8 +27,8 @@ from corral.decide.lifecycle import (
     StopRequested,
     Ticked,
     TreeEmptied,
-    advance,
 )
+from corral.decide.lifecycle import advance
 from corral.values.jobs import Job, JobEvent, Stage
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -9,13 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corral.decide.lifecycle import (
-    LEGAL_TRANSITIONS,
+from corral.decide.life import (
     Adopted,
     BeginStop,
     DeclaredLost,
     DependencyFailed,
-    DependencyMet,
     EndStages,
     Event,
     FeedFailed,
@@ -40,10 +38,42 @@ from corral.decide.lifecycle import (
     SurvivorsFound,
     Ticked,
     TreeEmptied,
-    adopted_life,
-    advance,
 )
-from corral.values.spec import Command, JobSpec, Pipeline
+from corral.decide.lifecycle import advance
+from corral.values.jobs import State
+
+LEGAL_TRANSITIONS: frozenset[tuple[State, State]] = frozenset(
+    {
+        # The slot was granted and every process exists.
+        ("queued", "running"),
+        # A later stage could not start.
+        ("queued", "stopping"),
+        # Could not start; what it waited for failed.
+        ("queued", "failed"),
+        # Taken from the queue.
+        ("queued", "stopped"),
+        ("queued", "lost"),
+        ("running", "paused"),
+        ("running", "stopping"),
+        ("running", "succeeded"),
+        ("running", "failed"),
+        # A stage died of a signal that `corral signal` sent.
+        ("running", "stopped"),
+        ("running", "lost"),
+        ("paused", "running"),
+        ("paused", "stopping"),
+        # Somebody else's KILL or CONT.
+        ("paused", "succeeded"),
+        ("paused", "failed"),
+        ("paused", "stopped"),
+        ("paused", "lost"),
+        ("stopping", "stopped"),
+        ("stopping", "timed_out"),
+        # The start had failed, or the feed.
+        ("stopping", "failed"),
+        ("stopping", "lost"),
+    }
+)
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 STAGES = 2
@@ -133,7 +163,6 @@ happenings = st.one_of(
             (PauseRequested, {}),
             (ResumeRequested, {}),
             (Ticked, {}),
-            (DependencyMet, {"job": 1}),
             (DependencyFailed, {"message": "job 1, which it waited for, failed"}),
             (RemovedFromQueue, {}),
             (FeedFailed, {"reason": "fed nothing"}),
@@ -392,9 +421,3 @@ def test_a_new_daemon_goes_on_with_a_start_that_failed() -> None:
     failed = of(StartFailed, stage=2, status=127, message="no such program: x", spawned=(1,))
     life = after(fresh(2), of(SlotGranted), failed)
     assert advance(life, of(Adopted))[1] == (EndStages(),)
-
-
-def test_an_adopted_job_is_as_old_as_it_is() -> None:
-    spec = JobSpec(Pipeline((Command(("sleep", "9")),)), "sleep 9", timeout=100.0)
-    life = adopted_life(spec, ["sleep"], AT, AT + timedelta(seconds=30), 1000.0)
-    assert (life.state, life.deadline, life.elapsed(1001.0)) == ("running", 1070.0, 31.0)

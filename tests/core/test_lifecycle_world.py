@@ -13,7 +13,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from corral.decide.lifecycle import (
+from corral.decide.life import (
     Adopted,
     BeginStop,
     Effect,
@@ -39,8 +39,8 @@ from corral.decide.lifecycle import (
     SurvivorsFound,
     Ticked,
     TreeEmptied,
-    advance,
 )
+from corral.decide.lifecycle import advance
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 STAGES = 2

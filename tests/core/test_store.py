@@ -11,17 +11,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from corral.decide.lifecycle import (
-    PauseRequested,
-    SlotGranted,
-    StagesSpawned,
-    StopRequested,
-    advance,
-    new_life,
-)
+from corral.decide.life import PauseRequested, SlotGranted, StagesSpawned, StopRequested
+from corral.decide.lifecycle import advance, new_life
+from corral.decide.reader import JournalReader
 from corral.decide.recovery import unended_jobs
 from corral.decide.rows import new_job
-from corral.decide.store import Journal, JournalReader, StartedStage
+from corral.decide.store import Journal, StartedStage
 from corral.values.errors import NotSoError, UnknownJobError
 from corral.values.home import Home
 from corral.values.reports import StopReport

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from corral.decide.reader import JournalReader
 from corral.decide.recovery import unended_jobs
-from corral.decide.schema import LockedJournalError
-from corral.decide.store import DamagedJournalError, Journal, JournalError, JournalReader
+from corral.decide.schema import DamagedJournalError, JournalError, LockedJournalError
+from corral.decide.store import Journal
 from corral.values.errors import CorralError, UnknownJobError
 from corral.values.home import Home
 from journals import AT, PLACE, locked, spec

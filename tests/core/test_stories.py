@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from corral.decide.life import StopRequested
-from corral.decide.store import Journal, JournalReader
+from corral.decide.reader import JournalReader
+from corral.decide.store import Journal
 from corral.decide.storyrows import MOST_TEXT, MOST_WAITS, StoryRow, shortened, told
 from corral.manage.onstuck import end_stuck
 from corral.manage.stories import StoryOfJob

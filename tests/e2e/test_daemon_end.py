@@ -11,7 +11,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from corral.decide.store import JournalReader
+from corral.decide.reader import JournalReader
 from corral.service import protocol as p
 from corral.service.surroundings import surroundings
 from e2e.daemons import Daemons, altered, spec, start, wait

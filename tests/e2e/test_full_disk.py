@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from corral.decide.store import JournalReader
+from corral.decide.reader import JournalReader
 from corral.service import protocol as p
 from e2e.command import Corral
 from e2e.daemons import Daemons, job, start, wait

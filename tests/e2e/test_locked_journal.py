@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corral.decide.store import JournalReader
+from corral.decide.reader import JournalReader
 from corral.service import protocol as p
 from corral.service.surroundings import surroundings
 from corral.values.home import Home

@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from msgspec.structs import replace
 
-from corral.decide.store import Journal, JournalReader
+from corral.decide.reader import JournalReader
+from corral.decide.store import Journal
 from corral.service import protocol as p
 from corral.service.client import Client
 from corral.service.surroundings import surroundings

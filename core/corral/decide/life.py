@@ -213,12 +213,6 @@ class Ticked(Event, frozen=True, kw_only=True):
     """Time went by."""
 
 
-class DependencyMet(Event, frozen=True, kw_only=True):
-    """A job that this one waited for succeeded."""
-
-    job: int
-
-
 class DependencyFailed(Event, frozen=True, kw_only=True):
     """A job that this one waited for ended otherwise. `message`: `corral.decide.endings.dependency_failure`."""
 

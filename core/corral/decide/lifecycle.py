@@ -7,7 +7,6 @@ of a stage, a pause of a job that has ended) changes nothing and asks for nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
@@ -26,7 +25,6 @@ from corral.decide.life import (
     BeginStop,
     DeclaredLost,
     DependencyFailed,
-    DependencyMet,
     Effect,
     Ending,
     EndStages,
@@ -61,81 +59,6 @@ from corral.decide.life import (
 from corral.values.jobs import State
 from corral.values.spec import JobSpec
 
-__all__ = [
-    "LEGAL_TRANSITIONS",
-    "Adopted",
-    "BeginStop",
-    "DeclaredLost",
-    "DependencyFailed",
-    "DependencyMet",
-    "Effect",
-    "EndStages",
-    "Ending",
-    "Event",
-    "FeedFailed",
-    "JobEnded",
-    "Life",
-    "PauseRequested",
-    "PauseTree",
-    "Record",
-    "RemovedFromQueue",
-    "ResumeRequested",
-    "ResumeTree",
-    "SignalSent",
-    "SkipGrace",
-    "SlotGranted",
-    "StageEnd",
-    "StageEnded",
-    "StageLife",
-    "StageSignalled",
-    "StagesSpawned",
-    "StartFailed",
-    "StartFailure",
-    "StartStages",
-    "Step",
-    "Stop",
-    "StopRequested",
-    "SurvivorsFound",
-    "Ticked",
-    "TreeEmptied",
-    "adopted_life",
-    "advance",
-    "new_life",
-]
-
-LEGAL_TRANSITIONS: frozenset[tuple[State, State]] = frozenset(
-    {
-        # The slot was granted and every process exists.
-        ("queued", "running"),
-        # A later stage could not start.
-        ("queued", "stopping"),
-        # Could not start; what it waited for failed.
-        ("queued", "failed"),
-        # Taken from the queue.
-        ("queued", "stopped"),
-        ("queued", "lost"),
-        ("running", "paused"),
-        ("running", "stopping"),
-        ("running", "succeeded"),
-        ("running", "failed"),
-        # A stage died of a signal that `corral signal` sent.
-        ("running", "stopped"),
-        ("running", "lost"),
-        ("paused", "running"),
-        ("paused", "stopping"),
-        # Somebody else's KILL or CONT.
-        ("paused", "succeeded"),
-        ("paused", "failed"),
-        ("paused", "stopped"),
-        ("paused", "lost"),
-        ("stopping", "stopped"),
-        ("stopping", "timed_out"),
-        # The start had failed, or the feed.
-        ("stopping", "failed"),
-        ("stopping", "lost"),
-    }
-)
-
 _NOTHING: tuple[Effect, ...] = ()
 
 
@@ -147,16 +70,6 @@ def new_life(spec: JobSpec, stage_names: Sequence[str]) -> Life:
         stop_signal=spec.stop_signal,
         stop_grace=spec.stop_grace,
     )
-
-
-def adopted_life(
-    spec: JobSpec, stage_names: Sequence[str], started: datetime, at: datetime, now: float
-) -> Life:
-    """The life of a job that was found running by a daemon that did not start it."""
-    started_now = now - max(0.0, (at - started).total_seconds())
-    life = new_life(spec, stage_names)
-    stages = tuple(replace(stage, started=started) for stage in life.stages)
-    return replace(life, stages=stages, state="running", started=started, started_now=started_now)
 
 
 def advance(life: Life, event: Event) -> Step:
@@ -222,12 +135,6 @@ def _started(
 
 
 # ---- waiting in the queue -----------------------------------------------------------------------------------------
-
-
-def _note_met_dependency(life: Life, event: DependencyMet) -> Step:
-    if life.state != "queued":
-        return life, _NOTHING
-    return life, (Record("dependency_met", f"job {event.job} succeeded"),)
 
 
 def _fail_for_dependency(life: Life, event: DependencyFailed) -> Step:
@@ -456,7 +363,6 @@ _HANDLERS: dict[type[Event], Callable[[Life, Any], Step]] = {
     PauseRequested: _pause,
     ResumeRequested: _resume,
     Ticked: _watch_time,
-    DependencyMet: _note_met_dependency,
     DependencyFailed: _fail_for_dependency,
     RemovedFromQueue: _remove_from_queue,
     FeedFailed: _fail_for_feed,

@@ -15,8 +15,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from corral.decide import unwritten
-from corral.decide.filereader import UNREADABLE as UNREADABLE
-from corral.decide.filereader import FileReader
+from corral.decide.filereader import UNREADABLE, FileReader
 from corral.decide.homedir import check_home
 from corral.decide.pending import Pending
 from corral.decide.rows import StoredStage, decode_job, decode_stop, to_time

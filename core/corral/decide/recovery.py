@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from corral.decide.filereader import UNREADABLE
 from corral.decide.life import Life, StageEnd
 from corral.decide.lifecycle import new_life
-from corral.decide.reader import UNREADABLE
 from corral.decide.rows import (
     DAMAGED_ROW,
     StoredStage,

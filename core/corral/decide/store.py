@@ -47,8 +47,6 @@ from corral.values.reports import StopReport
 from corral.values.spec import JobSpec, Surroundings
 from corral.values.wire import to_wire
 
-__all__ = ["DamagedJournalError", "Journal", "JournalError", "JournalReader", "StartedStage"]
-
 _BOOT, _NONCE, _FOLDER, _COPY_OF, _UNMARKED = "boot", "nonce", "folder", "copy_of", "unmarked"
 _LOCK_SECONDS = 0.01
 """After a lock was found it is not asked for again: a thousand events may come at once, and each wants to be written."""

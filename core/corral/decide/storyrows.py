@@ -47,7 +47,7 @@ def encode_story(row: StoryRow) -> bytes:
 
 
 def decode_story(raw: bytes) -> StoryRow:
-    """Raises one of `corral.decide.reader.UNREADABLE` for what is damaged."""
+    """Raises one of `corral.decide.filereader.UNREADABLE` for what is damaged."""
     is_plain = raw.startswith(b"[")
     row = _rows.decode(raw if is_plain else zlib.decompressobj().decompress(raw, _MOST_BYTES))
     life = row.life
