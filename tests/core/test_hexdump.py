@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.values.hexdump import for_people, hex_rows, is_text
+from corral.values.text import for_people, hex_rows, is_text
 
 
 def test_text_is_shown_as_text_and_its_control_characters_made_visible():

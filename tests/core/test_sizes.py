@@ -3,7 +3,7 @@
 import pytest
 
 from corral.values.errors import UsageError
-from corral.values.sizes import format_size, parse_size
+from corral.values.units import format_size, parse_size
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 from corral.values.errors import UsageError
 from corral.values.rules import NO_RULES, CleanRules
-from corral.values.sizes import parse_size
-from corral.values.units import parse_duration
+from corral.values.units import parse_duration, parse_size
 
 TABLES = frozenset({"clean"})
 """Tables of the file that are the engine's; the dashboard has the keys above them."""

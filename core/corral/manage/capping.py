@@ -31,8 +31,8 @@ from corral.observe.output import dropped_bytes
 from corral.system import holes
 from corral.system.ownfiles import look_at_own
 from corral.values.jobs import Job
-from corral.values.sizes import format_size
 from corral.values.spec import DEFAULT_MAX_OUTPUT
+from corral.values.units import format_size
 
 if TYPE_CHECKING:
     from corral.manage.jobs import ManagedJob

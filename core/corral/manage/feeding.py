@@ -18,7 +18,7 @@ from corral.system import shortage
 from corral.system.descriptors import keep
 from corral.system.ownfiles import open_own
 from corral.system.pipes import bytes_in
-from corral.values.sizes import format_size
+from corral.values.units import format_size
 
 if TYPE_CHECKING:
     from corral.manage.manager import Manager

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -68,6 +69,10 @@ _OPEN_STRING = rb"\x1b[\]PX^_][^\n\x07\x18\x1a\x1b]*\Z"
 
 _SGR_PARTS = r"\x1b\[([0-9;:]{0,64})m"
 _SEGMENTS_LOOKED_AT = 8
+
+_ODD_SHARE = 0.05
+"""Up to this share of bytes that are neither text nor white space it still counts as text."""
+_WHITE_SPACE = frozenset(b"\t\n\r\f\b\x1b")
 
 
 @cache
@@ -292,3 +297,34 @@ def _parameters(written: str) -> list[int]:
         else:
             found += values[:2] + values[2:][-3:]
     return found
+
+
+# ---- as text or as a hex dump -------------------------------------------------------------------------------------
+
+
+def is_text(data: bytes) -> bool:
+    """Whether it reads as UTF-8 with few control characters; a character cut at either end counts as whole."""
+    if b"\0" in data:
+        return False
+    decoded = data.decode("utf-8", "replace")
+    odd = sum(1 for char in decoded if (char < " " and ord(char) not in _WHITE_SPACE) or char == "\ufffd")
+    return odd <= 2 or odd <= _ODD_SHARE * len(decoded)
+
+
+def hex_rows(data: bytes, offset: int = 0, row: int = 16) -> Iterator[str]:
+    """Rows of `row` bytes, 16 at most: offset, hexadecimal, and what of it is printable ASCII."""
+    for start in range(0, len(data), row):
+        piece = data[start : start + row]
+        written = f"{piece[:8].hex(' '):<{3 * min(row, 8) - 1}}"
+        if row > 8:
+            written += f"  {piece[8:].hex(' '):<{3 * (row - 8) - 1}}"
+        shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in piece)
+        yield f"{offset + start:08x}  {written}  |{shown}|"
+
+
+def for_people(data: bytes, *, as_hex: bool = False) -> list[str]:
+    """Lines of text with control characters made visible, or of a hex dump."""
+    if as_hex or not is_text(data):
+        return list(hex_rows(data))
+    lines = make_visible(data, colours=False).decode().split("\n")
+    return lines[:-1] if lines[-1] == "" else lines

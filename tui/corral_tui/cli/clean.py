@@ -13,8 +13,7 @@ from corral.decide.reader import JournalReader
 from corral.service.protocol import CleanJobs
 from corral.values.errors import NotSoError
 from corral.values.rules import CleanReport, OldJob, RuleShare, as_ranges
-from corral.values.sizes import format_size
-from corral.values.units import format_duration
+from corral.values.units import format_duration, format_size
 from corral_tui import numbers
 from corral_tui.cli import connect
 from corral_tui.cli.errors import complain

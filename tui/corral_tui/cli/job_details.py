@@ -9,8 +9,7 @@ from datetime import datetime
 from corral.values.jobs import Job, JobEvent, Pipe, ProcessView, Stage
 from corral.values.reports import Detail
 from corral.values.shown import as_run
-from corral.values.sizes import format_size
-from corral.values.units import format_duration
+from corral.values.units import format_duration, format_size
 from corral_tui import numbers
 from corral_tui.cli.life_charts import life_lines
 from corral_tui.cli.lines import ALERT, FAILURE, HEADING, MUTED, StyledLine, lay_out

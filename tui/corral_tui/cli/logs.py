@@ -17,7 +17,7 @@ from corral.service.protocol import ListJobs, WaitForJobs
 from corral.values.errors import NotSoError, UsageError
 from corral.values.home import Home
 from corral.values.jobs import Job
-from corral.values.sizes import format_size
+from corral.values.units import format_size
 from corral_tui import numbers
 from corral_tui.cli import connect
 from corral_tui.cli.copy_output import Copier, CopySource, FileSource, Outlet, Transform, transform_for

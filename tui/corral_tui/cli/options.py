@@ -10,8 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from corral.values.errors import UsageError
-from corral.values.sizes import parse_size
-from corral.values.units import parse_duration, parse_signal, signal_name
+from corral.values.units import parse_duration, parse_signal, parse_size, signal_name
 from corral.values.wire import to_wire
 from corral_tui.cli.usable_jobs import Usable, any_job
 

@@ -8,8 +8,8 @@ import click
 
 from corral.service.protocol import PeekPipes
 from corral.values.errors import NotSoError
-from corral.values.hexdump import for_people
 from corral.values.reports import PeekedPipe
+from corral.values.text import for_people
 from corral_tui import numbers
 from corral_tui.cli import connect
 from corral_tui.cli.lines import lay_out

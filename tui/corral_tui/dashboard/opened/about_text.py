@@ -7,8 +7,7 @@ from statistics import median
 from corral.values.jobs import Job
 from corral.values.reports import Detail
 from corral.values.shown import as_run
-from corral.values.sizes import format_size
-from corral.values.units import format_duration
+from corral.values.units import format_duration, format_size
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, plain, wrapped
 from corral_tui.dashboard.marks import Charset

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from corral.values.hexdump import hex_rows, is_text
 from corral.values.jobs import Job, Pipe
 from corral.values.reports import PeekedPipe
-from corral.values.text import make_visible
+from corral.values.text import hex_rows, is_text, make_visible
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, plain, wrapped
 from corral_tui.dashboard.marks import Charset, bar
