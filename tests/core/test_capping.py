@@ -17,6 +17,7 @@ import pytest
 from corral.manage import capping as module
 from corral.manage.capping import Capping, slack_of
 from corral.manage.jobs import ManagedJob, ManagedStage
+from corral.manage.jobtable import JobTable
 from corral.observe.claims import Claim
 from corral.observe.output import READ_SIZE, Chunk, OutputFile, dropped_bytes
 from corral.service.handles import _read_all
@@ -44,25 +45,25 @@ class Manager:
         self.journal = SimpleNamespace(
             record=lambda _, __, ___, text: self.events.append(text), update_ended=self.saved.append
         )
-        self.leftovers = SimpleNamespace(in_hand=[])
-        self.launcher = SimpleNamespace(
+        self.leftovers: list[int] = []
+        self.feeds = SimpleNamespace(
             head_goes=lambda _, cut, __: self.fed.append(cut), still_to_feed=lambda *_: self.to_feed
         )
         os.makedirs(self.home.job(1), exist_ok=True)
         for each in (self.home.stdout(1), self.home.stderr(1, 1), self.home.stderr(1, 2)):
             Path(each).touch()
         self.job = job_of(cap)
-        self.jobs = {1: self.job}
         stages = tuple(Stage(number=number, name="x", argv=("x",)) for number in (1, 2))
-        self.ended = {
-            1: Job(id="1", name=None, command="x | x", cwd="/", created=datetime.now(UTC), stages=stages)
-        }
+        view = Job(id="1", name=None, command="x | x", cwd="/", created=datetime.now(UTC), stages=stages)
+        self.table = JobTable([view])
+        self.table.add(self.job)
+        self.snapshots = SimpleNamespace(of=self.table.ended.get)
 
-    def touch(self, job: ManagedJob) -> None:
-        assert job is self.job
-
-    def snapshot(self, job_id: int) -> Job:
-        return self.ended[job_id]
+    def capping(self) -> Capping:
+        parts: Any = self
+        return Capping(
+            parts.home, parts.table, parts.journal, parts.snapshots, parts.feeds, lambda: self.leftovers
+        )
 
     @property
     def stdout(self) -> Path:
@@ -96,7 +97,7 @@ def look(capping: Capping, manager: Manager) -> None:
 def on_capping(check: Callable[[Capping, Manager], Any], path: Path, cap: int | None = CAP) -> None:
     async def run() -> None:
         manager = Manager(path, cap)
-        await check(Capping(manager), manager)  # type: ignore[arg-type]
+        await check(manager.capping(), manager)
 
     asyncio.run(run())
 
@@ -307,12 +308,12 @@ def test_nothing_but_the_jobs_own_file_is_ever_punched(tmp_path: Path, how: str)
 def test_what_an_ended_job_left_alive_is_capped_too(tmp_path: Path) -> None:
     async def check(capping: Capping, manager: Manager) -> None:
         manager.job.life.is_ended = True  # type: ignore[misc]
-        manager.leftovers.in_hand.append(1)
+        manager.leftovers.append(1)
         manager.job.leftovers = 1
         manager.grow(4 * CAP)
         capping.tick()
         await eventually(lambda: is_punched(manager), "the hole")
-        view = manager.ended[1]
+        view = manager.table.ended[1]
         assert view.stdout_bytes == 4 * CAP
         assert view.stdout_bytes - view.stdout_dropped_bytes == len(manager.kept()) <= LIMIT
         assert manager.saved == [view]
@@ -347,7 +348,7 @@ def test_the_usual_cap_spares_what_somebody_still_copies_while_there_is_room(
         capping.finish(manager.job)
         claim.close()
         capping.tick()
-        assert manager.ended[1].stdout_dropped_bytes >= size - limit
+        assert manager.table.ended[1].stdout_dropped_bytes >= size - limit
 
     on_capping(check, tmp_path, DEFAULT_MAX_OUTPUT)
 

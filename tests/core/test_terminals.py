@@ -28,11 +28,11 @@ class Journal:
 def on(sink: int) -> tuple[JobTerminal, int, Journal]:
     """A terminal that writes to `sink`, a descriptor of the job's side, and what is noted of it."""
     master, inner = open_terminal(80, 24)
-    journal, manager = Journal(), SimpleNamespace(touch=lambda job: None)
-    manager.journal = journal
+    journal: Any = Journal()
     printed = os.dup(inner)
     job: Any = SimpleNamespace(id=1, is_full_screen=False, terminal_size=None, disk_full=None)
-    return JobTerminal(manager, job, HandedTerminal(master, inner, sink)), printed, journal  # type: ignore[arg-type]
+    terminal = JobTerminal(job, HandedTerminal(master, inner, sink), journal, lambda _: None)
+    return terminal, printed, journal
 
 
 async def test_what_a_full_disk_does_not_take_waits_and_is_said(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from corral.manage.launching import Launcher
 from corral.manage.manager import Manager
 from corral.manage.signal_commands import SignalCommands
 from corral.manage.starting import Starter
+from corral.manage.stopevents import StopEvents
 from corral.manage.stopping import Stopper
 from corral.service.main import run_foreground
 from corral.system import standins
@@ -74,10 +75,10 @@ MOMENTS = {
     "a job has ended, not noted": Moment(Manager, "_finish"),
     "a job has ended, not committed": Moment(Manager, "_finish", True),
     "a stop begun, nothing sent": Moment(Stopper, "begin", True),
-    "TERM sent, not noted": Moment(Manager, "signal_sent", only=partial(_signal_is, "TERM")),
-    "between TERM and KILL": Moment(Manager, "signal_sent", True, partial(_signal_is, "TERM")),
-    "KILL sent, nothing reaped": Moment(Manager, "signal_sent", only=partial(_signal_is, "KILL")),
-    "nothing left, not noted": Moment(Manager, "tree_emptied"),
+    "TERM sent, not noted": Moment(StopEvents, "signal_sent", only=partial(_signal_is, "TERM")),
+    "between TERM and KILL": Moment(StopEvents, "signal_sent", True, partial(_signal_is, "TERM")),
+    "KILL sent, nothing reaped": Moment(StopEvents, "signal_sent", only=partial(_signal_is, "KILL")),
+    "nothing left, not noted": Moment(StopEvents, "tree_emptied"),
     "before a pause is sent": Moment(SignalCommands, "signal_tree", only=partial(_signal_is, "STOP")),
     "a pause sent, not answered": Moment(SignalCommands, "signal_tree", True, partial(_signal_is, "STOP")),
     "before a resume is sent": Moment(SignalCommands, "signal_tree", only=partial(_signal_is, "CONT")),

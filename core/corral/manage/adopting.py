@@ -21,8 +21,6 @@ from corral.manage.keeping import recall
 from corral.manage.local_run import InheritedChild
 from corral.manage.moments import moment
 from corral.manage.stopping import BY_STOP
-from corral.manage.terminals import note_lost
-from corral.manage.unmarked import recall_unmarked
 from corral.system import boot
 from corral.system.daemonlog import log
 from corral.system.descriptors import keep
@@ -59,7 +57,7 @@ def adopt_all(manager: Manager) -> None:
         if job_id not in manager.jobs:
             _add_leftovers(manager, job_id, seen)
     if why_lost is None:
-        recall_unmarked(manager)
+        manager.executor.unmarked.recall()
     manager.leftovers.forget_the_gone()
     manager.restarts.resume()
     journal.note_boot(now)
@@ -140,7 +138,7 @@ def _note_lost_input(manager: Manager, job: ManagedJob) -> None:
     """It reads EOF: the daemon held the other end of its stdin. Of a job whose input broke off no success is believed."""
     source = job.spec.stdin
     if job.spec.pty:
-        note_lost(manager, job)
+        manager.terminals.note_lost(job)
     elif isinstance(source, InteractiveInput):
         text = "its stdin was closed: the daemon that held it open has ended"
         manager.journal.record(job.id, datetime.now(UTC), "feed", text)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from corral.decide.store import Journal
 from corral.manage.dropping import (
     SOONEST_SECONDS,
     CappedStream,
@@ -26,17 +26,18 @@ from corral.manage.dropping import (
     punched,
     set_note,
 )
+from corral.manage.feeding import Feeds
+from corral.manage.jobs import ManagedJob
+from corral.manage.jobtable import JobTable
+from corral.manage.snapshots import Snapshots
 from corral.observe.claims import first_claimed
 from corral.observe.output import dropped_bytes
 from corral.system import holes
 from corral.system.ownfiles import look_at_own
+from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.spec import DEFAULT_MAX_OUTPUT
 from corral.values.units import format_size
-
-if TYPE_CHECKING:
-    from corral.manage.jobs import ManagedJob
-    from corral.manage.manager import Manager
 
 FIRST_LOOK_SECONDS = 0.1
 """After the start of a job. A tick would be too late for one that begins with a gigabyte a second."""
@@ -55,10 +56,27 @@ def slack_of(cap: int) -> int:
 
 
 class Capping:
-    """Keeps the output of a manager's jobs within their caps. Looks at sizes only, until there is something to cut."""
+    """Keeps the output of jobs within their caps. Looks at sizes only, until there is something to cut.
 
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
+    Args:
+        leftovers: the jobs that have ended and may have left something alive.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        table: JobTable,
+        journal: Journal,
+        snapshots: Snapshots,
+        feeds: Feeds,
+        leftovers: Callable[[], Iterable[int]],
+    ) -> None:
+        self._home = home
+        self._table = table
+        self._journal = journal
+        self._snapshots = snapshots
+        self._feeds = feeds
+        self._leftovers = leftovers
         self._loop = asyncio.get_running_loop()
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._fresh: list[ManagedJob] = []
@@ -102,16 +120,15 @@ class Capping:
 
     def tick(self) -> None:
         """After the monitor's pass: those that it left out, should anything have grown, and what ended jobs left."""
-        manager = self._manager
-        for job_id in manager.leftovers.in_hand:
-            job = manager.jobs.get(job_id)
+        for job_id in self._leftovers():
+            job = self._table.managed.get(job_id)
             if job is not None and job.leftovers:
                 self._look_at_ended(job)
         for job in list(self._spared.values()):
             self._look_at_ended(job)
         if not self._disk_has_filled():
             return
-        for job in manager.jobs.values():
+        for job in self._table.begun.values():
             cap, output = job.spec.max_output, job.output
             if cap is None or not output.paths:
                 continue
@@ -124,7 +141,7 @@ class Capping:
     def _disk_has_filled(self) -> bool:
         """Whether there is much more on the home's file system than at the last tick."""
         try:
-            found = os.statvfs(self._manager.home.jobs)
+            found = os.statvfs(self._home.jobs)
         except OSError:
             return True
         used = (found.f_blocks - found.f_bfree) * found.f_frsize
@@ -176,10 +193,9 @@ class Capping:
         for stage, size in zip(job.stages, sizes[1:], strict=True):
             stage.stderr_bytes = size
         self._publish(job)
-        manager = self._manager
-        view = _with_output(manager.snapshot(job.id), sizes, noted)
-        manager.ended[job.id] = view
-        manager.journal.update_ended(view)
+        view = _with_output(self._snapshots.of(job.id), sizes, noted)
+        self._table.ended[job.id] = view
+        self._journal.update_ended(view)
 
     # ---- one look
 
@@ -219,12 +235,12 @@ class Capping:
 
     def _look_again(self, job: ManagedJob) -> None:
         self._timers.pop(job.id, None)
-        if self._manager.jobs.get(job.id) is job and not job.life.is_ended:
+        if self._table.managed.get(job.id) is job and not job.life.is_ended:
             self._look_closely(job)
 
     def _streams(self, job: ManagedJob) -> Sequence[CappedStream]:
         if job.run.capped is None:
-            home = self._manager.home
+            home = self._home
             paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
             # What stands there by now may have come within the last second, for all we know.
             since = max(job.life.started_now or 0.0, self._loop.time() - LATEST_SECONDS)
@@ -238,7 +254,7 @@ class Capping:
         """stdout, then stderr by stage."""
         if job.output.paths:
             return job.output.sizes()
-        home = self._manager.home
+        home = self._home
         paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
         return [_size_of(path) for path in paths]
 
@@ -257,7 +273,7 @@ class Capping:
         job.output.stdout_dropped = stdout.noted
         for stage, stream in zip(job.stages, stderr, strict=True):
             stage.stderr_dropped = stream.noted
-        self._manager.touch(job)
+        self._table.touch(job)
 
     # ---- one cut
 
@@ -288,7 +304,7 @@ class Capping:
             self._record(job, text)
         stream.noted = cut
         if stream.name == "stdout":
-            self._manager.launcher.head_goes(job.id, cut, cap)
+            self._feeds.head_goes(job.id, cut, cap)
         self._punch(job, stream)
 
     def _spared_until(self, job: ManagedJob, stream: CappedStream, cut: int) -> int:
@@ -301,12 +317,12 @@ class Capping:
             return cut
         wanted = [first_claimed(stream.path)]
         if stream.name == "stdout":
-            wanted.append(self._manager.launcher.still_to_feed(job.id, DEFAULT_MAX_OUTPUT))
+            wanted.append(self._feeds.still_to_feed(job.id, DEFAULT_MAX_OUTPUT))
         return min([cut, *(max(stream.noted, offset) for offset in wanted if offset is not None)])
 
     def _has_room(self) -> bool:
         """Whether a tenth of the home's file system is free."""
-        found = os.statvfs(self._manager.home.jobs)
+        found = os.statvfs(self._home.jobs)
         return found.f_bavail * 10 >= found.f_blocks
 
     def note_shorter(self, job: ManagedJob, number: int, size: int) -> None:
@@ -362,7 +378,7 @@ class Capping:
             self._complain(job, stream, error)
         else:
             self._punch(job, stream)
-        if self._manager.jobs.get(job.id) is job and not job.life.is_ended:
+        if self._table.managed.get(job.id) is job and not job.life.is_ended:
             self._look_closely(job)
 
     def _take_back(self, job: ManagedJob, stream: CappedStream, noted: int) -> None:
@@ -387,7 +403,7 @@ class Capping:
             self._record(job, text)
 
     def _record(self, job: ManagedJob, text: str) -> None:
-        self._manager.journal.record(job.id, datetime.now(UTC), "output", text)
+        self._journal.record(job.id, datetime.now(UTC), "output", text)
 
 
 def _with_output(view: Job, sizes: Sequence[int], noted: Sequence[int]) -> Job:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 from corral.decide.life import StageEnded
+from corral.decide.store import Journal
 from corral.manage import reaping
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.moments import moment
 from corral.manage.reaping import ChildEnd, Orphan
 from corral.manage.relaying import Relays
+from corral.manage.terminals import Terminals
+from corral.manage.transitions import Apply
 from corral.observe.sampler import Usage, with_last_counters
 from corral.system import mark
 from corral.system.cpu_clock import cpu_nanoseconds
 from corral.system.identity import ProcessIdentity, identify
-
-if TYPE_CHECKING:
-    from corral.manage.manager import Manager
+from corral.values.home import Home
 
 POLL_SECONDS = 0.02
 KEPT_ENDS = 4096
@@ -35,11 +36,37 @@ def forget_gone(job: ManagedJob) -> None:
 
 
 class Children:
-    """Every process that was started for a stage, and every orphan below us."""
+    """Every process that was started for a stage, and every orphan below us.
 
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
-        self.relays = Relays(manager)
+    Args:
+        nonce: of this home's marks; None where marks do not work.
+        jobs: all jobs in hand, by id.
+        note_end: called when a stage has ended; a start may be due.
+        note_noticed: called when that was not found by whoever is ending the job.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        nonce: int | None,
+        jobs: Mapping[int, ManagedJob],
+        journal: Journal,
+        apply: Apply,
+        terminals: Terminals,
+        *,
+        touch: Callable[[ManagedJob], None],
+        note_end: Callable[[], None],
+        note_noticed: Callable[[], None],
+    ) -> None:
+        self._nonce = nonce
+        self._jobs = jobs
+        self._journal = journal
+        self._terminals = terminals
+        self._note_stage_end = note_end
+        self._note_noticed = note_noticed
+        self.relays = Relays(
+            home, journal, apply, touch=touch, reap=self.reap, note_through=self._note_relay_through
+        )
         self._loop = asyncio.get_running_loop()
         self._stages: dict[int, tuple[ManagedJob, ManagedStage]] = {}
         """By pid, while it is ours to reap."""
@@ -120,7 +147,7 @@ class Children:
         polled, self._polled = self._polled, []
         for job, stage in polled:
             if self.poll(job, stage):
-                self._manager.stopper.wake()
+                self._note_noticed()
             elif stage.is_running:
                 self._polled.append((job, stage))
         if self._polled:
@@ -132,7 +159,7 @@ class Children:
             self._loop.remove_reader(stage.handle.pidfd)
         if self.poll(job, stage):
             self.reap()
-            self._manager.stopper.wake()
+            self._note_noticed()
         elif stage.is_running:
             self._polled.append((job, stage))
             self._poll_soon()
@@ -141,7 +168,7 @@ class Children:
         self._unwatch(stage)
         if job.spec.pty:
             # Before its end counts: what it printed last is still in the terminal.
-            self._manager.terminals.end(job)
+            self._terminals.end(job)
         now = moment()
         stage.ended = now["at"]
         stage.cpu_seconds = end.cpu_seconds
@@ -153,12 +180,16 @@ class Children:
             job.run.members.pop(stage.handle.identity.pid, None)
             forget_gone(job)
             self.remember(stage.handle.identity, end)
-        self._manager.journal.stage_ended(
+        self._journal.stage_ended(
             job.id, stage.number, now["at"], end.exit_status, end.signal, end.cpu_seconds
         )
         ended = StageEnded(**now, number=stage.number, exit_status=end.exit_status, signal=end.signal)
         self.relays.apply_once_through(job, ended)
-        self._manager.wake()
+        self._note_stage_end()
+
+    def _note_relay_through(self) -> None:
+        self._note_stage_end()
+        self._note_noticed()
 
     def _unwatch(self, stage: ManagedStage) -> None:
         if stage.handle.pidfd is not None:
@@ -168,17 +199,17 @@ class Children:
 
     def _job_of_zombie(self, pid: int) -> int | None:
         """Whose orphan it was: a zombie keeps its limits, and so its mark, until it is reaped."""
-        if self._manager.nonce is None:
+        if self._nonce is None:
             return None
         try:
             found = mark.read(pid)
         except PermissionError:
             return None
-        return found.job if found is not None and found.nonce == self._manager.nonce else None
+        return found.job if found is not None and found.nonce == self._nonce else None
 
     def _note_orphan(self, orphan: Orphan, job_id: int | None) -> None:
         self.relays.note_end(orphan.pid, orphan.end)
-        job = self._manager.jobs.get(job_id) if job_id is not None else None
+        job = self._jobs.get(job_id) if job_id is not None else None
         if job is not None:
             job.run.members.pop(orphan.pid, None)
             job.reaped_cpu_seconds += orphan.end.cpu_seconds

@@ -190,7 +190,9 @@ class Cleaner:
         if destination(path, self._manager.mounts.may_hang).kind != HANGS:
             return await asyncio.to_thread(read_clean_settings, path)
         try:
-            said = await output_of((*_PRINTING, path), PATIENCE, LONGEST_SETTINGS, self._manager.reap)
+            said = await output_of(
+                (*_PRINTING, path), PATIENCE, LONGEST_SETTINGS, self._manager.children.reap
+            )
         except OSError as error:
             return unread_settings(path, error.strerror or str(error))
         if not said.is_whole:

@@ -6,11 +6,8 @@ Internal: one per process, inside the daemon. Everything here runs in one thread
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-
-from msgspec import structs
 
 from corral.decide.life import (
     BeginStop,
@@ -20,22 +17,14 @@ from corral.decide.life import (
     PauseTree,
     Record,
     ResumeTree,
-    SignalSent,
     SkipGrace,
-    StageSignalled,
     StartStages,
-    SurvivorsFound,
-    TreeEmptied,
 )
 from corral.decide.naming import NEWEST
 from corral.decide.scheduler import Group, Scheduler
 from corral.decide.store import Journal
 from corral.manage import diskfull, reasons, stories, views
 from corral.manage.acceptance import Acceptance, new_job
-from corral.manage.births import Births
-from corral.manage.capping import Capping
-from corral.manage.census import Census
-from corral.manage.children import Children
 from corral.manage.cleaning import Cleaner
 from corral.manage.commits import Commits
 from corral.manage.explanation import Explanation
@@ -43,11 +32,8 @@ from corral.manage.input_commands import InputCommands
 from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import KEPT_ENDED, JobTable
 from corral.manage.laststacks import LastStacks
-from corral.manage.launching import Launcher
-from corral.manage.leftovers import Leftovers
-from corral.manage.moments import moment
+from corral.manage.local_executor import LocalExecutor
 from corral.manage.monitor import Monitor
-from corral.manage.reaping import ChildEnd
 from corral.manage.references import References
 from corral.manage.remove_commands import RemoveCommands
 from corral.manage.restarts import Restarts
@@ -56,18 +42,11 @@ from corral.manage.snapshots import Snapshots
 from corral.manage.spying import Spy
 from corral.manage.startqueue import StartQueue
 from corral.manage.stop_commands import StopCommands
-from corral.manage.stopping import BY_STOP, StopOfJob, Stopper, report_on
-from corral.manage.terminals import Terminals
+from corral.manage.stopping import report_on
 from corral.manage.transitions import Transitions
-from corral.manage.truncations import Truncations
 from corral.manage.upkeep import Upkeep
 from corral.manage.waiting import Waiters
 from corral.system import mark
-from corral.system.identity import ProcessIdentity
-from corral.system.mounts import Mounts
-from corral.system.pipes import PipeBudget
-from corral.system.prctl import become_subreaper
-from corral.system.signals import Signaller
 from corral.values.home import Home
 
 
@@ -84,7 +63,6 @@ class Engine:
         self.journal = journal
         self.why_no_marks = mark.why_not()
         self.nonce = None if self.why_no_marks else journal.nonce
-        become_subreaper()
         self.table = JobTable(journal.ended(KEPT_ENDED))
         self.transitions = Transitions(self.table, journal)
         self.scheduler = Scheduler()
@@ -117,24 +95,26 @@ class Engine:
             replaces=lambda job: self.restarts.dependencies(job),
         )
         self._name_for_short()
-        self.budget = PipeBudget()
-        self.mounts = Mounts(home.path)
-        self.signaller = Signaller(self.nonce)
-        self.births = Births(self.jobs)
-        self.census = Census(self.nonce, home.path, self.signaller, self.jobs, self.births.of)
-        self.stopper = Stopper(self, self.census, self.signaller, home.path)
+        self.executor = LocalExecutor(
+            home,
+            self.nonce,
+            self.table,
+            journal,
+            self.commits,
+            self.snapshots,
+            self.apply,
+            wake=self.wake,
+            note_started=self.queue.note_started,
+            note_survivors=lambda job_id, text: self.restarts.give_up(job_id, text),
+            note_replaced=lambda job: self.monitor.look_anew(job),
+        )
+        self._name_executor_for_short()
         self.is_attended: Callable[[int], bool] = lambda _: False
         """Whether somebody sits at the terminal of that job."""
-        self.children = Children(self)
         self.spy = Spy(self.children.reap, self.mounts)
         self.last_stacks = LastStacks(self.spy)
-        self.leftovers = Leftovers(self)
         self.monitor = Monitor(self)
-        self.capping = Capping(self)
-        self.truncations = Truncations(self)
         self.cleaner = Cleaner(self)
-        self.launcher = Launcher(self)
-        self.terminals = Terminals(self)
         self._waiters = Waiters()
         self._create_commands()
         self._connect()
@@ -211,6 +191,17 @@ class Engine:
         self.commit_soon = self.commits.soon
         self.commit = self.journal.commit
 
+    def _name_executor_for_short(self) -> None:
+        executor = self.executor
+        self.budget, self.mounts, self.signaller = executor.budget, executor.mounts, executor.signaller
+        self.census, self.children, self.stopper = executor.census, executor.children, executor.stopper
+        self.leftovers, self.launcher, self.terminals = (
+            executor.leftovers,
+            executor.launcher,
+            executor.terminals,
+        )
+        self.capping, self.truncations = executor.capping, executor.truncations
+
     def _connect(self) -> None:
         """Who does what the state machine asks for."""
         handle = self.transitions.handle
@@ -241,7 +232,6 @@ class Engine:
         self.journal.record(job.id, datetime.now(UTC), effect.kind, effect.text)
 
     def _finish(self, job: ManagedJob) -> None:
-        self.close_stdin(job)
         self.launcher.end(job)
         self.terminals.end(job)
         self.monitor.close_outputs(job)
@@ -266,56 +256,6 @@ class Engine:
         self.queue.note_started(job)
         self.leftovers.look_after(job)
         self.wake()
-
-    def close_stdin(self, job: ManagedJob) -> None:
-        """Close our ends of its stdin."""
-        for descriptor in (job.run.stdin_descriptor, job.run.stdin_writer):
-            if descriptor is not None:
-                os.close(descriptor)
-        job.run.stdin_descriptor = job.run.stdin_writer = None
-
-    # ---- what the stop sequence asks and tells
-
-    def note_stops(self) -> None:
-        """Note what is about to be stopped, and why."""
-        self.commits.for_sure()
-
-    def reap(self) -> None:
-        """Reap every child that has ended."""
-        self.children.reap()
-
-    def end_of(self, identity: ProcessIdentity) -> ChildEnd | None:
-        """How a process that we reaped lately has ended."""
-        return self.children.end_of(identity)
-
-    def signal_sent(self, stop: StopOfJob, signal: str) -> None:
-        if stop.stage is None:
-            self.apply(stop.job, SignalSent(**moment(), signal=signal))
-        else:
-            self.apply(stop.job, StageSignalled(**moment(), number=stop.stage, signal=signal, by=BY_STOP))
-
-    def tree_emptied(self, stop: StopOfJob) -> None:
-        job = stop.job
-        if stop.stage is not None or self.jobs.get(job.id) is not job:
-            # Of one stage only; or the job was removed meanwhile, its leftovers having ended.
-            return
-        job.report = report_on(stop)
-        job.leftovers = 0
-        was_ended = job.life.is_ended
-        self.apply(job, TreeEmptied(**moment()))
-        job.report = structs.replace(job.report, state=job.life.state)
-        self.journal.stop_reported(job.id, job.report)
-        if was_ended:
-            self.leftovers.note(job, 0, len(job.report.in_doubt))
-        self.wake()
-
-    def survivors_found(self, stop: StopOfJob, text: str) -> None:
-        self.apply(stop.job, SurvivorsFound(**moment(), text=text))
-        if stop.stage is None:
-            self.restarts.give_up(stop.job.id, text)
-
-    def unended(self) -> Collection[ManagedJob]:
-        return self.jobs.values()
 
     # ---- waiting
 

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from corral.decide.life import FeedFailed
+from corral.decide.store import Journal
+from corral.manage.commits import Commits
 from corral.manage.jobs import ManagedJob
 from corral.manage.moments import moment
+from corral.manage.transitions import Apply
 from corral.observe.output import dropped_bytes
 from corral.observe.traces import Trace
 from corral.system import shortage
 from corral.system.descriptors import keep
 from corral.system.ownfiles import open_own
 from corral.system.pipes import bytes_in
+from corral.values.home import Home
 from corral.values.units import format_size
-
-if TYPE_CHECKING:
-    from corral.manage.manager import Manager
 
 _CHUNK = 1 << 20
 _LIVE_PAUSE = 0.02
@@ -49,8 +50,21 @@ class Feeder:
     Woken by room in the pipe, and at the end of a live file every 20 ms.
     """
 
-    def __init__(self, manager: Manager, job: ManagedJob, feed: Feed) -> None:
-        self._manager = manager
+    def __init__(
+        self,
+        home: Home,
+        jobs: Mapping[int, ManagedJob],
+        journal: Journal,
+        commits: Commits,
+        apply: Apply,
+        job: ManagedJob,
+        feed: Feed,
+    ) -> None:
+        self._home = home
+        self._jobs = jobs
+        self._journal = journal
+        self._commits = commits
+        self._apply = apply
         self._job = job
         self.source = feed.source
         self._writer = feed.writer
@@ -140,7 +154,7 @@ class Feeder:
             self._unchanged = state.st_size, state.st_mtime_ns
             return
         text = f"the stdout of job {self.source} was made shorter: fed on from its byte {found.least}"
-        self._manager.journal.record(self._job.id, datetime.now(UTC), "feed", text)
+        self._journal.record(self._job.id, datetime.now(UTC), "feed", text)
         self._trace.forget(found)
         self._offset = found.least
         self._start = min(self._start, self._offset)
@@ -169,7 +183,7 @@ class Feeder:
     def _open(self) -> bool:
         if self._reader is None:
             try:
-                descriptor = open_own(self._manager.home.stdout(self.source), os.O_RDONLY)
+                descriptor = open_own(self._home.stdout(self.source), os.O_RDONLY)
             except FileNotFoundError:
                 return False
             self._reader = keep(descriptor)
@@ -177,18 +191,18 @@ class Feeder:
         return True
 
     def _dropped(self) -> int:
-        return dropped_bytes(self._manager.home.stdout(self.source)) or 0
+        return dropped_bytes(self._home.stdout(self.source)) or 0
 
     def _first_kept(self) -> int:
         """Where the source's stdout begins by now; that it does not begin at its beginning is said."""
         dropped = self._dropped()
         if dropped:
             text = f"fed from byte {dropped} of job {self.source} on: what came before had been dropped"
-            self._manager.journal.record(self._job.id, datetime.now(UTC), "feed", text)
+            self._journal.record(self._job.id, datetime.now(UTC), "feed", text)
         return dropped
 
     def _source_has_ended(self) -> bool:
-        job = self._manager.jobs.get(self.source)
+        job = self._jobs.get(self.source)
         return job is None or job.life.is_ended
 
     def _wait_for_room(self) -> None:
@@ -209,10 +223,53 @@ class Feeder:
 
     def _finish(self, what: str) -> None:
         """Nothing more is to come. Noted, so that a next daemon knows that the input was not broken off."""
-        self._manager.journal.record(self._job.id, datetime.now(UTC), FED, f"{what} job {self.source}")
-        self._manager.commit_soon()
+        self._journal.record(self._job.id, datetime.now(UTC), FED, f"{what} job {self.source}")
+        self._commits.soon()
         self.close()
 
     def _fail(self, reason: str) -> None:
         self.close()
-        self._manager.apply(self._job, FeedFailed(**moment(), reason=reason))
+        self._apply(self._job, FeedFailed(**moment(), reason=reason))
+
+
+class Feeds:
+    """All that is fed from one job to another."""
+
+    def __init__(
+        self, home: Home, jobs: Mapping[int, ManagedJob], journal: Journal, commits: Commits, apply: Apply
+    ) -> None:
+        self._home = home
+        self._jobs = jobs
+        self._journal = journal
+        self._commits = commits
+        self._apply = apply
+        self._feeders: dict[int, Feeder] = {}
+        """By the job that is fed."""
+
+    def begin(self, job: ManagedJob, feed: Feed) -> None:
+        """Feed it from there on. Takes the descriptors over."""
+        self._feeders[job.id] = Feeder(
+            self._home, self._jobs, self._journal, self._commits, self._apply, job, feed
+        )
+
+    def end(self, job: ManagedJob) -> None:
+        """The job has ended: let go of what fed it."""
+        feeder = self._feeders.pop(job.id, None)
+        if feeder is not None:
+            feeder.close()
+
+    def of(self, job: ManagedJob) -> Feed | None:
+        """What it is fed with, as long as it is."""
+        feeder = self._feeders.get(job.id)
+        return None if feeder is None else feeder.feed()
+
+    def still_to_feed(self, source: int, cap: int) -> int | None:
+        """From which offset on that job's stdout, of which `cap` bytes are kept, has yet to be fed to others."""
+        wanted = (feeder.wanted_from(cap) for feeder in self._feeders.values() if feeder.source == source)
+        return min((offset for offset in wanted if offset is not None), default=None)
+
+    def head_goes(self, source: int, cut: int, cap: int) -> None:
+        """All before `cut` of that job's stdout is dropped: nothing that is fed from it may be missing that."""
+        for feeder in list(self._feeders.values()):
+            if feeder.source == source:
+                feeder.head_goes(cut, cap)

@@ -170,7 +170,7 @@ def _handed(manager: Manager, job: ManagedJob) -> HandedJob:
         stdin_descriptor=job.run.stdin_descriptor,
         stdin_writer=job.run.stdin_writer,
         terminal=manager.terminals.handed(job),
-        feed=manager.launcher.feed_of(job),
+        feed=manager.executor.feeds.of(job),
         pipe_bytes=job.run.pipe_bytes,
         pipe_inodes=job.run.pipe_inodes,
         input_pipe=job.run.input_pipe,
@@ -213,7 +213,7 @@ def _observed(job: ManagedJob, progress: Progress) -> Observed:
 
 
 def _stop(manager: Manager, stop: StopOfJob) -> HandedStop:
-    ends = ((target.identity, manager.end_of(target.identity)) for target in stop.alive)
+    ends = ((target.identity, manager.children.end_of(target.identity)) for target in stop.alive)
     return HandedStop(
         job=stop.job.id,
         stage=stop.stage,
@@ -297,7 +297,7 @@ def _go_on(manager: Manager, job: ManagedJob, entry: HandedJob) -> None:
     if entry.observed is not None:
         _recall(manager, job, entry.observed)
     if entry.feed is not None:
-        manager.launcher.feed(job, entry.feed)
+        manager.executor.feeds.begin(job, entry.feed)
     if entry.terminal is not None:
         manager.terminals.go_on(job, entry.terminal)
     watch(manager, job)

@@ -4,40 +4,69 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from corral.decide.life import StagesSpawned, StartFailed
-from corral.decide.store import StartedStage
+from corral.decide.store import Journal, StartedStage
 from corral.manage.ahead import Ahead, HandedStandIn
-from corral.manage.feeding import Feed, Feeder
+from corral.manage.capping import Capping
+from corral.manage.children import Children
+from corral.manage.commits import Commits
+from corral.manage.feeding import Feed, Feeds
 from corral.manage.jobs import ManagedJob
 from corral.manage.moments import moment
 from corral.manage.preparation import OpenFiles, Preparation, StartError
 from corral.manage.starting import Starter, spawned_stages
+from corral.manage.terminals import Terminals
+from corral.manage.transitions import Apply
 from corral.system import inheritance, shortage
 from corral.values.errors import CannotStartError
 from corral.values.shown import short
-from corral.values.spec import JobInput, Surroundings
-
-if TYPE_CHECKING:
-    from corral.manage.manager import Manager
-
+from corral.values.spec import JobInput, JobSpec, Surroundings
 
 RETRY_SECONDS = 1.0
 """Until the next try where the journal cannot be written."""
 
 
 class Launcher:
-    """Starts jobs whose turn it is. Whatever goes wrong becomes the job's own reason."""
+    """Starts jobs whose turn it is. Whatever goes wrong becomes the job's own reason.
 
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
-        self._starter = Starter(
-            manager.home, manager.nonce, manager.budget, manager.mounts, manager.truncations.watch
-        )
-        self._feeders: dict[int, Feeder] = {}
+    Args:
+        whole: what a job is to be started with, all of a long command included.
+        touch: called with a job of which something has changed.
+        note_started: called when its start is over, as far as the queue is concerned, well or not.
+        make_room: called when a job waits for its start without a place in the queue.
+    """
+
+    def __init__(
+        self,
+        starter: Starter,
+        journal: Journal,
+        commits: Commits,
+        apply: Apply,
+        children: Children,
+        terminals: Terminals,
+        feeds: Feeds,
+        capping: Capping,
+        *,
+        whole: Callable[[int], JobSpec],
+        touch: Callable[[ManagedJob], None],
+        note_started: Callable[[ManagedJob], None],
+        make_room: Callable[[], None],
+    ) -> None:
+        self._starter = starter
+        self._journal = journal
+        self._commits = commits
+        self._apply = apply
+        self._children = children
+        self._terminals = terminals
+        self._feeds = feeds
+        self._capping = capping
+        self._whole = whole
+        self._touch = touch
+        self._note_started = note_started
+        self._make_room = make_room
         self._ahead: dict[int, Ahead] = {}
         """By job: what goes ahead of its stages while its start could make us wait."""
 
@@ -49,7 +78,7 @@ class Launcher:
         """Start its stages; where that may make us wait, once it does not. `opened` are open already, and taken over."""
         try:
             if job.shown.is_cut:
-                job.use(self._manager.origin_of(job.id)[0])
+                job.use(self._whole(job.id))
             preparation = self._prepared(job, opened or {})
             if preparation.may_wait:
                 self._send_ahead(preparation)
@@ -77,15 +106,15 @@ class Launcher:
     def _send_ahead(self, preparation: Preparation) -> None:
         job = preparation.job
         # Nothing of it runs yet, and may not for days: were the daemon to end, the next one is to start it.
-        self._manager.journal.mark_starting([job.id], False)
-        self._manager.wake()
+        self._journal.mark_starting([job.id], False)
+        self._make_room()
         self._starter.send_ahead(preparation, self._ahead_of(job, preparation))
-        self._manager.touch(job)
+        self._touch(job)
 
     def _ahead_of(self, job: ManagedJob, preparation: Preparation) -> Ahead:
         self._ahead[job.id] = ahead = Ahead(
             job,
-            changed=lambda: self._manager.touch(job),
+            changed=lambda: self._touch(job),
             ready=lambda: self._note_ready(preparation),
             over=lambda error: self._note_over(job, error),
         )
@@ -98,7 +127,7 @@ class Launcher:
         """Go on with what the program before had sent ahead."""
         preparation = Preparation(job, [], may_wait=True)
         self._ahead_of(job, preparation).take_back(handed)
-        self._manager.touch(job)
+        self._touch(job)
 
     def _note_ready(self, preparation: Preparation) -> None:
         """Nothing is waited for any more. Tried again while the journal cannot be written."""
@@ -111,8 +140,8 @@ class Launcher:
             return
         try:
             self._starter.give_word(preparation, ahead)
-            self._manager.terminals.begin(job)
-            self._manager.children.relays.note_started(job)
+            self._terminals.begin(job)
+            self._children.relays.note_started(job)
         except StartError as error:
             ahead.fail(error)
         except Exception as error:  # noqa: BLE001  (as in `start`)
@@ -127,29 +156,19 @@ class Launcher:
         else:
             self._note_running(job)
         for stage in job.stages:
-            self._manager.children.catch_up(job, stage)
+            self._children.catch_up(job, stage)
 
     def _is_marked(self, job: ManagedJob) -> bool:
         """Whether the journal knows that it is being started, without which nothing is: it would start again."""
-        self._manager.journal.mark_starting([job.id])
-        return self._manager.commit_soon()
+        self._journal.mark_starting([job.id])
+        return self._commits.soon()
 
-    # ---- feeding
-
-    def feed_of(self, job: ManagedJob) -> Feed | None:
-        """What it is fed with, as long as it is."""
-        feeder = self._feeders.get(job.id)
-        return None if feeder is None else feeder.feed()
-
-    def feed(self, job: ManagedJob, feed: Feed) -> None:
-        """Feed it from there on. Takes the descriptors over."""
-        self._feeders[job.id] = Feeder(self._manager, job, feed)
+    # ---- the end
 
     def end(self, job: ManagedJob) -> None:
-        """The job has ended: let go of what fed it, and of what went ahead of it."""
-        feeder = self._feeders.pop(job.id, None)
-        if feeder is not None:
-            feeder.close()
+        """The job has ended: close its stdin, and let go of what fed it and of what went ahead of it."""
+        close_stdin(job)
+        self._feeds.end(job)
         ahead = self._ahead.pop(job.id, None)
         started = () if ahead is None else ahead.give_up()
         if started:
@@ -158,18 +177,7 @@ class Launcher:
             asyncio.get_running_loop().call_soon(self._note_half_started, job, started)
 
     def _note_half_started(self, job: ManagedJob, started: tuple[int, ...]) -> None:
-        self._manager.apply(job, StagesSpawned(**moment(), numbers=started))
-
-    def still_to_feed(self, source: int, cap: int) -> int | None:
-        """From which offset on that job's stdout, of which `cap` bytes are kept, has yet to be fed to others."""
-        wanted = (feeder.wanted_from(cap) for feeder in self._feeders.values() if feeder.source == source)
-        return min((offset for offset in wanted if offset is not None), default=None)
-
-    def head_goes(self, source: int, cut: int, cap: int) -> None:
-        """All before `cut` of that job's stdout is dropped: nothing that is fed from it may be missing that."""
-        for feeder in list(self._feeders.values()):
-            if feeder.source == source:
-                feeder.head_goes(cut, cap)
+        self._apply(job, StagesSpawned(**moment(), numbers=started))
 
     # ---- the children
 
@@ -178,18 +186,18 @@ class Launcher:
         self._starter.open_rest(preparation)
         try:
             self._starter.launch(preparation)
-            self._manager.terminals.begin(job)
-            self._manager.children.relays.note_started(job)
+            self._terminals.begin(job)
+            self._children.relays.note_started(job)
         finally:
             self._note_spawned(job)
         self._note_running(job)
 
     def _note_running(self, job: ManagedJob) -> None:
-        self._manager.apply(job, StagesSpawned(**moment()))
+        self._apply(job, StagesSpawned(**moment()))
         if isinstance(job.spec.stdin, JobInput):
             self._begin_feed(job, job.spec.stdin)
-        self._manager.capping.watch_from_start(job)
-        self._manager.note_started(job)
+        self._capping.watch_from_start(job)
+        self._note_started(job)
 
     def _note_spawned(self, job: ManagedJob) -> None:
         rows = [
@@ -198,9 +206,9 @@ class Launcher:
             if stage.handle.identity is not None
         ]
         if rows:
-            self._manager.journal.stages_started(job.id, rows, datetime.now(UTC))
+            self._journal.stages_started(job.id, rows, datetime.now(UTC))
         for stage in job.stages:
-            self._manager.children.watch(job, stage)
+            self._children.watch(job, stage)
         self._let_go_of_command(job)
 
     @staticmethod
@@ -210,17 +218,17 @@ class Launcher:
 
     def _fail(self, job: ManagedJob, error: StartError) -> None:
         self._let_go_of_command(job)
-        self._manager.close_stdin(job)
+        close_stdin(job)
         failed = StartFailed(
             **moment(), stage=error.stage, status=error.status, message=str(error), spawned=error.spawned
         )
-        self._manager.apply(job, failed)
-        self._manager.note_started(job)
+        self._apply(job, failed)
+        self._note_started(job)
 
     def _begin_feed(self, job: ManagedJob, source: JobInput) -> None:
         writer, job.run.stdin_writer = job.run.stdin_writer, None
         if writer is not None:
-            self.feed(job, Feed(int(source.job), writer))
+            self._feeds.begin(job, Feed(int(source.job), writer))
 
 
 def _explained(job: ManagedJob, error: Exception) -> StartError:
@@ -229,3 +237,11 @@ def _explained(job: ManagedJob, error: Exception) -> StartError:
     what = f"the daemon failed at starting it: {type(error).__name__}: {error}"
     cause = CannotStartError(shortage.in_words(error) if is_known else what, 125)
     return StartError(None, cause, spawned_stages(job))
+
+
+def close_stdin(job: ManagedJob) -> None:
+    """Close our ends of its stdin."""
+    for descriptor in (job.run.stdin_descriptor, job.run.stdin_writer):
+        if descriptor is not None:
+            os.close(descriptor)
+    job.run.stdin_descriptor = job.run.stdin_writer = None

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from corral.decide.life import Ending, Life, StopRequested
 from corral.decide.naming import NEWEST
-from corral.manage.census import Seen
+from corral.decide.store import Journal
+from corral.manage.acceptance import new_job
+from corral.manage.births import Births
+from corral.manage.census import Census, Seen
 from corral.manage.jobs import ManagedJob
+from corral.manage.jobtable import JobTable
 from corral.manage.leftoverwatch import LeftoverWatch
 from corral.manage.moments import moment
+from corral.manage.snapshots import Snapshots
+from corral.manage.stopping import Stopper
+from corral.manage.transitions import Apply
 from corral.system.identity import ProcessIdentity, identify, is_alive
 from corral.system.procfs import read_stat
 from corral.values.errors import NotSoError
 from corral.values.jobs import Job
 from corral.values.spec import Command, JobSpec, Pipeline, Surroundings
-
-if TYPE_CHECKING:
-    from corral.manage.manager import Manager
 
 CHECK_SECONDS = 0.05
 """How soon after a job's end its leftovers are looked for: one look for all that ended meanwhile."""
@@ -38,10 +41,35 @@ def live_members(seen: Iterable[Seen]) -> list[ProcessIdentity]:
 
 
 class Leftovers:
-    """Looks after the jobs that have ended while processes of theirs have not."""
+    """Looks after the jobs that have ended while processes of theirs have not.
 
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
+    Args:
+        reap: reaps every child that has ended.
+        wake: called when something waits no more for what was left.
+    """
+
+    def __init__(
+        self,
+        table: JobTable,
+        journal: Journal,
+        snapshots: Snapshots,
+        apply: Apply,
+        census: Census,
+        births: Births,
+        stopper: Stopper,
+        *,
+        reap: Callable[[], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._table = table
+        self._journal = journal
+        self._snapshots = snapshots
+        self._apply = apply
+        self._census = census
+        self._births = births
+        self._stopper = stopper
+        self._reap = reap
+        self._wake = wake
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._ended: set[int] = set()
@@ -76,13 +104,15 @@ class Leftovers:
         if not ids and all(name is None or name == NEWEST or name.isdecimal() for name in names):
             return []
         self.look()
-        jobs = (job for _, job in sorted(self._manager.jobs.items()) if job.life.is_ended and job.leftovers)
-        return [job for job in jobs if job.spec.name in names or job.id in ids]
+        jobs = [
+            self._table.managed[job_id] for job_id in sorted(self._ended) if job_id in self._table.managed
+        ]
+        return [job for job in jobs if job.leftovers and (job.spec.name in names or job.id in ids)]
 
     def told(self, names: Collection[str | None], ids: Collection[int] = ()) -> tuple[str, ...]:
         """The same in words, for who is about to start a job of that name."""
         jobs = self.named(names, ids)
-        found = self._manager.census.take(jobs) if jobs else {}
+        found = self._census.take(jobs) if jobs else {}
         return tuple(_told(job.id, live) for job in jobs if (live := live_members(found.get(job.id, []))))
 
     def check(self) -> None:
@@ -90,7 +120,7 @@ class Leftovers:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        jobs = self._manager.jobs
+        jobs = self._table.managed
         done = [jobs[job_id] for job_id in self._ended if job_id in jobs]
         self._ended = {job.id for job in done}
         try:
@@ -105,74 +135,70 @@ class Leftovers:
         if not done:
             self._watch.watch(())
             return
-        manager = self._manager
-        manager.children.reap()
-        found = manager.census.take(done)
+        self._reap()
+        found = self._census.take(done)
         left = {job.id: live_members(found.get(job.id, [])) for job in done}
         self._watch.watch(chain.from_iterable(left.values()))
         for job in done:
             count = len(left[job.id])
-            self.note(job, count, len(manager.census.doubtful(job.id)))
+            self.note(job, count, len(self._census.doubtful(job.id)))
             if count and job.spec.leftovers == "stop" and not job.life.sweeping:
                 self._sweep(job)
 
     def _sweep(self, job: ManagedJob) -> None:
         """End what outlived the job, as was decided when it was started."""
         event = StopRequested(**moment(), cause="leftovers", reason="stopped by --leftovers stop")
-        self._manager.apply(job, event)
+        self._apply(job, event)
 
     async def until_swept(self, job_ids: Iterable[int]) -> None:
         """Return once nothing is left of those of these jobs whose leftovers are to be stopped, or nothing more helps."""
-        jobs = [job for job_id in job_ids if (job := self._manager.jobs.get(job_id)) is not None]
+        jobs = [job for job_id in job_ids if (job := self._table.managed.get(job_id)) is not None]
         jobs = [job for job in jobs if job.spec.leftovers == "stop"]
         if jobs:
             await self._looked.wait()
-        stops = [stop for job in jobs if (stop := self._manager.stopper.of(job)) is not None]
-        await asyncio.gather(*(self._manager.stopper.outcome(stop) for stop in stops))
+        stops = [stop for job in jobs if (stop := self._stopper.of(job)) is not None]
+        await asyncio.gather(*(self._stopper.outcome(stop) for stop in stops))
 
     def note(self, job: ManagedJob, count: int, doubt: int) -> None:
         """So many processes of that ended job are alive, and so many may be its own."""
-        manager = self._manager
-        view = manager.snapshot(job.id)
+        view = self._snapshots.of(job.id)
         job.leftovers, job.in_doubt = count, doubt
         if (view.leftovers, view.in_doubt) != (count, doubt):
             view = structs.replace(view, leftovers=count, in_doubt=doubt)
-            manager.ended[job.id] = view
-            manager.journal.update_ended(view)
-            manager.touch(job)
-            manager.wake()
-        if count == doubt == 0 and manager.stopper.of(job) is None:
+            self._table.ended[job.id] = view
+            self._journal.update_ended(view)
+            self._table.touch(job)
+            self._wake()
+        if count == doubt == 0 and self._stopper.of(job) is None:
             self.let_go(job.id)
 
     def let_go(self, job_id: int) -> None:
         """Nothing is left of that job."""
-        job = self._manager.table.remove(job_id)
+        job = self._table.remove(job_id)
         self._ended.discard(job_id)
         if job is not None:
-            self._manager.births.note_over(job)
+            self._births.note_over(job)
 
     def forget_the_gone(self) -> None:
         """Nothing is left any more of what the last daemon had counted and this one does not find."""
-        manager = self._manager
-        for job_id, view in manager.ended.items():
-            if (view.leftovers or view.in_doubt) and job_id not in manager.jobs:
-                manager.ended[job_id] = view = structs.replace(view, leftovers=0, in_doubt=0)
-                manager.journal.update_ended(view)
+        for job_id, view in self._table.ended.items():
+            if (view.leftovers or view.in_doubt) and job_id not in self._table.managed:
+                self._table.ended[job_id] = view = structs.replace(view, leftovers=0, in_doubt=0)
+                self._journal.update_ended(view)
 
     def take_on(self, job_id: int) -> ManagedJob:
         """An ended job of which processes are alive, in hand again."""
-        manager = self._manager
-        view = manager.snapshot(job_id)
+        view = self._snapshots.of(job_id)
         try:
-            spec, surroundings = manager.origin_of(job_id)
+            spec, surroundings = self._snapshots.origin_of(job_id)
         except NotSoError:
             # Only its mark tells of it.
             pipeline = Pipeline((Command((view.command,)),))
             spec = JobSpec(pipeline=pipeline, command=view.command, max_output=None)
             surroundings = Surroundings({}, view.cwd, 0o022)
-        job = manager.new_job(job_id, spec, surroundings, view.created)
+        job = new_job(job_id, spec, surroundings, view.created)
         job.life = _life_of(view, job.life)
-        manager.table.add(job)
+        self._table.add(job)
         self.look_after(job)
         return job
 

@@ -14,17 +14,16 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from corral.decide.life import Event
+from corral.decide.store import Journal
 from corral.manage.jobs import ManagedJob
+from corral.manage.reaping import ChildEnd
+from corral.manage.transitions import Apply
 from corral.system import relay
 from corral.system.ownfiles import open_own
 from corral.values.errors import CannotStartError
-
-if TYPE_CHECKING:
-    from corral.manage.manager import Manager
-    from corral.manage.reaping import ChildEnd
+from corral.values.home import Home
 
 LAST_SECONDS = 1.0
 """How long the end of a job waits for what is still in the pipes: a process that it leaves behind may keep them open."""
@@ -67,10 +66,29 @@ def connect(job: ManagedJob, folder: str, files: Sequence[int], owned: Callable[
 
 
 class Relays:
-    """The relays of a manager's jobs: what is to be said of their end, and the ends of jobs that wait for it."""
+    """The relays of all jobs: what is to be said of their end, and the ends of jobs that wait for it.
 
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
+    Args:
+        reap: reaps every child that has ended, and tells `note_end` of those that are no stages.
+        note_through: called once an end that had waited was applied.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        journal: Journal,
+        apply: Apply,
+        *,
+        touch: Callable[[ManagedJob], None],
+        reap: Callable[[], None],
+        note_through: Callable[[], None],
+    ) -> None:
+        self._home = home
+        self._journal = journal
+        self._apply = apply
+        self._touch = touch
+        self._reap = reap
+        self._note_through = note_through
         self._loop = asyncio.get_running_loop()
         self._jobs: dict[int, ManagedJob] = {}
         """By the pid of the relay, of those that we have started."""
@@ -89,12 +107,12 @@ class Relays:
             return
         how = f"ended by {end.signal}" if end.signal else f"ended with {end.exit_status}"
         text = f"the relay of its output was {how}: its next write there is SIGPIPE, as into any pipe without a reader"
-        self._manager.journal.record(job.id, datetime.now(UTC), "output", text)
-        self._manager.touch(job)
+        self._journal.record(job.id, datetime.now(UTC), "output", text)
+        self._touch(job)
 
     def _look_after(self) -> None:
         """See whether one has ended that should not have."""
-        self._manager.children.reap()
+        self._reap()
         if self._jobs:
             self._loop.call_later(LOOK_SECONDS, self._look_after)
 
@@ -103,7 +121,7 @@ class Relays:
     def apply_once_through(self, job: ManagedJob, event: Event) -> None:
         """Apply the event; if it is the end of the last stage, once all that it wrote is in its files."""
         if job.spec.output != "pipe" or any(stage.is_running for stage in job.stages) or job.run.is_draining:
-            self._manager.apply(job, event)
+            self._apply(job, event)
             return
         job.run.is_draining = True
         if job.timeout_timer is not None:
@@ -120,15 +138,14 @@ class Relays:
         job.run.is_draining = False
         if is_late:
             text = "ended while its output is still open: something it left behind may write there, or there is no room"
-            self._manager.journal.record(job.id, datetime.now(UTC), "output", text)
-        self._manager.apply(job, event)
-        self._manager.wake()
-        self._manager.stopper.wake()
+            self._journal.record(job.id, datetime.now(UTC), "output", text)
+        self._apply(job, event)
+        self._note_through()
 
     def _is_at_work(self, job: ManagedJob) -> bool:
         """Whether the relay still holds its lock."""
         try:
-            descriptor = open_own(self._manager.home.stdout(job.id), os.O_RDONLY)
+            descriptor = open_own(self._home.stdout(job.id), os.O_RDONLY)
         except OSError:
             return False  # removed by hand: there is nothing to wait for
         try:

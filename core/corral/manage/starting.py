@@ -11,9 +11,9 @@ import resource
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from corral.decide.homedir import check_folder
+from corral.manage.ahead import Ahead
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.local_run import OpenTerminal
 from corral.manage.preparation import Preparation, StartError
@@ -44,9 +44,6 @@ from corral.values.errors import CannotStartError, CorralError, OtherSurrounding
 from corral.values.home import Home
 from corral.values.spec import FileInput, InteractiveInput, JobInput, Redirection, Surroundings
 from corral.values.wire import from_wire
-
-if TYPE_CHECKING:
-    from corral.manage.ahead import Ahead
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _MOST_FOR_PIDFDS = 0.75

@@ -10,19 +10,17 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from corral.decide.store import Journal
 from corral.manage.jobs import ManagedJob
 from corral.observe.terminalmodes import TerminalModes
 from corral.system import shortage
 from corral.system.terminal import end_of_input, read_some, size_of
 from corral.values.errors import NotSoError
-
-if TYPE_CHECKING:
-    from corral.manage.manager import Manager
 
 PASS_SIZE = 64 << 10
 LAST_SIZE = 1 << 20
@@ -50,8 +48,11 @@ class HandedTerminal(Struct, frozen=True):
 class JobTerminal:
     """The terminal of one job. Owns its descriptors."""
 
-    def __init__(self, manager: Manager, job: ManagedJob, handed: HandedTerminal) -> None:
-        self._manager = manager
+    def __init__(
+        self, job: ManagedJob, handed: HandedTerminal, journal: Journal, touch: Callable[[ManagedJob], None]
+    ) -> None:
+        self._journal = journal
+        self._touch = touch
         self._job = job
         self.master = handed.master
         self._inner, self._sink = handed.inner, handed.sink
@@ -144,19 +145,19 @@ class JobTerminal:
 
     def _note_full(self, since: datetime | None) -> None:
         self._job.disk_full = since
-        self._manager.touch(self._job)
+        self._touch(self._job)
 
     def _note_screen(self) -> None:
         job, is_full_screen, size = self._job, self._modes.is_full_screen, size_of(self.master)
         # Whoever is attached sets the size by himself; a program draws anew then, so to ask when it prints is enough.
         if (job.is_full_screen, job.terminal_size) != (is_full_screen, size):
             job.is_full_screen, job.terminal_size = is_full_screen, size
-            self._manager.touch(job)
+            self._touch(job)
 
     def _complain(self, text: str) -> None:
         if text != self._complaint:
             self._complaint = text
-            self._manager.journal.record(self._job.id, datetime.now(UTC), EVENT, text)
+            self._journal.record(self._job.id, datetime.now(UTC), EVENT, text)
 
     # ---- the end
 
@@ -173,16 +174,17 @@ class JobTerminal:
                 break
         if self._unwritten:
             text = f"the last {len(self._unwritten)} bytes that it printed are lost: the file took no more"
-            self._manager.journal.record(self._job.id, datetime.now(UTC), EVENT, text)
+            self._journal.record(self._job.id, datetime.now(UTC), EVENT, text)
         for descriptor in (self.master, self._inner, self._sink):
             os.close(descriptor)
 
 
 class Terminals:
-    """The terminals of a manager's jobs."""
+    """The terminals of all jobs that have one."""
 
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
+    def __init__(self, journal: Journal, touch: Callable[[ManagedJob], None]) -> None:
+        self._journal = journal
+        self._touch = touch
         self._by_job: dict[int, JobTerminal] = {}
 
     def begin(self, job: ManagedJob) -> None:
@@ -193,7 +195,7 @@ class Terminals:
 
     def go_on(self, job: ManagedJob, handed: HandedTerminal) -> None:
         """The same for one that runs already. Takes the descriptors over."""
-        self._by_job[job.id] = JobTerminal(self._manager, job, handed)
+        self._by_job[job.id] = JobTerminal(job, handed, self._journal, self._touch)
 
     def handed(self, job: ManagedJob) -> HandedTerminal | None:
         terminal = self._by_job.get(job.id)
@@ -228,8 +230,7 @@ class Terminals:
             # EIO: its session's leader has just gone.
             raise NotSoError(f"job {job.id} does not read its terminal any more: {error.strerror}") from None
 
-
-def note_lost(manager: Manager, job: ManagedJob) -> None:
-    """The daemon that held its terminal is gone: what has not left it gets SIGHUP (tty_ioctl(4))."""
-    text = "its terminal was hung up: the daemon that held it has ended"
-    manager.journal.record(job.id, datetime.now(UTC), EVENT, text)
+    def note_lost(self, job: ManagedJob) -> None:
+        """The daemon that held its terminal is gone: what has not left it gets SIGHUP (tty_ioctl(4))."""
+        text = "its terminal was hung up: the daemon that held it has ended"
+        self._journal.record(job.id, datetime.now(UTC), EVENT, text)

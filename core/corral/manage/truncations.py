@@ -15,8 +15,9 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
+from corral.decide.store import Journal
+from corral.manage.capping import Capping
 from corral.manage.dropping import in_thread, open_to_punch, read_ready
 from corral.manage.jobs import ManagedJob
 from corral.manage.streams import HandedStream, Stream
@@ -25,9 +26,7 @@ from corral.observe.traces import Read, Truncation
 from corral.system import tripwire
 from corral.system.inotify import LEFT, ONCE, OPENED, WRITTEN, Watcher
 from corral.system.openfiles import appended_up_to
-
-if TYPE_CHECKING:
-    from corral.manage.manager import Manager
+from corral.values.home import Home
 
 SPAN_SECONDS = 0.2
 MOST_WAKES = 40
@@ -55,17 +54,34 @@ def take_back(job: ManagedJob, streams: Sequence[HandedStream]) -> None:
 
 
 class Truncations:
-    """Watches the output files of a manager's running jobs."""
+    """Watches the output files of running jobs.
 
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
+    Args:
+        touch: called with a job of which something has changed.
+        note_replaced: called with a job of whose output files one was removed, or another file put in its place.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        journal: Journal,
+        capping: Capping,
+        *,
+        touch: Callable[[ManagedJob], None],
+        note_replaced: Callable[[ManagedJob], None],
+    ) -> None:
+        self._home = home
+        self._journal = journal
+        self._capping = capping
+        self._touch = touch
+        self._note_replaced = note_replaced
         self._loop = asyncio.get_running_loop()
         self._watcher = Watcher()
         self._watched: dict[int, tuple[ManagedJob, int]] = {}
         self._firsts = Watcher()
         """Of each file the first thing that happened to it, to be asked for. Nobody is woken by it."""
         self._first_of: dict[int, tuple[ManagedJob, int]] = {}
-        self._sectors = tripwire.sectors_in(manager.home.jobs)
+        self._sectors = tripwire.sectors_in(home.jobs)
         self._chores: dict[float, list[Callable[[], object]]] = {}
         """By how long after their planning they are done."""
         self._span_ends = 0.0
@@ -112,7 +128,7 @@ class Truncations:
             self._look_at(job, number)
 
     def _path(self, job: ManagedJob, number: int) -> str:
-        home = self._manager.home
+        home = self._home
         return home.stderr(job.id, number) if number else home.stdout(job.id)
 
     def _paths(self, job: ManagedJob) -> tuple[str, ...]:
@@ -192,7 +208,7 @@ class Truncations:
             job, number = self._watched[watch]
             with suppress(OSError):  # the monitor says what is wrong with it
                 if watch in left and job.output.is_elsewhere(number):
-                    self._manager.monitor.look_anew(job)
+                    self._note_replaced(job)
                 self.open(job)
                 self._look_at(job, number)
 
@@ -298,11 +314,11 @@ class Truncations:
         stream.times += 1
         stream.position = self._position(job, number)
         job.truncated = datetime.now(UTC)
-        self._manager.capping.note_shorter(job, number, most)
-        self._manager.touch(job)
+        self._capping.note_shorter(job, number, most)
+        self._touch(job)
         text = self._words(job, number, stream)
         if text is not None:
-            self._manager.journal.record(job.id, job.truncated, "output", text)
+            self._journal.record(job.id, job.truncated, "output", text)
 
     @staticmethod
     def _words(job: ManagedJob, number: int, stream: Stream) -> str | None:

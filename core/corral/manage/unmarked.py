@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 from msgspec import Struct
 
+from corral.decide.store import Journal
+from corral.manage.census import Census
+from corral.manage.jobtable import JobTable
+from corral.manage.leftovers import Leftovers
 from corral.system.identity import ProcessIdentity, is_alive
-
-if TYPE_CHECKING:
-    from corral.manage.manager import Manager
 
 
 class Unmarked(Struct, frozen=True, omit_defaults=True):
@@ -25,32 +24,41 @@ _decoder = msgspec.json.Decoder(Unmarked)
 _encoder = msgspec.json.Encoder()
 
 
-def keep_unmarked(manager: Manager) -> None:
-    """Note it, to be committed with the rest, where it has changed."""
-    jobs = (manager.jobs.get(job_id) for job_id in sorted(manager.census.unmarked))
-    proven = {job.id: tuple(job.run.proven.values()) for job in jobs if job is not None and job.run.proven}
-    noted = _encoder.encode(Unmarked(proven, manager.census.suspected())).decode()
-    if noted != (manager.journal.unmarked or _NOTHING):
-        manager.journal.note_unmarked(noted)
+class UnmarkedKeeper:
+    """Keeps them in the journal, and takes them back from there."""
 
+    def __init__(self, table: JobTable, journal: Journal, census: Census, leftovers: Leftovers) -> None:
+        self._table = table
+        self._journal = journal
+        self._census = census
+        self._leftovers = leftovers
 
-def recall_unmarked(manager: Manager) -> None:
-    """Go on from what the daemon before has kept, under the same boot. Jobs that have ended are in hand again for it."""
-    try:
-        kept = _decoder.decode(manager.journal.unmarked or _NOTHING)
-    except msgspec.DecodeError:
-        return  # a damaged row: what it told of is unknown again
-    for job_id, identities in kept.proven.items():
-        for identity in filter(is_alive, identities):
-            if _is_in_hand(manager, job_id):
-                manager.jobs[job_id].run.proven[identity.pid] = identity
-    for job_id, identities in kept.doubtful.items():
-        for identity in filter(is_alive, identities):
-            if _is_in_hand(manager, job_id):
-                manager.census.suspect(job_id, identity)
+    def keep(self) -> None:
+        """Note it, to be committed with the rest, where it has changed."""
+        jobs = (self._table.begun.get(job_id) for job_id in sorted(self._census.unmarked))
+        proven = {
+            job.id: tuple(job.run.proven.values()) for job in jobs if job is not None and job.run.proven
+        }
+        noted = _encoder.encode(Unmarked(proven, self._census.suspected())).decode()
+        if noted != (self._journal.unmarked or _NOTHING):
+            self._journal.note_unmarked(noted)
 
+    def recall(self) -> None:
+        """Go on from what the daemon before has kept, under the same boot. Jobs that have ended are in hand again for it."""
+        try:
+            kept = _decoder.decode(self._journal.unmarked or _NOTHING)
+        except msgspec.DecodeError:
+            return  # a damaged row: what it told of is unknown again
+        for job_id, identities in kept.proven.items():
+            for identity in filter(is_alive, identities):
+                if self._is_in_hand(job_id):
+                    self._table.managed[job_id].run.proven[identity.pid] = identity
+        for job_id, identities in kept.doubtful.items():
+            for identity in filter(is_alive, identities):
+                if self._is_in_hand(job_id):
+                    self._census.suspect(job_id, identity)
 
-def _is_in_hand(manager: Manager, job_id: int) -> bool:
-    if job_id not in manager.jobs and manager.journal.exists(job_id):
-        manager.leftovers.take_on(job_id)
-    return job_id in manager.jobs
+    def _is_in_hand(self, job_id: int) -> bool:
+        if job_id not in self._table.managed and self._journal.exists(job_id):
+            self._leftovers.take_on(job_id)
+        return job_id in self._table.managed

@@ -159,7 +159,7 @@ class Restart:
         daemon, engine = self._daemon, self._engine
         assert daemon.lock is not None
         assert daemon.listener is not None
-        engine.reap()
+        engine.children.reap()
         note_lives(engine)
         process = identify(os.getpid())
         if process is None:

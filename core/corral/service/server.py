@@ -15,7 +15,6 @@ from typing import Literal, NoReturn
 from corral.manage.engine import Engine
 from corral.manage.keeping import keep_observed
 from corral.manage.monitor import TICK_SECONDS
-from corral.manage.unmarked import keep_unmarked
 from corral.service import protocol as p
 from corral.service.clients import Clients, TooManyClientsError
 from corral.service.connection import Answer, Caller, Connection
@@ -286,8 +285,8 @@ class Daemon:
                 if not self.is_held:
                     self._home_watch.look()
                 self.engine.monitor.tick()
-                keep_unmarked(self.engine)
-                self.engine.reap()
+                self.engine.executor.unmarked.keep()
+                self.engine.children.reap()
                 self.engine.commits.for_sure()
                 self.engine.upkeep.look()
                 if began >= next_machine:
