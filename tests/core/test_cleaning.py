@@ -292,11 +292,11 @@ def fill(journal: Journal, count: int) -> list[int]:
 
 def give_back(journal: Journal) -> int:
     rounds = 1
-    while journal.give_back_some(64):
+    while journal.incremental_vacuum(64):
         rounds += 1
     journal.drop_unused()
-    compaction.write_anew(journal.home.journal)
-    compaction.shorten(journal.home.journal)
+    compaction.vacuum(journal.home.journal)
+    compaction.truncate(journal.home.journal)
     return rounds
 
 
@@ -339,9 +339,9 @@ def test_a_reader_keeps_nobody_waiting(tmp_path: Path) -> None:
             reader.execute("SELECT * FROM jobs").fetchone()
             journal.remove(ids)
             journal.commit()
-            compaction.shorten(home.journal)
+            compaction.truncate(home.journal)
             assert os.path.getsize(home.journal + "-wal")
-            assert compaction.work_off(home.journal).pages
+            assert compaction.checkpoint(home.journal).pages
             assert journal.ids() == set()
 
 

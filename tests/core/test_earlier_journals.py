@@ -130,12 +130,12 @@ def dumped():
     with closing(sqlite3.connect(home.journal)) as connection:
         return list(connection.iterdump())
 
-home, bring_up, step, status = Home(sys.argv[1]), tables.bring_up, 0, 9
+home, upgrade, step, status = Home(sys.argv[1]), tables.upgrade, 0, 9
 before = dumped()
 while status == 9:
     step += 1
     if not (child := os.fork()):
-        tables.bring_up = lambda connection: bring_up(Dying(connection, step))
+        tables.upgrade = lambda connection: upgrade(Dying(connection, step))
         Journal.open(home).close()
         os._exit(0)
     status = os.waitpid(child, 0)[1]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from corral.decide.endings import dependency_failure, view_stages, whole_life
+from corral.decide.endings import all_events, dependency_failure, view_stages
 from corral.decide.life import (
     DeclaredLost,
     DependencyFailed,
@@ -275,7 +275,7 @@ def test_the_whole_life_is_in_order_of_time() -> None:
         id="1", name=None, command="x | x", cwd="/", state="failed", created=at(1), started=at(2), ended=at(6),
         reason="stage 2 (x) exited with 1", stages=stages,
     )  # fmt: skip
-    events = whole_life(job, [JobEvent(at(3), "paused", "paused"), JobEvent(at(4), "resumed", "resumed")])
+    events = all_events(job, [JobEvent(at(3), "paused", "paused"), JobEvent(at(4), "resumed", "resumed")])
     assert [event.text for event in events] == [
         "created", "started", "paused", "resumed", "stage 1 (x) exited with 0", "stage 2 (x) exited with 1",
         "failed: stage 2 (x) exited with 1",

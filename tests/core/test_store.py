@@ -16,7 +16,7 @@ from corral.decide.lifecycle import advance, new_life
 from corral.decide.reader import JournalReader
 from corral.decide.recovery import unended_jobs
 from corral.decide.rows import new_job
-from corral.decide.store import Journal, StartedStage
+from corral.decide.store import Journal, StageStart
 from corral.values.errors import NotSoError, UnknownJobError
 from corral.values.home import Home
 from corral.values.reports import StopReport
@@ -75,7 +75,7 @@ def test_an_unended_job_is_shown_as_last_known(journal: Journal) -> None:
     (job,) = journal.add_jobs([spec("tar", "gzip")], PLACE, AT)
     journal.mark_starting([job])
     journal.commit()
-    journal.stages_started(job, [StartedStage(1, 71, 900), StartedStage(2, 72, 901)], AT)
+    journal.stages_started(job, [StageStart(1, 71, 900), StageStart(2, 72, 901)], AT)
     journal.commit()
     journal.stage_ended(job, 1, AT, 3, None, 0.5)
     journal.commit()
@@ -93,7 +93,7 @@ def test_an_ended_job_is_its_last_snapshot(journal: Journal, commits_between: bo
     (job,) = journal.add_jobs([what], PLACE, AT)
     for step in (
         lambda: journal.mark_starting([job]),
-        lambda: journal.stages_started(job, [StartedStage(1, 71, 900), StartedStage(2, 72, 901)], AT),
+        lambda: journal.stages_started(job, [StageStart(1, 71, 900), StageStart(2, 72, 901)], AT),
         lambda: journal.stage_ended(job, 1, AT, None, "PIPE", 0.5),
         lambda: journal.stage_ended(job, 2, AT, 0, None, 0.25),
         lambda: journal.job_ended(ended(job, what), StopReport(id=str(job), state="succeeded", seconds=0.1)),
@@ -183,7 +183,7 @@ def test_a_stop_of_leftovers_is_kept(journal: Journal) -> None:
 
 
 def test_processes_without_a_row_become_a_lost_job(journal: Journal) -> None:
-    journal.add_found(replace(ended(40, spec(), "lost"), reason="its record is gone"))
+    journal.add_recovered(replace(ended(40, spec(), "lost"), reason="its record is gone"))
     journal.commit()
     assert journal.job(40).state == "lost"
     assert journal.add_jobs([spec()], PLACE, AT) == [41]
@@ -228,7 +228,7 @@ def test_a_removed_job_is_gone_and_its_id_is_not_used_again(
 ) -> None:
     ids = journal.add_jobs([spec(), spec()], PLACE, AT)
     for job in ids:
-        journal.stages_started(job, [StartedStage(1, 70 + job, 5)], AT)
+        journal.stages_started(job, [StageStart(1, 70 + job, 5)], AT)
         journal.job_ended(ended(job, spec()))
         journal.record(job, AT, "paused", "paused")
     journal.commit()
@@ -244,7 +244,7 @@ def test_a_removed_job_is_gone_and_its_id_is_not_used_again(
 def test_what_was_not_committed_is_just_forgotten(journal: Journal) -> None:
     one, two = journal.add_jobs([spec(), spec()], PLACE, AT)
     journal.mark_starting([one, two])
-    journal.stages_started(one, [StartedStage(1, 71, 5)], AT)
+    journal.stages_started(one, [StageStart(1, 71, 5)], AT)
     journal.record(one, AT, "paused", "paused")
     journal.remove([one])
     journal.commit()
@@ -275,7 +275,7 @@ def test_recovery_tells_queued_starting_and_running_apart(
 ) -> None:
     queued, starting, running = journal.add_jobs([spec(), spec(), spec("tar", "gzip")], PLACE, AT)
     journal.mark_starting([starting, running])
-    journal.stages_started(running, [StartedStage(1, 71, 900), StartedStage(2, 72, 901)], AT)
+    journal.stages_started(running, [StageStart(1, 71, 900), StageStart(2, 72, 901)], AT)
     journal.stage_ended(running, 1, AT, 0, None)
     journal.commit()
     found = {job.id: job for job in unended_jobs(next_daemon(), 50.0)}
@@ -300,7 +300,7 @@ def test_recovery_keeps_a_pause_and_a_stop(journal: Journal, next_daemon: Callab
     ):
         life, _ = advance(life, event)
     journal.mark_starting([job])
-    journal.stages_started(job, [StartedStage(1, 71, 900), StartedStage(2, 72, 901)], AT)
+    journal.stages_started(job, [StageStart(1, 71, 900), StageStart(2, 72, 901)], AT)
     journal.state_changed(job, life)
     journal.stage_ended(job, 1, AT, None, "TERM")
     journal.commit()
@@ -318,7 +318,7 @@ def test_times_of_an_earlier_boot_are_taken_from_the_wall_clock(
     life = new_life(spec(), ["true"])
     for event in (SlotGranted(at=AT, now=9e9), StagesSpawned(at=AT, now=9e9)):
         life, _ = advance(life, event)
-    journal.stages_started(job, [StartedStage(1, 71, 900)], AT)
+    journal.stages_started(job, [StageStart(1, 71, 900)], AT)
     journal.state_changed(job, life)
     journal.commit()
     (found,) = unended_jobs(next_daemon(), 50.0)

@@ -35,7 +35,7 @@ def test_a_removed_environment_is_overwritten(tmp_path: Path, size: int) -> None
     assert holds(home, token[:30].encode())
     journal.remove([job])
     journal.commit()
-    compaction.shorten(home.journal)
+    compaction.truncate(home.journal)
     assert holds(home, content[20:60]) == holds(home, token[:30].encode()) == []
     assert journal.unended_ids() == [kept]
     journal.close()

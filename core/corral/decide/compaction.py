@@ -4,7 +4,7 @@ A journal is made with `auto_vacuum = INCREMENTAL`, so that pages are given back
 (sqlite.org/pragma.html#pragma_incremental_vacuum). One that was made without it can only be written anew as a whole,
 which also turns the mode on (sqlite.org/lang_vacuum.html) and lets nobody else write meanwhile: for an idle hour.
 
-What may last (fsync(2) of a busy disk, the log of a day) is for a thread, on a connection of its own: `Log` and all that
+What may last (fsync(2) of a busy disk, the log of a day) is for a thread, on a connection of its own: `Checkpoint` and all that
 takes a path.
 """
 
@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from corral.decide.schema import as_journal_error, connected, prepare
+from corral.decide.schema import as_journal_error, configure, connect
 
 _INCREMENTAL = 2
 _SLACK_PAGES = 256
 _SLACK_SHARE = 4
 """Free pages are kept where the next jobs will need them: 256, or a quarter of those in use."""
-_WORTH_WRITING_ANEW = 512
+_WORTH_A_VACUUM = 512
 _LONG_LOG = 4096
 """Pages: 16 MB."""
 
@@ -40,7 +40,7 @@ def drop_unused(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-def give_back_some(connection: sqlite3.Connection, pages: int) -> bool:
+def incremental_vacuum(connection: sqlite3.Connection, pages: int) -> bool:
     """Give at most `pages` back. Whether there are more to give. Raises sqlite3.Error."""
     surplus = _surplus(connection)
     if surplus <= 0 or not _is_incremental(connection):
@@ -50,17 +50,17 @@ def give_back_some(connection: sqlite3.Connection, pages: int) -> bool:
     return surplus > pages
 
 
-def write_anew(path: str) -> bool:
+def vacuum(path: str) -> bool:
     """The whole file, where that is the only way and much of it is free. Whether it was done. Raises JournalError."""
-    with _beside(path) as connection:
-        if _is_incremental(connection) or _surplus(connection) < _WORTH_WRITING_ANEW:
+    with _own_connection(path) as connection:
+        if _is_incremental(connection) or _surplus(connection) < _WORTH_A_VACUUM:
             return False
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("VACUUM")
         return True
 
 
-class Log(NamedTuple):
+class Checkpoint(NamedTuple):
     """The write-ahead log: its pages, and how many of them stand in the file, too. All do, and nobody reads it: the next
     writer begins it anew."""
 
@@ -68,32 +68,32 @@ class Log(NamedTuple):
     done: int
 
 
-def work_off(path: str) -> Log:
+def checkpoint(path: str) -> Checkpoint:
     """Write what is in the log to the file. Keeps no writer waiting, but for a moment where the log is long and those who
     write leave it no chance to be begun anew. Raises JournalError."""
-    with _beside(path) as connection:
+    with _own_connection(path) as connection:
         log = _checkpoint(connection, "PASSIVE")
         return _checkpoint(connection, "RESTART") if log.pages > _LONG_LOG and log.done < log.pages else log
 
 
-def shorten(path: str) -> None:
+def truncate(path: str) -> None:
     """Make the file as short as its pages are, and the log empty; not where somebody reads or writes. Raises JournalError."""
-    with _beside(path) as connection:
+    with _own_connection(path) as connection:
         _checkpoint(connection, "PASSIVE")
         _checkpoint(connection, "TRUNCATE")
 
 
-def _checkpoint(connection: sqlite3.Connection, mode: str) -> Log:
+def _checkpoint(connection: sqlite3.Connection, mode: str) -> Checkpoint:
     _, pages, done = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-    return Log(max(0, pages), max(0, done))
+    return Checkpoint(max(0, pages), max(0, done))
 
 
 @contextmanager
-def _beside(path: str) -> Iterator[sqlite3.Connection]:
+def _own_connection(path: str) -> Iterator[sqlite3.Connection]:
     """A connection beside the daemon's."""
-    connection = connected(path, path, uri=False)
+    connection = connect(path, path, uri=False)
     try:
-        prepare(connection)
+        configure(connection)
         connection.execute("PRAGMA busy_timeout = 0").fetchall()
         yield connection
     except sqlite3.Error as error:

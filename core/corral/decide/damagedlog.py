@@ -23,7 +23,7 @@ _JOBS_A_FRAME = 64
 """At most: no row of a job is shorter than 64 bytes, and a page has 4 KiB."""
 
 
-class LostEntries(NamedTuple):
+class LostWrites(NamedTuple):
     """Where the log is kept that SQLite could not read to its end, and how many ids it may have given away."""
 
     kept: str
@@ -35,7 +35,7 @@ class _Frame(NamedTuple):
     is_commit: bool
 
 
-def keep_unread(connection: sqlite3.Connection, path: str) -> LostEntries | None:
+def save_damaged_wal(connection: sqlite3.Connection, path: str) -> LostWrites | None:
     """Copy the log aside where committed entries in it cannot be read any more; None where all could.
 
     To be called before anything is written: that begins behind the last good frame.
@@ -59,7 +59,7 @@ def keep_unread(connection: sqlite3.Connection, path: str) -> LostEntries | None
         shutil.copy(log, kept)
     except OSError as error:
         raise CorralError(f"cannot keep a copy of the damaged log {log}: {error.strerror}") from None
-    return LostEntries(kept, _JOBS_A_FRAME * len(unread))
+    return LostWrites(kept, _JOBS_A_FRAME * len(unread))
 
 
 def _frames(log: str) -> list[_Frame]:

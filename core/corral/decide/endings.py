@@ -24,7 +24,7 @@ OWN_FAILURE_STATUS = 125
 _DEPENDENCY_ENDS: dict[State, str] = {"stopped": "was stopped", "timed_out": "timed out", "lost": "was lost"}
 
 
-class StageView(Struct, frozen=True):
+class StageOutcome(Struct, frozen=True):
     """What a stage's life means: the fields `state` and `reason` of a snapshot's stage."""
 
     state: str
@@ -54,28 +54,28 @@ def excused_stages(stages: Sequence[StageLife]) -> frozenset[int]:
     return frozenset(excused)
 
 
-def view_stages(life: Life) -> tuple[StageView, ...]:
+def view_stages(life: Life) -> tuple[StageOutcome, ...]:
     """One view per stage, in order."""
     excused = excused_stages(life.stages) if len(life.stages) > 1 else frozenset[int]()
     return tuple(_view(stage, stage.number in excused, life) for stage in life.stages)
 
 
-def _view(stage: StageLife, is_excused: bool, life: Life) -> StageView:
+def _view(stage: StageLife, is_excused: bool, life: Life) -> StageOutcome:
     failure = life.start_failure
     if failure is not None and failure.stage == stage.number and stage.started is None:
-        return StageView("failed", failure.message)
+        return StageOutcome("failed", failure.message)
     if stage.started is None:
-        return StageView("queued", None)
+        return StageOutcome("queued", None)
     if stage.end is None:
-        return StageView("running", None)
+        return StageOutcome("running", None)
     if is_excused:
-        return StageView("succeeded", "ended by SIGPIPE: its reader was done", is_excused=True)
+        return StageOutcome("succeeded", "ended by SIGPIPE: its reader was done", is_excused=True)
     if stage.end.exit_status == 0:
-        return StageView("succeeded", None)
-    return StageView("failed", how_it_ended(stage))
+        return StageOutcome("succeeded", None)
+    return StageOutcome("failed", end_text(stage))
 
 
-def how_it_ended(stage: StageLife) -> str:
+def end_text(stage: StageLife) -> str:
     """`exited with 1`, `was ended by SIGSEGV`, `was ended by SIGTERM from corral signal`. The stage has ended."""
     end = stage.end
     if end is None or not end.is_known:
@@ -138,7 +138,7 @@ def _broken_by_reader(stages: Sequence[StageLife]) -> frozenset[int]:
 def ending_of(life: Life) -> Ending:
     """How a job whose stages have all ended has ended."""
     if life.start_failure is not None:
-        return of_failed_start(life.start_failure)
+        return ending_of_failed_start(life.start_failure)
     started = [stage for stage in life.stages if stage.started is not None]
     if life.stop is not None:
         return _of_stopped(life, started)
@@ -147,7 +147,7 @@ def ending_of(life: Life) -> Ending:
     return _of_itself(started)
 
 
-def of_failed_start(failure: StartFailure) -> Ending:
+def ending_of_failed_start(failure: StartFailure) -> Ending:
     where = "" if failure.stage is None else f"stage {failure.stage}: "
     return Ending("failed", failure.status, None, where + failure.message)
 
@@ -158,7 +158,7 @@ def _of_itself(stages: Sequence[StageLife]) -> Ending:
         return Ending("succeeded", 0, None, None)
     if _is_unknown(stage):
         return Ending("lost", None, None, LOST)
-    reason = f"stage {stage.number} ({stage.name}) {how_it_ended(stage)}"
+    reason = f"stage {stage.number} ({stage.name}) {end_text(stage)}"
     state: State = "stopped" if _sender(stage) else "failed"
     return Ending(state, *_status(stage), reason)
 
@@ -196,7 +196,7 @@ def stop_text(cause: StopCause, reason: str, first: str, grace: float) -> str:
     return f"{why}: {first}, KILL after {format_duration(grace)}"
 
 
-def whole_life(job: Job, recorded: Sequence[JobEvent]) -> tuple[JobEvent, ...]:
+def all_events(job: Job, recorded: Sequence[JobEvent]) -> tuple[JobEvent, ...]:
     """What was recorded, with the times that stand in the job itself: created, started, ends. Oldest first."""
     life = [JobEvent(job.created, "created", "created"), *recorded]
     if job.started is not None:

@@ -12,7 +12,7 @@ import msgspec
 
 from corral.decide.naming import resolve
 from corral.decide.rows import (
-    StoredStage,
+    StageRow,
     damaged_job,
     decode_cwd,
     decode_job,
@@ -191,7 +191,7 @@ class FileReader:
         with self._readable():
             yield from self._connection.execute(statement)
 
-    def stages(self, job: int) -> list[StoredStage]:
+    def stages(self, job: int) -> list[StageRow]:
         """Those that were started, in order."""
         rows = self._all(
             "SELECT number, pid, started_ticks, started, ended, exit_status, signal, cpu_seconds "
@@ -199,12 +199,12 @@ class FileReader:
             job,
         )
         return [
-            StoredStage(number, pid, ticks, to_time(started), to_time(ended), exit_status, signal, cpu)
+            StageRow(number, pid, ticks, to_time(started), to_time(ended), exit_status, signal, cpu)
             for number, pid, ticks, started, ended, exit_status, signal, cpu in rows
         ]
 
     def events(self, job: int) -> tuple[JobEvent, ...]:
-        """What was recorded of its life, oldest first; `corral.decide.endings.whole_life` adds the rest."""
+        """What was recorded of its life, oldest first; `corral.decide.endings.all_events` adds the rest."""
         rows = self._all("SELECT at, kind, text FROM events WHERE job = ? ORDER BY at, rowid", job)
         return tuple(
             JobEvent(at, kind, text) for when, kind, text in rows if (at := to_time(when)) is not None

@@ -290,7 +290,7 @@ class Record(Effect, frozen=True):
 Step = tuple[Life, tuple[Effect, ...]]
 
 
-def is_worth_noting(before: Life, after: Life) -> bool:
+def must_be_journaled(before: Life, after: Life) -> bool:
     """Whether the journal has to know it at once. Starts and ends have rows of their own."""
     if after is before or after.is_ended:
         return False

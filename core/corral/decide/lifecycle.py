@@ -16,7 +16,7 @@ from corral.decide.endings import (
     LOST,
     NEVER_STARTED,
     ending_of,
-    of_failed_start,
+    ending_of_failed_start,
     stop_text,
     timeout_reason,
 )
@@ -114,8 +114,8 @@ def _note_failed_start(life: Life, event: StartFailed) -> Step:
     failure = StartFailure(event.stage, event.status, event.message)
     life = replace(life, start_failure=failure)
     if life.started is None:
-        return _end(life, event, of_failed_start(failure))
-    record = Record("start_failed", of_failed_start(failure).reason or "")
+        return _end(life, event, ending_of_failed_start(failure))
+    record = Record("start_failed", ending_of_failed_start(failure).reason or "")
     return _end_if_done(_unpaused(replace(life, state="stopping"), event), event, (EndStages(), record))
 
 
@@ -141,7 +141,7 @@ def _fail_for_dependency(life: Life, event: DependencyFailed) -> Step:
     if life.state != "queued" or life.is_starting:
         return life, _NOTHING
     failure = StartFailure(None, 125, event.message)
-    return _end(replace(life, start_failure=failure), event, of_failed_start(failure))
+    return _end(replace(life, start_failure=failure), event, ending_of_failed_start(failure))
 
 
 def _remove_from_queue(life: Life, event: RemovedFromQueue) -> Step:
@@ -200,19 +200,19 @@ def _request_stop(life: Life, event: StopRequested) -> Step:
     if life.is_ended:
         if event.cause not in ("user", "shutdown", "leftovers"):
             return life, _NOTHING
-        return _sweep(life, event, begin)
+        return _end_leftovers(life, event, begin)
     if event.cause == "leftovers":
         return life, _NOTHING
     if life.state == "queued" and life.started is None:
         return _end(life, event, Ending("stopped", None, None, NEVER_STARTED))
     if life.state == "stopping":
-        return _press(life, event)
+        return _skip_grace(life, event)
     stop = Stop(event.cause, event.reason, event.at, signal, grace)
     life = _unpaused(replace(life, state="stopping", stop=stop, tree_is_empty=False), event)
     return life, (begin, Record("stopping", stop_text(event.cause, event.reason, signal, grace)))
 
 
-def _press(life: Life, event: StopRequested) -> Step:
+def _skip_grace(life: Life, event: StopRequested) -> Step:
     """A second request by a person skips the grace; a timeout, say, has nothing to add to a stop that goes on."""
     if event.cause != "user" or life.start_failure is not None:
         return life, _NOTHING
@@ -222,7 +222,7 @@ def _press(life: Life, event: StopRequested) -> Step:
     return life, (SkipGrace(), Record("grace_skipped", f"{event.reason}: KILL now"))
 
 
-def _sweep(life: Life, event: StopRequested, begin: BeginStop) -> Step:
+def _end_leftovers(life: Life, event: StopRequested, begin: BeginStop) -> Step:
     """End what an ended job left behind. Its own state stays what it is."""
     if life.sweeping:
         return life, ((SkipGrace(),) if event.cause == "user" else _NOTHING)
@@ -256,13 +256,13 @@ def _note_survivors(life: Life, event: SurvivorsFound) -> Step:
 def _fail_for_feed(life: Life, event: FeedFailed) -> Step:
     if life.state == "queued" and life.started is None:
         failure = StartFailure(None, 125, event.reason)
-        return _end(replace(life, start_failure=failure), event, of_failed_start(failure))
+        return _end(replace(life, start_failure=failure), event, ending_of_failed_start(failure))
     if life.is_ended or life.state == "stopping":
         return life, _NOTHING
     return _request_stop(life, StopRequested(at=event.at, now=event.now, cause="feed", reason=event.reason))
 
 
-def _take_over(life: Life, event: Adopted) -> Step:
+def _continue_after_adoption(life: Life, event: Adopted) -> Step:
     """Go on where the last daemon was: with the rest of a stop's grace, say."""
     if life.state == "queued" or life.is_ended:
         return life, _NOTHING
@@ -311,7 +311,7 @@ def _unpaused(life: Life, event: Event) -> Life:
     return replace(life, paused_since=None, paused_now=None, paused_for=paused_for)
 
 
-def _watch_time(life: Life, event: Ticked) -> Step:
+def _check_timeout(life: Life, event: Ticked) -> Step:
     deadline = life.deadline
     if deadline is None or life.timeout is None or event.now < deadline:
         return life, _NOTHING
@@ -362,10 +362,10 @@ _HANDLERS: dict[type[Event], Callable[[Life, Any], Step]] = {
     SurvivorsFound: _note_survivors,
     PauseRequested: _pause,
     ResumeRequested: _resume,
-    Ticked: _watch_time,
+    Ticked: _check_timeout,
     DependencyFailed: _fail_for_dependency,
     RemovedFromQueue: _remove_from_queue,
     FeedFailed: _fail_for_feed,
     DeclaredLost: _declare_lost,
-    Adopted: _take_over,
+    Adopted: _continue_after_adoption,
 }

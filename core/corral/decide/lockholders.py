@@ -17,14 +17,14 @@ from corral.values.text import one_line
 _READS = (123, 127)
 
 
-def who_locks(path: str) -> str:
+def describe_writers(path: str) -> str:
     """Whoever keeps others from writing or reading, and what helps; `another program` where the system does not tell."""
     held = [lock for lock in (*locks_on(path), *locks_on(f"{path}-shm")) if lock.access == "WRITE"]
     names = _names(held)
     return f"{names}: end its transaction, or that program" if names else "another program"
 
 
-def who_reads(path: str) -> str | None:
+def describe_readers(path: str) -> str | None:
     """Whoever reads the journal in a transaction now, so that its log cannot be emptied; None where nobody else does."""
     return _names(lock for lock in locks_on(f"{path}-shm") if lock.covers(*_READS)) or None
 

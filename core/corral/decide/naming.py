@@ -40,7 +40,7 @@ def resolve(
     return found
 
 
-def number_of(reference: str) -> int | None:
+def parse_id(reference: str) -> int | None:
     """The number that is written there; None for anything else, and for one that no job can have."""
     # int() refuses thousands of digits, and takes those of every script; SQLite's integers have 64 bits.
     if not (reference.isascii() and reference.isdigit() and len(reference) < 20):
@@ -50,7 +50,7 @@ def number_of(reference: str) -> int | None:
 
 
 def _numbered(reference: str, exists: Callable[[int], bool]) -> int:
-    number = number_of(reference)
+    number = parse_id(reference)
     if number is None or not exists(number):
         raise UnknownJobError(f"no job {cut(reference)}; corral ps -a lists all")
     return number

@@ -22,8 +22,8 @@ _LONGEST = 200
 _MOST_RUNS = 200
 """Earlier runs of the same command among which the last good one is looked for."""
 _MOST_NAMES = 8
-KILLED_IT = "out of memory, the kernel's log says that it killed it"
-_OWN_FAULT = {
+OOM_KILLED = "out of memory, the kernel's log says that it killed it"
+_OWN_FAULTS = {
     "SEGV": "SIGSEGV: it used memory that is not its own, a fault in the program itself",
     "BUS": "SIGBUS: it used a mapped file beyond its end, or memory that is not its own",
     "FPE": "SIGFPE: it divided by zero, or the like",
@@ -53,7 +53,7 @@ class Journal(Protocol):
     ) -> tuple[tuple[str, State, float], ...]: ...
 
 
-def explained(found: Diagnosis, job: Job, journal: Journal) -> Diagnosis:
+def explain_failure(found: Diagnosis, job: Job, journal: Journal) -> Diagnosis:
     """The diagnosis of a job that failed, with its last words in the sentence, and the rest of the evidence.
 
     Raises:
@@ -69,8 +69,8 @@ def explained(found: Diagnosis, job: Job, journal: Journal) -> Diagnosis:
         *_of_last_good_run(job, journal),
     ]
     summary = found.summary
-    if job.state == "failed" and KILLED_IT in evidence:
-        summary += f": {KILLED_IT}"
+    if job.state == "failed" and OOM_KILLED in evidence:
+        summary += f": {OOM_KILLED}"
     elif job.state == "failed" and words:
         summary += f"; it said: {words[-1]}"
     return replace(found, summary=summary, evidence=tuple(evidence))
@@ -105,21 +105,21 @@ def _of_signal(job: Job, stage: Stage | None) -> list[str]:
     status = stage.exit_status or 0
     if stage.signal is None and 128 < status < 128 + 65:
         found = [f"exit status {status}: in a shell, that a program in it was ended by signal {status - 128}"]
-        return found + (_for_want_of_memory(job, stage) if status == 137 else [])
+        return found + (_oom_evidence(job, stage) if status == 137 else [])
     if stage.signal is None:
         return []
-    if stage.signal in _OWN_FAULT:
-        return [_OWN_FAULT[stage.signal]]
+    if stage.signal in _OWN_FAULTS:
+        return [_OWN_FAULTS[stage.signal]]
     if job.state == "timed_out" and stage.signal in (job.stop_signal, "KILL"):
         return []  # the stop at its time limit sent it
     if stage.signal == "KILL":
-        memory = _for_want_of_memory(job, stage)
+        memory = _oom_evidence(job, stage)
         if memory:
             return memory
     return [f"SIG{stage.signal}: Corral did not send it, and the kernel does not tell who did"]
 
 
-def _for_want_of_memory(job: Job, stage: Stage) -> list[str]:
+def _oom_evidence(job: Job, stage: Stage) -> list[str]:
     """By the kernel's log. Of a process that was not the stage's own the pid says nothing any more: the time has to do."""
     if stage.started is None or stage.ended is None:
         return []
@@ -128,7 +128,7 @@ def _for_want_of_memory(job: Job, stage: Stage) -> list[str]:
         return ["out of memory? The kernel's log, which would tell, may not be read here (dmesg)"]
     for one in killed:
         if one.pid == stage.pid:
-            return [KILLED_IT]
+            return [OOM_KILLED]
     return [
         f"out of memory, the kernel's log says that it killed {one_line(one.name)} ({one.pid}) while this ran"
         for one in killed[:LAST_WORDS]
@@ -145,13 +145,13 @@ def _of_last_good_run(job: Job, journal: Journal) -> list[str]:
     if good is None:
         return []
     then = journal.detail(good)
-    told = [f"the last good run, job {good}, took {_used(then.job)}; this one {_used(job)}"]
+    told = [f"the last good run, job {good}, took {_usage_text(then.job)}; this one {_usage_text(job)}"]
     if then.job.cwd != job.cwd:
         told.append(f"it ran in {one_line(then.job.cwd)} then, and in {one_line(job.cwd)} now")
-    return told + _variables(then.environment, own.environment)
+    return told + _changed_variables(then.environment, own.environment)
 
 
-def _variables(then: dict[str, str], now: dict[str, str]) -> list[str]:
+def _changed_variables(then: dict[str, str], now: dict[str, str]) -> list[str]:
     """Names alone: a value may be a secret."""
     if not then or not now:
         return []
@@ -169,7 +169,7 @@ def _variables(then: dict[str, str], now: dict[str, str]) -> list[str]:
     return told
 
 
-def _used(job: Job) -> str:
+def _usage_text(job: Job) -> str:
     lasted = "an unknown time" if job.elapsed is None else format_duration(round(job.elapsed, 2))
     peak = job.peak_memory_bytes
     return lasted if peak is None else f"{lasted} and {peak / (1 << 20):.0f}M of memory at most"

@@ -18,7 +18,7 @@ from corral.decide import unwritten
 from corral.decide.filereader import UNREADABLE, FileReader
 from corral.decide.homedir import check_home
 from corral.decide.pending import Pending
-from corral.decide.rows import StoredStage, decode_job, decode_stop, to_time
+from corral.decide.rows import StageRow, decode_job, decode_stop, to_time
 from corral.decide.schema import BUSY_SECONDS, open_for_reading
 from corral.decide.storyrows import StoryRow, decode_story
 from corral.values.home import Home
@@ -54,7 +54,7 @@ class JournalReader(FileReader):
             check_home(home)
         reader = JournalReader(home, open_for_reading(home.journal, patience))
         try:
-            reader._pending = unwritten.Unwritten(home.journal).read(reader._meta(unwritten.NUMBER))
+            reader._pending = unwritten.SpillFiles(home.journal).read(reader._meta(unwritten.NUMBER))
         except BaseException:
             reader.close()
             raise
@@ -63,7 +63,7 @@ class JournalReader(FileReader):
     # -- which jobs there are ---------------------------------------------------------------------------------------
 
     def unended_ids(self) -> list[int]:
-        return [job for job in super().unended_ids() if self._goes_on(job)]
+        return [job for job in super().unended_ids() if self._is_unended(job)]
 
     def ids(self) -> set[int]:
         return (super().ids() | self._pending.ended.keys()) - self._pending.removed
@@ -73,7 +73,7 @@ class JournalReader(FileReader):
         written = [(job, ended) for job, ended in super().ends() if job not in gone]
         return [*written, *((job, row.ended) for job, row in self._pending.ended.items())]
 
-    def _goes_on(self, job: int) -> bool:
+    def _is_unended(self, job: int) -> bool:
         return job not in self._pending.ended and job not in self._pending.removed
 
     def exists(self, job: int) -> bool:
@@ -95,7 +95,7 @@ class JournalReader(FileReader):
         known = {int(job.id): job for job in super().ended(limit)}
         known.update((job, found) for job in self._pending.ended if (found := self._unwritten_end(job)))
         known = {job: found for job, found in known.items() if job not in self._pending.removed}
-        return [self._brought_up(known[job]) for job in sorted(known)[-limit:]] if limit else []
+        return [self._with_pending(known[job]) for job in sorted(known)[-limit:]] if limit else []
 
     # -- jobs -------------------------------------------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ class JournalReader(FileReader):
         if ids is not None:
             return found
         known = {
-            int(job.id): self._brought_up(job) for job in found if int(job.id) not in self._pending.removed
+            int(job.id): self._with_pending(job) for job in found if int(job.id) not in self._pending.removed
         }
         known.update((job, ended) for job in self._pending.ended if (ended := self._unwritten_end(job)))
         return [known[job] for job in sorted(known)][-limit if limit else 0 :]
@@ -115,14 +115,14 @@ class JournalReader(FileReader):
         return {job: size for job, size in sizes.items() if job not in self._pending.removed}
 
     def unended_jobs(self) -> list[Job]:
-        return [self._brought_up(job) for job in super().unended_jobs() if self._goes_on(int(job.id))]
+        return [self._with_pending(job) for job in super().unended_jobs() if self._is_unended(int(job.id))]
 
     def _batch(self, ids: Sequence[int]) -> list[Job]:
         found = {job: unwritten for job in ids if (unwritten := self._unwritten_end(job))}
         written = super()._batch(
             [job for job in ids if job not in found and job not in self._pending.removed]
         )
-        known = {**{int(job.id): self._brought_up(job) for job in written}, **found}
+        known = {**{int(job.id): self._with_pending(job) for job in written}, **found}
         return [known[job] for job in sorted(known)]
 
     def _unwritten_end(self, job: int) -> Job | None:
@@ -132,7 +132,7 @@ class JournalReader(FileReader):
         snapshot = self._pending.snapshots.get(job, row.snapshot)
         return decode_job(snapshot, self._pending.hidden.get(job, False))
 
-    def _brought_up(self, job: Job) -> Job:
+    def _with_pending(self, job: Job) -> Job:
         number, pending = int(job.id), self._pending
         if not job.is_ended and (number in pending.lives or number in pending.started):
             state = pending.lives[number][0] if number in pending.lives else "running"
@@ -147,10 +147,10 @@ class JournalReader(FileReader):
 
     def unended_rows(self) -> Iterator[tuple[Any, ...]]:
         for row in super().unended_rows():
-            if self._goes_on(row[0]):
-                yield self._as_will_be(*row)
+            if self._is_unended(row[0]):
+                yield self._row_with_pending(*row)
 
-    def _as_will_be(self, job: int, starting: int, hidden: int, *rest: Any) -> tuple[Any, ...]:
+    def _row_with_pending(self, job: int, starting: int, hidden: int, *rest: Any) -> tuple[Any, ...]:
         pending = self._pending
         *middle, life, place, environment = rest
         if job in pending.lives:
@@ -158,12 +158,12 @@ class JournalReader(FileReader):
         starting = pending.starting.get(job, starting)
         return (job, starting, pending.hidden.get(job, hidden), *middle, life, place, environment)
 
-    def stages(self, job: int) -> list[StoredStage]:
+    def stages(self, job: int) -> list[StageRow]:
         known = {stage.number: stage for stage in super().stages(job)}
         for (of, number), row in self._pending.stages.items():
             if of == job:
                 ended, status, signal, cpu, _, _, pid, ticks, started = row
-                known[number] = StoredStage(
+                known[number] = StageRow(
                     number, pid, ticks, to_time(started), to_time(ended), status, signal, cpu
                 )
         for (of, number), (ended, status, signal, cpu, *_) in self._pending.stage_ends.items():

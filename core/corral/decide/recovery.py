@@ -14,7 +14,7 @@ from corral.decide.life import Life, StageEnd
 from corral.decide.lifecycle import new_life
 from corral.decide.rows import (
     DAMAGED_ROW,
-    StoredStage,
+    StageRow,
     damaged_job,
     decode_spec,
     decode_surroundings,
@@ -41,7 +41,7 @@ class StoredJob(Struct, frozen=True, kw_only=True):
     surroundings: Surroundings
     created: datetime
     is_starting: bool
-    stages: tuple[StoredStage, ...]
+    stages: tuple[StageRow, ...]
     life: Life
     hidden: bool = False
 
@@ -52,10 +52,10 @@ def unended_jobs(journal: Journal, now: float, *, is_same_boot: bool = True) -> 
     A job whose row cannot be read is ended as `lost`, with a notice.
     """
     stored: list[StoredJob] = []
-    places: dict[tuple[bytes, bytes], Surroundings] = {}
+    decoded: dict[tuple[bytes, bytes], Surroundings] = {}
     for row in journal.unended_rows():
         try:
-            stored.append(_stored(journal, row, places, now, is_same_boot))
+            stored.append(_stored(journal, row, decoded, now, is_same_boot))
         except UNREADABLE:
             job, created, name, command = row[0], row[3], row[5], row[6]
             journal.job_ended(damaged_job(job, name, command, created, datetime.now(UTC).timestamp()))
@@ -66,7 +66,7 @@ def unended_jobs(journal: Journal, now: float, *, is_same_boot: bool = True) -> 
 def _stored(
     journal: Journal,
     row: tuple[Any, ...],
-    places: dict[tuple[bytes, bytes], Surroundings],
+    decoded: dict[tuple[bytes, bytes], Surroundings],
     now: float,
     is_same_boot: bool,
 ) -> StoredJob:
@@ -81,26 +81,26 @@ def _stored(
     return StoredJob(
         id=job,
         spec=spec,
-        surroundings=_shared(places, content, environment),
+        surroundings=_decoded_once(decoded, content, environment),
         created=datetime.fromtimestamp(created, UTC),
         is_starting=bool(starting),
         stages=stages,
-        life=_brought_up(life, stages, bool(starting), now, is_same_boot),
+        life=_with_rows(life, stages, bool(starting), now, is_same_boot),
         hidden=bool(hidden),
     )
 
 
-def _shared(
-    places: dict[tuple[bytes, bytes], Surroundings], content: bytes, environment: bytes
+def _decoded_once(
+    decoded: dict[tuple[bytes, bytes], Surroundings], content: bytes, environment: bytes
 ) -> Surroundings:
     """Of thousands of jobs most have the same, and have it once."""
-    if (content, environment) not in places:
-        places[content, environment] = decode_surroundings(content, environment)
-    return places[content, environment]
+    if (content, environment) not in decoded:
+        decoded[content, environment] = decode_surroundings(content, environment)
+    return decoded[content, environment]
 
 
-def _brought_up(
-    life: Life, rows: tuple[StoredStage, ...], starting: bool, now: float, is_same_boot: bool
+def _with_rows(
+    life: Life, rows: tuple[StageRow, ...], starting: bool, now: float, is_same_boot: bool
 ) -> Life:
     """`life` with what the rows of its stages tell, which are written more often than it is."""
     known = {row.number: row for row in rows}
@@ -122,7 +122,7 @@ def _brought_up(
     return life
 
 
-def _age(rows: tuple[StoredStage, ...], began: datetime, is_same_boot: bool) -> float:
+def _age(rows: tuple[StageRow, ...], began: datetime, is_same_boot: bool) -> float:
     """Seconds since the job was started: by the ticks of its processes, which setting the time does not move."""
     processes = [
         ProcessIdentity(row.pid, row.started_ticks)
@@ -134,5 +134,5 @@ def _age(rows: tuple[StoredStage, ...], began: datetime, is_same_boot: bool) -> 
     return max(0.0, (datetime.now(UTC) - began).total_seconds())
 
 
-def _end(row: StoredStage) -> StageEnd | None:
+def _end(row: StageRow) -> StageEnd | None:
     return None if row.ended is None else StageEnd(row.ended, row.exit_status, row.signal)

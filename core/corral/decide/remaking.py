@@ -44,7 +44,7 @@ def is_in_place(opened: Files, now: Files) -> bool:
     return now.journal == opened.journal and opened.log in (None, now.log)
 
 
-def write_anew(
+def rewrite(
     home: Home, opened: Files, connection: sqlite3.Connection
 ) -> tuple[sqlite3.Connection, str | None]:
     """Put all that `connection` holds where the journal was, and open that; the path of what was found there.

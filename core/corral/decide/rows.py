@@ -42,7 +42,7 @@ _surroundings = msgspec.json.Decoder(Surroundings)
 _environments = msgspec.json.Decoder(dict[str, str])
 
 
-class StoredStage(NamedTuple):
+class StageRow(NamedTuple):
     """A started stage as the journal knows it. `started_ticks` is of the process's identity."""
 
     number: int
@@ -74,15 +74,15 @@ def encode(value: Any) -> bytes:
     try:
         return _encoder.encode(value)
     except UnicodeEncodeError:
-        return _encoder.encode(_wired(msgspec.to_builtins(value)))
+        return _encoder.encode(_deep_to_wire(msgspec.to_builtins(value)))
 
 
-def _wired(value: Any) -> Any:
+def _deep_to_wire(value: Any) -> Any:
     if isinstance(value, str):
         return to_wire(value)
     if isinstance(value, dict):
-        return {_wired(key): _wired(item) for key, item in value.items()}
-    return [_wired(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {_deep_to_wire(key): _deep_to_wire(item) for key, item in value.items()}
+    return [_deep_to_wire(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _keys_and_defaults(kind: type[Struct]) -> tuple[tuple[str, Any], ...]:
@@ -99,13 +99,13 @@ _STAGE_KEYS = _keys_and_defaults(Stage)
 
 def encode_job(job: Job) -> bytes:
     """The snapshot without what is at its default: a third of the size."""
-    compact = _unusual(job, _JOB_KEYS)
+    compact = _non_defaults(job, _JOB_KEYS)
     if job.stages:
-        compact["stages"] = [_unusual(stage, _STAGE_KEYS) for stage in job.stages]
+        compact["stages"] = [_non_defaults(stage, _STAGE_KEYS) for stage in job.stages]
     return encode(compact)
 
 
-def _unusual(value: Struct, keys: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+def _non_defaults(value: Struct, keys: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     pairs = zip(keys, msgspec.structs.astuple(value), strict=True)
     return {key: item for (key, usual), item in pairs if item is not usual and item != usual}
 
@@ -188,7 +188,7 @@ def decode_job(raw: bytes, hidden: bool) -> Job:
     return msgspec.structs.replace(job, hidden=True) if hidden else job
 
 
-def with_state(job: Job, state: State, started: datetime | None, stages: Iterable[StoredStage]) -> Job:
+def with_state(job: Job, state: State, started: datetime | None, stages: Iterable[StageRow]) -> Job:
     """An unended job as it was last known."""
     known = {stage.number: stage for stage in stages}
     return msgspec.structs.replace(
@@ -199,7 +199,7 @@ def with_state(job: Job, state: State, started: datetime | None, stages: Iterabl
     )
 
 
-def _with_row(stage: Stage, row: StoredStage | None) -> Stage:
+def _with_row(stage: Stage, row: StageRow | None) -> Stage:
     if row is None:
         return stage
     ended_well = row.exit_status == 0 or row.signal == "PIPE"

@@ -52,7 +52,7 @@ def open_for_writing(
         DamagedJournalError: no database, one that is damaged, or another program's.
         JournalError: written by a newer Corral, or it cannot be opened or brought up to date; it is as it was.
     """
-    connection = connected(path, path, uri=False)
+    connection = connect(path, path, uri=False)
     kept = None
     try:
         check(connection, path)
@@ -61,13 +61,13 @@ def open_for_writing(
         if is_empty:
             # Before the first page is written; on a file that has pages it does nothing but ask for a lock.
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        prepare(connection)
+        configure(connection)
         if is_empty:
             tables.create(connection)
         connection.execute("PRAGMA busy_timeout = 0").fetchall()
         _check_writable(connection)
         if not tables.is_current(connection):
-            kept = _brought_up(connection, path)
+            kept = _upgraded(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise as_journal_error(error, path) from error
@@ -77,7 +77,7 @@ def open_for_writing(
     return connection, kept
 
 
-def prepare(connection: sqlite3.Connection) -> None:
+def configure(connection: sqlite3.Connection) -> None:
     """The settings of every connection that writes. Raises sqlite3.Error."""
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
@@ -102,20 +102,20 @@ def _check_writable(connection: sqlite3.Connection) -> None:
             raise
 
 
-def _brought_up(connection: sqlite3.Connection, path: str) -> str:
+def _upgraded(connection: sqlite3.Connection, path: str) -> str:
     """Where the copy is kept. Raises sqlite3.Error, JournalError."""
     kept = f"{path}.earlier"
     size = os.path.getsize(path)
     try:
         _copy(connection, f"{kept}.new")
         os.rename(f"{kept}.new", kept)
-        tables.bring_up(connection)
+        tables.upgrade(connection)
     except (sqlite3.Error, OSError) as error:
         if _primary(error) in (*_DAMAGED, *_LOCKED):
             raise
         with suppress(OSError):
             os.unlink(kept)
-        why = "no space left" if _is_for_want_of_space(error) else str(error)
+        why = "no space left" if _is_out_of_space(error) else str(error)
         raise JournalError(
             f"cannot bring the journal {path} up to date, of which a copy ({size} bytes) is made first: {why};"
             " it is as it was"
@@ -136,7 +136,7 @@ def _copy(connection: sqlite3.Connection, path: str) -> None:
         raise
 
 
-def _is_for_want_of_space(error: Exception) -> bool:
+def _is_out_of_space(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return _primary(error) == sqlite3.SQLITE_FULL
@@ -173,14 +173,14 @@ def _empty() -> sqlite3.Connection:
 
 
 def _read_only(location: str, path: str, patience: float) -> sqlite3.Connection:
-    connection = connected(location, path, uri=True, patience=patience)
+    connection = connect(location, path, uri=True, patience=patience)
     try:
         _check_kind(connection, path)
         if not tables.user_version(connection):
             connection.close()
             return _empty()
         if not tables.is_current(connection):
-            return _copy_brought_up(connection, path)
+            return _upgraded_copy(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise as_journal_error(error, path) from error
@@ -190,17 +190,17 @@ def _read_only(location: str, path: str, patience: float) -> sqlite3.Connection:
     return connection
 
 
-def _copy_brought_up(earlier: sqlite3.Connection, path: str) -> sqlite3.Connection:
+def _upgraded_copy(earlier: sqlite3.Connection, path: str) -> sqlite3.Connection:
     """A journal of an earlier Corral, as today's: the file itself is for the next daemon to change."""
     # One without a name is kept in memory, and in a file that nobody sees where it is large (sqlite.org/inmemorydb.html).
-    connection = connected("", path, uri=False)
+    connection = connect("", path, uri=False)
     with closing(earlier):
         earlier.backup(connection)
-    tables.bring_up(connection)
+    tables.upgrade(connection)
     return connection
 
 
-def connected(location: str, path: str, *, uri: bool, patience: float = BUSY_SECONDS) -> sqlite3.Connection:
+def connect(location: str, path: str, *, uri: bool, patience: float = BUSY_SECONDS) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(
             location, timeout=patience, isolation_level=None, cached_statements=64, uri=uri
@@ -249,10 +249,10 @@ def as_journal_error(error: sqlite3.Error, path: str) -> JournalError:
         return NoSpaceError(f"no space left for the journal {path}: free some; nothing is lost meanwhile")
     if primary in _LOCKED:
         # Imported where it is needed: no command that only reads has to know of locks.
-        from corral.decide.lockholders import who_locks
+        from corral.decide.lockholders import describe_writers
 
         return LockedJournalError(
-            f"the journal {path} is locked by {who_locks(path)}; nothing is lost meanwhile"
+            f"the journal {path} is locked by {describe_writers(path)}; nothing is lost meanwhile"
         )
     return JournalError(f"cannot use the journal {path}: {error}")
 

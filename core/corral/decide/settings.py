@@ -33,20 +33,20 @@ def read_clean_settings(path: str) -> CleanSettings:
         # Without O_NONBLOCK a FIFO put there would hold us up (fifo(7)); for a file it means nothing.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return unread_settings(path, "it is no file")
-            return settings_in(file.read(), path)
+                return unreadable_settings(path, "it is no file")
+            return parse_settings(file.read(), path)
     except (FileNotFoundError, NotADirectoryError):
         return CleanSettings(CleanRules())
     except OSError as error:
-        return unread_settings(path, error.strerror or str(error))
+        return unreadable_settings(path, error.strerror or str(error))
 
 
-def unread_settings(path: str, problem: str) -> CleanSettings:
+def unreadable_settings(path: str, problem: str) -> CleanSettings:
     """Of a file that cannot be read: no rule is on."""
     return CleanSettings(NO_RULES, (_nothing_goes(path, problem),))
 
 
-def settings_in(raw: bytes, path: str) -> CleanSettings:
+def parse_settings(raw: bytes, path: str) -> CleanSettings:
     """The rules in the content of the file at `path`. Never raises."""
     if not raw.strip():
         return CleanSettings(CleanRules())
@@ -56,7 +56,7 @@ def settings_in(raw: bytes, path: str) -> CleanSettings:
     try:
         table = tomllib.loads(raw.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        return unread_settings(path, str(error))
+        return unreadable_settings(path, str(error))
     return clean_settings(table.get("clean", {}), path)
 
 

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from corral.decide import compaction, homeidentity, remaking, unwritten
-from corral.decide.damagedlog import LostEntries, keep_unread
+from corral.decide.damagedlog import LostWrites, save_damaged_wal
 from corral.decide.homedir import prepare_home, private_file
 from corral.decide.life import Life
 from corral.decide.pending import EndedRow, Pending
@@ -54,7 +54,7 @@ _MOST_JOBS = 1 << mark.JOB_BITS
 """An id beyond does not fit into a mark; only damage or somebody's own folder looks like one."""
 
 
-class StartedStage(NamedTuple):
+class StageStart(NamedTuple):
     """A stage's process, by number from 1. `started_ticks` is of its identity."""
 
     number: int
@@ -74,7 +74,7 @@ class Journal(JournalReader):
         home: Home,
         connection: sqlite3.Connection,
         notices: list[str],
-        lost: LostEntries | None,
+        lost: LostWrites | None,
         *,
         is_itself: bool = False,
     ) -> None:
@@ -82,13 +82,13 @@ class Journal(JournalReader):
         self.notices = notices
         self._locked: tuple[float, LockedJournalError] | None = None
         """Until when nobody asks again, and what was said."""
-        self._beside = unwritten.Unwritten(home.journal)
+        self._spill = unwritten.SpillFiles(home.journal)
         self._files = remaking.files_of(home)
         self._surroundings: dict[bytes, int] = {}
         self._last_surroundings: tuple[Surroundings, int] | None = None
         with self._readable():
-            self._beside.make_room()
-            self._pending = self._beside.read(self._meta(unwritten.NUMBER))
+            self._spill.reserve()
+            self._pending = self._spill.read(self._meta(unwritten.NUMBER))
             self.nonce = self._settle_identity(is_itself)
             self.copy_of = self._meta(_COPY_OF) or None
             """The home that this one was made a copy of: the jobs that have not ended are that one's."""
@@ -121,17 +121,17 @@ class Journal(JournalReader):
         prepare_home(home)
         notices: list[str] = []
         try:
-            return cls._on(home, notices, is_itself)
+            return cls._open_once(home, notices, is_itself)
         except NoSpaceError:
-            if not unwritten.give_up_room(home.journal):
+            if not unwritten.release_reserve(home.journal):
                 raise
         except DamagedJournalError as error:
             kept = set_aside(home)
             notices.append(f"{error}; it was set aside as {kept} and a new one begun")
-        return cls._on(home, notices, is_itself)
+        return cls._open_once(home, notices, is_itself)
 
     @classmethod
-    def _on(cls, home: Home, notices: list[str], is_itself: bool) -> Journal:
+    def _open_once(cls, home: Home, notices: list[str], is_itself: bool) -> Journal:
         connection, lost, kept = _opened(home)
         if kept is not None:
             notices.append(
@@ -149,7 +149,7 @@ class Journal(JournalReader):
         try:
             self.commit()
         except JournalError:
-            if not self.keep_unwritten():
+            if not self.spill():
                 raise
         finally:
             super().close()
@@ -178,7 +178,7 @@ class Journal(JournalReader):
             self._next_id = jobs[0]
         return True
 
-    def add_found(self, job: Job) -> None:
+    def add_recovered(self, job: Job) -> None:
         """A job that only its processes tell of: an ended row under its own id, without specification."""
         number = int(job.id)
         self._next_id = max(self._next_id, number + 1)
@@ -220,7 +220,7 @@ class Journal(JournalReader):
         """To be committed before the first process exists, so that no job is started twice; False takes it back."""
         self._pending.starting.update(dict.fromkeys(jobs, is_starting))
 
-    def stages_started(self, job: int, stages: Iterable[StartedStage], at: datetime) -> None:
+    def stages_started(self, job: int, stages: Iterable[StageStart], at: datetime) -> None:
         """Processes exist; the job runs."""
         when = to_seconds(at)
         self._pending.started.setdefault(job, when)
@@ -315,16 +315,16 @@ class Journal(JournalReader):
         for key in self._pending.forgotten:
             self._surroundings.pop(key, None)
         self._pending = Pending()
-        self._beside.clear()
+        self._spill.clear()
 
-    def keep_unwritten(self) -> bool:
+    def spill(self) -> bool:
         """Keep beside the journal what it could not take, for the next daemon; whether that was possible."""
-        return self._pending.is_empty or self._beside.keep(self._pending)
+        return self._pending.is_empty or self._spill.write(self._pending)
 
-    def give_back_some(self, pages: int) -> bool:
+    def incremental_vacuum(self, pages: int) -> bool:
         """Give the room of deleted rows back, a few pages at a time; whether there is more. Raises JournalError."""
         with self._readable():
-            return compaction.give_back_some(self._connection, pages)
+            return compaction.incremental_vacuum(self._connection, pages)
 
     def _not_written(self, error: sqlite3.Error) -> JournalError:
         found = as_journal_error(error, self.home.journal)
@@ -378,10 +378,10 @@ class Journal(JournalReader):
         self._files = now
         return True
 
-    def write_anew(self) -> str | None:
+    def rewrite(self) -> str | None:
         """Write all of it again where it was removed or replaced; the path of what had replaced it. Raises CorralError."""
         self._roll_back()
-        self._connection, kept = remaking.write_anew(self.home, self._files, self._connection)
+        self._connection, kept = remaking.rewrite(self.home, self._files, self._connection)
         self._files = remaking.files_of(self.home)
         self.note_identity()
         return kept
@@ -410,7 +410,7 @@ class Journal(JournalReader):
         homeidentity.note(self.home, found)
 
 
-def _opened(home: Home) -> tuple[sqlite3.Connection, LostEntries | None, str | None]:
+def _opened(home: Home) -> tuple[sqlite3.Connection, LostWrites | None, str | None]:
     """The connection, what of its log could not be read, and where a copy of it is that was of an earlier Corral."""
     try:
         for suffix in ("", "-wal", "-shm"):
@@ -418,8 +418,8 @@ def _opened(home: Home) -> tuple[sqlite3.Connection, LostEntries | None, str | N
                 private_file(home.journal + suffix)
     except OSError as error:
         raise CorralError(f"cannot write the journal {home.journal}: {error.strerror}") from None
-    lost: list[LostEntries | None] = []
+    lost: list[LostWrites | None] = []
     connection, kept = open_for_writing(
-        home.journal, lambda fresh: lost.append(keep_unread(fresh, home.journal))
+        home.journal, lambda fresh: lost.append(save_damaged_wal(fresh, home.journal))
     )
     return connection, lost[0], kept

@@ -41,7 +41,7 @@ CREATE TABLE stages (
 CREATE TABLE events (job INTEGER NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL);
 CREATE INDEX events_by_job ON events (job);
 """
-LATER = {
+ADDED_TABLES = {
     "stories": "CREATE TABLE stories (job INTEGER PRIMARY KEY, content BLOB NOT NULL)",
     "forget_story": "CREATE TRIGGER forget_story AFTER DELETE ON jobs BEGIN DELETE FROM stories WHERE job = old.id; END",
 }
@@ -63,7 +63,7 @@ def user_version(connection: sqlite3.Connection) -> int:
 
 def create(connection: sqlite3.Connection) -> None:
     """Today's tables in an empty file, in one transaction. Raises sqlite3.Error."""
-    later = ";".join(LATER.values())
+    later = ";".join(ADDED_TABLES.values())
     connection.executescript(f"BEGIN IMMEDIATE;{TABLES}{later};PRAGMA user_version = {VERSION};COMMIT;")
 
 
@@ -92,10 +92,10 @@ def is_current(connection: sqlite3.Connection) -> bool:
     has_columns = all(
         _columns(connection, table).keys() >= wanted.keys() for table, wanted in _wanted().items()
     )
-    return user_version(connection) == VERSION and has_columns and _later(connection) == LATER
+    return user_version(connection) == VERSION and has_columns and _added_tables(connection) == ADDED_TABLES
 
 
-def bring_up(connection: sqlite3.Connection) -> None:
+def upgrade(connection: sqlite3.Connection) -> None:
     """Make today's tables of an earlier format's, in one transaction: all of it or nothing. Raises sqlite3.Error."""
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -118,15 +118,17 @@ def _add_missing(connection: sqlite3.Connection) -> None:
             connection.execute(f"ALTER TABLE {table} ADD COLUMN {wanted[name]}")
     for index in _INDEXES:
         connection.execute(index.replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS"))
-    if _later(connection) != LATER:
+    if _added_tables(connection) != ADDED_TABLES:
         connection.execute("DROP TRIGGER IF EXISTS forget_story")
         connection.execute("DROP TABLE IF EXISTS stories")
-        for definition in LATER.values():
+        for definition in ADDED_TABLES.values():
             connection.execute(definition)
 
 
-def _later(connection: sqlite3.Connection) -> dict[str, str]:
-    return dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE name IN (?, ?)", [*LATER]))
+def _added_tables(connection: sqlite3.Connection) -> dict[str, str]:
+    return dict(
+        connection.execute("SELECT name, sql FROM sqlite_master WHERE name IN (?, ?)", [*ADDED_TABLES])
+    )
 
 
 @cache

@@ -24,9 +24,9 @@ from corral.values.errors import CorralError
 
 NUMBER = "unwritten"
 """Under which the number stands in the journal."""
-ROOM = 128 << 10
+RESERVED_BYTES = 128 << 10
 """Bytes of each file: packed, the ends of a thousand jobs."""
-_PLENTY = 8 * ROOM
+_PLENTY = 8 * RESERVED_BYTES
 _HEAD = struct.Struct(">8sQII")
 _MAGIC = b"corral 1"
 _LESS_NEEDED = ("usages", "stories", "events")
@@ -38,7 +38,7 @@ def _paths(path: str) -> tuple[str, str]:
     return f"{path}.unwritten.1", f"{path}.unwritten.2"
 
 
-def give_up_room(path: str) -> bool:
+def release_reserve(path: str) -> bool:
     """Let the journal have the room of the file that does not hold what was kept last: on a full disk SQLite cannot even
     open it without. Whether there was any."""
     numbers = {each: _number(each) for each in _paths(path)}
@@ -56,27 +56,27 @@ def _number(path: str) -> int:
     return 0 if kept is None else kept.number
 
 
-class Kept(NamedTuple):
+class SpilledWrites(NamedTuple):
     """What was kept, and its number: of two the higher one is the newer."""
 
     number: int
     pending: Pending
 
 
-class Unwritten:
+class SpillFiles:
     """The two files of a journal. `path` is the journal's."""
 
     def __init__(self, path: str) -> None:
         self._paths = _paths(path)
         self._number = 0
-        self._is_kept = False
+        self._is_used = False
         self._last: bytes | None = None
 
-    def make_room(self) -> None:
+    def reserve(self) -> None:
         """For what is to be kept. Without it nothing is lost but what comes while the disk is full."""
         for path in self._paths:
             with suppress(OSError):
-                _make_room(path)
+                _reserve(path)
 
     def read(self, noted: str | None) -> Pending:
         """What was kept last, unless the journal has it: `noted` is the number in there.
@@ -89,51 +89,51 @@ class Unwritten:
         except OSError as error:
             raise CorralError(f"cannot use {error.filename}: {error.strerror}") from None
         known = int(noted) if noted is not None and noted.isdecimal() else 0
-        newest = max(found, key=lambda kept: kept.number, default=Kept(0, Pending()))
+        newest = max(found, key=lambda kept: kept.number, default=SpilledWrites(0, Pending()))
         self._number = max(known, newest.number)
-        self._is_kept = bool(found)
+        self._is_used = bool(found)
         if newest.number <= known:
             return Pending()
         newest.pending.meta[NUMBER] = str(newest.number)
         return newest.pending
 
-    def keep(self, pending: Pending) -> bool:
+    def write(self, pending: Pending) -> bool:
         """Keep it, and have its number noted in the journal with it; whether there is room."""
         raw = _packed(pending)
-        if self._is_kept and raw == self._last:
+        if self._is_used and raw == self._last:
             return True
         self._number += 1
         path = self._paths[self._number % 2]
         for content in (raw, _packed(pending, _LESS_NEEDED)):
             with suppress(OSError):
                 _write(path, self._number, content)
-                self._is_kept, self._last = True, raw
+                self._is_used, self._last = True, raw
                 pending.meta[NUMBER] = str(self._number)
                 return True
         return False
 
     def clear(self) -> None:
         """All is written. What was kept is overwritten: command lines may hold secrets."""
-        if not self._is_kept:
+        if not self._is_used:
             return
         for path in self._paths:
             with suppress(OSError):
                 size = os.path.getsize(path)
                 _overwrite(path, b"\0" * size)
-                os.truncate(path, min(size, ROOM))
-        self._is_kept, self._last = False, None
+                os.truncate(path, min(size, RESERVED_BYTES))
+        self._is_used, self._last = False, None
 
 
-def _make_room(path: str) -> None:
+def _reserve(path: str) -> None:
     with open(os.open(path, _FLAGS, 0o600), "r+b", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         # On a disk that is nearly full others need it more.
-        if size < ROOM and (free_bytes(path) or 0) > _PLENTY:
+        if size < RESERVED_BYTES and (free_bytes(path) or 0) > _PLENTY:
             file.seek(size)
-            file.write(b"\0" * (ROOM - size))
+            file.write(b"\0" * (RESERVED_BYTES - size))
 
 
-def _read(path: str) -> Kept | None:
+def _read(path: str) -> SpilledWrites | None:
     """None where nothing is kept there, or half of it. Raises OSError."""
     try:
         with open(os.open(path, _FLAGS & ~os.O_CREAT), "rb") as file:
@@ -147,7 +147,7 @@ def _read(path: str) -> Kept | None:
     if magic != _MAGIC or not size or zlib.crc32(packed) != check:
         return None
     with suppress(*_UNREADABLE):
-        return Kept(number, _unpacked(packed))
+        return SpilledWrites(number, _unpacked(packed))
     return None
 
 

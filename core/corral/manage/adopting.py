@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from corral.decide.endings import HALF_STARTED, OUT_OF_SIGHT, RESTARTED
 from corral.decide.life import Adopted, DeclaredLost, FeedFailed, StagesSpawned, StopRequested
 from corral.decide.recovery import StoredJob, unended_jobs
-from corral.decide.store import StartedStage
+from corral.decide.store import StageStart
 from corral.manage.census import Seen
 from corral.manage.feeding import FED
 from corral.manage.jobs import ManagedJob, ManagedStage
@@ -162,7 +162,7 @@ def _go_on_stopping_stages(manager: Manager, job: ManagedJob) -> None:
 def _find_processes(manager: Manager, job: ManagedJob, stored: StoredJob, seen: Sequence[Seen]) -> None:
     """Give each stage its process: as the journal noted it, else, where the daemon died while starting, by the mark."""
     rows = {row.number: row for row in stored.stages}
-    found: list[StartedStage] = []
+    found: list[StageStart] = []
     for stage in job.stages:
         row = rows.get(stage.number)
         if row is not None and row.pid is not None and row.started_ticks is not None:
@@ -172,7 +172,7 @@ def _find_processes(manager: Manager, job: ManagedJob, stored: StoredJob, seen: 
         leader = _leader([entry for entry in seen if entry.stage == stage.number])
         if leader is not None:
             stage.handle.identity = leader
-            found.append(StartedStage(stage.number, leader.pid, leader.started))
+            found.append(StageStart(stage.number, leader.pid, leader.started))
     if found:
         manager.journal.stages_started(job.id, found, datetime.now(UTC))
         job.life = replace(job.life, is_starting=True)
@@ -237,7 +237,7 @@ def _add_leftovers(manager: Manager, job_id: int, seen: Sequence[Seen]) -> None:
             reason="found by its mark; the journal does not know it",
             leftovers=len(alive),
         )
-        manager.journal.add_found(lost)
+        manager.journal.add_recovered(lost)
         manager.commit_soon()
     job = manager.leftovers.take_on(job_id)
     if _was_sweeping(manager, job_id):

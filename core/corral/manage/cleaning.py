@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from corral.decide.cleaning import PatientClock
-from corral.decide.settings import CleanSettings, read_clean_settings, settings_in, unread_settings
+from corral.decide.settings import CleanSettings, parse_settings, read_clean_settings, unreadable_settings
 from corral.manage.helping import output_of
 from corral.manage.oldjobs import Asked, Plan, make_plan
 from corral.system import memory
@@ -194,11 +194,11 @@ class Cleaner:
                 (*_PRINTING, path), PATIENCE, LONGEST_SETTINGS, self._manager.children.reap
             )
         except OSError as error:
-            return unread_settings(path, error.strerror or str(error))
+            return unreadable_settings(path, error.strerror or str(error))
         if not said.is_whole:
-            return unread_settings(path, "its file system does not answer")
+            return unreadable_settings(path, "its file system does not answer")
         error_line = said.err.decode(errors="replace").strip()
-        return unread_settings(path, error_line) if error_line else settings_in(said.out, path)
+        return unreadable_settings(path, error_line) if error_line else parse_settings(said.out, path)
 
     def _take(self, settings: CleanSettings) -> None:
         self._rules = settings.rules
@@ -269,7 +269,7 @@ class Cleaner:
         """The room of rows that were deleted, lately or before, a few pages at a time."""
         manager = self._manager
         try:
-            while manager.journal.give_back_some(PAGES):
+            while manager.journal.incremental_vacuum(PAGES):
                 has_removed = True
                 await asyncio.sleep(0)
             if has_removed:

@@ -51,7 +51,7 @@ class Commits:
 
     def for_sure(self) -> bool:
         """The same for what the next daemon has to know, whatever comes: what cannot be written is kept beside the journal."""
-        return self.soon() or self._journal.keep_unwritten()
+        return self.soon() or self._journal.spill()
 
     def within(self, seconds: float) -> None:
         """Write by then what is not written before."""

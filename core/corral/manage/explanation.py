@@ -9,8 +9,8 @@ from itertools import chain
 
 from msgspec import structs
 
-from corral.decide.endings import whole_life
-from corral.decide.postmortem import explained
+from corral.decide.endings import all_events
+from corral.decide.postmortem import explain_failure
 from corral.decide.store import Journal
 from corral.manage.buffering import with_hint
 from corral.manage.commits import Commits
@@ -75,7 +75,7 @@ class Explanation:
         if view.is_ended:
             self._commits.soon()
             found = with_story(diagnose(view), view, self._story_of(job_id))
-            return explained(found, view, self._journal)
+            return explain_failure(found, view, self._journal)
         if job is None or not job.life.is_started:
             return diagnose(view)
         self._scan(job)
@@ -117,7 +117,7 @@ class Explanation:
             view = whole(view, self._snapshots.origin_of(job_id)[0])
         job = self._table.managed.get(job_id)
         report = job.report if job is not None and job.report is not None else found.stop
-        events = whole_life(view, self._journal.events(job_id))
+        events = all_events(view, self._journal.events(job_id))
         told = self._story_of(job_id)
         return structs.replace(
             found,

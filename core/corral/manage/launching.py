@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from corral.decide.life import StagesSpawned, StartFailed
-from corral.decide.store import Journal, StartedStage
+from corral.decide.store import Journal, StageStart
 from corral.manage.ahead import Ahead, HandedStandIn
 from corral.manage.capping import Capping
 from corral.manage.children import Children
@@ -201,7 +201,7 @@ class Launcher:
 
     def _note_spawned(self, job: ManagedJob) -> None:
         rows = [
-            StartedStage(stage.number, stage.handle.identity.pid, stage.handle.identity.started)
+            StageStart(stage.number, stage.handle.identity.pid, stage.handle.identity.started)
             for stage in job.stages
             if stage.handle.identity is not None
         ]

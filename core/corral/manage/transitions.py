@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any, Protocol, TypeVar
 
-from corral.decide.life import Effect, Event, Ticked, is_worth_noting
+from corral.decide.life import Effect, Event, Ticked, must_be_journaled
 from corral.decide.lifecycle import advance
 from corral.decide.store import Journal
 from corral.manage.jobs import ManagedJob
@@ -45,7 +45,7 @@ class Transitions:
         """Let the job's life go on by one event."""
         before = job.life
         job.life, effects = advance(before, event)
-        if is_worth_noting(before, job.life):
+        if must_be_journaled(before, job.life):
             self._journal.state_changed(job.id, job.life)
         if job.spec.timeout is not None and job.life.deadline != before.deadline:
             self.arm_timeout(job)

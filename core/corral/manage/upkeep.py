@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from corral.decide import compaction
-from corral.decide.lockholders import who_reads
+from corral.decide.lockholders import describe_readers
 from corral.decide.store import Journal
 from corral.system.daemonlog import log, log_fault
 from corral.values.errors import CorralError
@@ -36,7 +36,7 @@ class Upkeep:
 
     async def _work_off(self) -> None:
         try:
-            found = await asyncio.to_thread(compaction.work_off, self._path)
+            found = await asyncio.to_thread(compaction.checkpoint, self._path)
             self._note(found)
         except CorralError as error:
             log(f"the log of the journal: {error}")
@@ -45,11 +45,11 @@ class Upkeep:
         finally:
             self._task = None
 
-    def _note(self, found: compaction.Log) -> None:
+    def _note(self, found: compaction.Checkpoint) -> None:
         size = found.pages * _PAGE
         notice = None
         if size >= _LONG_LOG and found.done < found.pages:
-            who = who_reads(self._path) or "another program"
+            who = describe_readers(self._path) or "another program"
             notice = (
                 f"the log of the journal has grown to {size >> 20} MB, since {who} goes on reading an old state of it:"
                 " end its transaction, or that program"
@@ -60,12 +60,12 @@ class Upkeep:
 
     async def empty_log(self) -> None:
         """Of what was deleted nothing stays in the log either, unless somebody reads it now. Raises JournalError."""
-        await asyncio.to_thread(compaction.shorten, self._path)
+        await asyncio.to_thread(compaction.truncate, self._path)
 
     async def make_small(self, *, is_idle: bool) -> None:
         """After many deletions. `is_idle`: nothing has to be noted for a second. Raises JournalError."""
         if is_idle:
-            await asyncio.to_thread(compaction.write_anew, self._path)
+            await asyncio.to_thread(compaction.vacuum, self._path)
         await self.empty_log()
 
     async def end(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from corral.decide.endings import StageView, view_stages
+from corral.decide.endings import StageOutcome, view_stages
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.stopping import StopOfJob
 from corral.system.ownfiles import look_at_own
@@ -94,7 +94,7 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
     )
 
 
-def _stage(job: ManagedJob, stage: ManagedStage, seen: StageView) -> Stage:
+def _stage(job: ManagedJob, stage: ManagedStage, seen: StageOutcome) -> Stage:
     lived = job.life.stages[stage.number - 1]
     usage = stage.usage
     return Stage(

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Protocol
 
 from msgspec import Struct, structs
 
-from corral.decide.naming import number_of
+from corral.decide.naming import parse_id
 from corral.manage.engine import Engine
 from corral.manage.oldjobs import Asked
 from corral.manage.peeking import peek
@@ -131,7 +131,7 @@ class Handlers:
     async def _hello(self, request: p.SayHello, caller: Caller) -> Answer:
         if caller.client.hello is not None:
             raise UsageError("hello was said before")
-        parent = request.parent if request.parent and number_of(request.parent) else None
+        parent = request.parent if request.parent and parse_id(request.parent) else None
         caller.client.hello = structs.replace(request, parent=parent)
         notices: tuple[str, ...] = ()
         if request.client == "command_line":
@@ -448,7 +448,7 @@ def check_frozen(hello: p.SayHello, request: p.AnyRequest) -> None:
 
 
 def _numbers(references: Sequence[str]) -> set[int]:
-    return {number for reference in references if (number := number_of(reference)) is not None}
+    return {number for reference in references if (number := parse_id(reference)) is not None}
 
 
 def _ended_at(job: Job) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from msgspec import Struct
 
-from corral.decide.naming import number_of
+from corral.decide.naming import parse_id
 from corral.observe.ordering import Merged
 from corral.observe.output import READ_SIZE, Follower, OutputFile, Pace, Place
 from corral.service import protocol as p
@@ -240,14 +240,14 @@ class JobHandle:
 
     async def number(self) -> str:
         """The id of the job, also where the handle has its name. Raises UnknownJobError."""
-        return (await self.snapshot()).id if number_of(self.id) is None else self.id
+        return (await self.snapshot()).id if parse_id(self.id) is None else self.id
 
     async def _number(self) -> str:
         """The id by which its files are kept, also where the handle has its name. Raises UnknownJobError."""
         return self.id if self._has_files() else (await self.snapshot()).id
 
     def _has_files(self) -> bool:
-        return number_of(self.id) is not None and os.path.lexists(self._session.home.job(self.id))
+        return parse_id(self.id) is not None and os.path.lexists(self._session.home.job(self.id))
 
     async def _do(self, request: p.SignalJobs | p.PauseJobs | p.ResumeJobs | p.RemoveJobs) -> None:
         outcome = await self._session.call(request)

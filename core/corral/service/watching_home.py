@@ -143,7 +143,7 @@ class HomeWatch:
         os.close(self._folder)
         self._folder = self._opened()
         self._look_at_log()
-        kept = self._journal.write_anew()
+        kept = self._journal.rewrite()
         self._jobs = file_id(self._home.jobs)
         if self._daemon.listener is not None:
             self._daemon.listen_at(listen(self._home))
@@ -189,7 +189,7 @@ class HomeWatch:
         self._daemon.lock = keep(lock)
 
     def _write_journal(self) -> None:
-        kept = self._journal.write_anew()
+        kept = self._journal.rewrite()
         was = "removed" if kept is None else "replaced"
         self._say(
             f"the journal {self._home.journal} was {was} while the daemon ran: "

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self, cast
 
 from msgspec import structs
 
-from corral.decide.endings import whole_life
+from corral.decide.endings import all_events
 from corral.decide.reader import JournalReader
 from corral.decide.schema import DamagedJournalError
 from corral.decide.storyrows import told
@@ -88,17 +88,17 @@ class Offline:
 
     def _show(self, request: ShowJob) -> Detail:
         detail = self._journal.detail(self._journal.resolve(request.job))
-        return structs.replace(detail, events=whole_life(detail.job, detail.events))
+        return structs.replace(detail, events=all_events(detail.job, detail.events))
 
     def _why(self, request: AskWhy) -> Diagnosis:
-        from corral.decide.postmortem import explained
+        from corral.decide.postmortem import explain_failure
         from corral.observe.diagnose import diagnose
 
         if request.job is None:
             raise NotSoError("why: nothing runs; corral why ID tells how a job ended")
         job = self._journal.job(self._journal.resolve(request.job))
         found = with_story(diagnose(job), job, told(job, self._journal.story(int(job.id))))
-        return explained(found, job, self._journal)
+        return explain_failure(found, job, self._journal)
 
     def _story(self, request: AskStory) -> Story:
         job = self._journal.job(self._journal.resolve(request.job))
