@@ -10,7 +10,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -29,7 +28,8 @@ from corral.decide.cleaning import (
 )
 from corral.decide.settings import CleanSettings, read_clean_settings
 from corral.decide.store import Journal
-from corral.manage.cleaning import IS_SHOWN, IS_WAITED_FOR, Cleaner
+from corral.manage.jobtable import JobTable
+from corral.manage.needed_jobs import IS_SHOWN, IS_WAITED_FOR, NeededJobs
 from corral.system.disk_usage import delete_folder, usage_of
 from corral.values.home import Home
 from corral.values.rules import NO_RULES, CleanRules, as_ranges
@@ -183,14 +183,14 @@ def test_ids_come_back_from_their_ranges(ids: list[int]) -> None:
 
 
 def test_who_is_waited_for_or_shown_is_needed_for_so_long() -> None:
-    monitor = SimpleNamespace(looked_at={5, 6})
-    manager = SimpleNamespace(home=Home("/nowhere"), jobs={}, monitor=monitor)
-    cleaner = Cleaner(manager)  # type: ignore[arg-type]
-    with cleaner.holding([6, 7]):
-        with cleaner.holding([7]):
-            assert cleaner.needed(shown=False) == {6: IS_WAITED_FOR, 7: IS_WAITED_FOR}
-        assert cleaner.needed(shown=True) == {5: IS_SHOWN, 6: IS_WAITED_FOR, 7: IS_WAITED_FOR}
-    assert cleaner.needed(shown=False) == {}
+    needed = NeededJobs(JobTable(), looked_at=lambda: {5, 6})
+    with needed.holding([6, 7]):
+        with needed.holding([7]):
+            assert needed.all(shown=False) == {6: IS_WAITED_FOR, 7: IS_WAITED_FOR}
+        assert needed.all(shown=True) == {5: IS_SHOWN, 6: IS_WAITED_FOR, 7: IS_WAITED_FOR}
+        assert [needed.includes(job, shown=False) for job in (5, 6)] == [False, True]
+        assert needed.includes(5, shown=True)
+    assert needed.all(shown=False) == {}
 
 
 # ---- the settings -------------------------------------------------------------------------------------------------

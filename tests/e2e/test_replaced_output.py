@@ -105,12 +105,12 @@ def test_others_are_served_while_a_job_is_deleted(tmp_path: Path) -> None:
     go = tmp_path / "go"
     os.mkfifo(go)
     slowly = f"""
-from corral.manage import cleaning
-delete = cleaning.delete_folder
+from corral.manage import deletion
+delete = deletion.delete_folder
 def delete_slowly(path):
     open({str(go)!r}).close()
     return delete(path)
-cleaning.delete_folder = delete_slowly
+deletion.delete_folder = delete_slowly
 """
     with altered(tmp_path / "home", slowly) as daemons, daemons.client(start=False) as client:
         wait(client, *start(client, "true"))

@@ -27,6 +27,7 @@ from corral.manage import diskfull, reasons, stories, views
 from corral.manage.acceptance import Acceptance, new_job
 from corral.manage.cleaning import Cleaner
 from corral.manage.commits import Commits
+from corral.manage.deletion import Deletion
 from corral.manage.explanation import Explanation
 from corral.manage.input_commands import InputCommands
 from corral.manage.jobs import ManagedJob
@@ -34,9 +35,11 @@ from corral.manage.jobtable import KEPT_ENDED, JobTable
 from corral.manage.laststacks import LastStacks
 from corral.manage.local_executor import LocalExecutor
 from corral.manage.monitor import Monitor
+from corral.manage.needed_jobs import NeededJobs
 from corral.manage.references import References
 from corral.manage.remove_commands import RemoveCommands
 from corral.manage.restarts import Restarts
+from corral.manage.settings_reader import SettingsReader
 from corral.manage.signal_commands import SignalCommands
 from corral.manage.snapshots import Snapshots
 from corral.manage.spying import Spy
@@ -83,7 +86,7 @@ class Engine:
             state_of=self.snapshots.state_of,
         )
         self.references = References(
-            self.table, journal, is_going=lambda job_id: job_id in self.cleaner.going
+            self.table, journal, is_going=lambda job_id: job_id in self.deletion.under_way
         )
         self.acceptance = Acceptance(
             self.table,
@@ -114,10 +117,33 @@ class Engine:
         self.spy = Spy(self.children.reap, self.mounts)
         self.last_stacks = LastStacks(self.spy)
         self.monitor = Monitor(self)
-        self.cleaner = Cleaner(self)
         self._waiters = Waiters()
+        self._create_cleaning()
         self._create_commands()
         self._connect()
+
+    def _create_cleaning(self) -> None:
+        self.needed_jobs = NeededJobs(self.table, looked_at=lambda: self.monitor.looked_at)
+        self.deletion = Deletion(
+            self.home,
+            self.table,
+            self.journal,
+            self.commits,
+            fail_waiters=self.queue.fail_waiters,
+            let_go=self.leftovers.let_go,
+        )
+        self.cleaner = Cleaner(
+            self.home,
+            self.table,
+            self.journal,
+            self.commits,
+            self.upkeep,
+            self.census,
+            self.needed_jobs,
+            self.deletion,
+            SettingsReader(self.mounts, reap=self.children.reap),
+            check_leftovers=self.leftovers.check,
+        )
 
     def _create_commands(self) -> None:
         """What clients ask for."""
@@ -153,7 +179,7 @@ class Engine:
             self.snapshots,
             self.census,
             self.stops,
-            self.cleaner,
+            self.deletion,
             wake=self.wake,
         )
         self.explanation = Explanation(
@@ -184,7 +210,6 @@ class Engine:
         self.accept = self.acceptance.accept
         self.enqueue = self.acceptance.enqueue
         self.new_job = new_job
-        self.fail_waiters = self.queue.fail_waiters
         self.note_started = self.queue.note_started
         self.until_started = self.queue.until_started
         self.arm_timeout = self.transitions.arm_timeout

@@ -1,4 +1,4 @@
-"""What clients ask about one job: why it does not go on or failed, its processes, and all of its details."""
+"""What clients ask about one job: why it does not go on or failed, its processes and pipes, and all of its details."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from corral.manage.buffering import with_hint
 from corral.manage.commits import Commits
 from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import JobTable
+from corral.manage.peeking import peek
 from corral.manage.refrain import with_refrain
 from corral.manage.snapshots import Snapshots
 from corral.observe.chains import Observations
@@ -24,7 +25,7 @@ from corral.system.disk_usage import is_full
 from corral.system.ownfiles import look_at_own
 from corral.values.home import Home
 from corral.values.jobs import Job, ProcessView
-from corral.values.reports import Detail, Diagnosis
+from corral.values.reports import Detail, Diagnosis, PeekedPipe
 from corral.values.shown import whole
 from corral.values.story import Story, with_story
 
@@ -107,6 +108,10 @@ class Explanation:
             return ()
         self._scan(job)
         return self._tree_of(job)
+
+    def peek(self, job_id: int, pipe: int | None, limit: int | None) -> tuple[PeekedPipe, ...]:
+        """What is in its pipes. Raises NotSoError, UsageError."""
+        return peek(self._snapshots.of(job_id), self._table.unended(job_id), pipe, limit)
 
     def detail(self, job_id: int) -> Detail:
         """All of one job."""

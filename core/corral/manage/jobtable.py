@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from corral.manage.jobs import ManagedJob
@@ -47,7 +47,8 @@ class JobIndex:
         """In the order in which they were added."""
         return list(self._jobs.get(key, {}).values())
 
-    def keys(self) -> Iterable[str]:
+    @property
+    def keys(self) -> Collection[str]:
         return self._jobs.keys()
 
 

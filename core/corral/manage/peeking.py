@@ -1,24 +1,26 @@
-"""What stands in the pipes of a job now: how much, and on request the bytes themselves. Nothing is taken out."""
+"""What is in the pipes of a job now: how much, and on request the bytes themselves. Nothing is taken out."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+from msgspec import structs
+
+from corral.manage.jobs import ManagedJob
 from corral.system.pipes import fill_and_capacity, peek_bytes
 from corral.system.procfs import HAS_PROCFS
 from corral.values.errors import NotSoError, UsageError
+from corral.values.jobs import Job
 from corral.values.reports import PeekedPipe
-
-if TYPE_CHECKING:
-    from corral.manage.manager import Manager
 
 MOST_BYTES = 1 << 20
 """Of one pipe: the largest that an ordinary user may have (pipe-max-size)."""
 
 
-def peek(manager: Manager, job_id: int, pipe: int | None, limit: int | None = None) -> tuple[PeekedPipe, ...]:
-    """The fill of one pipe or of all, read now; with `limit` the oldest bytes in each.
+def peek(
+    view: Job, job: ManagedJob | None, pipe: int | None, limit: int | None = None
+) -> tuple[PeekedPipe, ...]:
+    """The fill of one pipe or of all, read now; with `limit` the oldest bytes in each. `job` is None once it has ended.
 
     Raises:
         NotSoError: it has no such pipe.
@@ -26,47 +28,36 @@ def peek(manager: Manager, job_id: int, pipe: int | None, limit: int | None = No
     """
     if limit is not None and not 1 <= limit <= MOST_BYTES:
         raise UsageError(f"{limit} bytes: at least 1 and at most {MOST_BYTES} can be peeked at")
-    view = manager.snapshot(job_id)
     count = len(view.stages) - 1
     if pipe is not None and not 1 <= pipe <= count:
         has = "no pipes: it has one stage" if count == 0 else f"pipes 1 to {count}"
-        raise NotSoError(f"job {job_id} has no pipe {pipe}; it has {has}")
+        raise NotSoError(f"job {view.id} has no pipe {pipe}; it has {has}")
     numbers = range(1, count + 1) if pipe is None else [pipe]
-    return tuple(_peeked(manager, job_id, number, limit) for number in numbers)
+    return tuple(_with_content(job, _unseen(number), limit) for number in numbers)
 
 
-def _peeked(manager: Manager, job_id: int, number: int, limit: int | None) -> PeekedPipe:
-    job = manager.jobs.get(job_id)
-    fill: int | None = None
-    capacity: int | None = None
-    content: bytes | None = None
-    note = None if job is not None and not job.life.is_ended else "the job has ended: its pipes are gone"
-    if job is not None and note is None:
-        # The reader first: while it lives the pipe has a reader, and ours for a moment is no news to the writer.
-        ends = [(job.stages[number], 0), (job.stages[number - 1], 1)]
-        alive = [
-            (stage.handle.identity.pid, descriptor)
-            for stage, descriptor in ends
-            if stage.is_running and stage.handle.identity is not None
-        ]
-        found = next(
-            ((*end, *sizes) for end in alive if (sizes := fill_and_capacity(*end)) is not None), None
-        )
-        if found is None:
-            note = _why_not_seen(alive)
-        else:
-            pid, descriptor, fill, capacity = found
-            if limit is not None:
-                content, note = _content(pid, descriptor, limit)
+def _unseen(number: int) -> PeekedPipe:
     return PeekedPipe(
-        number=number,
-        from_stage=number,
-        to_stage=number + 1,
-        fill_bytes=fill,
-        capacity_bytes=capacity,
-        note=note,
-        content=content,
+        number=number, from_stage=number, to_stage=number + 1, fill_bytes=None, capacity_bytes=None
     )
+
+
+def _with_content(job: ManagedJob | None, pipe: PeekedPipe, limit: int | None) -> PeekedPipe:
+    if job is None:
+        return structs.replace(pipe, note="the job has ended: its pipes are gone")
+    # The reader first: while it lives the pipe has a reader, and a second one for a moment changes nothing for the writer.
+    ends = [(job.stages[pipe.number], 0), (job.stages[pipe.number - 1], 1)]
+    alive = [
+        (stage.handle.identity.pid, descriptor)
+        for stage, descriptor in ends
+        if stage.is_running and stage.handle.identity is not None
+    ]
+    found = next(((*end, *sizes) for end in alive if (sizes := fill_and_capacity(*end)) is not None), None)
+    if found is None:
+        return structs.replace(pipe, note=_why_not_seen(alive))
+    pid, descriptor, fill, capacity = found
+    content, note = (None, None) if limit is None else _content(pid, descriptor, limit)
+    return structs.replace(pipe, fill_bytes=fill, capacity_bytes=capacity, content=content, note=note)
 
 
 def _content(pid: int, descriptor: int, limit: int) -> tuple[bytes | None, str | None]:

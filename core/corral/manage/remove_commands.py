@@ -9,8 +9,8 @@ from msgspec import structs
 
 from corral.decide.store import Journal
 from corral.manage.census import Census
-from corral.manage.cleaning import Cleaner
 from corral.manage.commits import Commits
+from corral.manage.deletion import Deletion
 from corral.manage.jobtable import JobTable
 from corral.manage.leftovers import live_members
 from corral.manage.snapshots import Snapshots
@@ -31,7 +31,7 @@ class RemoveCommands:
         snapshots: Snapshots,
         census: Census,
         stops: StopCommands,
-        cleaner: Cleaner,
+        deletion: Deletion,
         *,
         wake: Callable[[], None],
     ) -> None:
@@ -42,7 +42,7 @@ class RemoveCommands:
         self._snapshots = snapshots
         self._census = census
         self._stops = stops
-        self._cleaner = cleaner
+        self._deletion = deletion
         self._wake = wake
 
     async def remove(self, job_ids: Sequence[int], *, force: bool) -> tuple[list[str], list[str]]:
@@ -61,7 +61,7 @@ class RemoveCommands:
                 errors.append(problem)
         # No output goes whose row cannot go after it, so that the answer tells of both.
         await self._commits.unlocked()
-        gone, problems = await self._cleaner.delete(going)
+        gone, problems = await self._deletion.delete(going)
         await self._commits.done()
         await self._upkeep.empty_log()
         return [f"job {job_id} removed" for job_id in gone], errors + problems

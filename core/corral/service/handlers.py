@@ -11,9 +11,8 @@ from typing import Any, NoReturn, Protocol
 from msgspec import Struct, structs
 
 from corral.decide.naming import parse_id
+from corral.manage.cleaning_plan import CleanRequest
 from corral.manage.engine import Engine
-from corral.manage.oldjobs import Asked
-from corral.manage.peeking import peek
 from corral.manage.stories import story
 from corral.service import protocol as p
 from corral.service.connection import Answer, Caller
@@ -245,7 +244,7 @@ class Handlers:
 
     async def _peek(self, request: p.PeekPipes) -> p.Pipes:
         job_id = self._engine.references.resolve(request.job)
-        return p.Pipes(peek(self._engine, job_id, request.pipe, request.bytes))
+        return p.Pipes(self._engine.explanation.peek(job_id, request.pipe, request.bytes))
 
     async def _past(self, request: p.AskPast) -> p.Pasts:
         now = time.monotonic()
@@ -344,7 +343,7 @@ class Handlers:
         ids, unknown = await self._resolved(request.ids)
         if unknown:
             raise UnknownJobError("; ".join(unknown))
-        with self._engine.cleaner.holding(ids):
+        with self._engine.needed_jobs.holding(ids):
             return await self._waited(ids, request)
 
     async def _waited(self, ids: Sequence[int], request: p.WaitForJobs) -> p.Waited:
@@ -392,9 +391,9 @@ class Handlers:
     async def _clean(self, request: p.CleanJobs) -> Reply:
         kinds.AGE("older_than", request.older_than)
         kinds.KEEP("keep", request.keep)
-        asked = Asked(request.older_than, request.keep, request.only, request.folders)
+        wanted = CleanRequest(request.older_than, request.keep, request.only, request.folders)
         cleaner = self._engine.cleaner
-        return await (cleaner.plan(asked) if request.plan else cleaner.clean(asked))
+        return await (cleaner.plan(wanted) if request.plan else cleaner.clean(wanted))
 
     async def _hide(self, request: p.HideJobs) -> p.Outcome:
         ids, unknown = await self._resolved(request.ids)

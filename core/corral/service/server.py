@@ -225,11 +225,10 @@ class Daemon:
 
     async def run(self) -> None:
         """Watch the jobs and the time until the daemon is to end; then stop listening."""
-        cleaner = self.engine.cleaner
         tasks = [asyncio.create_task(self._tick())]
         if not self.is_private:
             # What a private daemon has goes with it.
-            tasks.append(asyncio.create_task(cleaner.run()))
+            tasks.append(asyncio.create_task(self.engine.cleaner.run()))
         try:
             await self._ending.wait()
         finally:
@@ -237,7 +236,7 @@ class Daemon:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            await cleaner.end()
+            await self.engine.deletion.end()
             await self.engine.upkeep.end()
         if self.is_private:
             await self.stop_everything("with the program that had started it")

@@ -1,4 +1,4 @@
-"""The plan of a cleaning: read from the journal and the files, by a thread, with nothing of the manager's in hand."""
+"""The plan of a cleaning: read from the journal and the files, by a thread, with nothing of the engine's in hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STRAY_SECONDS = DAY
 """How long nothing was written to a folder that no job knows before it is offered for cleaning."""
 
 
-class Asked(NamedTuple):
+class CleanRequest(NamedTuple):
     """What is to be cleaned: by the rules, or what somebody selects.
 
     `only` and `folders`, where given, are what a plan had shown: nothing else goes.
@@ -33,7 +33,7 @@ class Asked(NamedTuple):
     is_plan: bool = False
     """The jobs are to be listed."""
     is_by_itself: bool = False
-    """Asked by nobody: stray folders stay, and so does what is on a screen."""
+    """The daemon cleans unasked: stray folders stay, and so does what is on a screen."""
 
     @property
     def is_selection(self) -> bool:
@@ -56,7 +56,9 @@ class Plan(NamedTuple):
         return tuple(RuleShare(rule, len(each), sum(each), self.on[rule]) for rule, each in sizes.items())
 
 
-def make_plan(home: Home, rules: CleanRules, asked: Asked, now: float, needed: Mapping[int, str]) -> Plan:
+def make_plan(
+    home: Home, rules: CleanRules, request: CleanRequest, now: float, needed: Mapping[int, str]
+) -> Plan:
     """What goes of the jobs in `home`, oldest first; `now` in seconds since the epoch.
 
     Raises:
@@ -66,14 +68,14 @@ def make_plan(home: Home, rules: CleanRules, asked: Asked, now: float, needed: M
     reader = JournalReader.open(home)
     try:
         jobs = [EndedJob(job, ended, _size_of(home, job)) for job, ended in reader.ends()]
-        choice = _chosen(jobs, rules, asked, now, needed)
-        ids = [job for job in choice.going if asked.only is None or _is_within(job, asked.only)]
-        folders = () if asked.is_by_itself or asked.is_selection else _strays(home, reader, now, needed)
-        titles = reader.titles(ids) if asked.is_plan else {}
+        choice = _chosen(jobs, rules, request, now, needed)
+        ids = [job for job in choice.going if request.only is None or _is_within(job, request.only)]
+        folders = () if request.is_by_itself or request.is_selection else _strays(home, reader, now, needed)
+        titles = reader.titles(ids) if request.is_plan else {}
     finally:
         reader.close()
-    if asked.folders is not None:
-        folders = tuple(folder for folder in folders if folder.name in asked.folders)
+    if request.folders is not None:
+        folders = tuple(folder for folder in folders if folder.name in request.folders)
     known = {job.id: job for job in jobs}
     report = CleanReport(
         jobs=tuple(_told(known[job], *titles[job], choice.going[job]) for job in ids if job in titles),
@@ -82,15 +84,15 @@ def make_plan(home: Home, rules: CleanRules, asked: Asked, now: float, needed: M
         ended=len(jobs),
         size=sum(job.size for job in jobs),
     )
-    plan = Plan({job: (choice.going[job], known[job].size) for job in ids}, _on(rules, asked), report)
+    plan = Plan({job: (choice.going[job], known[job].size) for job in ids}, _on(rules, request), report)
     return plan._replace(report=structs.replace(report, shares=plan.shares(plan.going)))
 
 
 def _chosen(
-    jobs: Iterable[EndedJob], rules: CleanRules, asked: Asked, now: float, needed: Mapping[int, str]
+    jobs: Iterable[EndedJob], rules: CleanRules, request: CleanRequest, now: float, needed: Mapping[int, str]
 ) -> Choice:
-    if asked.is_selection:
-        return choose_asked(jobs, older_than=asked.older_than, keep=asked.keep, now=now, needed=needed)
+    if request.is_selection:
+        return choose_asked(jobs, older_than=request.older_than, keep=request.keep, now=now, needed=needed)
     return choose(jobs, rules, now=now, needed=needed)
 
 
@@ -117,9 +119,9 @@ def _first_of(each: tuple[int, int]) -> int:
     return each[0]
 
 
-def _on(rules: CleanRules, asked: Asked) -> dict[Rule, float | None]:
+def _on(rules: CleanRules, request: CleanRequest) -> dict[Rule, float | None]:
     """The rules that are on, with their limits."""
-    if asked.is_selection:
+    if request.is_selection:
         return {"asked": None}
     limits: dict[Rule, float | None] = {
         "age": rules.older_than,
