@@ -1,4 +1,4 @@
-"""Which ended jobs go. Pure: jobs, rules and the time in, a choice out."""
+"""Which ended jobs are removed. Pure: jobs, rules and the time in, a choice out."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import NamedTuple
 from corral.values.rules import CleanRules, Rule
 
 FRESH_SECONDS = 3600.0
-"""Who has just ended is not taken for number or size …"""
+"""A job that ended more recently than this is not taken for number or size …"""
 FRESH_FACTOR = 2
 """… until so many times the number or size is reached: a batch of any length stays bounded."""
 
 JUMP_SECONDS = 3600.0
-"""How long a clock that was set ahead has to stay so before jobs grow old by it."""
+"""How long a clock that was set ahead must stay ahead before jobs age by it."""
 DRIFT_SECONDS = 60.0
-"""What is no jump."""
+"""A difference up to this is not a jump."""
 
 
 class EndedJob(NamedTuple):
@@ -27,7 +27,7 @@ class EndedJob(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What goes, oldest first, with the rule that takes it; and what a rule would take were it not needed."""
+    """What is removed, oldest first, with the rule that takes it; and what a rule would take if it were not needed."""
 
     going: dict[int, Rule]
     spared: tuple[int, ...]
@@ -36,9 +36,9 @@ class Choice(NamedTuple):
 def choose(
     jobs: Iterable[EndedJob], rules: CleanRules, *, now: float, needed: Collection[int] = ()
 ) -> Choice:
-    """What the rules take of all ended jobs. A job goes as soon as one of them says so, for the first that does.
+    """What the rules take of all ended jobs. A job is removed if any rule takes it, under the first one that does.
 
-    The size rule never takes the newest job, nor one without output, whose end would free nothing.
+    The size rule never takes the newest job, nor one without output: removing that would free nothing.
     """
     oldest_first = _by_age(jobs)
     taken: dict[int, Rule] = dict.fromkeys(_too_old(oldest_first, rules.older_than, now), "age")
@@ -58,7 +58,7 @@ def choose_asked(
     now: float,
     needed: Collection[int] = (),
 ) -> Choice:
-    """What somebody asks for: all but the newest `keep`, all that ended longer ago; what is both, where both are given.
+    """What a user asks for: all but the newest `keep`, or all that ended longer ago; with both given, what is both.
 
     Nothing where neither is given.
     """
@@ -114,14 +114,14 @@ def _too_large(
 
 
 def _is_fresh(job: EndedJob, now: float) -> bool:
-    """One whose end is in the future, since the clock was set back, too."""
+    """Also true of a job whose end lies in the future, because the clock was set back."""
     return now - job.ended < FRESH_SECONDS
 
 
 class PatientClock:
-    """The time by which jobs grow old: the wall clock, but a jump ahead counts only after an hour.
+    """The time by which jobs age: the wall clock, except that a jump ahead counts only after an hour.
 
-    Else a clock that is wrong for a minute, until the network sets it say, would end the history of a month.
+    Otherwise a clock that is wrong for a minute, until NTP corrects it, would delete a month of history.
     `steady`, seconds of a clock that never jumps, counts the sleep of the machine too (CLOCK_BOOTTIME).
     """
 

@@ -1,11 +1,11 @@
 """Giving the pages of deleted rows back to the file system.
 
 A journal is made with `auto_vacuum = INCREMENTAL`, so that pages are given back a few at a time between other work
-(sqlite.org/pragma.html#pragma_incremental_vacuum). One that was made without it can only be written anew as a whole,
-which also turns the mode on (sqlite.org/lang_vacuum.html) and lets nobody else write meanwhile: for an idle hour.
+(sqlite.org/pragma.html#pragma_incremental_vacuum). One that was made without it can only be vacuumed as a whole,
+which also turns the mode on (sqlite.org/lang_vacuum.html) and blocks every other writer meanwhile: for an idle hour.
 
-What may last (fsync(2) of a busy disk, the log of a day) is for a thread, on a connection of its own: `Checkpoint` and all that
-takes a path.
+What may take long (fsync(2) of a busy disk, the log of a day) runs in a thread, on a connection of its own: all
+functions that take a path.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ _UNUSED = (
 
 
 def drop_unused(connection: sqlite3.Connection) -> None:
-    """Surroundings and environments without a job: of one that was forgotten before it was written. Raises sqlite3.Error."""
+    """Delete surroundings and environments that no job uses: their job was dropped before it was written. Raises sqlite3.Error."""
     for statement in _UNUSED:
         connection.execute(statement)
 
 
 def incremental_vacuum(connection: sqlite3.Connection, pages: int) -> bool:
-    """Give at most `pages` back. Whether there are more to give. Raises sqlite3.Error."""
+    """Give at most `pages` back to the file system; whether there are more. Raises sqlite3.Error."""
     surplus = _surplus(connection)
     if surplus <= 0 or not _is_incremental(connection):
         return False
-    # It gives back one page a step, and Python steps a statement without columns once; a script is stepped to its end.
+    # The pragma frees one page per step, and Python steps a statement without columns only once; a script runs to its end.
     connection.executescript(f"PRAGMA incremental_vacuum({min(pages, surplus)})")
     return surplus > pages
 
 
 def vacuum(path: str) -> bool:
-    """The whole file, where that is the only way and much of it is free. Whether it was done. Raises JournalError."""
+    """VACUUM the whole file if that is the only way and much of it is free; whether it was done. Raises JournalError."""
     with _own_connection(path) as connection:
         if _is_incremental(connection) or _surplus(connection) < _WORTH_A_VACUUM:
             return False
@@ -61,23 +61,23 @@ def vacuum(path: str) -> bool:
 
 
 class Checkpoint(NamedTuple):
-    """The write-ahead log: its pages, and how many of them stand in the file, too. All do, and nobody reads it: the next
-    writer begins it anew."""
+    """The pages of the write-ahead log, and how many of them are in the database too. Once all are, and no reader holds
+    the log open, the next writer restarts it from the beginning."""
 
     pages: int
     done: int
 
 
 def checkpoint(path: str) -> Checkpoint:
-    """Write what is in the log to the file. Keeps no writer waiting, but for a moment where the log is long and those who
-    write leave it no chance to be begun anew. Raises JournalError."""
+    """Copy the log into the database. Blocks writers only if the log is long, and then briefly, so that it can restart.
+    Raises JournalError."""
     with _own_connection(path) as connection:
         log = _checkpoint(connection, "PASSIVE")
         return _checkpoint(connection, "RESTART") if log.pages > _LONG_LOG and log.done < log.pages else log
 
 
 def truncate(path: str) -> None:
-    """Make the file as short as its pages are, and the log empty; not where somebody reads or writes. Raises JournalError."""
+    """Shorten the database file to its pages and empty the log, unless another connection is busy. Raises JournalError."""
     with _own_connection(path) as connection:
         _checkpoint(connection, "PASSIVE")
         _checkpoint(connection, "TRUNCATE")
@@ -90,7 +90,7 @@ def _checkpoint(connection: sqlite3.Connection, mode: str) -> Checkpoint:
 
 @contextmanager
 def _own_connection(path: str) -> Iterator[sqlite3.Connection]:
-    """A connection beside the daemon's."""
+    """A connection separate from the daemon's."""
     connection = connect(path, path, uri=False)
     try:
         configure(connection)

@@ -1,7 +1,7 @@
-"""A write-ahead log that was damaged: SQLite reads it up to the first bad frame and says nothing of the rest.
+"""A damaged write-ahead log: SQLite reads it up to the first bad frame and silently ignores the rest.
 
 The format is that of sqlite.org/fileformat2.html#walformat: a header of 32 bytes, then frames of 24 bytes and a page.
-All frames that were written since the log was last begun anew carry the same two salts; the last one of a transaction
+All frames that were written since the log was last restarted carry the same two salts; the last one of a transaction
 holds the size of the database.
 """
 
@@ -24,7 +24,7 @@ _JOBS_A_FRAME = 64
 
 
 class LostWrites(NamedTuple):
-    """Where the log is kept that SQLite could not read to its end, and how many ids it may have given away."""
+    """The copy of a log that SQLite could not read to its end, and how many job ids may be in the lost part."""
 
     kept: str
     ids: int
@@ -36,9 +36,9 @@ class _Frame(NamedTuple):
 
 
 def save_damaged_wal(connection: sqlite3.Connection, path: str) -> LostWrites | None:
-    """Copy the log aside where committed entries in it cannot be read any more; None where all could.
+    """Copy the log aside if committed entries in it can no longer be read; None if all can.
 
-    To be called before anything is written: that begins behind the last good frame.
+    Call it before anything is written: a write continues after the last good frame.
 
     Raises:
         CorralError: it could not be copied.
@@ -63,7 +63,7 @@ def save_damaged_wal(connection: sqlite3.Connection, path: str) -> LostWrites | 
 
 
 def _frames(log: str) -> list[_Frame]:
-    """Those of the log's last beginning, in order; older ones that it has not yet overwritten are left out."""
+    """Frames written since the log's last restart, in order, without older ones that are not yet overwritten."""
     try:
         with open(log, "rb") as file:
             head = file.read(_HEADER.size)
@@ -74,7 +74,7 @@ def _frames(log: str) -> list[_Frame]:
             found = _read_frames(file.fileno(), size, page_size if 512 <= page_size <= 65536 else 4096)
     except FileNotFoundError:
         return []
-    # Any one of these may be the damaged place.
+    # Any one of these may be damaged, so the majority decides.
     votes = Counter([(salts[0], salts[1]), *(frame.salts for frame in found[:3])])
     ours = votes.most_common(1)[0][0]
     newest = max((index for index, frame in enumerate(found) if frame.salts == ours), default=-1)

@@ -1,4 +1,4 @@
-"""How a job ends: the table of the design's contract, and what each stage's end means in it. Pure functions."""
+"""How a job ends: its state, exit status, signal and reason, from how its stages ended. Pure functions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DEPENDENCY_ENDS: dict[State, str] = {"stopped": "was stopped", "timed_out": "ti
 
 
 class StageOutcome(Struct, frozen=True):
-    """What a stage's life means: the fields `state` and `reason` of a snapshot's stage."""
+    """How a stage stands: the fields `state` and `reason` of a snapshot's stage."""
 
     state: str
     """`queued running succeeded failed`."""
@@ -42,7 +42,7 @@ def dependency_failure(job: int | str, state: State) -> str:
 
 
 def excused_stages(stages: Sequence[StageLife]) -> frozenset[int]:
-    """Numbers of the stages that ended of a broken pipe, whose reader succeeded or is itself excused.
+    """Numbers of the stages that ended because of a broken pipe, whose reader succeeded or is itself excused.
 
     A reader that still runs counts as one that succeeded, until it ends.
     """
@@ -55,7 +55,7 @@ def excused_stages(stages: Sequence[StageLife]) -> frozenset[int]:
 
 
 def view_stages(life: Life) -> tuple[StageOutcome, ...]:
-    """One view per stage, in order."""
+    """One per stage, in order."""
     excused = excused_stages(life.stages) if len(life.stages) > 1 else frozenset[int]()
     return tuple(_view(stage, stage.number in excused, life) for stage in life.stages)
 
@@ -87,14 +87,14 @@ def end_text(stage: StageLife) -> str:
 
 
 def _sender(stage: StageLife) -> str | None:
-    """Who of us sent the signal that the stage died of: the last who did."""
+    """Which of our commands sent the signal that ended the stage: the last one that did."""
     if stage.end is None:
         return None
     return next((by for sent, by in reversed(stage.signalled) if sent == stage.end.signal), None)
 
 
 def _broke_its_pipe(stage: StageLife) -> bool:
-    """Died of PIPE, or said so as shells do; a PIPE that we sent it ourselves does not count."""
+    """Ended by SIGPIPE, or with the exit status that shells report for it; a PIPE that we sent does not count."""
     end = stage.end
     if end is None:
         return False
@@ -106,10 +106,10 @@ def _has_failed(stage: StageLife) -> bool:
 
 
 def _decisive(stages: Sequence[StageLife]) -> StageLife | None:
-    """The stage whose end is the job's: the last one where it failed, else the first that failed. None: all well.
+    """The stage whose end is the job's: the last one if it failed, else the first that failed. None: all succeeded.
 
-    A stage of which nobody knows decides where only success stands beside it. A writer whose reader we ended with a
-    signal, or of whose reader nobody knows, is not what went wrong: the reader decides.
+    A stage whose end is unknown decides if all others succeeded. A writer whose reader we ended with a signal, or whose
+    reader's end is unknown, is not the cause: the reader decides.
     """
     last = stages[-1]
     if _has_failed(last) or _is_unknown(last):
@@ -176,7 +176,7 @@ def _of_stopped(life: Life, stages: Sequence[StageLife]) -> Ending:
 
 
 def _status(stage: StageLife) -> tuple[int | None, str | None]:
-    """The job's `exit_status` and `signal` where this stage decides."""
+    """The job's `exit_status` and `signal` if this stage decides."""
     end = stage.end
     if end is None or end.signal is None:
         return (None if end is None else end.exit_status), None
@@ -197,7 +197,7 @@ def stop_text(cause: StopCause, reason: str, first: str, grace: float) -> str:
 
 
 def all_events(job: Job, recorded: Sequence[JobEvent]) -> tuple[JobEvent, ...]:
-    """What was recorded, with the times that stand in the job itself: created, started, ends. Oldest first."""
+    """The recorded events, and those that follow from the job itself: created, started, ends. Oldest first."""
     life = [JobEvent(job.created, "created", "created"), *recorded]
     if job.started is not None:
         life.append(JobEvent(job.started, "started", "started"))

@@ -1,4 +1,4 @@
-"""The directory of a CORRAL_HOME: made, made private, refused where it cannot serve or somebody else has a hand in it."""
+"""The directory of a CORRAL_HOME: created, made private, and refused if it is unusable or another user can change it."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _OURS: dict[str, tuple[Callable[[int], bool], ...]] = {
     "home.json": (stat.S_ISREG,),
     "home.json.new": (stat.S_ISREG,),
     "jobs": (stat.S_ISDIR,),
-    # One that came out of a backup is a plain file; who listens puts a socket there.
+    # Restored from a backup it is a plain file; the daemon replaces it with a socket.
     "socket": (stat.S_ISSOCK, stat.S_ISREG),
 }
 """What Corral makes in its home, and what each of these has to be."""
 
 
 def prepare_home(home: Home) -> None:
-    """Make the home and its `jobs`, for nobody but its owner.
+    """Create the home and its `jobs`, accessible only to its owner.
 
     Raises:
-        CorralError: it is no directory, is not ours alone, or cannot be written.
+        CorralError: it is not a directory, is not ours alone, or cannot be written.
     """
     try:
         if not os.path.lexists(home.path):
@@ -56,14 +56,14 @@ def prepare_home(home: Home) -> None:
 
 
 def check_home(home: Home) -> None:
-    """Refuse a home that is not ours alone, and close one that is ours to everybody else.
+    """Refuse a home that is not ours alone, and make one that is ours inaccessible to everybody else.
 
-    A symlink of ours to a directory of ours is as good as that directory. Another user's is refused also for root, whose
+    A symlink of ours to a directory of ours counts as that directory. Another user's is refused even for root, whose
     files in it would lock its owner out.
 
     Raises:
-        CorralError: somebody else owns it, or could have put something in its place or into it; or it cannot be used.
-        FileNotFoundError: there is none.
+        CorralError: another user owns it, or could have replaced it or put something into it; or it cannot be used.
+        FileNotFoundError: it does not exist.
     """
     try:
         _check(home, os.stat(home.path))
@@ -96,7 +96,7 @@ def _check_way(home: Home) -> None:
 
 
 def _check_it_is_for_corral(home: Home, found: os.stat_result) -> None:
-    """What others use too, /tmp or a home directory, is not ours to close."""
+    """A directory that others use too, such as /tmp, must not be made private by us."""
     names = set(os.listdir(home.path))
     if found.st_mode & stat.S_ISVTX or (names and not names & _OURS.keys()):
         raise CorralError(
@@ -105,7 +105,7 @@ def _check_it_is_for_corral(home: Home, found: os.stat_result) -> None:
 
 
 def _close(path: str, found: os.stat_result) -> None:
-    """0700. Raises OSError; not where the file system is read-only: what nobody can write can still be read."""
+    """Set mode 0700. Raises OSError, but not on a read-only file system: reading still works there."""
     if stat.S_IMODE(found.st_mode) == PRIVATE_DIRECTORY:
         return
     try:
@@ -116,7 +116,7 @@ def _close(path: str, found: os.stat_result) -> None:
 
 
 def _check_contents(folder: str, was_open: bool) -> None:
-    """Nothing of what we are about to open leads elsewhere. In a folder that others could write, nothing is theirs."""
+    """Nothing that we are about to open leads elsewhere; in a folder that others could write, nothing is theirs."""
     names = set(_OURS)
     if was_open:
         names.update(os.listdir(folder))
@@ -148,7 +148,7 @@ def _check_entry(
     elif kinds and not any(is_kind(found.st_mode) for is_kind in kinds):
         reason = "is not what corral makes there"
     elif was_open and stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
-        # Others could have linked a file of ours from elsewhere to here, for us to write into (link(2)).
+        # Others could have hard-linked another file of ours into here, so that we overwrite it (link(2)).
         reason = "is a file that has another name elsewhere too"
     else:
         return
@@ -164,7 +164,7 @@ def check_folder(path: str) -> None:
 
 def private_file(path: str) -> None:
     """Make sure that a file is there and is 0600, whatever the umask. Raises OSError, for a symlink ELOOP."""
-    # Without O_NONBLOCK a FIFO put there would hold us up (fifo(7)); for a file it means nothing.
+    # Without O_NONBLOCK opening a FIFO would block (fifo(7)); for a file it has no effect.
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, PRIVATE_FILE)
     try:
@@ -174,7 +174,7 @@ def private_file(path: str) -> None:
 
 
 def _make(path: str) -> None:
-    """The directory, with all that is missing above it. 0700 each, as the XDG base directories ask for."""
+    """Create the directory and its missing parents. 0700 each, as the XDG base directory specification asks for."""
     try:
         os.mkdir(path, PRIVATE_DIRECTORY)
     except FileExistsError:
@@ -195,7 +195,7 @@ def _refusal(home: Home, error: OSError) -> CorralError:
 
 
 def _is_closed_to_us(home: Home) -> bool:
-    """Whether it is ours, and its permissions keep ourselves out."""
+    """Whether it is ours, and its permissions deny even us."""
     try:
         found = os.stat(home.path)
     except OSError:

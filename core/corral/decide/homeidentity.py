@@ -1,7 +1,7 @@
-"""Which folder a home is: a copy of one is a home of its own, one that was moved is the same.
+"""Which folder a home is: a copy is a home of its own, a moved one is the same.
 
-Noted in the journal and in `home.json`: the nonce of its marks, and the folder. A copy brings both along, and with them
-jobs whose processes are the original's; it gets a nonce of its own, under which those are foreign to it.
+Stored in the journal and in `home.json`: the nonce of its marks, and the folder. A copy contains both, and the rows of
+jobs whose processes belong to the original; it gets a nonce of its own, so that those processes are foreign to it.
 """
 
 from __future__ import annotations
@@ -68,19 +68,19 @@ def settle(
 
 
 def of(home: Home, known: int) -> Identity:
-    """That of a home whose nonce is known for sure."""
+    """The identity of a home whose nonce is certain."""
     return Identity(known, _encode(_here(home)), None)
 
 
 def note(home: Home, identity: Identity) -> None:
-    """Have it in `home.json`, too. Raises CorralError."""
+    """Write it to `home.json`. Raises CorralError."""
     folder = json.loads(identity.folder)
     if nonce.content(home) != {"nonce": identity.nonce, "folder": folder}:
         nonce.note(home, {"nonce": identity.nonce, "folder": folder})
 
 
 def displaced_daemon(home: Home) -> int | None:
-    """The pid of a daemon of this home whose folder or lock was removed: it is about to make them again."""
+    """The pid of a daemon of this home whose folder or lock was removed: it is about to create them again."""
     gone = (
         one.pid for one in holders(LOCK) if one.is_deleted and _is_of(home, one) and one.pid != os.getpid()
     )
@@ -88,17 +88,17 @@ def displaced_daemon(home: Home) -> int | None:
 
 
 def living_daemon(home: Home) -> int | None:
-    """The pid of the daemon of this home, whether or not it can be reached. Nothing but its lock is believed."""
+    """The pid of the daemon of this home, reachable or not, as shown by its lock alone."""
     return next((one.pid for one in holders(LOCK) if _is_of(home, one)), None)
 
 
 def _is_of(home: Home, holder: Holder) -> bool:
-    """By its path, which a folder that was removed had; and by the folder, which may have several (a bind mount)."""
+    """Compared by path, which a removed folder had too, and by inode, since a folder may have several paths (bind mounts)."""
     return holder.folder == os.path.realpath(home.path) or _is_same(holder.folder, home.path)
 
 
 def copy_of(home: Home) -> str | None:
-    """The home that this one is a copy of, as far as its `home.json` tells, while no daemon has seen to it."""
+    """The home that this one is a copy of, according to its `home.json`; until a daemon has settled its identity."""
     known = nonce.noted(home)
     return None if known is None else _original(home, _here(home), _parse(_in_file(home)), known)
 
@@ -107,7 +107,7 @@ def copy_of(home: Home) -> str | None:
 
 
 def _original(home: Home, here: Folder, noted: Folder | None, known: int) -> str | None:
-    """The path of another home that has the nonce of this one, and the better claim to it."""
+    """The path of another home that has the same nonce and is the original."""
     if noted == here:
         return None
     if noted is not None and not noted.is_same_inode(here) and _is_other(home, from_wire(noted.path), known):
@@ -121,7 +121,7 @@ def _is_other(home: Home, path: str, known: int) -> bool:
 
 
 def _served_elsewhere(home: Home, noted: Folder | None, known: int) -> str | None:
-    """A daemon serves that nonce in another folder; or its folder was removed, and it is about to make it again."""
+    """A daemon serves that nonce in another folder; or its folder was removed, and it is about to create it again."""
     for holder in holders(LOCK):
         if holder.is_deleted:
             was_noted = noted is not None and holder.folder == from_wire(noted.path)
@@ -133,8 +133,8 @@ def _served_elsewhere(home: Home, noted: Folder | None, known: int) -> str | Non
 
 
 def _written_elsewhere(home: Home, known: int) -> str | None:
-    """A job of that nonce has its output in another folder that is there. Of what was moved to another file system and
-    runs on, the old output is deleted."""
+    """A job of that nonce writes to another folder that still exists. After a move to another file system jobs that run
+    on keep their old output files open, but those are deleted."""
     for found in mark.scan(known):
         for descriptor in (1, 2):
             try:
