@@ -21,7 +21,7 @@ have not, and `--leftovers stop` was given."""
 
 
 class StageEnd(Struct, frozen=True):
-    """How a child process ended. With neither a status nor a signal nobody knows how."""
+    """How a child process ended; unknown if there is neither a status nor a signal."""
 
     at: datetime
     exit_status: int | None = None
@@ -48,7 +48,7 @@ class StageLife(Struct, frozen=True):
 
 
 class Stop(Struct, frozen=True):
-    """The stop sequence that goes on, or went on until the end."""
+    """The stop sequence in progress, or the one that was in progress when the job ended."""
 
     cause: StopCause
     reason: str
@@ -56,12 +56,12 @@ class Stop(Struct, frozen=True):
     first_signal: str
     grace: float
     signal: str | None = None
-    """The last one sent, CONT aside."""
+    """The last one sent, other than CONT."""
     grace_skipped: bool = False
 
 
 class StartFailure(Struct, frozen=True):
-    """Why the job could not start. `stage` None: not the fault of one stage."""
+    """Why the job could not start. `stage` is None if no single stage is to blame."""
 
     stage: int | None
     status: int
@@ -69,7 +69,7 @@ class StartFailure(Struct, frozen=True):
 
 
 class Ending(Struct, frozen=True):
-    """How a job ended: one row of the table in the design's contract."""
+    """How a job ended."""
 
     state: State
     exit_status: int | None
@@ -78,7 +78,7 @@ class Ending(Struct, frozen=True):
 
 
 class Life(Struct, frozen=True, kw_only=True):
-    """A job's life up to now. Serialisable; monotonic times in it hold until the machine restarts."""
+    """The state of a job and what led to it. Serialisable; its monotonic times are valid until the machine restarts."""
 
     stages: tuple[StageLife, ...]
     timeout: float | None = None
@@ -98,9 +98,9 @@ class Life(Struct, frozen=True, kw_only=True):
     start_failure: StartFailure | None = None
     stop: Stop | None = None
     tree_is_empty: bool = False
-    """While stopping: nothing of the job was left when the table of processes was last read."""
+    """While stopping: no process of the job was left when the process table was last read."""
     sweeping: bool = False
-    """Ended, and its leftovers are being ended."""
+    """Ended, and its leftover processes are being stopped."""
     ending: Ending | None = None
 
     @property
@@ -113,7 +113,7 @@ class Life(Struct, frozen=True, kw_only=True):
 
     @property
     def deadline(self) -> float | None:
-        """When the timeout runs out (monotonic), were nothing paused from here on; None where it cannot."""
+        """When the time limit is reached (monotonic) unless the job is paused first; None without one, or while not running."""
         if self.timeout is None or self.started_now is None or self.state != "running":
             return None
         return self.started_now + self.paused_for + self.timeout
@@ -129,7 +129,7 @@ class Life(Struct, frozen=True, kw_only=True):
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """Something happened, or somebody asks for something."""
+    """Something happened, or was asked for."""
 
     at: datetime
     now: float
@@ -158,7 +158,7 @@ class StartFailed(Event, frozen=True, kw_only=True):
 
 
 class StageEnded(Event, frozen=True, kw_only=True):
-    """A child process was reaped. With neither status nor signal nobody knows how it ended."""
+    """A child process was reaped. With neither status nor signal its end is unknown."""
 
     number: int
     exit_status: int | None = None
@@ -166,7 +166,7 @@ class StageEnded(Event, frozen=True, kw_only=True):
 
 
 class StopRequested(Event, frozen=True, kw_only=True):
-    """Somebody or something wants the job to stop. `reason` is the one the job gets, such as `stopped by Ctrl-C`.
+    """The job is to stop. `reason` becomes the job's, such as `stopped by Ctrl-C`.
 
     `signal` and `grace` None: those of the job.
     """
@@ -186,7 +186,7 @@ class StageSignalled(Event, frozen=True, kw_only=True):
 
 
 class SignalSent(Event, frozen=True, kw_only=True):
-    """The stop sequence sent a signal. Its CONT, which only lets a stopped process act, is not told."""
+    """The stop sequence sent a signal; not sent for CONT, which only lets a suspended process react."""
 
     signal: str
 
@@ -196,7 +196,7 @@ class TreeEmptied(Event, frozen=True, kw_only=True):
 
 
 class SurvivorsFound(Event, frozen=True, kw_only=True):
-    """KILL was sent to all of them and they are still there. `text` names them."""
+    """Processes that are alive although KILL was sent to all. `text` names them."""
 
     text: str
 
@@ -210,7 +210,7 @@ class ResumeRequested(Event, frozen=True, kw_only=True):
 
 
 class Ticked(Event, frozen=True, kw_only=True):
-    """Time went by."""
+    """Time passed; checks the time limit."""
 
 
 class DependencyFailed(Event, frozen=True, kw_only=True):
@@ -234,7 +234,7 @@ class FeedFailed(Event, frozen=True, kw_only=True):
 
 
 class DeclaredLost(Event, frozen=True, kw_only=True):
-    """Nobody can tell any more how the job ended."""
+    """How the job ended can no longer be found out."""
 
     reason: str
 
@@ -243,7 +243,7 @@ class DeclaredLost(Event, frozen=True, kw_only=True):
 
 
 class Effect(Struct, frozen=True):
-    """Something that is now to be done."""
+    """Something to do now."""
 
 
 class StartStages(Effect, frozen=True):
@@ -271,17 +271,17 @@ class ResumeTree(Effect, frozen=True):
 
 
 class EndStages(Effect, frozen=True):
-    """The start failed or came too late: KILL what was spawned; answer with StageEnded and TreeEmptied."""
+    """The start failed or came too late: KILL what was spawned; reply with StageEnded and TreeEmptied."""
 
 
 class JobEnded(Effect, frozen=True):
-    """The job has ended; this is said once."""
+    """The job has ended; sent once."""
 
     ending: Ending
 
 
 class Record(Effect, frozen=True):
-    """One line of the job's life. Start and ends are not among them: they stand in the job itself."""
+    """Record an event of the job. Its start and ends are not recorded: they are fields of the job."""
 
     kind: str
     text: str
@@ -291,11 +291,11 @@ Step = tuple[Life, tuple[Effect, ...]]
 
 
 def must_be_journaled(before: Life, after: Life) -> bool:
-    """Whether the journal has to know it at once. Starts and ends have rows of their own."""
+    """Whether the change must be written to the journal. Starts and ends have rows of their own."""
     if after is before or after.is_ended:
         return False
     if "queued" in (before.state, after.state):
-        # The monotonic time that a time limit counts from is known to nobody else.
+        # The monotonic time that a time limit counts from is stored nowhere else.
         return after.timeout is not None and before.started is None and after.started is not None
     if after.state != before.state or after.stop != before.stop:
         return True

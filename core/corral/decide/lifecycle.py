@@ -1,7 +1,7 @@
-"""The state machine of a job. Events in, the new life and what is to be done out; no I/O, no clock.
+"""The state machine of a job: takes an event, returns the new life and the effects; no I/O, no clock.
 
-`advance` is the only place where a job changes its state. What cannot happen in a state (a late answer, a second end
-of a stage, a pause of a job that has ended) changes nothing and asks for nothing.
+`advance` is the only place where a job changes its state. An event that makes no sense in a state (a late reply, a second
+end of a stage, a pause of a job that has ended) changes nothing and has no effects.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _NOTHING: tuple[Effect, ...] = ()
 
 
 def new_life(spec: JobSpec, stage_names: Sequence[str]) -> Life:
-    """The life of a job that was just accepted."""
+    """The life of a newly accepted job."""
     return Life(
         stages=tuple(StageLife(number, name) for number, name in enumerate(stage_names, 1)),
         timeout=spec.timeout,
@@ -73,7 +73,7 @@ def new_life(spec: JobSpec, stage_names: Sequence[str]) -> Life:
 
 
 def advance(life: Life, event: Event) -> Step:
-    """The life after `event`, and what is to be done, in this order."""
+    """The life after `event`, and the effects to carry out, in this order."""
     return _HANDLERS[type(event)](life, event)
 
 
@@ -213,7 +213,7 @@ def _request_stop(life: Life, event: StopRequested) -> Step:
 
 
 def _skip_grace(life: Life, event: StopRequested) -> Step:
-    """A second request by a person skips the grace; a timeout, say, has nothing to add to a stop that goes on."""
+    """A second request by a user skips the grace period; a timeout changes nothing about a stop in progress."""
     if event.cause != "user" or life.start_failure is not None:
         return life, _NOTHING
     if life.stop is None or life.stop.grace_skipped:
@@ -223,7 +223,7 @@ def _skip_grace(life: Life, event: StopRequested) -> Step:
 
 
 def _end_leftovers(life: Life, event: StopRequested, begin: BeginStop) -> Step:
-    """End what an ended job left behind. Its own state stays what it is."""
+    """Stop the processes that an ended job left behind. Its state does not change."""
     if life.sweeping:
         return life, ((SkipGrace(),) if event.cause == "user" else _NOTHING)
     text = stop_text(event.cause, f"leftovers: {event.reason}", begin.signal, begin.grace)
@@ -263,14 +263,14 @@ def _fail_for_feed(life: Life, event: FeedFailed) -> Step:
 
 
 def _continue_after_adoption(life: Life, event: Adopted) -> Step:
-    """Go on where the last daemon was: with the rest of a stop's grace, say."""
+    """Continue where the last daemon was, such as with the rest of a stop's grace period."""
     if life.state == "queued" or life.is_ended:
         return life, _NOTHING
     if life.state != "stopping" and any(stage.started is None for stage in life.stages):
         return _end_half_started(life, event)
     life, effects = _end_if_done(life, event)
     if life.state == "paused":
-        # Its processes may have been spared by the crash, or let go on by it: the pause was noted first.
+        # The daemon may have died between noting the pause and suspending the processes, so suspend them again.
         return life, (*effects, PauseTree())
     if life.state != "stopping":
         return life, effects
@@ -283,7 +283,7 @@ def _continue_after_adoption(life: Life, event: Adopted) -> Step:
 
 
 def _end_half_started(life: Life, event: Event) -> Step:
-    """A pipeline that lacks a stage does not do what was asked: as after a failed start, what runs of it is ended."""
+    """A pipeline without all of its stages is useless: what runs of it is ended, as after a failed start."""
     life = _unpaused(replace(life, state="stopping", tree_is_empty=False), event)
     return life, (EndStages(), Record("half_started", f"{HALF_STARTED}: what runs of it is ended"))
 
@@ -323,7 +323,7 @@ def _check_timeout(life: Life, event: Ticked) -> Step:
 
 
 def _end_if_done(life: Life, event: Event, effects: tuple[Effect, ...] = ()) -> Step:
-    """The job ends when every stage has; while stopping, also nothing of its tree may be left."""
+    """The job ends once every stage has; while stopping, its process tree must be empty too."""
     if life.is_starting and life.state != "stopping":
         return life, effects
     if any(stage.is_running for stage in life.stages):
@@ -346,7 +346,7 @@ def _end(life: Life, event: Event, ending: Ending, effects: tuple[Effect, ...] =
 
 
 def _not_before(start: Any, event: Event) -> Any:
-    """The event's wall time, were that clock not set back since the start."""
+    """The event's wall-clock time, but no earlier than `start`: the clock may have been set back."""
     return event.at if start is None else max(start, event.at)
 
 

@@ -1,8 +1,8 @@
-"""Who keeps the journal locked: told by the locks that SQLite takes, and /proc/locks shows (proc_locks(5)).
+"""Which processes lock the journal, from the locks that SQLite takes as /proc/locks shows them (proc_locks(5)).
 
-In WAL mode they are single bytes of the `-shm` file (sqlite.org/walformat.html#locks): 120 of who writes, 121 of who
-empties the log, 122 of who reads it in after a crash, 123 to 127 of who reads. In the database itself bytes from 2^30 on
-are locked, for reading by all who are connected, for writing by one who wants it for itself alone.
+In WAL mode they are single bytes of the `-shm` file (sqlite.org/walformat.html#locks): 120 for the writer, 121 for a
+checkpoint, 122 for recovery after a crash, 123 to 127 for readers. In the database itself bytes from 2^30 on are locked:
+shared by every connection, exclusively by one in exclusive mode.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _READS = (123, 127)
 
 
 def describe_writers(path: str) -> str:
-    """Whoever keeps others from writing or reading, and what helps; `another program` where the system does not tell."""
+    """The processes with a write lock, and what to do; `another program` if the system does not show them."""
     held = [lock for lock in (*locks_on(path), *locks_on(f"{path}-shm")) if lock.access == "WRITE"]
     names = _names(held)
     return f"{names}: end its transaction, or that program" if names else "another program"
 
 
 def describe_readers(path: str) -> str | None:
-    """Whoever reads the journal in a transaction now, so that its log cannot be emptied; None where nobody else does."""
+    """Other processes in a read transaction, which keep the log from being emptied; None without any."""
     return _names(lock for lock in locks_on(f"{path}-shm") if lock.covers(*_READS)) or None
 
 

@@ -1,4 +1,4 @@
-"""Which job somebody means: a number, a name, or `@` for the newest."""
+"""Finds the job that a reference means: a number, a name, or `@` for the newest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def resolve(
 ) -> int:
     """The id of the job that `reference` means.
 
-    A name is the one unended job so named, else the newest ended one; names are given by id and name in `unended`.
+    A name means the unended job of that name, else the newest ended one. `unended` has the id and name of each.
 
     Raises:
         UnknownJobError: no job has this number or name, or there is none at all.
@@ -41,7 +41,7 @@ def resolve(
 
 
 def parse_id(reference: str) -> int | None:
-    """The number that is written there; None for anything else, and for one that no job can have."""
+    """The id as a number; None for anything else, and for a number that no job can have."""
     # int() refuses thousands of digits, and takes those of every script; SQLite's integers have 64 bits.
     if not (reference.isascii() and reference.isdigit() and len(reference) < 20):
         return None

@@ -1,4 +1,4 @@
-"""The nonce of a home: its part of every mark. In the journal and in `home.json`; where both are lost, in the marks."""
+"""The nonce of a home: its part of every mark. Stored in the journal and in `home.json`; if both are lost, found in marks."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from corral.values.home import Home
 
 
 def known(home: Home, in_journal: str | None) -> int | None:
-    """The nonce that this home has had so far; None where nothing tells of one.
+    """The nonce that this home has had so far; None if it has none.
 
-    Where journal and `home.json` say different things one of them was damaged: the processes that run tell which.
+    If journal and `home.json` disagree, one of them was damaged: the running processes decide.
     """
     in_file, usable = noted(home), _usable(in_journal)
     if in_file is not None and in_file == usable:
@@ -38,7 +38,7 @@ def new() -> int:
 
 
 def content(home: Home) -> dict[str, Any]:
-    """What stands in `home.json`; nothing where that is missing or says nothing usable."""
+    """The content of `home.json`; empty if it is missing or unusable."""
     try:
         with open(home.identity_file, "rb") as file:
             found = json.loads(file.read(1 << 16))
@@ -66,9 +66,9 @@ def note(home: Home, what: dict[str, Any]) -> None:
 
 
 def _of_running_jobs(home: Home) -> int | None:
-    """What most marked processes carry whose environment says that they are of a job of this home; None without any.
+    """The nonce in the marks of most processes whose environment names this home and their job; None without any.
 
-    Asked of processes of our own uid only: whoever else there is may write into his environment what he likes.
+    Only processes of our own uid count: other users control their own environments.
     """
     found: Counter[int] = Counter()
     for pid in pids():

@@ -1,4 +1,4 @@
-"""What is to be written to the journal with the next commit, in an order that is right for every job."""
+"""What the next commit writes to the journal, in an order that is correct for every job."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Pending:
     hidden: dict[int, bool] = field(default_factory=dict)
     removed: set[int] = field(default_factory=set)
     forgotten: list[bytes] = field(default_factory=list)
-    """Surroundings, by hash, that went with the last of their jobs; known once written."""
+    """Hashes of surroundings that were deleted with the last of their jobs; filled by `write`."""
     meta: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -95,7 +95,7 @@ class Pending:
     def end_stage(
         self, job: int, number: int, end: tuple[float, int | None, str | None, float | None]
     ) -> None:
-        """`end`: when, exit status, signal, CPU seconds. One that came and went since the last commit is one row."""
+        """`end`: when, exit status, signal, CPU seconds. A stage that started and ended since the last commit is one row."""
         start = self.stages.get((job, number))
         if start is None:
             self.stage_ends[job, number] = (*end, job, number)
@@ -103,7 +103,7 @@ class Pending:
             self.stages[job, number] = (*end, *start[4:])
 
     def remove(self, jobs: Iterable[int]) -> None:
-        """Forget what is not written of these jobs, and delete what is."""
+        """Drop what is not yet written about these jobs, and delete what is."""
         gone = set(jobs)
         self.removed |= gone - self.jobs.keys()
         for rows in (
@@ -169,7 +169,7 @@ class Pending:
             self._remove(connection)
 
     def _remove(self, connection: sqlite3.Connection) -> None:
-        """Delete jobs, and what they alone had: each look-up by an index, since thousands go in small lots."""
+        """Delete jobs, and what only they used: every look-up uses an index, since thousands are removed in small batches."""
         ask = connection.execute
         used = {row[0] for job in self.removed for row in ask(_SURROUNDINGS_OF, (job,))}
         for statement in _REMOVE:

@@ -1,4 +1,4 @@
-"""Why a job failed, as well as what is left of it tells: its last words, its signal, the kernel's log, its last good run."""
+"""Why a job failed, by the evidence it left: its last output, its signal, the kernel's log, its last good run."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _OWN_FAULTS = {
 _CHANGES_ANYHOW = re.compile(
     r"_|SHLVL|PWD|OLDPWD|TMUX.*|STY|WINDOW(ID)?|SSH_.*|XDG_SESSION_ID|TERM_SESSION_ID|CORRAL_.*|COLUMNS|LINES|INVOCATION_ID"
 )
-"""Variables that are others in each shell, and explain nothing."""
+"""Variables that differ in every shell, and explain nothing."""
 
 
 class Journal(Protocol):
-    """What is read of the journal."""
+    """The part of the journal that is read here."""
 
     @property
     def home(self) -> Home: ...
@@ -54,7 +54,7 @@ class Journal(Protocol):
 
 
 def explain_failure(found: Diagnosis, job: Job, journal: Journal) -> Diagnosis:
-    """The diagnosis of a job that failed, with its last words in the sentence, and the rest of the evidence.
+    """The diagnosis of a failed job: its last output added to the summary, and the rest as evidence.
 
     Raises:
         JournalError: it cannot be read.
@@ -99,7 +99,7 @@ def _last_words(home: Home, job: Job, stage: Stage | None) -> list[str]:
 
 
 def _of_signal(job: Job, stage: Stage | None) -> list[str]:
-    """What ended it, as far as that can be told, and who sent it."""
+    """What the signal means, and what sent it, as far as is known."""
     if stage is None or stage.state != "failed" or " from " in (stage.reason or ""):
         return []
     status = stage.exit_status or 0
@@ -120,7 +120,7 @@ def _of_signal(job: Job, stage: Stage | None) -> list[str]:
 
 
 def _oom_evidence(job: Job, stage: Stage) -> list[str]:
-    """By the kernel's log. Of a process that was not the stage's own the pid says nothing any more: the time has to do."""
+    """Kills for lack of memory in the kernel's log: by pid, or, of the stage's descendants, by time."""
     if stage.started is None or stage.ended is None:
         return []
     killed = killed_between(stage.started, stage.ended)
@@ -152,7 +152,7 @@ def _of_last_good_run(job: Job, journal: Journal) -> list[str]:
 
 
 def _changed_variables(then: dict[str, str], now: dict[str, str]) -> list[str]:
-    """Names alone: a value may be a secret."""
+    """Names only: a value may be a secret."""
     if not then or not now:
         return []
     sides = {
