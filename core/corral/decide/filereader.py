@@ -1,4 +1,4 @@
-"""Reading the journal's file. What was not committed yet is not seen; `corral.decide.reader` adds that."""
+"""Reading the journal's file: what is committed. `corral.decide.reader` adds what is not."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _BATCH = 500
 """Ids in one statement: SQLite takes 999 variables at least."""
 _LARGEST_ID = (1 << 63) - 1
 _BESIDE_TEXT = 1024
-"""Bytes of a snapshot that are no text of its command, of most jobs at least."""
+"""Bytes of a typical snapshot apart from the text of its command."""
 _EARLIER_RUNS_AMONG = 10_000
-"""How many of the newest jobs are looked at for earlier runs of a command."""
+"""How many of the newest jobs are searched for earlier runs of a command."""
 _COLUMNS = (
     "jobs.id, jobs.state, jobs.hidden, jobs.created, jobs.started, jobs.ended, jobs.name, jobs.command, jobs.spec, "
     "jobs.snapshot, surroundings.content FROM jobs LEFT JOIN surroundings ON surroundings.number = jobs.surroundings"
 )
 _TITLE = "id, name, command, state FROM jobs"
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError, TypeError, zlib.error)
-"""What a row whose bytes were damaged raises when it is decoded."""
+"""What decoding a damaged row raises."""
 
 
 class _Row(NamedTuple):
@@ -86,7 +86,7 @@ class FileReader:
         return self._all("SELECT id, ended FROM jobs WHERE ended IS NOT NULL")
 
     def titles(self, jobs: Iterable[int]) -> dict[int, tuple[str | None, str, str]]:
-        """(name, command, state) by id; without the rest of a job, which takes twenty times as long to read."""
+        """(name, command, state) by id. Reading whole jobs takes twenty times as long."""
         wanted, found = list(jobs), {}
         for start in range(0, len(wanted), _BATCH):
             ids = wanted[start : start + _BATCH]
@@ -120,7 +120,7 @@ class FileReader:
     # -- jobs -------------------------------------------------------------------------------------------------------
 
     def jobs(self, ids: Iterable[int] | None = None, *, limit: int | None = None) -> list[Job]:
-        """Snapshots by id, rising: of these jobs, or of all; with `limit` of the newest. Unknown ids are left out."""
+        """Snapshots in order of id: of these jobs or of all, or of the newest `limit`. Unknown ids are left out."""
         if ids is None:
             count = -1 if limit is None else limit
             rows = self._all(f"SELECT {_COLUMNS} ORDER BY jobs.id DESC LIMIT ?", count)
@@ -131,12 +131,12 @@ class FileReader:
         ]
 
     def unended_jobs(self) -> list[Job]:
-        """As last known; of a job that a daemon looks after, that daemon knows more."""
+        """As last written; a daemon that runs them knows more."""
         rows = self._all(f"SELECT {_COLUMNS} WHERE jobs.ended IS NULL ORDER BY jobs.id")
         return [self._job(_Row(*row)) for row in rows]
 
     def ended(self, limit: int) -> list[Job]:
-        """The newest that have ended, by rising id."""
+        """The newest that have ended, in order of id."""
         rows = self._all(
             f"SELECT {_COLUMNS} WHERE jobs.ended IS NOT NULL ORDER BY jobs.id DESC LIMIT ?",
             limit,
@@ -173,14 +173,14 @@ class FileReader:
                 job = new_job(row.id, decode_spec(row.spec), decode_cwd(row.surroundings), created)
                 return with_state(job, row.state, to_time(row.started), self.stages(row.id))
         except UNREADABLE:
-            # Said in the job's own line, so that one bad row hides no other.
+            # Reported in the job's own line, so that one bad row does not hide the others.
             pass
         return damaged_job(row.id, row.name, row.command, row.created, row.ended)
 
     # -- all of one job ---------------------------------------------------------------------------------------------
 
     def unended_rows(self) -> Iterator[tuple[Any, ...]]:
-        """Undecoded, for `corral.decide.recovery`, which says what the columns are. One by one: some may be long."""
+        """Undecoded, for `corral.decide.recovery`, which names the columns. One at a time: some may be long."""
         statement = (
             "SELECT jobs.id, jobs.starting, jobs.hidden, jobs.created, jobs.spec, jobs.name, jobs.command, jobs.life, "
             "surroundings.content, environments.content FROM jobs "
@@ -204,7 +204,7 @@ class FileReader:
         ]
 
     def events(self, job: int) -> tuple[JobEvent, ...]:
-        """What was recorded of its life, oldest first; `corral.decide.endings.all_events` adds the rest."""
+        """Its recorded events, oldest first; `corral.decide.endings.all_events` adds the rest."""
         rows = self._all("SELECT at, kind, text FROM events WHERE job = ? ORDER BY at, rowid", job)
         return tuple(
             JobEvent(at, kind, text) for when, kind, text in rows if (at := to_time(when)) is not None
@@ -218,7 +218,7 @@ class FileReader:
             return None
 
     def story(self, job: int) -> StoryRow | None:
-        """What is kept of its life; None where nothing is, and where it is damaged."""
+        """Its stored history; None if there is none, or it is damaged."""
         raw = self._scalar("SELECT content FROM stories WHERE job = ?", job)
         try:
             return None if raw is None else decode_story(cast("bytes", raw))
@@ -249,7 +249,7 @@ class FileReader:
         raise NotSoError(f"what job {job} was started with is not known: start it with corral run")
 
     def detail(self, job: int) -> Detail:
-        """All that the journal knows of one job. Raises UnknownJobError."""
+        """All that the journal knows about one job. Raises UnknownJobError."""
         snapshot = self.job(job)
         command, environment, stdin_path = snapshot.command, {}, None
         try:

@@ -1,8 +1,7 @@
-"""Reading the journal: what a command does while no daemon runs, and what the daemon looks up of jobs that ended.
+"""Reading the journal: for commands while no daemon runs, and for the daemon to look up ended jobs.
 
-That is what the file holds, and over it what it could not take yet. While a disk is full or another program locks the file,
-jobs go on ending, and nobody is told less of them for that. Only a job that was not accepted yet is not seen: it is one
-once it is written. Imports neither asyncio nor psutil.
+Reads the file, and on top of it what could not be written yet: while the disk is full or another program locks the file,
+jobs still end, and readers see that. Only a job that is not accepted yet is not seen: it is accepted once it is written. Imports neither asyncio nor psutil.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class JournalReader(FileReader):
 
     @classmethod
     def open(cls, home: Home) -> JournalReader:
-        """The journal of a home, an empty one where there is none. Makes no file but what SQLite needs to read.
+        """The journal of a home, an empty one if there is none. Creates no file except those that SQLite needs to read.
 
         Raises:
             JournalError: damaged (DamagedJournalError), newer, or not readable.
@@ -45,7 +44,7 @@ class JournalReader(FileReader):
 
     @classmethod
     def open_at_once(cls, home: Home) -> JournalReader:
-        """As `open`, but what another program has locked is an error at once."""
+        """As `open`, but does not wait for a lock of another program: that is an error at once."""
         return JournalReader._opened(home, 0)
 
     @staticmethod
@@ -190,7 +189,7 @@ class JournalReader(FileReader):
             return None
 
     def usage(self, job: int) -> bytes | None:
-        """The last that was kept; None where there is none."""
+        """The newest one; None without any."""
         written = self._scalar("SELECT usage FROM jobs WHERE id = ?", job)
         return self._pending.usages.get(job) or cast("bytes | None", written)
 

@@ -1,4 +1,4 @@
-"""What a new daemon finds in the journal of the one before: jobs that have not ended, as they were last known."""
+"""What a new daemon finds in the journal of its predecessor: the jobs that have not ended, as last written."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class StoredJob(Struct, frozen=True, kw_only=True):
 
 
 def unended_jobs(journal: Journal, now: float, *, is_same_boot: bool = True) -> list[StoredJob]:
-    """By rising id. `now` is monotonic, of the boot that the journal was written in where `is_same_boot`.
+    """In order of id. `now` is monotonic, of the same boot as the journal if `is_same_boot`.
 
     A job whose row cannot be read is ended as `lost`, with a notice.
     """
@@ -93,7 +93,7 @@ def _stored(
 def _decoded_once(
     decoded: dict[tuple[bytes, bytes], Surroundings], content: bytes, environment: bytes
 ) -> Surroundings:
-    """Of thousands of jobs most have the same, and have it once."""
+    """Decoded once: most of thousands of jobs share the same surroundings."""
     if (content, environment) not in decoded:
         decoded[content, environment] = decode_surroundings(content, environment)
     return decoded[content, environment]
@@ -102,7 +102,7 @@ def _decoded_once(
 def _with_rows(
     life: Life, rows: tuple[StageRow, ...], starting: bool, now: float, is_same_boot: bool
 ) -> Life:
-    """`life` with what the rows of its stages tell, which are written more often than it is."""
+    """`life` updated from the rows of its stages, which are written more often."""
     known = {row.number: row for row in rows}
     stages = tuple(
         replace(stage, started=row.started, end=_end(row)) if (row := known.get(stage.number)) else stage
@@ -115,7 +115,7 @@ def _with_rows(
         return life
     if life.state == "queued":
         life = replace(life, state="running")
-    # A journal of before boots were noted may be of another one all the same.
+    # A journal from before boots were noted may still be from another boot.
     is_same_boot = is_same_boot and not (life.started_now is not None and life.started_now > now)
     if life.started_now is None or not is_same_boot:
         life = replace(life, started=began, started_now=now - _age(rows, began, is_same_boot))
@@ -123,7 +123,7 @@ def _with_rows(
 
 
 def _age(rows: tuple[StageRow, ...], began: datetime, is_same_boot: bool) -> float:
-    """Seconds since the job was started: by the ticks of its processes, which setting the time does not move."""
+    """Seconds since the job was started: by the start ticks of its processes, which setting the clock does not change."""
     processes = [
         ProcessIdentity(row.pid, row.started_ticks)
         for row in rows

@@ -1,6 +1,6 @@
-"""A journal whose file was removed or replaced while it is open: noticed, and written anew from what is still open.
+"""Detects that a journal's file was removed or replaced while open, and rewrites it from the open connection.
 
-SQLite goes on with the files that it has open (how-to-corrupt, section 4.3, at sqlite.org): what it writes goes nowhere.
+SQLite keeps using the files that it has open (how-to-corrupt, section 4.3, at sqlite.org): what it writes is lost.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ FileId = tuple[int, int]
 
 
 class Files(NamedTuple):
-    """Which files the paths of a journal lead to. `log`: None where it has not been written to yet."""
+    """Which files the paths of a journal lead to. `log` is None until it is first written."""
 
     journal: FileId | None
     log: FileId | None
 
 
 def file_id(path: str) -> FileId | None:
-    """Device and inode, of a symlink itself; None where there is nothing. Raises OSError where that cannot be seen."""
+    """Device and inode, of a symlink itself; None if nothing is there. Raises OSError if that cannot be determined."""
     try:
         found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -40,17 +40,17 @@ def files_of(home: Home) -> Files:
 
 
 def is_in_place(opened: Files, now: Files) -> bool:
-    """Whether the paths still lead to the files that were opened; the log may have come since."""
+    """Whether the paths still lead to the files that were opened; the log may have been created since."""
     return now.journal == opened.journal and opened.log in (None, now.log)
 
 
 def rewrite(
     home: Home, opened: Files, connection: sqlite3.Connection
 ) -> tuple[sqlite3.Connection, str | None]:
-    """Put all that `connection` holds where the journal was, and open that; the path of what was found there.
+    """Write all that `connection` holds to the journal's path, and open that; also returns where a file found there was moved.
 
     Raises:
-        CorralError: it cannot be written; `connection` is open as before.
+        CorralError: it cannot be written; `connection` stays open.
     """
     draft = f"{home.journal}.new"
     try:
@@ -64,15 +64,15 @@ def rewrite(
     except sqlite3.Error as error:
         raise as_journal_error(error, home.journal) from error
     except OSError as error:
-        raise CorralError(f"cannot write the journal {home.journal} anew: {error.strerror}") from None
+        raise CorralError(f"cannot rewrite the journal {home.journal}: {error.strerror}") from None
     fresh, _ = open_for_writing(home.journal)
-    # The last to close a journal removes the log at its path (sqlite.org/wal.html), unless the journal was moved: as here.
+    # The last connection to close removes the log at its path (sqlite.org/wal.html), unless the journal was moved: as here.
     connection.close()
     return fresh, kept
 
 
 def _set_aside(home: Home, opened: Files) -> str | None:
-    """What is not ours is kept under another name. No log is left, which SQLite would take for the new journal's."""
+    """Rename a file that is not ours. Leave no log, which SQLite would take for the new journal's."""
     kept = None
     now = files_of(home)
     if now.journal not in (None, opened.journal):

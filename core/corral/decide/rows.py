@@ -1,4 +1,4 @@
-"""The journal's values as bytes and back, and the job that a row stands for."""
+"""Encodes and decodes the journal's values, and builds jobs from rows."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _deep_to_wire(value: Any) -> Any:
 
 
 def _keys_and_defaults(kind: type[Struct]) -> tuple[tuple[str, Any], ...]:
-    """In the order of the fields, as `astuple` gives their values."""
+    """In field order, like the values that `astuple` gives."""
     return tuple(
         (field.encode_name, ... if field.default is NODEFAULT else field.default)
         for field in msgspec.structs.fields(kind)
@@ -98,7 +98,7 @@ _STAGE_KEYS = _keys_and_defaults(Stage)
 
 
 def encode_job(job: Job) -> bytes:
-    """The snapshot without what is at its default: a third of the size."""
+    """The snapshot without default values: a third of the size."""
     compact = _non_defaults(job, _JOB_KEYS)
     if job.stages:
         compact["stages"] = [_non_defaults(stage, _STAGE_KEYS) for stage in job.stages]
@@ -189,7 +189,7 @@ def decode_job(raw: bytes, hidden: bool) -> Job:
 
 
 def with_state(job: Job, state: State, started: datetime | None, stages: Iterable[StageRow]) -> Job:
-    """An unended job as it was last known."""
+    """An unended job as last written."""
     known = {stage.number: stage for stage in stages}
     return msgspec.structs.replace(
         job,
@@ -217,7 +217,7 @@ def _with_row(stage: Stage, row: StageRow | None) -> Stage:
 
 
 def _readable_time(seconds: float | None) -> datetime | None:
-    """None also for what is no time: damage makes floats of any size, and text."""
+    """None also for what is not a time: damage makes floats of any size, and text."""
     try:
         return to_time(seconds)
     except (ValueError, OverflowError, OSError, TypeError):

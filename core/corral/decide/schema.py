@@ -1,4 +1,4 @@
-"""How the journal's file is opened, checked, brought up to date, and set aside where it is damaged."""
+"""Opens the journal's file, checks and upgrades it, and sets a damaged one aside."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from corral.values.home import Home
 BUSY_SECONDS = 1.0
 """How long an opening waits for a lock of another program: the first reading of a journal that was not closed."""
 _CHECKED_BYTES = 32 << 20
-"""Up to this size every page is checked at the start of a daemon (15 ms for 17 MB); beyond, only what it reads."""
+"""Up to this size every page is checked when a daemon starts (15 ms for 17 MB); above it, only what is read."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class JournalError(CorralError):
-    """The journal cannot be written or read now. What was to be written is kept for the next `commit`."""
+    """The journal cannot be written or read now. Pending writes are kept for the next `commit`."""
 
 
 class DamagedJournalError(JournalError):
-    """The journal's file holds no intact journal."""
+    """The file does not contain an intact journal."""
 
 
 class NoSpaceError(JournalError):
@@ -37,16 +37,17 @@ class NoSpaceError(JournalError):
 
 
 class LockedJournalError(JournalError):
-    """Another program keeps it locked, by SQLite or otherwise."""
+    """Another program has it locked, with SQLite or otherwise."""
 
 
 def open_for_writing(
     path: str, before_writing: Callable[[sqlite3.Connection], None] = lambda _: None
 ) -> tuple[sqlite3.Connection, str | None]:
-    """A connection to an intact journal, its tables made where the file is empty; and where a copy of it as it was is.
+    """A connection to an intact journal, with its tables created if the file is empty; and the path of the copy made before an
+    upgrade.
 
-    `before_writing` is called with it while the files are as they were found. A journal of an earlier Corral is brought
-    up to date, once a copy of it is kept. From then on nothing waits for a lock: what is locked is an error at once.
+    `before_writing` is called with it while the files are as found. A journal of an earlier Corral is copied and then
+    upgraded. The connection returned does not wait for locks: a locked file is an error at once.
 
     Raises:
         DamagedJournalError: no database, one that is damaged, or another program's.
@@ -59,7 +60,7 @@ def open_for_writing(
         before_writing(connection)
         is_empty = not tables.user_version(connection)
         if is_empty:
-            # Before the first page is written; on a file that has pages it does nothing but ask for a lock.
+            # Must precede the first page; on a file that has pages it only takes a lock.
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         configure(connection)
         if is_empty:
@@ -82,18 +83,18 @@ def configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA journal_size_limit = 8388608").fetchall()
-    # The log is worked off by a thread (corral.decide.compaction), which waits for the disk: nobody who commits does.
+    # A thread checkpoints the log (corral.decide.compaction) and waits for the disk, so that no commit does.
     connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
-    # What is deleted is overwritten with zeros: environments hold secrets (sqlite.org/pragma.html#pragma_secure_delete).
+    # Deleted data is overwritten with zeros: environments contain secrets (sqlite.org/pragma.html#pragma_secure_delete).
     connection.execute("PRAGMA secure_delete = ON").fetchall()
 
 
 def _check_writable(connection: sqlite3.Connection) -> None:
-    """Raises sqlite3.Error where a damaged head lets nobody write. That somebody else writes just now is for later."""
+    """Raises sqlite3.Error if a damaged header prevents writing. A lock of another writer is no reason."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            # It takes a change to find out: a transaction alone begins anyway.
+            # Only a change shows it: a transaction alone can be begun regardless.
             connection.execute(f"PRAGMA user_version = {tables.user_version(connection)}")
         finally:
             connection.execute("ROLLBACK")
@@ -103,7 +104,7 @@ def _check_writable(connection: sqlite3.Connection) -> None:
 
 
 def _upgraded(connection: sqlite3.Connection, path: str) -> str:
-    """Where the copy is kept. Raises sqlite3.Error, JournalError."""
+    """Copy and upgrade it; the path of the copy. Raises sqlite3.Error, JournalError."""
     kept = f"{path}.earlier"
     size = os.path.getsize(path)
     try:
@@ -124,8 +125,8 @@ def _upgraded(connection: sqlite3.Connection, path: str) -> str:
 
 
 def _copy(connection: sqlite3.Connection, path: str) -> None:
-    """All that is committed, the log's part included. By SQLite: who opens and closes the file itself lets go of all locks
-    that its process holds on it (fcntl_locking(2)). Half a copy does not stay."""
+    """Copy all that is committed, including the log, with SQLite: opening and closing the file directly would release all
+    locks that this process holds on it (fcntl_locking(2)). An incomplete copy is removed."""
     try:
         private_file(path)
         with closing(sqlite3.connect(path, isolation_level=None)) as copy:
@@ -143,13 +144,12 @@ def _is_out_of_space(error: Exception) -> bool:
 
 
 def open_for_reading(path: str, patience: float = BUSY_SECONDS) -> sqlite3.Connection:
-    """A read-only connection; to an empty journal where there is none yet. Raises as `open_for_writing` does.
+    """A read-only connection, to an empty journal if there is none yet. Raises what `open_for_writing` raises.
 
     `patience`: seconds to wait for a lock of another program.
 
-    What a killed writer left in the write-ahead log is read too, which needs the `-shm` file: SQLite makes it where
-    the directory can be written (sqlite.org/wal.html). Where not, or on a full disk, only a journal without such a log can
-    be read.
+    Reading what a killed writer left in the write-ahead log needs the `-shm` file: SQLite creates it if the directory is
+    writable (sqlite.org/wal.html). If not, or on a full disk, only a journal without such a log can be read.
     """
     if not os.path.exists(path) or not os.path.getsize(path):
         return _empty()
@@ -191,8 +191,8 @@ def _read_only(location: str, path: str, patience: float) -> sqlite3.Connection:
 
 
 def _upgraded_copy(earlier: sqlite3.Connection, path: str) -> sqlite3.Connection:
-    """A journal of an earlier Corral, as today's: the file itself is for the next daemon to change."""
-    # One without a name is kept in memory, and in a file that nobody sees where it is large (sqlite.org/inmemorydb.html).
+    """An upgraded copy of an earlier Corral's journal: upgrading the file itself is left to the next daemon."""
+    # A database without a name lives in memory, and spills to an unlinked file if large (sqlite.org/inmemorydb.html).
     connection = connect("", path, uri=False)
     with closing(earlier):
         earlier.backup(connection)
@@ -207,7 +207,7 @@ def connect(location: str, path: str, *, uri: bool, patience: float = BUSY_SECON
         )
     except sqlite3.Error as error:
         raise as_journal_error(error, path) from error
-    # A damaged name must not hide the rest of the list.
+    # A job name that is not UTF-8 must not hide the rest of the list.
     connection.text_factory = _tolerant_text
     return connection
 
@@ -240,15 +240,15 @@ def _check_kind(connection: sqlite3.Connection, path: str) -> None:
 
 
 def as_journal_error(error: sqlite3.Error, path: str) -> JournalError:
-    """`error` as one line for a person: damaged, full, or whatever it is."""
+    """`error` as one line for users: damaged, full, locked, or SQLite's own text."""
     primary = _primary(error)
     if primary in _DAMAGED or _is_damaged_head(error, path):
         return DamagedJournalError(f"the journal {path} is damaged: {error}")
-    # A log or an index of it that cannot be made on a full disk is an error of input and output to SQLite.
+    # On a full disk, failing to create the log or its index is an I/O error to SQLite.
     if primary == sqlite3.SQLITE_FULL or (primary == sqlite3.SQLITE_IOERR and is_full(os.path.dirname(path))):
         return NoSpaceError(f"no space left for the journal {path}: free some; nothing is lost meanwhile")
     if primary in _LOCKED:
-        # Imported where it is needed: no command that only reads has to know of locks.
+        # Imported here so that commands that only read do not load it.
         from corral.decide.lockholders import describe_writers
 
         return LockedJournalError(
@@ -263,7 +263,7 @@ def _primary(error: Exception) -> int:
 
 
 def _is_damaged_head(error: sqlite3.Error, path: str) -> bool:
-    """A header that asks for what no SQLite does: schema format 68, or a write version that lets nobody write."""
+    """A header that no SQLite supports: a schema format of 68, or a write version that forbids writing."""
     code = getattr(error, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_ERROR:
         return "unsupported file format" in str(error)
@@ -271,7 +271,7 @@ def _is_damaged_head(error: sqlite3.Error, path: str) -> bool:
 
 
 def set_aside(home: Home, now: datetime | None = None) -> str:
-    """Rename a damaged journal, its log with it; nothing is deleted. The new path.
+    """Rename a damaged journal and its log; nothing is deleted. Returns the new path.
 
     Raises:
         CorralError: it cannot be renamed.

@@ -1,7 +1,6 @@
-"""What the engine reads of the user's settings file: the table `[clean]`.
+"""The engine's part of the user's settings file: the table `[clean]`.
 
-A file that makes no sense loses nothing: what cannot be understood is a notice, and the rule that it was meant for
-cleans nothing. The rest of the file counts.
+An invalid file deletes nothing: whatever is invalid becomes a notice, and its rule is off. The rest of the file counts.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ OFF = ("never", "none")
 
 
 class CleanSettings(NamedTuple):
-    """The rules, and one line for each thing in the file that was not understood."""
+    """The rules, and one line for each invalid setting."""
 
     rules: CleanRules
     notices: tuple[str, ...] = ()
 
 
 def read_clean_settings(path: str) -> CleanSettings:
-    """The rules as the file at `path` has them; the defaults where there is no such file or table. Never raises."""
+    """The rules in the file at `path`; the defaults if there is no such file or table. Never raises."""
     try:
-        # Without O_NONBLOCK a FIFO put there would hold us up (fifo(7)); for a file it means nothing.
+        # Without O_NONBLOCK opening a FIFO would block (fifo(7)); for a file it has no effect.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return unreadable_settings(path, "it is no file")
@@ -42,7 +41,7 @@ def read_clean_settings(path: str) -> CleanSettings:
 
 
 def unreadable_settings(path: str, problem: str) -> CleanSettings:
-    """Of a file that cannot be read: no rule is on."""
+    """For a file that cannot be read: every rule is off."""
     return CleanSettings(NO_RULES, (_nothing_goes(path, problem),))
 
 
@@ -50,7 +49,7 @@ def parse_settings(raw: bytes, path: str) -> CleanSettings:
     """The rules in the content of the file at `path`. Never raises."""
     if not raw.strip():
         return CleanSettings(CleanRules())
-    # Only where there is a file: most have none.
+    # Imported only if there is a file: most users have none.
     import tomllib
 
     try:
@@ -105,7 +104,7 @@ def _size(value: object) -> int:
 
 
 def _positive(parse: Callable[[str], float], value: str, example: str) -> float:
-    """A number alone could be seconds or days, and 0 would clean every job as it ends: both are refused."""
+    """A bare number could be seconds or days, and 0 would remove every job as it ends: both are refused."""
     try:
         amount = parse(value)
     except UsageError:

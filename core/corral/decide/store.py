@@ -1,8 +1,8 @@
 """The journal: every job, its stages and its life, in SQLite. The daemon is its only writer.
 
-Writes are collected and go to the file with `commit`, once for everything that one pass of the daemon's loop did.
-A committed write survives SIGKILL of the daemon (WAL, synchronous=NORMAL: sqlite.org/pragma.html); the machine's own
-crash may cost the newest ones, never the file. What could not be written is kept and tried again.
+Writes are collected, and `commit` writes them to the file once per pass of the daemon's loop. A committed write survives
+SIGKILL of the daemon (WAL, synchronous=NORMAL: sqlite.org/pragma.html); a crash of the machine may lose the newest ones,
+but never the file. A failed write is kept and retried.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ from corral.values.wire import to_wire
 
 _BOOT, _NONCE, _FOLDER, _COPY_OF, _UNMARKED = "boot", "nonce", "folder", "copy_of", "unmarked"
 _LOCK_SECONDS = 0.01
-"""After a lock was found it is not asked for again: a thousand events may come at once, and each wants to be written."""
+"""How long a lock is not tried again once it was found taken: a thousand events may each want to commit at once."""
 _MOST_JOBS = 1 << mark.JOB_BITS
-"""An id beyond does not fit into a mark; only damage or somebody's own folder looks like one."""
+"""A larger id does not fit into a mark; it comes from damage, or from a folder that Corral did not make."""
 
 
 class StageStart(NamedTuple):
@@ -63,10 +63,10 @@ class StageStart(NamedTuple):
 
 
 class Journal(JournalReader):
-    """Reads and writes. What it reads of a job that was accepted is what was noted, committed or not.
+    """Reads and writes. Reads include what is not yet committed, except for jobs that are not accepted yet.
 
     `nonce` is this home's part of the mark. `notices` are sentences for the daemon's log and its next client: what
-    was found damaged, and where it is now.
+    was damaged, and where it is now.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Journal(JournalReader):
         super().__init__(home, connection)
         self.notices = notices
         self._locked: tuple[float, LockedJournalError] | None = None
-        """Until when nobody asks again, and what was said."""
+        """Until when a lock is not tried again, and the error to raise until then."""
         self._spill = unwritten.SpillFiles(home.journal)
         self._files = remaking.files_of(home)
         self._surroundings: dict[bytes, int] = {}
@@ -110,12 +110,12 @@ class Journal(JournalReader):
 
     @classmethod
     def open(cls, home: Home, *, is_itself: bool = False) -> Journal:
-        """The journal of a home, made where there is none; a damaged one is set aside, with a notice.
+        """The journal of a home, created if there is none; a damaged one is set aside, with a notice.
 
-        `is_itself`: the home is known to be no copy, since its daemon is this very process.
+        `is_itself`: the home is certainly not a copy, since its daemon is this very process.
 
         Raises:
-            CorralError: the home cannot be used, or belongs to somebody else.
+            CorralError: the home cannot be used, or belongs to another user.
             JournalError: a newer Corral wrote it, or it cannot be opened.
         """
         prepare_home(home)
@@ -144,8 +144,8 @@ class Journal(JournalReader):
             raise
 
     def close(self) -> None:
-        """Commit and close. Raises JournalError where that fails and nothing can be kept for the next daemon either; it is
-        closed then too."""
+        """Commit and close. Raises JournalError if the writes can neither be committed nor spilled for the next daemon; it is
+        closed in any case."""
         try:
             self.commit()
         except JournalError:
@@ -157,7 +157,7 @@ class Journal(JournalReader):
     # -- jobs come --------------------------------------------------------------------------------------------------
 
     def add_jobs(self, specs: Sequence[JobSpec], surroundings: Surroundings, created: datetime) -> list[int]:
-        """Accept jobs; they are accepted once committed. Their ids, in order; an id is never used twice."""
+        """Add jobs; they are accepted once committed. Returns their ids, in order; an id is never used twice."""
         number = self._number_of(surroundings)
         at = to_seconds(created)
         first = self._next_id
@@ -169,17 +169,17 @@ class Journal(JournalReader):
         return list(range(first, self._next_id))
 
     def take_back(self, jobs: Sequence[int]) -> bool:
-        """Forget jobs of one `add_jobs`, unless they are committed; whether they were not."""
+        """Drop the jobs of one `add_jobs` if they are not yet committed; whether they were not."""
         if not jobs or jobs[0] not in self._pending.jobs:
             return False
         self.remove(jobs)
         if self._next_id == jobs[-1] + 1:
-            # Nobody has seen these ids.
+            # These ids were never given out.
             self._next_id = jobs[0]
         return True
 
     def add_recovered(self, job: Job) -> None:
-        """A job that only its processes tell of: an ended row under its own id, without specification."""
+        """Add a job that is known only from its processes: an ended row under its own id, without specification."""
         number = int(job.id)
         self._next_id = max(self._next_id, number + 1)
         created = to_seconds(job.created)
@@ -203,21 +203,21 @@ class Journal(JournalReader):
     # -- jobs live --------------------------------------------------------------------------------------------------
 
     def note_boot(self, now: boot.Boot) -> None:
-        """From this commit on all pids in the journal are of this boot: what is of another one has been ended."""
+        """From this commit on all pids in the journal are of this boot: jobs of another one have been ended."""
         self.boot = now
         self._pending.meta[_BOOT] = now.text
 
     def note_disowned(self) -> None:
-        """From this commit on no job in it is of the home that this one was a copy of."""
+        """From this commit on no job in it belongs to the home that this one was a copy of."""
         self.copy_of = None
         self._pending.meta[_COPY_OF] = ""
 
     def note_unmarked(self, text: str) -> None:
-        """Processes that belong to jobs and do not say so."""
+        """Store the processes that belong to jobs without carrying their mark."""
         self.unmarked = self._pending.meta[_UNMARKED] = text
 
     def mark_starting(self, jobs: Iterable[int], is_starting: bool = True) -> None:
-        """To be committed before the first process exists, so that no job is started twice; False takes it back."""
+        """Must be committed before the first process exists, so that no job is started twice; False undoes it."""
         self._pending.starting.update(dict.fromkeys(jobs, is_starting))
 
     def stages_started(self, job: int, stages: Iterable[StageStart], at: datetime) -> None:
@@ -239,16 +239,16 @@ class Journal(JournalReader):
         self._pending.end_stage(job, number, (to_seconds(at), exit_status, signal, cpu_seconds))
 
     def state_changed(self, job: int, life: Life) -> None:
-        """Paused, resumed, stopping, signalled: what a next daemon must know beside the stages. Not for the end."""
+        """Paused, resumed, stopping, signalled: what the next daemon must know besides the stages. Not for the end."""
         if not life.is_ended:
             self._pending.lives[job] = (life.state, encode(life), job)
 
     def keep_usage(self, job: int, usage: bytes) -> None:
-        """What was observed of a job that runs. Not read again once it has ended."""
+        """Store what was observed of a running job. Not read once it has ended."""
         self._pending.usages[job] = usage
 
     def keep_story(self, job: int, story: StoryRow) -> None:
-        """What is told of a job for good; a later one replaces it."""
+        """Store the history of a job; it replaces an earlier one."""
         self._pending.stories[job] = encode_story(story)
 
     def record(self, job: int, at: datetime, kind: str, text: str) -> None:
@@ -261,7 +261,7 @@ class Journal(JournalReader):
     # -- jobs end and go --------------------------------------------------------------------------------------------
 
     def job_ended(self, job: Job, stop: StopReport | None = None) -> None:
-        """The last snapshot of a job; from now on this is what is read of it."""
+        """Store the last snapshot of a job, which is what readers see from now on."""
         number = int(job.id)
         self._pending.lives.pop(number, None)
         ended = job.created if job.ended is None else job.ended
@@ -272,15 +272,15 @@ class Journal(JournalReader):
         )
 
     def update_ended(self, job: Job) -> None:
-        """Change the snapshot of a job that has ended: its leftovers are gone, say."""
+        """Replace the snapshot of an ended job, for example once its leftovers are gone."""
         self._pending.snapshots[int(job.id)] = encode_job(job)
 
     def stop_reported(self, job: int, stop: StopReport) -> None:
-        """What a stop did to the leftovers of a job that has ended."""
+        """Store what a stop did to the leftovers of an ended job."""
         self._pending.stops[job] = encode(stop)
 
     def remove(self, jobs: Iterable[int]) -> None:
-        """Delete jobs and all that is known of them; ones that were not committed yet are just forgotten."""
+        """Delete jobs and everything about them; those not yet committed are just dropped."""
         self._pending.remove(jobs)
         self._last_surroundings = None
 
@@ -291,10 +291,10 @@ class Journal(JournalReader):
         return not self._pending.is_empty
 
     def commit(self) -> None:
-        """Write all that was collected, or nothing of it.
+        """Write everything that was collected, or nothing.
 
         Raises:
-            JournalError: it could not be written; it is kept, and the next commit tries again.
+            JournalError: it could not be written; the next commit tries again.
         """
         if self._pending.is_empty:
             return
@@ -308,7 +308,7 @@ class Journal(JournalReader):
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
-                # If even that fails the next commit begins with it.
+                # If even that fails, the next commit tries it first.
                 self._roll_back()
             raise self._not_written(error) from error
         self._locked = None
@@ -318,11 +318,11 @@ class Journal(JournalReader):
         self._spill.clear()
 
     def spill(self) -> bool:
-        """Keep beside the journal what it could not take, for the next daemon; whether that was possible."""
+        """Save what the journal could not take to files beside it, for the next daemon; whether that was possible."""
         return self._pending.is_empty or self._spill.write(self._pending)
 
     def incremental_vacuum(self, pages: int) -> bool:
-        """Give the room of deleted rows back, a few pages at a time; whether there is more. Raises JournalError."""
+        """Give pages of deleted rows back, a few at a time; whether there are more. Raises JournalError."""
         with self._readable():
             return compaction.incremental_vacuum(self._connection, pages)
 
@@ -333,7 +333,7 @@ class Journal(JournalReader):
         return found
 
     def drop_unused(self) -> None:
-        """Drop what no job uses. Raises JournalError."""
+        """Delete surroundings and environments that no job uses. Raises JournalError."""
         self.commit()
         with self._readable():
             compaction.drop_unused(self._connection)
@@ -341,11 +341,11 @@ class Journal(JournalReader):
 
     @property
     def changes(self) -> int:
-        """Rows that were written so far."""
+        """How many rows were written so far."""
         return self._connection.total_changes
 
     def check_lock(self) -> None:
-        """Raises LockedJournalError where another program lets nobody write."""
+        """Raises LockedJournalError if another program locks it."""
         try:
             self._roll_back()
             self._connection.execute("BEGIN IMMEDIATE")
@@ -359,9 +359,9 @@ class Journal(JournalReader):
             self._connection.execute("ROLLBACK")
 
     def _largest_id(self) -> int:
-        """Of all that was ever accepted, as far as anything tells: in folders lies output that is not to be written into.
+        """The largest id ever accepted, by rows and by folders: a folder's output must not be written to by another job.
 
-        A log that was damaged, or that the machine's crash cut short, takes the newest rows with it, not their folders.
+        A log that was damaged, or cut short by a crash of the machine, loses the newest rows, but not their folders.
         """
         rows = self._connection.execute(
             "SELECT seq FROM sqlite_sequence WHERE name = 'jobs' UNION ALL SELECT max(id) FROM jobs"
@@ -371,7 +371,7 @@ class Journal(JournalReader):
         return max((job for job in known if 0 < job < _MOST_JOBS), default=0)
 
     def is_in_place(self) -> bool:
-        """Whether its path still leads to what is written here. Raises OSError where that cannot be seen."""
+        """Whether its path still leads to the file that is open here. Raises OSError if that cannot be determined."""
         now = remaking.files_of(self.home)
         if not remaking.is_in_place(self._files, now):
             return False
@@ -379,7 +379,8 @@ class Journal(JournalReader):
         return True
 
     def rewrite(self) -> str | None:
-        """Write all of it again where it was removed or replaced; the path of what had replaced it. Raises CorralError."""
+        """Write all of it to its path, after it was removed or replaced; returns where a replacement was moved. Raises
+        CorralError."""
         self._roll_back()
         self._connection, kept = remaking.rewrite(self.home, self._files, self._connection)
         self._files = remaking.files_of(self.home)
@@ -387,12 +388,12 @@ class Journal(JournalReader):
         return kept
 
     def note_identity(self) -> None:
-        """Note in both places which folder it is, which may be a new one, of the same home. Raises CorralError."""
+        """Store the home's folder, which may be a new one, in the journal and in `home.json`. Raises CorralError."""
         with self._readable():
             self._note(homeidentity.of(self.home, self.nonce))
 
     def _settle_identity(self, is_itself: bool) -> int:
-        """The nonce. A new one is in the journal with the reason for it, or not at all."""
+        """The nonce. A new one is committed together with the reason for it, or not at all."""
         known = {key: self._meta(key) for key in (_NONCE, _FOLDER)}
         found = homeidentity.settle(self.home, known[_NONCE], known[_FOLDER], is_itself=is_itself)
         self._note(found)
@@ -405,13 +406,13 @@ class Journal(JournalReader):
         changed = {key: value for key, value in noted.items() if self._meta(key) != value}
         self._pending.meta.update(changed)
         if found.copy_of is not None:
-            # Under the old one the jobs of the original would be this home's: it is not used before this is written.
+            # With the old nonce the original's jobs would count as ours: commit before the new one is used.
             self.commit()
         homeidentity.note(self.home, found)
 
 
 def _opened(home: Home) -> tuple[sqlite3.Connection, LostWrites | None, str | None]:
-    """The connection, what of its log could not be read, and where a copy of it is that was of an earlier Corral."""
+    """The connection, what was lost with a damaged log, and the path of the copy made before an upgrade."""
     try:
         for suffix in ("", "-wal", "-shm"):
             if not suffix or os.path.exists(home.journal + suffix):

@@ -1,9 +1,9 @@
-"""The journal's tables, and how those of an earlier Corral become today's.
+"""The journal's tables, and how those of an earlier Corral are upgraded.
 
-A column that is new needs a line in `TABLES` and no more, where it may be null or has a default, and so does an index:
-whatever lacks it is given it, and an earlier Corral goes on working with what it does not know. Only for rows that it
-would misread does the format grow, which stands in the file's `user_version`: add 1 to `VERSION`, and say in `_STEPS`
-what is done to the rows of the format before.
+A new column that may be null or has a default needs only a line in `TABLES`, and so does an index: it is added to files
+that lack it, and an earlier Corral ignores it. Only if an earlier Corral would misread the rows does the format version
+change, which is the file's `user_version`: add 1 to `VERSION`, and define in `_STEPS` how rows of the format before are
+converted.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from contextlib import closing
 from functools import cache
 
 VERSION = 1
-"""A newer Corral refuses nothing older; an older one refuses what is newer."""
+"""A Corral reads older formats and refuses newer ones."""
 LAST_VERSION = 1000
-"""Beyond it a number is no format of ours but a damaged one."""
+"""A larger number is damage."""
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -45,13 +45,12 @@ ADDED_TABLES = {
     "stories": "CREATE TABLE stories (job INTEGER PRIMARY KEY, content BLOB NOT NULL)",
     "forget_story": "CREATE TRIGGER forget_story AFTER DELETE ON jobs BEGIN DELETE FROM stories WHERE job = old.id; END",
 }
-"""Beside the tables that the first journals had. Made anew where it is not as it should be: a damaged definition would let
-nothing be written, and nothing in it is needed to look after a job. The trigger is for an earlier Corral, which does not
-know that with a job there goes more."""
+"""Added after the first release. Recreated if a definition differs: a damaged one would block all writes, and no running job
+needs what is in it. The trigger is for an earlier Corral, which does not delete these rows along with a job."""
 
 Step = Callable[[sqlite3.Connection], None]
 _STEPS: Mapping[int, Step] = {}
-"""What is done to the rows of a format, by its number, so that they are those of the next one."""
+"""Converts the rows of a format, by its number, to the next one."""
 _NAMES = frozenset(re.findall(r"CREATE TABLE (\w+)", TABLES))
 _INDEXES = re.findall(r"CREATE INDEX[^;]*", TABLES)
 

@@ -1,9 +1,9 @@
-"""What the journal could not take yet, kept beside it, so that not even the end of the daemon loses it.
+"""Writes that the journal could not take yet, saved beside it so that they survive the end of the daemon.
 
-While another program locks the journal, or the disk is full, jobs go on ending and being stopped. What is to be noted of
-that goes to one of two files, in turn: who is killed while he writes one has left the other whole. They have their room
-from the beginning and are overwritten in place, which a full disk does not refuse (only a file system that never overwrites
-may, as btrfs). The number of what was kept last is noted in the journal with it, so that nothing is taken from there twice.
+While another program locks the journal, or the disk is full, jobs still end and are stopped. These writes go to two files
+in turn: a daemon that is killed while writing one leaves the other intact. The files have their size reserved in advance
+and are overwritten in place, which works on a full disk (except on copy-on-write file systems such as btrfs). The number
+of the last write is stored in the journal along with it, so that nothing is replayed twice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from corral.system.disk_usage import free_bytes
 from corral.values.errors import CorralError
 
 NUMBER = "unwritten"
-"""Under which the number stands in the journal."""
+"""The key of the number in the journal."""
 RESERVED_BYTES = 128 << 10
 """Bytes of each file: packed, the ends of a thousand jobs."""
 _PLENTY = 8 * RESERVED_BYTES
@@ -39,8 +39,8 @@ def _paths(path: str) -> tuple[str, str]:
 
 
 def release_reserve(path: str) -> bool:
-    """Let the journal have the room of the file that does not hold what was kept last: on a full disk SQLite cannot even
-    open it without. Whether there was any."""
+    """Free the space of the file that was not written last, since on a full disk SQLite cannot even open the journal
+    without any. Whether there was any to free."""
     numbers = {each: _number(each) for each in _paths(path)}
     spare = min(numbers, key=lambda each: numbers[each])
     try:
@@ -57,7 +57,7 @@ def _number(path: str) -> int:
 
 
 class SpilledWrites(NamedTuple):
-    """What was kept, and its number: of two the higher one is the newer."""
+    """The content of one file, and its number: the higher number is the newer."""
 
     number: int
     pending: Pending
@@ -73,13 +73,13 @@ class SpillFiles:
         self._last: bytes | None = None
 
     def reserve(self) -> None:
-        """For what is to be kept. Without it nothing is lost but what comes while the disk is full."""
+        """Reserve the space. Without it only writes made while the disk is full can be lost."""
         for path in self._paths:
             with suppress(OSError):
                 _reserve(path)
 
     def read(self, noted: str | None) -> Pending:
-        """What was kept last, unless the journal has it: `noted` is the number in there.
+        """What was written last, unless the journal has it: `noted` is the number stored there.
 
         Raises:
             CorralError: the files cannot be used.
@@ -98,7 +98,7 @@ class SpillFiles:
         return newest.pending
 
     def write(self, pending: Pending) -> bool:
-        """Keep it, and have its number noted in the journal with it; whether there is room."""
+        """Save it, and add its number to what the journal is to store; whether there was space."""
         raw = _packed(pending)
         if self._is_used and raw == self._last:
             return True
@@ -113,7 +113,7 @@ class SpillFiles:
         return False
 
     def clear(self) -> None:
-        """All is written. What was kept is overwritten: command lines may hold secrets."""
+        """The journal has it all now. Overwrite the files: command lines may contain secrets."""
         if not self._is_used:
             return
         for path in self._paths:
@@ -127,14 +127,14 @@ class SpillFiles:
 def _reserve(path: str) -> None:
     with open(os.open(path, _FLAGS, 0o600), "r+b", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
-        # On a disk that is nearly full others need it more.
+        # Not on a nearly full disk.
         if size < RESERVED_BYTES and (free_bytes(path) or 0) > _PLENTY:
             file.seek(size)
             file.write(b"\0" * (RESERVED_BYTES - size))
 
 
 def _read(path: str) -> SpilledWrites | None:
-    """None where nothing is kept there, or half of it. Raises OSError."""
+    """None if it is empty or incomplete. Raises OSError."""
     try:
         with open(os.open(path, _FLAGS & ~os.O_CREAT), "rb") as file:
             content = file.read()
@@ -156,7 +156,7 @@ def _write(path: str, number: int, content: bytes) -> None:
 
 
 def _overwrite(path: str, content: bytes) -> None:
-    """Raises OSError where not all of it could be."""
+    """Raises OSError if not all of it could be written."""
     descriptor = os.open(path, _FLAGS, 0o600)
     with open(descriptor, "r+b", buffering=0) as file:
         while content:
@@ -169,7 +169,7 @@ def _packed(pending: Pending, without: tuple[str, ...] = ()) -> bytes:
 
 
 def _rows(pending: Pending) -> Iterator[tuple[str, Any]]:
-    """By the names of the fields, keys and values as pairs. Without jobs that are not accepted before they are written."""
+    """Field names with their rows, dicts as pairs. Without jobs that are accepted only once they are written."""
     for each in fields(Pending):
         value = getattr(pending, each.name)
         if each.name in ("environments", "surroundings"):
