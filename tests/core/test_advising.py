@@ -10,7 +10,7 @@ from msgspec import structs
 from corral.manage.buffering import is_unbuffered
 from corral.observe.chains import Observations
 from corral.observe.diagnose import diagnose
-from corral.observe.holders import Held
+from corral.observe.holders import WaitHolders
 from corral.observe.waits import ProcessWait
 from corral.system.openfiles import OpenFile
 from corral.values.jobs import Job, Stage
@@ -98,7 +98,7 @@ def test_the_other_end_of_a_fifo(kind, path, command):
 
 def test_who_holds_a_lock_is_named_and_strangers_are_left_alone():
     wants = wait(10, "flock", "file_lock", file=OpenFile(10, 3, "file", "/tmp/lock"))
-    held = Held((77,), "waits for the lock on /tmp/lock (flock), which 77 (apt) holds", True)
+    held = WaitHolders((77,), "waits for the lock on /tmp/lock (flock), which 77 (apt) holds", True)
     around: dict[str, object] = {"holders": {10: held}, "outside": (wait(77, "apt", "timer"),)}
     stranger = stuck(wants, seen=around)
     assert commands(stranger) == ["ps -fp 77", *COMMON]
@@ -111,7 +111,7 @@ def test_processes_of_one_name_are_told_apart():
     ring = stuck(
         wait(10, "python", "child", on_pid=20),
         wait(20, "python", "file_lock"),
-        seen={"holders": {20: Held((10,), "waits for the lock", True)}},
+        seen={"holders": {20: WaitHolders((10,), "waits for the lock", True)}},
     )
     assert ring.summary == (
         "python (stage 1) and python (stage 2) wait for each other, which can never end:"

@@ -18,7 +18,7 @@ from corral.manage import capping as module
 from corral.manage.capping import Capping, slack_of
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.jobtable import JobTable
-from corral.observe.claims import Claim
+from corral.observe.claims import ReaderClaim
 from corral.observe.output import READ_SIZE, Chunk, OutputFile, dropped_bytes
 from corral.service.handles import _read_all
 from corral.system import holes
@@ -330,7 +330,7 @@ def test_the_usual_cap_spares_what_somebody_still_copies_while_there_is_room(
     async def check(capping: Capping, manager: Manager) -> None:
         monkeypatch.setattr(capping, "_has_room", lambda: True)
         os.truncate(manager.stdout, size)
-        claim = Claim(str(manager.stdout))
+        claim = ReaderClaim(str(manager.stdout))
         claim.hold_from(5 << 20)
         look(capping, manager)
         assert manager.job.output.stdout_dropped == 0
@@ -355,7 +355,7 @@ def test_the_usual_cap_spares_what_somebody_still_copies_while_there_is_room(
     async def check_full(capping: Capping, manager: Manager) -> None:
         monkeypatch.setattr(capping, "_has_room", lambda: False)
         os.truncate(manager.stdout, size)
-        claim = Claim(str(manager.stdout))
+        claim = ReaderClaim(str(manager.stdout))
         claim.hold_from(0)
         look(capping, manager)
         claim.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from corral.system.destinations import DESCRIPTOR, FILE, HANGS, OWN, TERMINAL, destination, file_that_may_hang
-from corral.system.mounts import Mounts, parse
+from corral.system.mounts import HangingMounts, parse
 from frozen import file_system
 from until import until
 
@@ -72,7 +72,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
 
 
 def test_nothing_on_a_file_system_that_may_hang_is_touched(tmp_path: Path) -> None:
-    mounts = Mounts("/")
+    mounts = HangingMounts("/")
     before = mounts.may_hang
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "server" / "folder")

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from corral.observe import chains, slowest
-from corral.observe.chains import Observations, Web
+from corral.observe.chains import Observations, WaitGraph
 from corral.observe.diagnose import diagnose
-from corral.observe.holders import Held
+from corral.observe.holders import WaitHolders
 from corral.observe.waits import ProcessWait, wait_of
 from corral.system.pipes import inode_of
 from corral.system.procfs import HAS_PROCFS
@@ -25,7 +25,7 @@ from until import python, running, until
 
 
 def is_benign(running: Job, looked: Observations) -> bool | None:
-    return chains.is_benign(Web(running, looked))
+    return chains.is_benign(WaitGraph(running, looked))
 
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -279,7 +279,7 @@ def test_the_sentence_names_who_holds_a_lock_once_and_of_which_job():
     detail = "waits for the lock on /x (flock), which 9 (y) (flock), which 77 (flock) holds"
     looked = seen(
         wait(10, "flock", "file_lock", "waits for a file lock (flock)", call="flock"),
-        holders={10: Held((77,), detail, True)},
+        holders={10: WaitHolders((77,), detail, True)},
         outside=(wait(77, "flock", "timer", "waits for a timer"),),
         jobs={77: "3"},
     )
@@ -307,7 +307,7 @@ def test_writer_that_has_ended_leaves_its_reader_alone():
 
 def test_ring_of_waits_is_found():
     piped, looked = job("a", "b"), seen(reads(10, "a", 102), writes(20, "b", 101))
-    web = Web(piped, Observations(looked.waits, pipes={102: 2, 101: 1}))
+    web = WaitGraph(piped, Observations(looked.waits, pipes={102: 2, 101: 1}))
     assert web.chain(20).cycle == ()
     ring = Observations((wait(10, "a", "child", on_pid=20), reads(20, "b", 101)), pipes=PIPES)
     diagnosis = diagnose(piped, ring)

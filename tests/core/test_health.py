@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.manage.monitor import Monitor
-from corral.observe.progress import MOVES_FOR, Attention, Progress, Quiet, health_of
+from corral.observe.progress import MOVES_FOR, ObservationGaps, PollingDetector, Progress, health_of
 from corral.values.home import Home
 
 STUCK_AFTER = 60.0
@@ -86,13 +86,13 @@ def test_active_has_lasted_since_it_began_to_move():
 
 
 def test_a_time_without_attention_is_held_against_no_job():
-    attention = Attention()
+    attention = ObservationGaps()
     assert attention.missed(100.0, 7.0, 1.0) == 0.0
     assert attention.missed(101.1, 7.0, 1.0) == 0.0
     assert attention.missed(3702.1, 7.0, 1.0) == 3600.0
     assert attention.missed(3712.1, 16.0, 1.0) == 0.0, "it was at work on this itself"
     progress, now = still(59)
-    quiet = Quiet(100.0)
+    quiet = PollingDetector(100.0)
     progress.pass_over(3600.0, now + 3600)
     quiet.pass_over(3600.0, now + 3600)
     assert health_of(progress, now + 3600, STUCK_AFTER, False) == ("waiting", 3700.0)
@@ -112,7 +112,7 @@ async def test_the_monitor_passes_over_the_time_that_it_did_not_run(monkeypatch:
     asked = SimpleNamespace(
         id=1,
         progress=Progress(999.0),
-        quiet=Quiet(999.0),
+        quiet=PollingDetector(999.0),
         next_visit=100,
         life=SimpleNamespace(is_started=True),
     )

@@ -12,7 +12,7 @@ import pytest
 from corral.manage.javaspying import JavaSpy
 from corral.observe.program_stacks import deadlock_in, java_stacks
 from corral.system import jvm
-from corral.system.mounts import Mounts
+from corral.system.mounts import HangingMounts
 from corral.system.procfs import HAS_PROCFS
 from corral.values.reports import Diagnosis, Wait, languages_of
 from until import running, until
@@ -92,7 +92,7 @@ async def _asked(pid: int) -> Diagnosis:
         stage=1, pid=pid, name="java", kind="timer", detail="", on_pid=None, on_stage=None, since=None
     )
     found = Diagnosis(id="1", health="active", since=None, summary="java waits", waits=(wait,))
-    return await JavaSpy(lambda: None, Mounts("/")).add_stacks(found, {pid})
+    return await JavaSpy(lambda: None, HangingMounts("/")).add_stacks(found, {pid})
 
 
 @pytest.mark.skipif(not HAS_PROCFS, reason="what may be asked is read from /proc")

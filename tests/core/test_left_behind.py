@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from core.test_diagnose import job, wait
-from corral.observe.chains import Observations, Web, is_benign, waits_in_vain
-from corral.observe.diagnose import diagnose, diagnose_web
-from corral.observe.holders import Held
+from corral.observe.chains import Observations, WaitGraph, is_benign, is_stuck_polling
+from corral.observe.diagnose import diagnose, diagnose_graph
+from corral.observe.holders import WaitHolders
 
 FIFO = "waits for somebody to write to the FIFO /f"
 
@@ -19,7 +19,7 @@ def _said(*waits, health: str = "active", **seen: object) -> str:
 def test_a_child_that_hangs_while_its_parent_fidgets():
     looks = wait(10, "parallel", "timer", has_limit=True)
     hangs = wait(11, "cat", "pipe_read", FIFO), wait(12, "cat", "pipe_read", FIFO)
-    holders = {pid: Held(()) for pid in (11, 12)}
+    holders = {pid: WaitHolders(()) for pid in (11, 12)}
     parents = {11: 10, 12: 10}
     told = _said(looks, hangs[0], holders=holders, parents=parents, still={11: 7.3})
     assert told == f"parallel waits for a timer; but cat {FIFO}, still for 7 s"
@@ -30,7 +30,9 @@ def test_a_child_that_hangs_while_its_parent_fidgets():
 
 def test_a_child_that_waits_for_who_moves_does_not_hang():
     works, reads = wait(10, "parallel", "running"), wait(11, "cat", "pipe_read", FIFO)
-    told = _said(works, reads, holders={11: Held((10,), is_complete=True)}, parents={11: 10}, still={11: 7.0})
+    told = _said(
+        works, reads, holders={11: WaitHolders((10,), is_complete=True)}, parents={11: 10}, still={11: 7.0}
+    )
     assert told == "parallel is busy"
 
 
@@ -66,9 +68,9 @@ def test_who_sleeps_while_its_child_waits_for_it_to_read_is_stuck():
     sleeps = wait(10, "java", "timer", has_limit=True)
     writes = wait(11, "yes", "pipe_write", "waits to write to a pipe", fd=1, pipe=7)
     reads = writes._replace(kind="pipe_read")
-    around: dict[str, object] = {"parents": {11: 10}, "holders": {11: Held((10,), is_complete=True)}}
-    web = Web(job("java", health="stuck"), Observations((sleeps, writes), **around))  # type: ignore[arg-type]
+    around: dict[str, object] = {"parents": {11: 10}, "holders": {11: WaitHolders((10,), is_complete=True)}}
+    web = WaitGraph(job("java", health="stuck"), Observations((sleeps, writes), **around))  # type: ignore[arg-type]
     assert is_benign(web) is False
-    assert waits_in_vain(web, 60.0)
-    assert diagnose_web(web).summary == "java sleeps and does not read its input; yes waits for it"
-    assert is_benign(Web(job("java"), Observations((sleeps, reads), **around))) is True  # type: ignore[arg-type]
+    assert is_stuck_polling(web, 60.0)
+    assert diagnose_graph(web).summary == "java sleeps and does not read its input; yes waits for it"
+    assert is_benign(WaitGraph(job("java"), Observations((sleeps, reads), **around))) is True  # type: ignore[arg-type]

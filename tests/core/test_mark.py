@@ -43,7 +43,7 @@ def test_it_is_worn_around_a_spawn_only_and_inherited_by_whoever_escapes() -> No
     )
     before = resource.getrlimit(mark.RLIMIT_LOCKS)
     worn = Mark(NONCE, 7, 3)
-    with mark.worn(worn):
+    with mark.applied(worn):
         process = subprocess.Popen(python(code), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with process:
         assert resource.getrlimit(mark.RLIMIT_LOCKS) == before
@@ -61,10 +61,10 @@ def test_it_is_worn_around_a_spawn_only_and_inherited_by_whoever_escapes() -> No
 @needs_marks
 def test_a_failing_spawn_takes_it_off_too() -> None:
     before = resource.getrlimit(mark.RLIMIT_LOCKS)
-    with pytest.raises(FileNotFoundError), mark.worn(Mark(NONCE, 1, 1)):
+    with pytest.raises(FileNotFoundError), mark.applied(Mark(NONCE, 1, 1)):
         subprocess.Popen(["/no/such/program"])
     assert resource.getrlimit(mark.RLIMIT_LOCKS) == before
-    with mark.worn(None):
+    with mark.applied(None):
         assert resource.getrlimit(mark.RLIMIT_LOCKS) == before
 
 
@@ -72,9 +72,9 @@ def test_a_failing_spawn_takes_it_off_too() -> None:
 def test_a_daemon_that_starts_inside_a_job_takes_it_off() -> None:
     code = (
         "import os\nfrom corral.system import mark\n"
-        "was = mark.read(os.getpid())\nmark.take_off()\nprint(was, mark.read(os.getpid()), mark.why_not())"
+        "was = mark.read(os.getpid())\nmark.remove_own()\nprint(was, mark.read(os.getpid()), mark.why_not())"
     )
-    with mark.worn(Mark(NONCE, 7, 3)):
+    with mark.applied(Mark(NONCE, 7, 3)):
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     with process:
         assert process.stdout is not None
@@ -127,7 +127,7 @@ def test_a_mark_of_a_stranger_s_process_is_not_believed(monkeypatch: pytest.Monk
     def refuse(*_: object) -> tuple[int, int]:
         raise PermissionError
 
-    with mark.worn(Mark(NONCE, 7, 3)):
+    with mark.applied(Mark(NONCE, 7, 3)):
         process = subprocess.Popen(python("input()"), stdin=subprocess.PIPE)
     with process:
         monkeypatch.setattr(resource, "prlimit", refuse)
@@ -142,6 +142,6 @@ def test_a_mark_of_a_stranger_s_process_is_not_believed(monkeypatch: pytest.Monk
 
 @needs_marks
 def test_a_daemon_says_that_it_wears_no_mark_on_purpose() -> None:
-    code = "import os\nfrom corral.system import mark\nmark.take_off()\nprint(mark.value_of(os.getpid()) == mark.APART)"
+    code = "import os\nfrom corral.system import mark\nmark.remove_own()\nprint(mark.value_of(os.getpid()) == mark.APART)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said == "True\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from corral.system import limits
-from corral.system.descriptors import Reserve, keep
+from corral.system.descriptors import Reserve, move_high
 from corral.system.executables import find_program
 from corral.system.limits import NOFILE
 from corral.system.openings import empty, may_block, open_redirection
@@ -59,17 +59,17 @@ def test_what_may_block(tmp_path: Path) -> None:
 
 def test_low_descriptors_stay_and_scarce_ones_move_up() -> None:
     reader, writer = os.pipe()
-    assert keep(reader) == reader
+    assert move_high(reader) == reader
     room = resource.getrlimit(NOFILE)
     resource.setrlimit(NOFILE, (room[1], room[1]))
     try:
         middle = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, 300)
-        moved = keep(middle)
+        moved = move_high(middle)
         assert moved >= 1024
         assert fcntl.fcntl(moved, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
         with pytest.raises(OSError):
             os.fstat(middle)
-        assert keep(moved) == moved
+        assert move_high(moved) == moved
         os.close(moved)
     finally:
         resource.setrlimit(NOFILE, room)

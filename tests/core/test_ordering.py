@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.observe import ordering
-from corral.observe.ordering import Merged, Run, forget, note_growth, read_order
+from corral.observe.ordering import MergedStreams, StreamRun, forget, note_growth, read_order
 
 
 class Streams:
@@ -39,7 +39,7 @@ class Streams:
         self.sizes = sizes
 
     def merged(self, tail: int | None = None, limit: int = 1 << 20) -> str:
-        merged = Merged(self.paths, self.order)
+        merged = MergedStreams(self.paths, self.order)
         if tail is not None:
             merged.skip_to_last_lines(tail)
         ends = merged.sizes()
@@ -138,11 +138,11 @@ def test_what_was_noted_stays_bounded(streams: Streams, monkeypatch: pytest.Monk
 
 
 @given(
-    noted=st.lists(st.builds(Run, st.integers(0, 3), st.integers(0, 1 << 40)), max_size=9),
+    noted=st.lists(st.builds(StreamRun, st.integers(0, 3), st.integers(0, 1 << 40)), max_size=9),
     rest=st.binary(max_size=9),
 )
 def test_whatever_stands_in_the_notes_each_byte_comes_once(
-    noted: list[Run], rest: bytes, tmp_path_factory: pytest.TempPathFactory
+    noted: list[StreamRun], rest: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     streams = Streams(tmp_path_factory.mktemp("streams"))
     streams.write(0, "a\nb\nc")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corral.observe.output import CUT, LINE_LIMIT, Chunk, Follower, LineIndex, OutputFile, Pace
+from corral.observe.output import CUT, LINE_LIMIT, Chunk, Follower, LineIndex, OutputFile, PollInterval
 from corral.values.text import sanitise
 from holes import drop
 
@@ -155,7 +155,7 @@ def test_the_last_lines_of_a_huge_file_take_little_memory(path: Path) -> None:
 
 
 def test_the_pace_slows_after_a_second_of_silence_and_recovers() -> None:
-    pace = Pace(100.0)
+    pace = PollInterval(100.0)
     assert pace.delay(100.9, had_output=False) == 0.02
     assert pace.delay(101.0, had_output=False) == 0.05
     assert pace.delay(107.0, had_output=True) == 0.02

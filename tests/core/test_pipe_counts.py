@@ -12,7 +12,7 @@ import pytest
 
 from corral.manage.flows import Moved, moves_elsewhere
 from corral.observe.pipeflow import PipeFlow
-from corral.observe.sampler import transferred
+from corral.observe.sampler import bytes_transferred
 from corral.system.cpu_clock import cpu_nanoseconds
 from corral.system.pipes import fill_and_capacity
 from corral.system.procfs import HAS_PROCFS
@@ -117,7 +117,7 @@ def test_bytes_that_no_counter_has_are_counted_by_the_other_side():
         def look(*, runs: bool = True) -> bool:
             told = []
             for process in (writer, reader):
-                counted = transferred(process.pid)
+                counted = bytes_transferred(process.pid)
                 assert counted is not None
                 told.append(Moved(*counted, (cpu_nanoseconds(process.pid) or 0) / 1e9))
             seen = fill_and_capacity(reader.pid, 0) or (0, None)

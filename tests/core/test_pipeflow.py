@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.observe.pipeflow import PipeFlow, Steady, limiter
+from corral.observe.pipeflow import Debounced, PipeFlow, limiter
 from corral.observe.sampler import ProcessSampler
 from corral.observe.waits import wait_of
 from corral.system.identity import identify
@@ -206,10 +206,10 @@ def test_slow_side_of_a_pipe(fill, writer, writer_waits, reader_waits, expected)
 
 
 def test_mark_does_not_dance():
-    steady = Steady("none")
+    steady = Debounced("none")
     shown = [steady.observe(seen) for seen in ("a", "a", "b", "a", "b", "a", "b", "b")]
     assert shown == ["a", "a", "a", "a", "b", "a", "b", "b"]
-    steady = Steady("none")
+    steady = Debounced("none")
     assert [steady.observe(seen) for seen in ("a", "b", "c", "d")] == ["a", "a", "a", "a"]
 
 

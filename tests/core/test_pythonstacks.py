@@ -14,10 +14,10 @@ from msgspec import structs
 from corral.manage import spying
 from corral.manage.helping import Printed, output_of
 from corral.manage.spying import Spy
-from corral.observe.program_stacks import MOST_FRAMES, python_stacks, telling_frames
+from corral.observe.program_stacks import MOST_FRAMES, informative_frames, python_stacks
 from corral.observe.waits import wait_of
 from corral.system import pyspy
-from corral.system.mounts import Mounts
+from corral.system.mounts import HangingMounts
 from corral.system.procfs import HAS_PROCFS, pids, read_stat
 from corral.values.reports import Diagnosis, Frame, PythonStack, Root, Wait
 from managers import eventually_so, opened
@@ -36,15 +36,15 @@ def library(line: int) -> Frame:
 
 
 def test_what_started_it_all_says_nothing():
-    assert telling_frames((library(1), own(2), library(3))) == (library(1), own(2))
-    assert telling_frames((library(1), library(2))) == (library(1), library(2))
+    assert informative_frames((library(1), own(2), library(3))) == (library(1), own(2))
+    assert informative_frames((library(1), library(2))) == (library(1), library(2))
 
 
 def test_own_code_goes_before_that_of_libraries():
     deep = (*(library(n) for n in range(20)), *(own(n) for n in range(20, 25)), library(30))
-    assert telling_frames(deep) == (library(0), library(1), library(2), *(own(n) for n in range(20, 25)))
+    assert informative_frames(deep) == (library(0), library(1), library(2), *(own(n) for n in range(20, 25)))
     long = tuple(own(n) for n in range(20))
-    assert telling_frames(long) == long[:MOST_FRAMES]
+    assert informative_frames(long) == long[:MOST_FRAMES]
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_own_code_goes_before_that_of_libraries():
     ],
 )
 def test_files_that_are_not_own(file):
-    assert telling_frames((own(1), Frame(file, 2, "x"), own(3))) == (own(1), Frame(file, 2, "x"), own(3))
-    assert telling_frames((own(1), Frame(file, 2, "x"))) == (own(1),)
+    assert informative_frames((own(1), Frame(file, 2, "x"), own(3))) == (own(1), Frame(file, 2, "x"), own(3))
+    assert informative_frames((own(1), Frame(file, 2, "x"))) == (own(1),)
 
 
 def dumped(tid: int, *frames: Frame, name: str | None = None) -> dict[str, object]:
@@ -113,7 +113,7 @@ def why(pid: int, name: str = "python", health: str | None = "stuck") -> Diagnos
 
 
 def spied(pid: int, path: str | None, **values: object) -> Diagnosis:
-    return asyncio.run(Spy(reap, Mounts("/")).add_stacks(why(pid, **values), {pid}, path))  # type: ignore[arg-type]
+    return asyncio.run(Spy(reap, HangingMounts("/")).add_stacks(why(pid, **values), {pid}, path))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_of_many_programs_some_are_looked_at(tmp_path, monkeypatch):
     one = why(os.getpid())
     many = structs.replace(one, waits=one.waits * 20)
     path = program(tmp_path, f"echo x >> {tmp_path}/runs; echo '{json.dumps([dumped(1, own(1))])}'")
-    found = asyncio.run(Spy(reap, Mounts("/")).add_stacks(many, {os.getpid()}, path))
+    found = asyncio.run(Spy(reap, HangingMounts("/")).add_stacks(many, {os.getpid()}, path))
     assert (tmp_path / "runs").read_text() == "x\n" * spying.MOST_PROCESSES
     assert found.not_looked_at == (f"the Python stacks of all but {spying.MOST_PROCESSES} programs",)
 
@@ -180,7 +180,7 @@ def test_one_that_has_not_run_is_not_looked_at_twice(tmp_path):
     path = program(tmp_path, f"echo x >> {tmp_path}/runs; echo '{line}'")
 
     async def twice(pid: int) -> tuple[Diagnosis, Diagnosis]:
-        spy = Spy(reap, Mounts("/"))
+        spy = Spy(reap, HangingMounts("/"))
         return await spy.add_stacks(why(pid), {pid}, path), await spy.add_stacks(why(pid), {pid}, path)
 
     with running(*python("import signal; signal.pause()")) as still:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from corral.observe.graph import knot, routes
-from corral.observe.progress import OFTEN, Quiet
+from corral.observe.graph import deadlocked, first_to_move
+from corral.observe.progress import POLLING_WAKEUPS, PollingDetector
 
 MILLISECOND = 1_000_000
 
 
 def test_looking_round_is_quiet_and_is_told_from_standing_still():
-    quiet, still = Quiet(0.0), Quiet(0.0)
+    quiet, still = PollingDetector(0.0), PollingDetector(0.0)
     for second in range(60):
         quiet.observe(float(second), {7: second * MILLISECOND, 8: 0}, "rest")
         still.observe(float(second), {7: 0}, "rest")
@@ -25,7 +25,7 @@ def test_work_a_byte_or_a_new_process_end_it():
         ({7: 9 * MILLISECOND}, "a byte more"),
         ({7: 9 * MILLISECOND, 9: 0}, "rest"),
     ):
-        quiet = Quiet(0.0)
+        quiet = PollingDetector(0.0)
         for second in range(10):
             quiet.observe(float(second), {7: second * MILLISECOND}, "rest")
         assert quiet.lasts(10.0) >= 9.0
@@ -35,23 +35,23 @@ def test_work_a_byte_or_a_new_process_end_it():
 
 
 def test_steady_work_is_never_quiet():
-    quiet = Quiet(0.0)
+    quiet = PollingDetector(0.0)
     for second in range(60):
         quiet.observe(float(second), {7: 20 * second * MILLISECOND}, "rest")
-    assert quiet.lasts(60.0) < OFTEN
+    assert quiet.lasts(60.0) < POLLING_WAKEUPS
 
 
 def test_only_what_waits_for_the_knot_alone_is_in_it():
-    assert knot({1: (2,), 2: (1,)}) == {1, 2}
-    assert knot({1: (2, 3), 2: (1,)}) == set()
-    assert knot({1: (1,)}) == {1}
-    assert knot({1: (2,), 2: (1,), 4: (1, 2), 5: (4, 6)}) == {1, 2, 4}
+    assert deadlocked({1: (2,), 2: (1,)}) == {1, 2}
+    assert deadlocked({1: (2, 3), 2: (1,)}) == set()
+    assert deadlocked({1: (1,)}) == {1}
+    assert deadlocked({1: (2,), 2: (1,), 4: (1, 2), 5: (4, 6)}) == {1, 2, 4}
 
 
 def test_routes_lead_to_who_moves_first_and_into_circles_only_where_nothing_else_is():
     targets = {1: (2, 3), 2: (), 3: (), 4: (5,), 5: (4,), 6: (4, 1), 7: (7,)}
     keys = {2: (2, 2), 3: (0, 3)}
-    found = routes(targets, targets, lambda route: (keys.get(route[-1], (9, 9))[0], route[0]))
+    found = first_to_move(targets, targets, lambda route: (keys.get(route[-1], (9, 9))[0], route[0]))
     assert found == {1: 3, 6: 1, 4: 5, 5: 4, 7: 7}
 
 
@@ -59,10 +59,10 @@ def test_hundreds_that_share_one_pipe_are_gone_through_once():
     everybody = tuple(range(600))
     targets = dict.fromkeys(everybody, everybody)
     asked: list[int] = []
-    assert knot(targets) == set(everybody)
-    assert len(routes(targets, targets, lambda route: (asked.append(1) or 0, 0))) == 600
+    assert deadlocked(targets) == set(everybody)
+    assert len(first_to_move(targets, targets, lambda route: (asked.append(1) or 0, 0))) == 600
     assert not asked
     targets[599] = ()
-    found = routes(targets, targets, lambda route: (asked.append(1) or 0, route[0]))
+    found = first_to_move(targets, targets, lambda route: (asked.append(1) or 0, route[0]))
     assert set(found.values()) == {599}
     assert len(asked) == 600

@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.observe.spending import (
-    AHEAD,
-    AHEAD_SECONDS,
+    BOTTLENECK_LEAD,
+    BOTTLENECK_LEAD_SECONDS,
     WINDOW,
-    Doing,
-    HoldUp,
-    Spending,
-    ThreadLook,
-    at_pipes,
+    BottleneckTracker,
+    StageTimeMeter,
+    ThreadSample,
+    WaitSide,
+    pipe_wait_share,
 )
-from corral.observe.stagelooks import Ends, looks
+from corral.observe.stagelooks import StagePipes, sample_threads
 from corral.system.pipes import inode_of
 from corral.system.procfs import HAS_PROCFS
 from corral.values.jobs import StageTime
@@ -31,12 +31,12 @@ from until import python, running, until
 SECOND = 1_000_000_000
 
 
-def spent(threads: Sequence[tuple[float, Sequence[Doing | None]]], **sides: bool) -> StageTime | None:
+def spent(threads: Sequence[tuple[float, Sequence[WaitSide | None]]], **sides: bool) -> StageTime | None:
     """Each thread runs so much of its time, and is seen to do these things, one after the other, four times a second."""
-    spending = Spending(**{"has_input": True, "has_output": True, **sides})
+    spending = StageTimeMeter(**{"has_input": True, "has_output": True, **sides})
     for look in range(20):
         seen = [
-            ThreadLook(tid, int(share * look * SECOND / 4), doing[look % len(doing)])
+            ThreadSample(tid, int(share * look * SECOND / 4), doing[look % len(doing)])
             for tid, (share, doing) in enumerate(threads)
         ]
         spending.observe(100 + look / 4, seen)
@@ -75,21 +75,21 @@ def test_a_stage_that_was_never_seen_asleep_waits_at_the_pipes_it_has():
 
 
 def test_what_was_long_ago_or_too_short_does_not_count():
-    spending = Spending(has_input=True, has_output=True)
+    spending = StageTimeMeter(has_input=True, has_output=True)
     for look in range(40):
         now = look / 2
-        spending.observe(now, [ThreadLook(1, int(min(now, 10) * SECOND), None if now < 10 else "input")])
+        spending.observe(now, [ThreadSample(1, int(min(now, 10) * SECOND), None if now < 10 else "input")])
     assert shares(spending.time()) == (0, 1, 0, 0)
-    spending = Spending(has_input=True, has_output=True)
-    spending.observe(0, [ThreadLook(1, 0, None)])
-    spending.observe(1, [ThreadLook(1, SECOND, None)])
+    spending = StageTimeMeter(has_input=True, has_output=True)
+    spending.observe(0, [ThreadSample(1, 0, None)])
+    spending.observe(1, [ThreadSample(1, SECOND, None)])
     assert spending.time() is None
 
 
 def test_children_that_come_and_go_leave_nothing_behind():
-    spending = Spending(has_input=True, has_output=True)
+    spending = StageTimeMeter(has_input=True, has_output=True)
     for look in range(100):
-        spending.observe(look / 4, [ThreadLook(1, 0, "other"), ThreadLook(100 + look, 0, "input")])
+        spending.observe(look / 4, [ThreadSample(1, 0, "other"), ThreadSample(100 + look, 0, "input")])
     assert shares(spending.time()) == (0, 0, 0, 1)
     assert len(spending._past) < 4 * WINDOW + 3
 
@@ -125,24 +125,24 @@ def waiting(*least: float) -> dict[int, StageTime]:
     ],
 )
 def test_stage_that_holds_up_the_rest(times, expected):
-    assert HoldUp().observe(0, times) == expected
+    assert BottleneckTracker().observe(0, times) == expected
 
 
 def test_the_mark_does_not_dance():
-    hold_up, first, second = HoldUp(), waiting(0.1, 0.5), waiting(0.5, 0.1)
+    hold_up, first, second = BottleneckTracker(), waiting(0.1, 0.5), waiting(0.5, 0.1)
     assert hold_up.observe(0, first) == 1
     now = 0.0
     for turn in range(20):
         now += 1
         assert hold_up.observe(now, (second, first)[turn % 2]) == 1
     assert hold_up.observe(now + 1, second) == 1
-    assert hold_up.observe(now + 1 + AHEAD_SECONDS, second) == 2
-    assert hold_up.observe(now + 2 + AHEAD_SECONDS, waiting(0.3, 0.3)) == 2
-    assert hold_up.observe(now + 2 + 2 * AHEAD_SECONDS, waiting(0.3, 0.3)) is None
+    assert hold_up.observe(now + 1 + BOTTLENECK_LEAD_SECONDS, second) == 2
+    assert hold_up.observe(now + 2 + BOTTLENECK_LEAD_SECONDS, waiting(0.3, 0.3)) == 2
+    assert hold_up.observe(now + 2 + 2 * BOTTLENECK_LEAD_SECONDS, waiting(0.3, 0.3)) is None
 
 
 def test_a_stage_that_has_ended_holds_up_nobody():
-    hold_up = HoldUp()
+    hold_up = BottleneckTracker()
     assert hold_up.observe(0, waiting(0.1, 0.5, 0.9)) == 1
     assert hold_up.observe(1, {2: waiting(0, 0.5)[2], 3: waiting(0, 0, 0.9)[3]}) == 2
 
@@ -150,10 +150,10 @@ def test_a_stage_that_has_ended_holds_up_nobody():
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
 def test_who_is_shown_waits_least_by_enough(least):
     times = waiting(*least)
-    number = HoldUp().observe(0, times)
+    number = BottleneckTracker().observe(0, times)
     if number is not None:
-        others = [at_pipes(time) for other, time in times.items() if other != number]
-        assert min(others) - at_pipes(times[number]) >= AHEAD
+        others = [pipe_wait_share(time) for other, time in times.items() if other != number]
+        assert min(others) - pipe_wait_share(times[number]) >= BOTTLENECK_LEAD
 
 
 # ---- real programs --------------------------------------------------------------------------------------------------
@@ -195,15 +195,15 @@ def test_real_stages(first: str, second: str, slow: int):
         for end in (read, write):
             os.close(end)
         stages = {
-            1: Spending(has_input=False, has_output=True),
-            2: Spending(has_input=True, has_output=False),
+            1: StageTimeMeter(has_input=False, has_output=True),
+            2: StageTimeMeter(has_input=True, has_output=False),
         }
 
         def times() -> dict[int, StageTime]:
             now = time.monotonic()
-            stages[1].observe(now, looks([writer.pid], Ends(None, pipe, is_first=True)))
-            stages[2].observe(now, looks([reader.pid], Ends(pipe, None, is_first=False)))
+            stages[1].observe(now, sample_threads([writer.pid], StagePipes(None, pipe, is_first=True)))
+            stages[2].observe(now, sample_threads([reader.pid], StagePipes(pipe, None, is_first=False)))
             found = {number: stage.time() for number, stage in stages.items()}
             return {number: seen for number, seen in found.items() if seen is not None}
 
-        until(lambda: HoldUp().observe(0, times()) == slow, f"stage {slow} to hold up the other")
+        until(lambda: BottleneckTracker().observe(0, times()) == slow, f"stage {slow} to hold up the other")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corral.observe.output import Chunk, LineIndex, OutputFile, Place
-from corral.observe.traces import PIECE_SIZE, Trace, Truncation
+from corral.observe.output import Chunk, Cursor, LineIndex, OutputFile
+from corral.observe.traces import PIECE_SIZE, Fingerprint, Truncation
 from corral.service.handles import _read_all
 from corral.system.inotify import OPENED, Watcher
 from corral.system.openfiles import appended_up_to
@@ -25,8 +25,8 @@ def reader(content: bytes) -> Callable[[int, int], bytes]:
     return lambda offset, count: content[offset : offset + count]
 
 
-def traced(content: bytes) -> Trace:
-    trace = Trace()
+def traced(content: bytes) -> Fingerprint:
+    trace = Fingerprint()
     trace.advance(reader(content), len(content))
     return trace
 
@@ -64,7 +64,7 @@ def test_of_bytes_that_never_come_again_each_truncation_is_found_and_bounded(
     ops: list[tuple[str, float]],
 ) -> None:
     content, count, lowest = bytearray(), 0, 0
-    trace = Trace()
+    trace = Fingerprint()
     for what, amount in [*ops, ("look", 0)]:
         if what == "write":
             for _ in range(int(amount) // 8 + 1):
@@ -99,10 +99,10 @@ def test_what_was_dropped_is_not_compared_and_what_cannot_be_read_tells_nothing(
 
 def test_another_trace_goes_on_from_its_pieces() -> None:
     content = b"".join(b"%d\n" % number for number in range(10_000))
-    trace = Trace()
+    trace = Fingerprint()
     for end in range(1000, len(content), 1000):
         trace.advance(reader(content), end)
-    again = Trace(trace.end, trace.pieces)
+    again = Fingerprint(trace.end, trace.pieces)
     assert again.look(reader(content), len(content)) is None
     found = again.look(reader(content[:5000] + b"x" * 50_000), 55_000)
     assert found is not None
@@ -130,7 +130,7 @@ def lines(count: int, word: bytes = b"line") -> bytes:
 def test_a_place_goes_on_where_what_is_new_begins(path: Path) -> None:
     append(path, lines(1000))
     with OutputFile(str(path)) as file:
-        place = Place(file)
+        place = Cursor(file)
         assert place.read().data == lines(1000)
         path.write_bytes(b"")
         assert place.read() == Chunk(0, b"", begins_anew=True)
@@ -151,7 +151,7 @@ def test_a_place_goes_on_where_what_is_new_begins(path: Path) -> None:
 def test_a_place_with_an_end_beyond_a_file_that_became_shorter_stays_within_it(path: Path) -> None:
     append(path, b"0123456789")
     with OutputFile(str(path)) as file:
-        place = Place(file)
+        place = Cursor(file)
         place.read()
         path.write_bytes(b"new")
         assert place.read(end=30) == Chunk(0, b"new", begins_anew=True)
@@ -162,7 +162,7 @@ def test_a_place_with_an_end_beyond_a_file_that_became_shorter_stays_within_it(p
 def test_a_head_that_is_dropped_is_no_truncation(path: Path) -> None:
     append(path, lines(2000))
     with OutputFile(str(path)) as file:
-        place, index = Place(file), LineIndex(file)
+        place, index = Cursor(file), LineIndex(file)
         place.read()
         index.extend()
         drop(path, 2 * PAGE)
@@ -207,7 +207,7 @@ def test_a_place_reads_all_that_is_new_after_a_truncation_and_never_a_hole(
     path.write_bytes(b"")
     count, expected, got = 0, b"", b""
     with OutputFile(str(path)) as file:
-        place = Place(file)
+        place = Cursor(file)
         for _ in range(data.draw(st.integers(1, 12))):
             if data.draw(st.booleans()):
                 path.write_bytes(b"")

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from corral.observe.sampler import ProcessSampler
-from corral.observe.tree import Member, command_of, views
+from corral.observe.tree import TreeMember, command_of, process_views
 from corral.observe.waits import wait_of
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.pipes import inode_of
@@ -36,8 +36,8 @@ def test_leader_is_shown_with_what_it_uses_and_does():
         wait, usage = wait_of(process.pid), ProcessSampler().usage(leader)
         assert wait is not None
         assert usage is not None
-        (view,) = views(
-            [Member(leader, 1)],
+        (view,) = process_views(
+            [TreeMember(leader, 1)],
             {1: leader},
             usages={leader: usage},
             cpu_percents={leader: 12.5},
@@ -57,7 +57,7 @@ def test_grandchild_in_a_session_of_its_own_is_told():
         leader, grandchild = known(process.pid), known(int(said))
         child = known(int(parent_of(grandchild.pid)))
         try:
-            shown = views([Member(i, 1) for i in (grandchild, child, leader)], {1: leader})
+            shown = process_views([TreeMember(i, 1) for i in (grandchild, child, leader)], {1: leader})
             assert shown[0].pid == leader.pid
             where = {view.pid: view.where for view in shown}
             assert where == {leader.pid: "leader", child.pid: "child", grandchild.pid: "its own session"}
@@ -72,7 +72,7 @@ def test_orphan_is_forked_off():
         leader, orphan = known(process.pid), known(int(said))
         try:
             until(lambda: parent_of(orphan.pid) != str(process.pid), "the orphan to have another parent")
-            shown = views([Member(leader, 1), Member(orphan, 1)], {1: leader})
+            shown = process_views([TreeMember(leader, 1), TreeMember(orphan, 1)], {1: leader})
             assert [view.where for view in shown] == ["leader", "its own session, forked off"]
         finally:
             end(orphan)
@@ -86,7 +86,7 @@ def parent_of(pid: int) -> str:
 
 def test_stranger_with_a_reused_pid_is_not_shown():
     mine = known(os.getpid())
-    assert views([Member(ProcessIdentity(mine.pid, mine.started + 1), 1)], {}) == ()
+    assert process_views([TreeMember(ProcessIdentity(mine.pid, mine.started + 1), 1)], {}) == ()
 
 
 def test_leaders_come_first_by_stage():
@@ -95,8 +95,9 @@ def test_leaders_come_first_by_stage():
         running("sleep", "30", start_new_session=True) as b,
     ):
         first, second = known(b.pid), known(a.pid)
-        shown = views(
-            [Member(second, 2), Member(known(os.getpid()), None), Member(first, 1)], {1: first, 2: second}
+        shown = process_views(
+            [TreeMember(second, 2), TreeMember(known(os.getpid()), None), TreeMember(first, 1)],
+            {1: first, 2: second},
         )
         assert [view.pid for view in shown] == [b.pid, a.pid, os.getpid()]
 

@@ -52,9 +52,9 @@ def test_files_that_may_grow_no_more_are_said_and_end_no_daemon(tmp_path: Path) 
 )
 def test_a_shortage_names_what_is_lacking(error: Exception, words: str) -> None:
     assert shortage.is_shortage(error)
-    assert words in shortage.in_words(error)
+    assert words in shortage.explanation(error)
 
 
 def test_what_is_no_shortage_says_what_it_is() -> None:
     assert not shortage.is_shortage(RuntimeError("no running event loop"))
-    assert shortage.in_words(PermissionError(errno.EACCES, "Permission denied")) == "Permission denied"
+    assert shortage.explanation(PermissionError(errno.EACCES, "Permission denied")) == "Permission denied"

@@ -189,7 +189,7 @@ def test_what_the_kernel_refuses_is_named() -> None:
         with pytest.raises(CannotStartError, match=f"true: the client's {what}"):
             spawn(
                 ["true"], "/bin/true", (null, null, null), cwd="/", environment={}, umask=0o022, worn_mark=None,
-                outfit=inheritance.Outfit(inside=given),
+                outfit=inheritance.ChildSettings(inside=given),
             )  # fmt: skip
     os.close(null)
 
@@ -198,7 +198,7 @@ def test_a_child_of_the_same_surroundings_costs_no_fork() -> None:
     from corral.service.surroundings import surroundings
 
     own = inheritance.own_of_this()
-    assert inheritance.outfit(surroundings(), own) == inheritance.Outfit()
+    assert inheritance.child_settings(surroundings(), own) == inheritance.ChildSettings()
     assert inheritance.refusals(surroundings(), own) == []
 
 

@@ -18,7 +18,7 @@ import pytest
 from corral.decide.homeidentity import LOCK
 from corral.service import protocol as p
 from corral.service.client import Client
-from corral.system.file_locks import holders
+from corral.system.file_locks import flock_holders
 from corral.system.identity import identify, is_alive
 from e2e.command import Corral
 from e2e.daemons import Daemons, start, wait
@@ -109,7 +109,7 @@ def test_what_was_removed_is_made_again(served: Daemons, remove: Callable[[Path]
     until(lambda: _heard(served, notices, said), "it to be said")
     assert served.pid() == pid
     assert re.search(said, (home / "daemon.log").read_text())
-    until(lambda: [one.pid for one in holders(LOCK) if one.folder == str(home)] == [pid], "one daemon")
+    until(lambda: [one.pid for one in flock_holders(LOCK) if one.folder == str(home)] == [pid], "one daemon")
     # All of it is there for the next daemon.
     served.signal()
     with served.client() as client:
@@ -187,7 +187,7 @@ def test_a_home_that_is_moved_is_followed(corral: Corral, tmp_path: Path) -> Non
     corral.ok("wait", "cat", "later")
     assert corral.ok("logs", "cat") == "hello"
     assert corral.ok("logs", "later") == "done"
-    assert [one.pid for one in holders(LOCK) if one.folder == str(corral.home)] == [pid]
+    assert [one.pid for one in flock_holders(LOCK) if one.folder == str(corral.home)] == [pid]
     assert not (tmp_path / "home").exists()
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from corral.decide.homeidentity import LOCK
-from corral.system.file_locks import holders
+from corral.system.file_locks import flock_holders
 from e2e.command import Corral
 from until import until
 
@@ -62,7 +62,7 @@ def harm(home: Path, what: str) -> None:
 
 
 def daemons(home: Path) -> set[int]:
-    return {holder.pid for holder in holders(LOCK) if holder.folder == str(home)}
+    return {holder.pid for holder in flock_holders(LOCK) if holder.folder == str(home)}
 
 
 def turn(corral: Corral, what: str, chance: random.Random) -> list[str]:

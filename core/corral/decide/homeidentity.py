@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from corral.decide import nonce
 from corral.system import boot, mark
-from corral.system.file_locks import Holder, holders
+from corral.system.file_locks import FlockHolder, flock_holders
 from corral.values.errors import CorralError
 from corral.values.home import Home
 from corral.values.wire import from_wire, to_wire
@@ -82,17 +82,17 @@ def note(home: Home, identity: Identity) -> None:
 def displaced_daemon(home: Home) -> int | None:
     """The pid of a daemon of this home whose folder or lock was removed: it is about to create them again."""
     gone = (
-        one.pid for one in holders(LOCK) if one.is_deleted and _is_of(home, one) and one.pid != os.getpid()
+        one.pid for one in flock_holders(LOCK) if one.is_deleted and _is_of(home, one) and one.pid != os.getpid()
     )
     return next(gone, None)
 
 
 def living_daemon(home: Home) -> int | None:
     """The pid of the daemon of this home, reachable or not, as shown by its lock alone."""
-    return next((one.pid for one in holders(LOCK) if _is_of(home, one)), None)
+    return next((one.pid for one in flock_holders(LOCK) if _is_of(home, one)), None)
 
 
-def _is_of(home: Home, holder: Holder) -> bool:
+def _is_of(home: Home, holder: FlockHolder) -> bool:
     """Compared by path, which a removed folder had too, and by inode, since a folder may have several paths (bind mounts)."""
     return holder.folder == os.path.realpath(home.path) or _is_same(holder.folder, home.path)
 
@@ -122,7 +122,7 @@ def _is_other(home: Home, path: str, known: int) -> bool:
 
 def _served_elsewhere(home: Home, noted: Folder | None, known: int) -> str | None:
     """A daemon serves that nonce in another folder; or its folder was removed, and it is about to create it again."""
-    for holder in holders(LOCK):
+    for holder in flock_holders(LOCK):
         if holder.is_deleted:
             was_noted = noted is not None and holder.folder == from_wire(noted.path)
             if was_noted and holder.folder != os.path.realpath(home.path):

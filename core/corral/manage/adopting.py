@@ -23,7 +23,7 @@ from corral.manage.moments import moment
 from corral.manage.stopping import BY_STOP
 from corral.system import boot
 from corral.system.daemonlog import log
-from corral.system.descriptors import keep
+from corral.system.descriptors import move_high
 from corral.system.identity import ProcessIdentity
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.procfs import read_stat
@@ -201,7 +201,7 @@ def watch(manager: Manager, job: ManagedJob) -> None:
         pid = stage.handle.identity.pid
         if stage.handle.pidfd is None:
             descriptor = open_pidfd_if_possible(pid)
-            stage.handle.pidfd = None if descriptor is None else keep(descriptor)
+            stage.handle.pidfd = None if descriptor is None else move_high(descriptor)
         # Asked once the pidfd is there: what is seen now is what it is of.
         stat = read_stat(pid)
         if stat is None or stat.started != stage.handle.identity.started:

@@ -20,11 +20,11 @@ from corral.manage.jobs import ManagedJob
 from corral.manage.local_run import InheritedChild
 from corral.manage.preparation import StartError
 from corral.system import standin
-from corral.system.descriptors import keep
+from corral.system.descriptors import move_high
 from corral.system.identity import ProcessIdentity, is_alive
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.system.signals import end_own_child
-from corral.system.standins import Spawned, hear, kept
+from corral.system.standins import StartedStandIn, moved_high, receive
 from corral.values.errors import CannotStartError
 
 DEADLINE_SECONDS = 30.0
@@ -89,7 +89,7 @@ class Ahead:
         self._is_over = False
         self.all: list[StandIn] = []
 
-    def add(self, stage: int, spawned: Spawned) -> None:
+    def add(self, stage: int, spawned: StartedStandIn) -> None:
         """One that was just started. They are added in the order of the stages."""
         one = StandIn(stage, spawned.identity, spawned.line, _kept(spawned.pidfd))
         one.since = time.monotonic()
@@ -110,7 +110,7 @@ class Ahead:
             one = StandIn(
                 entry.stage,
                 entry.identity,
-                kept(socket.socket(fileno=entry.line)),
+                moved_high(socket.socket(fileno=entry.line)),
                 _kept(open_pidfd_if_possible(entry.identity.pid)) if is_alive(entry.identity) else None,
                 entry.phase,
                 entry.step,
@@ -140,7 +140,7 @@ class Ahead:
     # ---- what they say
 
     def _hear(self, one: StandIn) -> None:
-        said = hear(one.line)
+        said = receive(one.line)
         if said is None:
             return
         if not said:
@@ -264,7 +264,7 @@ class Ahead:
 
 
 def _kept(pidfd: int | None) -> int | None:
-    return None if pidfd is None else keep(pidfd)
+    return None if pidfd is None else move_high(pidfd)
 
 
 def _is_late(one: StandIn) -> bool:

@@ -33,7 +33,7 @@ from corral.manage.snapshots import Snapshots
 from corral.observe.claims import first_claimed
 from corral.observe.output import dropped_bytes
 from corral.system import holes
-from corral.system.ownfiles import look_at_own
+from corral.system.ownfiles import stat_own
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.spec import DEFAULT_MAX_OUTPUT
@@ -432,6 +432,6 @@ def _noted(path: str) -> int:
 
 def _size_of(path: str) -> int:
     try:
-        return look_at_own(path).st_size
+        return stat_own(path).st_size
     except FileNotFoundError:
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from corral.system import limits, mark
+from corral.system.giving import LIMIT_NAMES
 from corral.system.terminal import MOST_CELLS
 from corral.values import kinds
 from corral.values.errors import UsageError
@@ -85,9 +86,9 @@ def check_surroundings(surroundings: Surroundings) -> None:
         if not -1000 <= standing.oom_score_adj <= 1000:
             raise UsageError(f"oom_score_adj of {standing.oom_score_adj}: -1000 to 1000 are possible")
     for number, (soft, hard) in surroundings.limits.items():
-        if number in limits.NAMES and not limits.is_possible(soft, hard):
+        if number in LIMIT_NAMES and not limits.is_possible(soft, hard):
             raise UsageError(
-                f"the limit {limits.NAMES[number]} of {soft}, {hard}: the soft one is at most the hard one"
+                f"the limit {LIMIT_NAMES[number]} of {soft}, {hard}: the soft one is at most the hard one"
             )
 
 

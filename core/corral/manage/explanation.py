@@ -22,7 +22,7 @@ from corral.manage.snapshots import Snapshots
 from corral.observe.chains import Observations
 from corral.observe.diagnose import diagnose, on_full_disk
 from corral.system.disk_usage import is_full
-from corral.system.ownfiles import look_at_own
+from corral.system.ownfiles import stat_own
 from corral.values.home import Home
 from corral.values.jobs import Job, ProcessView
 from corral.values.reports import Detail, Diagnosis, PeekedPipe
@@ -139,6 +139,6 @@ class Explanation:
 def _size_of(path: str) -> int:
     """0 where the file is gone, or another one took its place: `logs` says so."""
     try:
-        return look_at_own(path).st_size
+        return stat_own(path).st_size
     except OSError:
         return 0

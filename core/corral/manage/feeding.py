@@ -16,9 +16,9 @@ from corral.manage.jobs import ManagedJob
 from corral.manage.moments import moment
 from corral.manage.transitions import Apply
 from corral.observe.output import dropped_bytes
-from corral.observe.traces import Trace
+from corral.observe.traces import Fingerprint
 from corral.system import shortage
-from corral.system.descriptors import keep
+from corral.system.descriptors import move_high
 from corral.system.ownfiles import open_own
 from corral.system.pipes import bytes_in
 from corral.values.home import Home
@@ -75,7 +75,7 @@ class Feeder:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._is_waiting_for_room = False
-        self._trace = Trace()
+        self._trace = Fingerprint()
         self._unchanged: tuple[int, int] | None = None
         """Size and time of change of the source's file when it was found to be what it was."""
         if self._reader is not None:
@@ -124,7 +124,7 @@ class Feeder:
             self._finish("it reads no more of")
             return
         except OSError as error:
-            self._fail(f"job {self.source} could not be read any further: {shortage.in_words(error)}")
+            self._fail(f"job {self.source} could not be read any further: {shortage.explanation(error)}")
             return
         self._wait_or_end(has_ended)
 
@@ -186,7 +186,7 @@ class Feeder:
                 descriptor = open_own(self._home.stdout(self.source), os.O_RDONLY)
             except FileNotFoundError:
                 return False
-            self._reader = keep(descriptor)
+            self._reader = move_high(descriptor)
             self._offset = self._start = self._first_kept()
         return True
 

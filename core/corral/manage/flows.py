@@ -12,7 +12,7 @@ from msgspec import structs
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.reasons import observe_waits
 from corral.observe.pipeflow import PipeFlow, Side
-from corral.observe.sampler import transferred
+from corral.observe.sampler import bytes_transferred
 from corral.system.openfiles import descriptors_of, modes
 from corral.system.pipes import fill_and_capacity
 
@@ -107,7 +107,7 @@ def moved_by(job: ManagedJob, stage: ManagedStage) -> Moved | None:
         return None
     # Parents first: a child that ends meanwhile is missed this time, instead of being counted twice.
     pids = [stage.handle.identity.pid, *(one.pid for one in sorted(others, key=lambda one: one.started))]
-    counters = [found for found in map(transferred, pids[:MOST_PROCESSES]) if found is not None]
+    counters = [found for found in map(bytes_transferred, pids[:MOST_PROCESSES]) if found is not None]
     if not counters:
         return None
     return Moved(sum(read for read, _ in counters), sum(wrote for _, wrote in counters), cpu_seconds)

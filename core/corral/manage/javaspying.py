@@ -14,7 +14,7 @@ from corral.observe.program_stacks import deadlock_in, deadlock_in_words, java_s
 from corral.system import jvm
 from corral.system.destinations import HANGS, destination
 from corral.system.identity import ProcessIdentity, identify
-from corral.system.mounts import Mounts
+from corral.system.mounts import HangingMounts
 from corral.values.reports import Diagnosis, PythonStack, Wait
 from corral.values.text import one_line
 
@@ -37,7 +37,7 @@ class _Looked(NamedTuple):
 class JavaSpy:
     """Adds to diagnoses where the Java program of a job stands. Of several the first is asked: each asking costs CPU time."""
 
-    def __init__(self, reap: Callable[[], None], mounts: Mounts) -> None:
+    def __init__(self, reap: Callable[[], None], mounts: HangingMounts) -> None:
         """`reap` reaps any child of this process that has ended."""
         self._reap = reap
         self._mounts = mounts

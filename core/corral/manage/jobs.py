@@ -15,11 +15,11 @@ from corral.manage.past import PastOfJob
 from corral.manage.stories import StoryOfJob
 from corral.manage.streams import Stream
 from corral.observe.pipeflow import PipeFlow
-from corral.observe.progress import Progress, Quiet
+from corral.observe.progress import PollingDetector, Progress
 from corral.observe.sampler import Usage
 from corral.observe.waits import WaitClock
-from corral.system.descriptors import is_scarce, keep
-from corral.system.ownfiles import look_at_own, open_own
+from corral.system.descriptors import is_scarce, move_high
+from corral.system.ownfiles import open_own, stat_own
 from corral.values.jobs import Job, Pipe, StageTime
 from corral.values.reports import Diagnosis, StopReport
 from corral.values.shown import Shown, shown_of
@@ -82,7 +82,7 @@ class OutputSizes:
         """Begin to look. Raises OSError where one of them cannot be opened, for want of descriptors aside."""
         self.close()
         try:
-            self.descriptors.extend(keep(open_own(path, os.O_RDONLY)) for path in paths)
+            self.descriptors.extend(move_high(open_own(path, os.O_RDONLY)) for path in paths)
         except FileNotFoundError:
             self._give_up()
             return
@@ -107,7 +107,7 @@ class OutputSizes:
         if self.descriptors:
             return [os.lseek(descriptor, 0, os.SEEK_END) for descriptor in self.descriptors]
         try:
-            return [look_at_own(path).st_size for path in self.paths]
+            return [stat_own(path).st_size for path in self.paths]
         except FileNotFoundError:
             self._give_up()
             return []
@@ -130,7 +130,7 @@ class OutputSizes:
         """Of one of them. Raises OSError."""
         if self.descriptors:
             return os.lseek(self.descriptors[number], 0, os.SEEK_END)
-        return look_at_own(self.paths[number]).st_size
+        return stat_own(self.paths[number]).st_size
 
     def close(self) -> None:
         for descriptor in self.descriptors:
@@ -171,7 +171,7 @@ class ManagedJob:
     progress: Progress | None = None
     explained_at: float = 0.0
     """When it was diagnosed last (monotonic)."""
-    quiet: Quiet | None = None
+    quiet: PollingDetector | None = None
     """Since when it does no more than look round, if it does."""
     kept: Kept | None = None
     """What of this was last written for the next daemon (`corral.manage.keeping`)."""

@@ -10,9 +10,9 @@ from corral.manage.jobs import ManagedJob
 from corral.manage.onstuck import is_to_be_ended
 from corral.manage.reasons import observe_waits, words_for
 from corral.manage.stories import note_stuck
-from corral.observe.chains import LOOKED_AT_FOR, Web, is_benign, is_deadlocked, waits_in_vain
-from corral.observe.diagnose import diagnose_web
-from corral.observe.progress import Progress, Quiet, health_of
+from corral.observe.chains import OUTSIDE_STILL_SHARE, WaitGraph, is_benign, is_deadlocked, is_stuck_polling
+from corral.observe.diagnose import diagnose_graph
+from corral.observe.progress import PollingDetector, Progress, health_of
 
 if TYPE_CHECKING:
     from corral.manage.manager import Manager
@@ -85,7 +85,7 @@ class Judge:
 
     def _in_vain_since(self, job: ManagedJob, now: float) -> float | None:
         """Since when a job waits in vain that looks round now and then, and so is never still; None for any other."""
-        quiet = job.quiet = job.quiet or Quiet(now)
+        quiet = job.quiet = job.quiet or PollingDetector(now)
         transferred = 0
         for usage in [member.usage for member in job.run.members.values() if member.usage is not None]:
             if usage.read_bytes is None or usage.written_bytes is None:
@@ -108,7 +108,7 @@ class Judge:
         if now >= quiet.look_again_at:
             # It may just have been at work when it was looked at; but a server may look round all its life: soon, then
             # less and less often.
-            quiet.is_sure = waits_in_vain(self._look(job), job.spec.stuck_after - 1.0)
+            quiet.is_sure = is_stuck_polling(self._look(job), job.spec.stuck_after - 1.0)
             quiet.looks = min(quiet.looks + 1, 5)
             pause = LOOK_AGAIN_SECONDS if quiet.is_sure else 2.0 ** (quiet.looks - 1)
             quiet.look_again_at = now + pause
@@ -148,28 +148,28 @@ class Judge:
             deadlocked = is_deadlocked(web)
         job.is_benign = is_benign(web)
         job.is_deadlocked = deadlocked
-        job.diagnosis = diagnose_web(web)
+        job.diagnosis = diagnose_graph(web)
         # All in the same pass, so that what has to be read of the whole machine is read once for all of them.
         again = (now // LOOK_AGAIN_SECONDS + 1) * LOOK_AGAIN_SECONDS
         job.look_again_at = min(again, self._is_due(job, web, now)) if web.seen.outside else float("inf")
 
     @staticmethod
-    def _is_due(job: ManagedJob, web: Web, now: float) -> float:
+    def _is_due(job: ManagedJob, web: WaitGraph, now: float) -> float:
         """When a job is to be looked at that may be stuck by then: those that it waits for may have moved meanwhile."""
         assert job.progress is not None
         left = job.spec.stuck_after - job.progress.still_for(now)
         stills = [still for pid, still in web.seen.rests.items() if web.stirs(pid)]
-        left = max([left, *(LOOKED_AT_FOR * job.spec.stuck_after - still for still in stills)])
+        left = max([left, *(OUTSIDE_STILL_SHARE * job.spec.stuck_after - still for still in stills)])
         return now + left if left > 0 else float("inf")
 
-    def _look(self, job: ManagedJob) -> Web:
+    def _look(self, job: ManagedJob) -> WaitGraph:
         began = time.thread_time()
         try:
             return self._web(job)
         finally:
             self._spent += time.thread_time() - began
 
-    def _web(self, job: ManagedJob) -> Web:
+    def _web(self, job: ManagedJob) -> WaitGraph:
         seen = observe_waits(self._manager, job)
         job.view = None
         for stage in job.stages:
@@ -178,7 +178,7 @@ class Judge:
                 if stage.handle.identity and stage.is_running
                 else None
             )
-        return Web(self._manager.view(job), seen)
+        return WaitGraph(self._manager.view(job), seen)
 
 
 def is_settled(job: ManagedJob) -> bool:

@@ -235,7 +235,7 @@ def _explained(job: ManagedJob, error: Exception) -> StartError:
     """What was lacking; anything else is a fault of ours."""
     is_known = shortage.is_shortage(error)
     what = f"the daemon failed at starting it: {type(error).__name__}: {error}"
-    cause = CannotStartError(shortage.in_words(error) if is_known else what, 125)
+    cause = CannotStartError(shortage.explanation(error) if is_known else what, 125)
     return StartError(None, cause, spawned_stages(job))
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from itertools import islice
 
-from corral.system.descriptors import is_scarce, keep
+from corral.system.descriptors import is_scarce, move_high
 from corral.system.identity import ProcessIdentity, is_alive
 from corral.system.pidfd import open_pidfd_if_possible
 
@@ -37,7 +37,7 @@ class LeftoverWatch:
         pidfd = open_pidfd_if_possible(identity.pid)
         if pidfd is None:
             return
-        pidfd = self._pidfds[identity] = keep(pidfd)
+        pidfd = self._pidfds[identity] = move_high(pidfd)
         try:
             self._loop.add_reader(pidfd, self._note_end, identity)
         except OSError:

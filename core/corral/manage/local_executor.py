@@ -23,7 +23,7 @@ from corral.manage.terminals import Terminals
 from corral.manage.transitions import Apply
 from corral.manage.truncations import Truncations
 from corral.manage.unmarked import UnmarkedKeeper
-from corral.system.mounts import Mounts
+from corral.system.mounts import HangingMounts
 from corral.system.pipes import PipeBudget
 from corral.system.prctl import become_subreaper
 from corral.system.signals import Signaller
@@ -58,7 +58,7 @@ class LocalExecutor:
     ) -> None:
         become_subreaper()
         self.budget = PipeBudget()
-        self.mounts = Mounts(home.path)
+        self.mounts = HangingMounts(home.path)
         self.signaller = Signaller(nonce)
         self.births = Births(table.begun)
         self.census = Census(nonce, home.path, self.signaller, table.begun, self.births.of)

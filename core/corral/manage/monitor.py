@@ -21,7 +21,7 @@ from corral.manage.stories import note_life, note_rest
 from corral.observe import ordering
 from corral.observe.holders import Holders
 from corral.observe.pipeflow import RATE_WINDOW, PipeFlow
-from corral.observe.progress import Attention, Progress
+from corral.observe.progress import ObservationGaps, Progress
 from corral.observe.sampler import ProcessSampler
 from corral.system import shortage
 from corral.system.cpu_clock import cpu_nanoseconds
@@ -55,7 +55,7 @@ class Monitor:
         self._stage_times = StageTimes()
         self._followed_since: dict[int, float] = {}
         """When the pipes of each job were first looked at by this daemon, monotonic seconds."""
-        self._attention = Attention()
+        self._attention = ObservationGaps()
         self._ticks = 0
         self.last_scan = 0.0
         self._scan_cost = 0.0
@@ -165,7 +165,7 @@ class Monitor:
         try:
             self._visit(job, now)
         except (OSError, MemoryError) as error:
-            what = shortage.in_words(error) if shortage.is_shortage(error) else error
+            what = shortage.explanation(error) if shortage.is_shortage(error) else error
             self._note_trouble(job, f"cannot be observed: {what}")
         if job.output.is_gone:
             folder = to_wire(self._manager.home.job(job.id))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from corral.manage.jobs import ManagedJob
 from corral.observe import tree
 from corral.observe.chains import Observations
-from corral.observe.holders import KEPT_SECONDS, Held
-from corral.observe.waits import ProcessWait, wait_of, words
+from corral.observe.holders import KEPT_SECONDS, WaitHolders
+from corral.observe.waits import ProcessWait, short_text, wait_of
 from corral.system.cpu_clock import cpu_nanoseconds
 from corral.system.openfiles import feeds
 from corral.system.procfs import read_stat
@@ -44,7 +44,7 @@ def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = Fal
     clocks = {pid: cpu_nanoseconds(pid) for pid in pids}
     waits = tuple(wait for wait in map(wait_of, pids) if wait is not None)
     parents = {}
-    holders: dict[int, Held] = {}
+    holders: dict[int, WaitHolders] = {}
     outside: tuple[ProcessWait, ...] = ()
     rests: dict[int, float] = {}
     if not leaders_only:
@@ -88,7 +88,7 @@ def _still(job: ManagedJob) -> Mapping[int, float]:
 
 def _holders(
     manager: Manager, waits: Sequence[ProcessWait]
-) -> tuple[dict[int, Held], tuple[ProcessWait, ...], tuple[str, ...]]:
+) -> tuple[dict[int, WaitHolders], tuple[ProcessWait, ...], tuple[str, ...]]:
     """Who can end these waits; of those that are not among them, what they wait for themselves, step by step; what was cut."""
     found = _Search(manager, waits)
     found.follow(list(waits))
@@ -102,7 +102,7 @@ class _Search:
     def __init__(self, manager: Manager, waits: Sequence[ProcessWait]) -> None:
         self._holders = manager.monitor.holders
         self.family = self._holders.begin([wait.pid for wait in waits])
-        self.holders: dict[int, Held] = {}
+        self.holders: dict[int, WaitHolders] = {}
         self.outside: dict[int, ProcessWait] = {}
         self._own = {wait.pid: wait for wait in waits}
         self._followed: set[tuple[int, ...]] = set()
@@ -136,12 +136,12 @@ class _Search:
         is_open = held is None or (wait.kind == "event_loop" and held.detail is None)
         return wait.kind in MAY_PASS_ON and is_open and not wait.ring and wait.tried is None
 
-    def _ask(self, wait: ProcessWait, held: Held) -> None:
+    def _ask(self, wait: ProcessWait, held: WaitHolders) -> None:
         for pid in held.pids:
             if pid != wait.pid:
                 self._askers.setdefault(pid, set()).add(wait.pid)
 
-    def _note(self, wait: ProcessWait, held: Held) -> list[ProcessWait]:
+    def _note(self, wait: ProcessWait, held: WaitHolders) -> list[ProcessWait]:
         """The waits of those that were not looked at yet."""
         self.holders[wait.pid] = held
         if wait.kind in ("socket_read", "socket_write"):
@@ -181,15 +181,15 @@ def words_for(seen: Observations, pid: int) -> str | None:
         if wait.pid == pid:
             number = None if wait.pipe is None else seen.pipes.get(wait.pipe)
             is_input = wait.pipe is not None and wait.pipe == seen.input_pipe and wait.kind == "pipe_read"
-            return words(wait, number, is_input=is_input)
+            return short_text(wait, number, is_input=is_input)
     return None
 
 
 def tree_of(manager: Manager, job: ManagedJob) -> tuple[ProcessView, ...]:
     """The tree of the job as a screen shows it; the caller has just scanned it."""
     seen = observe_waits(manager, job)
-    return tree.views(
-        [tree.Member(member.identity, member.stage) for member in job.run.members.values()],
+    return tree.process_views(
+        [tree.TreeMember(member.identity, member.stage) for member in job.run.members.values()],
         {stage.number: stage.handle.identity for stage in job.stages if stage.handle.identity is not None},
         usages={m.identity: m.usage for m in job.run.members.values() if m.usage is not None},
         cpu_percents={

@@ -18,7 +18,8 @@ from corral.system import pyspy
 from corral.system.cpu_clock import cpu_nanoseconds
 from corral.system.destinations import HANGS, destination
 from corral.system.identity import ProcessIdentity, identify
-from corral.system.mounts import Mounts
+from corral.system.mounts import HangingMounts
+from corral.system.trust import why_untrusted_program
 from corral.values.reports import Diagnosis, PythonStack, Wait
 from corral.values.text import one_line
 
@@ -42,7 +43,7 @@ class _Looked(NamedTuple):
 class Spy:
     """Adds the stacks of Python programs to diagnoses."""
 
-    def __init__(self, reap: Callable[[], None], mounts: Mounts) -> None:
+    def __init__(self, reap: Callable[[], None], mounts: HangingMounts) -> None:
         """`reap` reaps any child of this process that has ended."""
         self._reap = reap
         self._mounts = mounts
@@ -86,7 +87,7 @@ class Spy:
         """Why a py-spy is not run: to look at it, and to start it, must keep nobody waiting."""
         if os.path.isabs(path) and destination(path, self._mounts.may_hang).kind == HANGS:
             return f"{path} is on a file system that may hang"
-        return pyspy.why_untrusted(path)
+        return why_untrusted_program(path)
 
     async def _look_at_all(self, path: str, programs: list[Wait]) -> list[tuple[Wait, _Looked]]:
         tasks = [asyncio.create_task(self._look(path, wait)) for wait in programs[:MOST_PROCESSES]]

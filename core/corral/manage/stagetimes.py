@@ -7,8 +7,8 @@ import time
 from collections.abc import Collection
 
 from corral.manage.jobs import ManagedJob
-from corral.observe.spending import HoldUp, Spending
-from corral.observe.stagelooks import ends_of, looks
+from corral.observe.spending import BottleneckTracker, StageTimeMeter
+from corral.observe.stagelooks import sample_threads, stage_pipes
 from corral.values.jobs import StageTime
 
 LOOKS_A_TICK = 4
@@ -24,10 +24,10 @@ class Times:
     def __init__(self, job: ManagedJob) -> None:
         last = len(job.stages)
         self.of_stages = {
-            stage.number: Spending(has_input=stage.number > 1, has_output=stage.number < last)
+            stage.number: StageTimeMeter(has_input=stage.number > 1, has_output=stage.number < last)
             for stage in job.stages
         }
-        self.hold_up = HoldUp()
+        self.hold_up = BottleneckTracker()
 
     def look(self, job: ManagedJob) -> None:
         """One look at each running stage."""
@@ -37,8 +37,8 @@ class Times:
                 leader = stage.handle.identity.pid
                 others = [m.identity.pid for m in job.run.members.values() if m.stage == stage.number]
                 pids = dict.fromkeys((leader, *others))
-                ends = ends_of(stage.number, job.run.pipe_inodes, job.run.input_pipe)
-                self.of_stages[stage.number].observe(now, looks(pids, ends))
+                ends = stage_pipes(stage.number, job.run.pipe_inodes, job.run.input_pipe)
+                self.of_stages[stage.number].observe(now, sample_threads(pids, ends))
 
     def settle(self, job: ManagedJob) -> None:
         """Note the shares, and which stage holds up the rest."""

@@ -19,7 +19,7 @@ from corral.manage.local_run import OpenTerminal
 from corral.manage.preparation import Preparation, StartError
 from corral.manage.relaying import connect
 from corral.system import argmax, inheritance, limits, mark, shortage, standins, tripwire
-from corral.system.descriptors import is_scarce, keep
+from corral.system.descriptors import is_scarce, move_high
 from corral.system.destinations import (
     FILE,
     HANGS,
@@ -27,13 +27,13 @@ from corral.system.destinations import (
     TERMINAL,
     MayHangError,
     destination,
-    refusal,
+    hang_check,
 )
 from corral.system.executables import Check, check_directory, check_interpreter, find_program, no_check
 from corral.system.identity import identify
-from corral.system.inheritance import Outfit
+from corral.system.inheritance import ChildSettings
 from corral.system.mark import Mark
-from corral.system.mounts import Mounts
+from corral.system.mounts import HangingMounts
 from corral.system.openings import check_own, empty, may_block, open_redirection
 from corral.system.ownfiles import make_own
 from corral.system.pidfd import open_pidfd_if_possible
@@ -58,7 +58,7 @@ class _Shared:
 
     environment: dict[bytes, bytes]
     path: str
-    outfit: Outfit
+    outfit: ChildSettings
 
 
 class Starter:
@@ -74,7 +74,7 @@ class Starter:
         home: Home,
         nonce: int | None,
         budget: PipeBudget,
-        mounts: Mounts,
+        mounts: HangingMounts,
         watch: Callable[[ManagedJob], None],
     ) -> None:
         self._home = home
@@ -95,7 +95,7 @@ class Starter:
             job, [_redirections(job, number) for number in range(1, len(job.stages) + 1)]
         )
         hanging = self._mounts.may_hang
-        check = refusal(hanging) if hanging else no_check
+        check = hang_check(hanging) if hanging else no_check
         try:
             self._look_up(preparation, check)
             self._follow(preparation, hanging)
@@ -169,7 +169,7 @@ class Starter:
                     "search_path": path,
                 }
                 title = f"corral: job {job.id}, stage {stage.number} ({stage.name}), opening its files"
-                ahead.add(stage.number, standins.spawn_ahead(plan, title, shared.outfit))
+                ahead.add(stage.number, standins.start_stand_in(plan, title, shared.outfit))
         except CannotStartError as error:
             raise StartError(None, error) from None
         finally:
@@ -177,7 +177,7 @@ class Starter:
             preparation.close()
 
     def _plan(self, preparation: Preparation, number: int) -> dict[str, object]:
-        """What a stand-in has to know, but for its environment (`corral.system.standin.Stage`)."""
+        """What a stand-in has to know, but for its environment (`corral.system.standin.StagePlan`)."""
         job, surroundings = preparation.job, preparation.job.surroundings
         outfit = self._shared_of(surroundings).outfit
         # What is worn around a spawn would be in its own way while it opens files.
@@ -212,8 +212,8 @@ class Starter:
                 for one, table in zip(ahead.all, tables, strict=True):
                     # Marked at the last moment: what is marked has started, for a daemon that finds it.
                     if self._nonce is not None:
-                        mark.put_on(one.identity.pid, Mark(self._nonce, job.id, one.stage))
-                    standins.tell_to_go(one.line, table)
+                        mark.set_on(one.identity.pid, Mark(self._nonce, job.id, one.stage))
+                    standins.send_go(one.line, table)
                     ahead.note_told(one)
             except CannotStartError as error:
                 raise StartError(None, error) from None
@@ -308,15 +308,19 @@ class Starter:
         """The same for a job with a terminal, which has one stage. Its stdout file is ours to write; stderr stays empty."""
         job = preparation.job
         owned(make_own(self._home.stderr(job.id, 1)))
-        sink = keep(make_own(self._home.stdout(job.id)))
+        sink = move_high(make_own(self._home.stdout(job.id)))
         try:
             master, inner = open_terminal(*job.spec.terminal_size)
         except OSError as error:
             os.close(sink)
             # ENOSPC is what the kernel says once as many are open as /proc/sys/kernel/pty/max allows (pty(7)).
-            why = "all of this machine are taken" if error.errno == errno.ENOSPC else shortage.in_words(error)
+            why = (
+                "all of this machine are taken"
+                if error.errno == errno.ENOSPC
+                else shortage.explanation(error)
+            )
             raise CannotStartError(f"no terminal for it: {why}", 125) from None
-        job.run.terminal = OpenTerminal(keep(master), keep(inner), sink)
+        job.run.terminal = OpenTerminal(move_high(master), move_high(inner), sink)
         return _redirected(preparation, 1, [job.run.terminal.inner] * 3)
 
     def _open_pipe(self, job: ManagedJob, number: int, owned: Owned) -> tuple[int, int]:
@@ -334,7 +338,7 @@ class Starter:
             return owned(descriptor)
         if isinstance(job.spec.stdin, InteractiveInput | JobInput):
             reader, writer = os.pipe()
-            job.run.stdin_writer = keep(writer)
+            job.run.stdin_writer = move_high(writer)
             job.run.input_pipe = inode_of(owned(reader))
             return reader
         return owned(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
@@ -355,7 +359,7 @@ class Starter:
         }
         environment[b"CORRAL_HOME"] = os.fsencode(self._home.path)
         path = from_wire(surroundings.environment.get("PATH", _DEFAULT_PATH))
-        shared = _Shared(environment, path, inheritance.outfit(surroundings, self.own))
+        shared = _Shared(environment, path, inheritance.child_settings(surroundings, self.own))
         if len(self._shared) > 64:
             self._shared.clear()
         self._shared[id(surroundings)] = (surroundings, shared)
@@ -390,7 +394,7 @@ def spawned_stages(job: ManagedJob) -> tuple[int, ...]:
 
 def _explained(error: OSError) -> str:
     """What could not be made, and what was lacking."""
-    what = shortage.in_words(error)
+    what = shortage.explanation(error)
     return what if error.filename is None else f"cannot make {os.fsdecode(error.filename)}: {what}"
 
 
@@ -403,7 +407,7 @@ def _kept(pidfd: int | None) -> int | None:
     """The pidfd to keep. None where descriptors are so scarce that the next job would get none: then it is polled."""
     if pidfd is None:
         return None
-    pidfd = keep(pidfd)
+    pidfd = move_high(pidfd)
     if not is_scarce(pidfd, _MOST_FOR_PIDFDS):
         return pidfd
     os.close(pidfd)

@@ -212,7 +212,7 @@ class Stopper:
             return self._step()
         except (OSError, MemoryError) as error:
             for stop in self._stops.values():
-                stop.note = f"the processes cannot be looked at: {shortage.in_words(error)}; trying again"
+                stop.note = f"the processes cannot be looked at: {shortage.explanation(error)}; trying again"
             return False
         finally:
             self._reserve.take()

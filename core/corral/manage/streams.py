@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from corral.observe.traces import Piece, Trace
+from corral.observe.traces import Fingerprint, Piece
 
 
 class HandedStream(Struct, frozen=True):
@@ -25,7 +25,7 @@ class HandedStream(Struct, frozen=True):
 class Stream:
     """One output file of a running job."""
 
-    trace: Trace = field(default_factory=Trace)
+    trace: Fingerprint = field(default_factory=Fingerprint)
     lost: int = 0
     """At least so many bytes, by all the times that it was made shorter."""
     times: int = 0
@@ -36,7 +36,7 @@ class Stream:
 
     @classmethod
     def handed(cls, handed: HandedStream) -> Stream:
-        trace = Trace(handed.end, handed.pieces)
+        trace = Fingerprint(handed.end, handed.pieces)
         return cls(trace, handed.lost, handed.times, handed.position, handed.held)
 
     def to_hand(self, *, has_tripwire: bool) -> HandedStream:

@@ -134,7 +134,7 @@ class JobTerminal:
                 if self._job.disk_full is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
                     self._note_full(datetime.now(UTC))
                 self._complain(
-                    f"what it prints cannot be written, so it has to wait: {shortage.in_words(error)}"
+                    f"what it prints cannot be written, so it has to wait: {shortage.explanation(error)}"
                 )
                 return False
             self._unwritten = self._unwritten[written:]

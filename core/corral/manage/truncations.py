@@ -22,7 +22,7 @@ from corral.manage.dropping import in_thread, open_to_punch, read_ready
 from corral.manage.jobs import ManagedJob
 from corral.manage.streams import HandedStream, Stream
 from corral.observe.output import dropped_bytes
-from corral.observe.traces import Read, Truncation
+from corral.observe.traces import ReadAt, Truncation
 from corral.system import tripwire
 from corral.system.inotify import LEFT, ONCE, OPENED, WRITTEN, Watcher
 from corral.system.openfiles import appended_up_to
@@ -235,7 +235,7 @@ class Truncations:
         # Asked after both: what they tell of has happened then.
         size = job.output.size(number)
         first_kept = 0 if job.run.capped is None else job.run.capped[number].noted
-        read: Read = _read_nothing
+        read: ReadAt = _read_nothing
         if number < len(job.output.descriptors):
             read = partial(_read, job.output.descriptors[number])
         found = trace.look(read, size, first_kept)

@@ -7,7 +7,7 @@ from datetime import datetime
 from corral.decide.endings import StageOutcome, view_stages
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.stopping import StopOfJob
-from corral.system.ownfiles import look_at_own
+from corral.system.ownfiles import stat_own
 from corral.values.home import Home
 from corral.values.jobs import Job, Pipe, Stage, Stopping
 from corral.values.spec import (
@@ -185,7 +185,7 @@ def final_sizes(job: ManagedJob, home: Home) -> None:
 def size_of(path: str) -> int:
     """0 where the file is not there."""
     try:
-        return look_at_own(path).st_size
+        return stat_own(path).st_size
     except FileNotFoundError:
         return 0
 

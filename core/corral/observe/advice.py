@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 
-from corral.observe.chains import Chain, Web, benign_end
+from corral.observe.chains import Chain, WaitGraph, benign_end
 from corral.observe.waits import ProcessWait
 from corral.system import relay
 from corral.values.jobs import Job
@@ -19,17 +19,17 @@ _PASSED_ON = ("pipe_read", "pipe_write", "timer")
 """Waits in which a stage may be the only one at fault, so that the others would end by themselves without it."""
 
 
-def advice(web: Web, root: Chain) -> tuple[Advice, ...]:
+def advice(web: WaitGraph, root: Chain) -> tuple[Advice, ...]:
     """For the chain that explains the job: what is particular to its end first, then what always helps."""
     job, own = web.job, web.last_own(root)
-    found = [*(answers(job) if is_asking(job, root.end) else ()), *_of_input(web, root.end)]
+    found = [*(answer_advice(job) if is_asking(job, root.end) else ()), *_of_input(web, root.end)]
     if own.kind == "suspended" and own.state == "T":
         found.append(Advice("let it go on", f"corral resume {job.id}"))
     if own.kind == "tty_input" and not job.pty:
         found.append(Advice("start it again with a terminal", "corral run --pty …"))
     if own.kind == "unknown" and job.pty:
         # A password prompt of a set-uid program, say: nobody may see that it reads.
-        found += answers(job, "see what it shows, and type")
+        found += answer_advice(job, "see what it shows, and type")
     if own.kind == "disk":
         found.append(Advice("see what the kernel says of it", "dmesg | tail"))
     found += [*_of_fifo(own), *_of_others(web, root)]
@@ -38,7 +38,7 @@ def advice(web: Web, root: Chain) -> tuple[Advice, ...]:
     return tuple(found)
 
 
-def _of_input(web: Web, end: ProcessWait) -> list[Advice]:
+def _of_input(web: WaitGraph, end: ProcessWait) -> list[Advice]:
     """It reads the job's own stdin."""
     job = web.job
     if not web.reads_input(end):
@@ -66,7 +66,7 @@ def _of_fifo(own: ProcessWait) -> list[Advice]:
     return [Advice("read what it has to say", f"cat {path}")]
 
 
-def _of_others(web: Web, root: Chain) -> list[Advice]:
+def _of_others(web: WaitGraph, root: Chain) -> list[Advice]:
     """The chain leaves the job: another job's process, or one of nobody here."""
     own = web.last_own(root)
     first = next((step for step in root.steps[root.steps.index(own) + 1 :] if web.is_outside(step.pid)), None)
@@ -86,7 +86,7 @@ def _of_others(web: Web, root: Chain) -> list[Advice]:
     return found
 
 
-def _of_stage(web: Web, own: ProcessWait) -> list[Advice]:
+def _of_stage(web: WaitGraph, own: ProcessWait) -> list[Advice]:
     """Its neighbours see the end of their pipes, and what they have done so far is not lost."""
     stage = web.stage_of(own.pid)
     running = [each for each in web.job.stages if each.state == "running"]
@@ -95,7 +95,7 @@ def _of_stage(web: Web, own: ProcessWait) -> list[Advice]:
     return [Advice(f"end stage {stage} alone", f"corral stop --stage {stage} {web.job.id}")]
 
 
-def _in_any_case(web: Web) -> list[Advice]:
+def _in_any_case(web: WaitGraph) -> list[Advice]:
     job = web.job
     found = [
         Advice("stop it", f"corral stop {job.id}"),
@@ -113,15 +113,15 @@ def is_asking(job: Job, end: ProcessWait) -> bool:
 
 def question(job: Job, name: str) -> str:
     where = "screen" if job.full_screen else "terminal"
-    return f"{name} waits for somebody to type on its {where}; {attaching(job)}"
+    return f"{name} waits for somebody to type on its {where}; {attach_hint(job)}"
 
 
-def attaching(job: Job) -> str:
+def attach_hint(job: Job) -> str:
     """What the question ends with."""
     return f"`corral attach {job.id}` {'opens it' if job.full_screen else 'lets you'}"
 
 
-def answers(job: Job, shows: str = "see what it asks, and type") -> list[Advice]:
+def answer_advice(job: Job, shows: str = "see what it asks, and type") -> list[Advice]:
     if job.full_screen:
         return [Advice("open it", f"corral attach {job.id}")]
     return [

@@ -215,12 +215,12 @@ def _watching(call: str, arguments: tuple[int, ...]) -> Meaning:
         limit = _pointer(arguments[4])
     has_limit = limit is None or limit >= 0
     if is_any:
-        words = f"watches {number(call, count)}{_limit(limit)} ({call})"
+        words = f"watches {descriptor_count(call, count)}{_limit(limit)} ({call})"
         return Meaning("event_loop", words, addresses=sets, length=count, has_limit=has_limit)
     return _TIMER if has_limit else Meaning("unknown", f"waits for a signal ({call})")
 
 
-def number(call: str, count: int) -> str:
+def descriptor_count(call: str, count: int) -> str:
     """`4 descriptors`; for select, of which the count tells nothing, only `descriptors`."""
     if call in ("select", "pselect6"):
         return "descriptors"

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from corral.observe import graph
-from corral.observe.holders import Held
+from corral.observe.holders import WaitHolders
 from corral.observe.waits import ProcessWait
 from corral.values.jobs import Job
 
@@ -18,7 +18,7 @@ _CAN_NEVER_MOVE = ("pipe_read", "pipe_write", "file_lock", "child", "socket_read
 
 _ASKS = ("socket_read", "socket_write", "event_loop")
 _KEEPS = (*SERVES, "timer", "unknown")
-LOOKED_AT_FOR = 0.7
+OUTSIDE_STILL_SHARE = 0.7
 """The share of `stuck_after` for which somebody else's process has to be still. It is looked at a little later than the job."""
 
 
@@ -41,7 +41,7 @@ class Observations(NamedTuple):
     input_pipe: int | None = None
     parents: Mapping[int, int] = {}
     since: Mapping[int, datetime] = {}
-    holders: Mapping[int, Held] = {}
+    holders: Mapping[int, WaitHolders] = {}
     outside: tuple[ProcessWait, ...] = ()
     rests: Mapping[int, float] = {}
     jobs: Mapping[int, str] = {}
@@ -63,7 +63,7 @@ class Chain(NamedTuple):
         return self.steps[-1]
 
 
-class Web:
+class WaitGraph:
     """The waits of one job, as a graph. A process waits for any one of several others to move."""
 
     def __init__(self, job: Job, seen: Observations) -> None:
@@ -79,10 +79,10 @@ class Web:
         self._present: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._numbers = {pid: number for number, pid in self.leaders.items()}
         targets = {wait.pid: self._targets(wait) for wait in self.waits.values()}
-        self.knot = graph.knot(
+        self.knot = graph.deadlocked(
             {pid: several for pid, several in targets.items() if several and self._is_bound(self.waits[pid])}
         )
-        self._after = graph.routes(targets, self.waits, self._likelihood)
+        self._after = graph.first_to_move(targets, self.waits, self._likelihood)
 
     # ---- chains
 
@@ -169,7 +169,7 @@ class Web:
         """
         still = self.seen.rests.get(pid)
         is_held = self.waits[pid].kind == "suspended"
-        return still is not None and not is_held and still < LOOKED_AT_FOR * self.job.stuck_after
+        return still is not None and not is_held and still < OUTSIDE_STILL_SHARE * self.job.stuck_after
 
     def line_of(self, pid: int) -> list[int]:
         """It and those that it descends from, as far as they are of the job."""
@@ -229,25 +229,25 @@ class Web:
         return rank + 3 * (chain.end.kind == "zombie"), route[0]
 
 
-def benign_end(web: Web, chain: Chain) -> bool | None:
+def benign_end(web: WaitGraph, chain: Chain) -> bool | None:
     """Whether the end of a chain is a wait that nobody need worry about; None: nothing tells."""
     found = _benign_by_itself(web, chain)
     if (
         found is False
-        and keeper(web, chain) is None
+        and background_holder(web, chain) is None
         and not all(_is_followed(web, step) for step in chain.steps[:-1])
     ):
         return None
     return found
 
 
-def _is_followed(web: Web, step: ProcessWait) -> bool:
+def _is_followed(web: WaitGraph, step: ProcessWait) -> bool:
     """Whether an event loop on the way waits for processes of the job alone."""
     held = web.seen.holders.get(step.pid)
     return step.kind != "event_loop" or (held is not None and held.is_complete)
 
 
-def _benign_by_itself(web: Web, chain: Chain) -> bool | None:
+def _benign_by_itself(web: WaitGraph, chain: Chain) -> bool | None:
     end = chain.end
     if chain.cycle or end.ring:
         may_go_on = any(web.stirs(pid) for pid in chain.cycle) and not web.knot.issuperset(chain.cycle)
@@ -262,7 +262,7 @@ def _benign_by_itself(web: Web, chain: Chain) -> bool | None:
     ):
         # It goes on without an answer, as `top` does; who looks again and again wants one.
         return True
-    if keeper(web, chain) is not None and end.kind in SERVES:
+    if background_holder(web, chain) is not None and end.kind in SERVES:
         # Who reads from a descriptor of its own wants the end, to go on; a filter prints what comes.
         return False if web.has_made_its_pipe(chain.steps[-2]) else None
     if end.kind == "timer" and any(step.kind in ("pipe_write", "socket_write") for step in chain.steps):
@@ -288,7 +288,7 @@ def _benign_by_itself(web: Web, chain: Chain) -> bool | None:
     return False
 
 
-def _is_answered(web: Web, chain: Chain, own: ProcessWait) -> bool | None:
+def _is_answered(web: WaitGraph, chain: Chain, own: ProcessWait) -> bool | None:
     """Of a chain that leaves the job: a lock that others hold, or others who do not answer; unless they will."""
     end, beyond = chain.end, chain.steps[chain.steps.index(own) + 1 :]
     if own.kind == "socket_connect" or any(step.kind == "file_lock" for step in (own, *beyond)):
@@ -307,7 +307,7 @@ def _is_answered(web: Web, chain: Chain, own: ProcessWait) -> bool | None:
     return held is not None and held.brings_news and end.kind in SERVES
 
 
-def keeper(web: Web, chain: Chain) -> ProcessWait | None:
+def background_holder(web: WaitGraph, chain: Chain) -> ProcessWait | None:
     """Who only keeps the pipe open at whose end the process before it would go on: it went into the background and has inherited that.
 
     Its parent has ended, so nobody waits for it. What is a stage itself is meant to print.
@@ -329,7 +329,7 @@ def keeper(web: Web, chain: Chain) -> ProcessWait | None:
     return web.waits[line[-1]] if is_left else None
 
 
-def is_benign(web: Web) -> bool | None:
+def is_benign(web: WaitGraph) -> bool | None:
     """Whether the job's waits are such that it will go on by itself; None where that is not known.
 
     One chain that ends in a timer or in work suffices: what waits for it moves again. It does not count where another
@@ -343,7 +343,7 @@ def is_benign(web: Web) -> bool | None:
     return None if None in ends or not ends else False
 
 
-def _asks_daemon(web: Web, end: ProcessWait) -> bool:
+def _asks_daemon(web: WaitGraph, end: ProcessWait) -> bool:
     held = web.seen.holders.get(end.pid)
     return end.kind == "socket_read" and held is not None and web.seen.daemon in held.pids
 
@@ -360,7 +360,7 @@ _TOLD_BY_COUNTERS = (
 """Ends of chains that would have been left with a byte read or written, or are a state that was seen."""
 
 
-def waits_in_vain(web: Web, seconds: float) -> bool:
+def is_stuck_polling(web: WaitGraph, seconds: float) -> bool:
     """Whether a job that has been quiet for so long, but for looking round, is stuck all the same.
 
     What comes from a socket is in no counter of bytes, so there the connection itself has to tell of the silence.
@@ -368,10 +368,10 @@ def waits_in_vain(web: Web, seconds: float) -> bool:
     return is_benign(web) is False and all(_is_told(web, chain, seconds) for chain in web.chains())
 
 
-def _is_told(web: Web, chain: Chain, seconds: float) -> bool:
+def _is_told(web: WaitGraph, chain: Chain, seconds: float) -> bool:
     own = web.last_own(chain)
     is_full = any(step.kind == "pipe_write" for step in chain.steps)
-    if own.kind in _TOLD_BY_COUNTERS or is_full or keeper(web, chain) is not None:
+    if own.kind in _TOLD_BY_COUNTERS or is_full or background_holder(web, chain) is not None:
         return True
     held = web.seen.holders.get(own.pid)
     if held is None or own.kind not in _ASKS:
@@ -383,7 +383,7 @@ def _is_told(web: Web, chain: Chain, seconds: float) -> bool:
     return bool(others) and all(pid in web.seen.rests and not web.stirs(pid) for pid in others)
 
 
-def is_deadlocked(web: Web) -> bool:
+def is_deadlocked(web: WaitGraph) -> bool:
     """Whether every stage's chain ends in a ring that can never be resolved."""
     chains = web.chains()
     return bool(chains) and all(

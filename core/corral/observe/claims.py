@@ -18,7 +18,7 @@ _FLOCK = "hhqqi4x"
 """struct flock: l_type, l_whence, l_start, l_len, l_pid."""
 
 
-class Claim:
+class ReaderClaim:
     """One claim on one output file. Where the system has no such locks, nothing is claimed."""
 
     def __init__(self, path: str) -> None:

@@ -9,9 +9,9 @@ from itertools import pairwise
 from msgspec import structs
 
 from corral.observe import slowest
-from corral.observe.advice import advice, attaching, is_asking, question
-from corral.observe.chains import Chain, Observations, Web, benign_end, keeper
-from corral.observe.holders import Held
+from corral.observe.advice import advice, attach_hint, is_asking, question
+from corral.observe.chains import Chain, Observations, WaitGraph, background_holder, benign_end
+from corral.observe.holders import WaitHolders
 from corral.observe.waits import ProcessWait
 from corral.values.jobs import Job, Stage
 from corral.values.programwords import SHELLS, program_words, wrapper_name
@@ -30,10 +30,10 @@ LABEL_LENGTH = 24
 
 def diagnose(job: Job, seen: Observations | None = None) -> Diagnosis:
     """The diagnosis of a job in any state. `seen` is needed for one that runs, or is paused or stopping."""
-    return diagnose_web(Web(job, seen or Observations(())))
+    return diagnose_graph(WaitGraph(job, seen or Observations(())))
 
 
-def diagnose_web(web: Web) -> Diagnosis:
+def diagnose_graph(web: WaitGraph) -> Diagnosis:
     """The same, from waits that were put together already."""
     job = web.job
     if job.is_ended:
@@ -69,7 +69,7 @@ def on_full_disk(job: Job, found: Diagnosis) -> Diagnosis:
     """
     if job.pty and job.disk_full is not None:
         return found  # it waits for nothing else
-    said = found.summary.removesuffix(f"; {_CUT}").removesuffix(f"; {attaching(job)}")
+    said = found.summary.removesuffix(f"; {_CUT}").removesuffix(f"; {attach_hint(job)}")
     lost = "what it prints is not seen before there is room" if job.pty else "what it writes now is lost"
     others = [each for each in found.advice if each.command != f"corral attach {job.id}"]
     summary = f"{said}; the disk of its output is full: {lost}"
@@ -112,7 +112,7 @@ def _stopping(job: Job) -> str:
     return f"it is being stopped: {stop.signal} was sent, {stop.left} of {stop.total} processes are left"
 
 
-def _evidence(web: Web, root: Chain | None, summary: str, helps: tuple[Advice, ...]) -> Diagnosis:
+def _evidence(web: WaitGraph, root: Chain | None, summary: str, helps: tuple[Advice, ...]) -> Diagnosis:
     end = None if root is None else web.last_own(root)
     return Diagnosis(
         id=web.job.id,
@@ -125,22 +125,22 @@ def _evidence(web: Web, root: Chain | None, summary: str, helps: tuple[Advice, .
         bottleneck=web.job.bottleneck,
         advice=helps,
         not_looked_at=_not_looked_at(web),
-        times=slowest.times(web.job),
+        times=slowest.stage_times(web.job),
     )
 
 
-def _shown(web: Web) -> list[ProcessWait]:
+def _shown(web: WaitGraph) -> list[ProcessWait]:
     """The job's own processes, and of the others those that one of its chains leads through."""
     on_the_way = {step.pid for pid in web.own for step in web.chain(pid).steps}
     return [wait for pid, wait in web.waits.items() if pid in web.own or pid in on_the_way]
 
 
-def _order(web: Web, wait: ProcessWait) -> tuple[bool, int, bool, int]:
+def _order(web: WaitGraph, wait: ProcessWait) -> tuple[bool, int, bool, int]:
     stage = web.stage_of(wait.pid)
     return web.is_outside(wait.pid), stage or 1 << 30, wait.pid not in web.leaders.values(), wait.pid
 
 
-def _wait(web: Web, wait: ProcessWait) -> Wait:
+def _wait(web: WaitGraph, wait: ProcessWait) -> Wait:
     on_pid = web.waited_for(wait)
     return Wait(
         stage=web.stage_of(wait.pid),
@@ -154,7 +154,7 @@ def _wait(web: Web, wait: ProcessWait) -> Wait:
     )
 
 
-def _detail(web: Web, wait: ProcessWait) -> str:
+def _detail(web: WaitGraph, wait: ProcessWait) -> str:
     """What it waits for, the job's pipes by their number and what stands in them."""
     number = web.pipe_number(wait)
     if number is not None:
@@ -170,7 +170,7 @@ def _detail(web: Web, wait: ProcessWait) -> str:
     return one_line(_with_other_end(web, wait, held))
 
 
-def _in_words(web: Web, wait: ProcessWait) -> str:
+def _in_words(web: WaitGraph, wait: ProcessWait) -> str:
     """The same for the sentence, without names of system calls and numbers of descriptors: those are evidence."""
     held = web.seen.holders.get(wait.pid)
     is_ours = web.pipe_number(wait) is not None or web.reads_input(wait)
@@ -195,7 +195,7 @@ def _put_last(text: str, old: str, new: str) -> str:
     return head + new + tail if found else text
 
 
-def _with_other_end(web: Web, wait: ProcessWait, held: Held) -> str:
+def _with_other_end(web: WaitGraph, wait: ProcessWait, held: WaitHolders) -> str:
     """A wait on a pipe that is none between two stages, and who has its other end."""
     others = (pid for pid in held.pids if pid != wait.pid and pid in web.waits)
     if wait.kind == "event_loop":
@@ -215,7 +215,7 @@ def _by(wait: ProcessWait) -> str:
     return f" ({wait.call})" if wait.call else ""
 
 
-def _called(web: Web, pid: int) -> str:
+def _called(web: WaitGraph, pid: int) -> str:
     """A process by its name; one that is not of the job with its pid, and with the job that it is of."""
     name = _name(web, web.waits[pid])
     if not web.is_outside(pid):
@@ -224,7 +224,7 @@ def _called(web: Web, pid: int) -> str:
     return f"{name} ({pid})" if other is None else f"{name} ({pid}, of job {other})"
 
 
-def _not_looked_at(web: Web) -> tuple[str, ...]:
+def _not_looked_at(web: WaitGraph) -> tuple[str, ...]:
     reasons = {
         f"{one_line(wait.name)} ({wait.pid}): {wait.reason}": None
         for wait in web.waits.values()
@@ -238,7 +238,7 @@ def _not_looked_at(web: Web) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _root(web: Web, chains: list[Chain]) -> Chain | None:
+def _root(web: WaitGraph, chains: list[Chain]) -> Chain | None:
     """The chain whose end explains the job: the bottleneck's, else by health the one that moves or the one that hangs."""
     if not chains:
         return None
@@ -255,17 +255,17 @@ def _root(web: Web, chains: list[Chain]) -> Chain | None:
     return next((chain for chain in others if is_asking(web.job, chain.end)), best)
 
 
-def _summary(web: Web, chains: list[Chain], root: Chain) -> str:
+def _summary(web: WaitGraph, chains: list[Chain], root: Chain) -> str:
     if root.cycle:
         return _ring(web, root.cycle)
-    kept = keeper(web, root)
+    kept = background_holder(web, root)
     if kept is not None:
         reader = _name(web, root.steps[-2])
         return f"{reader} waits for the end of a pipe that {_name(web, kept)} ({kept.pid}) has inherited and keeps open"
     is_slow = web.job.health != "stuck"
     if is_slow and web.job.bottleneck is not None and web.job.bottleneck in web.leaders:
         return _holding_up(web, root)
-    level = slowest.level(web.job) if is_slow else ()
+    level = slowest.evenly_slow(web.job) if is_slow else ()
     if level:
         return f"no stage holds up the rest: {_label(web.job, level[0])} and {_label(web.job, level[1])} wait least for the others"
     is_outside = web.is_outside(root.end.pid)
@@ -292,7 +292,7 @@ def _summary(web: Web, chains: list[Chain], root: Chain) -> str:
     return f"{sentence}; the {len(waiting)} others wait for it"
 
 
-def _left_behind(web: Web, root: Chain) -> str:
+def _left_behind(web: WaitGraph, root: Chain) -> str:
     """Of a job that goes on, as far as its counters tell: a process of it that hangs all the same, beside those that move.
 
     GNU parallel looks at its children again and again, and writes a file each time; a shell prints dots.
@@ -315,7 +315,7 @@ def _left_behind(web: Web, root: Chain) -> str:
     return f"; but {what}, still for {web.seen.still.get(own.pid, 0.0):.0f} s{others}"
 
 
-def _ring(web: Web, cycle: tuple[int, ...]) -> str:
+def _ring(web: WaitGraph, cycle: tuple[int, ...]) -> str:
     """Processes that wait for each other, and what each waits for. A connect(2), say, gives up after a time."""
     is_final = all(pid in web.knot for pid in cycle)
     if len(cycle) == 1:
@@ -329,7 +329,7 @@ def _ring(web: Web, cycle: tuple[int, ...]) -> str:
     return f"{names} wait for each other{', which can never end' if is_final else ''}: {each}"
 
 
-def _led_outside(web: Web, root: Chain) -> str:
+def _led_outside(web: WaitGraph, root: Chain) -> str:
     """The chain ends at a process that is not of the job: what the last own one waits for, and what that end does.
 
     Where there are locks on the way, those are said, and what the last one does who holds such a lock.
@@ -350,7 +350,7 @@ def _led_outside(web: Web, root: Chain) -> str:
     return "; ".join(said) + f" {detail}"
 
 
-def _passed_on(web: Web, own: ProcessWait, beyond: Sequence[ProcessWait]) -> str:
+def _passed_on(web: WaitGraph, own: ProcessWait, beyond: Sequence[ProcessWait]) -> str:
     """What it waits for, and from there from one to the next what the last one does."""
     name, detail = _name(web, own), _in_words(web, own)
     first, *rest = beyond
@@ -362,7 +362,7 @@ def _passed_on(web: Web, own: ProcessWait, beyond: Sequence[ProcessWait]) -> str
     return f"{name} {detail}; {who} {does}{_state(web, beyond[-1])}"
 
 
-def _holding_up(web: Web, root: Chain) -> str:
+def _holding_up(web: WaitGraph, root: Chain) -> str:
     """`gzip -9 holds up the rest: it runs 97 % of the time`."""
     stage = next(stage for stage in web.job.stages if stage.number == web.job.bottleneck)
     end, own = root.end, root.steps[0]
@@ -371,12 +371,10 @@ def _holding_up(web: Web, root: Chain) -> str:
     else:
         does = f"waits for {_name(web, end)}, which {_state(web, end)}"
     is_at_pipes = web.pipe_number(own) is not None or own.kind == "zombie"
-    return (
-        f"{_label(web.job, stage)} holds up the rest: it {slowest.does(stage, None if is_at_pipes else does)}"
-    )
+    return f"{_label(web.job, stage)} holds up the rest: it {slowest.in_words(stage, None if is_at_pipes else does)}"
 
 
-def _sentence(web: Web, end: ProcessWait) -> str:
+def _sentence(web: WaitGraph, end: ProcessWait) -> str:
     """What the end of a chain does, and the one command that changes it."""
     name, job = _name(web, end), web.job
     if end.kind == "running":
@@ -399,11 +397,11 @@ def _sentence(web: Web, end: ProcessWait) -> str:
     return f"{name} {_in_words(web, end)}"
 
 
-def _state(web: Web, wait: ProcessWait) -> str:
+def _state(web: WaitGraph, wait: ProcessWait) -> str:
     return "is busy" if wait.kind == "running" else _in_words(web, wait)
 
 
-def _name(web: Web, wait: ProcessWait) -> str:
+def _name(web: WaitGraph, wait: ProcessWait) -> str:
     for stage in web.job.stages:
         if stage.pid == wait.pid:
             if _has_become(stage, wait.name):

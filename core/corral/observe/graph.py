@@ -12,7 +12,7 @@ Targets = tuple[int, ...]
 Key = tuple[int, int]
 
 
-def knot(targets: Mapping[int, Targets]) -> frozenset[int]:
+def deadlocked(targets: Mapping[int, Targets]) -> frozenset[int]:
     """Those who can never go on: whoever each waits for is one of them, too. `targets` has only who is bound to wait."""
     bound = set(targets)
     waiters, holds = _sides(targets)
@@ -24,7 +24,7 @@ def knot(targets: Mapping[int, Targets]) -> frozenset[int]:
     return frozenset(bound)
 
 
-def routes(
+def first_to_move(
     targets: Mapping[int, Targets], nodes: Mapping[int, object], key: Callable[[Targets], Key]
 ) -> dict[int, int]:
     """For each that waits the one of its targets that will move first.

@@ -12,7 +12,14 @@ from itertools import islice
 from typing import NamedTuple
 
 from corral.observe.databases import PROGRAM, Backend, backends_of, lock_wait
-from corral.observe.otherends import address_of, is_answer_due, named, other_end, queued, silent_for
+from corral.observe.otherends import (
+    address_of,
+    describe_other_end,
+    is_answer_due,
+    pid_and_name,
+    silent_for,
+    unsent_text,
+)
 from corral.observe.waits import ProcessWait
 from corral.system.cpu_clock import cpu_nanoseconds
 from corral.system.file_locks import (
@@ -48,7 +55,7 @@ MOST_SHARING = 32
 _SHARED = ("pipe:[", "socket:[", "/")
 
 
-class Held(NamedTuple):
+class WaitHolders(NamedTuple):
     """Who can end one wait.
 
     `pids` may hold the waiting process itself, which then has the other end, and this daemon. `detail` says it better
@@ -130,7 +137,7 @@ class _Machine:
         self._ends = found
 
 
-class Family:
+class JobProcesses:
     """The processes of one job while it is looked at once, and what they have open, read when first asked for."""
 
     def __init__(self, members: Collection[int]) -> None:
@@ -141,7 +148,7 @@ class Family:
         self._order = tuple(members)
         self._open: dict[str, list[tuple[int, int]]] | None = None
         self._ends: dict[str, list[End]] = {}
-        self._answers: dict[tuple[str, bool], Held] = {}
+        self._answers: dict[tuple[str, bool], WaitHolders] = {}
 
     def ends(self, link: str) -> list[End]:
         """Who of them has it open."""
@@ -151,7 +158,7 @@ class Family:
             self._ends[link] = [End(pid, fd, *modes(pid, fd)) for pid, fd in self._open.get(link, ())]
         return self._ends[link]
 
-    def remember(self, question: tuple[str, bool], find: Callable[[], Held]) -> Held:
+    def remember(self, question: tuple[str, bool], find: Callable[[], WaitHolders]) -> WaitHolders:
         """The answer to a question that many of them have: who has the other end of a pipe."""
         if question not in self._answers:
             self._answers[question] = find()
@@ -184,10 +191,10 @@ class Holders:
         self._machine = _Machine()
         self._clocks: dict[int, _Clock] = {}
 
-    def begin(self, members: Collection[int]) -> Family:
+    def begin(self, members: Collection[int]) -> JobProcesses:
         """Begin to look at a job with these processes; what is known of the machine is not renewed while it is looked at."""
         self._machine.renew(time.monotonic())
-        return Family(members)
+        return JobProcesses(members)
 
     def at_work(self, found: ProcessWait) -> ProcessWait:
         """Somebody else's process, as one that runs where it used the CPU since it was looked at before.
@@ -224,7 +231,7 @@ class Holders:
         """Read the locks anew when asked again: those of processes that move change quickly."""
         self._machine.forget_locks()
 
-    def cuts(self, family: Family) -> tuple[str, ...]:
+    def cuts(self, family: JobProcesses) -> tuple[str, ...]:
         """What was left out, in words, because there is too much of it."""
         found = []
         if family.is_cut:
@@ -235,7 +242,7 @@ class Holders:
             found.append("some processes of this machine: there are too many open descriptors")
         return tuple(found)
 
-    def of(self, wait: ProcessWait, family: Family) -> Held | None:
+    def of(self, wait: ProcessWait, family: JobProcesses) -> WaitHolders | None:
         """Who can end this wait; None where nobody is to be asked for it. `family`: the processes of its job."""
         if wait.kind == "file_lock":
             return self._of_lock(wait, family)
@@ -255,23 +262,23 @@ class Holders:
 
     # ---- pipes
 
-    def _of_pipe(self, wait: ProcessWait, family: Family) -> Held:
+    def _of_pipe(self, wait: ProcessWait, family: JobProcesses) -> WaitHolders:
         assert wait.file is not None
         link = wait.file.name
         if wait.file.fd < 0:
-            return Held((), is_complete=False)
+            return WaitHolders((), is_complete=False)
         reads = wait.kind == "pipe_read"
         return family.remember((link, reads), lambda: self._at_other_end(link, family, reads=reads))
 
-    def _at_other_end(self, link: str, family: Family, *, reads: bool) -> Held:
+    def _at_other_end(self, link: str, family: JobProcesses, *, reads: bool) -> WaitHolders:
         wanted, is_complete = self._other_ends(link, family, reads=reads)
         if link.startswith("pipe:["):
             # It has no name, so it spreads by inheritance: whoever has it is of the family of who does.
             is_complete = is_complete or any(end.pid in family.pids for end in wanted)
         who = tuple(sorted({end.pid for end in wanted}))
-        return Held(who, is_complete=is_complete and not family.is_cut)
+        return WaitHolders(who, is_complete=is_complete and not family.is_cut)
 
-    def _other_ends(self, link: str, family: Family, *, reads: bool) -> tuple[list[End], bool]:
+    def _other_ends(self, link: str, family: JobProcesses, *, reads: bool) -> tuple[list[End], bool]:
         """Who has the other end of a pipe or a FIFO that is read, or written. Of a pipe the job itself is asked first."""
         wanted = [end for end in family.ends(link) if (end.writes if reads else end.reads)]
         if wanted and link.startswith("pipe:["):
@@ -279,7 +286,7 @@ class Holders:
         ends, is_complete = self._ends(link, family)
         return [end for end in ends if (end.writes if reads else end.reads)], is_complete
 
-    def _ends(self, link: str, family: Family) -> tuple[list[End], bool]:
+    def _ends(self, link: str, family: JobProcesses) -> tuple[list[End], bool]:
         """Everybody on this machine who has it open. Processes of the job are asked anew, the others as kept."""
         own = family.ends(link)
         if own and link.startswith("socket:["):
@@ -308,20 +315,22 @@ class Holders:
                 return wait._replace(kind="file_lock", detail=detail, fd=fd, file=file, tried=lock)
         return wait
 
-    def _of_database(self, wait: ProcessWait) -> Held | None:
+    def _of_database(self, wait: ProcessWait) -> WaitHolders | None:
         stat = read_stat(wait.pid)
         found = None if stat is None else lock_wait(wait.pid, self._machine.backends(stat.ppid))
         if found is None:
             return None
         what = f"waits for a lock in the database ({found.command})"
         if not found.holders:
-            return Held((), f"{what}; who holds it only the database knows (pg_blocking_pids)")
+            return WaitHolders((), f"{what}; who holds it only the database knows (pg_blocking_pids)")
         first = found.holders[0]
         count = len(found.holders)
-        whose = f"{named(first.pid)}, {first.does}," + (f" or one of {count - 1} others" if count > 1 else "")
-        return Held((first.pid,), f"{what}, which {whose} seems to hold")
+        whose = f"{pid_and_name(first.pid)}, {first.does}," + (
+            f" or one of {count - 1} others" if count > 1 else ""
+        )
+        return WaitHolders((first.pid,), f"{what}, which {whose} seems to hold")
 
-    def _of_lock(self, wait: ProcessWait, family: Family) -> Held | None:
+    def _of_lock(self, wait: ProcessWait, family: JobProcesses) -> WaitHolders | None:
         if wait.name == PROGRAM and wait.file is None:
             return self._of_database(wait)
         lock = wait.tried or awaited_by(wait.pid, self._machine.locks())
@@ -333,15 +342,17 @@ class Holders:
             link = wait.file.name if wait.file else ""
             holders = holders_by_descriptor(lock, family.ends(link)) or holders or self._elsewhere(lock, link)
         if not holders:
-            return Held((), f"waits for {what} ({lock.kind}); who holds it may not be seen")
-        return Held(tuple(holders), f"waits for {what} ({lock.kind}), which {named(holders[0])} holds", True)
+            return WaitHolders((), f"waits for {what} ({lock.kind}); who holds it may not be seen")
+        return WaitHolders(
+            tuple(holders), f"waits for {what} ({lock.kind}), which {pid_and_name(holders[0])} holds", True
+        )
 
     def _elsewhere(self, lock: HeldLock, link: str) -> list[int]:
         return holders_by_descriptor(lock, ends_of(link, self._machine.who_has(link)[0]))
 
     # ---- sockets
 
-    def _of_socket(self, wait: ProcessWait, family: Family) -> Held | None:
+    def _of_socket(self, wait: ProcessWait, family: JobProcesses) -> WaitHolders | None:
         assert wait.file is not None
         if wait.file.inode is None:
             return None
@@ -353,15 +364,15 @@ class Holders:
             return self._of_connection(wait, one, tables, family)
         who, is_accepted = self._peers(wait, one, tables, family)
         verb = "waits for data from" if wait.kind == "socket_read" else "waits to send to"
-        told = other_end(wait, one, tables, who, is_accepted=is_accepted)
-        held = Held(who, f"{verb} {told}{queued(one)} (fd {wait.fd})", bool(who))
+        told = describe_other_end(wait, one, tables, who, is_accepted=is_accepted)
+        held = WaitHolders(who, f"{verb} {told}{unsent_text(one)} (fd {wait.fd})", bool(who))
         other = tables.other_end(one) if one.kind == "unix" else None
         server = tables.find(other) if other else None
         held = held._replace(brings_news=server is not None and server.brings_news)
         return held._replace(silent_for=silent_for(one)) if wait.kind == "socket_read" else held
 
     def _peers(
-        self, wait: ProcessWait, one: Socket, tables: SocketTables, family: Family
+        self, wait: ProcessWait, one: Socket, tables: SocketTables, family: JobProcesses
     ) -> tuple[tuple[int, ...], bool]:
         """The processes at the other end, and whether they have accepted the connection: else those that listen for it."""
         other = tables.other_end(one)
@@ -369,18 +380,24 @@ class Holders:
         ends = [end for inode in inodes for end in self._ends(f"socket:[{inode}]", family)[0]]
         return _ordered(ends, wait.pid), other != 0
 
-    def _of_connection(self, wait: ProcessWait, one: Socket, tables: SocketTables, family: Family) -> Held:
+    def _of_connection(
+        self, wait: ProcessWait, one: Socket, tables: SocketTables, family: JobProcesses
+    ) -> WaitHolders:
         inodes = tables.listeners_for(one) if one.kind == "tcp" else []
         ends = [end for inode in inodes for end in self._ends(f"socket:[{inode}]", family)[0]]
         who = _ordered(ends, wait.pid)
         is_own = who == (wait.pid,)
-        listener_is = "it listens there itself" if is_own else f"{named(who[0])} listens there" if who else ""
+        listener_is = (
+            "it listens there itself" if is_own else f"{pid_and_name(who[0])} listens there" if who else ""
+        )
         holder = f"; {listener_is} and does not accept" if who else ""
-        return Held(who, f"waits to be connected to {address_of(one)}{holder} (fd {wait.fd})", bool(who))
+        return WaitHolders(
+            who, f"waits to be connected to {address_of(one)}{holder} (fd {wait.fd})", bool(who)
+        )
 
     # ---- relays
 
-    def relayed(self, wait: ProcessWait, family: Family, asking: Collection[int]) -> Held | None:
+    def relayed(self, wait: ProcessWait, family: JobProcesses, asking: Collection[int]) -> WaitHolders | None:
         """Who has to answer first, of a process that those in `asking` wait for: it passes on to others what it is asked.
 
         By the connections that it made itself, those first on which it was the last to send, or by children that it talks
@@ -394,23 +411,23 @@ class Holders:
         others: dict[str, tuple[int, ...]] = {}
         for link, fd in links.items():
             for pid in self._behind_child(wait, link, fd, family) & children if children else ():
-                due[f"its child {named(pid)}"] = (pid,)
+                due[f"its child {pid_and_name(pid)}"] = (pid,)
             tables = tables_of(wait.pid) if link.startswith("socket:[") else None
             one = None if tables is None else tables.find(int(link[8:-1]))
             if tables is None or one is None or not tables.is_outgoing(one):
                 continue
             who, is_accepted = self._peers(wait, one, tables, family)
             if not set(who) & set(asking):
-                told = other_end(wait, one, tables, who, is_accepted=is_accepted)
+                told = describe_other_end(wait, one, tables, who, is_accepted=is_accepted)
                 (due if is_answer_due(one) else others)[told] = who
         found = due or (others if wait.kind == "event_loop" else {})
         if not found:
             return None
         pids = tuple(sorted({pid for who in found.values() for pid in who}))
         words = " or ".join(list(found)[:2]) + (" or others" if len(found) > 2 else "")
-        return Held(pids, f"waits for data from {words}", all(found.values()))
+        return WaitHolders(pids, f"waits for data from {words}", all(found.values()))
 
-    def _behind_child(self, wait: ProcessWait, link: str, fd: int, family: Family) -> set[int]:
+    def _behind_child(self, wait: ProcessWait, link: str, fd: int, family: JobProcesses) -> set[int]:
         """Who could be spoken to by a descriptor that children inherit the other side of."""
         if link.startswith("pipe:["):
             return {end.pid for end in self._other_ends(link, family, reads=True)[0]}
@@ -424,7 +441,7 @@ class Holders:
 
     # ---- event loops
 
-    def _of_several(self, wait: ProcessWait, family: Family) -> Held | None:
+    def _of_several(self, wait: ProcessWait, family: JobProcesses) -> WaitHolders | None:
         """The processes of its own job that can wake an event loop; complete where nobody else can.
 
         What only a person could write, the job's terminal and the input that Corral keeps open, counts for nobody.
@@ -438,9 +455,11 @@ class Holders:
             is_complete = is_complete and bool(inside or self._own_pid in behind)
         # A process of somebody else has others to serve, unless all that it watches leads here.
         is_ours = wait.pid in family.pids or is_complete
-        return Held(tuple(sorted(found)), is_complete=is_complete) if found and is_ours else None
+        return WaitHolders(tuple(sorted(found)), is_complete=is_complete) if found and is_ours else None
 
-    def _behind(self, wait: ProcessWait, file: OpenFile, family: Family, *, reads: bool) -> tuple[int, ...]:
+    def _behind(
+        self, wait: ProcessWait, file: OpenFile, family: JobProcesses, *, reads: bool
+    ) -> tuple[int, ...]:
         if file.kind in ("pipe", "fifo"):
             return tuple(end.pid for end in self._other_ends(file.name, family, reads=reads)[0])
         if file.kind == "socket" and file.inode is not None:
@@ -455,16 +474,16 @@ class Holders:
 
     # ---- file systems
 
-    def _of_file_system(self, mount: Mount, family: Family) -> Held:
+    def _of_file_system(self, mount: Mount, family: JobProcesses) -> WaitHolders:
         what = f"waits for the file system {mount.point} ({mount.kind})"
         servers = servers_of(mount, dict.fromkeys(end.pid for end in self._ends("/dev/fuse", family)[0]))
         if not servers:
-            return Held((), f"{what}; the program that serves it may not be seen")
-        return Held(tuple(servers), f"{what}, which {named(servers[0])} serves", True)
+            return WaitHolders((), f"{what}; the program that serves it may not be seen")
+        return WaitHolders(tuple(servers), f"{what}, which {pid_and_name(servers[0])} serves", True)
 
     # ---- memory
 
-    def _of_semaphore(self, wait: ProcessWait) -> Held | None:
+    def _of_semaphore(self, wait: ProcessWait) -> WaitHolders | None:
         """A semaphore of System V: the kernel knows who changed it last, and that is all that it knows of a holder."""
         seen = None if wait.semaphore is None else semaphore_state(*wait.semaphore)
         if seen is None or wait.semaphore is None:
@@ -472,10 +491,10 @@ class Holders:
         number, place = wait.semaphore
         what = f"waits for the semaphore {place} of set {number}, which is at {seen.value}"
         if seen.last_pid == wait.pid or read_stat(seen.last_pid) is None:
-            return Held((), f"{what}; who changed it last is gone")
-        return Held((seen.last_pid,), f"{what} and which {named(seen.last_pid)} changed last")
+            return WaitHolders((), f"{what}; who changed it last is gone")
+        return WaitHolders((seen.last_pid,), f"{what} and which {pid_and_name(seen.last_pid)} changed last")
 
-    def _of_memory(self, wait: ProcessWait, family: Family) -> Held | None:
+    def _of_memory(self, wait: ProcessWait, family: JobProcesses) -> WaitHolders | None:
         """A lock or a semaphore in memory that others of the job share: any of them may let it go."""
         assert wait.shared is not None
         memory = shared_memory(wait.pid, wait.shared)
@@ -485,10 +504,12 @@ class Holders:
         sharing = tuple(pid for pid in others if shares(pid, memory))
         what = f"a lock in memory that processes share{f' ({memory.path})' if memory.path else ''}"
         if wait.owner is not None and wait.owner in sharing:
-            return Held((wait.owner,), f"waits for {what}, which {named(wait.owner)} holds (futex)", True)
+            return WaitHolders(
+                (wait.owner,), f"waits for {what}, which {pid_and_name(wait.owner)} holds (futex)", True
+            )
         if not sharing:
-            return Held((), f"waits for {what}; no other process of the job has it (futex)")
-        return Held(sharing, f"waits for {what} (futex)")
+            return WaitHolders((), f"waits for {what}; no other process of the job has it (futex)")
+        return WaitHolders(sharing, f"waits for {what} (futex)")
 
 
 def _ordered(ends: Collection[End], own: int) -> tuple[int, ...]:

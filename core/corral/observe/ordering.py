@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from corral.observe.output import READ_SIZE, Chunk, OutputFile, Place
+from corral.observe.output import READ_SIZE, Chunk, Cursor, OutputFile
 from corral.system.ownfiles import open_own
 
 MOST_RUNS = 1 << 16
@@ -23,7 +23,7 @@ _LONGEST_LINE = 64 << 10
 """A line is kept whole if it is no longer than that."""
 
 
-class Run(NamedTuple):
+class StreamRun(NamedTuple):
     """Up to offset `end` of stream `number`."""
 
     number: int
@@ -49,10 +49,10 @@ def note_growth(
     if len(grown) > 1:
         grown.sort(key=written_at)
     ends = list(before)
-    runs: list[Run] = []
+    runs: list[StreamRun] = []
     for number in grown:
         others = range(len(ends)) if newest is None else [newest]
-        runs += [Run(other, ends[other]) for other in others if other != number and ends[other]]
+        runs += [StreamRun(other, ends[other]) for other in others if other != number and ends[other]]
         ends[number], newest = sizes[number], number
     if runs:
         with contextlib.suppress(OSError):
@@ -66,7 +66,7 @@ def forget(path: str) -> None:
         os.unlink(path)
 
 
-def read_order(path: str) -> list[Run]:
+def read_order(path: str) -> list[StreamRun]:
     """What was noted; nothing where nothing was, and where something else stands there. Raises no error."""
     try:
         descriptor = open_own(path, os.O_RDONLY)
@@ -80,13 +80,13 @@ def read_order(path: str) -> list[Run]:
         os.close(descriptor)
 
 
-def _read(descriptor: int) -> list[Run]:
+def _read(descriptor: int) -> list[StreamRun]:
     data = os.pread(descriptor, (MOST_RUNS + 1024) * _RECORD.size, 0)
     whole = len(data) - len(data) % _RECORD.size
-    return [Run(*record) for record in _RECORD.iter_unpack(data[:whole])]
+    return [StreamRun(*record) for record in _RECORD.iter_unpack(data[:whole])]
 
 
-def _append(path: str, runs: Sequence[Run]) -> None:
+def _append(path: str, runs: Sequence[StreamRun]) -> None:
     descriptor = open_own(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
         size = os.fstat(descriptor).st_size
@@ -100,13 +100,13 @@ def _append(path: str, runs: Sequence[Run]) -> None:
         os.close(descriptor)
 
 
-def _folded(runs: list[Run]) -> list[Run]:
+def _folded(runs: list[StreamRun]) -> list[StreamRun]:
     half = len(runs) // 2
     ends = dict(runs[:half])
-    return [*(Run(*each) for each in sorted(ends.items())), *runs[half:]]
+    return [*(StreamRun(*each) for each in sorted(ends.items())), *runs[half:]]
 
 
-class Merged:
+class MergedStreams:
     """The streams of one job as one, in the order in which they came, lines kept whole where that can be.
 
     `paths` are their files: stdout, then stderr by stage; `order` is what was noted. All methods raise OSError.
@@ -114,9 +114,9 @@ class Merged:
 
     def __init__(self, paths: Sequence[str], order: str) -> None:
         self._files = [OutputFile(path) for path in paths]
-        self._places = [Place(file) for file in self._files]
+        self._places = [Cursor(file) for file in self._files]
         self._noted = deque(run for run in read_order(order) if run.number < len(paths))
-        self._run: Run | None = None
+        self._run: StreamRun | None = None
 
     def close(self) -> None:
         for file in self._files:
@@ -137,31 +137,31 @@ class Merged:
                 return run.number, chunk
         return None
 
-    def _read(self, run: Run, limit: int) -> Chunk | None:
+    def _read(self, run: StreamRun, limit: int) -> Chunk | None:
         place = self._places[run.number]
         chunk = place.read(limit, run.end)
         self._run = run if chunk.data and place.offset < run.end else None
         return chunk if chunk.data or chunk.dropped else None
 
-    def _next_noted(self, ends: Sequence[int] | None) -> Run | None:
+    def _next_noted(self, ends: Sequence[int] | None) -> StreamRun | None:
         """Of what was dropped there is no run: with the first that is kept it is told once."""
         while self._noted:
             number, end = self._noted.popleft()
             file, place = self._files[number], self._places[number]
             most = file.size() if ends is None else ends[number]
             if max(place.offset, file.first_kept()) < end <= most:
-                return Run(number, self._line_end(file, end, most))
+                return StreamRun(number, self._line_end(file, end, most))
         return None
 
-    def _unnoted(self, ends: Sequence[int] | None) -> list[Run]:
+    def _unnoted(self, ends: Sequence[int] | None) -> list[StreamRun]:
         """What is there beyond, the stream written last at the end; of several that have grown whole lines."""
         ends = self.sizes() if ends is None else ends
-        runs = [Run(number, end) for number, end in enumerate(ends)]
+        runs = [StreamRun(number, end) for number, end in enumerate(ends)]
         grown = [run for run in runs if run.end > self._places[run.number].offset]
         if len(grown) < 2:
             return [*grown, *(run for run in runs if run not in grown)]
         grown.sort(key=lambda run: self._files[run.number].state()[1])
-        return [Run(number, self._last_line_end(number, end)) for number, end in grown]
+        return [StreamRun(number, self._last_line_end(number, end)) for number, end in grown]
 
     @staticmethod
     def _line_end(file: OutputFile, end: int, most: int) -> int:
@@ -182,7 +182,7 @@ class Merged:
             if run.end > offsets[run.number]:
                 runs.append((run.number, offsets[run.number], run.end))
                 offsets[run.number] = run.end
-        noted = [Run(number, end) for number, _, end in runs]
+        noted = [StreamRun(number, end) for number, _, end in runs]
         rest = sorted(range(len(ends)), key=lambda number: self._files[number].state()[1])
         runs += [(number, offsets[number], ends[number]) for number in rest]
         starts = list(ends)
@@ -190,5 +190,5 @@ class Merged:
             number, start, end = runs.pop()
             starts[number], found = self._files[number].lines_back(start, end, count)
             count -= found
-        self._places = [Place(file, start) for file, start in zip(self._files, starts, strict=True)]
+        self._places = [Cursor(file, start) for file, start in zip(self._files, starts, strict=True)]
         self._noted = deque(noted)

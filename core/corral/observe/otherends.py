@@ -8,17 +8,17 @@ from corral.system.sock_diag import Silence, silence_of
 from corral.system.sockets import Socket, SocketTables
 
 
-def named(pid: int) -> str:
+def pid_and_name(pid: int) -> str:
     """`4711 (name)`; the pid alone where it is gone."""
     stat = read_stat(pid)
     return f"{pid}" if stat is None else f"{pid} ({stat.name})"
 
 
-def other_end(
+def describe_other_end(
     wait: ProcessWait, one: Socket, tables: SocketTables, who: tuple[int, ...], *, is_accepted: bool
 ) -> str:
     """The other end of a socket, and who has it."""
-    whose = "itself" if who == (wait.pid,) else named(who[0]) if who else ""
+    whose = "itself" if who == (wait.pid,) else pid_and_name(who[0]) if who else ""
     told = f"{whose} by {address_of(one, tables)}" if whose else address_of(one, tables)
     return f"{told}, which did not accept the connection yet" if who and not is_accepted else told
 
@@ -39,7 +39,7 @@ def _path_of_server(one: Socket, tables: SocketTables) -> str | None:
     return None if server is None else server.local
 
 
-def queued(one: Socket) -> str:
+def unsent_text(one: Socket) -> str:
     """What was sent and not taken yet, to be put behind it."""
     return f", {one.unsent} bytes unacknowledged" if one.unsent else ""
 

@@ -5,7 +5,7 @@ A size cap drops the head of a file: that part is noted first, as the length of 
 what lies before the first kept byte is discarded and counted, so there is no race with who punches. The holes
 themselves tell less: a writer may leave some of its own, and lseek(2) with SEEK_DATA waits on ext4 and tmpfs until a
 write(2) under way is over (2.4 s behind one of a gigabyte). Offsets and sizes are bytes from the file's first byte
-ever written, or since a writer last made the file shorter: who reads on notices that by a `Place`.
+ever written, or since a writer last made the file shorter: who reads on notices that by a `Cursor`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Self
 
-from corral.observe.traces import Trace, Truncation, step_from
-from corral.system.ownfiles import look_at_own, open_own
+from corral.observe.traces import Fingerprint, Truncation, step_from
+from corral.system.ownfiles import open_own, stat_own
 from corral.values.home import dropped_note
 from corral.values.text import from_anywhere
 
@@ -59,7 +59,7 @@ class Chunk(NamedTuple):
 def dropped_bytes(path: str) -> int | None:
     """How many bytes of an output file's head were dropped, as noted; None where nothing ever was. Raises OSError."""
     try:
-        return look_at_own(dropped_note(path)).st_size
+        return stat_own(dropped_note(path)).st_size
     except FileNotFoundError:
         return None
 
@@ -177,12 +177,12 @@ class OutputFile:
         return self.read(max(start, self.size() - limit), limit)
 
 
-class Memory:
+class TruncationDetector:
     """What somebody remembers of an output file that he has read up to some offset."""
 
     def __init__(self, file: OutputFile) -> None:
         self._file = file
-        self._trace = Trace()
+        self._trace = Fingerprint()
         self._unchanged: tuple[int, int] | None = None
         """The state of the file in which it was found to be whole."""
 
@@ -227,13 +227,13 @@ class Memory:
             self._trace.advance(as_read, end, first_kept)
 
 
-class Place:
+class Cursor:
     """How far somebody has read an output file. Made shorter by a writer, it is read on where what is new begins."""
 
     def __init__(self, file: OutputFile, offset: int = 0) -> None:
         self.file = file
         self.offset = offset
-        self._memory = Memory(file)
+        self._memory = TruncationDetector(file)
         self._memory.note(offset)
 
     def read(self, limit: int = READ_SIZE, end: int | None = None) -> Chunk:
@@ -251,7 +251,7 @@ class Place:
         return chunk
 
 
-class Pace:
+class PollInterval:
     """How long to wait between two looks: 20 ms, after a second without output 50 ms. Times are a monotonic clock's."""
 
     FAST = 0.02
@@ -274,7 +274,7 @@ class Follower:
 
     def __init__(self, paths: Mapping[str, str], starts: Mapping[str, int] | None = None) -> None:
         self._places = {
-            name: Place(OutputFile(path), (starts or {}).get(name, 0)) for name, path in paths.items()
+            name: Cursor(OutputFile(path), (starts or {}).get(name, 0)) for name, path in paths.items()
         }
 
     def __enter__(self) -> Self:
@@ -306,7 +306,7 @@ class LineIndex:
 
     def __init__(self, file: OutputFile) -> None:
         self._file = file
-        self._memory = Memory(file)
+        self._memory = TruncationDetector(file)
         self.generation = 0
         self._restart()
 

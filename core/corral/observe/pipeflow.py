@@ -25,7 +25,7 @@ _TICKS_OF_TRUST = 8
 _Value = TypeVar("_Value")
 
 
-class Counted(Protocol):
+class ByteCounters(Protocol):
     """The part of `sampler.Usage` that a pipe needs."""
 
     @property
@@ -38,7 +38,7 @@ class Counted(Protocol):
     def cpu_seconds(self) -> float: ...
 
 
-class Steady(Generic[_Value]):
+class Debounced(Generic[_Value]):
     """A value that changes only when two of the last three observations agree, so that a mark does not dance."""
 
     def __init__(self, initial: _Value) -> None:
@@ -80,7 +80,7 @@ class PipeFlow:
         self._past: deque[_Total] = deque()
         self._fill: int | None = None
         self._capacity: int | None = None
-        self._limiter: Steady[Limiter | None] = Steady(None)
+        self._limiter: Debounced[Limiter | None] = Debounced(None)
         self._is_untouched = False
         self._blind: set[Side] = set()
         self._lags: dict[Side, int] = {"writer": 0, "reader": 0}
@@ -97,8 +97,8 @@ class PipeFlow:
     def observe(
         self,
         now: float,
-        writer: Counted | None,
-        reader: Counted | None,
+        writer: ByteCounters | None,
+        reader: ByteCounters | None,
         fill: int | None,
         capacity: int | None,
         *,

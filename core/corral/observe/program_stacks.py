@@ -45,7 +45,7 @@ def python_stacks(dump: bytes, pid: int, stage: int | None, name: str) -> tuple[
 
 
 def _python_stack(thread: _Thread, pid: int, stage: int | None, name: str) -> PythonStack:
-    chosen = telling_frames(tuple(Frame(f.filename, f.line, f.name) for f in thread.frames))
+    chosen = informative_frames(tuple(Frame(f.filename, f.line, f.name) for f in thread.frames))
     return PythonStack(
         pid=pid,
         stage=stage,
@@ -57,7 +57,7 @@ def _python_stack(thread: _Thread, pid: int, stage: int | None, name: str) -> Py
     )
 
 
-def telling_frames(frames: tuple[Frame, ...], most: int = MOST_FRAMES) -> tuple[Frame, ...]:
+def informative_frames(frames: tuple[Frame, ...], most: int = MOST_FRAMES) -> tuple[Frame, ...]:
     """At most `most` of a stack, in its order, the innermost first.
 
     That one is always among them. Of the others those of the program's own files come first; those of the libraries

@@ -62,7 +62,7 @@ class Progress:
         return max(0.0, now - self.last_moved)
 
 
-class Attention:
+class ObservationGaps:
     """Finds the times in which nobody looked: whatever stopped the daemon may have stopped its jobs along with it.
 
     A frozen container and a stopped session are such (cgroup_freezer; SIGSTOP): CLOCK_MONOTONIC goes on there, and only
@@ -111,15 +111,15 @@ def health_of(
     return ("stuck" if wait_is_benign is False else None), progress.last_moved
 
 
-SHARE = 0.01
+POLLING_CPU_SHARE = 0.01
 """Of one core; what uses more works. A look round ten times a second takes a tenth of that in Python, more on a loaded machine."""
-BURST = 0.03
+POLLING_CPU_BURST = 0.03
 """Seconds of CPU that may be used in one go."""
-OFTEN = 3
+POLLING_WAKEUPS = 3
 """Who was seen to move so many times since it became quiet polls."""
 
 
-class Quiet:
+class PollingDetector:
     """Since when a job has been quiet, and which of its processes look round meanwhile. Times are monotonic seconds."""
 
     def __init__(self, now: float) -> None:
@@ -135,13 +135,13 @@ class Quiet:
         self._stirs: dict[int, int] = {}
         self._clocks: dict[int, int] = {}
         self._rest: Hashable = None
-        self._left = BURST
+        self._left = POLLING_CPU_BURST
         self._seen_at = now
 
     def observe(self, now: float, clocks: Mapping[int, int], rest: Hashable) -> None:
         """Take one observation: CPU nanoseconds by pid, and all else that tells of progress (bytes read and written)."""
         used = sum(max(0, clock - self._clocks.get(pid, clock)) for pid, clock in clocks.items()) / 1e9
-        self._left = min(BURST, self._left + SHARE * (now - self._seen_at)) - used
+        self._left = min(POLLING_CPU_BURST, self._left + POLLING_CPU_SHARE * (now - self._seen_at)) - used
         self._seen_at = now
         before = self._clocks
         self._clocks = dict(clocks)
@@ -160,7 +160,7 @@ class Quiet:
         self.looks = 0
         self.is_sure = self.has_stirred = self.has_met = False
         self._stirs.clear()
-        self._left = BURST
+        self._left = POLLING_CPU_BURST
 
     def pass_over(self, seconds: float, now: float) -> None:
         """So many seconds up to `now` in which nobody looked tell nothing."""
@@ -173,4 +173,4 @@ class Quiet:
     @property
     def polling(self) -> frozenset[int]:
         """Processes that look round again and again."""
-        return frozenset(pid for pid, times in self._stirs.items() if times >= OFTEN)
+        return frozenset(pid for pid, times in self._stirs.items() if times >= POLLING_WAKEUPS)

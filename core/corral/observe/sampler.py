@@ -120,13 +120,13 @@ def with_last_counters(usage: Usage, pid: int) -> Usage:
 
 def _last_counters(pid: int) -> tuple[int, int] | None:
     try:
-        return transferred(pid)
+        return bytes_transferred(pid)
     except OSError:
         # Nothing to look with. Whoever reaps it must not fail for its counters.
         return None
 
 
-def transferred(pid: int) -> tuple[int, int] | None:
+def bytes_transferred(pid: int) -> tuple[int, int] | None:
     """Bytes read and written as `Usage` counts them, without psutil, of a zombie too; None where they are not to be read. 6 µs.
 
     Raises:

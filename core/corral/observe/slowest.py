@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from corral.observe.spending import AHEAD, at_pipes, nearest
+from corral.observe.spending import BOTTLENECK_LEAD, by_pipe_wait, pipe_wait_share
 from corral.values.jobs import Job, Stage, StageTime
 from corral.values.reports import Advice
 from corral.values.units import quote
@@ -38,30 +38,30 @@ _ON_ALL_CORES = {
 }
 
 
-def does(stage: Stage, now: str | None) -> str:
+def in_words(stage: Stage, now: str | None) -> str:
     """What a stage does that holds up the rest: `runs 97 % of the time`. `now` is what it waits for, if no pipe of it."""
     time = stage.time
     if time is None:
         return now or "waits less for the others than they for it"
-    if time.run >= max(time.other, at_pipes(time)):
+    if time.run >= max(time.other, pipe_wait_share(time)):
         return f"runs {time.run:.0%} of the time".replace("%", " %")
-    if time.other >= at_pipes(time) and now is not None and now != "is busy":
+    if time.other >= pipe_wait_share(time) and now is not None and now != "is busy":
         return f"{now}, {time.other:.0%} of the time".replace("%", " %")
     shares = f"runs {time.run:.0%} of the time and waits {time.other:.0%} for something else than its pipes"
     return shares.replace("%", " %")
 
 
-def times(job: Job) -> tuple[StageTime | None, ...]:
+def stage_times(job: Job) -> tuple[StageTime | None, ...]:
     """What each stage spends its time on; nothing where nothing moves."""
     found = tuple(stage.time for stage in job.stages)
     return found if job.health == "active" and any(found) else ()
 
 
-def level(job: Job) -> tuple[Stage, ...]:
+def evenly_slow(job: Job) -> tuple[Stage, ...]:
     """The two stages that are nearest to holding up the rest, where none does although there is work; else nothing."""
-    times = {stage.number: stage.time for stage in job.stages if stage.time is not None}
-    first, *others = nearest(times) or [0]
-    if job.bottleneck is not None or not others or at_pipes(times[first]) >= 1 - AHEAD:
+    shares = {stage.number: stage.time for stage in job.stages if stage.time is not None}
+    first, *others = by_pipe_wait(shares) or [0]
+    if job.bottleneck is not None or not others or pipe_wait_share(shares[first]) >= 1 - BOTTLENECK_LEAD:
         return ()
     return job.stages[first - 1], job.stages[others[0] - 1]
 

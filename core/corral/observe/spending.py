@@ -16,26 +16,26 @@ WINDOW = 5.0
 """Seconds over which shares are taken."""
 LEAST_SECONDS = 1.5
 """Shorter than that they mean nothing."""
-AHEAD = 0.1
+BOTTLENECK_LEAD = 0.1
 """By so much less of its time than any other a stage waits at its pipes, if it holds up the rest."""
-AHEAD_SECONDS = 3.0
+BOTTLENECK_LEAD_SECONDS = 3.0
 """How long another one must be ahead before it is shown."""
 
-Doing = Literal["input", "output", "other"]
+WaitSide = Literal["input", "output", "other"]
 
 
-class ThreadLook(NamedTuple):
+class ThreadSample(NamedTuple):
     """One thread of a stage at one moment. `doing` is what it sleeps for; None where it runs."""
 
     tid: int
     scheduled_ns: int
-    doing: Doing | None
+    doing: WaitSide | None
 
 
 class _Point(NamedTuple):
     at: float
     scheduled_ns: int
-    doing: Doing | None
+    doing: WaitSide | None
 
 
 class _Share(NamedTuple):
@@ -46,11 +46,11 @@ class _Share(NamedTuple):
     output: float
 
     @property
-    def at_pipes(self) -> float:
+    def pipe_wait_share(self) -> float:
         return self.input + self.output
 
 
-class Spending:
+class StageTimeMeter:
     """Follows one stage: feed it looks at all its threads, read `time()`.
 
     The thread that waits most at the pipes of its stage tells how much the stage does: the others of a program that
@@ -61,7 +61,7 @@ class Spending:
         self._sides = (has_input, has_output)
         self._past: dict[int, deque[_Point]] = {}
 
-    def observe(self, now: float, looks: Iterable[ThreadLook]) -> None:
+    def observe(self, now: float, looks: Iterable[ThreadSample]) -> None:
         """Take what was seen at `now` (monotonic seconds)."""
         for look in looks:
             self._past.setdefault(look.tid, deque()).append(_Point(now, look.scheduled_ns, look.doing))
@@ -81,8 +81,8 @@ class Spending:
         ]
         if not shares:
             return None
-        telling = max(shares, key=lambda share: share.at_pipes)
-        run = min(sum(share.run for share in shares), 1 - telling.at_pipes)
+        telling = max(shares, key=lambda share: share.pipe_wait_share)
+        run = min(sum(share.run for share in shares), 1 - telling.pipe_wait_share)
         run, put_in, out = round(run, 2), round(telling.input, 2), round(telling.output, 2)
         return StageTime(run=run, input=put_in, output=out, other=round(max(1 - run - put_in - out, 0.0), 2))
 
@@ -100,17 +100,17 @@ class Spending:
         return _Share(run, each * has_input, each * has_output)
 
 
-def at_pipes(time: StageTime) -> float:
+def pipe_wait_share(time: StageTime) -> float:
     """The share of its time that a stage waits for its neighbours."""
     return time.input + time.output
 
 
-def nearest(times: Mapping[int, StageTime]) -> list[int]:
+def by_pipe_wait(times: Mapping[int, StageTime]) -> list[int]:
     """The stages, by number, that wait least for their neighbours first."""
-    return sorted(times, key=lambda number: (at_pipes(times[number]), number))
+    return sorted(times, key=lambda number: (pipe_wait_share(times[number]), number))
 
 
-class HoldUp:
+class BottleneckTracker:
     """Which stage holds up the rest, as it is shown: the one that waits least at its pipes, and no dancing mark."""
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class HoldUp:
             self._rival = ahead
         elif ahead != self._rival:
             self._rival, self._rival_since = ahead, now
-        elif now - self._rival_since >= AHEAD_SECONDS:
+        elif now - self._rival_since >= BOTTLENECK_LEAD_SECONDS:
             self.stage = ahead
         return self.stage
 
@@ -140,5 +140,7 @@ def _ahead(times: Mapping[int, StageTime]) -> int | None:
     """The first of them, where it leads by enough; None for a single one, and where all wait for something to do."""
     if len(times) < 2:
         return None
-    first, second = nearest(times)[:2]
-    return first if at_pipes(times[second]) - at_pipes(times[first]) >= AHEAD else None
+    first, second = by_pipe_wait(times)[:2]
+    return (
+        first if pipe_wait_share(times[second]) - pipe_wait_share(times[first]) >= BOTTLENECK_LEAD else None
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from corral.observe.spending import Doing, ThreadLook
+from corral.observe.spending import ThreadSample, WaitSide
 from corral.observe.threads import ThreadWait, first_thread, other_threads, thread_count
 from corral.observe.waits import ProcessWait, wait_of_thread
 from corral.system.cpu_clock import scheduled_nanoseconds
@@ -17,7 +17,7 @@ MOST_THREADS = 32
 """Of one stage, and of each of its processes: more are not looked at."""
 
 
-class Ends(NamedTuple):
+class StagePipes(NamedTuple):
     """The inodes of the pipes at both ends of a stage; None at the ends of the pipeline, but for a pipe as its stdin."""
 
     input: int | None
@@ -25,13 +25,15 @@ class Ends(NamedTuple):
     is_first: bool
 
 
-def ends_of(number: int, pipes: Mapping[int, int], input_pipe: int | None) -> Ends:
+def stage_pipes(number: int, pipes: Mapping[int, int], input_pipe: int | None) -> StagePipes:
     """`pipes` has the number of each pipe by its inode; pipe n leaves stage n."""
     inodes = {pipe: inode for inode, pipe in pipes.items()}
-    return Ends(inodes.get(number - 1, input_pipe if number == 1 else None), inodes.get(number), number == 1)
+    return StagePipes(
+        inodes.get(number - 1, input_pipe if number == 1 else None), inodes.get(number), number == 1
+    )
 
 
-def looks(pids: Iterable[int], ends: Ends) -> list[ThreadLook]:
+def sample_threads(pids: Iterable[int], ends: StagePipes) -> list[ThreadSample]:
     """One look at each thread of these processes of a stage. 30 µs each; nothing where the kernel does not count."""
     found = []
     for pid in list(pids)[:MOST_PROCESSES]:
@@ -44,11 +46,11 @@ def looks(pids: Iterable[int], ends: Ends) -> list[ThreadLook]:
         for thread in threads:
             scheduled = scheduled_nanoseconds(pid, thread.tid)
             if scheduled is not None:
-                found.append(ThreadLook(thread.tid, scheduled, _doing(stat, thread, ends)))
+                found.append(ThreadSample(thread.tid, scheduled, _doing(stat, thread, ends)))
     return found
 
 
-def _doing(stat: Stat, thread: ThreadWait, ends: Ends) -> Doing | None:
+def _doing(stat: Stat, thread: ThreadWait, ends: StagePipes) -> WaitSide | None:
     if thread.meaning.kind == "running":
         return None
     if thread.meaning.kind not in ("pipe_read", "pipe_write", "event_loop"):
@@ -65,7 +67,7 @@ def _doing(stat: Stat, thread: ThreadWait, ends: Ends) -> Doing | None:
     return "other"
 
 
-def _at(wait: ProcessWait, ends: Ends) -> Doing:
+def _at(wait: ProcessWait, ends: StagePipes) -> WaitSide:
     is_read = wait.kind == "pipe_read"
     if wait.file is None:
         # Only the kernel's function may be seen.

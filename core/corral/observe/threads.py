@@ -86,7 +86,7 @@ def _wchan(folder: str) -> str | None:
     return name if name not in ("", "0") else None
 
 
-def telling(first: ThreadWait, others: Sequence[ThreadWait]) -> list[ThreadWait]:
+def ranked_threads(first: ThreadWait, others: Sequence[ThreadWait]) -> list[ThreadWait]:
     """The threads in the order in which they tell what their process waits for; at least one.
 
     One that runs; else the first thread, as long as it does not just wait for another one; then those that something

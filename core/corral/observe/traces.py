@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 PIECE_SIZE = 64
 
-Read = Callable[[int, int], bytes]
+ReadAt = Callable[[int, int], bytes]
 """(offset, count): bytes of the file; fewer where it ends, or where reading would have to wait."""
 
 
@@ -38,7 +38,7 @@ class Truncation(NamedTuple):
     most: int
 
 
-class Trace:
+class Fingerprint:
     """What is remembered of a file as it was up to offset `end`: a piece whenever it grew by an eighth, and the last."""
 
     __slots__ = ("_last", "_pieces", "end")
@@ -50,10 +50,10 @@ class Trace:
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
-        """What another `Trace` goes on from."""
+        """What another `Fingerprint` goes on from."""
         return (*self._pieces, self._last) if self._last.data else tuple(self._pieces)
 
-    def look(self, read: Read, size: int, first_kept: int = 0) -> Truncation | None:
+    def look(self, read: ReadAt, size: int, first_kept: int = 0) -> Truncation | None:
         """Whether the file, which has `size` bytes now, was made shorter since. Before `first_kept` nothing is compared."""
         if size >= self.end and self._seems_whole(read, first_kept):
             return None
@@ -72,7 +72,7 @@ class Trace:
             return None
         return Truncation(least, size)
 
-    def _seems_whole(self, read: Read, first_kept: int) -> bool:
+    def _seems_whole(self, read: ReadAt, first_kept: int) -> bool:
         """Whether the first and the last piece stand where they stood."""
         for piece in (self._pieces[0] if self._pieces else self._last, self._last):
             if piece.offset >= first_kept and piece.data:
@@ -81,7 +81,7 @@ class Trace:
                     return False
         return True
 
-    def advance(self, read: Read, end: int, first_kept: int = 0) -> None:
+    def advance(self, read: ReadAt, end: int, first_kept: int = 0) -> None:
         """Remember the file as it is now, up to `end`. What cannot be read without waiting is left for another time."""
         start = max(first_kept, end - PIECE_SIZE, 0)
         if end <= self.end or start >= end:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from corral.observe.sampler import Usage
-from corral.observe.waits import ProcessWait, words
+from corral.observe.waits import ProcessWait, short_text
 from corral.system.identity import ProcessIdentity
 from corral.system.procfs import HAS_PROCFS, Stat, read_file, read_stat
 from corral.values.jobs import ProcessView
@@ -16,15 +16,15 @@ COMMAND_LENGTH = 4096
 """Characters of a command line that are kept."""
 
 
-class Member(NamedTuple):
+class TreeMember(NamedTuple):
     """One process of the tree, and the stage that its mark names."""
 
     identity: ProcessIdentity
     stage: int | None
 
 
-def views(
-    members: Iterable[Member],
+def process_views(
+    members: Iterable[TreeMember],
     leaders: Mapping[int, ProcessIdentity],
     *,
     usages: Mapping[ProcessIdentity, Usage] | None = None,
@@ -82,7 +82,7 @@ def _read(identity: ProcessIdentity) -> Stat | None:
 
 
 def _view(
-    member: Member,
+    member: TreeMember,
     stat: Stat,
     *,
     is_leader: bool,
@@ -114,7 +114,7 @@ def _does(
         return {"R": "runs", "T": "is suspended", "Z": "has ended"}.get(stat.state)
     number = None if wait.pipe is None else pipes.get(wait.pipe)
     is_input = wait.pipe is not None and wait.pipe == input_pipe and wait.kind == "pipe_read"
-    return one_line(words(wait, number, is_input=is_input))
+    return one_line(short_text(wait, number, is_input=is_input))
 
 
 def _order(view: ProcessView) -> tuple[bool, int, int]:

@@ -1,6 +1,6 @@
 """What one process waits for, from /proc/PID/{stat,status,task,fd}. Needs no root for one's own children.
 
-All its threads are looked at; one of them tells (see `threads.telling`). Who holds what it waits for is not asked
+All its threads are looked at; one of them tells (see `threads.ranked_threads`). Who holds what it waits for is not asked
 here: `holders` does that, for a whole job at a time.
 """
 
@@ -18,10 +18,10 @@ from corral.observe.threads import (
     ThreadWait,
     first_thread,
     other_threads,
-    telling,
+    ranked_threads,
     thread_count,
 )
-from corral.observe.watching import watching
+from corral.observe.watching import polled_wait
 from corral.system.cpu_clock import cpu_nanoseconds
 from corral.system.file_locks import HeldLock
 from corral.system.ipc import semaphore_awaited
@@ -111,7 +111,7 @@ def wait_of(pid: int) -> ProcessWait | None:
 
 def _told(stat: Stat, first: ThreadWait, others: list[ThreadWait]) -> ProcessWait:
     """What the thread says that tells. One that is woken from within leaves it to another one, where that knows more."""
-    ranked = telling(first, others)[:_MOST_ASKED]
+    ranked = ranked_threads(first, others)[:_MOST_ASKED]
     wait = wait_of_thread(stat, ranked[0])
     for thread in ranked[1:] if wait.is_within else ():
         another = wait_of_thread(stat, thread)
@@ -364,7 +364,7 @@ def _on_unseen(wait: ProcessWait, meaning: Meaning) -> ProcessWait:
 
 
 def _watching(wait: ProcessWait, meaning: Meaning) -> ProcessWait:
-    seen = watching(wait.pid, wait.call, meaning)
+    seen = polled_wait(wait.pid, wait.call, meaning)
     file = seen.file
     return wait._replace(
         kind=seen.kind,
@@ -451,7 +451,7 @@ _WORDS = {
 }
 
 
-def words(wait: ProcessWait, pipe_number: int | None = None, *, is_input: bool = False) -> str:
+def short_text(wait: ProcessWait, pipe_number: int | None = None, *, is_input: bool = False) -> str:
     """What it does, for a narrow column: `runs`, `waits to read: pipe 2`, `sleeps`.
 
     `pipe_number` is the job's pipe behind `wait.pipe`; `is_input`: that pipe is the job's stdin.

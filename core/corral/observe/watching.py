@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from corral.observe.calls import Meaning, number
+from corral.observe.calls import Meaning, descriptor_count
 from corral.system.openfiles import OpenFile, descriptors_of, modes, open_file
 from corral.system.processmemory import read_fd_set, read_pollfds
 from corral.system.procfs import read_stat
 from corral.system.sock_diag import unix_peer
 from corral.system.sockets import is_nameless, role_of
 from corral.system.watched import (
-    Watched,
+    PolledDescriptor,
     catches_end_of_child,
     children_of,
     hears_of_children,
@@ -31,7 +31,7 @@ _FOLLOWED = frozenset({"pipe", "fifo", "socket", "pidfd", "master"})
 """Files whose other side is a process."""
 
 
-class Watching(NamedTuple):
+class PolledWait(NamedTuple):
     """What the process waits for in the end.
 
     `file` is the one thing that it waits for, of an event loop None. `several` are the things of which any wakes an
@@ -52,14 +52,16 @@ class _Seen(NamedTuple):
     writes: bool
 
 
-def watching(pid: int, call: str | None, meaning: Meaning) -> Watching:
+def polled_wait(pid: int, call: str | None, meaning: Meaning) -> PolledWait:
     """What `pid` waits for in a call that watches descriptors. About 10 µs each."""
-    plain = Watching("event_loop", meaning.detail)
+    plain = PolledWait("event_loop", meaning.detail)
     watched = _watched(pid, call, meaning)
     if watched is None:
         return plain
     if meaning.length and call is not None:
-        told = meaning.detail.replace(number(call, meaning.length), number(call, len(watched)))
+        told = meaning.detail.replace(
+            descriptor_count(call, meaning.length), descriptor_count(call, len(watched))
+        )
         plain = plain._replace(detail=told)
     seen = [
         _Seen(file, one.reads, one.writes) for one in watched if (file := open_file(pid, one.fd)) is not None
@@ -81,7 +83,7 @@ def watching(pid: int, call: str | None, meaning: Meaning) -> Watching:
     return plain
 
 
-def _watched(pid: int, call: str | None, meaning: Meaning) -> list[Watched] | None:
+def _watched(pid: int, call: str | None, meaning: Meaning) -> list[PolledDescriptor] | None:
     """The descriptors; None where they cannot be read."""
     if call is None or meaning.length > MOST_WATCHED:
         return None
@@ -94,7 +96,7 @@ def _watched(pid: int, call: str | None, meaning: Meaning) -> list[Watched] | No
     reads, writes = (read_fd_set(pid, place, meaning.length) for place in meaning.addresses[:2])
     if reads is None or writes is None:
         return None
-    return [Watched(fd, fd in reads, fd in writes) for fd in sorted({*reads, *writes})]
+    return [PolledDescriptor(fd, fd in reads, fd in writes) for fd in sorted({*reads, *writes})]
 
 
 def _outside(pid: int, seen: list[_Seen]) -> list[_Seen]:
@@ -143,37 +145,37 @@ def _has_both_ends(file: OpenFile, own: dict[str, list[int]]) -> bool:
     return peer != 0 and f"socket:[{peer}]" in own
 
 
-def _from_within(pid: int, call: str | None, meaning: Meaning, *, hears: bool) -> Watching:
+def _from_within(pid: int, call: str | None, meaning: Meaning, *, hears: bool) -> PolledWait:
     if meaning.has_limit:
-        return Watching("timer", f"waits for a timer ({call})", is_within=True)
+        return PolledWait("timer", f"waits for a timer ({call})", is_within=True)
     if (hears or catches_end_of_child(pid)) and children_of(pid):
-        return Watching("child", f"waits for a child (by its signal, {call})")
-    return Watching("event_loop", f"waits to be woken from within ({call})", is_within=True)
+        return PolledWait("child", f"waits for a child (by its signal, {call})")
+    return PolledWait("event_loop", f"waits to be woken from within ({call})", is_within=True)
 
 
-def _on_one(pid: int, call: str | None, one: _Seen) -> Watching | None:
+def _on_one(pid: int, call: str | None, one: _Seen) -> PolledWait | None:
     """The one thing that it watches; None for a server, or what is nobody's to give."""
     file = one.file
     named = f"(fd {file.fd}, {call})"
     if file.kind == "terminal":
-        return Watching("tty_input", f"waits for input from the terminal {file.name} {named}", file)
+        return PolledWait("tty_input", f"waits for input from the terminal {file.name} {named}", file)
     if file.kind in ("pipe", "fifo"):
         verb = "read from" if one.reads else "write to"
         called = "a pipe" if file.kind == "pipe" else f"the FIFO {file.name}"
         kind: WaitKind = "pipe_read" if one.reads else "pipe_write"
-        return Watching(kind, f"waits to {verb} {called} {named}", file)
+        return PolledWait(kind, f"waits to {verb} {called} {named}", file)
     role = role_of(pid, file.inode) if file.kind == "socket" and file.inode is not None else None
     if role == "connects":
-        return Watching("socket_connect", f"waits to be connected {named}", file)
+        return PolledWait("socket_connect", f"waits to be connected {named}", file)
     if role == "talks":
         # There is always room where the other side reads, so who watches for both waits for that.
         if one.writes:
-            return Watching("socket_write", f"waits to write to a socket {named}", file)
-        return Watching("socket_read", f"waits to read from a socket {named}", file)
+            return PolledWait("socket_write", f"waits to write to a socket {named}", file)
+        return PolledWait("socket_read", f"waits to read from a socket {named}", file)
     if file.kind == "inotify":
-        return Watching("event_loop", f"waits for files to change {named}", file)
+        return PolledWait("event_loop", f"waits for files to change {named}", file)
     if file.kind in ("pidfd", "master"):
-        return Watching("event_loop", f"watches {file.kind} {named}", None, ((file, True),))
+        return PolledWait("event_loop", f"watches {file.kind} {named}", None, ((file, True),))
     return None
 
 

@@ -105,7 +105,7 @@ class Clients(Generic[P]):
             # Cancelled requests hang together in cycles; the collector itself would come by much later.
             self._peak = 0
             for seconds in COLLECT_SECONDS:
-                asyncio.get_running_loop().call_later(seconds, memory.collect)
+                asyncio.get_running_loop().call_later(seconds, memory.collect_garbage)
 
     def note_held(self, client: P) -> None:
         """What is held for this one has changed. Hangs up on the worst where it is too much for all together."""

@@ -271,8 +271,8 @@ def _refusal(request: p.AnyRequest, error: Exception) -> CorralError:
     """What the client is told: what is lacking; anything else is a fault of ours, with its place in the log."""
     what = type(request).__name__
     if shortage.is_shortage(error):
-        log(f"request {what}: {shortage.in_words(error)}")
-        return CorralError(f"the daemon cannot do that now: {shortage.in_words(error)}")
+        log(f"request {what}: {shortage.explanation(error)}")
+        return CorralError(f"the daemon cannot do that now: {shortage.explanation(error)}")
     log_fault(f"request {what}", error)
     return CorralError(
         f"the daemon failed at this request ({type(error).__name__}: {error}); corral daemon log"

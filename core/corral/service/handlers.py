@@ -23,7 +23,7 @@ from corral.service.publisher import Publisher
 from corral.service.status import Status, leftovers_of_ended
 from corral.service.stops import stop
 from corral.system import scheduling
-from corral.system.destinations import NOT_TO_BE_HELD, file_that_may_hang
+from corral.system.destinations import HANGING_FILE_REFUSED, file_that_may_hang
 from corral.system.shortage import no_descriptors
 from corral.values import kinds
 from corral.values.errors import (
@@ -164,7 +164,7 @@ class Handlers:
                     "a job that reads the client's stdin needs exactly one descriptor, and to be alone"
                 )
             if file_that_may_hang(caller.descriptors[0], self._engine.mounts.may_hang) is not None:
-                raise UsageError(f"stdin: {NOT_TO_BE_HELD}")
+                raise UsageError(f"stdin: {HANGING_FILE_REFUSED}")
             descriptor = caller.descriptors.pop()
         assert caller.client.hello is not None
         specs = [self._with_origin(spec, caller.client.hello) for spec in request.specs]

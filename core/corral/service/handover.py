@@ -24,7 +24,7 @@ from corral.service.connection import Connection
 from corral.service.starter import LAUNCH, NEVER_INHERITED
 from corral.system.daemonlog import log, log_fault
 from corral.system.identity import ProcessIdentity, identify
-from corral.system.replacing import become, hold_signals, release_signals
+from corral.system.replacing import block_signals, exec_program, unblock_signals
 from corral.values.errors import CorralError, NotSoError
 from corral.values.home import Home
 from corral.values.wire import from_wire, to_wire
@@ -104,7 +104,7 @@ class Restart:
         try:
             await self._until_quiet()
             await daemon.say_leaving("restart")
-            hold_signals()
+            block_signals()
             try:
                 for _ in range(_PASSES):
                     await asyncio.sleep(0)
@@ -112,7 +112,7 @@ class Restart:
                     raise NotSoError("daemon restart: the daemon is ending; the next command starts another")
                 self._become(request, report, home)
             finally:
-                release_signals()
+                unblock_signals()
         finally:
             for client in daemon.clients:
                 client.say_leaving("stay")
@@ -177,7 +177,7 @@ class Restart:
         }
         try:
             _write(home, msgspec.json.encode(table))
-            become(argv, environment, {report, lock, listener, *table.descriptors})
+            exec_program(argv, environment, {report, lock, listener, *table.descriptors})
         except OSError as error:
             _forget_table(home)
             why = f"daemon restart: {argv[0]}: {error.strerror}; the daemon goes on as it was"

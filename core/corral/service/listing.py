@@ -47,7 +47,7 @@ async def _slices(engine: Engine, request: ListJobs, turns: asyncio.Lock) -> Asy
         if encoded:
             yield encoded
     if total > _MUCH:
-        asyncio.get_running_loop().call_later(1.0, memory.collect)
+        asyncio.get_running_loop().call_later(1.0, memory.collect_garbage)
 
 
 def _sizes(engine: Engine, request: ListJobs) -> dict[int, int]:

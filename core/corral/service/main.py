@@ -20,7 +20,7 @@ from corral.service.homelock import take_first_lock
 from corral.service.process_setup import close_all_but, normalise
 from corral.service.server import Daemon
 from corral.system.daemonlog import log, log_fault
-from corral.system.replacing import HELD, release_signals
+from corral.system.replacing import BLOCKED, unblock_signals
 from corral.values.errors import CorralError
 from corral.values.home import Home
 
@@ -98,7 +98,7 @@ def run_resumed(path: str, report_descriptor: int, lock: int, listener: int, gen
     found = read_table(home)
     handed = set() if isinstance(found, str) else found.descriptors
     close_all_but({report_descriptor, lock, listener} | handed)
-    normalise(HELD)
+    normalise(BLOCKED)
 
     def begin(engine: Engine) -> None:
         if isinstance(found, Handover):
@@ -182,7 +182,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         # Ended from outside: the jobs go on, and the next daemon finds them again.
         loop.add_signal_handler(number, daemon.end_now)
-    release_signals()
+    unblock_signals()
     connect(daemon)
     report.say("ready")
     await daemon.run()

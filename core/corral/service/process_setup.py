@@ -75,14 +75,14 @@ def normalise(held: Collection[signal.Signals] = ()) -> None:
     # errors, EPIPE and EFBIG, not as its end; Popen gives children the default back.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_IGN)
-    ordinary.heed_internal_signals()
+    ordinary.reset_internal_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, held)
     for name in ("CORRAL_JOB_ID", "CORRAL_STAGE"):
         os.environ.pop(name, None)
     # Whatever a job's own files are to allow is set on them; ours are nobody else's.
     os.umask(0o077)
-    mark.take_off()
-    memory.give_back_at_once()
+    mark.remove_own()
+    memory.return_freed_memory()
     limits.raise_own()
     limits.raise_soft_fsize()
 
@@ -91,7 +91,7 @@ def _reset_scheduling() -> None:
     """Drop the priorities that the client's shell chose for its command. A service manager sets the daemon's on purpose."""
     scheduling.be_ordinary()
     standing.be_ordinary()
-    ordinary.forget_personality()
+    ordinary.reset_personality()
 
 
 def ensure_utf8() -> None:

@@ -25,7 +25,7 @@ from corral.service.stops import stop_everything
 from corral.service.watching_home import HomeWatch
 from corral.system import shortage
 from corral.system.daemonlog import log, log_fault
-from corral.system.descriptors import keep
+from corral.system.descriptors import move_high
 from corral.system.peer import peer_of
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.values.errors import CorralError
@@ -113,7 +113,7 @@ class Daemon:
             return
         except OSError as error:
             # EMFILE: no descriptor for another client; those that are connected go on.
-            self._complain(f"cannot accept a client: {shortage.in_words(error)}")
+            self._complain(f"cannot accept a client: {shortage.explanation(error)}")
             self._pause_accepting()
             return
         try:
@@ -127,12 +127,12 @@ class Daemon:
             _tell(sock, p.error_line(None, error))
             return
         self._complaint = None
-        sock = socket.socket(fileno=keep(sock.detach()))
+        sock = socket.socket(fileno=move_high(sock.detach()))
         try:
             self.serve(sock)
         except OSError as error:
             # ENOSPC: the user watches all that epoll lets him (max_user_watches, epoll(7)).
-            self._complain(f"cannot serve a client: {shortage.in_words(error)}")
+            self._complain(f"cannot serve a client: {shortage.explanation(error)}")
             sock.close()
 
     def _complain(self, text: str) -> None:
@@ -301,7 +301,7 @@ class Daemon:
     def _note_fault(self, error: Exception) -> None:
         """A tick was cut short. A shortage lasts, and is said once."""
         if shortage.is_shortage(error):
-            self._complain(f"cannot look at the jobs: {shortage.in_words(error)}")
+            self._complain(f"cannot look at the jobs: {shortage.explanation(error)}")
         else:
             log_fault("the monitor", error)
 

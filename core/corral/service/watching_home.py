@@ -18,7 +18,7 @@ from corral.decide.store import Journal
 from corral.service.address import listen
 from corral.service.homelock import take_lock
 from corral.system.daemonlog import log
-from corral.system.descriptors import keep
+from corral.system.descriptors import move_high
 from corral.values.errors import CorralError
 from corral.values.home import Home
 from corral.values.wire import to_wire
@@ -156,7 +156,7 @@ class HomeWatch:
 
     def _opened(self) -> int:
         flags = _ONLY_LOOK | os.O_DIRECTORY | os.O_CLOEXEC
-        return keep(os.open(self._home.path, flags))
+        return move_high(os.open(self._home.path, flags))
 
     # ---- what is in it
 
@@ -186,7 +186,7 @@ class HomeWatch:
         if lock is None:
             raise CorralError("another daemon has taken its lock; corral daemon status names it")
         os.close(self._daemon.lock)
-        self._daemon.lock = keep(lock)
+        self._daemon.lock = move_high(lock)
 
     def _write_journal(self) -> None:
         kept = self._journal.rewrite()

@@ -13,7 +13,7 @@ OLDER = ".1"
 _bounded: list[str] = []
 
 
-def bound(path: str) -> None:
+def keep_short(path: str) -> None:
     """From now on the log at `path` is kept short, as long as our stderr goes there."""
     _bounded[:] = [path]
 

@@ -11,7 +11,7 @@ _PLENTY = 256
 """Below this number descriptors stay where they are: enough low ones remain for the pipes of a spawn."""
 
 
-def keep(descriptor: int, above: int = 1024) -> int:
+def move_high(descriptor: int, above: int = 1024) -> int:
     """The descriptor to keep in place of `descriptor`, which is closed if it had to move.
 
     While a child is spawned the daemon wears its client's soft NOFILE, and Popen then needs descriptors below that
@@ -46,7 +46,7 @@ class Reserve:
         """Hold as many again; fewer where there are no more."""
         try:
             while len(self._held) < self._count:
-                self._held.append(keep(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)))
+                self._held.append(move_high(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)))
         except OSError:
             return  # EMFILE, ENFILE: taken again after the next need
 

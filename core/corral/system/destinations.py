@@ -13,7 +13,7 @@ FILE, DESCRIPTOR, TERMINAL, OWN, HANGS = "file", "descriptor", "terminal", "own"
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _SELVES = ("/proc/self", "/proc/thread-self")
 _TERMINAL = "/dev/tty"
-NOT_TO_BE_HELD = "a file that is open already, on a file system that may hang, is not handed over; name the file, or pipe it in"
+HANGING_FILE_REFUSED = "a file that is open already, on a file system that may hang, is not handed over; name the file, or pipe it in"
 _MOST_LINKS = 40
 """Of one path (path_resolution(7))."""
 
@@ -64,7 +64,7 @@ def destination(path: str, may_hang: Collection[str] = ()) -> Destination:
     return Destination(TERMINAL if here == _TERMINAL else FILE)
 
 
-def refusal(may_hang: Collection[str]) -> Callable[[str], None]:
+def hang_check(may_hang: Collection[str]) -> Callable[[str], None]:
     """A check that raises MayHangError for paths that lead to such a file system."""
 
     def check(path: str) -> None:

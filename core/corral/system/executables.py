@@ -47,7 +47,9 @@ def find_program(name: str, path: str, cwd: str, check: Check = no_check) -> str
             is_file = stat.S_ISREG(os.stat(candidate).st_mode)
         except OSError as error:
             # Not there, or not to be reached; a disk that fails says nothing about what is on it.
-            trouble = f"{candidate}: {shortage.in_words(error)}" if shortage.is_shortage(error) else trouble
+            trouble = (
+                f"{candidate}: {shortage.explanation(error)}" if shortage.is_shortage(error) else trouble
+            )
             continue
         if not is_file:
             continue
@@ -72,7 +74,9 @@ def check_directory(cwd: str) -> None:
     except (FileNotFoundError, NotADirectoryError):
         is_directory = False
     except OSError as error:
-        raise CannotStartError(f"cannot use the directory {cwd}: {shortage.in_words(error)}", 125) from None
+        raise CannotStartError(
+            f"cannot use the directory {cwd}: {shortage.explanation(error)}", 125
+        ) from None
     if not is_directory:
         raise CannotStartError(f"no such directory: {cwd}", 125)
 
@@ -86,7 +90,7 @@ def _checked(name: str, path: str, check: Check) -> str:
     except OSError as error:
         # EACCES, ELOOP: as a shell has it, it may be there and cannot be run.
         status = 125 if shortage.is_shortage(error) else 126
-        raise CannotStartError(f"not executable: {name}: {shortage.in_words(error)}", status) from None
+        raise CannotStartError(f"not executable: {name}: {shortage.explanation(error)}", status) from None
     if stat.S_ISDIR(mode):
         raise CannotStartError(f"not executable: {name} is a directory", 126)
     if not os.access(path, os.X_OK):
@@ -109,7 +113,7 @@ def check_interpreter(program: str, check: Check) -> None:
 def refused(error: Exception, name: str) -> CannotStartError:
     """Why the kernel did not start a program."""
     if shortage.is_shortage(error):
-        return CannotStartError(f"{name}: {shortage.in_words(error)}", 125)
+        return CannotStartError(f"{name}: {shortage.explanation(error)}", 125)
     if not isinstance(error, OSError):
         return CannotStartError(f"{name}: {error}", 125)
     if error.errno == errno.ENOEXEC:

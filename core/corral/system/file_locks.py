@@ -147,7 +147,7 @@ def _is_held_on(pid: int, fd: int, file: str) -> bool:
 _DELETED = " (deleted)"
 
 
-class Holder(NamedTuple):
+class FlockHolder(NamedTuple):
     """A process of ours that holds an exclusive flock(2) on the file at `path`."""
 
     pid: int
@@ -160,7 +160,7 @@ class Holder(NamedTuple):
         return os.path.dirname(self.path)
 
 
-def holders(name: str) -> list[Holder]:
+def flock_holders(name: str) -> list[FlockHolder]:
     """All of them, for files called `name`; none where the kernel does not tell."""
     return [holder for pid in _takers() for holder in _held_by(pid, name)]
 
@@ -184,7 +184,7 @@ def _is_ours(pid: int) -> bool:
         return False
 
 
-def _held_by(pid: int, name: str) -> Iterator[Holder]:
+def _held_by(pid: int, name: str) -> Iterator[FlockHolder]:
     folder = f"/proc/{pid}/fd"
     try:
         descriptors = os.listdir(folder)
@@ -199,4 +199,4 @@ def _held_by(pid: int, name: str) -> Iterator[Holder]:
         if os.path.basename(path) == name and b"FLOCK" in (
             read_file(f"/proc/{pid}/fdinfo/{descriptor}") or b""
         ):
-            yield Holder(pid, path, path != link)
+            yield FlockHolder(pid, path, path != link)

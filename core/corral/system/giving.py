@@ -13,7 +13,7 @@ from typing import Any
 
 from corral.values.errors import CannotStartError
 
-NAMES = {
+LIMIT_NAMES = {
     number: name.removeprefix("RLIMIT_")
     for name, number in vars(resource).items()
     if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"
@@ -27,7 +27,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _WORD = 32
 
 
-def give(wanted: Mapping[str, Any]) -> None:
+def apply_settings(wanted: Mapping[str, Any]) -> None:
     """Take all of it, in the order in which one does not stand in the way of the next. Keys that may be there:
 
     `policy`: of scheduling, and its priority; `nice`; `groups`, `group`; `limits`: number and pair of each;
@@ -56,7 +56,7 @@ def _steps(wanted: Mapping[str, Any]) -> Iterator[_Step]:
     if "nice" in wanted:
         yield f"nice value {wanted['nice']}", os.setpriority, os.PRIO_PROCESS, 0, wanted["nice"]
     for number, pair in wanted.get("limits", ()):
-        yield f"limit {NAMES.get(number, number)}", resource.setrlimit, number, pair
+        yield f"limit {LIMIT_NAMES.get(number, number)}", resource.setrlimit, number, pair
     if "groups" in wanted:
         yield "groups", os.setgroups, wanted["groups"]
     if "group" in wanted:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from corral.system import limits, scheduling, standing
-from corral.system.giving import NAMES
+from corral.system.giving import LIMIT_NAMES
 from corral.values.errors import OtherSurroundingsError
 from corral.values.spec import Scheduling, Standing, Surroundings
 
@@ -20,7 +20,7 @@ _WAKE_ALARM = 1 << 35
 """CAP_WAKE_ALARM: to wake a machine that sleeps (linux/capability.h)."""
 
 
-class Own(NamedTuple):
+class OwnSettings(NamedTuple):
     """What the children of a process have of it, and what it may change about that."""
 
     limits: limits.Limits
@@ -32,10 +32,10 @@ class Own(NamedTuple):
     """Its effective capabilities."""
 
 
-def own_of_this() -> Own:
+def own_of_this() -> OwnSettings:
     """That of this process."""
     status = standing.status_of_this()
-    return Own(
+    return OwnSettings(
         limits.current(),
         os.getpriority(os.PRIO_PROCESS, 0),
         scheduling.of(os.getpid()),
@@ -48,7 +48,7 @@ def own_of_this() -> Own:
 # ---- passing it on
 
 
-class Outfit(NamedTuple):
+class ChildSettings(NamedTuple):
     """What a child is to have that this process has not. With nothing in it the child costs no more than it has to."""
 
     around: tuple[tuple[int, tuple[int, int]], ...] = ()
@@ -60,7 +60,7 @@ class Outfit(NamedTuple):
     """What the child gives itself (`corral.system.giving`), which costs a real fork instead of a vfork."""
 
 
-def outfit(wanted: Surroundings, own: Own) -> Outfit:
+def child_settings(wanted: Surroundings, own: OwnSettings) -> ChildSettings:
     """What it takes to give a child of this process what is wanted."""
     around, within = limits.plan(wanted.limits, own.limits)
     shares, inside = scheduling.plan(wanted.scheduling, own.scheduling)
@@ -73,7 +73,7 @@ def outfit(wanted: Surroundings, own: Own) -> Outfit:
         inside |= _inside(wanted.standing, own.standing)
         if wanted.standing.oom_score_adj != own.standing.oom_score_adj:
             score = wanted.standing.oom_score_adj
-    return Outfit(around, shares, score, inside or None)
+    return ChildSettings(around, shares, score, inside or None)
 
 
 def _inside(wanted: Standing, own: Standing) -> dict[str, Any]:
@@ -91,30 +91,30 @@ def _inside(wanted: Standing, own: Standing) -> dict[str, Any]:
 
 
 @contextmanager
-def worn(outfit: Outfit, *, soft_limits: bool = True) -> Iterator[None]:
+def applied(settings: ChildSettings, *, soft_limits: bool = True) -> Iterator[None]:
     """Wear around a spawn what can be worn. Raises CannotStartError, where the machine has those CPUs no more, say."""
-    if outfit.shares is None and outfit.oom_score_adj is None and not outfit.around:
+    if settings.shares is None and settings.oom_score_adj is None and not settings.around:
         yield
         return
     with ExitStack() as put_back:
-        put_back.enter_context(scheduling.worn(outfit.shares))
-        put_back.enter_context(standing.worn(outfit.oom_score_adj))
+        put_back.enter_context(scheduling.applied(settings.shares))
+        put_back.enter_context(standing.applied(settings.oom_score_adj))
         if soft_limits:
-            put_back.enter_context(limits.worn(outfit.around))
+            put_back.enter_context(limits.applied(settings.around))
         yield
 
 
 # ---- what cannot be
 
 
-def check(wanted: Surroundings, own: Own) -> None:
+def check(wanted: Surroundings, own: OwnSettings) -> None:
     """Raises OtherSurroundingsError, a sentence that names what a process with `own` cannot give to its child."""
     refused = refusals(wanted, own)
     if refused:
         raise OtherSurroundingsError(f"the daemon cannot give a job your {', '.join(refused)}: {WAY}")
 
 
-def refusals(wanted: Surroundings, own: Own) -> list[str]:
+def refusals(wanted: Surroundings, own: OwnSettings) -> list[str]:
     """What a process with `own` cannot give to its child."""
     found = [
         standing.NAMESPACES[name]
@@ -123,7 +123,7 @@ def refusals(wanted: Surroundings, own: Own) -> list[str]:
     ]
     if not _can(own, standing.SYS_RESOURCE):
         found += [
-            f"limit {NAMES.get(number, number)} of {limits.shown(hard)} (it has {limits.shown(least)})"
+            f"limit {LIMIT_NAMES.get(number, number)} of {limits.shown(hard)} (it has {limits.shown(least)})"
             for number, hard, least in limits.too_high(wanted.limits, own.limits)
         ]
     if wanted.nice < own.nice and not _may_have_nice(own, wanted.nice):
@@ -136,17 +136,17 @@ def refusals(wanted: Surroundings, own: Own) -> list[str]:
     return found
 
 
-def _can(own: Own, capability: int) -> bool:
+def _can(own: OwnSettings, capability: int) -> bool:
     return bool(own.powers >> capability & 1)
 
 
-def _may_have_nice(own: Own, nice: int) -> bool:
+def _may_have_nice(own: OwnSettings, nice: int) -> bool:
     """RLIMIT_NICE of n allows 20 - n (getrlimit(2))."""
     allowed = own.limits.get(getattr(resource, "RLIMIT_NICE", -1), (0, 0))[0]
     return _can(own, standing.SYS_NICE) or allowed == resource.RLIM_INFINITY or 20 - nice <= allowed
 
 
-def _may_have_policy(wanted: Scheduling, own: Own) -> bool:
+def _may_have_policy(wanted: Scheduling, own: OwnSettings) -> bool:
     """As sched(7) has it."""
     assert own.scheduling is not None
     if (wanted.policy, wanted.priority) == (own.scheduling.policy, own.scheduling.priority):
@@ -161,7 +161,7 @@ def _may_have_policy(wanted: Scheduling, own: Own) -> bool:
     return True
 
 
-def _refused_standing(wanted: Standing, own: Standing, its: Own) -> list[str]:
+def _refused_standing(wanted: Standing, own: Standing, its: OwnSettings) -> list[str]:
     found = []
     if not _can(its, standing.SETGID):
         if wanted.group != own.group:
@@ -176,7 +176,7 @@ def _refused_standing(wanted: Standing, own: Standing, its: Own) -> list[str]:
     return found
 
 
-def _lacks_capabilities(wanted: Standing, own: Standing, its: Own) -> bool:
+def _lacks_capabilities(wanted: Standing, own: Standing, its: OwnSettings) -> bool:
     if wanted.bounding & ~own.bounding:
         return True
     if own.bounding & ~wanted.bounding and not _can(its, standing.SETPCAP):

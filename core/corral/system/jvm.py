@@ -11,7 +11,7 @@ import re
 import signal
 
 from corral.system.procfs import read_file
-from corral.system.pyspy import why_untrusted
+from corral.system.trust import why_untrusted_program
 from corral.system.watched import has_signal
 
 _FIELD = re.compile(rb"^(\w+):\t(.*)$", re.MULTILINE)
@@ -50,7 +50,7 @@ def why_not_asked(pid: int, jcmd: str) -> str | None:
         return "it is suspended"
     if not has_signal(int(fields[b"SigCgt"], 16), signal.SIGQUIT):
         return "it would end by the signal that asks it (-Xrs)"
-    return why_untrusted(jcmd)
+    return why_untrusted_program(jcmd)
 
 
 def command(jcmd: str, pid: int) -> tuple[str, ...]:

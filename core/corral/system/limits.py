@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from corral.system.giving import NAMES as NAMES
+from corral.system.giving import LIMIT_NAMES
 from corral.system.mark import RLIMIT_LOCKS
 
 NOFILE = resource.RLIMIT_NOFILE
@@ -37,7 +37,7 @@ Limits = Mapping[int, tuple[int, int]]
 
 def current() -> dict[int, tuple[int, int]]:
     """The limits of this process, -1 for unlimited, without RLIMIT_LOCKS."""
-    return {number: resource.getrlimit(number) for number in NAMES if number != RLIMIT_LOCKS}
+    return {number: resource.getrlimit(number) for number in LIMIT_NAMES if number != RLIMIT_LOCKS}
 
 
 class LimitPlan(NamedTuple):
@@ -95,7 +95,7 @@ def shown(value: int) -> str:
 
 
 @contextmanager
-def worn(limits: tuple[tuple[int, tuple[int, int]], ...]) -> Iterator[None]:
+def applied(limits: tuple[tuple[int, tuple[int, int]], ...]) -> Iterator[None]:
     """Wear soft limits around a spawn and put the own ones back."""
     before = [(number, resource.getrlimit(number)) for number, _ in limits]
     try:

@@ -106,7 +106,7 @@ def put_back(pid: int, mark: Mark, before: tuple[int, int]) -> None:
             resource.prlimit(pid, RLIMIT_LOCKS, before)
 
 
-def take_off() -> None:
+def remove_own() -> None:
     """Remove the mark of this very process, which a daemon started inside a job has inherited, and say that it is meant."""
     if sys.platform != "linux":
         return
@@ -115,7 +115,7 @@ def take_off() -> None:
 
 
 @contextmanager
-def worn(mark: Mark | None) -> Iterator[None]:
+def applied(mark: Mark | None) -> Iterator[None]:
     """Wear `mark` around a spawn. The whole process wears it: no other thread may start a process meanwhile."""
     if mark is None:
         yield
@@ -128,7 +128,7 @@ def worn(mark: Mark | None) -> Iterator[None]:
         resource.setrlimit(RLIMIT_LOCKS, before)
 
 
-def put_on(pid: int, mark: Mark) -> None:
+def set_on(pid: int, mark: Mark) -> None:
     """Let a process of ours wear it, and what it starts from now on (prlimit(2)). Raises OSError."""
     hard = resource.prlimit(pid, RLIMIT_LOCKS)[1]
     resource.prlimit(pid, RLIMIT_LOCKS, (encode(mark), hard))
@@ -143,7 +143,7 @@ def why_not() -> str | None:
     probe = Mark(1, 2, 3)
     reader, writer = os.pipe()
     try:
-        with worn(probe):
+        with applied(probe):
             child = os.fork()
             if child == 0:
                 os.close(writer)

@@ -10,7 +10,7 @@ _M_MMAP_THRESHOLD = -3
 _THRESHOLD = 128 << 10
 
 
-def give_back_at_once() -> None:
+def return_freed_memory() -> None:
     """Let the C library map each large piece apart, so that freeing it gives it back to the system.
 
     By itself glibc raises the size from which it does so with every large piece that was freed, up to 32 MB (mallopt(3)):
@@ -24,7 +24,7 @@ def give_back_at_once() -> None:
         mallopt(_M_MMAP_THRESHOLD, _THRESHOLD)
 
 
-def collect() -> None:
+def collect_garbage() -> None:
     """Look for garbage now, and give back what the C library keeps of it (malloc_trim(3))."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None

@@ -26,7 +26,7 @@ _NEVER_USED = ("/proc/sys/fs/binfmt_misc",)
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
-class Mounts:
+class HangingMounts:
     """Where such file systems are mounted, as of now.
 
     Args:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from corral.system import shortage
 from corral.system.destinations import TERMINAL, Destination
 from corral.values.errors import CannotStartError
 
-if TYPE_CHECKING:
-    from corral.values.spec import Redirection
+
+class Redirection(Protocol):
+    """The part of `values.spec.Redirection` that is needed here: a stand-in has no other modules."""
+
+    @property
+    def mode(self) -> str: ...
+
+    @property
+    def path(self) -> str | None: ...
+
 
 _FLAGS = {
     "read": os.O_RDONLY,
@@ -60,7 +68,9 @@ def open_redirection(redirection: Redirection, path: str, umask: int) -> int:
         return _open(path, flags, 0o666 & ~umask)
     except OSError as error:
         verb = "read" if redirection.mode == "read" else "write to"
-        raise CannotStartError(f"cannot {verb} {redirection.path}: {shortage.in_words(error)}", 125) from None
+        raise CannotStartError(
+            f"cannot {verb} {redirection.path}: {shortage.explanation(error)}", 125
+        ) from None
 
 
 def _open(path: str, flags: int, mode: int) -> int:

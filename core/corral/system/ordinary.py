@@ -16,7 +16,7 @@ _DEFAULT_CORE_FILTER = b"0x33"
 """core(5)."""
 
 
-def heed_internal_signals() -> None:
+def reset_internal_signals() -> None:
     """Where one is ignored, its default again: what we start would ignore it, too."""
     call = _RT_SIGACTION.get(os.uname().machine) if sys.platform == "linux" else None
     if call is None:
@@ -29,7 +29,7 @@ def heed_internal_signals() -> None:
             libc.syscall(call, number, (ctypes.c_ulong * 4)(), None, size)
 
 
-def forget_personality() -> None:
+def reset_personality() -> None:
     """Take off setarch(8), and a filter on what goes into core dumps."""
     if sys.platform != "linux":
         return

@@ -66,7 +66,7 @@ def make_own(path: str) -> int:
     return descriptor
 
 
-def look_at_own(path: str) -> os.stat_result:
+def stat_own(path: str) -> os.stat_result:
     """What stat(2) says of one. Raises as `open_own`."""
     found = _looked_at(path)
     if not stat.S_ISREG(found.st_mode):

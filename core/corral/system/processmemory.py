@@ -9,7 +9,7 @@ import os
 import struct
 import sys
 
-from corral.system.watched import Watched
+from corral.system.watched import PolledDescriptor
 
 _LONGEST_PATH = 4096
 _FUTEX_TID_MASK = 0x3FFFFFFF
@@ -46,7 +46,7 @@ def read_path(pid: int, address: int) -> str | None:
     return None
 
 
-def read_pollfds(pid: int, address: int, count: int) -> list[Watched] | None:
+def read_pollfds(pid: int, address: int, count: int) -> list[PolledDescriptor] | None:
     """The descriptors of an array of `struct pollfd` (poll(2)), each once, and without those that are watched for nothing.
 
     Negative ones are left out, and of 0 events only the end is told: that is waited for where there is nothing else.
@@ -58,7 +58,7 @@ def read_pollfds(pid: int, address: int, count: int) -> list[Watched] | None:
     for fd, events, _ in struct.iter_unpack("=iHH", raw):
         if fd >= 0:
             wanted[fd] = wanted.get(fd, 0) | events
-    watched = [Watched.of(fd, events) for fd, events in wanted.items()]
+    watched = [PolledDescriptor.of(fd, events) for fd, events in wanted.items()]
     return [one for one in watched if one.reads or one.writes] or watched
 
 

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 from corral.system.permission import ptrace_scope, why_closed
 from corral.system.procfs import HAS_PROCFS, read_all
-from corral.system.trust import is_open_to_others, user_name, why_replaceable
 
 PROGRAM = "py-spy"
 _INTERPRETER = re.compile(r"python[0-9.]*[a-z]{0,2}( \(deleted\))?")
@@ -34,22 +33,6 @@ def on_path(directories: Sequence[str] | None = None) -> str | None:
 def beside_interpreter() -> str | None:
     """py-spy where this program's own packages have put their commands, as `pip install 'corral[stacks]'` does."""
     return on_path([os.path.dirname(sys.executable)]) if sys.executable else None
-
-
-def why_untrusted(path: str) -> str | None:
-    """Why a program may not be run: somebody else could put another one in its place. None where all is well."""
-    if not os.path.isabs(path):
-        return f"{path} is no full path"
-    try:
-        found = os.stat(path)
-        reason = why_replaceable(path)
-    except OSError as error:
-        return f"{path}: {error.strerror}"
-    if reason is None and found.st_uid not in (0, os.geteuid()):
-        return f"{path} belongs to {user_name(found.st_uid)}"
-    if reason is None and is_open_to_others(found):
-        return f"{path} may be written by others"
-    return reason
 
 
 def is_python(pid: int) -> bool:

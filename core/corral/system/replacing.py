@@ -11,22 +11,22 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
-HELD = frozenset((signal.SIGTERM, signal.SIGINT))
+BLOCKED = frozenset((signal.SIGTERM, signal.SIGINT))
 """Signals that the program handles. Between its last handler and the first of the next program their default action
 would end the process; held, they wait for that handler."""
 
 
-def hold_signals() -> None:
-    """From now on those of `HELD` wait. Only for this thread: the one that calls execve(2) is the one that stays."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+def block_signals() -> None:
+    """From now on those of `BLOCKED` wait. Only for this thread: the one that calls execve(2) is the one that stays."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
 
 
-def release_signals() -> None:
+def unblock_signals() -> None:
     """Let those that waited come."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
 
 
-def become(argv: Sequence[str], environment: Mapping[str, str], kept: Iterable[int]) -> NoReturn:
+def exec_program(argv: Sequence[str], environment: Mapping[str, str], kept: Iterable[int]) -> NoReturn:
     """Become the program `argv[0]` (an absolute path), which finds the descriptors `kept` open under their numbers.
 
     Raises:

@@ -83,7 +83,7 @@ def be_ordinary() -> None:
 
 
 @contextmanager
-def worn(wanted: Scheduling | None) -> Iterator[None]:
+def applied(wanted: Scheduling | None) -> Iterator[None]:
     """Run on those CPUs, with that I/O priority, around a spawn. Both are the thread's own; a few µs.
 
     Raises:

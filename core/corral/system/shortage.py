@@ -28,7 +28,7 @@ def is_shortage(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or _is_about_threads(error)
 
 
-def in_words(error: BaseException) -> str:
+def explanation(error: BaseException) -> str:
     """What is lacking and what helps, where it is a shortage; else what the error says of itself."""
     if isinstance(error, MemoryError):
         return _WORDS[errno.ENOMEM]

@@ -10,13 +10,13 @@ from functools import lru_cache
 
 from corral.system import mark
 from corral.system.executables import refused
-from corral.system.giving import give
-from corral.system.inheritance import Outfit, worn
+from corral.system.giving import apply_settings
+from corral.system.inheritance import ChildSettings, applied
 from corral.system.mark import Mark
-from corral.system.terminal import take_over
+from corral.system.terminal import make_controlling
 from corral.values.errors import CannotStartError
 
-NOTHING_ELSE = Outfit()
+NOTHING_ELSE = ChildSettings()
 _LONGEST_REASON = 512
 
 
@@ -29,7 +29,7 @@ def spawn(
     environment: Mapping[bytes, bytes],
     umask: int,
     worn_mark: Mark | None,
-    outfit: Outfit = NOTHING_ELSE,
+    outfit: ChildSettings = NOTHING_ELSE,
     terminal: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start one stage in a session of its own. `descriptors` become its 0, 1 and 2 and stay open here.
@@ -42,7 +42,7 @@ def spawn(
     """
     stdin, stdout, stderr = descriptors
     try:
-        with mark.worn(worn_mark), worn(outfit):
+        with mark.applied(worn_mark), applied(outfit):
             return subprocess.Popen(
                 argv,
                 executable=executable,
@@ -63,7 +63,7 @@ def spawn(
         raise _explained(error, argv[0], cwd) from None
 
 
-def _before_exec(terminal: int | None, outfit: Outfit) -> Callable[[], None] | None:
+def _before_exec(terminal: int | None, outfit: ChildSettings) -> Callable[[], None] | None:
     if terminal is None and outfit.inside is None:
         return None
     board = _board()
@@ -72,9 +72,9 @@ def _before_exec(terminal: int | None, outfit: Outfit) -> Callable[[], None] | N
     def do_both() -> None:
         try:
             if terminal is not None:
-                take_over(terminal)
+                make_controlling(terminal)
             if outfit.inside is not None:
-                give(outfit.inside)
+                apply_settings(outfit.inside)
         except BaseException as error:
             reason = os.fsencode(str(error))[:_LONGEST_REASON]
             board[: len(reason)] = reason

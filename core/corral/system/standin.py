@@ -17,7 +17,7 @@ import signal
 
 from corral.system.destinations import DESCRIPTOR, TERMINAL, destination
 from corral.system.executables import check_directory, check_interpreter, find_program, refused
-from corral.system.giving import give
+from corral.system.giving import apply_settings
 from corral.system.openings import check_own, empty, may_block, open_redirection
 from corral.system.prctl import end_with_parent, outlive_parent
 from corral.values.errors import CannotStartError
@@ -31,7 +31,7 @@ _CLOEXEC = 0x40000000
 _MOST_DESCRIPTORS = 3
 
 
-class Stage:
+class StagePlan:
     """What a stand-in is told at its start. A plain dictionary on its way (`marshal`)."""
 
     def __init__(self, plan: dict[str, object]) -> None:
@@ -47,7 +47,7 @@ class Stage:
     given: dict[int, int]
     """Those that are open already: their descriptors by place in the list."""
     inside: dict[str, object]
-    """For `giving.give`."""
+    """For `giving.apply_settings`."""
     has_terminal: bool
 
 
@@ -58,7 +58,7 @@ class _Redirection:
 
 def main(plan: dict[str, object]) -> None:
     """Go ahead. Ends the process, or becomes the program."""
-    stage = Stage(plan)
+    stage = StagePlan(plan)
     # The line came as stdout, the plan as stdin: neither is the stage's.
     line = _socket.socket(fileno=os.dup(1))
     null = os.open(os.devnull, os.O_RDWR)
@@ -101,7 +101,7 @@ def _say(line: _socket.socket, *parts: bytes) -> None:
 # ---- ahead of the word --------------------------------------------------------------------------------------------
 
 
-def _prepare(stage: Stage, line: _socket.socket) -> tuple[str, dict[int, int]]:
+def _prepare(stage: StagePlan, line: _socket.socket) -> tuple[str, dict[int, int]]:
     """The program, and the descriptors of the redirections by their place in the list."""
 
     def announce(path: str) -> None:
@@ -134,7 +134,7 @@ def _prepare(stage: Stage, line: _socket.socket) -> tuple[str, dict[int, int]]:
             continue
         if may_block(whole):
             _say(line, WAITS, os.fsencode(whole))
-        opened[place] = open_redirection(_Redirection(mode, path), whole, stage.umask)  # type: ignore[arg-type]
+        opened[place] = open_redirection(_Redirection(mode, path), whole, stage.umask)
     return program, opened
 
 
@@ -158,7 +158,7 @@ def _wait_for_the_word(line: _socket.socket) -> list[int]:
     return received
 
 
-def _take_place(stage: Stage, opened: dict[int, int], table: list[int]) -> None:
+def _take_place(stage: StagePlan, opened: dict[int, int], table: list[int]) -> None:
     """Empty what is to be emptied, and have the stage's descriptors, limits and share of the machine."""
     if stage.has_terminal:
         import fcntl
@@ -180,11 +180,11 @@ def _take_place(stage: Stage, opened: dict[int, int], table: list[int]) -> None:
         os.dup2(descriptor, number)
 
 
-def _become(stage: Stage, program: str) -> None:
+def _become(stage: StagePlan, program: str) -> None:
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     try:
-        give(stage.inside)
+        apply_settings(stage.inside)
     except CannotStartError as error:
         raise CannotStartError(f"{stage.argv[0]}: {error}", error.status) from None
     outlive_parent()

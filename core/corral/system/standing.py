@@ -78,7 +78,7 @@ def namespaces() -> dict[str, str]:
 
 
 @contextmanager
-def worn(score: int | None) -> Iterator[None]:
+def applied(score: int | None) -> Iterator[None]:
     """Have that oom_score_adj around a spawn: a child has its parent's (proc(5)).
 
     Who may not lower it that far gets the lowest that is allowed: the desktop's sessions have 200, those of ssh none, and

@@ -15,10 +15,10 @@ from functools import lru_cache
 from typing import IO, NamedTuple
 
 from corral.system import destinations, executables, giving, openings, prctl, shortage, standin
-from corral.system.descriptors import keep, unnamed_file
+from corral.system.descriptors import move_high, unnamed_file
 from corral.system.executables import refused
 from corral.system.identity import ProcessIdentity, identify
-from corral.system.inheritance import Outfit, worn
+from corral.system.inheritance import ChildSettings, applied
 from corral.system.pidfd import open_pidfd_if_possible
 from corral.values import errors
 from corral.values.errors import CannotStartError
@@ -41,7 +41,7 @@ module.main(marshal.load(sys.stdin.buffer))
 _MOST_AT_A_TIME = 1 << 16
 
 
-class Spawned(NamedTuple):
+class StartedStandIn(NamedTuple):
     """A stand-in, our child. `line` and `pidfd` are the caller's to close."""
 
     identity: ProcessIdentity
@@ -49,8 +49,8 @@ class Spawned(NamedTuple):
     pidfd: int | None
 
 
-def spawn_ahead(plan: Mapping[str, object], title: str, outfit: Outfit) -> Spawned:
-    """Start one. `plan` is a `standin.Stage`; `title` is shown in its command line; of the
+def start_stand_in(plan: Mapping[str, object], title: str, outfit: ChildSettings) -> StartedStandIn:
+    """Start one. `plan` is a `standin.StagePlan`; `title` is shown in its command line; of the
     `outfit` it gets here what can be worn.
 
     Raises:
@@ -61,7 +61,7 @@ def spawn_ahead(plan: Mapping[str, object], title: str, outfit: Outfit) -> Spawn
         ours, theirs = socket.socketpair()
         with theirs, _file_of(plan) as told:
             try:
-                with worn(outfit, soft_limits=False):
+                with applied(outfit, soft_limits=False):
                     process = _started(title, told, theirs, given)
             except BaseException:
                 ours.close()
@@ -74,12 +74,12 @@ def spawn_ahead(plan: Mapping[str, object], title: str, outfit: Outfit) -> Spawn
     if identity is None:
         ours.close()
         raise CannotStartError("the process that opens its files could not be looked at in /proc")
-    return Spawned(identity, kept(ours), open_pidfd_if_possible(process.pid))
+    return StartedStandIn(identity, moved_high(ours), open_pidfd_if_possible(process.pid))
 
 
-def kept(line: socket.socket) -> socket.socket:
+def moved_high(line: socket.socket) -> socket.socket:
     """The line, out of the way and never blocking."""
-    line = socket.socket(fileno=keep(line.detach()))
+    line = socket.socket(fileno=move_high(line.detach()))
     line.setblocking(False)
     return line
 
@@ -126,7 +126,7 @@ def prepare() -> None:
     _sources()
 
 
-def hear(line: socket.socket) -> bytes | None:
+def receive(line: socket.socket) -> bytes | None:
     """Some bytes of what it says; none once it has become the program, or ended; None where there is nothing now."""
     try:
         return line.recv(_MOST_AT_A_TIME)
@@ -136,6 +136,6 @@ def hear(line: socket.socket) -> bytes | None:
         return b""
 
 
-def tell_to_go(line: socket.socket, table: tuple[int, int, int]) -> None:
+def send_go(line: socket.socket, table: tuple[int, int, int]) -> None:
     """Let it go on with these descriptors 0, 1 and 2. Raises OSError."""
     socket.send_fds(line, [standin.GO], list(table))

@@ -38,7 +38,7 @@ def open_terminal(columns: int, rows: int) -> tuple[int, int]:
     return master, inner
 
 
-def take_over(inner: int) -> None:
+def make_controlling(inner: int) -> None:
     """Have `inner` as our controlling terminal, between setsid(2) and exec (tty_ioctl(4)). Raises CannotStartError."""
     try:
         fcntl.ioctl(inner, termios.TIOCSCTTY, 0)
@@ -77,7 +77,7 @@ def is_canonical(terminal: int) -> bool:
     return bool(_settings(terminal)[3] & termios.ICANON)
 
 
-def open_anew(terminal: int) -> int:
+def reopen(terminal: int) -> int:
     """A descriptor of our own to write to that terminal, which never waits. The caller closes it.
 
     Whether writes wait belongs to the open file (fcntl(2), O_NONBLOCK), which we share with the shell that gave it to us.
@@ -91,7 +91,7 @@ def open_anew(terminal: int) -> int:
 def write_within(terminal: int, data: bytes, seconds: float) -> bool:
     """Write all of it; False where the terminal takes nothing for so long. Raises OSError: it has gone (EIO)."""
     try:
-        ours = open_anew(terminal)
+        ours = reopen(terminal)
     except OSError:
         ours = os.dup(terminal)
     try:

@@ -46,6 +46,22 @@ def why_replaceable(path: str) -> str | None:
     return None
 
 
+def why_untrusted_program(path: str) -> str | None:
+    """Why a program may not be run: somebody else could put another one in its place. None where all is well."""
+    if not os.path.isabs(path):
+        return f"{path} is no full path"
+    try:
+        found = os.stat(path)
+        reason = why_replaceable(path)
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    if reason is None and found.st_uid not in (0, os.geteuid()):
+        return f"{path} belongs to {user_name(found.st_uid)}"
+    if reason is None and is_open_to_others(found):
+        return f"{path} may be written by others"
+    return reason
+
+
 def _parts(path: str) -> list[str]:
     """The names in `path`, the first one last."""
     return [part for part in reversed(path.split("/")) if part not in ("", ".")]

@@ -14,7 +14,7 @@ _OUTPUT = select.EPOLLOUT | select.EPOLLWRNORM if hasattr(select, "EPOLLOUT") el
 _EDGE = select.EPOLLET if hasattr(select, "EPOLLET") else 0
 
 
-class Watched(NamedTuple):
+class PolledDescriptor(NamedTuple):
     """One descriptor, and whether it is watched for input, for room to write, or both."""
 
     fd: int
@@ -22,7 +22,7 @@ class Watched(NamedTuple):
     writes: bool
 
     @classmethod
-    def of(cls, fd: int, events: int) -> Watched:
+    def of(cls, fd: int, events: int) -> PolledDescriptor:
         """By the bits of poll(2), which those of epoll(7) are too."""
         reads = bool(events & _INPUT)
         # Edge-triggered, both are asked for once and for all, whether there is room or not (epoll(7)).
@@ -30,7 +30,7 @@ class Watched(NamedTuple):
         return cls(fd, reads, bool(events & _OUTPUT) and not is_standing)
 
 
-def watched_by_epoll(pid: int, fd: int, most: int) -> list[Watched] | None:
+def watched_by_epoll(pid: int, fd: int, most: int) -> list[PolledDescriptor] | None:
     """What the epoll set behind `fd` watches; None where that cannot be read or there are more than `most`.
 
     What was asked for once (EPOLLONESHOT) and has come is left out.
@@ -42,7 +42,7 @@ def watched_by_epoll(pid: int, fd: int, most: int) -> list[Watched] | None:
     for line in text.splitlines():
         fields = line.split()
         if len(fields) >= 4 and fields[0] == b"tfd:":
-            found.append(Watched.of(int(fields[1]), int(fields[3], 16)))
+            found.append(PolledDescriptor.of(int(fields[1]), int(fields[3], 16)))
     return [one for one in found if one.reads or one.writes]
 
 

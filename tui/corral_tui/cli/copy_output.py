@@ -15,9 +15,9 @@ import termios
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from corral.observe.claims import Claim
-from corral.observe.output import READ_SIZE, OutputFile, Place
-from corral.system.terminal import open_anew
+from corral.observe.claims import ReaderClaim
+from corral.observe.output import READ_SIZE, Cursor, OutputFile
+from corral.system.terminal import reopen
 from corral.values.text import VisibleStream
 from corral_tui.stuck_terminal import silence
 
@@ -85,7 +85,7 @@ class Outlet:
         """Whether poll(2) reports POLLERR, for a terminal POLLHUP, once the reader has gone."""
         self._writes_to = descriptor
         with contextlib.suppress(OSError):  # then a slow terminal may block us
-            self._writes_to = open_anew(descriptor) if self.is_terminal else descriptor
+            self._writes_to = reopen(descriptor) if self.is_terminal else descriptor
         self.is_torn = False
         """Whether the last write ended in the middle of a character or sequence: no other stream may write next."""
 
@@ -203,14 +203,14 @@ class FileSource:
         on_shorter: Callable[[], None] = lambda: None,
         claims: bool = False,
     ) -> None:
-        self._place = Place(OutputFile(path), start)
+        self._place = Cursor(OutputFile(path), start)
         self.outlet = outlet
         self._end: int | None = None
         self._transform = transform or Unchanged()
         self._on_drop = on_drop
         self._on_shorter = on_shorter
         self._is_flushed = False
-        self._claim = Claim(path) if claims else None
+        self._claim = ReaderClaim(path) if claims else None
         self._is_claiming = False
 
     @property
@@ -242,7 +242,7 @@ class FileSource:
             self._is_flushed = True
         return bool(chunk.data)
 
-    def _claim_the_rest(self, claim: Claim) -> None:
+    def _claim_the_rest(self, claim: ReaderClaim) -> None:
         """Claim what is still to be read once that is much, and from then on."""
         self._is_claiming = self._is_claiming or self._place.file.size() - self._place.offset > CLAIMED_BEYOND
         if self._is_claiming:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import click
 
-from corral.observe.ordering import Merged
-from corral.observe.output import OutputFile, Pace
+from corral.observe.ordering import MergedStreams
+from corral.observe.output import OutputFile, PollInterval
 from corral.service.client import Client
 from corral.service.protocol import ListJobs, WaitForJobs
 from corral.values.errors import NotSoError, UsageError
@@ -157,7 +157,7 @@ def _merged(home: Home, job: Job, choice: LogOptions) -> MergedSource:
                 _TruncationReporter(job, name),
             )
         )
-    merged = Merged(paths, home.order(job.id))
+    merged = MergedStreams(paths, home.order(job.id))
     if choice.tail is not None:
         merged.skip_to_last_lines(choice.tail)
     return MergedSource(merged, out, watched)
@@ -239,7 +239,7 @@ class _TruncationReporter:
 def _follow(copier: Copier, client: Client, jobs: list[Job]) -> tuple[Job, ...]:
     """Copy until all of `jobs` have ended. Returns the ended jobs."""
     waiting = client.begin(WaitForJobs(ids=tuple(job.id for job in jobs)))
-    pace = Pace(time.monotonic())
+    pace = PollInterval(time.monotonic())
     while (waited := waiting.result(0)) is None:
         has_moved = copier.step()
         delay = pace.delay(time.monotonic(), had_output=has_moved)
@@ -251,7 +251,7 @@ def _follow(copier: Copier, client: Client, jobs: list[Job]) -> tuple[Job, ...]:
 def _drain(copier: Copier) -> None:
     while not copier.is_done:
         if not copier.step():
-            copier.wait(Pace.SLOW, ())
+            copier.wait(PollInterval.SLOW, ())
 
 
 class StreamHandlers:
@@ -266,7 +266,7 @@ class StreamHandlers:
 class MergedSource:
     """The streams of one job in the order in which they were written, as one source of a `Copier`."""
 
-    def __init__(self, merged: Merged, outlet: Outlet, watched: Sequence[StreamHandlers]) -> None:
+    def __init__(self, merged: MergedStreams, outlet: Outlet, watched: Sequence[StreamHandlers]) -> None:
         self.outlet = outlet
         self._merged = merged
         self._watched = watched

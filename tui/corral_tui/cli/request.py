@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from corral.service.protocol import StartJobs
 from corral.service.surroundings import own_environment, surroundings
-from corral.system.destinations import DESCRIPTOR, NOT_TO_BE_HELD, destination, file_that_may_hang
+from corral.system.destinations import DESCRIPTOR, HANGING_FILE_REFUSED, destination, file_that_may_hang
 from corral.system.expanding import outside
-from corral.system.mounts import Mounts
+from corral.system.mounts import HangingMounts
 from corral.values.commandline import parse, parse_argv, shell_pipeline
 from corral.values.errors import UsageError
 from corral.values.shown import with_short_command
@@ -188,11 +188,11 @@ def _from_file(path: str) -> tuple[StdinSource, tuple[int, ...]]:
 
 def _pass_descriptor(path: str, own: int) -> tuple[StdinSource, tuple[int, ...]]:
     """Pass our descriptor, or the path of its file if the daemon should not hold it open until the job starts."""
-    found = file_that_may_hang(own, Mounts(chosen_home().path).may_hang)
+    found = file_that_may_hang(own, HangingMounts(chosen_home().path).may_hang)
     if found is None:
         return DescriptorInput(), (own,)
     if os.lseek(own, 0, os.SEEK_CUR):
-        raise UsageError(f"run --stdin {path}: {NOT_TO_BE_HELD}")
+        raise UsageError(f"run --stdin {path}: {HANGING_FILE_REFUSED}")
     return FileInput(to_wire(found)), ()
 
 
@@ -200,7 +200,7 @@ def _own_descriptor(path: str) -> int | None:
     """The descriptor of this process that `path` means, also through symlinks; the daemon would take it for its own."""
     if path == "-":
         return 0
-    found = destination(os.path.abspath(path), Mounts(chosen_home().path).may_hang)
+    found = destination(os.path.abspath(path), HangingMounts(chosen_home().path).may_hang)
     return found.number if found.kind == DESCRIPTOR else None
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from contextlib import closing
 
-from corral.observe.output import Pace
+from corral.observe.output import PollInterval
 from corral.service.client import Client, Pending
 from corral.service.protocol import Started, StopJobs, Stops, Waited, WaitForJobs
 from corral.values.errors import CannotStartError, CorralError, DaemonUnavailableError
@@ -117,7 +117,7 @@ class _Watch:
     def to_the_end(self) -> Job | None:
         """The ended job, once all its output is copied; None if the user did not wait for that."""
         waiting = self._client.begin(WaitForJobs(ids=(self._job,)))
-        pace = Pace(time.monotonic())
+        pace = PollInterval(time.monotonic())
         ended: Job | None = None
         while True:
             if not self._handle_signals():
@@ -143,7 +143,7 @@ class _Watch:
         elif self.forced_status and now - self._moved > PATIENCE:
             self._copier.discard_for_terminals()
 
-    def _sleep(self, waiting: Pending[Waited], has_moved: bool, pace: Pace, *, is_over: bool) -> None:
+    def _sleep(self, waiting: Pending[Waited], has_moved: bool, pace: PollInterval, *, is_over: bool) -> None:
         delay = pace.delay(time.monotonic(), had_output=has_moved)
         wakers = [self._interrupts.fileno()] if is_over else [self._interrupts.fileno(), waiting.fileno()]
         self._copier.wait(0 if has_moved else delay, wakers)

@@ -6,7 +6,7 @@ import signal
 import time
 from contextlib import closing
 
-from corral.observe.output import Pace
+from corral.observe.output import PollInterval
 from corral.service.client import Client
 from corral.service.protocol import ListJobs, StopJobs
 from corral.values.errors import CannotStartError, NotSoError
@@ -62,7 +62,7 @@ def _print_ended(client: Client, job_id: str) -> int:
         copier.fix_ends()
         while not copier.is_done:
             if not copier.step():
-                copier.wait(Pace.SLOW, ())
+                copier.wait(PollInterval.SLOW, ())
     return exit_status_of([job])
 
 

@@ -9,7 +9,7 @@ import select
 import threading
 from collections.abc import Callable
 
-from corral.system.terminal import open_anew
+from corral.system.terminal import reopen
 
 MOST_BEHIND = 64 << 10
 """Bytes on their way: with more of them nothing is painted until the terminal has caught up."""
@@ -28,7 +28,7 @@ class Outflow:
     ) -> None:
         self._output = output
         with contextlib.suppress(OSError):
-            self._output = open_anew(output)
+            self._output = reopen(output)
         self._keys = keys
         self._on_gone = on_gone
         self._on_caught_up = on_caught_up

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from rich.style import Style
 
-from corral.observe.output import Memory, OutputFile
+from corral.observe.output import OutputFile, TruncationDetector
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.text import from_anywhere, last_bytes, resolve_returns
@@ -34,7 +34,7 @@ class _Stream:
     def __init__(self, path: str) -> None:
         self.path = path
         self.file = OutputFile(path)
-        self.memory = Memory(self.file)
+        self.memory = TruncationDetector(self.file)
         self.position = 0
         self.partial = b""
         self.is_cut = False
