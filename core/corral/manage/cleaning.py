@@ -26,7 +26,7 @@ from corral.manage.needed_jobs import LIVES, NeededJobs
 from corral.manage.settings_reader import SettingsReader
 from corral.manage.upkeep import Upkeep
 from corral.system import memory
-from corral.system.daemonlog import bound, log, log_fault
+from corral.system.daemonlog import keep_short, log, log_fault
 from corral.system.disk_usage import delete_folder
 from corral.values.errors import CorralError
 from corral.values.home import Home
@@ -77,7 +77,7 @@ class Cleaner:
         self._deletion = deletion
         self._settings = settings
         self._check_leftovers = check_leftovers
-        bound(home.daemon_log)
+        keep_short(home.daemon_log)
         self.notices: tuple[str, ...] = ()
         """What of the user's settings was not understood, as of the last look."""
         self._clock = PatientClock(time.time(), _steady())
@@ -120,7 +120,7 @@ class Cleaner:
             size = sum(share.size for share in report.shares)
             log(f"cleaned {count} old jobs ({parts}); {size / (1 << 20):.1f} MiB of output are gone")
             # What thousands of rows took for a moment, in the arena of a thread for the most part.
-            memory.collect()
+            memory.collect_garbage()
         if report.errors:
             self._complain(f"{report.errors[0]} (and {len(report.errors) - 1} more)")
         return report

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from corral.decide.settings import CleanSettings, parse_settings, read_clean_settings, unreadable_settings
 from corral.manage.helping import output_of
 from corral.system.destinations import HANGS, destination
-from corral.system.mounts import Mounts
+from corral.system.mounts import HangingMounts
 from corral.values.home import config_path
 
 _PRINTING = ("/bin/sh", "-c", '! test -e "$1" || exec cat "$1"', "sh")
@@ -20,7 +20,7 @@ LONGEST_SETTINGS = 1 << 20
 class SettingsReader:
     """Reads the settings as they are now. `reap`: reaps every child that has ended."""
 
-    def __init__(self, mounts: Mounts, *, reap: Callable[[], None]) -> None:
+    def __init__(self, mounts: HangingMounts, *, reap: Callable[[], None]) -> None:
         self._mounts = mounts
         self._reap = reap
 

@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from msgspec import Struct
 
 from corral.decide.naming import parse_id
-from corral.observe.ordering import Merged
-from corral.observe.output import READ_SIZE, Follower, OutputFile, Pace, Place
+from corral.observe.ordering import MergedStreams
+from corral.observe.output import READ_SIZE, Cursor, Follower, OutputFile, PollInterval
 from corral.service import protocol as p
 from corral.service.asking import ask_why
 from corral.service.session import Session
@@ -215,7 +215,7 @@ class JobHandle:
         """
         follower = Follower({"stdout": self._session.home.stdout(await self._number())})
         loop = asyncio.get_running_loop()
-        pace = Pace(loop.time())
+        pace = PollInterval(loop.time())
         end = asyncio.ensure_future(self.wait())
         try:
             while True:
@@ -284,7 +284,7 @@ def raise_if_unknown(unknown: Sequence[str]) -> None:
 def _read_all(path: str) -> bytes:
     with OutputFile(path) as file:
         parts: list[bytes] = []
-        place, end = Place(file, file.first_kept()), file.size()
+        place, end = Cursor(file, file.first_kept()), file.size()
         while place.offset < end:
             chunk = place.read(READ_SIZE, end)
             if chunk.begins_anew:
@@ -300,7 +300,7 @@ def _read_all(path: str) -> bytes:
 
 
 def _read_merged(paths: list[str], order: str) -> bytes:
-    merged = Merged(paths, order)
+    merged = MergedStreams(paths, order)
     try:
         ends, parts = merged.sizes(), []
         while (found := merged.read(ends=ends)) is not None:
