@@ -82,7 +82,9 @@ def note(home: Home, identity: Identity) -> None:
 def displaced_daemon(home: Home) -> int | None:
     """The pid of a daemon of this home whose folder or lock was removed: it is about to create them again."""
     gone = (
-        one.pid for one in flock_holders(LOCK) if one.is_deleted and _is_of(home, one) and one.pid != os.getpid()
+        one.pid
+        for one in flock_holders(LOCK)
+        if one.is_deleted and _is_of(home, one) and one.pid != os.getpid()
     )
     return next(gone, None)
 
