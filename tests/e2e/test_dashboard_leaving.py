@@ -19,9 +19,9 @@ from corral.system.terminal import set_size
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = """
-import contextlib, os, sys, time
+import asyncio, contextlib, os, sys, time
 sys.path.insert(0, sys.argv[1])
-from corral_tui.dashboard.start import run_dashboard_on
+from corral_tui.dashboard.start import show
 from tui.fake_jobs import six_jobs
 from tui.fake_source import FakeSource
 def prepare(app):
@@ -31,7 +31,7 @@ def prepare(app):
         raise ValueError("[/] a bug in the dashboard")
     app.on_action(burst)
 source = FakeSource(six_jobs(), home=sys.argv[2])
-code = run_dashboard_on(source, prepare)
+code = asyncio.run(show(source, prepare))
 kinds = {type(each).__name__ for each in source.requests} - {"Subscribe", "Look", "AskPast"}
 with contextlib.suppress(OSError):  # the terminal may be gone
     os.write(1, f"asked for: {sorted(kinds)}".encode())

@@ -18,7 +18,8 @@ from corral_tui.dashboard.lines import text
 from corral_tui.dashboard.marks import UNICODE
 from corral_tui.dashboard.opened.tree_text import tree_lines
 from corral_tui.dashboard.settings import Settings
-from corral_tui.dashboard.sheets import PromptSheet, StopSheet
+from corral_tui.dashboard.sheets.prompt import PromptSheet
+from corral_tui.dashboard.sheets.stop import StopSheet
 from corral_tui.dashboard.words import end_reason
 from tui.fake_jobs import NOW, ended_job, job, pipeline_job, stage, stuck_job
 from tui.fake_source import FakeSource

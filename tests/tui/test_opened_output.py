@@ -11,12 +11,13 @@ from rich.style import Style
 from corral.service.protocol import StopJobs
 from corral_tui.dashboard.ansi import output_line
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.opened import JobScreen, output_filter
+from corral_tui.dashboard.opened import output_filter
 from corral_tui.dashboard.opened.output import OutputView
 from corral_tui.dashboard.opened.output_filter import FilteredRows, pattern_of
 from corral_tui.dashboard.opened.output_layout import Top, with_hits, wrapped_line
 from corral_tui.dashboard.opened.output_rows import OutputRows
 from corral_tui.dashboard.opened.panes import TreePane
+from corral_tui.dashboard.opened.screen import JobScreen
 from corral_tui.numbers import cells
 from holes import drop
 from tui.fake_jobs import job

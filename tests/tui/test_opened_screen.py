@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from textual.content import Content
 
 from corral.service.protocol import (
     AskStory,
@@ -28,10 +27,12 @@ from corral.values.reports import Detail, Diagnosis, PeekedPipe
 from corral.values.story import Story
 from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.marks import ASCII, UNICODE, Charset
-from corral_tui.dashboard.opened import JobScreen
 from corral_tui.dashboard.opened.output import OutputView
 from corral_tui.dashboard.opened.panes import AboutPane, TreePane
-from corral_tui.dashboard.sheets import PromptSheet, SignalSheet, StopSheet
+from corral_tui.dashboard.opened.screen import JobScreen
+from corral_tui.dashboard.sheets.prompt import PromptSheet
+from corral_tui.dashboard.sheets.signal import SignalSheet
+from corral_tui.dashboard.sheets.stop import StopSheet
 from tui.fake_jobs import NOW, Clock, ended_job, job, pipeline_job
 from tui.fake_source import FakeSource
 from tui.screens import running, screen_text, shown, until
@@ -296,10 +297,10 @@ async def test_a_tick_while_the_app_closes_finds_no_screen(tmp_path: Path) -> No
 
 async def test_the_strip_is_shown_in_an_opened_job_too(tmp_path: Path) -> None:
     async with running(detailed(tmp_path)) as (app, _):
-        app.strip = Content("Try it, 2 of 5: [/]")
+        app.strip = "Try it, 2 of 5: [/]"
         await opened(app, "1")
         await shown(app, lambda text: "Try it, 2 of 5: [/]" in text, "the strip")
-        app.strip = Content("Try it, 3 of 5")
+        app.strip = "Try it, 3 of 5"
         await shown(app, lambda text: "Try it, 3 of 5" in text, "its next text")
         app.strip = None
         await shown(app, lambda text: "Try it" not in text, "the room to be given back")

@@ -12,8 +12,8 @@ from corral.service.protocol import AskWhy
 from corral.values.reports import Advice, Diagnosis, Frame, PythonStack, Root, Wait
 from corral_tui.dashboard import lines
 from corral_tui.dashboard.marks import ASCII, UNICODE, Charset
-from corral_tui.dashboard.opened import JobScreen
 from corral_tui.dashboard.opened.chain_text import MOST_LINKS
+from corral_tui.dashboard.opened.screen import JobScreen
 from corral_tui.dashboard.opened.why_pane import WhyPane
 from corral_tui.dashboard.opened.why_text import MOST_ENTRIES, WhyLook, why_lines
 from tui.fake_jobs import NOW, ended_job, job, stage

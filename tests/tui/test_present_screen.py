@@ -279,7 +279,7 @@ async def test_panel_preview_and_pane_show_it_within_their_edges(
 
 
 def test_the_emulator_is_loaded_only_where_a_job_needs_it() -> None:
-    code = "import sys, corral_tui.dashboard.app, corral_tui.dashboard.opened; print('pyte' in sys.modules)"
+    code = "import sys, corral_tui.dashboard.start; print('pyte' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from corral.service.protocol import CloseInput
 from corral.values.errors import CorralError
 from corral_tui.dashboard.fields import LineInput
-from corral_tui.dashboard.sheets import AnswerSheet
+from corral_tui.dashboard.sheets.answer import AnswerSheet
 from tui.fake_jobs import ended_job, job
 from tui.fake_source import FakeSource
 from tui.screens import running, screen_text, shown, until

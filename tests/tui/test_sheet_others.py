@@ -22,8 +22,10 @@ from corral.values.errors import NotSoError
 from corral.values.reports import StopReport, Survivor
 from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.settings import Settings
-from corral_tui.dashboard.sheets import QuitSheet, RestartSheet, SignalSheet
 from corral_tui.dashboard.sheets.base import BottomSheet
+from corral_tui.dashboard.sheets.quit import QuitSheet
+from corral_tui.dashboard.sheets.restart import RestartSheet
+from corral_tui.dashboard.sheets.signal import SignalSheet
 from tui.fake_jobs import ended_job, job
 from tui.fake_source import FakeSource
 from tui.screens import board_of, running, screen_text, shown, until

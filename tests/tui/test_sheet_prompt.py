@@ -15,8 +15,7 @@ from corral.values.spec import InteractiveInput, JobInput, NullInput
 from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.canvas import Block
 from corral_tui.dashboard.settings import Settings
-from corral_tui.dashboard.sheets import PromptSheet
-from corral_tui.dashboard.sheets.prompt import edited
+from corral_tui.dashboard.sheets.prompt import PromptSheet, edited
 from corral_tui.dashboard.sheets.prompt_draft import earlier_commands
 from corral_tui.dashboard.sheets.prompt_fields import Cycle
 from corral_tui.run_defaults import RunDefaults

@@ -27,7 +27,7 @@ from corral_tui.dashboard import lines
 from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.marks import ASCII, UNICODE
 from corral_tui.dashboard.settings import Settings
-from corral_tui.dashboard.sheets import StopSheet
+from corral_tui.dashboard.sheets.stop import StopSheet
 from corral_tui.dashboard.sheets.stop_text import WIDEST, Known, ending_sentence, progress_lines
 from tui.fake_jobs import NOW, ended_job, job, stopping_job
 from tui.fake_source import FakeSource

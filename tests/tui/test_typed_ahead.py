@@ -17,9 +17,11 @@ from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.fields import MOST_PASTED, pasted_lines
 from corral_tui.dashboard.footer import Footer
 from corral_tui.dashboard.help import HelpScreen
-from corral_tui.dashboard.opened import JobScreen
 from corral_tui.dashboard.opened.output import OutputView
-from corral_tui.dashboard.sheets import PromptSheet, StopSheet, base
+from corral_tui.dashboard.opened.screen import JobScreen
+from corral_tui.dashboard.sheets import base
+from corral_tui.dashboard.sheets.prompt import PromptSheet
+from corral_tui.dashboard.sheets.stop import StopSheet
 from tui.fake_jobs import job, six_jobs
 from tui.fake_source import FakeSource
 from tui.screens import board_of, running, screen_text, shown, until

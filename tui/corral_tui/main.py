@@ -6,7 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from corral_tui.cli.completion_variable import COMPLETION_VARIABLE
 from corral_tui.cli.errors import guarded
+from corral_tui.lazy import load
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,16 +17,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    if words[:1] == ["ps"] and "_CORRAL_COMPLETE" not in os.environ:
+    status: int
+    if words[:1] == ["ps"] and COMPLETION_VARIABLE not in os.environ:
         # `ps` is run in loops and scripts: its usual forms are parsed without loading click (25 ms).
-        from corral_tui.cli.job_list import list_jobs, plain_options
-
-        options = plain_options(words[1:])
+        options = load("corral_tui.cli.job_list:plain_options")(words[1:])
         if options is not None:
-            return list_jobs(options)
-    from corral_tui.cli.group import invoke
-
-    return invoke(words)
+            status = load("corral_tui.cli.job_list:list_jobs")(options)
+            return status
+    status = load("corral_tui.cli.group:invoke")(words)
+    return status
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from click.shell_completion import (
     shell_complete,
 )
 
-from corral_tui.cli.group import COMPLETION_VARIABLE
+from corral_tui.cli.completion_variable import COMPLETION_VARIABLE
 from corral_tui.cli.terminal_output import put
 
 _ZSH = """\

@@ -5,43 +5,43 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
-from importlib import import_module
 
 import click
 from click.shell_completion import CompletionItem
 
 from corral import __version__
 from corral.values.errors import CorralError, UsageError
+from corral_tui.cli.completion_variable import COMPLETION_VARIABLE
+from corral_tui.lazy import load
 
 VERBS = {
-    "demo": "corral_tui.demo.main",
-    "run": "corral_tui.cli.run",
-    "ps": "corral_tui.cli.ps",
-    "show": "corral_tui.cli.show",
-    "logs": "corral_tui.cli.logs",
-    "why": "corral_tui.cli.why",
-    "peek": "corral_tui.cli.peek",
+    "demo": "corral_tui.demo.main:command",
+    "run": "corral_tui.cli.run:command",
+    "ps": "corral_tui.cli.ps:command",
+    "show": "corral_tui.cli.show:command",
+    "logs": "corral_tui.cli.logs:command",
+    "why": "corral_tui.cli.why:command",
+    "peek": "corral_tui.cli.peek:command",
     "stop": "corral_tui.cli.stop:stop",
     "kill": "corral_tui.cli.stop:kill",
     "signal": "corral_tui.cli.signal:signal",
     "pause": "corral_tui.cli.signal:pause",
     "resume": "corral_tui.cli.signal:resume",
-    "restart": "corral_tui.cli.restart",
-    "wait": "corral_tui.cli.wait",
-    "send": "corral_tui.cli.send",
-    "attach": "corral_tui.cli.attach",
-    "rm": "corral_tui.cli.rm",
-    "clean": "corral_tui.cli.clean",
-    "daemon": "corral_tui.cli.daemon",
-    "completion": "corral_tui.cli.completion",
+    "restart": "corral_tui.cli.restart:command",
+    "wait": "corral_tui.cli.wait:command",
+    "send": "corral_tui.cli.send:command",
+    "attach": "corral_tui.cli.attach:command",
+    "rm": "corral_tui.cli.rm:command",
+    "clean": "corral_tui.cli.clean:command",
+    "daemon": "corral_tui.cli.daemon:command",
+    "completion": "corral_tui.cli.completion:command",
 }
-"""Each verb, in the order of the help; its module, and its name there where that is not `command`."""
+"""Each verb, in the order of the help, and the command that it is."""
 
 _WIDEST, _TWO_COLUMNS, _NARROWEST = 80, 58, 20
 """Columns of a help text."""
 _INDENT = 6
 
-COMPLETION_VARIABLE = "_CORRAL_COMPLETE"
 _WHOLE = 1000
 """Letters, which no summary of a command has."""
 
@@ -90,8 +90,7 @@ class Verbs(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module, _, name = VERBS[cmd_name].partition(":")
-        command = getattr(import_module(module), name or "command")
+        command = load(VERBS[cmd_name])
         assert isinstance(command, click.Command)
         return command
 
@@ -158,18 +157,16 @@ def corral(ctx: click.Context) -> int:
     """
     if ctx.invoked_subcommand is not None:
         return 0
-    from corral_tui.cli.screen import open_dashboard
-
-    return open_dashboard()
+    status: int = load("corral_tui.cli.screen:open_dashboard")()
+    return status
 
 
 def invoke(words: list[str]) -> int:
     """Parse `words`, run the verb, and return its exit status. Raises CorralError for wrong usage too."""
     instruction = os.environ.get(COMPLETION_VARIABLE)
     if instruction:
-        from corral_tui.cli.completion import complete
-
-        return complete(corral, instruction)
+        completed: int = load("corral_tui.cli.completion:complete")(corral, instruction)
+        return completed
     try:
         with corral.make_context("corral", words) as ctx:
             status = corral.invoke(ctx)

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 
+from corral.service.session import Session
 from corral.values.errors import NotSoError
+from corral.values.home import Home
 from corral_tui.cli.home import chosen_home
 from corral_tui.cli.terminal_output import is_terminal
+from corral_tui.lazy import load
 
 
 def open_dashboard() -> int:
     """Show the dashboard until the user leaves it. Raises NotSoError where no screen can be shown."""
     refuse_without_terminal()
-    from corral_tui.dashboard.start import run_dashboard
+    return asyncio.run(_connect_and_show(chosen_home()))
 
-    return run_dashboard(chosen_home())
+
+async def _connect_and_show(home: Home) -> int:
+    """The dashboard of that home's daemon, which is reached while Textual is still being imported; the exit status.
+
+    Raises CorralError where no daemon answers and none can be started.
+    """
+    connecting = asyncio.ensure_future(Session.connect(home, origin="dashboard"))
+    try:
+        # The import holds the interpreter's lock most of the time, but not while the daemon starts.
+        show = await asyncio.to_thread(load, "corral_tui.dashboard.start:show")
+    finally:
+        source = await connecting
+    try:
+        status: int = await show(source)
+    finally:
+        await source.close()
+    return status
 
 
 def refuse_without_terminal() -> None:

@@ -14,7 +14,6 @@ from rich.console import RenderableType
 from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.content import Content
 from textual.filter import Monochrome
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
@@ -33,6 +32,7 @@ from corral_tui.dashboard.driver import DashboardDriver
 from corral_tui.dashboard.keyboard import Keyboard, KeyTaken
 from corral_tui.dashboard.marks import Charset, charset_of_terminal
 from corral_tui.dashboard.notices import Notices
+from corral_tui.dashboard.opened.screen import JobScreen
 from corral_tui.dashboard.settings import Settings
 from corral_tui.dashboard.themes import DARK, THEMES, WithoutColours
 from corral_tui.dashboard.view import DashboardScreen, Sheet
@@ -87,13 +87,13 @@ class DashboardApp(App[int], inherit_bindings=False):
         self.leaving_by: int | None = None
         """The signal that ends this program."""
         self.last_resort = LastResort(self._restore_terminal)
-        self._strip: Content | None = None
+        self._strip: str | None = None
         self._listeners: list[ActionCallback] = []
         self._looked_at: tuple[str, ...] = ()
         self._wanted: tuple[str, ...] = ()
         self._is_look_due = False
         self._doings = Doings(self)
-        self.notices = Notices(self)
+        self.notices = Notices(self, self._write_to_terminal)
         self.keyboard = Keyboard(self, super().on_event)
         self._is_sheet_settled = True
         self._take_theme()
@@ -104,18 +104,18 @@ class DashboardApp(App[int], inherit_bindings=False):
         return self.snapshot.rev > 0 or bool(self.snapshot.jobs) or self.snapshot.machine is not None
 
     @property
-    def strip(self) -> Content | None:
+    def strip(self) -> str | None:
         """A line above the footer, such as the demo's `Try it, 1 of 5: …`."""
         return self._strip
 
     @strip.setter
-    def strip(self, content: Content | None) -> None:
+    def strip(self, content: str | None) -> None:
         self._strip = content
         for screen in self._dashboard_screens():
             screen.strip_changed()
 
     def get_default_screen(self) -> BoardScreen:
-        return BoardScreen()
+        return BoardScreen(self)
 
     # ---- what sheets and screens use ----
 
@@ -133,9 +133,7 @@ class DashboardApp(App[int], inherit_bindings=False):
 
     def open_job(self, job_id: str, pane: str | None = None) -> None:
         """Open one job on a screen of its own."""
-        from corral_tui.dashboard.opened import JobScreen
-
-        self.push_screen(JobScreen(job_id, pane))
+        self.push_screen(JobScreen(self, job_id, pane))
 
     def show_sheet(self, sheet: Widget) -> None:
         """Dock `sheet` at the bottom of the current screen, over the list, in place of the one that is up."""
@@ -221,8 +219,10 @@ class DashboardApp(App[int], inherit_bindings=False):
     def on_mount(self) -> None:
         self.set_interval(1.0, self._tick)
         self.run_worker(self._follow(), group="snapshots")
-        self.notices.begin()
+        self.app_suspend_signal.subscribe(self, lambda _: self.notices.suspended(), immediate=True)
+        self.app_resume_signal.subscribe(self, lambda _: self.notices.resumed(), immediate=True)
         self.app_resume_signal.subscribe(self, lambda _: self.repaint())
+        self.call_after_refresh(self.notices.refresh_title)
 
     def on_unmount(self) -> None:
         self.notices.leave()
@@ -240,6 +240,11 @@ class DashboardApp(App[int], inherit_bindings=False):
     def terminal_gone(self) -> None:
         """Nobody sees us any more: as for the SIGHUP that comes then, where it is our controlling terminal."""
         self._leave_by_signal(signal.SIGHUP)
+
+    def _write_to_terminal(self, text: str) -> None:
+        """In its turn with what Textual writes, so that no sequence falls into the middle of another one."""
+        if self._driver is not None and not self.is_headless:
+            self._driver.write(text)
 
     def _restore_terminal(self) -> None:
         if isinstance(self._driver, DashboardDriver):

@@ -25,7 +25,7 @@ from corral_tui.dashboard.sentence import Events, sentence
 from corral_tui.dashboard.settings import View
 from corral_tui.dashboard.tails import Tails
 from corral_tui.dashboard.top_lines import TopLines
-from corral_tui.dashboard.view import DashboardScreen
+from corral_tui.dashboard.view import DashboardScreen, ScreenHost
 
 DRAW_SECONDS = 0.25
 """Between two slices of the screens of jobs that draw theirs."""
@@ -39,8 +39,8 @@ class BoardScreen(DashboardScreen):
     AUTO_FOCUS = "#board"
     DEFAULT_CSS = "BoardScreen { layout: vertical; overflow: hidden; }"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, host: ScreenHost) -> None:
+        super().__init__(host)
         self.top = TopLines()
         self.board = Board()
         self.strip_line = StripLine(id="strip")
@@ -61,14 +61,14 @@ class BoardScreen(DashboardScreen):
         yield self.footer
 
     def on_mount(self) -> None:
-        app = self.dashboard
-        self.model = Model(app.snapshot)
-        self.model.order, self.model.is_reversed = app.settings.order, app.settings.is_reversed
-        self.tails = Tails(app.source.home)
-        self.model.arrange(app.clock())
+        host = self.host
+        self.model = Model(host.snapshot)
+        self.model.order, self.model.is_reversed = host.settings.order, host.settings.is_reversed
+        self.tails = Tails(host.source.home)
+        self.model.arrange(host.clock())
         self._select_first()
-        if app.settings.notice:
-            self.events.say(app.settings.notice, app.clock())
+        if host.settings.notice:
+            self.events.say(host.settings.notice, host.clock())
 
     # ---- drawing ----
 
@@ -100,29 +100,33 @@ class BoardScreen(DashboardScreen):
         if not self.top.has_class("-low"):
             lines.append(Row(padded_line(sentence(scene, self.events, width, self._prompt()), width, "")))
         self.top.show(lines)
-        self.strip_line.put(self.dashboard.strip)
+        self.strip_line.put(self.host.strip, self.host.charset.ellipsis)
         self.footer.relabel("view.switch", "table" if self.board.view == "panels" else "panels")
         is_nothing = self.model.is_nothing
         self.footer.relabel("job.restart", "run again" if is_nothing else "restart")
         self.footer.relabel("view.ended", "ended jobs" if is_nothing else "ended")
-        self.footer.show_keys(self.context(), KEYS_OF_NOTHING if is_nothing else None)
+        self.footer.show_keys(
+            self.context(),
+            KEYS_OF_NOTHING if is_nothing else None,
+            is_private=self.host.source.is_private,
+        )
 
     def _scene(self) -> Scene:
-        app = self.dashboard
+        host = self.host
         return Scene(
             self.model,
             self.history,
             self.tails,
-            app.clock(),
-            app.charset,
-            app.is_ready,
-            app.source.is_private,
+            host.clock(),
+            host.charset,
+            host.is_ready,
+            host.source.is_private,
         )
 
     def _prompt(self) -> tuple[Painted_, ...] | None:
         """Line 2 while a filter is typed or holds; what was said a moment ago goes before one that only holds."""
         model = self.model
-        if self.top.typed is None and (not model.filter or self.events.fresh(self.dashboard.clock())):
+        if self.top.typed is None and (not model.filter or self.events.fresh(self.host.clock())):
             return None
         found = model.matches()
         hidden = f", {model.hidden_marked} marked ones hidden" if model.hidden_marked else ""
@@ -130,7 +134,7 @@ class BoardScreen(DashboardScreen):
         if self.top.typed is not None:
             notice = self.top.notice
             told: Painted_ = (f"   {notice}", "warning") if notice else (count, "muted")
-            return (*self.top.prompt(self.dashboard.charset), told)
+            return (*self.top.prompt(self.host.charset), told)
         return (
             ("/ ", "key"),
             (model.filter, "bold"),
@@ -141,14 +145,14 @@ class BoardScreen(DashboardScreen):
 
     def _see(self) -> None:
         """Take in what is in view: its output, its sparks; and tell the daemon."""
-        now = self.dashboard.clock()
+        now = self.host.clock()
         jobs = self.board.visible_jobs()
         if not self.tails.update(jobs) and not self._is_drawing:
             self._is_drawing = True
             self.set_timer(DRAW_SECONDS, self._go_on_drawing)
         missing = self.history.missing(jobs, now)
         self.history.note(jobs, now)
-        self.dashboard.look(job.id for job in jobs)
+        self.host.look(job.id for job in jobs)
         if missing and not self.model.snapshot.trouble:
             self.run_worker(self._fill_history(missing), group="history", exit_on_error=True)
 
@@ -158,10 +162,10 @@ class BoardScreen(DashboardScreen):
 
     async def _fill_history(self, job_ids: tuple[str, ...]) -> None:
         try:
-            answer = await self.dashboard.source.call(AskPast(ids=job_ids))
+            answer = await self.host.source.call(AskPast(ids=job_ids))
         except CorralError:
             return  # sparks begin with now; the header says if the daemon is gone
-        now = self.dashboard.clock()
+        now = self.host.clock()
         for job_id, past in answer.past.items():
             self.history.fill(job_id, past, now)
         self.redraw()
@@ -169,10 +173,10 @@ class BoardScreen(DashboardScreen):
     # ---- what comes in ----
 
     def snapshot_applied(self, snapshot: Snapshot) -> None:
-        now = self.dashboard.clock()
+        now = self.host.clock()
         before = self.model.snapshot
         self.model.apply(snapshot, now)
-        has_changed = self.events.follow(before, snapshot, self.dashboard.charset)
+        has_changed = self.events.follow(before, snapshot, self.host.charset)
         self._select_wanted()
         if not before.jobs:
             self._select_first()
@@ -191,7 +195,7 @@ class BoardScreen(DashboardScreen):
             self.redraw()
 
     def show_said(self, text: str) -> None:
-        self.events.say(text, self.dashboard.clock())
+        self.events.say(text, self.host.clock())
         self.redraw()
 
     def on_screen_resume(self) -> None:
@@ -247,7 +251,7 @@ class BoardScreen(DashboardScreen):
 
     def _decide_view(self, *, is_resized: bool) -> None:
         """Panels while every job fits as one; the table once they do not. A pinned view stays."""
-        pinned = self.dashboard.settings.view
+        pinned = self.host.settings.view
         capacity = self.board.capacity_for("panels")
         fits = len(self.model.shown) <= capacity
         if pinned is not None:
@@ -265,7 +269,7 @@ class BoardScreen(DashboardScreen):
         doer = self._do_by_id.get(action_id)
         if doer is None:
             return False
-        self.model.touch(self.dashboard.clock())
+        self.model.touch(self.host.clock())
         doer()
         return True
 
@@ -321,9 +325,9 @@ class BoardScreen(DashboardScreen):
             self.show_said("nothing needs you")
             return
         if job.id not in {each.id for each in self.model.shown} and self.model.filter:
-            self.model.filter_by("", self.dashboard.clock())
+            self.model.filter_by("", self.host.clock())
         self._show_selected()
-        self.dashboard.did("job.urgent", (job.id,))
+        self.host.did("job.urgent", (job.id,))
 
     def _mark(self) -> None:
         self.model.toggle_mark()
@@ -338,7 +342,7 @@ class BoardScreen(DashboardScreen):
         self.redraw()
 
     def on_top_lines_typed(self, message: TopLines.Typed) -> None:
-        self.model.filter_by(message.text, self.dashboard.clock())
+        self.model.filter_by(message.text, self.host.clock())
         if message.is_done:
             self.set_focus(self.board)
         self._decide_view(is_resized=False)
@@ -346,41 +350,41 @@ class BoardScreen(DashboardScreen):
 
     def _next_order(self) -> None:
         place = ORDERS.index(self.model.order)
-        self.model.sort_by(ORDERS[(place + 1) % len(ORDERS)], self.dashboard.clock())
+        self.model.sort_by(ORDERS[(place + 1) % len(ORDERS)], self.host.clock())
         self._say_order()
 
     def _reverse(self) -> None:
-        self.model.reverse(self.dashboard.clock())
+        self.model.reverse(self.host.clock())
         self._say_order()
 
     def _say_order(self) -> None:
         model = self.model
-        problem = self.dashboard.settings.keep_order(model.order, is_reversed=model.is_reversed)
+        problem = self.host.settings.keep_order(model.order, is_reversed=model.is_reversed)
         self._show_selected()
         if problem:
             self.show_said(problem)
             return
         words = order_words(model.order, is_reversed=model.is_reversed)
-        self.events.show(words, self.dashboard.clock())
+        self.events.show(words, self.host.clock())
         self.redraw()
 
     def on_board_order_asked(self, message: Board.OrderAsked) -> None:
-        now = self.dashboard.clock()
+        now = self.host.clock()
         self.model.touch(now)
         self.model.sort_by(message.order, now)
         self._say_order()
 
     def _switch_view(self) -> None:
         view: View = "table" if self.board.view == "panels" else "panels"
-        problem = self.dashboard.settings.pin(view)
+        problem = self.host.settings.pin(view)
         self._decide_view(is_resized=True)
         self._show_selected()
         if problem:
             self.show_said(problem)
-        self.dashboard.did("view.switch")
+        self.host.did("view.switch")
 
     def _toggle_ended(self) -> None:
-        self.model.show_ended(not self.model.shows_ended, self.dashboard.clock())
+        self.model.show_ended(not self.model.shows_ended, self.host.clock())
         self._decide_view(is_resized=False)
         self._show_selected()
 
@@ -398,28 +402,28 @@ class BoardScreen(DashboardScreen):
     def _back(self) -> None:
         """One thing at a time: the filter, then the marks, then the ended jobs. Never out of the program."""
         if self.model.filter:
-            self.model.filter_by("", self.dashboard.clock())
+            self.model.filter_by("", self.host.clock())
         elif self.model.marks:
             self.model.marks.clear()
         elif self.model.shows_ended:
-            self.model.show_ended(False, self.dashboard.clock())
+            self.model.show_ended(False, self.host.clock())
         self._show_selected()
 
     def on_board_selected(self, message: Board.Selected) -> None:
-        self.model.touch(self.dashboard.clock())
+        self.model.touch(self.host.clock())
         self.model.select(message.job_id)
         self._show_selected()
 
     def on_board_opened(self, message: Board.Opened) -> None:
         self.model.select(message.job_id)
-        self.dashboard.open_job(message.job_id)
+        self.host.open_job(message.job_id)
 
     def on_board_scrolled(self) -> None:
-        self.model.touch(self.dashboard.clock())
+        self.model.touch(self.host.clock())
         self.refresh_all()
 
     def on_footer_chosen(self, message: Footer.Chosen) -> None:
-        self.dashboard.action_act(message.action_id)
+        self.host.action_act(message.action_id)
 
     def on_mouse_move(self) -> None:
-        self.model.touch(self.dashboard.clock())
+        self.model.touch(self.host.clock())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from textual.app import SuspendNotSupported
+from textual.screen import Screen
 
 from corral.service.protocol import (
     Answers,
@@ -20,20 +22,43 @@ from corral.service.protocol import (
 from corral.values.errors import CorralError
 from corral.values.jobs import Job
 from corral_tui.dashboard.actions import Context
+from corral_tui.dashboard.handover import hand_over
+from corral_tui.dashboard.help import HelpScreen
 from corral_tui.dashboard.lines import clean
 from corral_tui.dashboard.marks import needs_a_human, time_of
+from corral_tui.dashboard.notices import Notices
+from corral_tui.dashboard.palette import Palette
+from corral_tui.dashboard.sheets.answer import AnswerSheet
+from corral_tui.dashboard.sheets.prompt import PromptSheet
+from corral_tui.dashboard.sheets.quit import QuitSheet
+from corral_tui.dashboard.sheets.restart import RestartSheet
+from corral_tui.dashboard.sheets.signal import SignalSheet
+from corral_tui.dashboard.sheets.stop import StopSheet
+from corral_tui.dashboard.view import SheetHost
 from corral_tui.dashboard.words import end_reason
 from corral_tui.numbers import counted
 
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
+
+class ActionHost(SheetHost, Protocol):
+    """What the actions ask besides: Textual's own means, for the most part."""
+
+    @property
+    def leaving_by(self) -> int | None: ...
+    @property
+    def notices(self) -> Notices: ...
+    def run_worker(self, work: Coroutine[Any, Any, None], *, group: str) -> object: ...
+    def push_screen(self, screen: Screen[Any]) -> object: ...
+    def copy_to_clipboard(self, text: str) -> None: ...
+    def suspend(self) -> AbstractContextManager[None]: ...
+    def action_suspend_process(self) -> None: ...
+    def exit(self, result: int) -> None: ...
 
 
 class Doings:
     """One method an action. Whether it is possible was asked before."""
 
-    def __init__(self, app: DashboardApp) -> None:
-        self.app = app
+    def __init__(self, host: ActionHost) -> None:
+        self._host = host
         self._by_id: dict[str, Callable[[Context], None]] = {
             "job.new": self.new,
             "job.chain": self.chain,
@@ -48,10 +73,10 @@ class Doings:
             "job.copy": self.copy,
             "app.palette": self.palette,
             "app.help": self.help,
-            "app.leave": lambda context: app.exit(0),
+            "app.leave": lambda context: host.exit(0),
             "app.stop_all": self.stop_all,
             "app.hint": self.hint,
-            "app.suspend": lambda context: app.action_suspend_process(),
+            "app.suspend": lambda context: host.action_suspend_process(),
         }
 
     def do(self, action_id: str, context: Context) -> bool:
@@ -65,52 +90,40 @@ class Doings:
     # ---- sheets ----
 
     def new(self, context: Context) -> None:
-        from corral_tui.dashboard.sheets import PromptSheet
-
-        self.app.show_sheet(PromptSheet(self.app, None))
+        self._host.show_sheet(PromptSheet(self._host, None))
 
     def chain(self, context: Context) -> None:
-        from corral_tui.dashboard.sheets import PromptSheet
-
         if context.job:
-            self.app.show_sheet(PromptSheet(self.app, context.job.id))
+            self._host.show_sheet(PromptSheet(self._host, context.job.id))
 
     def stop(self, context: Context) -> None:
-        from corral_tui.dashboard.sheets import StopSheet
-
         ids = tuple(job.id for job in context.targets)
-        self.app.show_sheet(StopSheet(self.app, ids, hidden_by_filter=tuple(context.hidden)))
+        self._host.show_sheet(StopSheet(self._host, ids, hidden_by_filter=tuple(context.hidden)))
 
     def signal(self, context: Context) -> None:
-        from corral_tui.dashboard.sheets import SignalSheet
-
         if context.job:
-            self.app.show_sheet(SignalSheet(self.app, context.job.id))
+            self._host.show_sheet(SignalSheet(self._host, context.job.id))
 
     def stop_all(self, context: Context) -> None:
-        from corral_tui.dashboard.sheets import QuitSheet
-
-        self.app.show_sheet(QuitSheet(self.app))
+        self._host.show_sheet(QuitSheet(self._host))
 
     def restart(self, context: Context) -> None:
         job = context.job
         if job is None:
             return
-        if job.is_ended or not self.app.settings.asks:
-            self.app.run_worker(self._restart(job), group="keys")
+        if job.is_ended or not self._host.settings.asks:
+            self._host.run_worker(self._restart(job), group="keys")
             return
-        from corral_tui.dashboard.sheets import RestartSheet
-
-        self.app.show_sheet(RestartSheet(self.app, job.id))
+        self._host.show_sheet(RestartSheet(self._host, job.id))
 
     async def _restart(self, job: Job) -> None:
         started = await self._reply(RestartJobs(ids=(job.id,)))
         if started is None:
             return
         for new_id in started.ids:
-            self.app.say(f"{new_id} {clean(job.title)} runs again, as {job.id} did")
-            self.app.select_job(new_id)
-        self.app.did("job.restart", (job.id,))
+            self._host.say(f"{new_id} {clean(job.title)} runs again, as {job.id} did")
+            self._host.select_job(new_id)
+        self._host.did("job.restart", (job.id,))
 
     # ---- at once ----
 
@@ -122,46 +135,43 @@ class Doings:
             self._ask(PauseJobs(ids=running), f"paused {self._named(running)}; p lets it go on")
         else:
             self._ask(ResumeJobs(ids=paused), f"{self._named(paused)} goes on")
-        self.app.did("job.pause", running or paused)
+        self._host.did("job.pause", running or paused)
 
     def hide(self, context: Context) -> None:
         ids = tuple(job.id for job in context.targets if job.is_ended)
         self._ask(HideJobs(ids=ids), f"{self._named(ids)} is off the list; nothing was deleted")
-        self.app.did("job.hide", ids)
+        self._host.did("job.hide", ids)
 
     def copy(self, context: Context) -> None:
         job = context.job
         if job is None:
             return
-        self.app.copy_to_clipboard(summary_of(job, self.app.clock()))
-        self.app.say(f"copied the summary of {self._named((job.id,))}")
+        self._host.copy_to_clipboard(summary_of(job, self._host.clock()))
+        self._host.say(f"copied the summary of {self._named((job.id,))}")
 
     def hint(self, context: Context) -> None:
         """ctrl+c ends nothing; it says what does."""
-        what = "ends all jobs" if self.app.source.is_private else "jobs go on"
-        self.app.say(f"q leaves, {what} · s stops one")
+        what = "ends all jobs" if self._host.source.is_private else "jobs go on"
+        self._host.say(f"q leaves, {what} · s stops one")
 
     # ---- screens ----
 
     def open(self, context: Context) -> None:
         if context.job:
-            self.app.open_job(context.job.id)
-            self.app.did("job.open", (context.job.id,))
+            self._host.open_job(context.job.id)
+            self._host.did("job.open", (context.job.id,))
 
     def why(self, context: Context) -> None:
         if context.job:
-            self.app.open_job(context.job.id, "why")
-            self.app.did("job.why", (context.job.id,))
+            self._host.open_job(context.job.id, "why")
+            self._host.did("job.why", (context.job.id,))
 
     def palette(self, context: Context) -> None:
-        from corral_tui.dashboard.palette import open_palette
-
-        open_palette(self.app)
+        self._host.push_screen(Palette())
 
     def help(self, context: Context) -> None:
-        from corral_tui.dashboard.help import HelpScreen
-
-        self.app.push_screen(HelpScreen(context.scope))
+        host = self._host
+        host.push_screen(HelpScreen(context.scope, host.charset, is_private=host.source.is_private))
 
     def attach(self, context: Context) -> None:
         """The terminal is the job's until it is detached: by our own command line, in our place. Without one: a line."""
@@ -169,51 +179,47 @@ class Doings:
         if job is None:
             return
         if not job.pty:
-            from corral_tui.dashboard.sheets import AnswerSheet
-
-            self.app.show_sheet(AnswerSheet(self.app, job.id))
+            self._host.show_sheet(AnswerSheet(self._host, job.id))
             return
-        from corral_tui.dashboard.handover import hand_over
-
         try:
-            with self.app.suspend():
+            with self._host.suspend():
                 words = hand_over(
-                    self.app.source.home, job.id, is_leaving=lambda: self.app.leaving_by is not None
+                    self._host.source.home, job.id, is_leaving=lambda: self._host.leaving_by is not None
                 )
         except SuspendNotSupported:
-            self.app.say(f"this terminal cannot be handed over; in another one: corral attach {job.id}")
+            self._host.say(f"this terminal cannot be handed over; in another one: corral attach {job.id}")
             return
         except CorralError as error:
-            self.app.say(str(error))
+            self._host.say(str(error))
             return
-        self.app.notices.saw(job.id)
+        self._host.notices.saw(job.id)
         if words:
-            self.app.say(clean(words))
-        self.app.did("job.attach", (job.id,))
+            self._host.say(clean(words))
+        self._host.did("job.attach", (job.id,))
 
     # ---- asking ----
 
     def _ask(self, request: Answers[Reply_], done: str) -> None:
-        self.app.run_worker(self._ask_and_say(request, done), group="keys")
+        self._host.run_worker(self._ask_and_say(request, done), group="keys")
 
     async def _ask_and_say(self, request: Answers[Reply_], done: str) -> None:
         reply = await self._reply(request)
         if reply is None:
             return
         if isinstance(reply, Outcome) and reply.errors:
-            self.app.say(reply.errors[0])
+            self._host.say(reply.errors[0])
             return
-        self.app.say(done)
+        self._host.say(done)
 
     async def _reply(self, request: Answers[Reply_]) -> Reply_ | None:
         try:
-            return await self.app.source.call(request)
+            return await self._host.source.call(request)
         except CorralError as error:
-            self.app.say(str(error))
+            self._host.say(str(error))
             return None
 
     def _named(self, ids: tuple[str, ...]) -> str:
-        job = self.app.job(ids[0]) if ids else None
+        job = self._host.job(ids[0]) if ids else None
         if len(ids) == 1 and job is not None:
             return f"{job.id} {clean(job.title)}"
         return counted(len(ids), "job")

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
@@ -15,15 +15,21 @@ from textual.message import Message
 
 from corral.system.terminal import size_of
 from corral_tui.dashboard.outflow import Outflow
-from corral_tui.stuck_terminal import silence_terminal
-
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
+from corral_tui.stuck_terminal import LastResort, silence_terminal
 
 PATIENCE, LAST_PATIENCE = 5.0, 0.5
 """Seconds for which a terminal that is being left may take nothing, before it is given up; and where we have to end."""
 MOST_COLUMNS, MOST_ROWS = 1000, 500
 """More than any screen shows; a terminal may claim 65,535 of each."""
+
+
+class TerminalUser(Protocol):
+    """What the driver asks of the app whose terminal it has."""
+
+    @property
+    def last_resort(self) -> LastResort: ...
+    def terminal_gone(self) -> None: ...
+    def repaint(self) -> None: ...
 
 
 class DashboardDriver(LinuxDriver):
@@ -34,7 +40,7 @@ class DashboardDriver(LinuxDriver):
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         self._size = self._size or self._get_terminal_size()  # else the app asks rich, which assumes 25 rows
-        self._dashboard = cast("DashboardApp", app)
+        self._user = cast("TerminalUser", app)
         assert sys.__stdout__ is not None
         self._terminal = sys.__stdout__  # Textual's stderr may be a file; stdout is a terminal here
         self._has_screen = self._is_suspended = False
@@ -105,11 +111,11 @@ class DashboardDriver(LinuxDriver):
             return _sane((0, 0))
 
     def _gone(self) -> None:
-        self._call(self._dashboard.terminal_gone)
-        self._dashboard.last_resort.arm(128 + signal.SIGHUP)
+        self._call(self._user.terminal_gone)
+        self._user.last_resort.arm(128 + signal.SIGHUP)
 
     def _caught_up(self) -> None:
-        self._call(self._dashboard.repaint)
+        self._call(self._user.repaint)
 
     def _call(self, callback: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and the app with it

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual import events
-from textual.content import Content
 from textual.message import Message
 
 from corral_tui.dashboard.actions import Action, Context, actions_of, key_name
@@ -23,16 +22,11 @@ class StripLine(Painted):
 
     DEFAULT_CSS = "StripLine { height: 1; display: none; } StripLine.-on { display: block; }"
 
-    def put(self, strip: Content | None) -> None:
+    def put(self, strip: str | None, ellipsis: str) -> None:
         self.set_class(strip is not None and self.screen.size.height >= LEAST_HEIGHT_FOR_STRIP, "-on")
         if strip is not None:
-            words = cut_end(" " + strip.plain, self.screen.size.width, self._ellipsis())
+            words = cut_end(" " + strip, self.screen.size.width, ellipsis)
             self.show([row((words, "accent"))])
-
-    def _ellipsis(self) -> str:
-        from corral_tui.dashboard.app import DashboardApp
-
-        return self.app.charset.ellipsis if isinstance(self.app, DashboardApp) else ""
 
 
 class Footer(Painted):
@@ -58,16 +52,21 @@ class Footer(Painted):
         self._labels[action_id] = label
 
     def show_keys(
-        self, context: Context, only: Sequence[str] | None = None, first: Sequence[str] = ()
+        self,
+        context: Context,
+        only: Sequence[str] | None = None,
+        first: Sequence[str] = (),
+        *,
+        is_private: bool,
     ) -> None:
         """Show what is possible now, as much as fits, the most important first; or `only` some, in that order.
 
-        `first` are the keys of what one looks at just now.
+        `first` are the keys of what one looks at just now. On leaving, the jobs of a private daemon end.
         """
         width = self.size.width
         possible = self._ranked(context, only, first)
         self._right = _RIGHT.get(context.scope, _USUAL_RIGHT)
-        right = self._right_side(width)
+        right = self._right_side(width, is_private=is_private)
         room = width - sum(cells(text) for text, _ in right)
         gap = "  "
         pieces: list[Painted_] = []
@@ -106,7 +105,7 @@ class Footer(Painted):
     def _word(self, each: Action) -> str:
         return self._labels.get(each.id, each.label)
 
-    def _right_side(self, width: int) -> list[Painted_]:
+    def _right_side(self, width: int, *, is_private: bool) -> list[Painted_]:
         """Help and leaving: always there but where it is very narrow."""
         if width < 60:
             return [(" ?", "key"), (" ", "plain")]
@@ -115,15 +114,10 @@ class Footer(Painted):
         else:
             help_word, leave_word = (
                 " help",
-                f" leave ({'ends the jobs' if self._is_private() else 'jobs go on'}) ",
+                f" leave ({'ends the jobs' if is_private else 'jobs go on'}) ",
             )
         key, word = ("q", leave_word) if self._right == _USUAL_RIGHT else ("esc", " back ")
         return [(" ?", "key"), (help_word, "muted"), (f"  {key}", "key"), (word, "muted")]
-
-    def _is_private(self) -> bool:
-        from corral_tui.dashboard.app import DashboardApp
-
-        return isinstance(self.app, DashboardApp) and self.app.source.is_private
 
     def _place_right(self, right: list[Painted_], room: int) -> None:
         middle = room + sum(cells(text) for text, _ in right[:2])

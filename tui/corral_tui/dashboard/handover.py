@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -13,7 +12,8 @@ from corral.system.interpreter import interpreter
 from corral.values.home import Home
 
 LEAVING = (signal.SIGTERM, signal.SIGHUP)
-_PROGRAM = "from corral_tui.dashboard.handover import attach_for_dashboard; attach_for_dashboard()"
+_PROGRAM = "corral_tui.attach_for_dashboard"
+"""Run by its name: it is the whole command line, which can start a dashboard itself."""
 
 
 def hand_over(home: Home, job_id: str, *, is_leaving: Callable[[], bool]) -> str:
@@ -23,7 +23,7 @@ def hand_over(home: Home, job_id: str, *, is_leaving: Callable[[], bool]) -> str
     left to the dashboard's event loop, which gets it as soon as it runs again. Nothing is begun where that has one
     already.
     """
-    argv = [interpreter(), "-c", _PROGRAM, "attach", job_id]
+    argv = [interpreter(), "-m", _PROGRAM, "attach", job_id]
     environment = {**os.environ, "CORRAL_HOME": home.path}
     with _Signals() as signals:
         if is_leaving():
@@ -60,14 +60,3 @@ class _Signals:
         self._last = number
         if self._program is not None:
             self._program.send_signal(number)
-
-
-def attach_for_dashboard() -> None:
-    """The program. If the dashboard is killed it puts the terminal back: whoever waits for the dashboard has it then."""
-    from corral.system.prctl import end_with_parent
-    from corral_tui.main import main
-
-    # From then on we are no longer in the foreground, where setting the terminal would stop us (tcsetattr(3), SIGTTOU).
-    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    end_with_parent(signal.SIGTERM)
-    sys.exit(main())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,9 +14,6 @@ from corral_tui.dashboard.lines import Line
 from corral_tui.dashboard.marks import Charset, Role, stuck_label
 from corral_tui.dashboard.view import OfOneSize
 from corral_tui.numbers import left
-
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
 
 _TITLES: dict[Scope, str] = {
     "board": "On the list",
@@ -41,15 +38,12 @@ class HelpScreen(ModalScreen[None], OfOneSize):
         Binding("k", "scroll(-1)", show=False),
     ]
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, charset: Charset, *, is_private: bool) -> None:
         super().__init__()
-        self._scope = scope
+        self._lines = help_lines(scope, charset, is_private=is_private)
 
     def compose(self) -> ComposeResult:
-        app = cast("DashboardApp", self.app)
-        yield ScrolledLines(
-            lambda width: help_lines(self._scope, app.charset, is_private=app.source.is_private), id="help"
-        )
+        yield ScrolledLines(lambda width: self._lines, id="help")
 
     def action_leave(self) -> None:
         self.dismiss()

@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from textual import events
 from textual.message import Message
+from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
-
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
 
 HOLD_SECONDS = 10.0
 """The longest that a key waits for what shall take it."""
@@ -26,6 +24,22 @@ LOOK_SECONDS = 0.01
 """Between two looks whether that is there."""
 
 Typed = events.Key | events.Paste
+
+
+class KeyReceiver(Protocol):
+    """The app that gets the keys: what has the focus in it, and whether that can take one."""
+
+    @property
+    def focused(self) -> Widget | None: ...
+    @property
+    def screen(self) -> Screen[Any]: ...
+    @property
+    def takes_keys(self) -> bool: ...
+    @property
+    def takes_only_escape(self) -> bool: ...
+    def say(self, text: str) -> None: ...
+    def call_later(self, callback: Callable[..., Awaitable[None]], *args: Any) -> object: ...
+    def set_timer(self, delay: float, callback: Callable[[], Awaitable[None]]) -> Timer: ...
 
 
 class KeyTaken(Message):
@@ -39,7 +53,7 @@ class KeyTaken(Message):
 class Keyboard:
     """Holds what is typed, and hands it to `give` one by one."""
 
-    def __init__(self, app: DashboardApp, give: Callable[[Typed], Awaitable[None]]) -> None:
+    def __init__(self, app: KeyReceiver, give: Callable[[Typed], Awaitable[None]]) -> None:
         self._app = app
         self._give = give
         self._held: deque[tuple[Typed, float]] = deque()

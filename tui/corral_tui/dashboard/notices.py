@@ -10,17 +10,15 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from corral.service.snapshot import Snapshot
+from corral.service.source import Source
 from corral.values.jobs import Job
 from corral_tui.dashboard.lines import clean
 from corral_tui.dashboard.marks import needs_a_human
-from corral_tui.dashboard.settings import Bell
+from corral_tui.dashboard.settings import Bell, Settings
 from corral_tui.numbers import cut_end
-
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
 
 LONG_SECONDS = 10.0
 """A job that ran for so long may well have been left alone: that it ended is told."""
@@ -148,29 +146,48 @@ def has_title(environment: Mapping[str, str] = os.environ) -> bool:
 # ---- both, in the dashboard ----------------------------------------------------------------------------------------
 
 
+class Noticed(Protocol):
+    """What the bell and the title depend on."""
+
+    @property
+    def source(self) -> Source: ...
+    @property
+    def snapshot(self) -> Snapshot: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def clock(self) -> Callable[[], datetime]: ...
+    def unseen(self) -> list[Job]: ...
+
+
 class Notices:
     """The bell and the title of one dashboard."""
 
-    def __init__(self, app: DashboardApp) -> None:
-        self._app = app
+    def __init__(self, host: Noticed, write: Callable[[str], None]) -> None:
+        self._host = host
+        self._write = write
         self._pace = BellPace()
         self._seen: dict[str, datetime] = {}
         """Until when the user was with that job himself, on its own terminal."""
         self._is_away = False
         """The terminal is somebody else's for a while."""
-        self._title = TerminalTitle(self._write)
+        self._title = TerminalTitle(write)
         self.shown_title = ""
         self.bells = 0
-
-    def begin(self) -> None:
-        """The terminal is ours from now on."""
-        self._app.app_suspend_signal.subscribe(self._app, self._suspended, immediate=True)
-        self._app.app_resume_signal.subscribe(self._app, self._resumed, immediate=True)
-        self._app.call_after_refresh(self.refresh_title)
 
     def leave(self) -> None:
         """The terminal is given back."""
         self._title.give_back()
+
+    def suspended(self) -> None:
+        """Somebody else has the terminal for a while."""
+        self._is_away = True
+        self._title.lend()
+
+    def resumed(self) -> None:
+        """The terminal is ours again."""
+        self._is_away = False
+        self.refresh_title()
 
     def touched(self) -> None:
         """A key was pressed: the user is there."""
@@ -178,38 +195,25 @@ class Notices:
 
     def saw(self, job_id: str) -> None:
         """The user was with this job until now: what became of it is no news."""
-        self._seen[job_id] = self._app.clock()
+        self._seen[job_id] = self._host.clock()
 
     def follow(self, before: Snapshot, now: Snapshot) -> None:
         """Ring for what is new in `now`, and say the rest in the title."""
-        rings = any(not self._has_seen(job) for job in ringing(before, now, self._app.settings.bell))
+        rings = any(not self._has_seen(job) for job in ringing(before, now, self._host.settings.bell))
         # The demo makes jobs hang for show.
-        if rings and not self._app.source.is_private and self._pace.may_ring(time.monotonic()):
+        if rings and not self._host.source.is_private and self._pace.may_ring(time.monotonic()):
             self.bells += 1
             self._write("\a")
         self.refresh_title()
 
     def refresh_title(self) -> None:
         """What needs the user now, some of which he may have looked at meanwhile."""
-        if not self._app.settings.title or self._is_away:
+        if not self._host.settings.title or self._is_away:
             return
-        self.shown_title = title_of(self._app.snapshot, self._app.unseen())
+        self.shown_title = title_of(self._host.snapshot, self._host.unseen())
         if has_title():
             self._title.put(self.shown_title)
 
     def _has_seen(self, job: Job) -> bool:
         until = self._seen.get(job.id)
         return until is not None and job.ended is not None and job.ended <= until
-
-    def _suspended(self, _: object) -> None:
-        self._is_away = True
-        self._title.lend()
-
-    def _resumed(self, _: object) -> None:
-        self._is_away = False
-        self.refresh_title()
-
-    def _write(self, text: str) -> None:
-        """In its turn with what Textual writes, so that no sequence falls into the middle of another one."""
-        if self._app._driver is not None and not self._app.is_headless:
-            self._app._driver.write(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 from textual import on
 from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
@@ -12,12 +12,11 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, OptionList
 
+from corral.service.snapshot import Snapshot
+from corral.service.source import Source
 from corral_tui.dashboard.actions import Context, actions_of, key_name
 from corral_tui.dashboard.lines import clean
 from corral_tui.dashboard.view import DashboardScreen, OfOneSize
-
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
 
 JOBS_AT_FIRST = 20
 """How many jobs are offered before anything is typed."""
@@ -25,12 +24,24 @@ JOBS_AT_FIRST = 20
 Entry = tuple[str, str, Callable[[], None]]
 
 
-def open_palette(app: DashboardApp) -> None:
-    """Show the palette over the current screen."""
-    app.push_screen(_Palette([ActionsAndJobs], placeholder="what to do, or a job", id="--command-palette"))
+class PaletteHost(Protocol):
+    """What the entries of the palette do, and are made from."""
+
+    @property
+    def source(self) -> Source: ...
+    @property
+    def snapshot(self) -> Snapshot: ...
+    def open_job(self, job_id: str, pane: str | None = None) -> None: ...
+    def action_act(self, action_id: str) -> None: ...
+    def choose_theme(self, name: str) -> None: ...
 
 
-class _Palette(CommandPalette, OfOneSize):  # Textual looks for styles along the first base
+class Palette(CommandPalette, OfOneSize):  # Textual looks for styles along the first base
+    """Shown over the current screen."""
+
+    def __init__(self) -> None:
+        super().__init__([ActionsAndJobs], placeholder="what to do, or a job", id="--command-palette")
+
     @on(Input.Submitted)
     @on(OptionList.OptionSelected)
     def _only_once(self, event: Message) -> None:
@@ -48,8 +59,8 @@ class ActionsAndJobs(Provider):
     """Actions that are possible on the screen beneath, then jobs."""
 
     @property
-    def _dashboard(self) -> DashboardApp:
-        return cast("DashboardApp", self.app)
+    def _host(self) -> PaletteHost:
+        return cast("PaletteHost", self.app)
 
     async def discover(self) -> Hits:
         for number, (text, help_text, run) in enumerate(self._entries()):
@@ -66,28 +77,28 @@ class ActionsAndJobs(Provider):
 
     def _entries(self) -> Iterator[Entry]:
         yield from self._actions()
-        for job in self._dashboard.snapshot.jobs.values():
+        for job in self._host.snapshot.jobs.values():
             if not job.hidden:
                 text = f"open {job.id} {clean(job.title)}"
-                yield text, "", partial(self._dashboard.open_job, job.id)
+                yield text, "", partial(self._host.open_job, job.id)
 
     def _actions(self) -> list[Entry]:
         context = self._context()
         if context is None:
             return []
-        app = self._dashboard
+        host = self._host
         entries: list[Entry] = [
             (
                 f"{each.label}  ({key_name(each.keys[0])})",
-                each.words(is_private=app.source.is_private),
-                partial(app.action_act, each.id),
+                each.words(is_private=host.source.is_private),
+                partial(host.action_act, each.id),
             )
             for each in actions_of(context.scope)
             if each.is_in_palette and each.is_possible(context)
         ]
         entries += [
-            (f"theme: {name}", "colours of the dashboard", partial(app.choose_theme, name))
-            for name in sorted(app.available_themes)
+            (f"theme: {name}", "colours of the dashboard", partial(host.choose_theme, name))
+            for name in sorted(self.app.available_themes)
         ]
         return entries
 

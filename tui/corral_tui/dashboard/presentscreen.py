@@ -17,6 +17,7 @@ from corral.observe.output import OutputFile
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.spec import DEFAULT_TERMINAL_SIZE
+from corral_tui.lazy import load
 
 if TYPE_CHECKING:
     from corral_tui.dashboard.emulator import Emulator
@@ -103,9 +104,7 @@ class PresentScreen:
         shape = job.terminal_size or DEFAULT_TERMINAL_SIZE
         if self._emulator is None:
             # Only where a job needs it: 40 ms.
-            from corral_tui.dashboard.emulator import Emulator
-
-            self._emulator = Emulator(shape)
+            self._emulator = load("corral_tui.dashboard.emulator:Emulator")(shape)
             self._position = -1
         self._emulator.resize(shape)
         self._size = job.stdout_bytes

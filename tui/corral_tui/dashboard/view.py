@@ -2,19 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, Protocol
 
 from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
 
 from corral.service.snapshot import Snapshot
+from corral.service.source import Source
 from corral.values.jobs import Job
 from corral_tui.dashboard.actions import Context, Scope
+from corral_tui.dashboard.keyboard import Keyboard
+from corral_tui.dashboard.marks import Charset
+from corral_tui.dashboard.settings import Settings
 
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
+
+class Host(Protocol):
+    """What everything that is shown may ask of the dashboard: what is known, and a line to say something in."""
+
+    @property
+    def source(self) -> Source: ...
+    @property
+    def snapshot(self) -> Snapshot: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def charset(self) -> Charset: ...
+    @property
+    def clock(self) -> Callable[[], datetime]: ...
+    @property
+    def size(self) -> Size: ...
+    def job(self, job_id: str) -> Job | None: ...
+    def say(self, text: str) -> None: ...
+
+
+class SheetHost(Host, Protocol):
+    """What a sheet asks besides: other things to be shown, and the keys that were typed."""
+
+    @property
+    def keyboard(self) -> Keyboard: ...
+    @property
+    def sheet(self) -> Widget | None: ...
+    def show_sheet(self, sheet: Widget) -> None: ...
+    def close_sheet(self) -> None: ...
+    def open_job(self, job_id: str, pane: str | None = None) -> None: ...
+    def select_job(self, job_id: str) -> None: ...
+    def did(self, action_id: str, job_ids: tuple[str, ...] = ()) -> None: ...
+
+
+class ScreenHost(SheetHost, Protocol):
+    """What a screen asks besides."""
+
+    @property
+    def is_ready(self) -> bool: ...
+    @property
+    def strip(self) -> str | None: ...
+    def look(self, job_ids: Iterable[str]) -> None: ...
+    def action_act(self, action_id: str) -> None: ...
 
 
 class OfOneSize(Screen[None]):
@@ -34,9 +80,9 @@ class DashboardScreen(OfOneSize):
 
     scope: ClassVar[Scope] = "board"
 
-    @property
-    def dashboard(self) -> DashboardApp:
-        return cast("DashboardApp", self.app)
+    def __init__(self, host: ScreenHost) -> None:
+        super().__init__()
+        self.host = host
 
     @property
     def job(self) -> Job | None:
@@ -54,7 +100,7 @@ class DashboardScreen(OfOneSize):
         return frozenset()
 
     def context(self) -> Context:
-        return Context(self.dashboard.snapshot, self.job, self.marked, self.scope, self.hidden)
+        return Context(self.host.snapshot, self.job, self.marked, self.scope, self.hidden)
 
     def do(self, action_id: str) -> bool:
         """Do what only this screen can do; False where the app shall do it."""
@@ -98,10 +144,6 @@ class Sheet(Widget):
 
     job_ids: tuple[str, ...] = ()
     """The jobs it is about, so that the first of them can be scrolled into view."""
-
-    @property
-    def dashboard(self) -> DashboardApp:
-        return cast("DashboardApp", self.app)
 
     def first_field(self) -> Widget | None:
         """Where what is typed goes, if it has a line to type into."""

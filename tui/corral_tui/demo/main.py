@@ -7,6 +7,7 @@ import sys
 import click
 
 from corral_tui.cli.terminal_output import is_terminal
+from corral_tui.lazy import load
 
 
 @click.command(
@@ -19,10 +20,8 @@ from corral_tui.cli.terminal_output import is_terminal
 )
 def command(plain: bool) -> int:
     """Show a set of real jobs, in a CORRAL_HOME of their own; ended, with proof, when you leave."""
-    if plain or not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
-        from corral_tui.demo.plain import run_plain
-
-        return run_plain()
-    from corral_tui.demo.screen import run_on_screen
-
-    return run_on_screen()
+    is_plain = plain or not (is_terminal(sys.stdin) and is_terminal(sys.stdout))
+    status: int = load(
+        "corral_tui.demo.plain:run_plain" if is_plain else "corral_tui.demo.screen:run_on_screen"
+    )()
+    return status

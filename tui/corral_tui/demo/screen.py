@@ -7,14 +7,14 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from importlib import import_module
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 from corral.service.options import Options
 from corral.values.errors import CannotStartError
 from corral_tui.cli.errors import INTERRUPTED
 from corral_tui.cli.terminal_output import note, say, visible, width_of
+from corral_tui.dashboard.marks import Charset
 from corral_tui.demo import feeding
 from corral_tui.demo.checks import KINDS, Bench, Finding, check
 from corral_tui.demo.ending import Ending, end
@@ -22,10 +22,9 @@ from corral_tui.demo.engine import DIRECTORY, GRACE, DemoManager
 from corral_tui.demo.jobs import DemoJob, long_jobs
 from corral_tui.demo.steps import Progress
 from corral_tui.demo.tools import Tools, find_tools, password_environment
+from corral_tui.lazy import load
 from corral_tui.numbers import counted
-
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
+from corral_tui.stuck_terminal import LastResort
 
 FEED_PAUSE = 0.1
 """Seconds between two chunks: 100 MB then take 40 s."""
@@ -72,6 +71,19 @@ def _announce_end(manager: DemoManager) -> None:
         note(f"Ending {counted(left, 'job')}; what ignores TERM is killed after {GRACE:g} s.")
 
 
+class Dashboard(Protocol):
+    """What the demo asks of the dashboard that shows it."""
+
+    strip: str | None
+
+    @property
+    def charset(self) -> Charset: ...
+    @property
+    def last_resort(self) -> LastResort: ...
+    def on_action(self, callback: Callable[[str, tuple[str, ...]], None]) -> None: ...
+    def call_later(self, callback: Callable[..., None], *args: Any) -> object: ...
+
+
 class Show:
     """The jobs and checks that run behind the dashboard."""
 
@@ -81,21 +93,20 @@ class Show:
         self._began = time.monotonic()
         self._long: list[str] = []
         self._findings: list[Finding] = []
-        self._app: DashboardApp | None = None
+        self._app: Dashboard | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self, finding_tools: asyncio.Future[Tools]) -> int:
         """Show the dashboard until the user leaves it. Returns its exit status."""
-        from corral_tui.dashboard.start import show
-
-        importing = asyncio.ensure_future(asyncio.to_thread(import_module, "corral_tui.dashboard.app"))
+        importing = asyncio.ensure_future(asyncio.to_thread(load, "corral_tui.dashboard.start:show"))
         await self.begin(await finding_tools)
-        await importing
+        show = await importing
         try:
-            return await show(self.manager.session, self.prepare)
+            status: int = await show(self.manager.session, self.prepare)
         finally:
             if self._app is not None:
                 self._app.last_resort.stand_down()  # the jobs are stopped first, which takes up to their grace
+        return status
 
     async def begin(self, tools: Tools) -> None:
         """Start the five long jobs, and the six kinds in the background."""
@@ -148,7 +159,7 @@ class Show:
 
     # ---- the line above the footer ----
 
-    def prepare(self, app: DashboardApp) -> None:
+    def prepare(self, app: Dashboard) -> None:
         """Connect to the app before it starts: observe actions, and set the line."""
         self._app = app
         app.on_action(self._note)
@@ -167,13 +178,11 @@ class Show:
         if app is not None:
             app.call_later(self._set_strip, app)
 
-    def _set_strip(self, app: DashboardApp) -> None:
-        from textual.content import Content
-
+    def _set_strip(self, app: Dashboard) -> None:
         if time.monotonic() - self._began < TRY_AFTER and not self.progress.done:
-            app.strip = Content(findings_line(self._findings))
+            app.strip = findings_line(self._findings)
         else:
-            app.strip = Content(self.progress.line(app.charset.succeeded))
+            app.strip = self.progress.line(app.charset.succeeded)
 
 
 def findings_line(findings: list[Finding]) -> str:

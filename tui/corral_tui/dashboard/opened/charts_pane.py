@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from corral.service.protocol import AskPast, AskStory
 from corral.values.jobs import STARTED_STATES, Job
 from corral.values.past import Past
@@ -19,9 +17,7 @@ from corral_tui.dashboard.opened.charts_text import (
     seconds_per_column,
 )
 from corral_tui.dashboard.opened.pane import Pane
-
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
+from corral_tui.dashboard.view import Host
 
 USUAL_HEIGHT = {1: 6, 2: 10, 3: 14}
 """Rows for so many charts, the title included."""
@@ -33,7 +29,7 @@ class ChartsPane(Pane):
     number = 4
     seconds = 2.0
 
-    def __init__(self, host: DashboardApp, job: Job) -> None:
+    def __init__(self, host: Host, job: Job) -> None:
         super().__init__(host, job)
         self.job_changed()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -14,9 +14,7 @@ from corral.values.jobs import Job
 from corral_tui.dashboard.canvas import Block, ScrolledLines
 from corral_tui.dashboard.lines import Line, plain, rule, wrapped
 from corral_tui.dashboard.opened.head import PANES
-
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
+from corral_tui.dashboard.view import Host
 
 
 class Pane(Widget):
@@ -38,7 +36,7 @@ class Pane(Widget):
             super().__init__()
             self.number = number
 
-    def __init__(self, host: DashboardApp, job: Job) -> None:
+    def __init__(self, host: Host, job: Job) -> None:
         super().__init__(id=f"pane-{self.number}")
         self.host = host
         self.job = job

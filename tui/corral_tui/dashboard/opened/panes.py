@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from textual import events
 from textual.app import ComposeResult
 
@@ -15,19 +13,13 @@ from corral_tui.dashboard.canvas import Block, ScrolledLines
 from corral_tui.dashboard.fields import OneLineInput
 from corral_tui.dashboard.lines import Line, cut, plain
 from corral_tui.dashboard.opened.about_text import about_lines
-from corral_tui.dashboard.opened.charts_pane import ChartsPane as ChartsPane
 from corral_tui.dashboard.opened.filter_line import FilterLine
 from corral_tui.dashboard.opened.output import OutputView
 from corral_tui.dashboard.opened.output_rows import STREAMS
-from corral_tui.dashboard.opened.pane import Pane as Pane
-from corral_tui.dashboard.opened.pipeline_pane import PipelinePane as PipelinePane
+from corral_tui.dashboard.opened.pane import Pane
 from corral_tui.dashboard.opened.tree_text import in_tree_order, tree_heading, tree_lines
-from corral_tui.dashboard.opened.why_pane import WhyPane as WhyPane
+from corral_tui.dashboard.view import Host
 from corral_tui.lost_output import truncated_in_short
-
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
-
 
 WITH_FOLLOWING = 70
 """From this width on the title of the output has room to say whether its end is followed."""
@@ -167,7 +159,7 @@ class TreePane(Pane):
 
     number = 3
 
-    def __init__(self, host: DashboardApp, job: Job) -> None:
+    def __init__(self, host: Host, job: Job) -> None:
         super().__init__(host, job)
         self.processes: tuple[ProcessView, ...] = ()
         self.selected_pid: int | None = None
@@ -239,7 +231,7 @@ class AboutPane(Pane):
     number = 6
     seconds = 2.0
 
-    def __init__(self, host: DashboardApp, job: Job) -> None:
+    def __init__(self, host: Host, job: Job) -> None:
         super().__init__(host, job)
         self.detail: Detail | None = None
         self.shows_values = False

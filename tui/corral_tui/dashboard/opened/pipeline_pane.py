@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from msgspec import structs
 from textual import events
 from textual.app import ComposeResult
@@ -20,9 +18,7 @@ from corral_tui.dashboard.opened.pane import Pane
 from corral_tui.dashboard.opened.peek_text import Peek, peek_as_text, peek_head, peek_lines
 from corral_tui.dashboard.opened.pipeline_text import Drawing, Look, draw
 from corral_tui.dashboard.tails import Tail
-
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
+from corral_tui.dashboard.view import Host
 
 TAIL_ROWS = 4
 PASTS_EVERY = 20
@@ -41,7 +37,7 @@ class PipelinePane(Pane):
     seconds = 0.25
     DEFAULT_CSS = "PipelinePane > .pane--peek { display: none; } PipelinePane.-peeking > .pane--peek { display: block; }"
 
-    def __init__(self, host: DashboardApp, job: Job) -> None:
+    def __init__(self, host: Host, job: Job) -> None:
         super().__init__(host, job)
         self._begin_anew()
 

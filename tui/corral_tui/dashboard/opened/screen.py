@@ -20,18 +20,15 @@ from corral_tui.dashboard.canvas import Block
 from corral_tui.dashboard.footer import Footer, StripLine
 from corral_tui.dashboard.lines import Line, plain, rule
 from corral_tui.dashboard.marks import needs_a_human
+from corral_tui.dashboard.opened.charts_pane import ChartsPane
 from corral_tui.dashboard.opened.head import PANES, head_lines, tab_at, tab_line
-from corral_tui.dashboard.opened.panes import (
-    AboutPane,
-    ChartsPane,
-    OutputPane,
-    Pane,
-    PipelinePane,
-    TreePane,
-    WhyPane,
-)
+from corral_tui.dashboard.opened.pane import Pane
+from corral_tui.dashboard.opened.panes import AboutPane, OutputPane, TreePane
 from corral_tui.dashboard.opened.peek_text import Peek
-from corral_tui.dashboard.view import DashboardScreen
+from corral_tui.dashboard.opened.pipeline_pane import PipelinePane
+from corral_tui.dashboard.opened.why_pane import WhyPane
+from corral_tui.dashboard.sheets.signal import SignalSheet
+from corral_tui.dashboard.view import DashboardScreen, ScreenHost
 
 ALL_COLUMNS, ALL_ROWS = 120, 36
 """From this size on all panes are shown at once."""
@@ -68,8 +65,8 @@ class JobScreen(DashboardScreen):
     JobScreen.-tabs .pane--title { display: none; }
     """
 
-    def __init__(self, job_id: str, pane: str | None = None) -> None:
-        super().__init__()
+    def __init__(self, host: ScreenHost, job_id: str, pane: str | None = None) -> None:
+        super().__init__(host)
         self.job_id = job_id
         self._wanted_pane = pane
         self._last_known: Job | None = None
@@ -82,7 +79,7 @@ class JobScreen(DashboardScreen):
     @property
     def job(self) -> Job | None:
         """As it is now, or as it was last when the daemon knows it no more."""
-        found = self.dashboard.snapshot.jobs.get(self.job_id)
+        found = self.host.snapshot.jobs.get(self.job_id)
         if found is not None:
             self._last_known = found
         return self._last_known
@@ -98,7 +95,7 @@ class JobScreen(DashboardScreen):
     # ---- its parts ----
 
     def compose(self) -> ComposeResult:
-        job, app = self.job, self.dashboard
+        job, host = self.job, self.host
         yield Block(self._head_lines, id="opened-head")
         if job is None:
             yield Block(lambda width: [plain(f" there is no job {self.job_id}", "error")], id="opened-tabs")
@@ -107,14 +104,14 @@ class JobScreen(DashboardScreen):
         self.current = self._first_pane(job)
         yield TabLine(self)
         with Vertical(id="panes"):
-            yield PipelinePane(app, job)
+            yield PipelinePane(host, job)
             with Horizontal(id="middle"):
-                yield OutputPane(app, job)
+                yield OutputPane(host, job)
                 with Vertical(id="side"):
-                    yield TreePane(app, job)
-                    yield ChartsPane(app, job)
-                    yield WhyPane(app, job)
-                    yield AboutPane(app, job)
+                    yield TreePane(host, job)
+                    yield ChartsPane(host, job)
+                    yield WhyPane(host, job)
+                    yield AboutPane(host, job)
         yield StripLine(id="strip")
         yield Footer()
 
@@ -126,13 +123,13 @@ class JobScreen(DashboardScreen):
         return next((each for each in self.panes if each.number == number), None)
 
     def on_mount(self) -> None:
-        self.dashboard.look((self.job_id,))
+        self.host.look((self.job_id,))
         self._arrange()
         self.set_interval(POLL_SECONDS, self._poll)
         self.call_after_refresh(self._poll)
 
     def on_screen_resume(self) -> None:
-        self.dashboard.look((self.job_id,))
+        self.host.look((self.job_id,))
 
     def on_resize(self, event: events.Resize) -> None:
         self._arrange()
@@ -141,7 +138,7 @@ class JobScreen(DashboardScreen):
 
     @property
     def shows_all(self) -> bool:
-        size: Size = self.dashboard.size
+        size: Size = self.host.size
         return size.width >= ALL_COLUMNS and size.height >= ALL_ROWS and not self.is_zoomed
 
     def _arrange(self) -> None:
@@ -149,7 +146,7 @@ class JobScreen(DashboardScreen):
         if not panes:
             return
         everything = self.shows_all
-        is_big = self.dashboard.size.width >= ALL_COLUMNS and self.dashboard.size.height >= ALL_ROWS
+        is_big = self.host.size.width >= ALL_COLUMNS and self.host.size.height >= ALL_ROWS
         self.set_class(everything, "-all")
         self.set_class(not everything, "-tabs")
         for pane in panes:
@@ -161,7 +158,7 @@ class JobScreen(DashboardScreen):
         self.query_one("#opened-tabs").display = not is_big or self.is_zoomed
         self._share_rows()
         current = self.pane(self.current)
-        if current is not None and self.dashboard.sheet is None and not current.has_focus_within:
+        if current is not None and self.host.sheet is None and not current.has_focus_within:
             self.set_focus(current.body)
         self._redraw()
 
@@ -169,8 +166,8 @@ class JobScreen(DashboardScreen):
         """Where all are shown: empty panes give their room away. Beside each other the last one takes what is left."""
         if not self.shows_all:
             return
-        width, height = self.dashboard.size
-        rows = height - 3 - (self.dashboard.strip is not None)
+        width, height = self.host.size
+        rows = height - 3 - (self.host.strip is not None)
         pipeline = self.pane(1)
         if pipeline is not None:
             # While a pipe is looked into, its bytes are what one wants to see.
@@ -207,7 +204,7 @@ class JobScreen(DashboardScreen):
         self._share_rows()
         self._redraw()
         # The board below hears of the snapshot too, and has asked for the jobs that it shows.
-        self.dashboard.look((self.job_id,))
+        self.host.look((self.job_id,))
 
     def ticked(self, now: datetime) -> None:
         if self._said is not None and now - self._said[1] > SAID_FOR:
@@ -216,7 +213,7 @@ class JobScreen(DashboardScreen):
 
     async def _poll(self) -> None:
         """Textual awaits a timer's callback before the next tick: polls never overlap."""
-        if self.dashboard.screen is not self or self.dashboard.snapshot.trouble:
+        if self.app.screen is not self or self.host.snapshot.trouble:
             return
         now = self.app._loop.time() if self.app._loop else 0.0
         for pane in self.panes:
@@ -235,14 +232,15 @@ class JobScreen(DashboardScreen):
             if pane.display:
                 pane.redraw()
         for strip in self.query(StripLine):
-            strip.put(self.dashboard.strip)
+            strip.put(self.host.strip, self.host.charset.ellipsis)
         for footer in self.query(Footer):
             peeked = self.peeked
             footer.relabel("pipe.peek", "peek" if peeked is None else "close")
             footer.relabel("pipe.format", "as text" if peeked is not None and peeked.is_hex else "as hex")
             # While letters are typed, no key acts that could be offered.
             only = () if isinstance(self.focused, Input) else None
-            footer.show_keys(self.context(), only, FIRST_KEYS.get(self.current, ()))
+            first = FIRST_KEYS.get(self.current, ())
+            footer.show_keys(self.context(), only, first, is_private=self.host.source.is_private)
 
     def strip_changed(self) -> None:
         self._redraw()
@@ -251,14 +249,14 @@ class JobScreen(DashboardScreen):
         job = self.job
         if job is None:
             return [plain(f" {self.job_id}", "title"), []]
-        app = self.dashboard
-        said = app.snapshot.trouble or (self._said[0] if self._said else None)
-        if said is None and self.job_id not in app.snapshot.jobs:
+        host = self.host
+        said = host.snapshot.trouble or (self._said[0] if self._said else None)
+        if said is None and self.job_id not in host.snapshot.jobs:
             said = f"job {self.job_id} was removed; this is what is known of it"
-        return head_lines(job, app.snapshot, app.clock(), said, width, app.charset)
+        return head_lines(job, host.snapshot, host.clock(), said, width, host.charset)
 
     def show_said(self, text: str) -> None:
-        self._said = (text, self.dashboard.clock())
+        self._said = (text, self.host.clock())
         self._redraw()
 
     def reveal(self, job_ids: tuple[str, ...], covered: int) -> None:
@@ -354,8 +352,8 @@ class JobScreen(DashboardScreen):
 
     def _back(self) -> None:
         """One thing at a time: a sheet, the look into a pipe, the zoom, then the screen."""
-        if self.dashboard.sheet is not None:
-            self.dashboard.close_sheet()
+        if self.host.sheet is not None:
+            self.host.close_sheet()
         elif self.peeked is not None and self.current == 1:
             self._peek()
         elif self._output_is_seen() and self.query_one(OutputPane).show_all():
@@ -363,19 +361,17 @@ class JobScreen(DashboardScreen):
         elif self.is_zoomed:
             self._zoom()
         else:
-            self.dashboard.pop_screen()
+            self.app.pop_screen()
 
     def _step(self, by: int) -> None:
-        ids = [job.id for job in self.dashboard.snapshot.jobs.values() if not job.hidden]
+        ids = [job.id for job in self.host.snapshot.jobs.values() if not job.hidden]
         if not ids:
             return
         here = ids.index(self.job_id) if self.job_id in ids else 0
         self.open_other(ids[(here + by) % len(ids)])
 
     def _go_to_urgent(self) -> None:
-        urgent = [
-            job.id for job in self.dashboard.snapshot.jobs.values() if needs_a_human(job) and not job.hidden
-        ]
+        urgent = [job.id for job in self.host.snapshot.jobs.values() if needs_a_human(job) and not job.hidden]
         after = [each for each in urgent if int(each) > int(self.job_id)] or urgent
         others = [each for each in after if each != self.job_id]
         if others:
@@ -391,8 +387,8 @@ class JobScreen(DashboardScreen):
             return
         self._said = None
         self._wanted_pane = None
-        self.dashboard.select_job(job_id)
-        self.dashboard.look((job_id,))
+        self.host.select_job(job_id)
+        self.host.look((job_id,))
         for pane in self.panes:
             pane.put(job)
         self.current = self._first_pane(job) if not self.shows_all else self.current
@@ -400,11 +396,9 @@ class JobScreen(DashboardScreen):
         self.call_after_refresh(self._poll)
 
     def _signal(self) -> None:
-        from corral_tui.dashboard.sheets import SignalSheet
-
         tree = self.query_one(TreePane)
         pid = tree.selected_pid if self.current == tree.number else None
-        self.dashboard.show_sheet(SignalSheet(self.dashboard, self.job_id, pid))
+        self.host.show_sheet(SignalSheet(self.host, self.job_id, pid))
 
     def _copy(self) -> bool:
         """The pane's text where it has one; else the app copies the job's summary."""
@@ -412,7 +406,7 @@ class JobScreen(DashboardScreen):
         text = pane.as_text() if pane is not None else None
         if text is None:
             return False
-        self.dashboard.copy_to_clipboard(text)
+        self.app.copy_to_clipboard(text)
         self.show_said("copied as text")
         return True
 
@@ -457,7 +451,7 @@ class JobScreen(DashboardScreen):
             self._peek_changed()
 
     def on_footer_chosen(self, message: Footer.Chosen) -> None:
-        self.dashboard.action_act(message.action_id)
+        self.host.action_act(message.action_id)
 
 
 class TabLine(Block):
@@ -468,9 +462,9 @@ class TabLine(Block):
         self._opened = screen
 
     def _tab_lines(self, width: int) -> list[Line]:
-        charset = self._opened.dashboard.charset
+        charset = self._opened.host.charset
         tabs = tab_line(self._opened.current, width, charset)
-        if self._opened.dashboard.size.height < 18:
+        if self._opened.host.size.height < 18:
             return [tabs]
         pane = self._opened.pane(self._opened.current)
         right = pane.title_right() if pane is not None and pane.is_mounted else []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from msgspec import structs
 
 from corral.service.asking import ask_why
@@ -14,9 +12,7 @@ from corral.values.reports import Diagnosis, PythonStack
 from corral_tui.dashboard.lines import Line, clean, plain, wrapped
 from corral_tui.dashboard.opened.pane import Pane
 from corral_tui.dashboard.opened.why_text import WhyLook, why_as_text, why_lines
-
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
+from corral_tui.dashboard.view import Host
 
 STACKS_EVERY = 15
 """Polls: a look at Python stacks stops the program for a moment, and takes longer than all else."""
@@ -27,7 +23,7 @@ class WhyPane(Pane):
 
     number = 5
 
-    def __init__(self, host: DashboardApp, job: Job) -> None:
+    def __init__(self, host: Host, job: Job) -> None:
         super().__init__(host, job)
         self._begin_anew()
 

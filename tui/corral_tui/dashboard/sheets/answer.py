@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import Input
@@ -18,11 +19,7 @@ from corral.values.text import one_line
 from corral_tui.dashboard.fields import Label, LineInput, OneLineInput
 from corral_tui.dashboard.lines import Line, clean, plain, wrapped
 from corral_tui.dashboard.sheets.base import BottomSheet
-
-if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
-    from corral_tui.dashboard.app import DashboardApp
+from corral_tui.dashboard.view import SheetHost
 
 _TAIL = 512
 """Bytes of the output in which its last line, the question, is looked for."""
@@ -34,8 +31,8 @@ class AnswerSheet(BottomSheet):
     DEFAULT_CSS = "AnswerSheet .sheet--line { height: 1; padding: 0 1; }"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+d", "end_input", show=False, priority=True)]
 
-    def __init__(self, app: DashboardApp, job_id: str) -> None:
-        super().__init__(app, (job_id,))
+    def __init__(self, host: SheetHost, job_id: str) -> None:
+        super().__init__(host, (job_id,))
         self.job_id = job_id
         self.sent = 0
         self._is_sending = False

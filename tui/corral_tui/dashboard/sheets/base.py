@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from time import monotonic
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.style import Style
 from textual import events
@@ -18,11 +18,8 @@ from corral.service.protocol import Answers, Reply_
 from corral.values.errors import CorralError
 from corral_tui.dashboard.canvas import Block
 from corral_tui.dashboard.lines import Line, hints, plain, rule
-from corral_tui.dashboard.view import Sheet
+from corral_tui.dashboard.view import Sheet, SheetHost
 from corral_tui.numbers import cells
-
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
 
 NARROW = 60
 """Columns below which labels are short."""
@@ -97,11 +94,11 @@ class BottomSheet(Sheet, can_focus=True):
         Binding("left,h,shift+tab", "next_choice(-1)", show=False),
     ]
 
-    def __init__(self, app: DashboardApp, job_ids: Sequence[str] = ()) -> None:
+    def __init__(self, host: SheetHost, job_ids: Sequence[str] = ()) -> None:
         super().__init__()
-        self.host = app
+        self.host = host
         self.job_ids = tuple(job_ids)
-        self.set_class(app.size.height < LOW, "-low")
+        self.set_class(host.size.height < LOW, "-low")
         self.is_asking = True
         """Whether it is a question: then keys that it does not know do nothing at all."""
         self.asked_at = 0.0

@@ -8,7 +8,7 @@ import os
 import shlex
 import subprocess
 import tempfile
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 from weakref import WeakKeyDictionary
 
 from textual import on
@@ -35,9 +35,7 @@ from corral_tui.dashboard.sheets.base import LOW, BottomSheet
 from corral_tui.dashboard.sheets.completion import Completion, complete, complete_directory
 from corral_tui.dashboard.sheets.line_check import LineCheck, check_line, place_at
 from corral_tui.dashboard.sheets.prompt_fields import Cycle, Radio, TextField
-
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
+from corral_tui.dashboard.view import SheetHost
 
 Part = TypeVar("Part", bound=Widget)
 
@@ -52,7 +50,7 @@ WIDE = 100
 ONE_ROW_WIDTH = 132
 """Columns from which the fields stand in one row."""
 
-_kept_lines: WeakKeyDictionary[DashboardApp, str] = WeakKeyDictionary()
+_kept_lines: WeakKeyDictionary[SheetHost, str] = WeakKeyDictionary()
 """What stood in the prompt when esc left it."""
 
 
@@ -76,14 +74,14 @@ class PromptSheet(BottomSheet):
         Binding("down", "earlier(-1)", show=False),
     ]
 
-    def __init__(self, app: DashboardApp, chain_onto: str | None = None) -> None:
-        super().__init__(app, (chain_onto,) if chain_onto else ())
+    def __init__(self, host: SheetHost, chain_onto: str | None = None) -> None:
+        super().__init__(host, (chain_onto,) if chain_onto else ())
         self.chain_onto = chain_onto
         self.check: LineCheck | None = None
         self.candidates: tuple[str, ...] = ()
         self.is_starting = False
-        self.earlier = draft.earlier_commands(tuple(app.snapshot.jobs.values()))
-        self._kept = _kept_lines.get(app, "")
+        self.earlier = draft.earlier_commands(tuple(host.snapshot.jobs.values()))
+        self._kept = _kept_lines.get(host, "")
         """The line that stands there at first, selected: what is typed takes its place."""
         self._earlier_number = -1
         self._parts: dict[str, Widget] = {}
@@ -325,7 +323,7 @@ class PromptSheet(BottomSheet):
     def action_edit(self) -> None:
         """The line in the user's editor; new lines in it become blanks, as one line is what runs."""
         try:
-            with self.host.suspend():
+            with self.app.suspend():
                 text = edited(self.line.value)
         except SuspendNotSupported:
             self.show_problem("no editor can be opened in this terminal")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from textual.binding import Binding, BindingType
 
@@ -17,9 +17,7 @@ from corral_tui.dashboard.marks import status_of, time_of
 from corral_tui.dashboard.sheets import stop_text
 from corral_tui.dashboard.sheets.base import BottomSheet, Choice
 from corral_tui.dashboard.sheets.stop import BY, POLL_SECONDS, is_stoppable
-
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
+from corral_tui.dashboard.view import SheetHost
 
 ORIGINS = {"command_line": "the command line", "library": "a program", "dashboard": "a dashboard"}
 
@@ -42,10 +40,10 @@ class QuitSheet(BottomSheet):
         Binding("q", "quit_now", show=False),
     ]
 
-    def __init__(self, app: DashboardApp) -> None:
-        super().__init__(app)
+    def __init__(self, host: SheetHost) -> None:
+        super().__init__(host)
         self.phase: Phase = "question"
-        self.jobs: tuple[Job, ...] = self._stoppable(app.snapshot)
+        self.jobs: tuple[Job, ...] = self._stoppable(host.snapshot)
         self.job_ids = tuple(job.id for job in self.jobs)
         self.reports: dict[str, StopReport] = {}
 
@@ -105,7 +103,7 @@ class QuitSheet(BottomSheet):
 
     def _quit(self) -> None:
         self.host.did("app.stop_all", self.job_ids)
-        self.host.exit(0)
+        self.app.exit(0)
 
     # ---- keys ----
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
@@ -15,9 +15,7 @@ from corral_tui.dashboard.lines import Line, clean, plain, wrapped
 from corral_tui.dashboard.marks import status_of, time_of
 from corral_tui.dashboard.sheets import stop_text
 from corral_tui.dashboard.sheets.base import BottomSheet, Choice
-
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
+from corral_tui.dashboard.view import SheetHost
 
 
 class RestartSheet(BottomSheet):
@@ -28,8 +26,8 @@ class RestartSheet(BottomSheet):
         Binding("n", "leave", show=False),
     ]
 
-    def __init__(self, app: DashboardApp, job_id: str) -> None:
-        super().__init__(app, (job_id,))
+    def __init__(self, host: SheetHost, job_id: str) -> None:
+        super().__init__(host, (job_id,))
         self.job_id = job_id
         self.is_restarting = False
 

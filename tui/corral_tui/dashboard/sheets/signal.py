@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
+from textual import events
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from corral.service.protocol import ListProcesses, SignalJobs
@@ -15,12 +17,7 @@ from corral_tui import numbers
 from corral_tui.dashboard.canvas import Block
 from corral_tui.dashboard.lines import Line, clean, cut, plain
 from corral_tui.dashboard.sheets.base import BottomSheet, Choice
-
-if TYPE_CHECKING:
-    from textual import events
-    from textual.app import ComposeResult
-
-    from corral_tui.dashboard.app import DashboardApp
+from corral_tui.dashboard.view import SheetHost
 
 SIGNALS: tuple[tuple[str, str], ...] = (
     ("HUP", "read the settings again"),
@@ -63,8 +60,8 @@ class SignalSheet(BottomSheet):
         Binding("left,h", "target_next(-1)", show=False),
     ]
 
-    def __init__(self, app: DashboardApp, job_id: str, pid: int | None = None) -> None:
-        super().__init__(app, (job_id,))
+    def __init__(self, host: SheetHost, job_id: str, pid: int | None = None) -> None:
+        super().__init__(host, (job_id,))
         self.job_id = job_id
         self.pid = pid
         self.chosen = next(number for number, (name, _) in enumerate(SIGNALS) if name == "CONT")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from textual.binding import Binding, BindingType
 
@@ -18,9 +18,8 @@ from corral_tui.dashboard.lines import Line, clean, cut, plain, spread, wrapped
 from corral_tui.dashboard.marks import status_of, time_of
 from corral_tui.dashboard.sheets import stop_text
 from corral_tui.dashboard.sheets.base import BottomSheet, Choice
-
-if TYPE_CHECKING:
-    from corral_tui.dashboard.app import DashboardApp
+from corral_tui.dashboard.sheets.restart import RestartSheet
+from corral_tui.dashboard.view import SheetHost
 
 POLL_SECONDS = 0.25
 PROCESSES_EVERY = 4
@@ -54,10 +53,10 @@ class StopSheet(BottomSheet):
     ]
 
     def __init__(
-        self, app: DashboardApp, job_ids: Sequence[str], *, hidden_by_filter: Sequence[str] = ()
+        self, host: SheetHost, job_ids: Sequence[str], *, hidden_by_filter: Sequence[str] = ()
     ) -> None:
-        super().__init__(app, [each for each in job_ids if is_stoppable(app.job(each))])
-        self.jobs = tuple(job for each in self.job_ids if (job := app.job(each)))
+        super().__init__(host, [each for each in job_ids if is_stoppable(host.job(each))])
+        self.jobs = tuple(job for each in self.job_ids if (job := host.job(each)))
         self.hidden_by_filter = tuple(each for each in hidden_by_filter if each in self.job_ids)
         self.phase: Phase = "question" if self.jobs else "pointless"
         self.grace: float | None = None
@@ -207,8 +206,6 @@ class StopSheet(BottomSheet):
         self.redraw()
 
     def action_restart(self) -> None:
-        from corral_tui.dashboard.sheets.restart import RestartSheet
-
         self.host.show_sheet(RestartSheet(self.host, self.job_ids[0]))
 
     def action_take_off(self) -> None:
