@@ -13,7 +13,7 @@ import common
 from common import Options, Report, Row, Verdict
 
 import corral
-from corral.service.protocol import Look, PeekPipes, ShowJob
+from corral.service.protocol import PeekPipes, ShowJob, WatchJobs
 from corral.system.executables import find_program
 from corral.system.limits import LimitPlan
 from corral.system.pipes import set_capacity
@@ -73,7 +73,7 @@ async def looking(watcher: corral.JobManager, job: str) -> AsyncIterator[None]:
 
     async def look() -> None:
         turn = 0
-        await watcher.session.call(Look(ids=(job,)))
+        await watcher.session.call(WatchJobs(ids=(job,)))
         while True:
             await watcher.session.call(PeekPipes(job=job))
             if turn % 4 == 0:

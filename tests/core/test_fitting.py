@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corral.service.fitting import fitting
+from corral.service.fitting import fit
 from journals import ended, spec
 
 WORDS = st.one_of(
@@ -22,9 +22,9 @@ def job(number: int, words: list[str]):  # type: ignore[no-untyped-def]
 @given(st.lists(st.lists(WORDS, max_size=3), min_size=1, max_size=8))
 def test_the_longest_are_cut_and_all_fit(commands: list[list[str]]) -> None:
     jobs = [job(number, words) for number, words in enumerate(commands, 1)]
-    assert fitting(jobs) == tuple(jobs)
+    assert fit(jobs) == tuple(jobs)
     most = 6000
-    cut = fitting(jobs, most)
+    cut = fit(jobs, most)
     assert [one.id for one in cut] == [one.id for one in jobs]
     bare = [msgspec.structs.replace(one, command="", stages=()) for one in jobs]
     stages = sum(len(one.stages) for one in jobs)
@@ -37,7 +37,7 @@ def test_the_longest_are_cut_and_all_fit(commands: list[list[str]]) -> None:
 
 def test_short_ones_stay_as_they_are() -> None:
     jobs = [job(1, ["x" * 100_000]), *(job(number, ["true"]) for number in range(2, 50))]
-    cut = fitting(jobs, 10_000)
+    cut = fit(jobs, 10_000)
     assert cut[1:] == tuple(jobs[1:])
     assert cut[0].command.endswith("…")
     assert cut[0].stages[0].argv[0].endswith("…")

@@ -14,7 +14,7 @@ import corral
 from corral.service import lines, manystarts, parts, protocol
 from corral.service import protocol as p
 from corral.service.fitting import cut_to
-from corral.service.glance import glance
+from corral.service.glance import fast_list
 from corral.service.library import JobManager
 from corral.service.session import Session
 from corral.values.errors import CorralError, UsageError
@@ -99,7 +99,7 @@ def test_the_command_line_lists_and_stops(daemons: Daemons, short_lines: None) -
     with daemons.client() as client:
         (first,) = start(client, ["sleep", "60"])
         ids = [first, *start(client, *[["true"]] * JOBS, after=(first,))]
-        found = glance(daemons.home)
+        found = fast_list(daemons.home)
         assert found is not None
         assert [job["id"] for job in found.jobs] == ids
         assert len(client.call(p.ListJobs(ids=tuple(ids))).jobs) == len(ids)

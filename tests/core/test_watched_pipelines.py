@@ -15,7 +15,7 @@ import pytest
 
 import corral
 from corral.service.handles import JobHandle
-from corral.service.protocol import ListProcesses, Look, PeekPipes, ShowJob
+from corral.service.protocol import ListProcesses, PeekPipes, ShowJob, WatchJobs
 from corral.system.pipes import pipe_of
 from managers import eventually, opened, state_is
 
@@ -40,7 +40,7 @@ class Watcher:
     async def _look_on(self) -> None:
         number = self._handle.id
         await self._session.subscribe()
-        await self._session.call(Look(ids=(number,)))
+        await self._session.call(WatchJobs(ids=(number,)))
         while True:
             for request in (ShowJob(job=number), ListProcesses(job=number), PeekPipes(job=number)):
                 await self._session.call(request)

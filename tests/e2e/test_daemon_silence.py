@@ -32,7 +32,7 @@ async def test_a_suspended_daemon_is_named_and_goes_on_as_if_nothing_was(
 ) -> None:
     monkeypatch.setattr(silence, "SILENT_SECONDS", 0.15)
     monkeypatch.setattr(session, "SILENT_SECONDS", 0.15)
-    monkeypatch.setattr(session, "MIND_SECONDS", 0.05)
+    monkeypatch.setattr(session, "LIVENESS_CHECK_SECONDS", 0.05)
     said: list[str] = []
     with daemons.client() as waiter, daemons.client() as asker:
         (one,) = start(asker, ["sh", "-c", "trap 'exit 3' USR1; while :; do echo tick; sleep 0.02; done"])

@@ -169,7 +169,7 @@ async def test_a_program_goes_on(daemons: Daemons, tmp_path: Path) -> None:
         handle = await manager.start(["sh", "-c", COUNTS.format(end=end)], name="count")
         session = manager.session
         await session.subscribe()
-        await session.call(p.Look(ids=(handle.id,)))
+        await session.call(p.WatchJobs(ids=(handle.id,)))
         follower = asyncio.create_task(_all_of(manager.job("count")))
         waiting = asyncio.create_task(manager.wait([manager.job("count")]))
         assert session.hello is not None

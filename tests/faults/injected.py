@@ -240,7 +240,7 @@ def looking(client: Client, attempt: Attempt) -> None:
         p.AskStatus(),
         p.AskPast(ids=(one,)),
         p.AskStory(job=one),
-        p.Look(ids=(one,)),
+        p.WatchJobs(ids=(one,)),
     ):
         ask(client, attempt, request)
     for request in (

@@ -22,7 +22,6 @@ from corral.service.protocol import (
     Jobs,
     ListJobs,
     ListProcesses,
-    Look,
     Machine,
     OpenInput,
     Outcome,
@@ -43,6 +42,7 @@ from corral.service.protocol import (
     StopJobs,
     Stops,
     Subscribe,
+    WatchJobs,
 )
 from corral.service.snapshot import Snapshot
 from corral.values.errors import CorralError, UnknownJobError
@@ -199,7 +199,7 @@ class _Doer:
             PeekPipes: lambda request: Pipes(peeked(self._job(request.job))),
             AskPast: lambda request: Pasts({each: past(self._job(each)) for each in request.ids}),
             AskStory: lambda request: story(self._job(request.job)),
-            Look: lambda request: Done(),
+            WatchJobs: lambda request: Done(),
             OpenInput: lambda request: Done(),
             CloseInput: lambda request: Done(),
             Shutdown: lambda request: Stops(()),

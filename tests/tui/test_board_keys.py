@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from textual.widget import Widget
 
-from corral.service.protocol import AskPast, HideJobs, Look, PauseJobs, RestartJobs, ResumeJobs, StopJobs
+from corral.service.protocol import AskPast, HideJobs, PauseJobs, RestartJobs, ResumeJobs, StopJobs, WatchJobs
 from corral.values.errors import NotSoError
 from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.settings import Settings
@@ -170,7 +170,7 @@ async def test_leaving_asks_the_daemon_for_nothing(key: str, source: FakeSource)
     async with running(source) as (app, pilot):
         await pilot.press(key)
     assert app.return_code == 0
-    assert {type(each) for each in source.requests} <= {AskPast, Look}
+    assert {type(each) for each in source.requests} <= {AskPast, WatchJobs}
 
 
 async def test_ended_jobs_unfold_and_fold(source: FakeSource) -> None:
@@ -237,11 +237,11 @@ async def test_the_daemon_gone_dims_and_refuses(source: FakeSource) -> None:
 async def test_the_list_in_view_is_looked_at(tmp_path: Path) -> None:
     source = FakeSource(many_jobs(100), home=str(tmp_path))
     async with running(source) as (_, pilot):
-        await until(lambda: source.asked(Look), "the first look")
-        assert "1" in source.asked(Look)[-1].ids
+        await until(lambda: source.asked(WatchJobs), "the first look")
+        assert "1" in source.asked(WatchJobs)[-1].ids
         await pilot.press("G")
-        await until(lambda: "100" in source.asked(Look)[-1].ids, "the end to be looked at")
-        assert "1" not in source.asked(Look)[-1].ids
+        await until(lambda: "100" in source.asked(WatchJobs)[-1].ids, "the end to be looked at")
+        assert "1" not in source.asked(WatchJobs)[-1].ids
 
 
 async def test_what_happens_is_said(tmp_path: Path) -> None:

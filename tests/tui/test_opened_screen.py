@@ -14,12 +14,12 @@ from corral.service.protocol import (
     AskStory,
     AskWhy,
     ListProcesses,
-    Look,
     PauseJobs,
     PeekPipes,
     Pipes,
     Processes,
     ShowJob,
+    WatchJobs,
 )
 from corral.values.errors import NotSoError
 from corral.values.jobs import JobEvent
@@ -154,7 +154,7 @@ async def test_brackets_go_to_the_other_jobs(tmp_path: Path) -> None:
         await pilot.press("left_square_bracket", "left_square_bracket")
         await shown(app, lambda text: "‹ 2 build" in text and "LD      libstore.so" in text, "the one before")
         assert screen.job_id == "2"
-        await until(lambda: source.asked(Look)[-1].ids == ("2",), "the daemon to be told")
+        await until(lambda: source.asked(WatchJobs)[-1].ids == ("2",), "the daemon to be told")
 
 
 async def test_keys_act_on_the_opened_job(tmp_path: Path) -> None:

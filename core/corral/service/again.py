@@ -1,4 +1,4 @@
-"""What may be asked again of a daemon that went away before it answered. Imported by both sides."""
+"""Which requests may be sent again after the daemon went away before it answered. Used by both sides."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from corral.service import protocol as p
 
-_HARMLESS = (
+_IDEMPOTENT = (
     p.ListJobs,
     p.ShowJob,
     p.AskWhy,
@@ -21,17 +21,17 @@ _HARMLESS = (
     p.AskStatus,
     p.OpenInput,
     p.Subscribe,
-    p.Look,
+    p.WatchJobs,
 )
-"""Asked twice they do and tell the same as asked once."""
+"""Sending these twice has the same effect and answer as once."""
 
 
-def again(request: p.Request, elapsed: float) -> p.Request | None:
-    """The request that goes on with one that was sent `elapsed` seconds ago; None where nobody knows whether it was done.
+def replay(request: p.Request, elapsed: float) -> p.Request | None:
+    """The request that continues one sent `elapsed` seconds ago; None if it may have been carried out and must not be repeated.
 
-    What names jobs goes on only where it does so by number: by now `@` or a name may mean another job.
+    Jobs must be given by number: a name or `@` may mean another job by now.
     """
-    if isinstance(request, _HARMLESS):
+    if isinstance(request, _IDEMPOTENT):
         return request
     if isinstance(request, p.WaitForJobs) and are_numbers(request.ids):
         timeout = None if request.timeout is None else max(0.0, request.timeout - elapsed)
@@ -39,7 +39,7 @@ def again(request: p.Request, elapsed: float) -> p.Request | None:
     if isinstance(request, p.StopJobs) and are_numbers(request.ids) and not request.all:
         return replace(request, asked_before=True)
     if isinstance(request, p.RestartJobs) and are_numbers(request.ids):
-        # Not how long ago: until it is read there a daemon may have to be started first.
+        # An absolute time: a daemon may have to start before this is read.
         return replace(request, asked_at=request.asked_at or time.time() - elapsed)
     if isinstance(request, p.RemoveJobs) and are_numbers(request.ids):
         return replace(request, asked_before=True)
@@ -53,7 +53,7 @@ def are_numbers(references: Sequence[str]) -> bool:
 
 
 def may_be_cut(request: p.Request) -> bool:
-    """Whether the daemon may leave before it has answered: all that it has to do is done, or can be asked again."""
+    """Whether the daemon may exit before it has answered: its work is done, or the client can send it again."""
     if isinstance(request, p.RestartJobs):
         return are_numbers(request.ids)
-    return isinstance(request, (*_HARMLESS, p.SayHello, p.WaitForJobs, p.StopJobs))
+    return isinstance(request, (*_IDEMPOTENT, p.SayHello, p.WaitForJobs, p.StopJobs))

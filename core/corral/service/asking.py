@@ -1,4 +1,4 @@
-"""Asking why, with all that a client can add to the question."""
+"""The request for a diagnosis, with what only a client knows."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from corral.system import pyspy
 
 
 def ask_why(job: str | None) -> AskWhy:
-    """The question with the stacks of Python programs, and where this client's PATH has py-spy."""
+    """With the stacks of Python programs, and the py-spy on this client's PATH."""
     return AskWhy(job=job, stacks=True, py_spy=pyspy.on_path())

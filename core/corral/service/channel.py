@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from corral.service.lines import LineSplitter, close_all, receive
 
 UNSENT_LIMIT = 16 << 20
-"""Bytes queued for the other side above which nothing more is read from it: who asks and never reads costs no more."""
+"""Bytes queued for the other side above which nothing more is read from it, so that a client that never reads has a bounded cost."""
 
 UNDER_WAY_LIMIT = 60 << 20
-"""Bytes kept of lines that are being worked on above which no more are read."""
+"""Bytes of requests under way above which nothing more is read."""
 
 LineHandler = Callable[[bytes, list[int]], None]
 
@@ -37,8 +37,8 @@ class Channel:
         on_overlong: called for a line over `limit`.
         on_end: called once, when the other side has gone or `close` was called.
         on_held: called whenever `held_bytes` may have changed.
-        hears_last_words: hand over what came before the other side went, also where that is noticed by a write. For a
-            client, whose daemon says what it has taken.
+        hears_last_words: deliver what was received before the other side closed, also when a write notices that. For a
+            client, whose daemon says which requests it has read.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Channel:
         self._loop = asyncio.get_running_loop()
         self._is_writing = False
         self._has_lines = False
-        """Whether there may be lines that were read and not yet handed over."""
+        """Whether there may be lines that were read and not yet delivered."""
         self._is_reading = True
         self._is_delivering = False
         self._is_held = False
@@ -70,7 +70,7 @@ class Channel:
         self.is_open = True
         self.unsent_bytes = 0
         self.under_way_bytes = 0
-        """Kept of lines that were handed over and are not done with."""
+        """Of lines that were delivered and are not done with."""
         self.sent_at = self._loop.time()
         """When the other side last took anything."""
         self._drained: list[Callable[[], None]] = []
@@ -78,7 +78,7 @@ class Channel:
 
     @property
     def held_bytes(self) -> int:
-        """What this side keeps for the other: answers that it has not read, lines that are not complete or not handed over."""
+        """Bytes in memory for the other side: unsent answers, and lines that are incomplete or not delivered."""
         return self._queue_bytes + self._splitter.held_bytes
 
     @property
@@ -91,12 +91,12 @@ class Channel:
         return self._queue_bytes <= UNSENT_LIMIT
 
     def set_busy(self, is_busy: bool) -> None:
-        """While something long is being answered, no other line is handed over."""
+        """While a long answer is being sent, no other line is delivered."""
         self._is_busy = is_busy
         self._watch_for_lines()
 
     def note_under_way(self, change: int) -> None:
-        """So many bytes more, or fewer, are being worked on; while they are many, none are read."""
+        """The size of the requests under way changed; above the limit nothing is read."""
         self.under_way_bytes += change
         self._watch_for_lines()
 
@@ -123,12 +123,12 @@ class Channel:
             call()
 
     def hold(self) -> None:
-        """Hand over no more lines, and read none."""
+        """Deliver no more lines, and read none."""
         self._is_held = True
         self._watch_for_lines()
 
     def go_on(self) -> None:
-        """Hand over what came meanwhile, and read on."""
+        """Deliver what came meanwhile, and continue reading."""
         self._is_held = False
         self._watch_for_lines()
 
@@ -167,11 +167,11 @@ class Channel:
             self._on_held()
 
     def _deliver(self) -> None:
-        """Hand over some lines; the rest once these have been answered, so that their answers count."""
+        """Deliver some lines; the rest after these were answered, so that the limit on unsent answers holds."""
         self._is_delivering = False
         try:
             for _ in range(LINES_A_PASS):
-                # Handing one over may close this channel, and with it drop the others.
+                # The handler may close this channel, which drops the other lines.
                 if not self._has_lines or self._is_held or self._is_busy:
                     return
                 found = self._splitter.next()
@@ -188,7 +188,7 @@ class Channel:
             self._watch_for_lines()
 
     def _watch_for_lines(self) -> None:
-        """Go on with what was read, or read on, unless too much is waiting to be read over there."""
+        """Deliver what was read, or read more, unless too many answers are unsent."""
         if not self.is_open or self._is_delivering:
             return
         is_free = not (self._is_held or self._is_busy)
@@ -208,8 +208,8 @@ class Channel:
         try:
             self._loop.add_reader(self._sock, self._read)
         except OSError:
-            # ENOMEM, ENOSPC: the user watches all that epoll lets him (max_user_watches, epoll(7)). Who cannot be heard
-            # is let go, and may come again.
+            # ENOMEM, or ENOSPC: the limit of epoll watches is reached (max_user_watches, epoll(7)). We close; the client
+            # reconnects.
             self.close()
 
     def _write(self) -> None:
@@ -220,7 +220,7 @@ class Channel:
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
-                # EPIPE: it is gone.
+                # EPIPE: the other side is gone.
                 if self._hears_last_words:
                     self._hear_last_words()
                 self.close()
@@ -238,7 +238,7 @@ class Channel:
             self._on_held()
 
     def _hear_last_words(self) -> None:
-        """What it had written before it went is still to be read. No more comes, so this ends."""
+        """Read what it wrote before it closed. This ends, since no more comes."""
         with contextlib.suppress(OSError):
             while True:
                 data, descriptors = receive(self._sock, _CHUNK)

@@ -16,10 +16,10 @@ import msgspec
 from corral.service import protocol
 from corral.service.again import may_be_cut
 from corral.service.lines import LineReader, send_line
-from corral.service.mending import Asked, Mending
+from corral.service.mending import OpenRequest, Reconnection
 from corral.service.parts import Parts
 from corral.service.protocol import Answers, AskPast, Hello, Reply_, SayHello, WaitForJobs
-from corral.service.silence import Silence, why_silent
+from corral.service.silence import Liveness, why_silent
 from corral.service.starter import connected
 from corral.system.peer import peer_of
 from corral.values.errors import CorralError, DaemonUnavailableError, ProtocolMismatchError
@@ -39,13 +39,13 @@ def checked(hello: Hello) -> Hello:
 
 
 def own_job(home: Home) -> str | None:
-    """The job of this home that this program runs in, as its environment says."""
+    """The job of this home that this program runs in, according to its environment."""
     is_ours = os.environ.get("CORRAL_HOME") == home.path
     return os.environ.get("CORRAL_JOB_ID") if is_ours else None
 
 
-class Pending(Generic[Reply_]):
-    """A request under way, for a caller that does other work meanwhile."""
+class PendingReply(Generic[Reply_]):
+    """The reply to a request, for a caller that does other work meanwhile."""
 
     def __init__(self, client: Client, number: int, request: Answers[Reply_]) -> None:
         self._client = client
@@ -53,7 +53,7 @@ class Pending(Generic[Reply_]):
         self._request = request
 
     def fileno(self) -> int:
-        """Readable when something has arrived. It may be another one after each call of `result`."""
+        """Readable when something has arrived. May change with each call of `result`."""
         return self._client.fileno()
 
     def result(self, timeout: float | None = 0) -> Reply_ | None:
@@ -80,10 +80,10 @@ _PING = AskPast(ids=())
 
 
 class Client:
-    """A connection to a daemon. A context manager. Not for use by several threads at once.
+    """A connection to a daemon. A context manager. Not thread-safe.
 
-    With `is_lasting` it outlives the daemon: it finds the next one, and asks again what may be asked again. With
-    `any_protocol` only what never changes may be asked, unless the number turns out to be ours.
+    With `is_lasting` it outlives the daemon: it connects to the next one, and repeats the requests that may be repeated.
+    With `any_protocol` it accepts any daemon; only the frozen requests may be sent unless the protocol is ours.
     """
 
     def __init__(
@@ -100,21 +100,21 @@ class Client:
         self._origin: Origin = origin
         self._home = home
         self._number = 0
-        self._asked: dict[int, Asked] = {}
-        """What was not answered yet, by number."""
+        self._open_requests: dict[int, OpenRequest] = {}
+        """Requests without an answer yet, by number."""
         self._parts = Parts()
         self._arrived: dict[int, protocol.Envelope] = {}
-        self._mending: Mending | None = None
-        self._silence = Silence()
+        self._reconnection: Reconnection | None = None
+        self._liveness = Liveness()
         self._pings: set[int] = set()
         self.on_silence: Callable[[str], None] | None = None
-        """Told why the daemon does not answer while jobs are waited for, which goes on then."""
+        """Called with the reason if the daemon does not answer while we only wait for jobs; the wait continues."""
         self._can_ping = False
         hello = self.call(self._greeting(), timeout=10)
         self.hello = hello if any_protocol else checked(hello)
         self._can_ping = self.hello.protocol == protocol.PROTOCOL
         if is_lasting:
-            self._mending = Mending(home)
+            self._reconnection = Reconnection(home)
 
     @classmethod
     def connect(
@@ -137,7 +137,7 @@ class Client:
             try:
                 return cls(sock, origin, home, is_lasting=is_lasting, any_protocol=any_protocol)
             except DaemonUnavailableError:
-                # EOF before hello: it was just about to end for want of work. The next try starts another.
+                # EOF before hello: an idle daemon was just ending. The next try starts another.
                 sock.close()
                 time.sleep(0.005)
         raise DaemonUnavailableError(f"the daemon hangs up before it says hello; see {home.daemon_log}")
@@ -145,25 +145,25 @@ class Client:
     def call(
         self, request: Answers[Reply_], descriptors: Sequence[int] = (), timeout: float | None = None
     ) -> Reply_:
-        """Ask and wait. `descriptors` travel beside the request and stay open here. Raises CorralError."""
+        """Send a request and wait for the reply. `descriptors` are sent with it and stay open here. Raises CorralError."""
         reply = self.begin(request, descriptors).result(timeout)
         if reply is None:
             raise CorralError(why_silent(self._sock))
         return reply
 
-    def begin(self, request: Answers[Reply_], descriptors: Sequence[int] = ()) -> Pending[Reply_]:
-        """Ask without waiting. `descriptors` have to stay open until the reply is here."""
+    def begin(self, request: Answers[Reply_], descriptors: Sequence[int] = ()) -> PendingReply[Reply_]:
+        """Send a request without waiting. `descriptors` have to stay open until the reply is here."""
         assert isinstance(request, protocol.Request)
         number = self._next_number()
-        asked = Asked(request, tuple(descriptors), time.monotonic())
-        if not self._asked:
-            self._silence.note_heard()
-        # Before it is noted: what is too long for a line was never asked.
+        asked = OpenRequest(request, tuple(descriptors), time.monotonic())
+        if not self._open_requests:
+            self._liveness.note_heard()
+        # Encoded first: a request that is too long for a line is never sent.
         line = protocol.request_line(number, request)
-        self._asked[number] = asked
-        if self._mending is None or not self._mending.is_broken:
+        self._open_requests[number] = asked
+        if self._reconnection is None or not self._reconnection.is_broken:
             self._send(asked, line)
-        return Pending(self, number, request)
+        return PendingReply(self, number, request)
 
     def received_descriptors(self) -> list[int]:
         """The descriptors that came beside replies since the last call; the caller closes them."""
@@ -178,14 +178,18 @@ class Client:
 
     @property
     def daemon_pid(self) -> int:
-        """Of the daemon at the other end, as the kernel tells; 0 where it does not."""
+        """Of the daemon at the other end, from the kernel; 0 if it does not tell."""
         return peer_of(self._sock).pid
 
     def envelope_of(self, number: int, timeout: float | None) -> protocol.Envelope | None:
         """The answer to request `number`, waiting at most `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while number not in self._arrived:
-            if self._mending is not None and self._mending.is_broken and not self._mend(deadline):
+            if (
+                self._reconnection is not None
+                and self._reconnection.is_broken
+                and not self._reconnect(deadline)
+            ):
                 return None
             self._sort_lines()
             if number in self._arrived:
@@ -214,12 +218,12 @@ class Client:
             parts=True,
         )
 
-    def _send(self, asked: Asked, line: bytes) -> None:
+    def _send(self, asked: OpenRequest, line: bytes) -> None:
         try:
             send_line(self._sock, line, asked.descriptors)
             asked.is_sent = True
         except DaemonUnavailableError:
-            # A line without its end is no request: nobody has read it.
+            # An incomplete line is no request: it was not carried out.
             self._note_gone()
 
     def _sort_lines(self) -> None:
@@ -227,89 +231,89 @@ class Client:
             envelope = self._parts.whole(protocol.read_envelope(line))
             if envelope is None:
                 continue
-            if envelope.event == "leaving" and self._mending is not None:
-                self._mending.note_leaving(protocol.read_leaving(line))
+            if envelope.event == "leaving" and self._reconnection is not None:
+                self._reconnection.note_leaving(protocol.read_leaving(line))
             elif envelope.id is not None:
                 self._take(envelope.id, envelope)
             elif envelope.error is not None:
                 raise envelope.error.as_error()
 
     def _take(self, number: int, envelope: protocol.Envelope) -> None:
-        self._asked.pop(number, None)
+        self._open_requests.pop(number, None)
         if number in self._pings:
             self._pings.discard(number)
             return
-        if self._mending is None or number != self._mending.hello_number:
+        if self._reconnection is None or number != self._reconnection.hello_number:
             self._arrived[number] = envelope
             return
         self.hello = checked(protocol.read_reply(envelope, self._greeting()))
-        self._mending.note_mended()
+        self._reconnection.note_connected()
 
     def _wait(self, deadline: float | None) -> bool:
-        """Whether something has come by `deadline`. Raises CorralError where the daemon is silent."""
+        """Whether something has arrived by `deadline`. Raises CorralError if the daemon is silent."""
         poller = select.poll()
         poller.register(self._sock, select.POLLIN)
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            patience = self._silence.patience if self._can_ping else None
+            patience = self._liveness.patience if self._can_ping else None
             waits = [seconds for seconds in (left, patience) if seconds is not None]
             if poller.poll(min(waits) * 1000 if waits else None):
-                self._silence.note_heard()
+                self._liveness.note_heard()
                 return True
             if self._can_ping:
-                self._mind_silence()
+                self._check_liveness()
             if deadline is not None and time.monotonic() >= deadline:
                 return False
 
-    def _mind_silence(self) -> None:
-        """Ask whether it is there; then, where not even that is answered, say so. A wait goes on all the same."""
-        if self._silence.is_to_be_asked:
+    def _check_liveness(self) -> None:
+        """Send a ping; if that is not answered either, report it. A wait for jobs continues all the same."""
+        if self._liveness.should_ping:
             number = self._next_number()
             self._pings.add(number)
-            self._silence.note_asked()
-            self._send(Asked(_PING, (), time.monotonic()), protocol.request_line(number, _PING))
-        elif self._silence.is_to_be_said:
+            self._liveness.note_pinged()
+            self._send(OpenRequest(_PING, (), time.monotonic()), protocol.request_line(number, _PING))
+        elif self._liveness.should_report:
             why = why_silent(self._sock)
-            only_waits = all(isinstance(asked.request, WaitForJobs) for asked in self._asked.values())
+            only_waits = all(isinstance(asked.request, WaitForJobs) for asked in self._open_requests.values())
             if self.on_silence is None or not only_waits:
-                has_effect = any(not may_be_cut(asked.request) for asked in self._asked.values())
+                has_effect = any(not may_be_cut(asked.request) for asked in self._open_requests.values())
                 raise CorralError(
                     f"{why}; what was asked of it may then still be done" if has_effect else why
                 )
-            self._silence.note_said()
+            self._liveness.note_reported()
             self.on_silence(f"{why}; waiting on")
 
     # ---- the daemon goes away
 
     def _note_gone(self) -> None:
-        """Settle what becomes of each request. Raises DaemonUnavailableError where nothing is to be mended."""
-        if self._mending is None:
+        """Decide what becomes of each request. Raises DaemonUnavailableError unless this client reconnects."""
+        if self._reconnection is None:
             raise DaemonUnavailableError(
                 "the daemon has gone away; its jobs go on, and corral ps finds them again"
             )
         with contextlib.suppress(DaemonUnavailableError):
             while True:
-                # Also where it was noticed by a write: what it had said before is still to be read.
+                # A write may have noticed it: what the daemon sent before has still to be read.
                 self._reader.read_more()
         self._sort_lines()
-        self._arrived |= self._mending.settle(self._asked)
+        self._arrived |= self._reconnection.settle(self._open_requests)
 
-    def _mend(self, deadline: float | None) -> bool:
-        """Find a daemon again and ask it what is open; whether there is one, as of `deadline` at the latest."""
-        assert self._mending is not None
-        sock = self._mending.find(deadline)
+    def _reconnect(self, deadline: float | None) -> bool:
+        """Connect to the next daemon and send the open requests; False if there is none by `deadline`."""
+        assert self._reconnection is not None
+        sock = self._reconnection.find(deadline)
         if sock is None:
             return False
         descriptors = self._reader.take_descriptors()
         self._sock.close()
         self._sock, self._reader = sock, LineReader(sock, descriptors)
         self._parts = Parts()
-        self._silence.note_heard()
-        self._mending.hello_number = self._next_number()
-        hello = Asked(self._greeting(), (), time.monotonic())
-        # No need to wait for the answer: requests are taken in their order.
-        for number, asked in [(self._mending.hello_number, hello), *self._asked.items()]:
-            if not self._mending.is_broken:
+        self._liveness.note_heard()
+        self._reconnection.hello_number = self._next_number()
+        hello = OpenRequest(self._greeting(), (), time.monotonic())
+        # No need to wait for the answer: requests are processed in order.
+        for number, asked in [(self._reconnection.hello_number, hello), *self._open_requests.items()]:
+            if not self._reconnection.is_broken:
                 self._send(asked, protocol.request_line(number, asked.request))
         return True
 

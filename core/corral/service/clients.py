@@ -1,4 +1,4 @@
-"""How many clients there may be, and how much the daemon keeps for them all: nobody's programs take it from the others."""
+"""Limits on the number of clients and on the memory for all of them, so that none can starve the others."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from corral.system.daemonlog import log
 from corral.values.errors import CorralError
 
 HELLO_SECONDS = 10.0
-"""In which a client has to say hello. Ours does at once."""
+"""Time for a client to say hello. Ours does at once."""
 MOST_UNGREETED = 256
-"""Clients that have not said hello; beyond, the oldest goes."""
+"""Clients that have not said hello; beyond that the oldest is disconnected."""
 MOST_CLIENTS = 4096
 SHARE_OF_DESCRIPTORS = 4
-"""One in so many of the daemon's descriptors may be a client's: the others are for jobs."""
+"""Clients may use this fraction of the daemon's descriptors; the others are for jobs."""
 MOST_WAITS = 30_000
 """Requests of all clients together that wait for jobs to end."""
 MOST_HELD = 128 << 20
-"""Bytes kept for all clients together: answers they have not read, lines that have no end, requests under way. While all
-of them read, twice as much: nine lists of 20,000 jobs."""
+"""Bytes for all clients together: unread answers, incomplete lines, requests under way. Twice as much while all of them
+read: nine lists of 20,000 jobs."""
 MUCH_ALONE = 1 << 19
-"""Bytes kept for one client below which it is not to blame."""
+"""Bytes for one client below which it is not disconnected."""
 MUCH_HELD = 16 << 20
-"""Bytes whose end is worth a look for garbage."""
+"""Bytes that, once freed, make a garbage collection worth while."""
 COLLECT_SECONDS = (1.0, 5.0, 20.0)
-"""When to look: thousands of requests take their time to be cancelled."""
+"""When to collect: thousands of requests take some time to be cancelled."""
 STALLED_SECONDS = 1.0
 
 
 class TooManyClientsError(CorralError):
-    """There is no room for one more."""
+    """The limit of clients is reached."""
 
 
 class Peer(Protocol):
     """A client, as far as its share of the daemon goes."""
 
     since: float
-    """When it came, by the loop's clock."""
+    """When it connected, by the loop's clock."""
 
     @property
     def held_bytes(self) -> int: ...
@@ -54,11 +54,11 @@ P = TypeVar("P", bound=Peer)
 
 
 class Clients(Generic[P]):
-    """Those that are connected, in the order in which they came."""
+    """The connected clients, in the order of their connections."""
 
     def __init__(self) -> None:
         self._all: dict[P, int] = {}
-        """What is held for each, in bytes, as last noted."""
+        """Bytes held for each, as last noted."""
         self._ungreeted: dict[P, None] = {}
         self._held = self._peak = 0
         self.waits = 0
@@ -72,11 +72,11 @@ class Clients(Generic[P]):
         return len(self._all)
 
     def __iter__(self) -> Iterator[P]:
-        """Over a copy: whoever is looked at may leave meanwhile."""
+        """Over a copy: clients may leave during the iteration."""
         return iter(list(self._all))
 
     def make_room(self) -> None:
-        """For one more: who has not said hello goes, the oldest first. Raises TooManyClientsError."""
+        """For one more, by disconnecting the oldest that has not said hello. Raises TooManyClientsError."""
         is_full = len(self._all) >= self._most
         if self._ungreeted and (is_full or len(self._ungreeted) >= self._most_ungreeted):
             next(iter(self._ungreeted)).close()
@@ -102,13 +102,13 @@ class Clients(Generic[P]):
         self._held -= self._all.pop(client, 0)
         self._ungreeted.pop(client, None)
         if self._peak > MUCH_HELD and self._held < MUCH_HELD // 2:
-            # Cancelled requests hang together in cycles; the collector itself would come by much later.
+            # Cancelled requests form reference cycles; the automatic collection would come much later.
             self._peak = 0
             for seconds in COLLECT_SECONDS:
                 asyncio.get_running_loop().call_later(seconds, memory.collect_garbage)
 
     def note_held(self, client: P) -> None:
-        """What is held for this one has changed. Hangs up on the worst where it is too much for all together."""
+        """The bytes held for this one have changed. Disconnects the worst client if the total is too high."""
         before = self._all.get(client)
         if before is None:
             return
@@ -120,7 +120,7 @@ class Clients(Generic[P]):
             self._relieve()
 
     def _relieve(self) -> None:
-        """Hang up on the worst of those that take nothing; where it is far too much, on the worst of all."""
+        """Disconnect the worst of those that do not read; far above the limit, the worst of all."""
         stalled = [
             one for one, held in self._all.items() if held > MUCH_ALONE and one.is_stalled(STALLED_SECONDS)
         ]
@@ -131,7 +131,7 @@ class Clients(Generic[P]):
         worst.close()
 
     def drop_silent(self, now: float) -> None:
-        """Hang up on those that have not said hello in time. `now` is the loop's."""
+        """Disconnect those that have not said hello in time. `now` is the loop's time."""
         for client in list(self._ungreeted):
             if now - client.since < HELLO_SECONDS:
                 return

@@ -1,4 +1,4 @@
-"""One client of the daemon: its lines, its requests under way, and what both may cost."""
+"""One client of the daemon: its lines, its requests under way, and their limits."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from corral.system.peer import peer_of
 from corral.values.errors import BadLineError, CorralError
 
 MOST_REQUESTS = 20_000
-"""Requests of one client under way at a time. A program may well wait for thousands of jobs one by one."""
+"""Requests of one client under way at a time. A program may wait for thousands of jobs one by one."""
 MOST_WAITING = 60 << 20
-"""Bytes kept of those that wait for jobs to end, which may be for ever."""
+"""Bytes of requests that wait for jobs to end, which may be for ever."""
 _REQUEST = 3000
-"""Bytes that Python takes for a request under way."""
+"""Bytes of memory for a request under way, beside its content."""
 _OBJECTS = 15
-"""Python's objects take at most about so many times the bytes of the line that they were read from."""
+"""Python objects take at most about so many times the bytes of the line that they were decoded from."""
 _OBJECT = 120
-"""Bytes of one of them, beside its text: there are no more than commas in the line."""
+"""Bytes of one object, beside its text: there are no more objects than commas in the line."""
 _ITEM = 500
-"""Bytes of an item of a list that is being sent: most of them others have as well."""
+"""Bytes of an item of a list that is being sent; most of its content is shared."""
 CANCELLED_A_PASS = 200
 HELLO_LIMIT = 16 << 10
 """Bytes of a line before hello was said."""
@@ -86,11 +86,11 @@ class Connection:
         self.hello: p.SayHello | None = None
         self.pid = peer_of(sock).pid
         """Of the client; 0 where the system does not tell."""
-        self.looks_at: frozenset[int] = frozenset()
+        self.watched_jobs: frozenset[int] = frozenset()
         self.terminals: set[int] = set()
-        """Jobs whose terminals it was given."""
+        """Jobs whose terminals it has received."""
         self.since = self._now()
-        """When it came, by the loop's clock."""
+        """When it connected, by the loop's clock."""
         self._tasks: dict[asyncio.Task[None], tuple[int, p.AnyRequest]] = {}
         self._waiting_bytes = self._answering_bytes = 0
         self._channel = Channel(
@@ -104,12 +104,12 @@ class Connection:
 
     @property
     def held_bytes(self) -> int:
-        """What the daemon keeps in memory for this client, about."""
+        """About how much memory the daemon uses for this client."""
         requests = _REQUEST * len(self._tasks) + self._channel.under_way_bytes + self._waiting_bytes
         return self._channel.held_bytes + requests + self._answering_bytes
 
     def is_stalled(self, seconds: float) -> bool:
-        """Whether it has taken nothing of what there is for it for so long, or there is nothing for it."""
+        """Whether it has read nothing for so long, or there is nothing for it to read."""
         return not self._channel.unsent_bytes or self._now() - self._channel.sent_at >= seconds
 
     @staticmethod
@@ -134,11 +134,11 @@ class Connection:
 
     @property
     def under_way(self) -> dict[asyncio.Task[None], tuple[int, p.AnyRequest]]:
-        """The requests that were taken and not answered yet, with their numbers."""
+        """The requests without an answer yet, with their numbers."""
         return dict(self._tasks)
 
     def attends(self, job_id: int) -> bool:
-        """Whether it is attached: it has the job's terminal, and waits for the end of that job alone, for a person."""
+        """Whether it is attached interactively: it has the job's terminal, and waits for the end of that job alone."""
         if job_id not in self.terminals or self.hello is None or self.hello.client == "library":
             return False
         requests = (request for _, request in self._tasks.values())
@@ -152,7 +152,7 @@ class Connection:
         self._channel.go_on()
 
     def say_leaving(self, why: Literal["restart", "end", "stay"]) -> None:
-        """Tell the client which of its requests were taken, so that it knows which it may send again."""
+        """Tell the client which of its requests were read, so that it knows which it may send again."""
         taken = tuple(number for number, _ in self._tasks.values())
         self._channel.send(p.push_line(p.Leaving(why=why, taken=taken)))
 
@@ -173,13 +173,13 @@ class Connection:
             self._channel.send(p.error_line(number, refusal))
             return
         if isinstance(request, p.ListJobs) and not request.ids:
-            # It waits for its turn; what comes behind it does so in its socket, not as so many tasks.
+            # It waits for its turn; later requests wait in the socket, not as tasks.
             self._channel.set_busy(True)
         if isinstance(request, p.SayHello):
             self._channel.allow(p.LINE_LIMIT)
             self._limits.note_greeted(self)
         if not isinstance(request, p.StartJobs | p.RestartDaemon):
-            # Nobody asked for them; held until the answer they would add up.
+            # Unexpected; kept until the answer they would add up.
             close_all(descriptors)
             descriptors = []
         task = asyncio.create_task(self._serve(number, request, descriptors))
@@ -203,7 +203,7 @@ class Connection:
         self._note_bytes(-size, waits)
 
     async def _until_there_is_room(self) -> None:
-        """For another answer: of several large ones no two wait for the client to read them."""
+        """Before the next answer: at most one large answer waits for the client to read it."""
         while not self._channel.has_room:
             drained = asyncio.Event()
             self._channel.when_drained(drained.set)
@@ -223,7 +223,7 @@ class Connection:
         self._dispatcher.note_answered(request)
 
     async def _answer(self, number: int, answer: Answer) -> None:
-        """Of a long list a piece at a time, as the client takes them; others have their turns in between."""
+        """Send a long list piece by piece, as the client reads it; other clients are served in between."""
         takes_parts = self.hello is not None and self.hello.parts
         if isinstance(answer.reply, ListReply):
             async for line in list_lines(number, answer.reply, in_parts=takes_parts):
@@ -255,7 +255,7 @@ class Connection:
         self._cancel_some(deque(self._tasks))
 
     def _cancel_some(self, tasks: deque[asyncio.Task[None]]) -> None:
-        """Of its requests, in turns with everybody else's: there may be thousands."""
+        """A few requests in each pass of the loop: there may be thousands."""
         for _ in range(min(CANCELLED_A_PASS, len(tasks))):
             tasks.popleft().cancel()
         if tasks:
@@ -263,12 +263,12 @@ class Connection:
 
 
 def _kept_of(line: bytes) -> int:
-    """Bytes that the request in this line takes at most, about."""
+    """About how many bytes the request in this line takes at most."""
     return min(_OBJECTS * len(line), len(line) + _OBJECT * line.count(b","))
 
 
 def _refusal(request: p.AnyRequest, error: Exception) -> CorralError:
-    """What the client is told: what is lacking; anything else is a fault of ours, with its place in the log."""
+    """The error for the client: a shortage is named; anything else is a bug, with its traceback in the log."""
     what = type(request).__name__
     if shortage.is_shortage(error):
         log(f"request {what}: {shortage.explanation(error)}")

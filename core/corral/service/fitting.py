@@ -1,4 +1,4 @@
-"""Lists of jobs that nobody has to wait for, however long the commands in them are."""
+"""Bounding the size of replies: long commands are shortened, so that a list of jobs is quick to send."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from corral.values.jobs import Job
 from corral.values.shown import shown
 
 MOST_TEXT = 24 << 20
-"""Bytes of commands and arguments in one list; the rest of 20,000 jobs takes about as much."""
+"""Bytes of commands and arguments in one list; everything else about 20,000 jobs takes about as much."""
 _FREE = 512
-"""Bytes that nobody counts: of most jobs."""
+"""Bytes that each job may have in any case; most need no more."""
 
 _encoder = msgspec.json.Encoder()
 
 
-def fitting(jobs: Sequence[Job], most: int = MOST_TEXT) -> tuple[Job, ...]:
+def fit(jobs: Sequence[Job], most: int = MOST_TEXT) -> tuple[Job, ...]:
     """The jobs; where their commands and arguments together are too long, the longest are cut, and end in `…`."""
     sizes = [size_of(job) for job in jobs]
     share = share_of(sizes, most)
@@ -26,7 +26,7 @@ def fitting(jobs: Sequence[Job], most: int = MOST_TEXT) -> tuple[Job, ...]:
 
 
 def share_of(sizes: Collection[int], most: int = MOST_TEXT) -> int:
-    """So much of each that all together are at most `most`, and nothing is taken from who needs less."""
+    """The size limit of each, so that the total is at most `most`; smaller ones keep all of theirs."""
     if sum(sizes) <= most:
         return most
     left, count = most, len(sizes)

@@ -1,6 +1,6 @@
-"""One look at the list of jobs, without msgspec and the typed protocol, which take 35 ms to load: for `corral ps`.
+"""The list of jobs for `corral ps`, without msgspec and the typed protocol, which take 35 ms to load.
 
-It speaks the same lines. Whatever is out of the ordinary is left to the typed client, which has a sentence for it.
+It speaks the same protocol. Anything unusual is left to the typed client, which has an error message for it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from corral.values.home import Home
 from corral.version import __version__
 
 _PATIENCE = 5.0
-"""Seconds for each read: a daemon that is silent for so long is left to the typed client's error."""
+"""Seconds for each read; after that the typed client reports the silent daemon."""
 
 
-class Glance(NamedTuple):
+class FastList(NamedTuple):
     """Jobs as JSON objects with the keys of the contract, a line for each id that is no job, and what else to say."""
 
     jobs: list[dict[str, Any]]
@@ -28,20 +28,20 @@ class Glance(NamedTuple):
     leftovers: dict[str, int]
     """How many processes live on of ended jobs, by id."""
     notices: list[str]
-    """What the daemon tells the first command line."""
+    """What the daemon tells the first command line client."""
 
 
-def glance(home: Home, ids: Sequence[str] = (), *, everything: bool = False) -> Glance | None:
+def fast_list(home: Home, ids: Sequence[str] = (), *, everything: bool = False) -> FastList | None:
     """The jobs that a running daemon names; None where none runs or anything is unusual. Starts nothing."""
     try:
         with dial(home) as sock:
             sock.settimeout(_PATIENCE)
             return _ask(sock, ids, everything)
     except (OSError, ValueError):
-        return None  # The caller asks again, by the typed client, and hears there what is wrong.
+        return None  # The caller tries the typed client, which reports what is wrong.
 
 
-def _ask(sock: socket.socket, ids: Sequence[str], everything: bool) -> Glance | None:
+def _ask(sock: socket.socket, ids: Sequence[str], everything: bool) -> FastList | None:
     hello = {
         "id": 1,
         "op": "hello",
@@ -60,7 +60,7 @@ def _ask(sock: socket.socket, ids: Sequence[str], everything: bool) -> Glance | 
         found = _answer(lines, 2)
     if found is None:
         return None
-    return Glance(found["jobs"], found["unknown"], found.get("leftovers", {}), greeting.get("notices", []))
+    return FastList(found["jobs"], found["unknown"], found.get("leftovers", {}), greeting.get("notices", []))
 
 
 def _answer(lines: IO[bytes], number: int) -> dict[str, Any] | None:

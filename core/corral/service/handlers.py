@@ -16,7 +16,7 @@ from corral.manage.engine import Engine
 from corral.manage.stories import story
 from corral.service import protocol as p
 from corral.service.connection import Answer, Caller
-from corral.service.fitting import fitting
+from corral.service.fitting import fit
 from corral.service.listing import listed
 from corral.service.parts import ListReply
 from corral.service.publisher import Publisher
@@ -44,7 +44,7 @@ NAMES_A_PASS = 50
 """Names looked up before others have their turn: one may take a tenth of a millisecond."""
 
 
-MOST_LOOKED_AT = 1000
+MOST_WATCHED = 1000
 MOST_STARTS = 5000
 """Jobs in one request. They are accepted in one go: some tenths of a second."""
 
@@ -58,7 +58,7 @@ class DaemonControl(Protocol):
     @property
     def generation(self) -> int: ...
 
-    def note_looks(self) -> None:
+    def note_watched_jobs(self) -> None:
         """Some client looks at other jobs than before."""
 
     async def stop_everything(self, by: str) -> p.Stops: ...
@@ -108,7 +108,7 @@ class Handlers:
             p.RestartJobs: self._restart,
             p.OpenInput: self._open_input,
             p.Subscribe: self._subscribe,
-            p.Look: self._look,
+            p.WatchJobs: self._watch,
             p.RestartDaemon: self._restart_daemon,
         }
         """What depends on the client that asks, or goes with descriptors."""
@@ -205,7 +205,7 @@ class Handlers:
             self._engine.leftovers.look(ids)
             found = [self._engine.snapshots.fresh(job_id, now) for job_id in ids]
             left = [job for job in self._engine.leftovers.named(request.ids) if job.id not in ids]
-            return p.Jobs(fitting(found), tuple(unknown), {str(job.id): job.leftovers for job in left})
+            return p.Jobs(fit(found), tuple(unknown), {str(job.id): job.leftovers for job in left})
         leftovers = {} if request.all else leftovers_of_ended(self._engine)
         return listed(self._engine, request, leftovers, self._listing)
 
@@ -363,7 +363,7 @@ class Handlers:
         ended = [job for job in jobs if job.is_ended]
         if request.any and ended:
             return p.Waited((min(ended, key=_ended_at),))
-        return p.Waited(fitting(jobs), timed_out=timed_out)
+        return p.Waited(fit(jobs), timed_out=timed_out)
 
     # ---- input
 
@@ -406,11 +406,11 @@ class Handlers:
         self._publisher.add(caller.client, request.ended)
         return Answer(p.Done())
 
-    async def _look(self, request: p.Look, caller: Caller) -> Answer:
-        if len(request.ids) > MOST_LOOKED_AT:
-            raise UsageError(f"{len(request.ids)} jobs to look at: at most {MOST_LOOKED_AT} fit on a screen")
-        caller.client.looks_at = frozenset(_numbers(request.ids))
-        self._daemon.note_looks()
+    async def _watch(self, request: p.WatchJobs, caller: Caller) -> Answer:
+        if len(request.ids) > MOST_WATCHED:
+            raise UsageError(f"{len(request.ids)} jobs to look at: at most {MOST_WATCHED} fit on a screen")
+        caller.client.watched_jobs = frozenset(_numbers(request.ids))
+        self._daemon.note_watched_jobs()
         return Answer(p.Done())
 
     # ---- the end of the daemon

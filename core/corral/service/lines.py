@@ -1,4 +1,4 @@
-"""Lines and the descriptors beside them, off a socket. No asyncio: the command line uses this too.
+"""Reading lines, and the descriptors beside them, from a socket. No asyncio: the command line uses this too.
 
 `socket.recv_fds` ignores its flags in Python 3.11, so its descriptors would not be close-on-exec; hence recvmsg.
 """
@@ -44,8 +44,8 @@ class LineSplitter:
     """Splits a stream into lines, bounded, and gives each its descriptors.
 
     A unix stream socket ends a read behind the message that carried descriptors, so they belong to the last line of
-    what was read, be it complete or not. Holds what was put in and not taken out, no more: lines are cut one by one,
-    since a quarter of a megabyte of line feeds would be forty of Python's objects.
+    what was read, be it complete or not. Lines are cut one by one,
+    since a quarter of a megabyte of line feeds would become forty megabytes of Python objects.
     """
 
     def __init__(self, limit: int) -> None:
@@ -56,9 +56,9 @@ class LineSplitter:
         self._searched = 0
         """Up to where there is no line feed."""
         self._taken = 0
-        """Bytes that were thrown out of `_data` so far."""
+        """Bytes that were dropped from the front of `_data` so far."""
         self._beside: deque[tuple[int, list[int]]] = deque()
-        """Descriptors, and up to where in the stream what they came with goes."""
+        """Descriptors, with the stream position after the bytes that they came with."""
         self._is_skipping = False
 
     @property
@@ -74,9 +74,9 @@ class LineSplitter:
             self._beside.append((self._taken + len(self._data), descriptors[:room]))
 
     def next(self) -> tuple[bytes | None, list[int]] | None:
-        """The next line that is complete; None in its place where it is longer than the limit; None where none is."""
-        place = self._data.find(b"\n", self._searched)
-        if place < 0:
+        """The next complete line, with None instead of one over the limit; None if no line is complete."""
+        position = self._data.find(b"\n", self._searched)
+        if position < 0:
             if self._is_skipping or self.held_bytes > self.limit:
                 self._is_skipping = True
                 self._start = len(self._data)
@@ -84,10 +84,10 @@ class LineSplitter:
             del self._data[: self._start]
             self._start, self._searched = 0, len(self._data)
             return None
-        fits = not self._is_skipping and place - self._start <= self.limit
-        line = bytes(self._data[self._start : place]) if fits else None
+        fits = not self._is_skipping and position - self._start <= self.limit
+        line = bytes(self._data[self._start : position]) if fits else None
         self._is_skipping = False
-        self._start = self._searched = place + 1
+        self._start = self._searched = position + 1
         return line, self._take_beside()
 
     def _take_beside(self) -> list[int]:
@@ -97,7 +97,7 @@ class LineSplitter:
         return taken
 
     def feed(self, data: bytes, descriptors: list[int]) -> list[tuple[bytes | None, list[int]]]:
-        """Put in, and take out every line that is complete now."""
+        """Add what was read, and take every complete line."""
         self.put(data, descriptors)
         lines = []
         while (line := self.next()) is not None:
@@ -105,7 +105,7 @@ class LineSplitter:
         return lines
 
     def close(self) -> None:
-        """Let go of the descriptors and of the bytes, which a reference from elsewhere might hold for long."""
+        """Close the descriptors and drop the bytes, even if this object lives on."""
         while self._beside:
             close_all(self._beside.popleft()[1])
         self._data = bytearray()
@@ -113,7 +113,7 @@ class LineSplitter:
 
 
 class LineReader:
-    """Lines off a blocking socket."""
+    """Lines from a blocking socket."""
 
     def __init__(self, sock: socket.socket, descriptors: Sequence[int] = ()) -> None:
         self._sock = sock
@@ -122,7 +122,7 @@ class LineReader:
         self._descriptors: list[int] = list(descriptors)
 
     def lines_in_hand(self) -> list[bytes]:
-        """Every complete line that has been read and not been taken."""
+        """Take every complete line that was read."""
         lines = list(self._lines)
         self._lines.clear()
         return lines

@@ -1,4 +1,4 @@
-"""Starting many jobs: requests of a size that the daemon takes, and what was started where one of them is refused."""
+"""Starting many jobs: requests of a size that the daemon accepts, and the error if one of them is refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from corral.values.spec import JobSpec, Surroundings
 
 JOBS_A_REQUEST = 500
 BYTES_A_REQUEST = 1 << 19
-"""Of specifications in one request; a longer one goes alone. Others have their turns in between."""
+"""Of specifications in one request; a longer one goes alone. Other clients are served in between."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -28,7 +28,7 @@ class PartlyStartedError(CorralError):
 
 
 def requests(specs: Sequence[JobSpec], surroundings: Surroundings) -> Iterator[StartJobs]:
-    """What is to be asked one after the other."""
+    """The requests, to be sent one after the other."""
     first = size = 0
     for number, spec in enumerate(specs):
         size += len(_encoder.encode(spec))

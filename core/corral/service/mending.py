@@ -1,4 +1,4 @@
-"""A client whose daemon went away: what becomes of its requests, and where it finds a daemon again. No asyncio."""
+"""Reconnecting after the daemon went away: which requests are sent again, and how a daemon is found. No asyncio."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 from corral.service import protocol as p
-from corral.service.again import again
+from corral.service.again import replay
 from corral.service.starter import connected
 from corral.values.errors import CorralError, DaemonUnavailableError
 from corral.values.home import Home
 
 PATIENCE_SECONDS = 10.0
-"""How long a daemon is looked for, from when the last one went."""
+"""How long to look for a daemon after the last one went away."""
 PATIENCE_AFTER_END = 1.0
-"""The same where somebody ended it on purpose: none is started then, but a service manager may be about to."""
+"""The same after it was ended on purpose: we start none then, but a service manager may."""
 RETRY_SECONDS = 0.02
 
 
 @dataclass(slots=True)
-class Asked:
-    """A request, as long as it was not answered."""
+class OpenRequest:
+    """A request without an answer yet."""
 
     request: p.Request
     descriptors: tuple[int, ...]
@@ -31,11 +31,11 @@ class Asked:
     """Monotonic seconds."""
     is_sent: bool = False
     was_sent: bool = False
-    """To any daemon."""
+    """To this daemon or to an earlier one."""
 
 
-class Mending:
-    """The state of a connection that is to outlive its daemon."""
+class Reconnection:
+    """The state of a connection that outlives its daemon."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -50,12 +50,12 @@ class Mending:
         """The daemon says what it has taken, before it hangs up."""
         self._leaving = None if leaving.why == "stay" else leaving
 
-    def begin_anew(self) -> None:
-        """Something new is asked for: from now on the time counts, and a daemon is wanted."""
+    def want_daemon(self) -> None:
+        """A new request needs a daemon: restart the clock, and start one even if the last one was ended on purpose."""
         self._broken_since = time.monotonic()
         self._leaving = None
 
-    def note_mended(self) -> None:
+    def note_connected(self) -> None:
         """A daemon has answered."""
         self.hello_number = self._broken_since = None
 
@@ -64,8 +64,8 @@ class Mending:
         """Whether somebody ended the daemon on purpose."""
         return self._leaving is not None and self._leaving.why == "end"
 
-    def settle(self, asked: MutableMapping[int, Asked]) -> dict[int, p.Envelope]:
-        """The daemon is gone: keep what the next one is to be asked; an error for each of the others."""
+    def settle(self, asked: MutableMapping[int, OpenRequest]) -> dict[int, p.Envelope]:
+        """The daemon is gone: keep the requests that can be sent to the next one. Returns an error for each of the others."""
         self.is_broken = True
         self._broken_since = self._broken_since or time.monotonic()
         failed = {}
@@ -75,7 +75,7 @@ class Mending:
                 one.is_sent = False
                 continue
             now = time.monotonic()
-            request = again(one.request, now - one.since)
+            request = replay(one.request, now - one.since)
             if request is None:
                 del asked[number]
                 failed[number] = p.Envelope(error=p.ErrorBody.of(DaemonUnavailableError(_unknown(one))))
@@ -84,7 +84,7 @@ class Mending:
         return failed
 
     def find(self, deadline: float | None) -> socket.socket | None:
-        """A connection to a daemon, started where none runs; None at `deadline` (monotonic). At least one try is made.
+        """A connection to a daemon, started if none runs; None at `deadline` (monotonic). Tries at least once.
 
         Raises:
             DaemonUnavailableError: none could be reached for as long as is reasonable; the text says why.
@@ -110,14 +110,14 @@ class Mending:
         Raises:
             CorralError, OSError: there is none.
         """
-        # Nothing is begun where no home is any more.
+        # No daemon is started if the home was removed.
         start = start and not self.is_ended and os.path.exists(self._home.journal)
         sock = connected(self._home, start=start)
         self.is_broken, self._leaving = False, None
         return sock
 
     def check_patience(self, error: Exception) -> None:
-        """Raise DaemonUnavailableError with the reason of the last try once no more tries are to be made."""
+        """Raise DaemonUnavailableError with the reason of the last try once it is time to give up."""
         patience = PATIENCE_AFTER_END if self.is_ended else PATIENCE_SECONDS
         if self.broken_for() < patience:
             return
@@ -125,8 +125,8 @@ class Mending:
         raise DaemonUnavailableError(f"{what}; its jobs go on: corral ps finds them again") from None
 
 
-def _unknown(asked: Asked) -> str:
-    """What is known of a request that was sent, may have been done, and must not be sent twice."""
+def _unknown(asked: OpenRequest) -> str:
+    """The error for a request that may have been carried out and must not be sent twice."""
     if isinstance(asked.request, p.StartJobs):
         names = ", ".join(spec.name or spec.command for spec in asked.request.specs[:3])
         return (

@@ -254,7 +254,7 @@ class Subscribe(Request, Answers[Done], tag="subscribe"):
     """How many of the newest ended jobs the snapshot holds."""
 
 
-class Look(Request, Answers[Done], tag="look"):
+class WatchJobs(Request, Answers[Done], tag="look"):
     """These jobs are on a screen: sample them every tick."""
 
     reply: ClassVar[type[Struct]] = Done
@@ -322,7 +322,7 @@ AnyRequest = (
     | CleanJobs
     | HideJobs
     | Subscribe
-    | Look
+    | WatchJobs
     | AskPast
     | AskStory
     | AskStatus

@@ -1,4 +1,4 @@
-"""Pushing what changed to those who subscribed: deltas, folded, a few times a second; piece by piece where it is much."""
+"""Pushing changes to subscribers: merged, a few times a second, and piece by piece if there are many."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from corral.values.machine import Machine
 PUSH_SECONDS = 0.1
 MACHINE_SECONDS = 2.0
 UNREAD_LIMIT = 4 << 20
-"""Bytes that a subscriber may leave unread before it is told no more; what changes then it is owed."""
+"""Unread bytes above which a subscriber gets no more pushes; the changes are a debt until it reads."""
 MOST_STAGES = 2000
-"""Of all jobs that changed at once: of more, each subscriber is told piece by piece. About a megabyte."""
+"""Of all jobs that changed at once; above that, changes are sent piece by piece. About a megabyte."""
 PUSHED_TEXT = 16 << 10
-"""Bytes of a command, and of all its arguments, that a subscriber is told, with every change of the job again."""
+"""Bytes of a command and its arguments in a push: they are repeated with every change of the job."""
 
 
 class Subscriber(Protocol):
@@ -41,13 +41,13 @@ class Subscriber(Protocol):
 
 
 class _Debt:
-    """What a subscriber has still to be told of: these jobs, as they are when their turn comes."""
+    """The jobs that have still to be sent to a subscriber, as they are when their turn comes."""
 
     def __init__(self, jobs: Iterable[int], *, is_new: bool = False) -> None:
         self.jobs = dict.fromkeys(jobs)
         self.removed: set[int] = set()
         self.is_new = is_new
-        """It knows nothing yet."""
+        """Nothing was sent yet."""
         self.until_whole = len(self.jobs) if is_new else 0
         """How many of `jobs` are still those of its first snapshot."""
 
@@ -56,7 +56,7 @@ class _Debt:
         self.removed.update(removed)
 
     def take(self, count: int) -> None:
-        """The first so many have been told."""
+        """The first `count` jobs were sent."""
         for job_id in list(islice(self.jobs, count)):
             del self.jobs[job_id]
         self.until_whole = max(0, self.until_whole - count)
@@ -70,7 +70,7 @@ class Publisher:
         self._snapshots = snapshots
         self._subscribers: dict[Subscriber, int] = {}
         self._debts: dict[Subscriber, _Debt] = {}
-        """Of those that are not told at once."""
+        """Of those that get changes piece by piece."""
         self._due: deque[Subscriber] = deque()
         self._rev = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -80,11 +80,11 @@ class Publisher:
         table.on_change = self._note_change
 
     def add(self, client: Subscriber, ended: int) -> None:
-        """Push to this client from now on, the whole first."""
+        """Push to this client from now on, beginning with a whole snapshot."""
         if self._sampler is None:
             self._sampler = MachineSampler()
         self._subscribers[client] = ended
-        # Who subscribes again and again gets one for all that came at once.
+        # A client that subscribes repeatedly gets one snapshot for all requests that came at once.
         debt = self._debts.get(client)
         if debt is None or not debt.is_new:
             self._owe(client, _Debt(self._all(ended), is_new=True), is_due=debt is None)
@@ -94,7 +94,7 @@ class Publisher:
         self._debts.pop(client, None)
 
     def sample_machine(self) -> None:
-        """Called every `MACHINE_SECONDS` while somebody looks."""
+        """Called every `MACHINE_SECONDS`."""
         if self._subscribers and self._sampler is not None:
             self._machine = self._sampler.sample()
             self._push(ChangesPushed(rev=self._rev, machine=self._machine))
@@ -132,7 +132,7 @@ class Publisher:
         self._push(push, changed, removed)
 
     def _push(self, push: ChangesPushed, changed: Iterable[int] = (), removed: Iterable[int] = ()) -> None:
-        """To all who are told at once; who does not read is owed it."""
+        """To all subscribers without a debt; for those that do not read it becomes one."""
         line = push_line(push)
         for client in self._subscribers.keys() - self._debts.keys():
             if client.unsent_bytes > UNREAD_LIMIT:
@@ -141,7 +141,7 @@ class Publisher:
                 client.push(line)
 
     def _job(self, job_id: int) -> Job | None:
-        """As subscribers are told of it."""
+        """The job as it is pushed; None if it is not known any more."""
         if not self._table.is_known(job_id):
             return None
         return cut_to(self._snapshots.fresh(job_id, time.monotonic()), PUSHED_TEXT)
@@ -188,7 +188,7 @@ class Publisher:
             del self._debts[client]
 
     def _piece(self, debt: _Debt) -> Push:
-        """The next one. A job that nobody knows any more is one that was removed."""
+        """The next piece. A job that is not known any more was removed."""
         self._rev += 1
         told: list[int] = []
 

@@ -1,4 +1,4 @@
-"""The replies of the protocol that are no values of their own; `corral.service.protocol` says what each answers."""
+"""Replies of the protocol that no other part of Corral uses; `corral.service.protocol` says what each answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from corral.values.reports import PeekedPipe, StopReport
 
 
 class Done(Struct, frozen=True):
-    """Nothing to say but that it is done."""
+    """It was done."""
 
 
 class Hello(Struct, frozen=True, kw_only=True):
@@ -22,7 +22,7 @@ class Hello(Struct, frozen=True, kw_only=True):
     home: str
     private: bool = False
     generation: int = 1
-    """Grows by one with each restart in place."""
+    """Incremented by each restart in place."""
     notices: tuple[str, ...] = ()
     """What a person should hear once, such as that a damaged journal was set aside: for the first command line."""
 
@@ -32,11 +32,11 @@ class Jobs(Struct, frozen=True):
 
     jobs: tuple[Job, ...]
     unknown: tuple[str, ...] = ()
-    """One line for each id that is no job, or not one job."""
+    """One line for each reference that matches no job, or several."""
     leftovers: dict[str, int] = {}
-    """How many processes live on of jobs that have ended and are not listed here, by id.
+    """Number of leftover processes by job id, of ended jobs that are not listed here.
 
-    With ids only those with one of the names asked for, which `stop` means too.
+    If references were given, only jobs with one of these names, which `stop` would include.
     """
 
 
@@ -53,9 +53,9 @@ class Stops(Struct, frozen=True):
 
     reports: tuple[StopReport, ...]
     unknown: tuple[str, ...] = ()
-    """One line for each id that is no job, or not one job."""
+    """One line for each reference that matches no job, or several."""
     titles: dict[str, str] = {}
-    """What a person calls the jobs, by id: those of the reports; of a daemon that leaves its jobs, theirs."""
+    """Titles of the jobs in the reports, by id; if the daemon leaves its jobs, of those."""
 
 
 class Processes(Struct, frozen=True):
@@ -76,7 +76,7 @@ class Outcome(Struct, frozen=True):
     done: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
-    """Those of the errors that say of an id that it is no job, or not one job."""
+    """Those of the errors that are about a reference that matches no job, or several."""
 
 
 class Waited(Struct, frozen=True):

@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from corral.decide.reader import JournalReader
-from corral.service.client import Client, Pending
+from corral.service.client import Client, PendingReply
 from corral.service.ending import wait_for_end
 from corral.service.protocol import Done, Hello, RestartDaemon, Shutdown, StartJobs
 from corral.service.starter import MAIN, NEVER_INHERITED, connected
@@ -136,7 +136,7 @@ def _ask(client: Client, home: Home) -> str:
         os.close(reader)
 
 
-def _report(client: Client, pending: Pending[Done], reader: int, home: Home) -> str:
+def _report(client: Client, pending: PendingReply[Done], reader: int, home: Home) -> str:
     deadline = time.monotonic() + WAIT_SECONDS
     said = b""
     poller = select.poll()
@@ -158,7 +158,7 @@ def _report(client: Client, pending: Pending[Done], reader: int, home: Home) -> 
     return said.decode(errors="replace").strip()
 
 
-def _goes_on(pending: Pending[Done]) -> bool:
+def _goes_on(pending: PendingReply[Done]) -> bool:
     """Whether the old program is still there. Raises CorralError where it refuses."""
     try:
         pending.result(0)

@@ -181,16 +181,16 @@ class Daemon:
     def forget(self, connection: Connection) -> None:
         self.clients.forget(connection)
         self.publisher.drop(connection)
-        if connection.looks_at:
-            self.note_looks()
+        if connection.watched_jobs:
+            self.note_watched_jobs()
         if self.is_private and not self.clients:
             # The owner has left or crashed: EOF is the end of the lease.
             self._ending.set()
 
-    def note_looks(self) -> None:
+    def note_watched_jobs(self) -> None:
         looked_at: set[int] = set()
         for connection in self.clients:
-            looked_at |= connection.looks_at
+            looked_at |= connection.watched_jobs
         self.engine.monitor.looked_at = looked_at
 
     # ---- requests

@@ -1,4 +1,4 @@
-"""The asyncio client: what the dashboard and the library speak to a daemon with."""
+"""The asyncio client, used by the dashboard and the library."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import msgspec
 
 from corral.decide.reader import JournalReader
 from corral.service import protocol
-from corral.service.again import again
+from corral.service.again import replay
 from corral.service.channel import Channel
 from corral.service.client import checked, own_job
 from corral.service.ending import wait_for_end
 from corral.service.lines import close_all
-from corral.service.mending import Asked, Mending
+from corral.service.mending import OpenRequest, Reconnection
 from corral.service.parts import Parts
-from corral.service.protocol import Answers, Envelope, Hello, Look, Reply_, SayHello, Shutdown, Subscribe
+from corral.service.protocol import Answers, Envelope, Hello, Reply_, SayHello, Shutdown, Subscribe, WatchJobs
 from corral.service.sending import send
 from corral.service.silence import SILENT_SECONDS
 from corral.service.snapshot import Snapshot
@@ -40,14 +40,14 @@ RETRY_SECONDS = 3.0
 QUICK_RETRIES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 """Seconds until the first tries after the connection broke: a restart in place takes about 0.2 s."""
 TROUBLE_SECONDS = 0.5
-"""How long a connection has to be broken until a screen says so."""
+"""How long a connection has to be broken until a screen shows it."""
 LEAVE_SECONDS = 30.0
 """For a private daemon to end once its jobs have: it looks once more, with the usual grace."""
-MIND_SECONDS = 1.0
-"""How often a screen looks whether it has heard of its daemon."""
+LIVENESS_CHECK_SECONDS = 1.0
+"""How often a screen checks whether it has heard from its daemon."""
 LEFT = "the manager is not open any more: it and its jobs are to be used inside its `async with` block"
 SILENT = "daemon does not answer"
-"""The trouble of a snapshot whose daemon is there and says nothing."""
+"""The trouble of a snapshot whose daemon is there but silent."""
 
 
 class Session:
@@ -60,29 +60,29 @@ class Session:
         self._owner = os.getpid()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Envelope]] = {}
-        self._asked: dict[int, Asked] = {}
-        """What was not answered yet, by number."""
-        self._mending = Mending(home)
+        self._open_requests: dict[int, OpenRequest] = {}
+        """Requests without an answer yet, by number."""
+        self._reconnection = Reconnection(home)
         self._hurry = asyncio.Event()
-        self._look: Look | None = None
-        """What the daemon was told last to be on the screen."""
+        self._watched: WatchJobs | None = None
+        """The last request of this kind, repeated after a reconnection."""
         self._beside: dict[int, list[int]] = {}
-        """Descriptors that came with an answer which was not taken yet, by its number."""
+        """Descriptors that came with answers that were not processed yet, by number."""
         self._snapshot = Snapshot()
         self._daemon: ProcessIdentity | None = None
         self._arriving: Snapshot | None = None
-        """One of which more is to come."""
+        """An incomplete one, of which more is to come."""
         self._parts = Parts()
         self._changed: list[asyncio.Future[Snapshot]] = []
         self._is_subscribed = False
         self._loop = asyncio.get_running_loop()
         self._is_left = False
-        """Nothing new is asked."""
+        """Closing: no new request is accepted."""
         self._is_closed = False
         self._retry: asyncio.Task[None] | None = None
         self._on_gone: Callable[[], None] | None = None
         self.last_trouble: str | None = None
-        """Why the last try to reach the daemon again failed."""
+        """Why the last attempt to reconnect failed."""
         self.hello: Hello | None = None
         self._heard = time.monotonic()
         self._channel = self._channel_on(sock)
@@ -103,7 +103,7 @@ class Session:
             try:
                 await session._greet()
             except DaemonUnavailableError:
-                # EOF before hello: it was just about to end for want of work.
+                # EOF before hello: an idle daemon was just ending.
                 session._channel.close()
                 continue
             except BaseException:
@@ -117,7 +117,7 @@ class Session:
     async def open_private(
         cls, *, parallel: int | None = None, home: Home | None = None, origin: Origin = "library"
     ) -> Self:
-        """Start a daemon of one's own on a temporary home (or `home`, which it then removes). It ends with this program.
+        """Start a private daemon on a temporary home (or `home`, which it then removes). It ends with this program.
 
         Raises:
             DaemonUnavailableError: it could not be started.
@@ -159,7 +159,7 @@ class Session:
             hears_last_words=True,
         )
 
-    # ---- what a Source is
+    # ---- the methods of a Source
 
     @property
     def home(self) -> Home:
@@ -178,7 +178,7 @@ class Session:
         self._is_subscribed = True
         first = asyncio.ensure_future(self.changed())
         self._heard = time.monotonic()
-        self._mind_silence()
+        self._check_liveness()
         await self.call(Subscribe())
         await first
 
@@ -189,7 +189,7 @@ class Session:
         return await future
 
     async def call(self, request: Answers[Reply_], descriptors: Sequence[int] = ()) -> Reply_:
-        """Ask, and wait for the reply.
+        """Send a request and wait for the reply.
 
         Raises:
             CorralError: as the daemon says, or DaemonUnavailableError where it is gone.
@@ -208,7 +208,7 @@ class Session:
     async def send_input(self, job: str, data: bytes) -> None:
         """Write to the stdin of a job, or type on its terminal; waits while it does not read.
 
-        Cancelled, it leaves what was not taken yet. Raises CorralError.
+        If cancelled, the rest is not written. Raises CorralError.
         """
         _, beside = await self.call_beside(protocol.OpenInput(job=job))
         if not beside:
@@ -216,7 +216,7 @@ class Session:
         await send(beside[0], data)
 
     def check_usable(self) -> None:
-        """Raises NotOpenError once it is being closed, in a forked child, and beside the loop that it was opened in."""
+        """Raises NotOpenError after `close`, in a forked child, and outside the event loop that opened it."""
         if os.getpid() != self._owner:
             raise NotOpenError(
                 "this connection belongs to the process that opened it; a forked child opens its own"
@@ -232,26 +232,26 @@ class Session:
         self, request: Answers[Reply_], descriptors: Sequence[int] = ()
     ) -> tuple[Reply_, list[int]]:
         assert isinstance(request, protocol.Request)
-        if isinstance(request, Look):
-            self._look = request
+        if isinstance(request, WatchJobs):
+            self._watched = request
         if self._is_closed or (self._is_private and not self._channel.is_open):
             raise DaemonUnavailableError("the daemon is gone; its jobs go on")
         number = next(self._numbers)
         line = protocol.request_line(number, request)
-        asked = self._asked[number] = Asked(request, tuple(descriptors), time.monotonic())
+        asked = self._open_requests[number] = OpenRequest(request, tuple(descriptors), time.monotonic())
         answer = self._expect(number)
         try:
             if self._channel.is_open:
                 self._channel.send(line, descriptors)
-                # EPIPE closes the channel: a line without its end is no request, and nobody has read it.
+                # EPIPE closes the channel: an incomplete line is no request and was not carried out.
                 asked.is_sent = self._channel.is_open
             else:
-                self._look_for_daemon(is_wanted=again(request, 0.0) is None)
+                self._start_reconnecting(is_wanted=replay(request, 0.0) is None)
             reply = protocol.read_reply(await answer, request)
             return reply, self._beside.pop(number, [])
         finally:
-            self._asked.pop(number, None)
-            # Of one that was cancelled when its answer had come.
+            self._open_requests.pop(number, None)
+            # Left over if this call was cancelled when its answer had come.
             close_all(self._beside.pop(number, ()))
 
     def _expect(self, number: int) -> asyncio.Future[Envelope]:
@@ -261,7 +261,7 @@ class Session:
         return future
 
     async def _ask_here(self, request: Answers[Reply_]) -> Reply_:
-        """Ask the daemon of this very connection; DaemonUnavailableError where it ends before the answer."""
+        """Send a request that is not repeated on another connection. DaemonUnavailableError if this one ends."""
         assert isinstance(request, protocol.Request)
         number = next(self._numbers)
         if not self._channel.is_open:
@@ -271,38 +271,38 @@ class Session:
         return protocol.read_reply(await answer, request)
 
     async def close(self) -> None:
-        """Let go of the daemon; a private one ends with all its jobs."""
+        """Disconnect; a private daemon ends with all its jobs."""
         await self.end()
 
     async def end(self) -> tuple[StopReport, ...]:
-        """The same; the reports of what a private daemon stopped."""
+        """The same. Returns the reports of what a private daemon stopped."""
         if self._is_left or os.getpid() != self._owner:
             return ()
         self._is_left = True
         try:
             return await self._end_daemon()
         finally:
-            # Also where we were cancelled: EOF ends a private daemon with its jobs.
+            # Even if cancelled: EOF ends a private daemon with its jobs.
             self._is_closed = True
             if self._retry is not None:
                 self._retry.cancel()
             self._channel.close()
 
     async def _end_daemon(self) -> tuple[StopReport, ...]:
-        """End it where it is a private one."""
+        """End the daemon if it is private."""
         reports: tuple[StopReport, ...] = ()
         if self._is_private and self._channel.is_open:
             try:
                 reports = (await self._call(Shutdown(jobs="stop")))[0].reports
             except (DaemonUnavailableError, NotOpenError):
-                # It has ended already, and its lease with it.
+                # It has ended already.
                 reports = ()
             await self._until_gone()
         elif self._is_private:
-            # Our end was closed, by a fault, or its end was killed: in the first case it is ending just now.
+            # Either our end was closed by a fault, then the daemon is ending now; or the daemon was killed.
             await asyncio.to_thread(wait_for_end, self._daemon)
         if self._is_private and await asyncio.to_thread(os.path.isdir, self._home.path):
-            # It was killed, and what it ran goes on: its lease ends here all the same.
+            # It was killed, and its jobs go on: another private daemon takes them over and ends them.
             reports += await (await Session.open_private(home=self._home, origin=self._origin)).end()
         return reports
 
@@ -324,24 +324,24 @@ class Session:
         self._heard = time.monotonic()
         number = self._answered_by(line)
         if number is None:
-            close_all(descriptors)  # nobody waits for them any more
+            close_all(descriptors)  # its caller is gone
         elif descriptors:
             self._beside[number] = descriptors
 
     def _answered_by(self, line: bytes) -> int | None:
-        """Do as a line says; the number of the request that it has answered."""
+        """Process a line; the number of the request that it answers."""
         try:
             envelope = self._parts.whole(protocol.read_envelope(line))
             if envelope is None:
                 return None
             if envelope.event == "leaving":
-                self._mending.note_leaving(protocol.read_leaving(line))
+                self._reconnection.note_leaving(protocol.read_leaving(line))
                 return None
             if envelope.event is not None:
                 self._take_push(protocol.read_push(line))
                 return None
         except msgspec.DecodeError:
-            # Not of our protocol after all.
+            # Not our protocol.
             self._channel.close()
             return None
         waiting = self._waiting.get(envelope.id) if envelope.id is not None else None
@@ -356,8 +356,8 @@ class Session:
         if not push.more:
             self._replace(snapshot)
 
-    def _mind_silence(self) -> None:
-        """A subscriber hears something every other second; where he does not, the daemon is suspended or hangs."""
+    def _check_liveness(self) -> None:
+        """A subscriber receives something every two seconds; otherwise the daemon is suspended or hangs."""
         if self._is_closed:
             return
         if self._channel.is_open and time.monotonic() - self._heard > 2 * SILENT_SECONDS:
@@ -365,7 +365,7 @@ class Session:
                 self._replace(self._snapshot.in_trouble(SILENT))
         elif self._snapshot.trouble == SILENT:
             self._replace(self._snapshot.in_trouble(None))
-        asyncio.get_running_loop().call_later(MIND_SECONDS, self._mind_silence)
+        asyncio.get_running_loop().call_later(LIVENESS_CHECK_SECONDS, self._check_liveness)
 
     def _replace(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -375,10 +375,10 @@ class Session:
                 future.set_result(snapshot)
 
     def _refuse_overlong(self) -> None:
-        """It was skipped, and asked again it would be as long: nobody goes on waiting for it. Whose it was is not known."""
+        """Fail all requests: the answer that was skipped may be of any of them, and would be as long again."""
         error = CorralError(f"the daemon sent a line of more than {protocol.REPLY_LIMIT} bytes")
         self._fail(list(self._waiting), error)
-        self._asked.clear()
+        self._open_requests.clear()
 
     def _note_end(self) -> None:
         if self._on_gone is not None:
@@ -387,14 +387,14 @@ class Session:
         if self._is_left:
             gone = NotOpenError(LEFT)
         if self._is_private or self._is_closed:
-            self._asked.clear()
-        for number, envelope in self._mending.settle(self._asked).items():
+            self._open_requests.clear()
+        for number, envelope in self._reconnection.settle(self._open_requests).items():
             self._answer(number, envelope)
-        self._fail(self._waiting.keys() - self._asked.keys(), gone)
+        self._fail(self._waiting.keys() - self._open_requests.keys(), gone)
         if self._is_private and self._is_subscribed and not self._is_closed:
             self._replace(self._snapshot.in_trouble("daemon gone"))
-        elif self._retry is None and (self._is_subscribed or self._asked):
-            self._look_for_daemon()
+        elif self._retry is None and (self._is_subscribed or self._open_requests):
+            self._start_reconnecting()
 
     def _answer(self, number: int, envelope: Envelope) -> None:
         waiting = self._waiting.get(number)
@@ -407,32 +407,32 @@ class Session:
             if waiting is not None and not waiting.done():
                 waiting.set_exception(error)
 
-    # ---- the next daemon
+    # ---- reconnecting
 
-    def _look_for_daemon(self, *, is_wanted: bool = False) -> None:
-        """Begin to, or hurry. A daemon that somebody ended stays so, unless by now something new is asked for."""
-        is_new = not self._is_subscribed and not any(asked.was_sent for asked in self._asked.values())
+    def _start_reconnecting(self, *, is_wanted: bool = False) -> None:
+        """Start reconnecting, or hurry. If the daemon was ended on purpose, only a new request starts another."""
+        is_new = not self._is_subscribed and not any(asked.was_sent for asked in self._open_requests.values())
         if is_wanted or is_new:
-            self._mending.begin_anew()
+            self._reconnection.want_daemon()
         if self._retry is None and not self._is_closed:
             self._retry = asyncio.create_task(self._reconnect())
         self._hurry.set()
 
     async def _reconnect(self) -> None:
-        """Try until a daemon answers: at once, soon, then every few seconds for as long as a screen looks.
+        """Retry until a daemon answers: at once, soon, then every few seconds while a screen is open.
 
-        One is started where somebody waits for an answer, or jobs have not ended: it takes them over.
+        A daemon is started if a request is open, or if there are jobs to be taken over.
         """
         pauses = itertools.chain(QUICK_RETRIES, itertools.repeat(RETRY_SECONDS))
         while not self._is_closed:
             try:
-                await self._mend()
+                await self._try_reconnecting()
                 if self._channel.is_open:
                     break
             except (CorralError, OSError) as error:
                 self.last_trouble = str(error)
                 self._note_trouble(error)
-            if not (self._is_subscribed or self._asked):
+            if not (self._is_subscribed or self._open_requests):
                 break
             self._hurry.clear()
             with contextlib.suppress(TimeoutError):
@@ -440,33 +440,33 @@ class Session:
                     await self._hurry.wait()
         self._retry = None
 
-    async def _mend(self) -> None:
-        """One try: connect, greet, and ask again what is open. Raises CorralError, OSError."""
-        start = bool(self._asked) or await asyncio.to_thread(_has_unended_jobs, self._home)
-        sock = await asyncio.to_thread(lambda: self._mending.dialled(start=start))
+    async def _try_reconnecting(self) -> None:
+        """One attempt: connect, greet, and repeat the open requests. Raises CorralError, OSError."""
+        start = bool(self._open_requests) or await asyncio.to_thread(_has_unended_jobs, self._home)
+        sock = await asyncio.to_thread(lambda: self._reconnection.dialled(start=start))
         if self._is_closed:
             sock.close()
             return
         self._channel, self._parts = self._channel_on(sock), Parts()
         await self._greet()
-        self._mending.note_mended()
+        self._reconnection.note_connected()
         if self._is_subscribed:
             await self._ask_here(Subscribe())
-            if self._look is not None:
-                await self._ask_here(self._look)
-        for number, asked in list(self._asked.items()):
+            if self._watched is not None:
+                await self._ask_here(self._watched)
+        for number, asked in list(self._open_requests.items()):
             if not asked.is_sent and self._channel.is_open:
                 self._channel.send(protocol.request_line(number, asked.request), asked.descriptors)
                 asked.is_sent = self._channel.is_open
 
     def _note_trouble(self, error: Exception) -> None:
-        """A screen says so once it lasts; who waits for an answer hears of it once no more is to be hoped for."""
+        """A screen shows it once it lasts; open requests fail once it is time to give up."""
         try:
-            self._mending.check_patience(error)
-        except DaemonUnavailableError as hopeless:
-            self._fail(list(self._asked), hopeless)
-            self._asked.clear()
-        if self._is_subscribed and self._mending.broken_for() >= TROUBLE_SECONDS:
+            self._reconnection.check_patience(error)
+        except DaemonUnavailableError as gave_up:
+            self._fail(list(self._open_requests), gave_up)
+            self._open_requests.clear()
+        if self._is_subscribed and self._reconnection.broken_for() >= TROUBLE_SECONDS:
             self._replace(self._snapshot.in_trouble(f"daemon gone, retrying {RETRY_SECONDS:g}s"))
 
 

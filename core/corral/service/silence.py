@@ -1,8 +1,7 @@
-"""A daemon that is there and does not answer: it was suspended, hangs, or is blocked in the kernel. Noticed, and said.
+"""Noticing a daemon that is there and does not answer: suspended, hanging, or blocked in the kernel.
 
-A request may take as long as it takes: an hour of waiting for a job is no silence. So after a while the client asks
-something that is always answered at once, on the same connection. Only when that stays without an answer, too, the
-daemon is silent.
+A request may take an hour, such as a wait for a job. So after a while the client sends a ping, a request that is always
+answered at once, on the same connection. Only if that is not answered either, the daemon is silent.
 """
 
 from __future__ import annotations
@@ -14,51 +13,51 @@ from corral.system.peer import peer_of
 from corral.system.procfs import read_stat
 
 SILENT_SECONDS = 5.0
-"""Until the question whether it is there, and from that on until it is called silent."""
+"""Until the ping, and from the ping until the daemon is reported as silent."""
 
 
-class Silence:
-    """How long nothing has been heard on one connection. Times are monotonic seconds: a machine asleep is not silent."""
+class Liveness:
+    """When something was last received on one connection. Monotonic time: a suspended machine does not count."""
 
     def __init__(self) -> None:
         self._heard = time.monotonic()
-        self._asked: float | None = None
-        self._is_known = False
+        self._pinged: float | None = None
+        self._is_reported = False
 
     def note_heard(self) -> None:
-        """Something came, or nothing was waited for until now."""
+        """Something was received, or nothing was expected until now."""
         self._heard = time.monotonic()
-        self._asked = None
-        self._is_known = False
+        self._pinged = None
+        self._is_reported = False
 
-    def note_asked(self) -> None:
-        """It was asked whether it is there."""
-        self._asked = time.monotonic()
+    def note_pinged(self) -> None:
+        """A ping was sent."""
+        self._pinged = time.monotonic()
 
-    def note_said(self) -> None:
-        """Somebody was told; he is not told again before something was heard."""
-        self._is_known = True
-
-    @property
-    def is_to_be_asked(self) -> bool:
-        return self._asked is None and time.monotonic() - self._heard >= SILENT_SECONDS
+    def note_reported(self) -> None:
+        """The silence was reported; not again until something was received."""
+        self._is_reported = True
 
     @property
-    def is_to_be_said(self) -> bool:
-        since = self._asked
-        return since is not None and not self._is_known and time.monotonic() - since >= SILENT_SECONDS
+    def should_ping(self) -> bool:
+        return self._pinged is None and time.monotonic() - self._heard >= SILENT_SECONDS
+
+    @property
+    def should_report(self) -> bool:
+        since = self._pinged
+        return since is not None and not self._is_reported and time.monotonic() - since >= SILENT_SECONDS
 
     @property
     def patience(self) -> float | None:
-        """Seconds until there is something to ask or to say; None where all has been said."""
-        if self._is_known:
+        """Seconds until the next ping or report; None after the report."""
+        if self._is_reported:
             return None
-        began = self._heard if self._asked is None else self._asked
+        began = self._heard if self._pinged is None else self._pinged
         return max(0.0, began + SILENT_SECONDS - time.monotonic())
 
 
 def why_silent(sock: socket.socket) -> str:
-    """One line: what its daemon is in, and what helps. The pid is the kernel's word on who listens (unix(7))."""
+    """One line: the state of the daemon, and what helps. The kernel tells the pid of the listener (unix(7))."""
     pid = peer_of(sock).pid
     stat = read_stat(pid) if pid > 0 else None
     if stat is None:

@@ -1,4 +1,4 @@
-"""The one frozen value that a screen sees: every job of the daemon at one revision."""
+"""The frozen value that a screen shows: every job of the daemon at one revision."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     trouble: str | None = None
 
     def having(self, push: Push) -> Snapshot:
-        """The snapshot after `push`. Deltas are folded; a whole snapshot replaces."""
+        """The snapshot after `push`: changes are merged, a whole snapshot replaces this one."""
         machine = push.machine or self.machine
         if isinstance(push, SnapshotPushed):
             return Snapshot(rev=push.rev, jobs=_in_order(push.jobs), machine=machine)
@@ -47,7 +47,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
 
 def _newest(jobs: dict[str, Job]) -> dict[str, Job]:
-    """Without the oldest ended ones, were they more than a first snapshot holds: a screen may be open for weeks."""
+    """Drop the oldest ended jobs beyond the number in a first snapshot: a screen may be open for weeks."""
     if len(jobs) <= NEWEST_ENDED:
         return jobs
     gone = [job.id for job in jobs.values() if job.is_ended and not job.leftovers]

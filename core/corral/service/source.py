@@ -1,4 +1,4 @@
-"""What a screen or a program needs of a daemon: the seam between them, so that a test can put a fake here."""
+"""What a screen needs from a daemon. Tests implement it with a fake."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Source(Protocol):
         ...
 
     async def subscribe(self) -> None:
-        """From now on `snapshot` follows the daemon, reconnecting by itself when it went away."""
+        """Keep `snapshot` up to date from now on, reconnecting if the daemon goes away."""
         ...
 
     async def changed(self) -> Snapshot:
-        """Wait for a snapshot newer than the one that `snapshot` gave at the time of the call."""
+        """Wait for a snapshot newer than the one at the time of the call."""
         ...
 
     async def call(self, request: Answers[Reply_], descriptors: Sequence[int] = ()) -> Reply_:
@@ -46,5 +46,5 @@ class Source(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of the daemon; a private one ends with all its jobs."""
+        """Disconnect; a private daemon ends with all its jobs."""
         ...

@@ -1,4 +1,4 @@
-"""What a job inherits: the surroundings of the client at the moment of the command."""
+"""What a job inherits: environment, directory, limits and so on of the client at the time of the command."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def surroundings(*, environment: Mapping[str, str] | None = None, cwd: str | Non
             "the current directory has been removed; cd to one that exists, or give --cwd"
         ) from None
     if variables.get("PWD") == os.environ.get("PWD") and (cwd or "PWD" in variables):
-        # Programs believe it only where it names their directory, and show it instead of what getcwd(3) says.
+        # Programs use PWD only if it names their directory, and show it instead of what getcwd(3) returns.
         variables["PWD"] = directory if cwd else here
     status = standing.status_of_this()
     return Surroundings(
@@ -67,7 +67,7 @@ def own_directory() -> str:
 
 
 def own_environment() -> dict[str, str]:
-    """This process's environment, with what this program has changed, and without what Python has put in."""
+    """This process's environment, with the changes of this program, without those of Python."""
     variables = dict(os.environ)
     coerced = variables.get("LC_CTYPE")
     if coerced in _COERCED and coerced == locale.setlocale(locale.LC_CTYPE) and not _was_given("LC_CTYPE"):

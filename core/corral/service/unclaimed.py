@@ -1,4 +1,4 @@
-"""Jobs of calls that were cancelled: nobody has a handle of them, so they are ended, also those that are only just starting."""
+"""Jobs whose call was cancelled: nobody has a handle on them, so they are ended, even while they are starting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from corral.service.session import Session
 from corral.values.errors import CorralError
 
 HELD_UP_SECONDS = 1.0
-"""How long a cancelled call waits at most until its stop was asked for: a daemon may be suspended."""
+"""How long a cancelled call waits at most for its stop to be requested: the daemon may be suspended."""
 LEAVE_SECONDS = 5.0
 
 
@@ -26,7 +26,7 @@ class Unclaimed:
         self._ends: set[asyncio.Task[None]] = set()
 
     async def start(self, request: p.StartJobs, descriptors: Sequence[int] = ()) -> p.Started:
-        """Ask for jobs. Where we are cancelled meanwhile, they are ended once it is known which they are."""
+        """Start jobs. If cancelled meanwhile, they are ended as soon as their ids are known."""
         self._session.check_usable()
         held = [os.dup(descriptor) for descriptor in descriptors]
         starting = asyncio.ensure_future(self._session.call(request, held))
@@ -38,11 +38,11 @@ class Unclaimed:
             raise
 
     async def end(self, ids: Sequence[str], by: str = "by the program that cancelled its start") -> None:
-        """Ask for their stop sequences, and do not wait for them."""
+        """Request their stop, and do not wait for it."""
         await asyncio.wait([self._soon(self._stop(ids, by))], timeout=HELD_UP_SECONDS)
 
     async def settle(self) -> None:
-        """Before the daemon is let go of: what is left of the above."""
+        """Wait for the requested stops, before disconnecting."""
         if self._ends:
             await asyncio.wait(self._ends, timeout=LEAVE_SECONDS)
 

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from corral.observe.output import OutputFile
 from corral.observe.terminalmodes import entering, leaving
-from corral.service.client import Client, Pending
+from corral.service.client import Client, PendingReply
 from corral.service.protocol import OpenInput, Waited, WaitForJobs
 from corral.system.terminal import set_size, size_of
 from corral.values.errors import CorralError, DaemonUnavailableError
@@ -276,6 +276,6 @@ class _Attachment:
         return INPUT in ready
 
 
-def _end_of(waiting: Pending[Waited]) -> Job | None:
+def _end_of(waiting: PendingReply[Waited]) -> Job | None:
     waited = waiting.result(0)
     return None if waited is None else waited.jobs[0]

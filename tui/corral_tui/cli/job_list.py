@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from corral.service.glance import Glance, glance
+from corral.service.glance import FastList, fast_list
 from corral.values.wire import to_wire
 from corral_tui import numbers
 from corral_tui.cli.errors import complain
@@ -91,7 +91,7 @@ def plain_options(words: list[str]) -> ListOptions | None:
 
 def list_jobs(options: ListOptions) -> int:
     """Print the requested jobs; 1 if an id is unknown."""
-    found = glance(chosen_home(), options.ids, everything=options.wants_ended) or _query(options)
+    found = fast_list(chosen_home(), options.ids, everything=options.wants_ended) or _query(options)
     for notice in found.notices:
         complain(notice)
     _print(_sorted([job for job in found.jobs if _is_selected(job, options)], options.sorts), options)
@@ -102,7 +102,7 @@ def list_jobs(options: ListOptions) -> int:
     return 1 if found.unknown else 0
 
 
-def _query(options: ListOptions) -> Glance:
+def _query(options: ListOptions) -> FastList:
     """From the daemon by the full client, or from the journal."""
     from msgspec import to_builtins
 
@@ -111,7 +111,7 @@ def _query(options: ListOptions) -> Glance:
 
     with connect.reader() as caller:
         found = caller.call(ListJobs(ids=options.ids, all=options.wants_ended))
-    return Glance(to_builtins(found.jobs), list(found.unknown), found.leftovers, [])
+    return FastList(to_builtins(found.jobs), list(found.unknown), found.leftovers, [])
 
 
 def _is_selected(job: dict[str, Any], options: ListOptions) -> bool:

@@ -8,7 +8,7 @@ import time
 from contextlib import closing
 
 from corral.observe.output import PollInterval
-from corral.service.client import Client, Pending
+from corral.service.client import Client, PendingReply
 from corral.service.protocol import Started, StopJobs, Stops, Waited, WaitForJobs
 from corral.values.errors import CannotStartError, CorralError, DaemonUnavailableError
 from corral.values.home import Home
@@ -106,8 +106,8 @@ class _Watch:
         self._job = job
         self._copier = copier
         self._interrupts = interrupts
-        self._stops: list[Pending[Stops]] = []
-        self._sweep: Pending[Waited] | None = None
+        self._stops: list[PendingReply[Stops]] = []
+        self._sweep: PendingReply[Waited] | None = None
         self._has_skipped_grace = False
         self._moved = 0.0
         """When output was last copied, or the job was last running (CLOCK_MONOTONIC)."""
@@ -143,12 +143,12 @@ class _Watch:
         elif self.forced_status and now - self._moved > PATIENCE:
             self._copier.discard_for_terminals()
 
-    def _sleep(self, waiting: Pending[Waited], has_moved: bool, pace: PollInterval, *, is_over: bool) -> None:
+    def _sleep(self, waiting: PendingReply[Waited], has_moved: bool, pace: PollInterval, *, is_over: bool) -> None:
         delay = pace.delay(time.monotonic(), had_output=has_moved)
         wakers = [self._interrupts.fileno()] if is_over else [self._interrupts.fileno(), waiting.fileno()]
         self._copier.wait(0 if has_moved else delay, wakers)
 
-    def _end_of(self, waiting: Pending[Waited]) -> Job | None:
+    def _end_of(self, waiting: PendingReply[Waited]) -> Job | None:
         waited = waiting.result(0)
         for stop in list(self._stops):
             if stop.result(0) is not None:

@@ -18,7 +18,7 @@ from textual.filter import Monochrome
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
-from corral.service.protocol import Look
+from corral.service.protocol import WatchJobs
 from corral.service.snapshot import Snapshot
 from corral.service.source import Source
 from corral.values.errors import CorralError
@@ -308,7 +308,7 @@ class DashboardApp(App[int], inherit_bindings=False):
             return
         wanted = self._looked_at = self._wanted
         try:
-            await self.source.call(Look(ids=wanted))
+            await self.source.call(WatchJobs(ids=wanted))
         except CorralError:
             self._looked_at = ()  # the daemon went away; the next one is asked when the list is drawn again
 
