@@ -143,7 +143,9 @@ class _Watch:
         elif self.forced_status and now - self._moved > PATIENCE:
             self._copier.discard_for_terminals()
 
-    def _sleep(self, waiting: PendingReply[Waited], has_moved: bool, pace: PollInterval, *, is_over: bool) -> None:
+    def _sleep(
+        self, waiting: PendingReply[Waited], has_moved: bool, pace: PollInterval, *, is_over: bool
+    ) -> None:
         delay = pace.delay(time.monotonic(), had_output=has_moved)
         wakers = [self._interrupts.fileno()] if is_over else [self._interrupts.fileno(), waiting.fileno()]
         self._copier.wait(0 if has_moved else delay, wakers)
