@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from corral.values.errors import UnknownJobError as UnknownJobError
     from corral.values.errors import UsageError as UsageError
     from corral.values.errors import WrongTypeError as WrongTypeError
+    from corral.values.history import LifePast as LifePast
     from corral.values.jobs import Health as Health
     from corral.values.jobs import Job as Job
     from corral.values.jobs import Limiter as Limiter
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from corral.values.jobs import StageTime as StageTime
     from corral.values.jobs import State as State
     from corral.values.jobs import Stopping as Stopping
-    from corral.values.lifepast import LifePast as LifePast
     from corral.values.reports import Advice as Advice
     from corral.values.reports import Diagnosis as Diagnosis
     from corral.values.reports import Frame as Frame
@@ -60,13 +60,13 @@ if TYPE_CHECKING:
     from corral.values.reports import Root as Root
     from corral.values.reports import StoppedProcess as StoppedProcess
     from corral.values.reports import StopReport as StopReport
+    from corral.values.reports import Story as Story
     from corral.values.reports import Survivor as Survivor
     from corral.values.reports import Wait as Wait
     from corral.values.reports import WaitKind as WaitKind
     from corral.values.spec import Command as Command
     from corral.values.spec import Pipeline as Pipeline
     from corral.values.spec import Redirection as Redirection
-    from corral.values.story import Story as Story
     from corral.version import __version__ as __version__
 
 _HOMES = {
@@ -77,10 +77,9 @@ _HOMES = {
     "corral.values.commandline": "CommandLineError",
     "corral.values.errors": "CannotStartError CorralError DaemonUnavailableError NotOpenError NotSoError OtherSurroundingsError ProtocolMismatchError UnknownJobError UsageError WrongTypeError",
     "corral.values.jobs": "Health Job Limiter Pipe ProcessView Stage StageTime State Stopping",
-    "corral.values.lifepast": "LifePast",
-    "corral.values.reports": "Advice Diagnosis Frame PythonStack Root StoppedProcess StopReport Survivor Wait WaitKind",
+    "corral.values.history": "LifePast",
+    "corral.values.reports": "Advice Diagnosis Frame PythonStack Root StoppedProcess StopReport Story Survivor Wait WaitKind",
     "corral.values.spec": "Command Pipeline Redirection",
-    "corral.values.story": "Story",
     "corral.version": "__version__",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

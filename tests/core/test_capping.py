@@ -139,7 +139,7 @@ def test_each_stages_stderr_is_capped_for_itself_and_no_cap_is_none(tmp_path: Pa
         look(capping, manager)
         await eventually(lambda: is_punched(manager), "the hole")
         # A line longer than that is near has to be cut.
-        assert [stage.stderr_dropped for stage in manager.job.stages] == [0, 2 * CAP]
+        assert [stage.history.stderr_dropped for stage in manager.job.stages] == [0, 2 * CAP]
         assert manager.events[0].startswith("stderr of stage 2 (x) has grown past 64K")
         assert manager.fed == []
 

@@ -1,46 +1,42 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corral.manage.history import History
+from corral.manage.jobtable import JobTable
 from corral.manage.monitor import Monitor
 from corral.observe.progress import MOVES_FOR, ObservationGaps, PollingDetector, Progress, health_of
-from corral.values.home import Home
 
 STUCK_AFTER = 60.0
+ONE = frozenset({1})
 
 
 def still(seconds_still: float) -> tuple[Progress, float]:
     progress = Progress(100.0)
-    progress.observe(100.0, 5, 5, 5, 1)
+    progress.observe(100.0, 5, 5, ONE)
     return progress, 100.0 + seconds_still
 
 
 def test_silent_but_busy_job_is_active():
     progress = Progress(0.0)
     for second in range(300):
-        progress.observe(float(second), second * 1000, 0, 0, 1)
+        progress.observe(float(second), second * 1000, 0, ONE)
     assert health_of(progress, 300.0, STUCK_AFTER, None) == ("active", 0.0)
 
 
 def test_each_kind_of_progress_counts_by_itself():
-    for change in ((6, 5, 5, 1), (5, 6, 5, 1), (5, 5, 6, 1), (5, 5, 5, 2), (4, 5, 5, 1)):
+    for change in ((6, 5, ONE), (5, 6, ONE), (5, 5, frozenset({1, 2})), (4, 5, ONE)):
         progress, now = still(50)
         assert progress.observe(now, *change)
         assert progress.last_moved == now
     progress, now = still(50)
-    assert not progress.observe(now, 5, 5, 5, 1)
+    assert not progress.observe(now, 5, 5, ONE)
     assert progress.last_moved == 100.0
-
-
-def test_counter_that_becomes_known_is_no_progress():
-    progress, now = still(50)
-    assert not progress.observe(now, 5, None, 5, 1)
-    assert not progress.observe(now + 1, 5, 700, 5, 1)
-    assert progress.observe(now + 2, 5, 701, 5, 1)
 
 
 def test_wait_that_is_not_benign_is_stuck_after_the_time():
@@ -80,8 +76,8 @@ def test_short_limit_is_kept():
 
 def test_active_has_lasted_since_it_began_to_move():
     progress, now = still(30)
-    progress.observe(now, 6, 5, 5, 1)
-    progress.observe(now + 2, 7, 5, 5, 1)
+    progress.observe(now, 6, 5, ONE)
+    progress.observe(now + 2, 7, 5, ONE)
     assert health_of(progress, now + 2, STUCK_AFTER, None) == ("active", now)
 
 
@@ -108,26 +104,23 @@ async def test_the_monitor_passes_over_the_time_that_it_did_not_run(monkeypatch:
     monkeypatch.setattr(
         "corral.manage.monitor.time", SimpleNamespace(monotonic=lambda: clock[0], process_time=lambda: 0.0)
     )
-    monkeypatch.setattr("corral.manage.monitor.end_stuck", lambda _: None)
-    asked = SimpleNamespace(
+    asked: Any = SimpleNamespace(
         id=1,
-        progress=Progress(999.0),
+        history=History(progress=Progress(999.0)),
         quiet=PollingDetector(999.0),
         next_visit=100,
         life=SimpleNamespace(is_started=True),
     )
-    queued = SimpleNamespace(id=2, progress=None, quiet=None, next_visit=100)
-    manager = SimpleNamespace(
-        jobs={1: asked, 2: queued},
-        home=Home("/"),
-        capping=SimpleNamespace(tick=lambda: None),
-        children=SimpleNamespace(relays=SimpleNamespace(look_after=lambda: None)),
+    unseen: Any = SimpleNamespace(
+        id=2, history=History(), quiet=None, next_visit=100, life=SimpleNamespace(is_started=False)
     )
-    monitor = Monitor(manager)
-    monitor.last_scan = 1e9
+    table = JobTable()
+    table.begun = {1: asked, 2: unseen}
+    parts: Any = SimpleNamespace(last_scan=1e9, tick=lambda: None)
+    monitor = Monitor(table, parts, parts, parts, parts, parts, parts, after_scan=lambda: None)
     for clock[0] in (1000.0, 1001.0, 1062.0, 1063.0):
         monitor.tick()
-    assert asked.progress.still_for(1063.0) == asked.quiet.lasts(1063.0) == 4.0
+    assert asked.history.progress.still_for(1063.0) == asked.quiet.lasts(1063.0) == 4.0
 
 
 @given(
@@ -141,10 +134,10 @@ async def test_the_monitor_passes_over_the_time_that_it_did_not_run(monkeypatch:
 )
 def test_health_follows_from_the_evidence(events, stuck_after):
     progress, now, cpu, moved_at = Progress(0.0), 0.0, 0, 0.0
-    progress.observe(now, cpu, None, 0, 0)
+    progress.observe(now, cpu, 0, ONE)
     for passed, used, benign, is_paused in events:
         now, cpu = now + passed, cpu + used
-        if progress.observe(now, cpu, None, 0, 0):
+        if progress.observe(now, cpu, 0, ONE):
             moved_at = now
         assert progress.last_moved == moved_at
         health, since = health_of(progress, now, stuck_after, benign, is_paused=is_paused)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.manage import stories
-from corral.manage.jobs import ManagedJob
-from corral.manage.lifepast import LifeOfJob
-from corral.manage.stories import StoryOfJob
-from corral.values.lifepast import MOST_CELLS, LifePast
+from corral.manage.history import History, Lifetime, decode, encode
+from corral.manage.jobs import Persisted
+from corral.manage.jobtable import JobTable
+from corral.manage.keeping import Persistence
+from corral.manage.usage_meter import note_lifetime
+from corral.observe.progress import Progress
+from corral.values.history import MOST_CELLS, LifePast
 
 LOOKS = st.lists(st.tuples(st.floats(0.01, 5000), st.floats(0, 3), st.integers(0, 1 << 40)), min_size=1)
+
+
+def new(began: float) -> Lifetime:
+    return Lifetime(began, until=began)
 
 
 def cpu_seconds(past: LifePast, until: float) -> float:
@@ -28,7 +34,7 @@ def cpu_seconds(past: LifePast, until: float) -> float:
 def test_a_life_of_any_length_is_told_in_128_cells_with_its_whole_cpu_time_and_its_peak(
     looks: list[tuple[float, float, int]],
 ) -> None:
-    life, now, used = LifeOfJob(100.0), 100.0, 0.0
+    life, now, used = new(100.0), 100.0, 0.0
     for seconds, cores, memory in looks:
         now, used = now + seconds, used + seconds * cores
         life.note(now, used, memory)
@@ -41,7 +47,7 @@ def test_a_life_of_any_length_is_told_in_128_cells_with_its_whole_cpu_time_and_i
 
 
 def test_a_rest_is_no_cpu_and_a_pause_is_nothing_known() -> None:
-    life = LifeOfJob(0.0)
+    life = new(0.0)
     life.note(1.0, 1.0, 50)
     life.rest(2.0)
     life.rest(4.0)
@@ -55,15 +61,10 @@ def test_a_rest_is_no_cpu_and_a_pause_is_nothing_known() -> None:
 
 
 def test_another_program_in_the_same_process_goes_on_without_a_gap() -> None:
-    life = LifeOfJob(0.0)
+    life = new(0.0)
     life.note(1.0, 1.0, 50)
-    job = cast(ManagedJob, SimpleNamespace(story=StoryOfJob(life=life)))
-    handed, life_before = stories.handed(job), life.values()
-    job.story = StoryOfJob()
-    stories.take_back(job, handed)
-    again = job.story.life
-    assert again is not None
-    assert again.values() == life_before
+    again = decode(encode(life), Lifetime)
+    assert again == life
     again.note(3.0, 3.0, 50)
     assert again.values().cpu == (100.0, 100.0, 100.0, None)
 
@@ -73,22 +74,27 @@ def test_after_a_crash_what_moved_meanwhile_has_a_gap_and_what_did_not_has_reste
     last_moved: float, gap: float | None
 ) -> None:
     """`last_moved` is what the next daemon finds out: it was still all the time, or is not any more."""
-    life = LifeOfJob(0.0)
+    life = new(0.0)
     life.note(2.0, 1.0, 50)
     kept: dict[int, Any] = {}
-    journal = SimpleNamespace(keep_story=kept.__setitem__, story=kept.get)
-    manager = cast(Any, SimpleNamespace(journal=journal))
-    job = cast(Any, SimpleNamespace(id=1, story=StoryOfJob(life=life), memory_bytes=50))
+    journal: Any = SimpleNamespace(
+        keep_story=kept.__setitem__, story=kept.get, keep_usage=lambda *_: None, usage=lambda _: None
+    )
+    job: Any = SimpleNamespace(id=1, history=History(lifetime=life, memory_bytes=50), persisted=Persisted())
     job.life = SimpleNamespace(started_now=0.0, is_ended=False, state="running")
-    job.progress = SimpleNamespace(last_moved=last_moved)
-    stories.keep_now_and_then(manager, job)
+    job.history.progress = Progress(last_moved)
+    table = JobTable()
+    table.begun = {1: job}
+    persistence = Persistence(table, journal, SimpleNamespace(), lambda _: pytest.fail("it runs"))  # type: ignore[arg-type]
+    persistence.keep_all()
     assert not kept  # it is young
-    stories.keep_now_and_then(manager, job, is_last=True)
-    job.story = StoryOfJob()
-    stories.recall(manager, job)
-    stories.note_life(job, 300.0, 20.0)
-    stories.note_life(job, 304.0, 22.0)
-    past = job.story.life.values()
+    persistence.keep_all(is_last=True)
+    job.history = History(memory_bytes=50)
+    persistence.recall(job)
+    job.history.progress = Progress(last_moved)
+    for now, job.history.last_cpu_seconds in ((300.0, 20.0), (304.0, 22.0)):
+        note_lifetime(job, now)
+    past = job.history.lifetime.values()
     assert past.seconds == 4.0
     assert (past.cpu[0], past.cpu[1], past.cpu[74], past.cpu[75]) == (
         25.0 if gap == 0.0 else 50.0,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from corral.manage import jobs
-from corral.manage.jobs import OutputSizes
+from corral.manage.jobs import OutputFiles
 from corral.service.numbers import NEWEST_ENDED
 from corral.service.protocol import ChangesPushed
 from corral.service.snapshot import Snapshot
@@ -36,7 +36,7 @@ def written(directory: Path) -> tuple[str, ...]:
 def test_sizes_are_the_same_with_descriptors_and_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output, paths = OutputSizes(), written(tmp_path)
+    output, paths = OutputFiles(), written(tmp_path)
     output.open(paths)
     assert (len(output.descriptors), output.sizes()) == (2, [7, 3])
     monkeypatch.setattr(jobs, "is_scarce", lambda number, share: True)
@@ -49,7 +49,7 @@ def test_sizes_are_the_same_with_descriptors_and_without(
 
 
 def test_none_left_is_no_reason_to_look_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    output, paths = OutputSizes(), written(tmp_path)
+    output, paths = OutputFiles(), written(tmp_path)
     real = os.open
 
     def second_fails(path: str, *rest: int, **where: int) -> int:

@@ -14,12 +14,14 @@ from corral.decide.life import StopRequested
 from corral.decide.reader import JournalReader
 from corral.decide.store import Journal
 from corral.decide.storyrows import MOST_TEXT, MOST_WAITS, StoryRow, shortened, told
-from corral.manage.onstuck import end_stuck
-from corral.manage.stories import StoryOfJob
+from corral.manage.history import History
+from corral.manage.jobs import Persisted
+from corral.manage.jobtable import JobTable
+from corral.manage.keeping import Persistence
+from corral.manage.onstuck import StuckStopper
+from corral.values.history import LifePast
 from corral.values.home import Home
-from corral.values.lifepast import LifePast
-from corral.values.reports import Diagnosis, Root, Wait
-from corral.values.story import Story
+from corral.values.reports import Diagnosis, Root, Story, Wait
 from journals import AT, PLACE, ended, spec
 
 STUCK = Diagnosis(
@@ -166,21 +168,18 @@ def test_a_stuck_job_is_ended_once_its_diagnosis_is_written_unless_it_moves_agai
     job: Any = SimpleNamespace(
         id=1,
         spec=SimpleNamespace(on_stuck="stop"),
-        health="stuck",
+        history=History(health="stuck"),
+        persisted=Persisted(),
         life=SimpleNamespace(state="running", started_now=None, is_ended=False),
         diagnosis=STUCK,
-        story=StoryOfJob(),
+        noted_diagnosis=None,
     )
     paused: Any = SimpleNamespace(**vars(job) | {"life": SimpleNamespace(state="paused")})
-    manager: Any = SimpleNamespace(
-        jobs={1: job, 2: paused},
-        journal=SimpleNamespace(keep_story=lambda *_: did.append("kept")),
-        commit_soon=commit_soon,
-        census=SimpleNamespace(take=lambda jobs: {}),
-        is_attended=lambda _: False,
-        last_stacks=SimpleNamespace(are_known=lambda _: True),
-        monitor=SimpleNamespace(set_members=lambda *_: None, look_again=look_again),
-        apply=apply,
+    journal: Any = SimpleNamespace(keep_story=lambda *_: did.append("kept"))
+    stacks: Any = SimpleNamespace(are_known=lambda _: True, add_to=lambda _, found: found)
+    persistence = Persistence(JobTable(), journal, stacks, lambda _: pytest.fail("nobody asked"))
+    stopper = StuckStopper(
+        persistence, stacks, apply, commit=commit_soon, scan=lambda _: None, is_attended=lambda _: False
     )
-    end_stuck(manager, manager.jobs.values())
+    stopper.stop([job, paused], look_again)
     assert did == expected

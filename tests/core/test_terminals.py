@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from corral.manage.history import History
 from corral.manage.terminals import HandedTerminal, JobTerminal
 from corral.observe.terminalmodes import TerminalModes, entering, leaving
 from corral.system.terminal import open_terminal, read_some, set_size, size_of
@@ -30,7 +31,7 @@ def on(sink: int) -> tuple[JobTerminal, int, Journal]:
     master, inner = open_terminal(80, 24)
     journal: Any = Journal()
     printed = os.dup(inner)
-    job: Any = SimpleNamespace(id=1, is_full_screen=False, terminal_size=None, disk_full=None)
+    job: Any = SimpleNamespace(id=1, is_full_screen=False, terminal_size=None, history=History())
     terminal = JobTerminal(job, HandedTerminal(master, inner, sink), journal, lambda _: None)
     return terminal, printed, journal
 

@@ -13,19 +13,21 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
 
 from corral.decide.life import Life
-from corral.manage.jobs import ManagedJob, Member
-from corral.manage.keeping import keep_observed
-from corral.manage.kept import Kept, Stillness
+from corral.manage.history import History, decode
+from corral.manage.jobs import ManagedJob
+from corral.manage.jobtable import JobTable
+from corral.manage.keeping import Persistence
 from corral.observe.progress import Progress
 from corral.service import protocol as p
 from corral.service.surroundings import surroundings
 from corral.system.cpu_clock import cpu_nanoseconds
-from corral.system.identity import ProcessIdentity, identify, is_alive
+from corral.system.identity import identify, is_alive
 from corral.values.spec import DescriptorInput, FileInput, InteractiveInput, JobInput
 from e2e.daemons import Daemons, job, spec, start, wait
 from managers import marked, zoo_argv
@@ -243,7 +245,8 @@ def test_what_was_kept_of_a_job_is_known_to_the_next_daemon(daemons: Daemons) ->
     long_ago = time.monotonic() - 500
     clocks = [cpu_nanoseconds(pids[0]) or 0, 5]
     for each, pid, clock in zip((still, moved), pids, clocks, strict=True):
-        kept = Kept(1 << 40, 7.5, Stillness(long_ago, clock, 0, (pid,)))
+        still_row = {"last_moved": long_ago, "cpu_ns": clock, "output_bytes": 0, "pids": [pid]}
+        kept = {"peak_memory_bytes": 1 << 40, "reaped_cpu_seconds": 7.5, "still": still_row}
         write(daemons, "UPDATE jobs SET usage = ? WHERE id = ?", msgspec.json.encode(kept), each)
     with daemons.client() as client:
         seen = until(lambda: (one := job(client, still)).health and one, "it to be looked at")
@@ -257,21 +260,22 @@ def test_what_was_kept_of_a_job_is_known_to_the_next_daemon(daemons: Daemons) ->
 def test_only_what_changed_is_kept_again() -> None:
     written: list[bytes] = []
     progress = Progress(time.monotonic() - 100)
+    progress.observe(time.monotonic(), 55, 0, frozenset({9}))
     managed = ManagedJob(
         7, spec("sleep 60"), surroundings(), datetime.now(UTC), Life(stages=(), state="running"), []
     )
-    managed.progress, managed.peak_memory_bytes = progress, 1000
-    managed.members = {9: Member(ProcessIdentity(9, 1), 1, cpu_ns=55)}
-    manager = SimpleNamespace(
-        jobs={7: managed}, journal=SimpleNamespace(keep_usage=lambda _, raw: written.append(raw))
-    )
-    keep_observed(manager)  # type: ignore[arg-type]
-    still = Stillness(progress.last_moved, 55, 0, (9,))
-    assert msgspec.json.decode(written[0], type=Kept) == Kept(1000, 0.0, still)
-    managed.peak_memory_bytes = 1001
-    keep_observed(manager)  # type: ignore[arg-type]
+    managed.history = History(progress=progress, peak_memory_bytes=1000)
+    table = JobTable()
+    table.add(managed)
+    journal: Any = SimpleNamespace(keep_usage=lambda _, raw: written.append(raw))
+    nothing: Any = None
+    persistence = Persistence(table, journal, nothing, nothing)
+    persistence.keep_all()
+    assert decode(written[0], History) == History(progress=progress, peak_memory_bytes=1000)
+    managed.history.peak_memory_bytes = 1001
+    persistence.keep_all()
     assert len(written) == 1
-    managed.peak_memory_bytes = 2000
+    managed.history.peak_memory_bytes = 2000
     progress.touch(time.monotonic())
-    keep_observed(manager)  # type: ignore[arg-type]
-    assert msgspec.json.decode(written[1], type=Kept) == Kept(2000, 0.0, None)
+    persistence.keep_all()
+    assert decode(written[1], History) == History(peak_memory_bytes=2000)

@@ -46,6 +46,7 @@ from corral.service.protocol import (
 )
 from corral.service.snapshot import Snapshot
 from corral.values.errors import CorralError, UnknownJobError
+from corral.values.history import LifePast
 from corral.values.home import Home
 from corral.values.jobs import Job, ProcessView, Stopping
 from corral.values.reports import (
@@ -56,9 +57,9 @@ from corral.values.reports import (
     PeekedPipe,
     Root,
     StopReport,
+    Story,
     Wait,
 )
-from corral.values.story import LifePast, Story
 from tui.fake_jobs import NOW, job
 
 MACHINE = Machine(

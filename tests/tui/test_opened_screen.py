@@ -23,8 +23,7 @@ from corral.service.protocol import (
 )
 from corral.values.errors import NotSoError
 from corral.values.jobs import JobEvent
-from corral.values.reports import Detail, Diagnosis, PeekedPipe
-from corral.values.story import Story
+from corral.values.reports import Detail, Diagnosis, PeekedPipe, Story
 from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.marks import ASCII, UNICODE, Charset
 from corral_tui.dashboard.opened.output import OutputView

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from corral.values.history import LifePast, Past
 from corral.values.jobs import Job, Pipe, ProcessView
-from corral.values.lifepast import LifePast
-from corral.values.past import Past
 from corral.values.reports import Advice, Diagnosis, Root, Wait
 from corral_tui.dashboard import lines
 from corral_tui.dashboard.marks import ASCII, UNICODE, Charset

@@ -10,10 +10,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from corral.decide.rows import encode
+from corral.values.history import FIRST_CELL_SECONDS, MOST_CELLS, LifePast
 from corral.values.jobs import Job
-from corral.values.lifepast import FIRST_CELL_SECONDS, MOST_CELLS, LifePast
-from corral.values.reports import Diagnosis, Frame, PythonStack, Wait
-from corral.values.story import Story
+from corral.values.reports import Diagnosis, Frame, PythonStack, Story, Wait
 
 MOST_WAITS = 50
 """Processes of a kept diagnosis: of a tree of thousands the first are as good as all."""

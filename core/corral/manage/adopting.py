@@ -17,7 +17,6 @@ from corral.decide.store import StageStart
 from corral.manage.census import Seen
 from corral.manage.feeding import FED
 from corral.manage.jobs import ManagedJob, ManagedStage
-from corral.manage.keeping import recall
 from corral.manage.local_run import InheritedChild
 from corral.manage.moments import moment
 from corral.manage.stopping import BY_STOP
@@ -114,7 +113,7 @@ def _take_over(manager: Manager, stored: StoredJob, seen: Sequence[Seen], why_lo
         return
     manager.journal.record(job.id, datetime.now(UTC), "adopted", "taken over by a new daemon")
     _note_lost_input(manager, job)
-    recall(manager, job, seen)
+    manager.monitor.recall(job, seen)
     watch(manager, job)
     manager.arm_timeout(job)
     manager.children.relays.apply_once_through(job, Adopted(**moment()))
@@ -167,7 +166,8 @@ def _find_processes(manager: Manager, job: ManagedJob, stored: StoredJob, seen: 
         row = rows.get(stage.number)
         if row is not None and row.pid is not None and row.started_ticks is not None:
             stage.handle.identity = ProcessIdentity(row.pid, row.started_ticks)
-            stage.started, stage.ended, stage.cpu_seconds = row.started, row.ended, row.cpu_seconds
+            stage.started, stage.ended = row.started, row.ended
+            stage.history.cpu_seconds = row.cpu_seconds
             continue
         leader = _leader([entry for entry in seen if entry.stage == stage.number])
         if leader is not None:

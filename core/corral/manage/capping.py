@@ -130,7 +130,7 @@ class Capping:
             return
         for job in self._table.begun.values():
             cap, output = job.spec.max_output, job.output
-            if cap is None or not output.paths:
+            if cap is None or not job.files.paths:
                 continue
             total = self._total(job)
             if total > output.stdout + output.stderr:
@@ -179,7 +179,7 @@ class Capping:
             return
         if job.run.capped is None and self._total(job) <= cap:
             return
-        before = job.output.stdout_dropped, [stage.stderr_dropped for stage in job.stages]
+        before = job.output.stdout_dropped, [stage.history.stderr_dropped for stage in job.stages]
         self._look_closely(job)
         self._note_spared(job)
         if job.run.capped is None or before == (
@@ -191,7 +191,7 @@ class Capping:
         noted = [stream.noted for stream in job.run.capped]
         job.output.stdout = sizes[0]
         for stage, size in zip(job.stages, sizes[1:], strict=True):
-            stage.stderr_bytes = size
+            stage.history.stderr_bytes = size
         self._publish(job)
         view = _with_output(self._snapshots.of(job.id), sizes, noted)
         self._table.ended[job.id] = view
@@ -252,8 +252,8 @@ class Capping:
 
     def _sizes(self, job: ManagedJob) -> list[int]:
         """stdout, then stderr by stage."""
-        if job.output.paths:
-            return job.output.sizes()
+        if job.files.paths:
+            return job.files.sizes()
         home = self._home
         paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
         return [_size_of(path) for path in paths]
@@ -272,7 +272,7 @@ class Capping:
         stdout, *stderr = job.run.capped
         job.output.stdout_dropped = stdout.noted
         for stage, stream in zip(job.stages, stderr, strict=True):
-            stage.stderr_dropped = stream.noted
+            stage.history.stderr_dropped = stream.noted
         self._table.touch(job)
 
     # ---- one cut

@@ -108,9 +108,11 @@ class Children:
         """Reap the stage if it has ended. Whether it had. Never blocks."""
         if not stage.is_running:
             return False
-        if stage.handle.identity is not None and (stage.usage is not None or len(job.stages) > 1):
+        if stage.handle.identity is not None and (stage.history.usage is not None or len(job.stages) > 1):
             # Reaping takes the counters away; a zombie still has them.
-            stage.usage = with_last_counters(stage.usage or _UNSEEN, stage.handle.identity.pid)
+            stage.history.usage = with_last_counters(
+                stage.history.usage or _UNSEEN, stage.handle.identity.pid
+            )
         end = reaping.poll(stage) if stage.handle.popen is not None else reaping.poll_adopted(stage)
         if end is None:
             return False
@@ -171,9 +173,9 @@ class Children:
             self._terminals.end(job)
         now = moment()
         stage.ended = now["at"]
-        stage.cpu_seconds = end.cpu_seconds
+        stage.history.cpu_seconds = end.cpu_seconds
         if end.peak_memory_bytes is not None:
-            job.peak_memory_bytes = max(job.peak_memory_bytes or 0, end.peak_memory_bytes)
+            job.history.peak_memory_bytes = max(job.history.peak_memory_bytes or 0, end.peak_memory_bytes)
         if stage.handle.popen is not None:
             self._stages.pop(stage.handle.popen.pid, None)
         if stage.handle.identity is not None:
@@ -212,7 +214,7 @@ class Children:
         job = self._jobs.get(job_id) if job_id is not None else None
         if job is not None:
             job.run.members.pop(orphan.pid, None)
-            job.reaped_cpu_seconds += orphan.end.cpu_seconds
+            job.history.reaped_cpu_seconds += orphan.end.cpu_seconds
 
     def remember(self, identity: ProcessIdentity, end: ChildEnd) -> None:
         """Keep it for `end_of`, for a while."""

@@ -6,6 +6,7 @@ Internal: one per process, inside the daemon. Everything here runs in one thread
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
@@ -23,19 +24,25 @@ from corral.decide.life import (
 from corral.decide.naming import NEWEST
 from corral.decide.scheduler import Group, Scheduler
 from corral.decide.store import Journal
-from corral.manage import diskfull, reasons, stories, views
 from corral.manage.acceptance import Acceptance, new_job
 from corral.manage.cleaning import Cleaner
 from corral.manage.commits import Commits
 from corral.manage.deletion import Deletion
 from corral.manage.explanation import Explanation
+from corral.manage.flows import PipeFollower
 from corral.manage.input_commands import InputCommands
 from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import KEPT_ENDED, JobTable
+from corral.manage.judging import Judge
+from corral.manage.keeping import Persistence
 from corral.manage.laststacks import LastStacks
 from corral.manage.local_executor import LocalExecutor
+from corral.manage.member_scan import MemberScan
 from corral.manage.monitor import Monitor
 from corral.manage.needed_jobs import NeededJobs
+from corral.manage.onstuck import StuckStopper
+from corral.manage.output_watch import OutputWatch
+from corral.manage.reasons import WaitsOfJobs
 from corral.manage.references import References
 from corral.manage.remove_commands import RemoveCommands
 from corral.manage.restarts import Restarts
@@ -49,6 +56,7 @@ from corral.manage.stopping import report_on
 from corral.manage.transitions import Transitions
 from corral.manage.upkeep import Upkeep
 from corral.manage.waiting import Waiters
+from corral.observe.holders import Holders
 from corral.system import mark
 from corral.values.home import Home
 
@@ -109,18 +117,42 @@ class Engine:
             wake=self.wake,
             note_started=self.queue.note_started,
             note_survivors=lambda job_id, text: self.restarts.give_up(job_id, text),
-            note_replaced=lambda job: self.monitor.look_anew(job),
+            note_replaced=lambda job: self.outputs.reopen(job),
         )
         self._name_executor_for_short()
         self.is_attended: Callable[[int], bool] = lambda _: False
         """Whether somebody sits at the terminal of that job."""
         self.spy = Spy(self.children.reap, self.mounts)
         self.last_stacks = LastStacks(self.spy)
-        self.monitor = Monitor(self)
+        self.persistence = Persistence(self.table, journal, self.last_stacks, self.snapshots.of)
+        self.members = MemberScan(self.table, self.census)
+        self.waits = WaitsOfJobs(self.table, Holders(os.getpid()))
+        self.outputs = OutputWatch(self.table, journal, home, self.truncations, self.capping)
+        self.monitor = self._new_monitor()
         self._waiters = Waiters()
         self._create_cleaning()
         self._create_commands()
         self._connect()
+
+    def _new_monitor(self) -> Monitor:
+        stuck = StuckStopper(
+            self.persistence,
+            self.last_stacks,
+            self.apply,
+            commit=self.commits.soon,
+            scan=self.members.scan,
+            is_attended=lambda job_id: self.is_attended(job_id),
+        )
+        return Monitor(
+            self.table,
+            self.members,
+            self.outputs,
+            PipeFollower(self.home, self.waits),
+            Judge(self.table, self.members, self.waits, self.persistence, self.snapshots.view),
+            stuck,
+            self.persistence,
+            after_scan=self.leftovers.check,
+        )
 
     def _create_cleaning(self) -> None:
         self.needed_jobs = NeededJobs(self.table, looked_at=lambda: self.monitor.looked_at)
@@ -155,7 +187,7 @@ class Engine:
             self.stopper,
             self.apply,
             take_on=self.leftovers.take_on,
-            note_diagnosis=lambda job, cause: stories.note_stop(self, job, cause),
+            note_diagnosis=self.persistence.note_stop,
         )
         self.signals = SignalCommands(
             self.home,
@@ -165,7 +197,7 @@ class Engine:
             self.census,
             self.signaller,
             self.apply,
-            tree_of=lambda job: reasons.tree_of(self, job),
+            tree_of=self.waits.tree,
         )
         self.inputs = InputCommands(self.table, self.terminals)
         self.restarts = Restarts(
@@ -188,10 +220,10 @@ class Engine:
             self.journal,
             self.commits,
             self.snapshots,
-            scan=self.monitor.scan_job,
-            observe=lambda job: reasons.observe_waits(self, job),
-            tree_of=lambda job: reasons.tree_of(self, job),
-            story_of=lambda job_id: stories.story(self, job_id),
+            scan=lambda job: self.members.scan([job]),
+            observe=self.waits.look,
+            tree_of=self.waits.tree,
+            story_of=self.persistence.story,
             newest=lambda: self.references.resolve(NEWEST),
         )
 
@@ -259,10 +291,7 @@ class Engine:
     def _finish(self, job: ManagedJob) -> None:
         self.launcher.end(job)
         self.terminals.end(job)
-        self.monitor.close_outputs(job)
-        views.final_sizes(job, self.home)
-        diskfull.look_at_end(self, job)
-        self.monitor.close_pipes(job)
+        self.monitor.finish(job)
         self.budget.gave_back(job.run.pipe_bytes)
         job.run.pipe_bytes = 0
         self.capping.finish(job)
@@ -273,7 +302,7 @@ class Engine:
         job.view = None
         view = self.view(job)
         self.journal.job_ended(view, job.report)
-        stories.finish(self, job, views.cpu_seconds_of(job))
+        self.persistence.finish(job)
         self.scheduler.ended(job.id, view.state == "succeeded")
         self.table.remember(view)
         self.cleaner.note_ended(view)

@@ -25,9 +25,8 @@ from corral.system.disk_usage import is_full
 from corral.system.ownfiles import stat_own
 from corral.values.home import Home
 from corral.values.jobs import Job, ProcessView
-from corral.values.reports import Detail, Diagnosis, PeekedPipe
+from corral.values.reports import Detail, Diagnosis, PeekedPipe, Story, with_story
 from corral.values.shown import whole
-from corral.values.story import Story, with_story
 
 _URGENCY = {"stuck": 0, "active": 3, "waiting": 2}
 _URGENCY_OF_OTHERS = 1

@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from msgspec import structs
 
 from corral.manage.jobs import ManagedJob, ManagedStage
-from corral.manage.reasons import observe_waits
+from corral.manage.reasons import WaitsOfJobs
 from corral.observe.pipeflow import PipeFlow, Side
 from corral.observe.sampler import bytes_transferred
 from corral.system.openfiles import descriptors_of, modes
 from corral.system.pipes import fill_and_capacity
-
-if TYPE_CHECKING:
-    from corral.manage.manager import Manager
+from corral.values.home import Home
 
 MOST_PROCESSES = 64
 """Of one stage whose counters are read; `xargs -P` may have more, and then the smaller number is what is known."""
@@ -32,31 +30,57 @@ class Moved(NamedTuple):
     cpu_seconds: float
 
 
-def follow_pipes(manager: Manager, job: ManagedJob, now: float) -> None:
-    """One look at each pipe, at `now` (monotonic seconds)."""
-    waits = {wait.pid: wait for wait in observe_waits(manager, job, leaders_only=True).waits}
-    moved = [moved_by(job, stage) for stage in job.stages]
-    for flow, writer, reader in zip(job.pipes, job.stages, job.stages[1:], strict=False):
-        fill, capacity = _measured(writer, reader) or (None, None)
-        writing = waits.get(writer.handle.identity.pid) if writer.handle.identity else None
-        reading = waits.get(reader.handle.identity.pid) if reader.handle.identity else None
-        flow.observe(
-            now,
-            moved[writer.number - 1],
-            moved[reader.number - 1],
-            fill,
-            capacity,
-            writer_waits=writing.kind if writing else None,
-            reader_waits=reading.kind if reading else None,
-            writer_pending=writing.pending if writing else 0,
-            writer_stderr_bytes=writer.stderr_bytes,
-            writer_is_alone=sum(m.stage == writer.number for m in job.run.members.values()) <= 1,
-            writer_runs=writer.is_running,
-            reader_runs=reader.is_running,
+class PipeFollower:
+    """Follows the pipes between the stages of running jobs."""
+
+    def __init__(self, home: Home, waits: WaitsOfJobs) -> None:
+        self._home = home
+        self._waits = waits
+
+    def follow(self, job: ManagedJob, now: float) -> None:
+        """One look at each pipe, at `now` (monotonic seconds)."""
+        waits = {wait.pid: wait for wait in self._waits.look(job, leaders_only=True).waits}
+        moved = [moved_by(job, stage) for stage in job.stages]
+        for flow, writer, reader in zip(job.pipes, job.stages, job.stages[1:], strict=False):
+            fill, capacity = _measured(writer, reader) or (None, None)
+            writing = waits.get(writer.handle.identity.pid) if writer.handle.identity else None
+            reading = waits.get(reader.handle.identity.pid) if reader.handle.identity else None
+            flow.observe(
+                now,
+                moved[writer.number - 1],
+                moved[reader.number - 1],
+                fill,
+                capacity,
+                writer_waits=writing.kind if writing else None,
+                reader_waits=reading.kind if reading else None,
+                writer_pending=writing.pending if writing else 0,
+                writer_stderr_bytes=writer.history.stderr_bytes,
+                writer_is_alone=sum(m.stage == writer.number for m in job.run.members.values()) <= 1,
+                writer_runs=writer.is_running,
+                reader_runs=reader.is_running,
+            )
+            if flow.suspect is not None:
+                self._settle(job, flow, flow.suspect)
+        job.pipe_views = tuple(flow.pipe() for flow in job.pipes)
+
+    def _settle(self, job: ManagedJob, flow: PipeFlow, side: Side) -> None:
+        """Whether the side under suspicion really moves bytes that are not counted, by splice(2) say.
+
+        It does if the other side, whose counter rises, has nothing else open that it could have moved them to or from.
+        """
+        other = flow.to_stage if side == "writer" else flow.from_stage
+        link = next(
+            (f"pipe:[{inode}]" for inode, number in job.run.pipe_inodes.items() if number == flow.number),
+            None,
         )
-        if flow.suspect is not None:
-            _settle(manager, job, flow, flow.suspect)
-    job.pipe_views = tuple(flow.pipe() for flow in job.pipes)
+        pids = [pid for pid, member in job.run.members.items() if member.stage == other]
+        # What goes to the stage's stderr is known by the size of that file, and taken off.
+        stderr = self._home.stderr(job.id, other)
+        known = [_as_linked(stderr)] if side == "reader" else []
+        if link is not None and not moves_elsewhere(pids, [link, *known], writes=side == "reader"):
+            flow.declare_blind(side)
+        else:
+            flow.acquit()
 
 
 def close_pipes(job: ManagedJob) -> None:
@@ -73,7 +97,7 @@ def close_pipes(job: ManagedJob) -> None:
             moved_by(job, reader),
             0,
             None,
-            writer_stderr_bytes=writer.stderr_bytes,
+            writer_stderr_bytes=writer.history.stderr_bytes,
             writer_runs=False,
             reader_runs=False,
         )
@@ -95,7 +119,7 @@ def moved_by(job: ManagedJob, stage: ManagedStage) -> Moved | None:
         for member in job.run.members.values()
         if member.stage == stage.number and member.identity != stage.handle.identity
     ]
-    usage = stage.usage
+    usage = stage.history.usage
     if usage is None:
         return None
     leader = job.run.members.get(stage.handle.identity.pid) if stage.handle.identity else None
@@ -121,28 +145,6 @@ def _measured(writer: ManagedStage, reader: ManagedStage) -> tuple[int, int] | N
     if measured is None and writer.is_running and writer.handle.identity:
         measured = fill_and_capacity(writer.handle.identity.pid, 1)
     return measured
-
-
-# ---- sides that do not count --------------------------------------------------------------------------------------
-
-
-def _settle(manager: Manager, job: ManagedJob, flow: PipeFlow, side: Side) -> None:
-    """Whether the side under suspicion really moves bytes that are not counted, by splice(2) say.
-
-    It does if the other side, whose counter rises, has nothing else open that it could have moved them to or from.
-    """
-    other = flow.to_stage if side == "writer" else flow.from_stage
-    link = next(
-        (f"pipe:[{inode}]" for inode, number in job.run.pipe_inodes.items() if number == flow.number), None
-    )
-    pids = [pid for pid, member in job.run.members.items() if member.stage == other]
-    # What goes to the stage's stderr is known by the size of that file, and taken off.
-    stderr = manager.home.stderr(job.id, other)
-    known = [_as_linked(stderr)] if side == "reader" else []
-    if link is not None and not moves_elsewhere(pids, [link, *known], writes=side == "reader"):
-        flow.declare_blind(side)
-    else:
-        flow.acquit()
 
 
 def _as_linked(path: str) -> str:

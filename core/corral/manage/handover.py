@@ -9,70 +9,30 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from corral.decide.life import Adopted
 from corral.decide.recovery import StoredJob, unended_jobs
-from corral.manage import stories, truncations
 from corral.manage.adopting import watch
 from corral.manage.ahead import HandedStandIn
 from corral.manage.feeding import Feed
-from corral.manage.jobs import ManagedJob, ManagedStage, OutputSizes
-from corral.manage.keeping import keep_observed
+from corral.manage.history import UNKNOWN, History, StageHistory, decode, encode
+from corral.manage.jobs import ManagedJob
 from corral.manage.moments import moment
-from corral.manage.past import Cell, PastOfJob
 from corral.manage.reaping import ChildEnd
 from corral.manage.stopping import StopOfJob, Target
-from corral.manage.streams import HandedStream
 from corral.manage.terminals import HandedTerminal
-from corral.observe.progress import Progress
 from corral.system.identity import ProcessIdentity
 
 if TYPE_CHECKING:
     from corral.manage.manager import Manager
 
-FORMAT = 1
-"""Of the table. It grows with every change after which an older table would be misread."""
-
-
-class HandedStage(Struct, frozen=True):
-    """What was observed of a stage."""
-
-    number: int
-    cpu_seconds: float | None = None
-    cpu_percent: float | None = None
-    does: str | None = None
-    pidfd: int | None = None
-    """Of a process that is not our child: once init has reaped it, only this descriptor tells its status."""
-
-
-class Observed(Struct, frozen=True, kw_only=True):
-    """What was observed of a job that runs. Times are monotonic seconds, which execve(2) does not touch."""
-
-    last_moved: float
-    active_since: float
-    stages: tuple[HandedStage, ...] = ()
-    health: str | None = None
-    health_since: datetime | None = None
-    cpu_percent: float | None = None
-    memory_bytes: int | None = None
-    peak_memory_bytes: int | None = None
-    reaped_cpu_seconds: float = 0.0
-    last_cpu_seconds: float = 0.0
-    last_sampled: float | None = None
-    stdout_bytes: int = 0
-    stderr_bytes: int = 0
-    last_output: datetime | None = None
-    recent_output: tuple[tuple[float, int], ...] = ()
-    past: tuple[Cell, ...] = ()
-    story: stories.HandedStory | None = None
-    disk_full: datetime | None = None
-    streams: tuple[HandedStream, ...] = ()
-    truncated: datetime | None = None
+FORMAT = 2
+"""Of the table. It grows with every change after which an older table would be misread; `decode_table` reads those."""
 
 
 class HandedJob(Struct, frozen=True, kw_only=True):
@@ -92,7 +52,12 @@ class HandedJob(Struct, frozen=True, kw_only=True):
     pipe_bytes: int = 0
     pipe_inodes: dict[int, int] = {}
     input_pipe: int | None = None
-    observed: Observed | None = None
+    pidfds: dict[int, int] = {}
+    """By stage, of processes that are not our children: once init has reaped one, only this descriptor tells its status."""
+    history: History = msgspec.field(default_factory=History)
+    """The whole of what was observed of it."""
+    stages: tuple[StageHistory, ...] = ()
+    """The same of its stages; none where nothing was observed yet."""
 
 
 class HandedStop(Struct, frozen=True, kw_only=True):
@@ -134,9 +99,66 @@ class Handover(Struct, frozen=True, kw_only=True):
                 found |= job.terminal.descriptors
             if job.feed is not None:
                 found |= {job.feed.writer, job.feed.reader}
-            if job.observed is not None:
-                found |= {stage.pidfd for stage in job.observed.stages}
+            found |= set(job.pidfds.values())
         return frozenset(descriptor for descriptor in found if descriptor is not None)
+
+
+# ---- written ------------------------------------------------------------------------------------------------------
+
+
+class _Head(Struct):
+    """The part of a table of any format."""
+
+    format: int
+    process: ProcessIdentity
+
+
+def decode_table(content: bytes, own: ProcessIdentity | None) -> Handover | str:
+    """The table of the process `own`, of this format or an earlier one, or why it cannot be used."""
+    try:
+        head = msgspec.json.decode(content, type=_Head)
+        if head.process != own:
+            return "was written by another process"
+        if not 1 <= head.format <= FORMAT:
+            return f"has format {head.format}, this program reads {FORMAT}"
+        if head.format == 1:
+            table = msgspec.json.decode(content)
+            table["jobs"] = [_from_format_1(job) for job in table["jobs"]]
+            content = encode(table)
+        return decode(content, Handover)
+    except msgspec.DecodeError as error:
+        return f"cannot be read: {error}"
+
+
+def _from_format_1(job: dict[str, Any]) -> dict[str, Any]:
+    """An entry that names what was observed one by one."""
+    seen = job.pop("observed", None)
+    if seen is None:
+        return job
+    stages, recent, story = seen["stages"], seen["recent_output"], seen["story"] or {}
+    history = seen | {
+        "still": {"last_moved": seen["last_moved"], "active_since": seen["active_since"]},
+        "output": {
+            "stdout": seen["stdout_bytes"],
+            "stderr": seen["stderr_bytes"],
+            "last_output": seen["last_output"],
+            "written": recent[-1][1] if recent else 0,
+            "recent": recent,
+        },
+        "recent": {"cells": seen["past"]},
+        "stuck": story.get("diagnosis"),
+        "stuck_at": story.get("diagnosed"),
+        "lifetime": _lifetime_of_format_1(story.get("life")),
+    }
+    pidfds = {stage["number"]: stage["pidfd"] for stage in stages if stage["pidfd"] is not None}
+    return job | {"history": history, "stages": stages, "pidfds": pidfds}
+
+
+def _lifetime_of_format_1(life: dict[str, Any] | None) -> dict[str, Any] | None:
+    if life is None:
+        return None
+    used, measured, peaks = zip(*life["cells"], strict=True) if life["cells"] else ((), (), ())
+    return life | {"used": used, "measured": measured, "peaks": [UNKNOWN if p is None else p for p in peaks]}
 
 
 # ---- giving -------------------------------------------------------------------------------------------------------
@@ -147,7 +169,7 @@ def note_lives(manager: Manager) -> None:
     for job in manager.jobs.values():
         if job.life.is_started and not job.life.is_ended:
             manager.journal.state_changed(job.id, job.life)
-    keep_observed(manager, is_last=True)
+    manager.persistence.keep_all(is_last=True)
     manager.commit()
 
 
@@ -174,41 +196,13 @@ def _handed(manager: Manager, job: ManagedJob) -> HandedJob:
         pipe_bytes=job.run.pipe_bytes,
         pipe_inodes=job.run.pipe_inodes,
         input_pipe=job.run.input_pipe,
-        observed=None if job.progress is None else _observed(job, job.progress),
-    )
-
-
-def _observed(job: ManagedJob, progress: Progress) -> Observed:
-    return Observed(
-        last_moved=progress.last_moved,
-        active_since=progress.active_since,
-        stages=tuple(
-            HandedStage(
-                stage.number,
-                stage.cpu_seconds,
-                stage.cpu_percent,
-                stage.does,
-                stage.handle.pidfd if stage.handle.popen is None else None,
-            )
+        pidfds={
+            stage.number: stage.handle.pidfd
             for stage in job.stages
-        ),
-        health=job.health,
-        health_since=job.health_since,
-        cpu_percent=job.cpu_percent,
-        memory_bytes=job.memory_bytes,
-        peak_memory_bytes=job.peak_memory_bytes,
-        reaped_cpu_seconds=job.reaped_cpu_seconds,
-        last_cpu_seconds=job.last_cpu_seconds,
-        last_sampled=job.last_sampled,
-        stdout_bytes=job.output.stdout,
-        stderr_bytes=job.output.stderr,
-        last_output=job.output.last_output,
-        recent_output=tuple(job.output.recent),
-        past=job.past.cells,
-        story=stories.handed(job),
-        disk_full=job.disk_full,
-        streams=truncations.handed(job),
-        truncated=job.truncated,
+            if stage.handle.pidfd is not None and stage.handle.popen is None
+        },
+        history=job.history,
+        stages=tuple(stage.history for stage in job.stages),
     )
 
 
@@ -278,7 +272,8 @@ def _in_hand(manager: Manager, stored: StoredJob, entry: HandedJob) -> ManagedJo
         row = rows.get(stage.number)
         if row is not None and row.pid is not None and row.started_ticks is not None:
             stage.handle.identity = ProcessIdentity(row.pid, row.started_ticks)
-            stage.started, stage.ended, stage.cpu_seconds = row.started, row.ended, row.cpu_seconds
+            stage.started, stage.ended = row.started, row.ended
+            stage.history.cpu_seconds = row.cpu_seconds
     return job
 
 
@@ -294,8 +289,8 @@ def _go_on(manager: Manager, job: ManagedJob, entry: HandedJob) -> None:
         return
     if not job.life.is_started:
         return
-    if entry.observed is not None:
-        _recall(manager, job, entry.observed)
+    if entry.stages:
+        _recall(manager, job, entry)
     if entry.feed is not None:
         manager.executor.feeds.begin(job, entry.feed)
     if entry.terminal is not None:
@@ -304,34 +299,18 @@ def _go_on(manager: Manager, job: ManagedJob, entry: HandedJob) -> None:
     manager.arm_timeout(job)
 
 
-def _recall(manager: Manager, job: ManagedJob, seen: Observed) -> None:
-    job.health, job.health_since = seen.health, seen.health_since
-    job.cpu_percent, job.memory_bytes = seen.cpu_percent, seen.memory_bytes
-    job.peak_memory_bytes = seen.peak_memory_bytes
-    job.reaped_cpu_seconds, job.last_cpu_seconds = seen.reaped_cpu_seconds, seen.last_cpu_seconds
-    job.last_sampled, job.disk_full = seen.last_sampled, seen.disk_full
-    job.past = PastOfJob(seen.past)
-    if seen.story is not None:
-        stories.take_back(job, seen.story)
-    job.output = OutputSizes(
-        stdout=seen.stdout_bytes,
-        stderr=seen.stderr_bytes,
-        last_output=seen.last_output,
-        written=seen.recent_output[-1][1] if seen.recent_output else 0,
-        recent=list(seen.recent_output),
-    )
-    truncations.take_back(job, seen.streams)
-    job.truncated = seen.truncated
-    for stage, noted in zip(job.stages, seen.stages, strict=True):
-        _recall_stage(stage, noted)
-    progress = Progress(seen.active_since)
-    progress.last_moved = seen.last_moved
-    manager.monitor.go_on(job, progress)
-
-
-def _recall_stage(stage: ManagedStage, noted: HandedStage) -> None:
-    stage.cpu_seconds = noted.cpu_seconds if stage.cpu_seconds is None else stage.cpu_seconds
-    stage.cpu_percent, stage.does, stage.handle.pidfd = noted.cpu_percent, noted.does, noted.pidfd
+def _recall(manager: Manager, job: ManagedJob, entry: HandedJob) -> None:
+    for stage, noted in zip(job.stages, entry.stages, strict=True):
+        if stage.history.cpu_seconds is not None:  # of its end, by the journal
+            noted.cpu_seconds = stage.history.cpu_seconds
+        stage.history, stage.handle.pidfd = noted, entry.pidfds.get(stage.number)
+    job.history = entry.history
+    for stream in job.history.streams:
+        # What was being set up went with the threads of the program before.
+        stream.has_tripwire = stream.has_tripwire is True
+    progress, job.history.progress = job.history.progress, None
+    if progress is not None:
+        manager.monitor.go_on(job, progress)
 
 
 def go_on_stopping(manager: Manager, stops: Iterable[HandedStop]) -> None:

@@ -9,18 +9,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from corral.decide.life import Life
-from corral.manage.kept import Kept
+from corral.manage.history import History, OutputHistory, StageHistory
 from corral.manage.local_run import LocalRun, StageHandle
-from corral.manage.past import PastOfJob
-from corral.manage.stories import StoryOfJob
-from corral.manage.streams import Stream
 from corral.observe.pipeflow import PipeFlow
-from corral.observe.progress import PollingDetector, Progress
-from corral.observe.sampler import Usage
+from corral.observe.progress import PollingDetector
 from corral.observe.waits import WaitClock
 from corral.system.descriptors import is_scarce, move_high
 from corral.system.ownfiles import open_own, stat_own
-from corral.values.jobs import Job, Pipe, StageTime
+from corral.values.jobs import Job, Pipe
 from corral.values.reports import Diagnosis, StopReport
 from corral.values.shown import Shown, shown_of
 from corral.values.spec import Command, JobSpec, Surroundings
@@ -36,15 +32,7 @@ class ManagedStage:
     handle: StageHandle = field(default_factory=StageHandle)
     started: datetime | None = None
     ended: datetime | None = None
-    cpu_seconds: float | None = None
-    """Of the leader and all it has waited for, once it ended; until then of the last sample."""
-    cpu_percent: float | None = None
-    usage: Usage | None = None
-    stderr_bytes: int = 0
-    stderr_dropped: int = 0
-    """Bytes of its head that its cap has dropped."""
-    does: str | None = None
-    time: StageTime | None = None
+    history: StageHistory = field(default_factory=StageHistory)
 
     @property
     def is_running(self) -> bool:
@@ -56,7 +44,7 @@ MOST_FOR_OUTPUT = 0.5
 
 
 @dataclass(slots=True)
-class OutputSizes:
+class OutputFiles:
     """The output files of a running job, looked at by their size only."""
 
     paths: tuple[str, ...] = ()
@@ -64,17 +52,6 @@ class OutputSizes:
     descriptors: list[int] = field(default_factory=list)
     """Of the same files, read-only: a description of our own, since on the child's lseek(2) would wait for its write
     to end. None are kept where they are scarce; stat(2) by path does as well, at 2 µs instead of 0.2."""
-    stdout: int = 0
-    stderr: int = 0
-    stdout_dropped: int = 0
-    """Bytes of its head that its cap has dropped."""
-    last_output: datetime | None = None
-    written: int = 0
-    """All that was seen to come: unlike the sizes it never goes back."""
-    recent: list[tuple[float, int]] = field(default_factory=list)
-    """(monotonic time, `written`) of the last seconds."""
-    newest: int | None = None
-    """The number of the stream that grew last; None: nobody has seen that."""
     is_gone: bool = False
     """Whether somebody removed one of them while nobody had it open: then there is nothing to look at."""
 
@@ -139,6 +116,21 @@ class OutputSizes:
         self.paths = ()
 
 
+@dataclass(slots=True)
+class Persisted:
+    """What the journal has of a job's history (`corral.manage.keeping`)."""
+
+    usage: bytes = b""
+    """The row of it."""
+    peak_memory_bytes: int | None = None
+    rests_since: float | None = None
+    """Since when the job had not moved, where that is in the row."""
+    until: float = 0.0
+    """Up to when it has the lifetime (monotonic seconds)."""
+    lacks_diagnosis: bool = False
+    """It does not have `history.stuck` yet."""
+
+
 @dataclass(slots=True, eq=False)
 class ManagedJob:
     """One job that has not ended, or one whose leftovers are looked after."""
@@ -158,36 +150,22 @@ class ManagedJob:
     """No stage has moved for so long that nothing about the pipes changes until one does."""
     wait_clock: WaitClock = field(default_factory=WaitClock)
     is_benign: bool | None = None
+    """Whether the waits in `diagnosis` resolve by themselves; None where nothing tells."""
     is_deadlocked: bool = False
     """Whether they are a ring that can never be resolved."""
     look_again_at: float = float("inf")
-    """When the diagnosis of a still job is made anew (monotonic): its waits end at processes that are not its own."""
-    """Whether the waits in `diagnosis` resolve by themselves; None where nothing tells."""
-    output: OutputSizes = field(default_factory=OutputSizes)
-    streams: list[Stream] = field(default_factory=list)
-    """Its output files, stdout first, as they were looked at last."""
-    truncated: datetime | None = None
-    """When one of them was last found to have been made shorter."""
-    progress: Progress | None = None
+    """When the diagnosis of a still job is renewed (monotonic): its waits end at processes that are not its own."""
+    history: History = field(default_factory=History)
+    files: OutputFiles = field(default_factory=OutputFiles)
     explained_at: float = 0.0
     """When it was diagnosed last (monotonic)."""
     quiet: PollingDetector | None = None
     """Since when it does no more than look round, if it does."""
-    kept: Kept | None = None
-    """What of this was last written for the next daemon (`corral.manage.keeping`)."""
-    past: PastOfJob = field(default_factory=PastOfJob)
-    story: StoryOfJob = field(default_factory=StoryOfJob)
+    persisted: Persisted = field(default_factory=Persisted)
     diagnosis: Diagnosis | None = None
     """Of the time since it last moved; None until asked, and again once it moves."""
-    health: str | None = None
-    health_since: datetime | None = None
-    cpu_percent: float | None = None
-    memory_bytes: int | None = None
-    peak_memory_bytes: int | None = None
-    reaped_cpu_seconds: float = 0.0
-    """Of the orphans that came to the daemon and ended."""
-    last_cpu_seconds: float = 0.0
-    last_sampled: float | None = None
+    noted_diagnosis: Diagnosis | None = None
+    """That of which `history.stuck` was made."""
     next_visit: int = 0
     """The tick at which the monitor looks at it again, unless somebody looks at it before."""
     bottleneck: int | None = None
@@ -199,11 +177,7 @@ class ManagedJob:
     """Columns and rows of its terminal when it printed last."""
     timeout_timer: asyncio.TimerHandle | None = None
     report: StopReport | None = None
-    disk_full: datetime | None = None
-    """When the disk of its output was found full last (`corral.manage.diskfull`); of a terminal, since when it waits."""
     hidden: bool = False
-    trouble: str | None = None
-    """Why it could not be observed, once that was noted."""
     view: Job | None = None
     """The snapshot built last; None when something changed since."""
 
@@ -215,6 +189,15 @@ class ManagedJob:
         self.spec = spec
         for stage, command in zip(self.stages, spec.pipeline.stages, strict=True):
             stage.argv = command.argv
+
+    @property
+    def output(self) -> OutputHistory:
+        return self.history.output
+
+    @property
+    def output_rate(self) -> float | None:
+        """Bytes per second of stdout and stderr over the last 5 s; None while nobody looks."""
+        return self.output.rate() if len(self.output.recent) > 1 or self.files.paths else None
 
     @property
     def commands(self) -> tuple[Command, ...]:

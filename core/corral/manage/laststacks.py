@@ -3,41 +3,71 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import NamedTuple
 
-from corral.manage.stories import Spied
+from msgspec import structs
 
-if TYPE_CHECKING:
-    from corral.manage.jobs import ManagedJob
-    from corral.manage.spying import Spy
+from corral.manage.jobs import ManagedJob
+from corral.manage.spying import Spy
+from corral.values.reports import Diagnosis
+
+
+class _Captured(NamedTuple):
+    """A diagnosis with stacks, of a job that has been stuck since then."""
+
+    stuck_since: datetime | None
+    diagnosis: Diagnosis
 
 
 class LastStacks:
-    """Looks once each time that a job has become stuck."""
+    """Captures the stacks once each time that a job has become stuck."""
 
     def __init__(self, spy: Spy) -> None:
         self._spy = spy
-        self._looks: dict[int, asyncio.Task[None]] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._captured: dict[int, _Captured] = {}
 
     def are_known(self, job: ManagedJob) -> bool:
-        """Whether all is known that can be; else a look has begun, which ends within `spying.SECONDS`."""
-        spied, found = job.story.spied, job.diagnosis
-        if found is None or (spied is not None and spied.stuck_since == job.health_since):
+        """Whether all is known that can be; else a capture has begun, which ends within `spying.SECONDS`."""
+        if job.diagnosis is None or self._captured_now(job) is not None:
             return True
-        if job.id not in self._looks:
-            if not self._spy.can_tell(found, job.run.members):
+        if job.id not in self._tasks:
+            if not self._spy.can_tell(job.diagnosis, job.run.members):
                 return True
-            self._looks[job.id] = asyncio.create_task(self._look(job))
+            self._tasks[job.id] = asyncio.create_task(self._capture(job))
         return False
 
-    async def _look(self, job: ManagedJob) -> None:
-        found, since = job.diagnosis, job.health_since
+    def add_to(self, job: ManagedJob, found: Diagnosis) -> Diagnosis:
+        """The same with the captured stacks, if the job has been stuck without a break since."""
+        captured = self._captured_now(job)
+        if captured is None:
+            return found
+        pids = {wait.pid for wait in found.waits}
+        return structs.replace(
+            found,
+            stacks=tuple(stack for stack in captured.stacks if stack.pid in pids),
+            not_looked_at=tuple(dict.fromkeys((*found.not_looked_at, *captured.not_looked_at))),
+        )
+
+    def forget(self, job: ManagedJob) -> None:
+        """It has ended."""
+        self._captured.pop(job.id, None)
+
+    def _captured_now(self, job: ManagedJob) -> Diagnosis | None:
+        captured = self._captured.get(job.id)
+        if captured is None or captured.stuck_since != job.history.health_since:
+            return None
+        return captured.diagnosis
+
+    async def _capture(self, job: ManagedJob) -> None:
+        found, since = job.diagnosis, job.history.health_since
         try:
             if found is not None:
                 found = await self._spy.add_stacks(found, frozenset(job.run.members), None)
         finally:
-            # Whatever has become of the look, the job is not to wait for another one.
-            del self._looks[job.id]
-            if found is not None:
-                job.story.spied = Spied(since, found)
-                job.story.seen = None
+            # Whatever has become of it, the job is not to wait for another one.
+            del self._tasks[job.id]
+            if found is not None and not job.life.is_ended:
+                self._captured[job.id] = _Captured(since, found)
+                job.noted_diagnosis = None

@@ -81,8 +81,6 @@ class LocalRun:
     """The pid of the process that writes its output, where we have started that."""
     is_draining: bool = False
     """Every stage has ended, and what they wrote has still to come through the relay."""
-    tripwires: list[bool | None] = field(default_factory=list)
-    """In which of its output files one stands (`corral.system.tripwire`); None where it is just being set up, or cannot be."""
     watches: list[int] = field(default_factory=list)
     """Of its output files, by inotify."""
     first_watches: list[int] = field(default_factory=list)

@@ -2,50 +2,72 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
 
 from corral.decide.life import StopRequested
 from corral.decide.storyrows import cut
+from corral.manage.jobs import ManagedJob
+from corral.manage.keeping import Persistence
+from corral.manage.laststacks import LastStacks
 from corral.manage.moments import moment
-from corral.manage.stories import keep, note_stuck
-
-if TYPE_CHECKING:
-    from corral.manage.jobs import ManagedJob
-    from corral.manage.manager import Manager
+from corral.manage.transitions import Apply
 
 
 def is_to_be_ended(job: ManagedJob) -> bool:
-    return job.health == "stuck" and job.spec.on_stuck == "stop" and job.life.state == "running"
+    return job.history.health == "stuck" and job.spec.on_stuck == "stop" and job.life.state == "running"
 
 
-def end_stuck(manager: Manager, jobs: Iterable[ManagedJob]) -> None:
-    """Stop those of `jobs` that are stuck and are to be stopped then.
+class StuckStopper:
+    """Stops jobs that are stuck.
 
-    Where its Python programs stand is looked at first, which may take until the next tick.
-    Not while a person is attached to it, who may be thinking what to type.
-
-    The diagnoses are in the journal before the first signal; while it cannot be written the jobs go on being stuck, and
-    the next tick tries again. Writing may take a while, so each is looked at once more: what has moved since its
-    diagnosis goes on.
+    Args:
+        commit: writes what was noted to the journal; whether it could be written.
+        scan: updates the processes of jobs.
+        is_attended: whether somebody sits at the terminal of that job.
     """
-    stuck = [job for job in jobs if is_to_be_ended(job) and not manager.is_attended(job.id)]
-    stuck = [job for job in stuck if manager.last_stacks.are_known(job)]
-    if not stuck:
-        return
-    for job in stuck:
-        note_stuck(job)
-        keep(manager, job)
-    if not manager.commit_soon():
-        return
-    found = manager.census.take(stuck)
-    for job in stuck:
-        manager.monitor.set_members(job, found.get(job.id, ()))
-        if not manager.monitor.look_again(job, time.monotonic()):
-            manager.apply(job, StopRequested(**moment(), cause="stuck", reason=_reason(job)))
+
+    def __init__(
+        self,
+        persistence: Persistence,
+        last_stacks: LastStacks,
+        apply: Apply,
+        *,
+        commit: Callable[[], bool],
+        scan: Callable[[Sequence[ManagedJob]], None],
+        is_attended: Callable[[int], bool],
+    ) -> None:
+        self._persistence = persistence
+        self._last_stacks = last_stacks
+        self._apply = apply
+        self._commit = commit
+        self._scan = scan
+        self._is_attended = is_attended
+
+    def stop(self, jobs: Iterable[ManagedJob], has_moved: Callable[[ManagedJob], bool]) -> None:
+        """Stop those of `jobs` that are stuck and are to be stopped then.
+
+        The stacks of its Python programs are captured first, which may take until the next tick.
+        Not while a person is attached to it, who may be thinking what to type.
+
+        The diagnoses are in the journal before the first signal; while it cannot be written the jobs go on being stuck,
+        and the next tick tries again. Writing may take a while, so each is looked at once more: a job that `has_moved`
+        since its diagnosis goes on.
+        """
+        stuck = [job for job in jobs if is_to_be_ended(job) and not self._is_attended(job.id)]
+        stuck = [job for job in stuck if self._last_stacks.are_known(job)]
+        if not stuck:
+            return
+        for job in stuck:
+            self._persistence.note_stuck(job)
+            self._persistence.keep(job)
+        if not self._commit():
+            return
+        self._scan(stuck)
+        for job in stuck:
+            if not has_moved(job):
+                self._apply(job, StopRequested(**moment(), cause="stuck", reason=_reason(job)))
 
 
 def _reason(job: ManagedJob) -> str:
-    diagnosis = job.story.diagnosis
+    diagnosis = job.history.stuck
     return "stuck" if diagnosis is None else cut(f"stuck: {diagnosis.summary}")

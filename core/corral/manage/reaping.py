@@ -118,8 +118,8 @@ def poll_adopted(stage: ManagedStage) -> ChildEnd | None:
         return decode(stat.wait_status, stat.cpu_seconds)
     status = None if stage.handle.pidfd is None else wait_status_of_reaped(stage.handle.pidfd)
     if status is None:
-        return ChildEnd(None, None, stage.cpu_seconds or 0.0)
-    return decode(status, stage.cpu_seconds or 0.0)
+        return ChildEnd(None, None, stage.history.cpu_seconds or 0.0)
+    return decode(status, stage.history.cpu_seconds or 0.0)
 
 
 def _tells_status(pid: int) -> bool:

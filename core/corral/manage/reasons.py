@@ -6,20 +6,17 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from corral.manage.jobs import ManagedJob
+from corral.manage.jobtable import JobTable
 from corral.observe import tree
 from corral.observe.chains import Observations
-from corral.observe.holders import KEPT_SECONDS, WaitHolders
+from corral.observe.holders import KEPT_SECONDS, Holders, WaitHolders
 from corral.observe.waits import ProcessWait, short_text, wait_of
 from corral.system.cpu_clock import cpu_nanoseconds
 from corral.system.openfiles import feeds
 from corral.system.procfs import read_stat
 from corral.values.jobs import ProcessView
-
-if TYPE_CHECKING:
-    from corral.manage.manager import Manager
 
 MOST_PROCESSES = 500
 """Processes of one job that are looked at; 50 µs each."""
@@ -31,52 +28,105 @@ OUTSIDERS = 16
 """Processes of others that are followed from one job: who holds what it waits for, and what those wait for."""
 
 
-def observe_waits(manager: Manager, job: ManagedJob, *, leaders_only: bool = False) -> Observations:
-    """The waits of the stages' own processes and, unless `leaders_only`, of the whole tree."""
-    pids = [stage.handle.identity.pid for stage in job.running_stages if stage.handle.identity is not None]
-    if not leaders_only:
-        pids += [pid for pid in job.run.members if pid not in pids]
-    cuts: tuple[str, ...] = ()
-    if len(pids) > MOST_PROCESSES:
-        cuts = (f"{len(pids) - MOST_PROCESSES:,} of its {len(pids):,} processes",)
-        pids = pids[:MOST_PROCESSES]
-    now = datetime.now(UTC)
-    clocks = {pid: cpu_nanoseconds(pid) for pid in pids}
-    waits = tuple(wait for wait in map(wait_of, pids) if wait is not None)
-    parents = {}
-    holders: dict[int, WaitHolders] = {}
-    outside: tuple[ProcessWait, ...] = ()
-    rests: dict[int, float] = {}
-    if not leaders_only:
-        stats = (read_stat(wait.pid) for wait in waits)
-        parents = {stat.pid: stat.ppid for stat in stats if stat is not None}
-        if job.progress is None or job.progress.still_for(time.monotonic()) < KEPT_SECONDS:
-            manager.monitor.holders.forget_locks()
-        polling = frozenset() if job.quiet is None else job.quiet.polling
-        waits = tuple(
-            manager.monitor.holders.tried(wait) if wait.kind == "timer" and wait.pid in polling else wait
-            for wait in waits
+class WaitsOfJobs:
+    """Looks at what the processes of jobs wait for, and who can end these waits."""
+
+    def __init__(self, table: JobTable, holders: Holders) -> None:
+        self._table = table
+        self._holders = holders
+
+    def look(self, job: ManagedJob, *, leaders_only: bool = False) -> Observations:
+        """The waits of the stages' own processes and, unless `leaders_only`, of the whole tree."""
+        pids = [
+            stage.handle.identity.pid for stage in job.running_stages if stage.handle.identity is not None
+        ]
+        if not leaders_only:
+            pids += [pid for pid in job.run.members if pid not in pids]
+        cuts: tuple[str, ...] = ()
+        if len(pids) > MOST_PROCESSES:
+            cuts = (f"{len(pids) - MOST_PROCESSES:,} of its {len(pids):,} processes",)
+            pids = pids[:MOST_PROCESSES]
+        now = datetime.now(UTC)
+        clocks = {pid: cpu_nanoseconds(pid) for pid in pids}
+        waits = tuple(wait for wait in map(wait_of, pids) if wait is not None)
+        parents = {}
+        holders: dict[int, WaitHolders] = {}
+        outside: tuple[ProcessWait, ...] = ()
+        rests: dict[int, float] = {}
+        if not leaders_only:
+            stats = (read_stat(wait.pid) for wait in waits)
+            parents = {stat.pid: stat.ppid for stat in stats if stat is not None}
+            if (
+                job.history.progress is None
+                or job.history.progress.still_for(time.monotonic()) < KEPT_SECONDS
+            ):
+                self._holders.forget_locks()
+            polling = frozenset() if job.quiet is None else job.quiet.polling
+            waits = tuple(
+                self._holders.tried(wait) if wait.kind == "timer" and wait.pid in polling else wait
+                for wait in waits
+            )
+            holders, outside, more_cuts = self._holders_of(waits)
+            cuts += more_cuts
+            rests = {wait.pid: self._holders.still_for(wait.pid) for wait in outside}
+        return Observations(
+            waits=waits,
+            stages={pid: member.stage for pid, member in job.run.members.items()},
+            pipes=job.run.pipe_inodes,
+            input_pipe=job.run.input_pipe,
+            parents=parents,
+            since={wait.pid: job.wait_clock.since(wait, now) for wait in waits},
+            holders=holders,
+            outside=outside,
+            rests=rests,
+            moved=frozenset(pid for pid, clock in clocks.items() if cpu_nanoseconds(pid) != clock),
+            polling=frozenset() if job.quiet is None else job.quiet.polling,
+            still=_still(job),
+            daemon=os.getpid(),
+            cuts=cuts,
+            jobs={wait.pid: found for wait in outside if (found := self._job_of(job, wait.pid)) is not None},
         )
-        holders, outside, more_cuts = _holders(manager, waits)
-        cuts += more_cuts
-        rests = {wait.pid: manager.monitor.holders.still_for(wait.pid) for wait in outside}
-    return Observations(
-        waits=waits,
-        stages={pid: member.stage for pid, member in job.run.members.items()},
-        pipes=job.run.pipe_inodes,
-        input_pipe=job.run.input_pipe,
-        parents=parents,
-        since={wait.pid: job.wait_clock.since(wait, now) for wait in waits},
-        holders=holders,
-        outside=outside,
-        rests=rests,
-        moved=frozenset(pid for pid, clock in clocks.items() if cpu_nanoseconds(pid) != clock),
-        polling=frozenset() if job.quiet is None else job.quiet.polling,
-        still=_still(job),
-        daemon=os.getpid(),
-        cuts=cuts,
-        jobs={wait.pid: found for wait in outside if (found := _job_of(manager, job, wait.pid)) is not None},
-    )
+
+    def forget(self) -> None:
+        """Read all anew at the next look."""
+        self._holders.forget()
+
+    def tree(self, job: ManagedJob) -> tuple[ProcessView, ...]:
+        """The tree of the job as a screen shows it; the caller has just scanned it."""
+        seen = self.look(job)
+        return tree.process_views(
+            [tree.TreeMember(member.identity, member.stage) for member in job.run.members.values()],
+            {
+                stage.number: stage.handle.identity
+                for stage in job.stages
+                if stage.handle.identity is not None
+            },
+            usages={m.identity: m.usage for m in job.run.members.values() if m.usage is not None},
+            cpu_percents={
+                stage.handle.identity: stage.history.cpu_percent
+                for stage in job.stages
+                if stage.handle.identity is not None and stage.history.cpu_percent is not None
+            },
+            waits={wait.pid: wait for wait in seen.waits},
+            pipes=job.run.pipe_inodes,
+            input_pipe=job.run.input_pipe,
+        )
+
+    def _holders_of(
+        self, waits: Sequence[ProcessWait]
+    ) -> tuple[dict[int, WaitHolders], tuple[ProcessWait, ...], tuple[str, ...]]:
+        """Who can end these waits; of those that are not among them, what they wait for themselves, step by step; what was cut."""
+        found = _Search(self._holders, waits)
+        found.follow(list(waits))
+        found.follow_relays()
+        return found.holders, tuple(found.outside.values()), self._holders.cuts(found.family)
+
+    def _job_of(self, but: ManagedJob, pid: int) -> str | None:
+        """The other job that a process belongs to."""
+        for job in self._table.begun.values():
+            if job is not but and pid in job.run.members:
+                return str(job.id)
+        return None
 
 
 def _still(job: ManagedJob) -> Mapping[int, float]:
@@ -86,21 +136,11 @@ def _still(job: ManagedJob) -> Mapping[int, float]:
     return {pid: seconds for pid, seconds in still.items() if seconds >= job.spec.stuck_after}
 
 
-def _holders(
-    manager: Manager, waits: Sequence[ProcessWait]
-) -> tuple[dict[int, WaitHolders], tuple[ProcessWait, ...], tuple[str, ...]]:
-    """Who can end these waits; of those that are not among them, what they wait for themselves, step by step; what was cut."""
-    found = _Search(manager, waits)
-    found.follow(list(waits))
-    found.follow_relays()
-    return found.holders, tuple(found.outside.values()), manager.monitor.holders.cuts(found.family)
-
-
 class _Search:
     """Who can end the waits of one job, looked for step by step."""
 
-    def __init__(self, manager: Manager, waits: Sequence[ProcessWait]) -> None:
-        self._holders = manager.monitor.holders
+    def __init__(self, holders: Holders, waits: Sequence[ProcessWait]) -> None:
+        self._holders = holders
         self.family = self._holders.begin([wait.pid for wait in waits])
         self.holders: dict[int, WaitHolders] = {}
         self.outside: dict[int, ProcessWait] = {}
@@ -167,14 +207,6 @@ class _Search:
         return new
 
 
-def _job_of(manager: Manager, but: ManagedJob, pid: int) -> str | None:
-    """The other job that a process belongs to."""
-    for job in manager.jobs.values():
-        if job is not but and pid in job.run.members:
-            return str(job.id)
-    return None
-
-
 def words_for(seen: Observations, pid: int) -> str | None:
     """What that process does, for a narrow column."""
     for wait in seen.waits:
@@ -183,21 +215,3 @@ def words_for(seen: Observations, pid: int) -> str | None:
             is_input = wait.pipe is not None and wait.pipe == seen.input_pipe and wait.kind == "pipe_read"
             return short_text(wait, number, is_input=is_input)
     return None
-
-
-def tree_of(manager: Manager, job: ManagedJob) -> tuple[ProcessView, ...]:
-    """The tree of the job as a screen shows it; the caller has just scanned it."""
-    seen = observe_waits(manager, job)
-    return tree.process_views(
-        [tree.TreeMember(member.identity, member.stage) for member in job.run.members.values()],
-        {stage.number: stage.handle.identity for stage in job.stages if stage.handle.identity is not None},
-        usages={m.identity: m.usage for m in job.run.members.values() if m.usage is not None},
-        cpu_percents={
-            stage.handle.identity: stage.cpu_percent
-            for stage in job.stages
-            if stage.handle.identity is not None and stage.cpu_percent is not None
-        },
-        waits={wait.pid: wait for wait in seen.waits},
-        pipes=job.run.pipe_inodes,
-        input_pipe=job.run.input_pipe,
-    )

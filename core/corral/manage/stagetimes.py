@@ -43,9 +43,9 @@ class Times:
     def settle(self, job: ManagedJob) -> None:
         """Note the shares, and which stage holds up the rest."""
         for stage in job.stages:
-            stage.time = self.of_stages[stage.number].time() if stage.is_running else None
+            stage.history.time = self.of_stages[stage.number].time() if stage.is_running else None
         times: dict[int, StageTime] = {
-            stage.number: stage.time for stage in job.stages if stage.time is not None
+            stage.number: stage.history.time for stage in job.stages if stage.history.time is not None
         }
         job.bottleneck = self.hold_up.observe(time.monotonic(), times)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from corral.decide.homedir import check_folder
 from corral.manage.ahead import Ahead
+from corral.manage.history import Stream
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.local_run import OpenTerminal
 from corral.manage.preparation import Preparation, StartError
@@ -296,7 +297,7 @@ class Starter:
         ]
         files = [owned(make_own(path)) for path in paths]
         if job.spec.output == "file" and self._sets_tripwires:
-            job.run.tripwires = [tripwire.set_up(file) for file in files]
+            job.history.streams = [Stream(has_tripwire=tripwire.set_up(file)) for file in files]
         self._watch(job)  # to set one up counts as a write
         if job.spec.output == "file":
             return files

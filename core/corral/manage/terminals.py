@@ -131,7 +131,7 @@ class JobTerminal:
             try:
                 written = os.write(self._sink, self._unwritten)
             except OSError as error:
-                if self._job.disk_full is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                if self._job.history.disk_full is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
                     self._note_full(datetime.now(UTC))
                 self._complain(
                     f"what it prints cannot be written, so it has to wait: {shortage.explanation(error)}"
@@ -139,12 +139,12 @@ class JobTerminal:
                 return False
             self._unwritten = self._unwritten[written:]
         self._complaint = None
-        if self._job.disk_full is not None:
+        if self._job.history.disk_full is not None:
             self._note_full(None)
         return True
 
     def _note_full(self, since: datetime | None) -> None:
-        self._job.disk_full = since
+        self._job.history.disk_full = since
         self._touch(self._job)
 
     def _note_screen(self) -> None:

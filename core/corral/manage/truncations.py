@@ -19,8 +19,8 @@ from functools import partial
 from corral.decide.store import Journal
 from corral.manage.capping import Capping
 from corral.manage.dropping import in_thread, open_to_punch, read_ready
+from corral.manage.history import Stream
 from corral.manage.jobs import ManagedJob
-from corral.manage.streams import HandedStream, Stream
 from corral.observe.output import dropped_bytes
 from corral.observe.traces import ReadAt, Truncation
 from corral.system import tripwire
@@ -36,21 +36,6 @@ GIVE_BACK_SECONDS = 2.0
 """After the end of a job. What starts and ends many short ones has its time until then for itself."""
 LATEST_SECONDS = 60.0
 ADVICE = "run --output pipe keeps all"
-
-
-def handed(job: ManagedJob) -> tuple[HandedStream, ...]:
-    """Its streams for the next daemon. What was never looked at has tripwires only, what has ended streams only."""
-    streams = job.streams or [Stream() for _ in job.run.tripwires]
-    wires = job.run.tripwires or [False] * len(job.streams)
-    return tuple(
-        stream.to_hand(has_tripwire=wire is True) for stream, wire in zip(streams, wires, strict=True)
-    )
-
-
-def take_back(job: ManagedJob, streams: Sequence[HandedStream]) -> None:
-    """What the daemon before knew of them."""
-    job.streams = [Stream.handed(stream) for stream in streams]
-    job.run.tripwires = [stream.has_tripwire for stream in streams]
 
 
 class Truncations:
@@ -115,16 +100,16 @@ class Truncations:
 
         Raises OSError where one cannot be opened.
         """
-        if job.output.paths:
+        if job.files.paths:
             return
         if not job.run.watches:
             self.watch(job)
-        job.output.open(self._paths(job))
-        if job.output.is_gone:
+        job.files.open(self._paths(job))
+        if job.files.is_gone:
             return
-        if not job.streams:
-            job.streams = [Stream() for _ in job.output.paths]
-        for number in range(len(job.streams)):
+        if not job.history.streams:
+            job.history.streams = [Stream() for _ in job.files.paths]
+        for number in range(len(job.history.streams)):
             self._look_at(job, number)
 
     def _path(self, job: ManagedJob, number: int) -> str:
@@ -137,11 +122,11 @@ class Truncations:
     def finish(self, job: ManagedJob) -> None:
         """Every stage has ended: a last look."""
         with suppress(OSError):  # EIO, or removed by hand: its final sizes have the same trouble
-            if any(self._was_touched(job, number) for number in range(len(job.run.tripwires))):
+            if any(self._was_touched(job, number) for number in range(len(job.history.streams))):
                 # What is still to be heard of tells whether anything stood there before.
                 self._take_changes()
                 self.open(job)
-            self.look(job, job.output.sizes(), range(len(job.streams)))
+            self.look(job, job.files.sizes(), range(len(job.history.streams)))
         for watch in job.run.watches:
             if self._watched.pop(watch, None) is not None:
                 self._plan(partial(self._watcher.forget, watch), GIVE_BACK_SECONDS)
@@ -154,10 +139,13 @@ class Truncations:
         self._give_back(job)
 
     def _give_back(self, job: ManagedJob) -> None:
-        for path, wire in zip(self._paths(job), job.run.tripwires, strict=False):
-            if wire is not None:  # where it went it may have been set up again, or not have gone after all
+        if not self._sectors or not _writes_itself(job):
+            return
+        for path, stream in zip(self._paths(job), job.history.streams, strict=False):
+            if stream.has_tripwire is not None:
+                # Where it went it may have been set up again, or not have gone after all.
                 self._take_away(path, GIVE_BACK_SECONDS)
-        job.run.tripwires.clear()
+            stream.has_tripwire = None
 
     def _take_away(self, path: str, seconds: float) -> None:
         """So much later; and again in twice the time, a few times, while somebody has the file open."""
@@ -207,7 +195,7 @@ class Truncations:
         for watch in {change.watch for change in changes} & self._watched.keys():
             job, number = self._watched[watch]
             with suppress(OSError):  # the monitor says what is wrong with it
-                if watch in left and job.output.is_elsewhere(number):
+                if watch in left and job.files.is_elsewhere(number):
                     self._note_replaced(job)
                 self.open(job)
                 self._look_at(job, number)
@@ -221,28 +209,28 @@ class Truncations:
         """Look at the files that have changed, and `closely` at some in any case. Whether one was made shorter."""
         found = [
             self._look(job, number)
-            for number, (stream, size) in enumerate(zip(job.streams, sizes, strict=False))
-            if size != stream.trace.end or number in closely
+            for number, (stream, size) in enumerate(zip(job.history.streams, sizes, strict=False))
+            if size != stream.end or number in closely
         ]
         self._set_up_again(job)
         return any(found)
 
     def _look(self, job: ManagedJob, number: int, position: int = 0) -> bool:
         """`position` was asked for before: it is where the stage's last write had ended."""
-        stream = job.streams[number]
-        trace, before = stream.trace, stream.trace.end
+        stream = job.history.streams[number]
+        before = stream.end
         was_touched = self._was_touched(job, number)
         # Asked after both: what they tell of has happened then.
-        size = job.output.size(number)
+        size = job.files.size(number)
         first_kept = 0 if job.run.capped is None else job.run.capped[number].noted
         read: ReadAt = _read_nothing
-        if number < len(job.output.descriptors):
-            read = partial(_read, job.output.descriptors[number])
-        found = trace.look(read, size, first_kept)
+        if number < len(job.files.descriptors):
+            read = partial(_read, job.files.descriptors[number])
+        found = stream.look(read, size, first_kept)
         if found is not None and job.run.capped is None:
             # The daemon before us may have dropped what we look for.
-            first_kept = dropped_bytes(job.output.paths[number]) or 0
-            found = trace.look(read, size, first_kept) if first_kept else found
+            first_kept = dropped_bytes(job.files.paths[number]) or 0
+            found = stream.look(read, size, first_kept) if first_kept else found
         if was_touched and not stream.held:
             self._take_firsts()
             stream.held = position > 0 or number in job.run.written_first
@@ -251,16 +239,16 @@ class Truncations:
             before = max(before, position)
         was_touched &= not first_kept
         if found is not None:
-            trace.forget(found)
+            stream.forget(found)
             self._note(job, number, found.most, max(1, before - found.most))
         elif was_touched and stream.held:
             # Not a byte of what stood there was known to us, or the same was written again.
             self._note(job, number, size, 1)
         is_shorter = found is not None or was_touched
-        if is_shorter and job.run.tripwires:
+        if is_shorter:
             # Where it stands still: the kernel takes the size back first, and frees the blocks then.
-            job.run.tripwires[number] = False
-        trace.advance(read, size, first_kept)
+            stream.has_tripwire = False
+        stream.advance(read, size, first_kept)
         if is_shorter or not stream.held:
             # Unless it was emptied since we looked whether it was: then these bytes came later.
             stream.held = size > 0 and not self._was_touched(job, number)
@@ -268,7 +256,7 @@ class Truncations:
 
     def _was_touched(self, job: ManagedJob, number: int) -> bool:
         """Whether there was a tripwire in that file, and it is no more."""
-        if not self._sectors or number >= len(job.run.tripwires) or not job.run.tripwires[number]:
+        if not self._sectors or not job.history.streams[number].has_tripwire:
             return False
         path = self._path(job, number)
         # Twice, since what waits to be written is counted in another place than what was, and moves.
@@ -280,45 +268,42 @@ class Truncations:
         """Once a tick at most."""
         if not self._sectors or job.life.is_ended or not _writes_itself(job):
             return
-        job.run.tripwires = job.run.tripwires or [False] * len(job.streams)
-        if False not in job.run.tripwires:
-            return
-        for number, path in enumerate(self._paths(job)):
-            if job.run.tripwires[number] is False:
-                job.run.tripwires[number] = None
+        for number, stream in enumerate(job.history.streams):
+            if stream.has_tripwire is False:
+                stream.has_tripwire = None
+                path = self._path(job, number)
                 chore = partial(self._do, path, tripwire.set_up, partial(self._note_set_up, job, number))
                 self._plan(chore, SET_UP_SECONDS)
 
     def _note_set_up(self, job: ManagedJob, number: int, stands: bool) -> None:
         if not stands:
             return  # ENOSPC, or it is not the file any more that it was: not tried again
-        if job.run.tripwires:
-            job.run.tripwires[number] = True
-        else:
-            # It has ended meanwhile.
+        if job.life.is_ended:
             self._take_away(self._path(job, number), GIVE_BACK_SECONDS)
+        else:
+            job.history.streams[number].has_tripwire = True
 
     def _position(self, job: ManagedJob, number: int) -> int:
         """Where the last write through the descriptor ended that the stage was given; 0 where that cannot be told."""
         if not _writes_itself(job):
             return 0
         stage = job.stages[number - 1]
-        if stage.handle.identity is None or not stage.is_running or number >= len(job.output.descriptors):
+        if stage.handle.identity is None or not stage.is_running or number >= len(job.files.descriptors):
             return 0
-        inode = os.fstat(job.output.descriptors[number]).st_ino
+        inode = os.fstat(job.files.descriptors[number]).st_ino
         return appended_up_to(stage.handle.identity.pid, 2 if number else 1, inode)
 
     def _note(self, job: ManagedJob, number: int, most: int, lost: int) -> None:
-        stream = job.streams[number]
+        stream = job.history.streams[number]
         stream.lost += lost
         stream.times += 1
         stream.position = self._position(job, number)
-        job.truncated = datetime.now(UTC)
+        job.history.truncated = datetime.now(UTC)
         self._capping.note_shorter(job, number, most)
         self._touch(job)
         text = self._words(job, number, stream)
         if text is not None:
-            self._journal.record(job.id, job.truncated, "output", text)
+            self._journal.record(job.id, job.history.truncated, "output", text)
 
     @staticmethod
     def _words(job: ManagedJob, number: int, stream: Stream) -> str | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import timedelta
 
 from corral.decide.endings import StageOutcome, view_stages
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.stopping import StopOfJob
-from corral.system.ownfiles import stat_own
-from corral.values.home import Home
+from corral.manage.usage_meter import cpu_seconds_of
 from corral.values.jobs import Job, Pipe, Stage, Stopping
 from corral.values.spec import (
     DescriptorInput,
@@ -40,7 +39,7 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
         cwd=job.surroundings.cwd,
         pty=spec.pty,
         state=life.state,
-        health=job.health if is_running else None,  # type: ignore[arg-type]
+        health=job.history.health if is_running else None,  # type: ignore[arg-type]
         parent=spec.parent,
         after=spec.after,
         from_=spec.stdin.job if isinstance(spec.stdin, JobInput) else None,
@@ -59,25 +58,25 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
         on_stuck=spec.on_stuck,
         on_leftovers=spec.leftovers,
         max_output=spec.max_output,
-        cpu_percent=None if life.is_ended else job.cpu_percent,
+        cpu_percent=None if life.is_ended else job.history.cpu_percent,
         cpu_seconds=_rounded(cpu_seconds_of(job)) if life.started else None,
-        memory_bytes=None if life.is_ended else job.memory_bytes,
-        peak_memory_bytes=job.peak_memory_bytes,
+        memory_bytes=None if life.is_ended else job.history.memory_bytes,
+        peak_memory_bytes=job.history.peak_memory_bytes,
         processes=0 if life.is_ended else _process_count(job),
         leftovers=job.leftovers,
         in_doubt=job.in_doubt,
         stdout_bytes=job.output.stdout,
-        stderr_bytes=sum(stage.stderr_bytes for stage in job.stages),
+        stderr_bytes=sum(stage.history.stderr_bytes for stage in job.stages),
         stdout_dropped_bytes=job.output.stdout_dropped,
-        stderr_dropped_bytes=sum(stage.stderr_dropped for stage in job.stages),
-        output_bytes_per_second=None if life.is_ended else output_rate(job),
+        stderr_dropped_bytes=sum(stage.history.stderr_dropped for stage in job.stages),
+        output_bytes_per_second=None if life.is_ended else job.output_rate,
         last_output=job.output.last_output,
         bottleneck=job.bottleneck if is_running else None,
         origin=spec.origin,
         waiting_for=waiting_for if life.state == "queued" else None,
         stages=tuple(_stage(job, *pair) for pair in zip(job.stages, view_stages(life), strict=True)),
         pipes=job.pipe_views or _unseen_pipes(job),
-        health_since=job.health_since if is_running else None,
+        health_since=job.history.health_since if is_running else None,
         summary=job.diagnosis.summary if job.diagnosis and is_running else None,
         paused_since=life.paused_since,
         stopping=_stopping(job, stop, now) if life.state == "stopping" else None,
@@ -85,18 +84,18 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
         stdin="terminal" if spec.pty else _STDIN_NAMES[type(spec.stdin)],
         full_screen=job.is_full_screen and not life.is_ended,
         terminal_size=job.terminal_size,
-        disk_full=job.disk_full,
+        disk_full=job.history.disk_full,
         cut=job.shown.is_cut,
         output=spec.output,
-        stdout_truncated_bytes=job.streams[0].lost if job.streams else 0,
-        stderr_truncated_bytes=sum(stream.lost for stream in job.streams[1:]),
-        output_truncated=job.truncated,
+        stdout_truncated_bytes=job.history.streams[0].lost if job.history.streams else 0,
+        stderr_truncated_bytes=sum(stream.lost for stream in job.history.streams[1:]),
+        output_truncated=job.history.truncated,
     )
 
 
 def _stage(job: ManagedJob, stage: ManagedStage, seen: StageOutcome) -> Stage:
     lived = job.life.stages[stage.number - 1]
-    usage = stage.usage
+    usage = stage.history.usage
     return Stage(
         number=stage.number,
         name=stage.name,
@@ -108,16 +107,16 @@ def _stage(job: ManagedJob, stage: ManagedStage, seen: StageOutcome) -> Stage:
         exit_status=lived.end.exit_status if lived.end else None,
         signal=lived.end.signal if lived.end else None,
         reason=seen.reason,
-        cpu_percent=stage.cpu_percent if lived.is_running else None,
-        cpu_seconds=_rounded(stage.cpu_seconds),
+        cpu_percent=stage.history.cpu_percent if lived.is_running else None,
+        cpu_seconds=_rounded(stage.history.cpu_seconds),
         memory_bytes=usage.memory_bytes if usage and lived.is_running else None,
         read_bytes=usage.read_bytes if usage else None,
         written_bytes=usage.written_bytes if usage else None,
-        stderr_bytes=stage.stderr_bytes,
-        stderr_dropped_bytes=stage.stderr_dropped,
-        stderr_truncated_bytes=job.streams[stage.number].lost if job.streams else 0,
-        waits=stage.does if lived.is_running else None,
-        time=stage.time if lived.is_running else None,
+        stderr_bytes=stage.history.stderr_bytes,
+        stderr_dropped_bytes=stage.history.stderr_dropped,
+        stderr_truncated_bytes=job.history.streams[stage.number].lost if job.history.streams else 0,
+        waits=stage.history.does if lived.is_running else None,
+        time=stage.history.time if lived.is_running else None,
     )
 
 
@@ -138,56 +137,12 @@ def _stopping(job: ManagedJob, stop: StopOfJob | None, now: float) -> Stopping |
         signal=life.stop.signal or stop.signal,
         total=len(stop.targets),
         left=len(stop.alive),
-        kill_at=None if stop.is_killing else _later(since, stop.grace),
+        kill_at=None if stop.is_killing else since + timedelta(seconds=stop.grace),
     )
-
-
-def _later(since: datetime, seconds: float) -> datetime:
-    from datetime import timedelta
-
-    return since + timedelta(seconds=seconds)
 
 
 def _process_count(job: ManagedJob) -> int:
     return max(len(job.run.members), len(job.running_stages))
-
-
-def cpu_seconds_of(job: ManagedJob) -> float:
-    """CPU seconds of the whole tree, ended children included."""
-    leaders = {
-        stage.handle.identity.pid for stage in job.stages if stage.handle.identity and stage.is_running
-    }
-    total = job.reaped_cpu_seconds + sum(stage.cpu_seconds or 0.0 for stage in job.stages)
-    return total + sum(member.cpu_seconds for pid, member in job.run.members.items() if pid not in leaders)
-
-
-def output_rate(job: ManagedJob) -> float | None:
-    """Bytes per second of stdout and stderr over the last 5 s."""
-    recent = job.output.recent
-    if len(recent) < 2 or recent[-1][0] <= recent[0][0]:
-        return 0.0 if job.output.paths else None
-    return round((recent[-1][1] - recent[0][1]) / (recent[-1][0] - recent[0][0]), 1)
-
-
-def final_sizes(job: ManagedJob, home: Home) -> None:
-    """Note the sizes of the output files, now that every stage has ended."""
-    if job.life.started is None and not any(stage.handle.identity for stage in job.stages):
-        return
-    try:
-        for stage in job.stages:
-            stage.stderr_bytes = size_of(home.stderr(job.id, stage.number))
-        job.output.stdout = size_of(home.stdout(job.id))
-    except OSError:
-        # EIO, ENOMEM: a job that has ended has ended; its sizes stay those that were last seen.
-        return
-
-
-def size_of(path: str) -> int:
-    """0 where the file is not there."""
-    try:
-        return stat_own(path).st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
+from msgspec import Struct
+
 from corral.values.jobs import Health
 from corral.values.reports import Diagnosis
 
@@ -14,35 +16,31 @@ MISSED_AT_LEAST = 2.0
 """Seconds; a shorter delay is an everyday one."""
 
 
-class Progress:
-    """What is known of a job's movement: CPU time, I/O counters, output and the set of processes of its whole tree.
+class Progress(Struct):
+    """What is known of a job's movement: CPU time, output and the set of processes of its whole tree.
 
     All times are monotonic seconds. Starting counts as a movement.
     """
 
-    def __init__(self, started: float) -> None:
-        self.last_moved = started
-        self.active_since = started
-        self._last_seen: tuple[Hashable, ...] | None = None
+    last_moved: float
+    active_since: float = 0.0
+    """Since when it moves, or moved last, without a longer break."""
+    cpu_ns: int = 0
+    output_bytes: int = 0
+    pids: frozenset[int] | None = None
+    """Of all its processes; None before the first observation. They and the two totals are those of the last one."""
 
-    def observe(
-        self,
-        now: float,
-        cpu_ns_total: int,
-        io_total: int | None,
-        output_bytes: int,
-        processes: Hashable,
-    ) -> bool:
+    def __post_init__(self) -> None:
+        self.active_since = self.active_since or self.last_moved
+
+    def observe(self, now: float, cpu_ns: int, output_bytes: int, pids: frozenset[int]) -> bool:
         """Take one observation; whether anything moved since the one before.
 
-        `processes` is the set of the tree's processes, or its hash. A total that falls, as when a process ends, is
-        a movement too. `io_total` None is not known: a change to or from it is none.
+        A total that falls, as when a process ends, is a movement too.
         """
-        seen = (cpu_ns_total, output_bytes, processes, io_total)
-        before, self._last_seen = self._last_seen, seen
-        if before is None:
-            return False
-        has_moved = before[:3] != seen[:3] or (None not in (before[3], io_total) and before[3] != io_total)
+        before = (self.cpu_ns, self.output_bytes, self.pids)
+        self.cpu_ns, self.output_bytes, self.pids = seen = (cpu_ns, output_bytes, pids)
+        has_moved = before[2] is not None and before != seen
         if has_moved:
             self.touch(now)
         return has_moved

@@ -8,8 +8,10 @@ the same bytes to the same places again is not found out; then nothing that was 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
+
+from msgspec import Struct
 
 PIECE_SIZE = 64
 
@@ -38,20 +40,11 @@ class Truncation(NamedTuple):
     most: int
 
 
-class Fingerprint:
+class Fingerprint(Struct):
     """What is remembered of a file as it was up to offset `end`: a piece whenever it grew by an eighth, and the last."""
 
-    __slots__ = ("_last", "_pieces", "end")
-
-    def __init__(self, end: int = 0, pieces: Iterable[Piece] = ()) -> None:
-        self.end = end
-        self._pieces = list(pieces)
-        self._last = self._pieces.pop() if self._pieces else Piece(0, b"")
-
-    @property
-    def pieces(self) -> tuple[Piece, ...]:
-        """What another `Fingerprint` goes on from."""
-        return (*self._pieces, self._last) if self._last.data else tuple(self._pieces)
+    end: int = 0
+    pieces: list[Piece] = []
 
     def look(self, read: ReadAt, size: int, first_kept: int = 0) -> Truncation | None:
         """Whether the file, which has `size` bytes now, was made shorter since. Before `first_kept` nothing is compared."""
@@ -74,8 +67,8 @@ class Fingerprint:
 
     def _seems_whole(self, read: ReadAt, first_kept: int) -> bool:
         """Whether the first and the last piece stand where they stood."""
-        for piece in (self._pieces[0] if self._pieces else self._last, self._last):
-            if piece.offset >= first_kept and piece.data:
+        for piece in (*self.pieces[:1], *self.pieces[1:][-1:]):
+            if piece.offset >= first_kept:
                 same = _length_in_common(piece.data, read(piece.offset, len(piece.data)))
                 if same is not None and same < len(piece.data):
                     return False
@@ -89,21 +82,19 @@ class Fingerprint:
         data = read(start, end - start)
         if len(data) < end - start:
             return
-        if self._last.data:
-            before = self._pieces[-1].end if self._pieces else 0
-            if self._last.end - before >= step_from(before) or not self._pieces:
-                self._pieces.append(self._last)
+        if self.pieces:
+            last, before = self.pieces[-1], self.pieces[-2].end if len(self.pieces) > 1 else 0
+            if last.end - before < step_from(before) and len(self.pieces) > 1:
+                self.pieces.pop()
         elif start > first_kept == 0:
-            self._pieces.append(Piece(0, read(0, min(PIECE_SIZE, start))))
-        self._last = Piece(start, data)
+            self.pieces.append(Piece(0, read(0, min(PIECE_SIZE, start))))
+        self.pieces.append(Piece(start, data))
         self.end = end
 
     def forget(self, truncation: Truncation) -> None:
         """Nothing is known any more of what stands beyond where the file was made shorter, at the least."""
-        kept = [piece for piece in self.pieces if piece.end <= truncation.least]
-        self._last = kept.pop() if kept else Piece(0, b"")
-        self._pieces = kept
-        self.end = self._last.end
+        self.pieces = [piece for piece in self.pieces if piece.end <= truncation.least]
+        self.end = self.pieces[-1].end if self.pieces else 0
 
 
 def step_from(end: int) -> int:

@@ -13,7 +13,6 @@ from msgspec import Struct, structs
 from corral.decide.naming import parse_id
 from corral.manage.cleaning_plan import CleanRequest
 from corral.manage.engine import Engine
-from corral.manage.stories import story
 from corral.service import protocol as p
 from corral.service.connection import Answer, Caller
 from corral.service.fitting import fit
@@ -249,10 +248,10 @@ class Handlers:
     async def _past(self, request: p.AskPast) -> p.Pasts:
         now = time.monotonic()
         jobs = map(self._engine.table.managed.get, _numbers(request.ids))
-        return p.Pasts({str(job.id): job.past.values(now) for job in jobs if job is not None})
+        return p.Pasts({str(job.id): job.history.recent.values(now) for job in jobs if job is not None})
 
     async def _story(self, request: p.AskStory) -> p.Story:
-        return story(self._engine, self._engine.references.resolve(request.job))
+        return self._engine.persistence.story(self._engine.references.resolve(request.job))
 
     async def _describe_daemon(self, _: p.AskStatus) -> DaemonStatus:
         return self._status.now()

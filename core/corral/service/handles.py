@@ -17,8 +17,7 @@ from corral.service.session import Session
 from corral.values import kinds
 from corral.values.errors import CorralError, NotSoError, UnknownJobError, UsageError
 from corral.values.jobs import Job, ProcessView
-from corral.values.reports import Diagnosis, StopReport
-from corral.values.story import Story
+from corral.values.reports import Diagnosis, StopReport, Story
 
 
 class JobError(CorralError):

@@ -14,16 +14,15 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Literal, NoReturn, Protocol
 
-import msgspec
-
 from corral.manage.engine import Engine
-from corral.manage.handover import FORMAT, Handover, gather, note_lives
+from corral.manage.handover import Handover, decode_table, gather, note_lives
+from corral.manage.history import encode
 from corral.service import protocol as p
 from corral.service.again import may_be_cut
 from corral.service.connection import Connection
 from corral.service.starter import LAUNCH, NEVER_INHERITED
 from corral.system.daemonlog import log, log_fault
-from corral.system.identity import ProcessIdentity, identify
+from corral.system.identity import identify
 from corral.system.replacing import block_signals, exec_program, unblock_signals
 from corral.values.errors import CorralError, NotSoError
 from corral.values.home import Home
@@ -176,7 +175,7 @@ class Restart:
             if name not in NEVER_INHERITED
         }
         try:
-            _write(home, msgspec.json.encode(table))
+            _write(home, encode(table))
             exec_program(argv, environment, {report, lock, listener, *table.descriptors})
         except OSError as error:
             _forget_table(home)
@@ -188,13 +187,6 @@ class Restart:
 # ---- the table that the program before leaves to the next one
 
 
-class _Head(msgspec.Struct):
-    """The part of a table of any format."""
-
-    format: int
-    process: ProcessIdentity
-
-
 def read_table(home: Home) -> Handover | str:
     """What this process left for its next program, or why that cannot be used. The file is gone afterwards."""
     try:
@@ -204,15 +196,8 @@ def read_table(home: Home) -> Handover | str:
         _forget_table(home)
     except OSError as error:
         return f"{home.handover}: {error.strerror}"
-    try:
-        head = msgspec.json.decode(content, type=_Head)
-        if head.process != identify(os.getpid()):
-            return f"{home.handover} was written by another process"
-        if head.format != FORMAT:
-            return f"{home.handover} has format {head.format}, this program reads {FORMAT}"
-        return msgspec.json.decode(content, type=Handover)
-    except msgspec.DecodeError as error:
-        return f"{home.handover} cannot be read: {error}"
+    found = decode_table(content, identify(os.getpid()))
+    return f"{home.handover} {found}" if isinstance(found, str) else found
 
 
 def _write(home: Home, content: bytes) -> None:

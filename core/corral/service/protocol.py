@@ -28,13 +28,13 @@ from corral.service.replies import Started as Started
 from corral.service.replies import Stops as Stops
 from corral.service.replies import Waited as Waited
 from corral.values.errors import ERRORS, BadLineError, CannotStartError, CorralError
+from corral.values.history import Past as Past
 from corral.values.jobs import Job
 from corral.values.machine import Machine
-from corral.values.past import Past as Past
 from corral.values.reports import DaemonStatus, Detail, Diagnosis, OpenedInput
+from corral.values.reports import Story as Story
 from corral.values.rules import CleanReport
 from corral.values.spec import JobSpec, Origin, Surroundings
-from corral.values.story import Story as Story
 from corral.values.wire import to_wire
 
 LINE_LIMIT = 16 << 20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from corral.values.history import Past
 from corral.values.jobs import Job, ProcessView
-from corral.values.past import Past
 from corral.values.reports import PeekedPipe, StopReport
 
 

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Literal, NoReturn
 
 from corral.manage.engine import Engine
-from corral.manage.keeping import keep_observed
 from corral.manage.monitor import TICK_SECONDS
 from corral.service import protocol as p
 from corral.service.clients import Clients, TooManyClientsError
@@ -249,7 +248,7 @@ class Daemon:
             connection.close()
         if not self.is_private:
             # Last of all: jobs go on ending meanwhile, and what is noted of them is not lost.
-            keep_observed(self.engine, is_last=True)
+            self.engine.persistence.keep_all(is_last=True)
             self.engine.commits.soon()
 
     async def _let_answers_go(self) -> None:

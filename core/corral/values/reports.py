@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from corral.values.history import LifePast
 from corral.values.jobs import Health, Job, JobEvent, ProcessView, StageTime, State
-from corral.values.lifepast import LifePast
 
 WaitKind = Literal[
     "running",
@@ -279,3 +280,24 @@ class Detail(Struct, frozen=True, kw_only=True):
     diagnosed: datetime | None = None
     earlier_runs: tuple[tuple[str, State, float], ...] = ()
     """(id, state, elapsed) of earlier runs of the same command, newest first."""
+
+
+class Story(Struct, frozen=True):
+    """What is kept of a job beyond its end. Of one job, running or ended. `diagnosis` is as of `diagnosed`: the last of the times that it was stuck.
+
+    Of a job that never was, it is what the job waited for when it was ended from outside; None where there is none.
+    """
+
+    id: str
+    """The job's."""
+    diagnosis: Diagnosis | None = None
+    diagnosed: datetime | None = None
+    """When the diagnosis was taken."""
+    life: LifePast = LifePast()
+    """CPU and memory over its whole life."""
+
+
+def with_story(diagnosis: Diagnosis, job: Job, story: Story) -> Diagnosis:
+    """What is said of a job that has ended, with what is kept of the time before."""
+    kept = None if story.diagnosis is None else replace(story.diagnosis, taken=story.diagnosed)
+    return replace(diagnosis, ended=job.ended, kept=kept)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from corral.values.lifepast import LifePast
+from corral.values.history import LifePast
 from corral.values.reports import Detail
 from corral_tui import numbers
 from corral_tui.cli.lines import ALERT, HEADING, StyledLine

@@ -26,8 +26,7 @@ from corral.service.protocol import (
 from corral.values.errors import CorralError, NotSoError
 from corral.values.home import Home
 from corral.values.jobs import Job
-from corral.values.reports import Detail, Diagnosis
-from corral.values.story import Story, with_story
+from corral.values.reports import Detail, Diagnosis, Story, with_story
 
 
 class Offline:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from corral.values.history import Past
 from corral.values.jobs import STARTED_STATES, Job
-from corral.values.past import Past
 from corral_tui.dashboard.marks import SPARK_CELL_SECONDS
 
 KEPT_CELLS = 64

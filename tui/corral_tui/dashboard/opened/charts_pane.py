@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from corral.service.protocol import AskPast, AskStory
+from corral.values.history import Past
 from corral.values.jobs import STARTED_STATES, Job
-from corral.values.past import Past
-from corral.values.story import Story
+from corral.values.reports import Story
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, plain, wrapped
 from corral_tui.dashboard.opened.charts_text import (

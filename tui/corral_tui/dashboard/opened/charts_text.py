@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from corral.values.lifepast import LifePast
-from corral.values.past import Past
+from corral.values.history import LifePast, Past
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, cut
 from corral_tui.dashboard.marks import CPU_FLOOR, MEMORY_FLOOR, OUTPUT_FLOOR, Charset

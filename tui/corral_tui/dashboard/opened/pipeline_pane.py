@@ -8,8 +8,8 @@ from textual.app import ComposeResult
 from textual.geometry import Region
 
 from corral.service.protocol import AskPast, PeekPipes
+from corral.values.history import Past
 from corral.values.jobs import STARTED_STATES, Job, Pipe
-from corral.values.past import Past
 from corral.values.reports import PeekedPipe
 from corral_tui import numbers
 from corral_tui.dashboard.canvas import Block

@@ -1,13 +1,26 @@
-"""CPU and memory of a job over its whole life."""
+"""The history of a job in numbers, for sparks and charts: the last minutes, and its whole life."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
+CELL_SECONDS = 5.0
+KEPT_CELLS = 120
 FIRST_CELL_SECONDS = 1.0
-"""Width of a cell of a young job."""
+"""Width of a cell of a young job's `LifePast`."""
 MOST_CELLS = 128
-"""Where a life has more, two become one of twice the width."""
+"""Where it has more, two become one of twice the width."""
+
+
+class Past(Struct, frozen=True, kw_only=True):
+    """Oldest first, one value per `seconds`; None where nothing was measured, as while the job was paused."""
+
+    seconds: float
+    cpu: tuple[float | None, ...]
+    memory: tuple[int | None, ...]
+    output: tuple[float | None, ...]
+    stages: dict[int, tuple[float | None, ...]] = {}
+    """CPU per stage."""
 
 
 class LifePast(Struct, frozen=True):

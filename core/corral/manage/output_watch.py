@@ -1,0 +1,145 @@
+"""The output files of running jobs, as the monitor looks at them: how much was written, in which order, and what was lost."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from corral.decide.store import Journal
+from corral.manage.capping import Capping
+from corral.manage.diskfull import DiskWatch
+from corral.manage.jobs import ManagedJob
+from corral.manage.jobtable import JobTable
+from corral.manage.truncations import Truncations
+from corral.observe import ordering
+from corral.observe.pipeflow import RATE_WINDOW
+from corral.system.ownfiles import stat_own
+from corral.values.home import Home
+from corral.values.wire import to_wire
+
+
+class OutputWatch:
+    """Looks at the output files by their size only."""
+
+    def __init__(
+        self,
+        table: JobTable,
+        journal: Journal,
+        home: Home,
+        truncations: Truncations,
+        capping: Capping,
+    ) -> None:
+        self._table = table
+        self._journal = journal
+        self._home = home
+        self._truncations = truncations
+        self._capping = capping
+        self._disk = DiskWatch(table, journal, home)
+        self.tick = capping.tick
+
+    def open(self, job: ManagedJob) -> None:
+        """Begin to look. Raises OSError."""
+        try:
+            self._truncations.open(job)
+        except PermissionError as error:
+            # A FIFO or a symlink that the job itself put there: all else of it can be observed.
+            self.note_trouble(job, f"its output is not followed: {error.filename}: {error.strerror}")
+
+    def reopen(self, job: ManagedJob) -> None:
+        """Somebody removed a file of its output that we have open, or put something else in its place."""
+        job.files.close()
+        self.open(job)
+        job.next_visit = 0  # the next tick notes that it is gone
+
+    def look(self, job: ManagedJob, now: float) -> bool:
+        """Look at its sizes, its cap and the room on its disk. Whether anything was written. Raises OSError."""
+        has_output = self.read_sizes(job, now)
+        if has_output:
+            self._disk.look(job)
+        self._capping.look(job)
+        return has_output
+
+    def look_at_cap(self, job: ManagedJob) -> None:
+        self._capping.look(job)
+
+    def note_trouble(self, job: ManagedJob, text: str) -> None:
+        """Write down, once, why something of the job cannot be observed."""
+        if job.history.trouble != text:
+            job.history.trouble = text
+            self._journal.record(job.id, datetime.now(UTC), "trouble", text)
+
+    def note_if_gone(self, job: ManagedJob) -> None:
+        if job.files.is_gone:
+            folder = to_wire(self._home.job(job.id))
+            self.note_trouble(job, f"its output was removed from {folder}: what it prints is lost")
+
+    def finish(self, job: ManagedJob) -> None:
+        """Every stage has ended."""
+        self._truncations.finish(job)
+        output = job.output
+        if output.newest is not None:
+            with contextlib.suppress(
+                OSError
+            ):  # then the order of what was written in its last second is unknown
+                before = (output.stdout, *(stage.history.stderr_bytes for stage in job.stages))
+                self._note_order(job, before, job.files.sizes() or before, was_shorter=False)
+        job.files.close()
+        self._read_final_sizes(job)
+        self._disk.look_at_end(job)
+
+    def _read_final_sizes(self, job: ManagedJob) -> None:
+        if job.life.started is None and not any(stage.handle.identity for stage in job.stages):
+            return
+        # EIO, ENOMEM: a job that has ended has ended; its sizes stay those that were last seen.
+        with contextlib.suppress(OSError):
+            for stage in job.stages:
+                stage.history.stderr_bytes = size_of(self._home.stderr(job.id, stage.number))
+            job.output.stdout = size_of(self._home.stdout(job.id))
+
+    def read_sizes(self, job: ManagedJob, now: float) -> bool:
+        """The sizes of the output files; whether anything was written. Raises OSError."""
+        output = job.output
+        sizes = job.files.sizes()
+        if not sizes:
+            return False
+        before = (output.stdout, *(stage.history.stderr_bytes for stage in job.stages))
+        was_shorter = self._truncations.look(job, sizes)
+        # Of a file that was made shorter all that stands there now may be new.
+        grown = sum(new - old if new >= old else new for new, old in zip(sizes, before, strict=True))
+        has_output = was_shorter or tuple(sizes) != before
+        if has_output and len(sizes) > 1:
+            self._note_order(job, before, sizes, was_shorter=was_shorter)
+        output.stdout, output.stderr = sizes[0], sum(sizes[1:])
+        for stage, size in zip(job.stages, sizes[1:], strict=True):
+            stage.history.stderr_bytes = size
+        output.written += grown
+        recent = output.recent
+        if has_output:
+            output.last_output = datetime.now(UTC)
+        if has_output or recent:
+            recent.append((now, output.written))
+            while len(recent) > 2 and recent[1][0] <= now - RATE_WINDOW:
+                recent.pop(0)
+            if recent[0][1] == recent[-1][1] and recent[-1][0] - recent[0][0] >= RATE_WINDOW:
+                recent.clear()
+            self._table.touch(job)
+        return has_output
+
+    def _note_order(
+        self, job: ManagedJob, before: Sequence[int], sizes: Sequence[int], *, was_shorter: bool
+    ) -> None:
+        output, path = job.output, self._home.order(job.id)
+        if was_shorter:
+            ordering.forget(path)
+            output.newest = None
+        else:
+            output.newest = ordering.note_growth(path, output.newest, before, sizes, job.files.written_at)
+
+
+def size_of(path: str) -> int:
+    """0 where the file is not there."""
+    try:
+        return stat_own(path).st_size
+    except FileNotFoundError:
+        return 0
