@@ -1,4 +1,4 @@
-"""The one door to what is imported only when it is used: `corral ps` waits neither for click nor for Textual."""
+"""Lazy imports by name: `corral ps` must wait neither for click nor for Textual."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from typing import Any
 
 
 def load(path: str) -> Any:
-    """What `package.module:name` names; its module is imported now, if it was not before."""
+    """The object `package.module:name`; imports its module if necessary."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)

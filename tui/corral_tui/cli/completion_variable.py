@@ -1,3 +1,3 @@
-"""By which variable the completion script of a shell asks `corral` to complete. A module that loads nothing."""
+"""The environment variable by which a shell's completion script calls `corral`. Imports nothing."""
 
 COMPLETION_VARIABLE = "_CORRAL_COMPLETE"

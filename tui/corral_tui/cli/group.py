@@ -36,14 +36,14 @@ VERBS = {
     "daemon": "corral_tui.cli.daemon:command",
     "completion": "corral_tui.cli.completion:command",
 }
-"""Each verb, in the order of the help, and the command that it is."""
+"""Each verb, in the order of the help, and its click command."""
 
 _WIDEST, _TWO_COLUMNS, _NARROWEST = 80, 58, 20
 """Columns of a help text."""
 _INDENT = 6
 
 _WHOLE = 1000
-"""Letters, which no summary of a command has."""
+"""Longer than any summary of a command."""
 
 
 class _Help(click.HelpFormatter):

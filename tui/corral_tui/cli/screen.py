@@ -1,4 +1,4 @@
-"""`corral` alone: the dashboard, where there is a terminal to show it on."""
+"""`corral` without a verb: opens the dashboard on the terminal."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from corral_tui.lazy import load
 
 
 def open_dashboard() -> int:
-    """Show the dashboard until the user leaves it. Raises NotSoError where no screen can be shown."""
+    """Show the dashboard until the user leaves it. Raises NotSoError if there is no suitable terminal."""
     refuse_without_terminal()
     return asyncio.run(_connect_and_show(chosen_home()))
 
 
 async def _connect_and_show(home: Home) -> int:
-    """The dashboard of that home's daemon, which is reached while Textual is still being imported; the exit status.
+    """Connect to the home's daemon while Textual is being imported, and show the dashboard. Returns its exit status.
 
-    Raises CorralError where no daemon answers and none can be started.
+    Raises CorralError if no daemon answers and none can be started.
     """
     connecting = asyncio.ensure_future(Session.connect(home, origin="dashboard"))
     try:
@@ -39,7 +39,7 @@ async def _connect_and_show(home: Home) -> int:
 
 
 def refuse_without_terminal() -> None:
-    """Raises NotSoError unless keys can be read from stdin and a screen painted on stdout."""
+    """Raise NotSoError unless stdin and stdout are terminals that can show a screen."""
     for stream, what in ((sys.stdin, "stdin"), (sys.stdout, "stdout")):
         if stream is None or not is_terminal(stream):
             raise NotSoError(f"the dashboard needs a terminal, and {what} is none; corral ps lists the jobs")

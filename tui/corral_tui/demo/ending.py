@@ -16,7 +16,7 @@ from corral_tui.numbers import counted
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class DemoSummary:
     """What the demo ran, and a line for each thing that is left, which should be none."""
 
     jobs: int
@@ -30,7 +30,7 @@ class Ending:
         return f"{total}, {f'{len(self.left)} LEFT' if self.left else 'nothing is left'}."
 
 
-async def end(session: DemoSession) -> Ending:
+async def end(session: DemoSession) -> DemoSummary:
     """Stop every job, end the daemon, remove its home."""
     with_jobs = session
     try:
@@ -56,8 +56,8 @@ async def _stop_all(session: DemoSession) -> tuple[tuple[Job, ...], tuple[StopRe
     return jobs, (await session.call(AskStopping(ids=ids))).reports if ids else ()
 
 
-def _ending(session: DemoSession, jobs: tuple[Job, ...], reports: tuple[StopReport, ...]) -> Ending:
-    return Ending(len(jobs), len(_pids(jobs, reports)), tuple(_left(session, jobs, reports)))
+def _ending(session: DemoSession, jobs: tuple[Job, ...], reports: tuple[StopReport, ...]) -> DemoSummary:
+    return DemoSummary(len(jobs), len(_pids(jobs, reports)), tuple(_left(session, jobs, reports)))
 
 
 def _has_home(session: DemoSession) -> bool:

@@ -9,7 +9,7 @@ import time
 from corral_tui.cli.lines import styled_console
 from corral_tui.cli.terminal_output import is_terminal, say, visible, width_of
 from corral_tui.demo.checks import KINDS, Bench, Finding, check
-from corral_tui.demo.ending import Ending, end
+from corral_tui.demo.ending import DemoSummary, end
 from corral_tui.demo.engine import DemoManager
 from corral_tui.demo.tools import find_tools
 
@@ -29,7 +29,7 @@ def run_plain() -> int:
     return 0 if not ending.left and all(finding.agrees for finding in findings) else 1
 
 
-async def _run() -> tuple[list[Finding], Ending]:
+async def _run() -> tuple[list[Finding], DemoSummary]:
     tools = await asyncio.to_thread(find_tools)
     manager = DemoManager()
     async with manager:

@@ -17,10 +17,10 @@ from corral_tui.cli.terminal_output import note, say, visible, width_of
 from corral_tui.dashboard.marks import Charset
 from corral_tui.demo import feeding
 from corral_tui.demo.checks import KINDS, Bench, Finding, check
-from corral_tui.demo.ending import Ending, end
+from corral_tui.demo.ending import DemoSummary, end
 from corral_tui.demo.engine import DIRECTORY, GRACE, DemoManager
 from corral_tui.demo.jobs import DemoJob, long_jobs
-from corral_tui.demo.steps import Progress
+from corral_tui.demo.steps import StepProgress
 from corral_tui.demo.tools import Tools, find_tools, password_environment
 from corral_tui.lazy import load
 from corral_tui.numbers import counted
@@ -47,7 +47,7 @@ def run_on_screen() -> int:
     return 1 if ending.left else status
 
 
-async def _run() -> tuple[int, Ending]:
+async def _run() -> tuple[int, DemoSummary]:
     manager = DemoManager()
     finding_tools = asyncio.ensure_future(asyncio.to_thread(find_tools))
     async with manager:
@@ -72,7 +72,7 @@ def _announce_end(manager: DemoManager) -> None:
 
 
 class Dashboard(Protocol):
-    """What the demo asks of the dashboard that shows it."""
+    """What the demo needs of the dashboard."""
 
     strip: str | None
 
@@ -89,7 +89,7 @@ class Show:
 
     def __init__(self, manager: DemoManager) -> None:
         self.manager = manager
-        self.progress = Progress(self._name_of)
+        self.progress = StepProgress(self._name_of)
         self._began = time.monotonic()
         self._long: list[str] = []
         self._findings: list[Finding] = []

@@ -28,7 +28,7 @@ STEPS = (
 
 
 @dataclass(slots=True)
-class Progress:
+class StepProgress:
     """The steps done, in any order. The next step is the one after the last that was done."""
 
     name_of: Callable[[str], str | None]
