@@ -125,7 +125,7 @@ def marked_again(worn: Mark | None, *, is_same: bool) -> list[object]:
     for target in (known, identity_of(pid), identity_of(child)):
         before = resource.prlimit(target.pid, mark.RLIMIT_LOCKS)
         try:
-            told = "marked" if Signaller(NONCE).mark_again(target, Mark(NONCE, JOB, 1), kin) else "ended"
+            told = "marked" if Signaller(NONCE).restore_mark(target, Mark(NONCE, JOB, 1), kin) else "ended"
         except RefusedSignalError as refusal:
             told = str(refusal).split(") ", 1)[-1]
         answers.append(told if resource.prlimit(target.pid, mark.RLIMIT_LOCKS) == before else "was marked")

@@ -195,7 +195,7 @@ def test_a_follower_begins_anew_when_a_file_was_made_shorter(path: Path) -> None
         follower.poll()
         os.truncate(path, 0)
         append(path, b"new")
-        assert follower.poll() == [("stdout", Chunk(0, b"new", begins_anew=True))]
+        assert follower.poll() == [("stdout", Chunk(0, b"new", after_truncation=True))]
 
 
 @pytest.mark.parametrize("returns", [b"", b"\r"])

@@ -126,7 +126,7 @@ def test_bytes_that_no_counter_has_are_counted_by_the_other_side():
 
         until(look, "the writer to be suspected")
         assert not moves_elsewhere([reader.pid], [link], writes=False)
-        flow.declare_blind("writer")
+        flow.distrust_counter("writer")
         for process in (writer, reader):
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         look(runs=False)

@@ -100,11 +100,11 @@ def test_side_that_does_not_count_is_found_and_left_out(writer, reader, side):
     moving(flow, range(2, 4), writer, reader)
     assert flow.suspect == side
     assert (flow.pipe().bytes_total or 0) <= 7000
-    flow.acquit()
+    flow.clear_suspicion()
     assert flow.suspect is None
     moving(flow, range(4, 14), writer, reader)
     assert flow.suspect == side
-    flow.declare_blind(side)
+    flow.distrust_counter(side)
     assert flow.suspect is None
     moving(flow, range(14, 20), writer, reader)
     assert flow.pipe().bytes_total == 19 * 10**6 + (7000 if reader else 0)

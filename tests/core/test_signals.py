@@ -302,11 +302,11 @@ def test_what_lost_its_mark_needs_two_ways_to_be_signalled_or_marked(
         with pytest.raises(RefusedSignalError, match="carries no mark of this home"):
             signaller.send(who, KILL, kin=kin)
         with pytest.raises(RefusedSignalError, match="carries no mark of this home"):
-            signaller.mark_again(who, Mark(NONCE, 5, 1), kin)
+            signaller.restore_mark(who, Mark(NONCE, 5, 1), kin)
     assert (sent, value(unmarked.pid)) == ([], before)
     kin = kinship(session=unmarked.pid, group=unmarked.pid)
     assert signaller.send(who, KILL, kin=kin)
-    assert signaller.mark_again(who, Mark(NONCE, 5, 3), kin)
+    assert signaller.restore_mark(who, Mark(NONCE, 5, 3), kin)
     assert mark.read(unmarked.pid) == Mark(NONCE, 5, 3)
     assert signaller.send(who, TERM)
     assert [number for _, number in sent] == [KILL, TERM]
@@ -325,9 +325,9 @@ def test_a_child_of_who_is_known_is_known_as_long_as_that_one_lives(signaller: S
         reused = was._replace(started=was.started - 1)
         for known in ((), (reused,), (identity_of(os.getpid()),)):
             with pytest.raises(RefusedSignalError):
-                signaller.mark_again(identity_of(child), Mark(NONCE, 5, 1), known_to(*known))
+                signaller.restore_mark(identity_of(child), Mark(NONCE, 5, 1), known_to(*known))
         assert value(child) == mark.UNLIMITED
-        assert signaller.mark_again(identity_of(child), Mark(NONCE, 5, 1), known_to(was))
+        assert signaller.restore_mark(identity_of(child), Mark(NONCE, 5, 1), known_to(was))
         assert signaller.send(identity_of(child), KILL)
 
 
@@ -346,7 +346,7 @@ def test_a_daemon_and_processes_of_other_homes_are_left_alone_unless_they_are_a_
         with pytest.raises(RefusedSignalError, match="no mark of this home"):
             signaller.send(who, KILL, kin=kin)
         with pytest.raises(RefusedSignalError, match="no mark of this home"):
-            signaller.mark_again(who, Mark(NONCE, 5, 1), kin)
+            signaller.restore_mark(who, Mark(NONCE, 5, 1), kin)
     assert (sent, value(unmarked.pid)) == ([], said)
     assert signaller.send(who, KILL, kin=Kinship(5, (), (), (), "/a home", (who,), leaders=(who,)))
 
@@ -357,12 +357,12 @@ def test_the_mark_of_another_job_is_overruled_only_for_who_is_known(
     who = identity_of(marked.pid)
     kin = Kinship(6, (), (), (), "/a home", (who,))
     with pytest.raises(RefusedSignalError, match="another job"):
-        signaller.mark_again(who, Mark(NONCE, 6, 1), Kinship(6, {1}, {marked.pid}, {marked.pid}, "/a home"))
+        signaller.restore_mark(who, Mark(NONCE, 6, 1), Kinship(6, {1}, {marked.pid}, {marked.pid}, "/a home"))
     with pytest.raises(RefusedSignalError, match="another job"):
-        signaller.mark_again(who, Mark(NONCE, 5, 1), kin)
+        signaller.restore_mark(who, Mark(NONCE, 5, 1), kin)
     assert mark.read(marked.pid) == Mark(NONCE, 5, 1)
     assert signaller.send(who, TERM, kin=kin)
-    assert signaller.mark_again(who, Mark(NONCE, 6, 2), kin)
+    assert signaller.restore_mark(who, Mark(NONCE, 6, 2), kin)
     assert mark.read(marked.pid) == Mark(NONCE, 6, 2)
 
 
@@ -374,13 +374,13 @@ def test_who_is_never_signalled_is_never_marked(signaller: Signaller, whom: str)
         target = ProcessIdentity(1, 0) if whom == "init" else identity_of(pids.get(whom, child.pid))
         before = value(target.pid) if whom != "init" else 0
         if whom == "reused":
-            assert not signaller.mark_again(
+            assert not signaller.restore_mark(
                 target._replace(started=target.started - 1), Mark(NONCE, 5, 1), known_to(target)
             )
         else:
             kin = Kinship(5, (), (), (), "/a home", (target,), leaders=(target,))
             with pytest.raises(RefusedSignalError):
-                signaller.mark_again(target, Mark(NONCE, 5, 1), kin)
+                signaller.restore_mark(target, Mark(NONCE, 5, 1), kin)
         assert whom == "init" or value(target.pid) == before
 
 
@@ -393,7 +393,7 @@ def test_a_pid_that_went_to_somebody_else_while_it_was_marked_is_unmarked_again(
     monkeypatch.setattr(mark, "read", lambda _: None)
     monkeypatch.setattr(signals, "identify", lambda pid: ProcessIdentity(pid, 0))
     kin = kinship(session=unmarked.pid, group=unmarked.pid)
-    assert signaller.mark_again(who, Mark(NONCE, 5, 1), kin) is False
+    assert signaller.restore_mark(who, Mark(NONCE, 5, 1), kin) is False
     assert value(unmarked.pid) == before
 
 
@@ -403,7 +403,7 @@ def test_a_lowered_hard_limit_carries_no_mark(
     resource.prlimit(unmarked.pid, mark.RLIMIT_LOCKS, (9, 9))
     kin = kinship(session=unmarked.pid, group=unmarked.pid)
     with pytest.raises(PermissionError, match="hard limit"):
-        signaller.mark_again(identity_of(unmarked.pid), Mark(NONCE, 5, 1), kin)
+        signaller.restore_mark(identity_of(unmarked.pid), Mark(NONCE, 5, 1), kin)
     assert value(unmarked.pid) == 9
 
 

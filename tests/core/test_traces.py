@@ -133,16 +133,16 @@ def test_a_place_goes_on_where_what_is_new_begins(path: Path) -> None:
         place = Cursor(file)
         assert place.read().data == lines(1000)
         path.write_bytes(b"")
-        assert place.read() == Chunk(0, b"", begins_anew=True)
+        assert place.read() == Chunk(0, b"", after_truncation=True)
         append(path, b"new\n")
         assert place.read() == Chunk(0, b"new\n")
         # Grown beyond what it was, between two looks.
         path.write_bytes(lines(2000, b"more"))
-        assert place.read() == Chunk(0, lines(2000, b"more"), begins_anew=True)
+        assert place.read() == Chunk(0, lines(2000, b"more"), after_truncation=True)
         os.truncate(path, 14 * 1500)
         append(path, b"behind the middle\n")
         again = place.read()
-        assert again.begins_anew
+        assert again.after_truncation
         assert 14 * 1500 * 7 // 8 <= again.offset <= 14 * 1500
         assert again.data == (lines(1500, b"more") + b"behind the middle\n")[again.offset :]
         assert place.read() == Chunk(place.offset, b"")
@@ -154,7 +154,7 @@ def test_a_place_with_an_end_beyond_a_file_that_became_shorter_stays_within_it(p
         place = Cursor(file)
         place.read()
         path.write_bytes(b"new")
-        assert place.read(end=30) == Chunk(0, b"new", begins_anew=True)
+        assert place.read(end=30) == Chunk(0, b"new", after_truncation=True)
         assert place.read(end=30) == Chunk(3, b"")
         assert Chunk(10, b"").until(3) == Chunk(10, b"")
 
@@ -219,7 +219,7 @@ def test_a_place_reads_all_that_is_new_after_a_truncation_and_never_a_hole(
             append(path, fresh)
             expected += fresh
             chunk = place.read()
-            got = chunk.data if chunk.begins_anew else got + chunk.data
+            got = chunk.data if chunk.after_truncation else got + chunk.data
             assert got == expected
 
 

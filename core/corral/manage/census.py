@@ -13,7 +13,7 @@ from corral.manage.kinship import Claims, Seen, kinship_of, near, stage_of
 from corral.system import mark
 from corral.system.identity import ProcessIdentity
 from corral.system.procfs import Stat, pids, read_stat
-from corral.system.signals import ENOUGH_WAYS, Kinship, Signaller
+from corral.system.signals import ENOUGH_EVIDENCE, Kinship, Signaller
 
 __all__ = ["Census", "Seen", "kinship_of"]
 
@@ -219,7 +219,7 @@ def _pids_of(jobs: Iterable[ManagedJob]) -> set[int]:
 
 def _looks_like(stat: Stat, kinship: Kinship) -> bool:
     """Not an orphan of ours of which nothing tells of which job."""
-    ways = kinship.ways_that_agree(stat)
+    ways = kinship.agreeing_evidence(stat)
     return ways > 1 or (ways == 1 and stat.ppid != os.getpid())
 
 
@@ -228,7 +228,9 @@ def _relatives(stats: list[Stat], kinship: Kinship) -> list[Stat]:
     related: dict[int, Stat] = {}
     while True:
         new = [
-            stat for stat in stats if stat.pid not in related and kinship.ways_that_agree(stat) >= ENOUGH_WAYS
+            stat
+            for stat in stats
+            if stat.pid not in related and kinship.agreeing_evidence(stat) >= ENOUGH_EVIDENCE
         ]
         if not new:
             return list(related.values())

@@ -15,7 +15,7 @@ from corral.system import mark
 from corral.system.identity import ProcessIdentity, identify
 from corral.system.mark import Mark
 from corral.system.procfs import Stat, read_file, read_stat
-from corral.system.signals import ENOUGH_WAYS, Kinship, RefusedSignalError, Signaller, job_in_environment
+from corral.system.signals import ENOUGH_EVIDENCE, Kinship, RefusedSignalError, Signaller, job_in_environment
 
 _DAEMON_PROGRAM = b"corral.service.launch"
 
@@ -179,7 +179,7 @@ class Claims:
         """Count a process as the job's, and mark it again. False where the guard knows better, or it has ended."""
         try:
             if self._may_be_marked(identity.pid):
-                if not self._signaller.mark_again(identity, Mark(self._nonce, job.id, stage), kin):
+                if not self._signaller.restore_mark(identity, Mark(self._nonce, job.id, stage), kin):
                     return False
                 self.has_marked = True
             elif identity not in kin.leaders:
@@ -227,10 +227,10 @@ class Claims:
 
     def _weigh(self, stat: Stat, identity: ProcessIdentity, job: ManagedJob, rival: ManagedJob) -> None:
         """The mark is one way, and says `job`; who has more ways gets it."""
-        ways = self._kin(stat, rival).ways_that_agree(stat)
-        against = 1 + self._kin(stat, job).ways_that_agree(stat)
+        ways = self._kin(stat, rival).agreeing_evidence(stat)
+        against = 1 + self._kin(stat, job).agreeing_evidence(stat)
         who = f"{stat.pid} {stat.name}"
-        if ways >= ENOUGH_WAYS and ways > against:
+        if ways >= ENOUGH_EVIDENCE and ways > against:
             rival.run.proven[stat.pid] = identity  # which the guard goes by
             if self._claim(rival, identity, self._stage_of(stat, rival), kinship_of(rival, self._home)):
                 job.run.contradictions[identity] = (
@@ -274,7 +274,7 @@ class Claims:
 
     def _claim_proven_now(self, stat: Stat) -> bool:
         kinships = [(job, self._kin(stat, job)) for job in self._named_by(stat)]
-        proven = [(job, kin) for job, kin in kinships if kin.ways_that_agree(stat) >= ENOUGH_WAYS]
+        proven = [(job, kin) for job, kin in kinships if kin.agreeing_evidence(stat) >= ENOUGH_EVIDENCE]
         if len(proven) != 1:
             return False
         job, kin = proven[0]
@@ -330,7 +330,7 @@ class Claims:
             jobs = set(self._may_have_born(stat))
             for job in self._named_by(stat):
                 # An orphan's parent is this process, whatever job it is of.
-                if self._kin(stat, job).ways_that_agree(stat) > (stat.ppid == os.getpid()):
+                if self._kin(stat, job).agreeing_evidence(stat) > (stat.ppid == os.getpid()):
                     jobs.add(job.id)
             of[stat.pid] = jobs
         for _ in left:

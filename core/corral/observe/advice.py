@@ -28,7 +28,7 @@ def advice(web: WaitGraph, root: Chain) -> tuple[Advice, ...]:
     if own.kind == "tty_input" and not job.pty:
         found.append(Advice("start it again with a terminal", "corral run --pty …"))
     if own.kind == "unknown" and job.pty:
-        # A password prompt of a set-uid program, say: nobody may see that it reads.
+        # For example the password prompt of a set-uid program, whose reads nobody may see.
         found += answer_advice(job, "see what it shows, and type")
     if own.kind == "disk":
         found.append(Advice("see what the kernel says of it", "dmesg | tail"))

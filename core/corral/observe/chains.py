@@ -1,4 +1,4 @@
-"""Who waits for whom, and where each chain of waits ends. Pure."""
+"""The wait graph of a job: which process waits for which, and where each chain of waits ends. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from corral.observe.waits import ProcessWait
 from corral.values.jobs import Job
 
 SERVES = ("socket_accept", "event_loop")
-"""Kinds of an idle server: fine by itself, no comfort to who waits for its answer."""
+"""Kinds of an idle server: fine by itself, no comfort to a process that waits for its answer."""
 _CAN_NEVER_MOVE = ("pipe_read", "pipe_write", "file_lock", "child", "socket_read", "futex")
 """Waits that only the processes they are for can end."""
 
@@ -29,7 +29,7 @@ class Observations(NamedTuple):
     descends from. `pipes`: inode of a pipe between two stages to its number. `input_pipe`: inode of the pipe that is the
     job's stdin, for an interactive job or one fed by another. `parents`: pid to parent pid. `since`: pid to the
     beginning of its wait. `holders`: pid to who can end its wait; `outside`: the waits of those that are not of the job,
-    `rests` for how many seconds such a one was not seen to use the CPU, and `jobs` which other job of ours it belongs to. `moved`: those that used CPU while one after the other was
+    `idle_seconds` for how many seconds such a one was not seen to use the CPU, and `jobs` which other job of ours it belongs to. `moved`: those that used CPU while one after the other was
     looked at, so that their waits were not all true at one moment. `polling`: those that only look round again and
     again, by a timer, while their job makes no progress. `still`: pid to seconds of those that have stood still for as long as a stuck job has. `daemon` is this daemon, to which a job may speak. `cuts`: what was not looked at, because there is
     too much of it.
@@ -43,7 +43,7 @@ class Observations(NamedTuple):
     since: Mapping[int, datetime] = {}
     holders: Mapping[int, WaitHolders] = {}
     outside: tuple[ProcessWait, ...] = ()
-    rests: Mapping[int, float] = {}
+    idle_seconds: Mapping[int, float] = {}
     jobs: Mapping[int, str] = {}
     moved: frozenset[int] = frozenset()
     polling: frozenset[int] = frozenset()
@@ -116,7 +116,7 @@ class WaitGraph:
         moved = next((order.index(one) for one in ring if one in self.seen.moved), None)
         if moved is None:
             return Chain(tuple(steps.values()), ring)
-        # Who moved while the others were looked at was seen in a wait that is over: no ring, but work.
+        # A process that moved while the others were looked at was seen in a wait that is over: no ring, but work.
         mover = steps[order[moved]]._replace(kind="running", detail="runs", ring=())
         return Chain((*list(steps.values())[:moved], mover))
 
@@ -144,7 +144,7 @@ class WaitGraph:
         return wait.kind == "timer" and wait.pid in self.seen.polling
 
     def _is_bound(self, wait: ProcessWait) -> bool:
-        """Whether only those who it waits for can end its wait."""
+        """Whether only the processes that it waits for can end its wait."""
         return wait.kind in _CAN_NEVER_MOVE and not wait.has_limit and self._is_known(wait)
 
     def _is_known(self, wait: ProcessWait) -> bool:
@@ -162,12 +162,12 @@ class WaitGraph:
 
     # ---- what is known of one
 
-    def stirs(self, pid: int) -> bool:
+    def may_be_active(self, pid: int) -> bool:
         """Whether somebody else's process may have done something within the time after which a job is stuck.
 
         One that is suspended has not, for however short a time it was looked at.
         """
-        still = self.seen.rests.get(pid)
+        still = self.seen.idle_seconds.get(pid)
         is_held = self.waits[pid].kind == "suspended"
         return still is not None and not is_held and still < OUTSIDE_STILL_SHARE * self.job.stuck_after
 
@@ -188,7 +188,7 @@ class WaitGraph:
         return None if wait.pipe is None else self.seen.pipes.get(wait.pipe)
 
     def stage_at_other_end(self, wait: ProcessWait) -> int | None:
-        """Pipe n leaves stage n: who reads it waits for stage n, who writes it for stage n + 1."""
+        """Pipe n leaves stage n: its reader waits for stage n, its writer for stage n + 1."""
         number = self.pipe_number(wait)
         if number is None:
             return None
@@ -250,7 +250,9 @@ def _is_followed(web: WaitGraph, step: ProcessWait) -> bool:
 def _benign_by_itself(web: WaitGraph, chain: Chain) -> bool | None:
     end = chain.end
     if chain.cycle or end.ring:
-        may_go_on = any(web.stirs(pid) for pid in chain.cycle) and not web.knot.issuperset(chain.cycle)
+        may_go_on = any(web.may_be_active(pid) for pid in chain.cycle) and not web.knot.issuperset(
+            chain.cycle
+        )
         return None if may_go_on else False
     own = web.last_own(chain)
     if own.pid != end.pid and own.kind != "pipe_read":
@@ -260,10 +262,10 @@ def _benign_by_itself(web: WaitGraph, chain: Chain) -> bool | None:
         and end.pid not in web.seen.polling
         and (end.kind == "tty_input" or web.reads_input(end))
     ):
-        # It goes on without an answer, as `top` does; who looks again and again wants one.
+        # It goes on without an answer, as `top` does; one that polls wants an answer.
         return True
     if background_holder(web, chain) is not None and end.kind in SERVES:
-        # Who reads from a descriptor of its own wants the end, to go on; a filter prints what comes.
+        # A reader with a descriptor of its own wants its end, to go on; a filter prints what comes.
         return False if web.has_made_its_pipe(chain.steps[-2]) else None
     if end.kind == "timer" and any(step.kind in ("pipe_write", "socket_write") for step in chain.steps):
         # What sleeps while its input is full reads nothing; what sleeps before it writes is a clock.
@@ -271,8 +273,8 @@ def _benign_by_itself(web: WaitGraph, chain: Chain) -> bool | None:
     if end.kind in ("running", "timer"):
         return True
     if end.kind in SERVES:
-        # A shell that waits for a server is fine, and so is who reads what it prints; who waits for an idle server's
-        # answer is not.
+        # A shell that waits for a server is fine, and so is a reader of what it prints; a process that waits for an
+        # idle server's answer is not.
         return all(step.kind in ("child", "pipe_read", "event_loop") for step in chain.steps[:-1])
     if web.reads_input(end):
         # Input from another job comes when that one prints; input from a person may never.
@@ -292,15 +294,15 @@ def _is_answered(web: WaitGraph, chain: Chain, own: ProcessWait) -> bool | None:
     """Of a chain that leaves the job: a lock that others hold, or others who do not answer; unless they will."""
     end, beyond = chain.end, chain.steps[chain.steps.index(own) + 1 :]
     if own.kind == "socket_connect" or any(step.kind == "file_lock" for step in (own, *beyond)):
-        return False  # that they work is nothing for who is not let in
+        return False  # that they work is no comfort to a process that is not let in
     if own.kind == "unknown":
-        return None  # a semaphore, say: who changed it last need not be who is waited for
+        return None  # such as a semaphore: the process that changed it last need not be the one that is waited for
     if end.kind == "running":
         return True
     if own.kind not in _ASKS:
         return False
     follows_files = end.file is not None and end.file.kind == "inotify"
-    if end.kind == "timer" or follows_files or any(s.has_sleeper or web.stirs(s.pid) for s in beyond):
+    if end.kind == "timer" or follows_files or any(s.has_sleeper or web.may_be_active(s.pid) for s in beyond):
         # A database that was told to sleep answers after that; a server that looks round does not.
         return None
     held = web.seen.holders.get(own.pid)
@@ -308,7 +310,7 @@ def _is_answered(web: WaitGraph, chain: Chain, own: ProcessWait) -> bool | None:
 
 
 def background_holder(web: WaitGraph, chain: Chain) -> ProcessWait | None:
-    """Who only keeps the pipe open at whose end the process before it would go on: it went into the background and has inherited that.
+    """The process that only keeps a pipe open at whose end its reader would go on: it went into the background with it.
 
     Its parent has ended, so nobody waits for it. What is a stage itself is meant to print.
     """
@@ -333,7 +335,7 @@ def is_benign(web: WaitGraph) -> bool | None:
     """Whether the job's waits are such that it will go on by itself; None where that is not known.
 
     One chain that ends in a timer or in work suffices: what waits for it moves again. It does not count where another
-    chain that ends there says that it never will: it sleeps, say, while its input is full.
+    chain that ends there says that it never will: it sleeps while its input is full, for example.
     """
     chains = web.chains()
     blocking = {chain.end.pid for chain in chains if len(chain.steps) > 1 and benign_end(web, chain) is False}
@@ -361,7 +363,7 @@ _TOLD_BY_COUNTERS = (
 
 
 def is_stuck_polling(web: WaitGraph, seconds: float) -> bool:
-    """Whether a job that has been quiet for so long, but for looking round, is stuck all the same.
+    """Whether a job that has only polled for `seconds` is stuck all the same.
 
     What comes from a socket is in no counter of bytes, so there the connection itself has to tell of the silence.
     """
@@ -378,9 +380,9 @@ def _is_told(web: WaitGraph, chain: Chain, seconds: float) -> bool:
         return False
     if held.silent_for is not None:
         return held.silent_for >= seconds
-    # Nothing came from who did not use the CPU.
+    # Nothing came from processes that did not use the CPU.
     others = [pid for pid in held.pids if pid != own.pid]
-    return bool(others) and all(pid in web.seen.rests and not web.stirs(pid) for pid in others)
+    return bool(others) and all(pid in web.seen.idle_seconds and not web.may_be_active(pid) for pid in others)
 
 
 def is_deadlocked(web: WaitGraph) -> bool:

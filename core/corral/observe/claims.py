@@ -1,4 +1,4 @@
-"""What somebody who copies an output file has not copied yet, claimed with a lock, so that it is not dropped meanwhile.
+"""Claims of readers: what a copier of an output file has not copied yet is locked, so that it is not dropped meanwhile.
 
 The lock is on the note beside the file (`stdout.dropped`), which no job knows, from the position on. It belongs to the
 open file description (fcntl(2), F_OFD_SETLK, Linux 3.15), so it goes with its holder, however that ends. A claim asks

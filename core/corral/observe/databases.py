@@ -1,4 +1,4 @@
-"""Who keeps a process of PostgreSQL waiting for a lock in the database, by the titles of its processes.
+"""Which process of PostgreSQL keeps another waiting for a lock in the database, by the titles of the processes.
 
 Each client has a process of its own at the server, a backend, and by its title that tells what it does (ps_status.c, unless
 `update_process_title` is off): `postgres: USER DATABASE HOST COMMAND`, with ` waiting` at the end while it waits for a lock.
@@ -63,12 +63,12 @@ def backends_of(server: int) -> list[Backend]:
 
 
 def lock_wait(pid: int, backends: Iterable[Backend]) -> LockWait | None:
-    """The wait of one of these for a lock; None for who waits for none."""
+    """The wait of one of these for a lock; None where it waits for none."""
     several = list(backends)
     one = next((one for one in several if one.pid == pid), None)
     if one is None or not one.waits_for_lock:
         return None
-    # Who waits for a lock may hold another one; who is idle outside of a transaction holds none.
+    # A backend that waits for a lock may hold another one; one that is idle outside of a transaction holds none.
     able = [
         other
         for other in several
@@ -80,7 +80,7 @@ def lock_wait(pid: int, backends: Iterable[Backend]) -> LockWait | None:
 
 
 def _unlikely(other: Backend) -> int:
-    """Who waits for its client keeps its locks for as long as that likes; who is at work gives them back."""
+    """A backend that waits for its client keeps its locks for as long as that likes; one at work gives them back."""
     if other.does.startswith(_IN_TRANSACTION):
         return 0
     return 2 if other.waits_for_lock else 1

@@ -65,7 +65,7 @@ def diagnose_graph(web: WaitGraph) -> Diagnosis:
 def on_full_disk(job: Job, found: Diagnosis) -> Diagnosis:
     """The same of a job that runs while the disk of its output is full.
 
-    Who attaches to a terminal sees what is in the file, and so nothing new before there is room.
+    An attached terminal shows what is in the file, and so nothing new before there is room.
     """
     if job.pty and job.disk_full is not None:
         return found  # it waits for nothing else
@@ -316,7 +316,7 @@ def _left_behind(web: WaitGraph, root: Chain) -> str:
 
 
 def _ring(web: WaitGraph, cycle: tuple[int, ...]) -> str:
-    """Processes that wait for each other, and what each waits for. A connect(2), say, gives up after a time."""
+    """Processes that wait for each other, and what each waits for. Some give up after a time, such as connect(2)."""
     is_final = all(pid in web.knot for pid in cycle)
     if len(cycle) == 1:
         wait = web.waits[cycle[0]]

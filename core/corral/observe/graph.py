@@ -1,4 +1,4 @@
-"""Who waits for whom, as a graph in which each waits for any one of several. Pure.
+"""Deadlocks in a wait graph in which each process waits for any one of several. Pure.
 
 Hundreds of processes may wait at one pipe that all of them have, so what is the same for many is gone through once.
 """
@@ -13,7 +13,7 @@ Key = tuple[int, int]
 
 
 def deadlocked(targets: Mapping[int, Targets]) -> frozenset[int]:
-    """Those who can never go on: whoever each waits for is one of them, too. `targets` has only who is bound to wait."""
+    """The processes that can never go on: each waits only for others of them. `targets` has only those bound to wait."""
     bound = set(targets)
     waiters, holds = _sides(targets)
     free = [several for several in waiters if not bound.issuperset(several)]
@@ -29,8 +29,8 @@ def first_to_move(
 ) -> dict[int, int]:
     """For each that waits the one of its targets that will move first.
 
-    `key` of a route, from one who waits to one who waits for nobody here, is the smaller the sooner it resolves. Whose
-    targets all lead into circles gets the first of them.
+    `key` of a route, from a waiting process to one that waits for nobody here, is the smaller the sooner it resolves. A
+    process whose targets all lead into circles gets the first of them.
     """
     waiters, holds = _sides(targets)
     after: dict[int, int] = {}
@@ -50,7 +50,7 @@ def first_to_move(
 
 
 def _sides(targets: Mapping[int, Targets]) -> tuple[dict[Targets, list[int]], dict[int, list[Targets]]]:
-    """Who waits for the same, and in which of these each is."""
+    """The waiters by what they wait for, and, by process, the target sets that it is in."""
     waiters: dict[Targets, list[int]] = {}
     holds: dict[int, list[Targets]] = {}
     for pid, several in targets.items():

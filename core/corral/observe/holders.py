@@ -1,4 +1,4 @@
-"""Who can end a wait: who has the other end of a pipe, a FIFO or a socket, who holds the lock.
+"""The processes that can end a wait: those with the other end of a pipe, FIFO or socket, and holders of locks.
 
 First the job's own processes are asked, then the whole machine, as far as this user may look. What the machine told is
 kept for a moment, since many jobs are looked at in one tick.
@@ -56,7 +56,7 @@ _SHARED = ("pipe:[", "socket:[", "/")
 
 
 class WaitHolders(NamedTuple):
-    """Who can end one wait.
+    """The processes that can end one wait.
 
     `pids` may hold the waiting process itself, which then has the other end, and this daemon. `detail` says it better
     than the wait does. `is_complete`: everybody who could was found; where processes of other users may not be looked
@@ -68,7 +68,7 @@ class WaitHolders(NamedTuple):
     is_complete: bool = False
     silent_for: float | None = None
     brings_news: bool = False
-    """Whether the other side is there to tell of what happens, a display say, and owes no answer."""
+    """Whether the other side is there to tell of what happens, such as a display, and owes no answer."""
 
 
 class _Clock(NamedTuple):
@@ -151,7 +151,7 @@ class JobProcesses:
         self._answers: dict[tuple[str, bool], WaitHolders] = {}
 
     def ends(self, link: str) -> list[End]:
-        """Who of them has it open."""
+        """The descriptors by which they have it open."""
         if self._open is None:
             self._open = self._index()
         if link not in self._ends:
@@ -178,7 +178,7 @@ class JobProcesses:
 
 
 def _may_be_hidden(pid: int) -> bool:
-    """Kernel threads have no descriptors; who else shows none may not be looked at, or has ended."""
+    """Kernel threads have no descriptors; another process that shows none may not be looked at, or has ended."""
     stat = read_stat(pid)
     return stat is not None and stat.resident_bytes > 0
 
@@ -199,7 +199,7 @@ class Holders:
     def at_work(self, found: ProcessWait) -> ProcessWait:
         """Somebody else's process, as one that runs where it used the CPU since it was looked at before.
 
-        It may sit in any wait at the moment that we look, a database at its disk say, and answer all the same.
+        It may sit in any wait at the moment that we look, such as a database at its disk, and answer all the same.
         """
         now, used = time.monotonic(), cpu_nanoseconds(found.pid)
         self._clocks = {
@@ -223,12 +223,12 @@ class Holders:
         return 0.0 if clock is None else time.monotonic() - clock.still_since
 
     def forget(self) -> None:
-        """Look at all anew when asked again."""
+        """Forget all; the next question looks again."""
         self._machine = _Machine()
         forget_tables()
 
     def forget_locks(self) -> None:
-        """Read the locks anew when asked again: those of processes that move change quickly."""
+        """Forget the locks: those of processes that move change quickly."""
         self._machine.forget_locks()
 
     def cuts(self, family: JobProcesses) -> tuple[str, ...]:
@@ -243,7 +243,7 @@ class Holders:
         return tuple(found)
 
     def of(self, wait: ProcessWait, family: JobProcesses) -> WaitHolders | None:
-        """Who can end this wait; None where nobody is to be asked for it. `family`: the processes of its job."""
+        """The processes that can end this wait; None where there are none to ask about. `family`: those of its job."""
         if wait.kind == "file_lock":
             return self._of_lock(wait, family)
         if wait.kind in ("pipe_read", "pipe_write") and wait.file is not None:
@@ -279,7 +279,7 @@ class Holders:
         return WaitHolders(who, is_complete=is_complete and not family.is_cut)
 
     def _other_ends(self, link: str, family: JobProcesses, *, reads: bool) -> tuple[list[End], bool]:
-        """Who has the other end of a pipe or a FIFO that is read, or written. Of a pipe the job itself is asked first."""
+        """The other end of a pipe or a FIFO that is read, or written. For a pipe the job itself is searched first."""
         wanted = [end for end in family.ends(link) if (end.writes if reads else end.reads)]
         if wanted and link.startswith("pipe:["):
             return wanted, False
@@ -287,7 +287,7 @@ class Holders:
         return [end for end in ends if (end.writes if reads else end.reads)], is_complete
 
     def _ends(self, link: str, family: JobProcesses) -> tuple[list[End], bool]:
-        """Everybody on this machine who has it open. Processes of the job are asked anew, the others as kept."""
+        """Everybody on this machine who has it open. Processes of the job are read again, the others as kept."""
         own = family.ends(link)
         if own and link.startswith("socket:["):
             return own, False
@@ -395,10 +395,12 @@ class Holders:
             who, f"waits to be connected to {address_of(one)}{holder} (fd {wait.fd})", bool(who)
         )
 
-    # ---- relays
+    # ---- proxies
 
-    def relayed(self, wait: ProcessWait, family: JobProcesses, asking: Collection[int]) -> WaitHolders | None:
-        """Who has to answer first, of a process that those in `asking` wait for: it passes on to others what it is asked.
+    def behind_proxy(
+        self, wait: ProcessWait, family: JobProcesses, asking: Collection[int]
+    ) -> WaitHolders | None:
+        """The processes that have to answer first, behind a proxy that those in `asking` wait for.
 
         By the connections that it made itself, those first on which it was the last to send, or by children that it talks
         to. None for who has none of these.
@@ -428,7 +430,7 @@ class Holders:
         return WaitHolders(pids, f"waits for data from {words}", all(found.values()))
 
     def _behind_child(self, wait: ProcessWait, link: str, fd: int, family: JobProcesses) -> set[int]:
-        """Who could be spoken to by a descriptor that children inherit the other side of."""
+        """The processes at the other side of a descriptor that children inherit."""
         if link.startswith("pipe:["):
             return {end.pid for end in self._other_ends(link, family, reads=True)[0]}
         if link.startswith("socket:["):

@@ -1,4 +1,4 @@
-"""In which order the streams of a job came, as far as looks at their sizes tell: noted while it runs, kept beside its output.
+"""The order in which the streams of a job were written, as far as their sizes tell: noted while it runs, kept beside its output.
 
 `order` holds a record for each run of one stream that another stream ended: its number (0 is stdout, then stderr by
 stage) and where it ended. What is beyond the last records came last. A job of which only one stream prints has none.
@@ -61,7 +61,7 @@ def note_growth(
 
 
 def forget(path: str) -> None:
-    """A stream has begun anew."""
+    """A stream was made shorter: what was noted of it is no longer true."""
     with contextlib.suppress(OSError):
         os.unlink(path)
 

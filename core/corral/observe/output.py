@@ -2,10 +2,10 @@
 
 A size cap drops the head of a file: that part is noted first, as the length of an empty file beside it
 (`stdout.dropped`), then holes are punched, which read as NULs. Every read here is followed by a look at the note:
-what lies before the first kept byte is discarded and counted, so there is no race with who punches. The holes
+what lies before the first kept byte is discarded and counted, so there is no race with the process that punches. The holes
 themselves tell less: a writer may leave some of its own, and lseek(2) with SEEK_DATA waits on ext4 and tmpfs until a
 write(2) under way is over (2.4 s behind one of a gigabyte). Offsets and sizes are bytes from the file's first byte
-ever written, or since a writer last made the file shorter: who reads on notices that by a `Cursor`.
+ever written, or since a writer last made the file shorter, which is noticed by a `Cursor`.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _CHECKPOINTS = 8192
 class Chunk(NamedTuple):
     """Bytes of a file: `data` stands at `offset`; `dropped` bytes before it had been asked for and are no more.
 
-    `begins_anew`: a writer has made the file shorter since the last read, and these bytes do not go on from those.
+    `after_truncation`: a writer has made the file shorter since the last read, and these bytes do not go on from those.
     """
 
     offset: int
     data: bytes
     dropped: int = 0
-    begins_anew: bool = False
+    after_truncation: bool = False
 
     @property
     def end(self) -> int:
@@ -53,7 +53,7 @@ class Chunk(NamedTuple):
         # Of what was dropped only; else there was nothing to be read before `end` (a file that has become shorter).
         beyond = min(self.dropped, max(0, self.offset - end))
         kept = self.data[: max(0, end - self.offset)]
-        return Chunk(self.offset - beyond, kept, self.dropped - beyond, self.begins_anew)
+        return Chunk(self.offset - beyond, kept, self.dropped - beyond, self.after_truncation)
 
 
 def dropped_bytes(path: str) -> int | None:
@@ -178,7 +178,7 @@ class OutputFile:
 
 
 class TruncationDetector:
-    """What somebody remembers of an output file that he has read up to some offset."""
+    """Remembers an output file that was read up to some offset, to find out whether a writer has made it shorter since."""
 
     def __init__(self, file: OutputFile) -> None:
         self._file = file
@@ -243,7 +243,7 @@ class Cursor:
         found = self._memory.truncation()
         if found is not None:
             self._memory.note(found.least)
-            chunk = self.file.read(found.least, limit)._replace(begins_anew=True)
+            chunk = self.file.read(found.least, limit)._replace(after_truncation=True)
         if end is not None:
             chunk = chunk.until(end)
         self.offset = chunk.end
@@ -301,7 +301,7 @@ class LineIndex:
     """Where the lines of a growing file begin. Keeps offsets, not lines: about 128 KiB for a file of any size.
 
     Lines are numbered from 0 and keep their number when the head is dropped; those from `first_line` to before
-    `line_count` can be read. `generation` grows when the file was made shorter and all numbers begin anew.
+    `line_count` can be read. `generation` grows when the file was made shorter and all numbers start again.
     """
 
     def __init__(self, file: OutputFile) -> None:
@@ -358,7 +358,7 @@ class LineIndex:
 
     def _add(self, chunk: Chunk) -> None:
         if chunk.dropped:
-            self._begin_anew_at(chunk.offset)
+            self._restart_at(chunk.offset)
         data, place = chunk.data, 0
         while place < len(data):
             end = min(len(data), place + _SCAN_SIZE)
@@ -388,7 +388,7 @@ class LineIndex:
                 offsets.append(offset)
         self._lines, self._offsets = lines, offsets
 
-    def _begin_anew_at(self, offset: int) -> None:
+    def _restart_at(self, offset: int) -> None:
         """All that was indexed is dropped, and more: nobody knows how many lines more."""
         self._lines = array("Q", [self._line_feeds])
         self._offsets = array("Q", [offset])
@@ -398,7 +398,7 @@ class LineIndex:
         """Begin at the first kept byte. Its line's number follows from that of the next known line."""
         while (kept := self._file.first_kept()) > self._offsets[0]:
             if kept >= self._position:
-                self._begin_anew_at(kept)
+                self._restart_at(kept)
                 return
             place = bisect_left(self._offsets, kept)
             is_known = place < len(self._offsets)

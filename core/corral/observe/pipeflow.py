@@ -67,7 +67,7 @@ class PipeFlow:
     is too high, and nothing shows it. So `exact` is True only for a pipe that nothing was ever written to.
 
     splice(2), vmsplice(2) and io_uring move bytes that no counter has. A side that works while its count lags
-    behind the other's is a `suspect`; once `declare_blind` confirms it, the other side alone is counted by.
+    behind the other's is a `suspect`; once `distrust_counter` confirms it, the other side alone is counted by.
     """
 
     def __init__(self, number: int, writer_stage: int | None = None, reader_stage: int | None = None) -> None:
@@ -166,15 +166,15 @@ class PipeFlow:
             return None
         return next((side for side, ticks in self._lags.items() if ticks >= SUSPICIOUS_TICKS), None)
 
-    def declare_blind(self, side: Side) -> None:
-        """The count of that side says nothing about this pipe: begin anew with that of the other."""
+    def distrust_counter(self, side: Side) -> None:
+        """The count of that side says nothing about this pipe: start again with that of the other."""
         self._blind.add(side)
         self._total = None
         self._offsets.clear()
         self._past.clear()
         self._count({other: count for other, count in self._counts.items() if other != side})
 
-    def acquit(self) -> None:
+    def clear_suspicion(self) -> None:
         """The suspicion can be explained otherwise; look again later."""
         self._lags = {"writer": -_TICKS_OF_TRUST, "reader": -_TICKS_OF_TRUST}
 

@@ -73,7 +73,7 @@ class ObservationGaps:
     def missed(self, now: float, cpu_seconds: float, usual: float) -> float:
         """Seconds without attention since the call before. `usual`: how long it is from one to the next.
 
-        `cpu_seconds` of this process: who was at work all the time was not stopped, only slow.
+        `cpu_seconds` of this process: a process at work all the time was not stopped, only slow.
         """
         before, self._last = self._last, (now, cpu_seconds)
         if before is None:
@@ -114,7 +114,7 @@ POLLING_CPU_SHARE = 0.01
 POLLING_CPU_BURST = 0.03
 """Seconds of CPU that may be used in one go."""
 POLLING_WAKEUPS = 3
-"""Who was seen to move so many times since it became quiet polls."""
+"""A process that woke up this many times since its job became quiet is polling."""
 
 
 class PollingDetector:
@@ -124,10 +124,10 @@ class PollingDetector:
         self.since = now
         self.look_again_at = 0.0
         self.looks = 0
-        self.has_met = False
+        self.has_checked_targets = False
         """Whether those that it waits for were looked at since."""
-        self.is_sure = False
-        """Whether it was found to wait in vain when it was last looked at."""
+        self.was_stuck = False
+        """Whether it was found to be stuck when it was last looked at."""
         self.has_stirred = False
         self.diagnosis: Diagnosis | None = None
         self._stirs: dict[int, int] = {}
@@ -156,7 +156,7 @@ class PollingDetector:
         self.since = now
         self.look_again_at = 0.0
         self.looks = 0
-        self.is_sure = self.has_stirred = self.has_met = False
+        self.was_stuck = self.has_stirred = self.has_checked_targets = False
         self._stirs.clear()
         self._left = POLLING_CPU_BURST
 

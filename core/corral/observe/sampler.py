@@ -122,7 +122,7 @@ def _last_counters(pid: int) -> tuple[int, int] | None:
     try:
         return bytes_transferred(pid)
     except OSError:
-        # Nothing to look with. Whoever reaps it must not fail for its counters.
+        # Nothing to look with. Reaping must not fail for its counters.
         return None
 
 

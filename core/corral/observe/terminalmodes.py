@@ -1,4 +1,4 @@
-"""In which modes a program has left its terminal: what another terminal needs to stand in for it. Pure.
+"""The modes in which a program has left its terminal: what another terminal needs to take its place. Pure.
 
 Only the private modes of DEC and xterm that change what a person sees or what keys and the mouse send
 (`CSI ? N h` and `CSI ? N l`, "XTerm Control Sequences").

@@ -1,9 +1,9 @@
-"""What tells that a growing file was made shorter by a writer: a size that went back, or other bytes where some were seen.
+"""Detects that a growing file was made shorter by a writer: its size went back, or other bytes stand where some were seen.
 
-The size alone does not: what opens its own stdout anew with O_TRUNC (`> /dev/stdout`) may have written more since than
+The size alone does not: a program that opens its own stdout again with O_TRUNC (`> /dev/stdout`) may have written more since than
 stood there before. Nothing of the kernel's tells either: a truncation is IN_MODIFY to inotify(7) and a new mtime to
-stat(2), as a write is. So whoever reads a file remembers short pieces of it, its first and its last bytes above all. Who writes
-the same bytes to the same places again is not found out; then nothing that was seen is lost.
+stat(2), as a write is. So a reader of a file remembers short pieces of it, its first and its last bytes above all. A writer that
+puts the same bytes in the same places again is not found out; then nothing that was seen is lost.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Piece(NamedTuple):
 class Truncation(NamedTuple):
     """Up to offset `least` the file still is what it was, beyond `most` it is not.
 
-    Who has read it goes on at `least`: better something twice than something new not at all.
+    A reader goes on at `least`: better something twice than something new not at all.
     """
 
     least: int

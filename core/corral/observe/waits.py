@@ -1,6 +1,6 @@
 """What one process waits for, from /proc/PID/{stat,status,task,fd}. Needs no root for one's own children.
 
-All its threads are looked at; one of them tells (see `threads.ranked_threads`). Who holds what it waits for is not asked
+All its threads are looked at; one of them tells (see `threads.ranked_threads`). What holds it up is not asked
 here: `holders` does that, for a whole job at a time.
 """
 
@@ -298,7 +298,7 @@ def _on_file(wait: ProcessWait, meaning: Meaning) -> ProcessWait:
 
 
 def _on_socket(wait: ProcessWait) -> ProcessWait:
-    """Who reads a socket without a peer is a server, or waits for news."""
+    """A reader of a socket without a peer is a server, or waits for news."""
     if wait.kind != "socket_read" or wait.file is None or wait.file.inode is None:
         return wait
     role = role_of(wait.pid, wait.file.inode)

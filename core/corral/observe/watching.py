@@ -1,7 +1,7 @@
 """What a process waits for that watches descriptors: by poll, select or epoll.
 
-Much of what programs watch is there to wake them from within: an eventfd, the two ends of one pipe. Without that, who
-watches one thing waits for it; who watches several may be woken by any of them.
+Much of what programs watch is there to wake them from within: an eventfd, the two ends of one pipe. Without that, a
+process that watches one thing waits for it; one that watches several may be woken by any of them.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def polled_wait(pid: int, call: str | None, meaning: Meaning) -> PolledWait:
     outside = _outside(pid, seen)
     has_master = any(one.file.kind == "master" for one in outside)
     if has_master:
-        # script(1), screen and ssh -t pass on what is typed to who asks behind the other terminal.
+        # script(1), screen and ssh -t pass on what is typed to the program behind the other terminal.
         outside = [one for one in outside if one.file.kind != "terminal"]
     hears = any(one.file.kind == "signalfd" and hears_of_children(pid, one.file.fd) for one in seen)
     if not outside:
@@ -122,7 +122,7 @@ def _by_file(pid: int) -> dict[str, list[int]]:
 def _is_lifeline(file: OpenFile) -> bool:
     """A pipe that tells a child of the end of its parent, beside what it waits for, and is never written to.
 
-    The parent has kept both ends, as the one of PostgreSQL does: who sends something closes the other end.
+    The parent has kept both ends, as the one of PostgreSQL does: a sender closes the other end.
     """
     if file.kind != "pipe":
         return False
@@ -168,7 +168,7 @@ def _on_one(pid: int, call: str | None, one: _Seen) -> PolledWait | None:
     if role == "connects":
         return PolledWait("socket_connect", f"waits to be connected {named}", file)
     if role == "talks":
-        # There is always room where the other side reads, so who watches for both waits for that.
+        # There is always room where the other side reads, so a process that watches for both waits for that.
         if one.writes:
             return PolledWait("socket_write", f"waits to write to a socket {named}", file)
         return PolledWait("socket_read", f"waits to read from a socket {named}", file)

@@ -286,7 +286,7 @@ def _read_all(path: str) -> bytes:
         place, end = Cursor(file, file.first_kept()), file.size()
         while place.offset < end:
             chunk = place.read(READ_SIZE, end)
-            if chunk.begins_anew:
+            if chunk.after_truncation:
                 # What was read is no more; this is what is there now.
                 return b"".join(each.data for each in file.chunks(file.first_kept()))
             if chunk.dropped:

@@ -13,7 +13,7 @@ from corral.system.procfs import CLOCK_TICKS, read_file
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _PID_NAMESPACE = "/proc/self/ns/pid"
 _TOLERANCE = 300.0
-"""Seconds by which a time of boot may move: macOS works kern.boottime out anew whenever its clock is set."""
+"""Seconds by which a time of boot may move: macOS recomputes kern.boottime whenever its clock is set."""
 
 Difference = Literal["boot", "namespace"]
 

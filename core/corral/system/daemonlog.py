@@ -19,14 +19,14 @@ def keep_short(path: str) -> None:
 
 
 def log(text: str) -> None:
-    """One line, with the time. A log that cannot be written, on a full disk say, ends nothing: it is the last resort."""
+    """One line, with the time. A log that cannot be written (a full disk) ends nothing: it is the last resort."""
     try:
         print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}", file=sys.stderr, flush=True)  # noqa: T201
     except OSError:
-        # ENOSPC, EIO: there is nowhere left to say it; who asked hears of it from its caller.
+        # ENOSPC, EIO: there is nowhere left to say it; the caller reports it.
         return
     for path in _bounded:
-        _begin_anew(path)
+        _rotate(path)
 
 
 def log_fault(where: str, error: BaseException) -> None:
@@ -34,7 +34,7 @@ def log_fault(where: str, error: BaseException) -> None:
     log(f"fault in {where}: {''.join(traceback.format_exception(error)).rstrip()}")
 
 
-def _begin_anew(path: str) -> None:
+def _rotate(path: str) -> None:
     """Where the log has become long: it becomes the older one, in place of the one before, and a new one begins."""
     try:
         if os.fstat(2).st_size <= LONGEST or not os.path.samestat(os.fstat(2), os.lstat(path)):

@@ -14,7 +14,7 @@ _PLENTY = 256
 def move_high(descriptor: int, above: int = 1024) -> int:
     """The descriptor to keep in place of `descriptor`, which is closed if it had to move.
 
-    While a child is spawned the daemon wears its client's soft NOFILE, and Popen then needs descriptors below that
+    While a child is spawned the daemon has its client's soft NOFILE, and Popen then needs descriptors below that
     limit. So once the low ones get scarce, kept ones move to `above` and up.
     """
     if descriptor < _PLENTY or descriptor >= above:

@@ -67,7 +67,7 @@ def check_directory(cwd: str) -> None:
     """Whether a job can start there.
 
     Raises:
-        CannotStartError: 125; it is not there, or what stands in the way, a file server that is gone say.
+        CannotStartError: 125; it is not there, or what stands in the way, such as a file server that is gone.
     """
     try:
         is_directory = stat.S_ISDIR(os.stat(cwd).st_mode)

@@ -129,7 +129,7 @@ def awaited_by(pid: int, locks: Iterable[HeldLock]) -> HeldLock | None:
 
 
 def holders_by_descriptor(lock: HeldLock, ends: Iterable[End]) -> list[int]:
-    """Who has a descriptor on which that lock is held: the truth for flock(2), whose taker may have ended."""
+    """The processes with a descriptor on which that lock is held: the truth for flock(2), whose taker may have ended."""
     return list(dict.fromkeys(end.pid for end in ends if _is_held_on(end.pid, end.fd, lock.file)))
 
 
@@ -166,7 +166,7 @@ def flock_holders(name: str) -> list[FlockHolder]:
 
 
 def _takers() -> list[int]:
-    """Who took an exclusive lock by flock(2) and lives. One of another pid namespace has no number here, and reads 0."""
+    """The living takers of exclusive locks by flock(2). A process of another pid namespace has no number here, and reads 0."""
     lines = (read_all("/proc/locks") or b"").decode("ascii", "replace").splitlines()
     fields = (line.split() for line in lines)
     pids = {

@@ -1,4 +1,4 @@
-"""What a child gives itself between fork and exec, since its parent cannot wear it around the spawn.
+"""Settings that a child applies to itself between fork and exec, since its parent cannot have them during the spawn.
 
 A stand-in runs this too (`corral.system.standin`), so it imports nothing but the standard library and what is sent along.
 """
@@ -84,7 +84,7 @@ def _prctl(option: int, *arguments: int) -> None:
 
 
 def _set_inheritable(mask: int) -> None:
-    """The other two sets stay: execve(2) works them out anew (capabilities(7))."""
+    """The other two sets stay: execve(2) recomputes them (capabilities(7))."""
     libc = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     sets = (ctypes.c_uint32 * 6)()

@@ -60,7 +60,7 @@ def punch(descriptor: int, start: int, end: int) -> None:
 
 
 def reserve(descriptor: int, start: int, length: int) -> bool:
-    """Have blocks there for so many bytes, beyond the end of the file say, and leave its size as it is. Whether that went.
+    """Have blocks there for so many bytes, such as beyond the end of the file, and leave its size as it is. Whether that succeeded.
 
     Waits as `punch` does.
     """

@@ -1,4 +1,4 @@
-"""Who a process is: its pid *and* its start time. A bare pid may have been reused."""
+"""The identity of a process: its pid *and* its start time. A bare pid may have been reused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job has of the daemon where it should have its client's: what can be passed on and how, and what cannot."""
+"""A job's limits, scheduling and credentials are to be its client's, not the daemon's: what can be passed on, and how."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class ChildSettings(NamedTuple):
     """What a child is to have that this process has not. With nothing in it the child costs no more than it has to."""
 
     around: tuple[tuple[int, tuple[int, int]], ...] = ()
-    """Soft limits, worn by this process during the spawn."""
+    """Soft limits that this process has during the spawn."""
     shares: Scheduling | None = None
-    """CPUs and I/O priority, worn as well."""
+    """CPUs and I/O priority, likewise."""
     oom_score_adj: int | None = None
     inside: dict[str, Any] | None = None
     """What the child gives itself (`corral.system.giving`), which costs a real fork instead of a vfork."""
@@ -92,7 +92,7 @@ def _inside(wanted: Standing, own: Standing) -> dict[str, Any]:
 
 @contextmanager
 def applied(settings: ChildSettings, *, soft_limits: bool = True) -> Iterator[None]:
-    """Wear around a spawn what can be worn. Raises CannotStartError, where the machine has those CPUs no more, say."""
+    """Apply to this process during a spawn what can be undone. Raises CannotStartError, such as for CPUs that are gone."""
     if settings.shares is None and settings.oom_score_adj is None and not settings.around:
         yield
         return

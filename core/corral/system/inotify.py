@@ -23,7 +23,7 @@ _READ_SIZE = 64 << 10
 
 
 class Change(NamedTuple):
-    """What happened to a watched file: what was asked for, or the end of the watch, say."""
+    """What happened to a watched file: what was asked for, or, for example, the end of the watch."""
 
     watch: int
     mask: int

@@ -12,12 +12,12 @@ from corral.system.giving import LIMIT_NAMES
 from corral.system.mark import RLIMIT_LOCKS
 
 NOFILE = resource.RLIMIT_NOFILE
-_SAFE_TO_WEAR = frozenset(
+_SAFE_DURING_SPAWN = frozenset(
     getattr(resource, name)
     for name in ("RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_STACK", "RLIMIT_MEMLOCK", "RLIMIT_NPROC")
     if hasattr(resource, name)
 )
-"""Soft limits that this process can wear around a spawn. CPU, FSIZE, AS, DATA and RSS would hit the daemon itself:
+"""Soft limits that this process can have during a spawn. CPU, FSIZE, AS, DATA and RSS would hit the daemon itself:
 SIGXCPU, SIGXFSZ, or no memory for the fork."""
 
 _IN_OUR_WAY = tuple(
@@ -26,7 +26,7 @@ _IN_OUR_WAY = tuple(
     if hasattr(resource, name)
 )
 
-FEWEST_TO_WEAR = 512
+LEAST_NOFILE_DURING_SPAWN = 512
 """Soft NOFILE below which a child gets it inside instead: up to 256 kept descriptors stand at the bottom."""
 
 _ENOUGH_FILES = 1 << 14
@@ -41,7 +41,7 @@ def current() -> dict[int, tuple[int, int]]:
 
 
 class LimitPlan(NamedTuple):
-    """How a child gets its limits. `around`: soft limits worn by this process during the spawn; `inside`: set in the
+    """How a child gets its limits. `around`: soft limits that this process has during the spawn; `inside`: set in the
     child between fork and exec, which costs a real fork instead of a vfork."""
 
     around: tuple[tuple[int, tuple[int, int]], ...] = ()
@@ -52,7 +52,7 @@ def plan(wanted: Limits, own: Limits) -> LimitPlan:
     """Compare what the client had with what this process has."""
     around, inside = [], []
     for number, (soft, hard) in others(wanted, own):
-        if hard == own[number][1] and number in _SAFE_TO_WEAR and not _leaves_too_few(number, soft):
+        if hard == own[number][1] and number in _SAFE_DURING_SPAWN and not _leaves_too_few(number, soft):
             around.append((number, (soft, hard)))
         else:
             inside.append((number, (soft, hard)))
@@ -81,8 +81,8 @@ def is_possible(soft: int, hard: int) -> bool:
 
 
 def _leaves_too_few(number: int, soft: int) -> bool:
-    """Whether Popen could not open its own pipe while this process wears that limit: the low descriptors are taken."""
-    return number == NOFILE and soft != resource.RLIM_INFINITY and soft < FEWEST_TO_WEAR
+    """Whether Popen could not open its own pipe while this process has that limit: the low descriptors are taken."""
+    return number == NOFILE and soft != resource.RLIM_INFINITY and soft < LEAST_NOFILE_DURING_SPAWN
 
 
 def _is_above(one: int, other: int) -> bool:
@@ -96,7 +96,7 @@ def shown(value: int) -> str:
 
 @contextmanager
 def applied(limits: tuple[tuple[int, tuple[int, int]], ...]) -> Iterator[None]:
-    """Wear soft limits around a spawn and put the own ones back."""
+    """Have these soft limits during a spawn, then the own ones again."""
     before = [(number, resource.getrlimit(number)) for number, _ in limits]
     try:
         for number, pair in limits:

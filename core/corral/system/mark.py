@@ -23,7 +23,7 @@ MAX_STAGES = (1 << STAGE_BITS) - 1
 _IS_MARK = 1 << 62
 """Set in every mark and below 2**63: Python's setrlimit takes a C long."""
 APART = _IS_MARK - 1
-"""Worn by a daemon, and inherited by what it starts for itself: no mark, and not a process that has lost one either."""
+"""Carried by a daemon, and inherited by what it starts for itself: no mark, and not a process that has lost one either."""
 
 
 class Mark(NamedTuple):
@@ -86,7 +86,7 @@ def read(pid: int) -> Mark | None:
 
 
 def put(pid: int, mark: Mark) -> tuple[int, int]:
-    """Mark a process from outside; the limits that it had. For `Signaller.mark_again` alone, which knows whom it marks.
+    """Mark a process from outside; the limits that it had. For `Signaller.restore_mark` alone, which knows what it marks.
 
     Raises:
         PermissionError: another uid or gid (prlimit(2)), or it has lowered its hard limit, which only root could raise.
@@ -116,7 +116,7 @@ def remove_own() -> None:
 
 @contextmanager
 def applied(mark: Mark | None) -> Iterator[None]:
-    """Wear `mark` around a spawn. The whole process wears it: no other thread may start a process meanwhile."""
+    """Carry `mark` during a spawn. The whole process carries it: no other thread may start a process meanwhile."""
     if mark is None:
         yield
         return
@@ -129,7 +129,7 @@ def applied(mark: Mark | None) -> Iterator[None]:
 
 
 def set_on(pid: int, mark: Mark) -> None:
-    """Let a process of ours wear it, and what it starts from now on (prlimit(2)). Raises OSError."""
+    """Mark a process of ours, and what it starts from now on (prlimit(2)). Raises OSError."""
     hard = resource.prlimit(pid, RLIMIT_LOCKS)[1]
     resource.prlimit(pid, RLIMIT_LOCKS, (encode(mark), hard))
 

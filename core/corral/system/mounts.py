@@ -1,6 +1,6 @@
 """The file systems that may never answer: a dead server's, or those of a program that hangs (NFS, sshfs, anything by FUSE).
 
-Whoever touches one waits with it, unkillable at worst (state D). So which they are is read from the kernel's table
+A process that touches one waits with it, unkillable at worst (state D). So which they are is read from the kernel's table
 (proc_pid_mountinfo(5)), never asked of themselves.
 """
 

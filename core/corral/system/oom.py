@@ -1,4 +1,4 @@
-"""Whom the kernel killed for want of memory, by its own log."""
+"""The processes that the kernel's out-of-memory killer ended, from the kernel log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Killed(NamedTuple):
 
 
 def killed_between(first: datetime, last: datetime) -> list[Killed] | None:
-    """Whom it killed in that time, to the accuracy of a second. None where the log may not be read (dmesg_restrict).
+    """What it killed in that time, to the accuracy of a second. None where the log may not be read (dmesg_restrict).
 
     The log holds what fits into its ring, a few hours or days. 1 µs a record; nothing is waited for.
     """

@@ -117,7 +117,7 @@ class End(NamedTuple):
 
 
 def ends_of(link: str, pids: Iterable[int]) -> list[End]:
-    """Who of `pids` has the thing open that is called `link` in /proc/PID/fd. About 1.5 µs a descriptor."""
+    """Which of `pids` have the thing open that is called `link` in /proc/PID/fd. About 1.5 µs a descriptor."""
     return [End(pid, fd, *modes(pid, fd)) for pid in pids for fd, name in descriptors_of(pid) if name == link]
 
 

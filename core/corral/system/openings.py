@@ -63,7 +63,7 @@ def open_redirection(redirection: Redirection, path: str, umask: int) -> int:
         CannotStartError: 125, with what is wrong with which file.
     """
     try:
-        # Who leads a session would have the first terminal that it opens as its own (open(2), O_NOCTTY).
+        # The first terminal that a session leader opens would become its controlling one (open(2), O_NOCTTY).
         flags = _FLAGS[redirection.mode] | os.O_CLOEXEC | os.O_NOCTTY
         return _open(path, flags, 0o666 & ~umask)
     except OSError as error:

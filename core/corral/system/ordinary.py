@@ -1,4 +1,4 @@
-"""What a process can have inherited that neither Python nor the C library has a name for, taken off."""
+"""Resets inherited process state that neither Python nor the C library has a name for."""
 
 from __future__ import annotations
 

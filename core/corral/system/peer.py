@@ -1,4 +1,4 @@
-"""Who is at the other end of a unix socket. The kernel noted it when the socket was connected, so it cannot be forged."""
+"""The process and user at the other end of a unix socket. The kernel noted them when the socket was connected, so they cannot be forged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may look into a process: why the kernel refuses, in words.
+"""Permission to look into a process: why the kernel refuses, in words.
 
 /proc/PID/syscall, mem and process_vm_readv(2) ask for the right to attach (PTRACE_MODE_ATTACH, ptrace(2)); fd, exe and
 wchan for the right to read (PTRACE_MODE_READ), which ptrace_scope leaves alone. Both are refused for processes of

@@ -66,7 +66,7 @@ def read_file(path: str) -> bytes | None:
 
 
 def read_all(path: str) -> bytes | None:
-    """The whole of a file under /proc of any size: a table of sockets, say. Raises as `read_file` does."""
+    """The whole of a file under /proc of any size, such as a table of sockets. Raises as `read_file` does."""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.readall()
@@ -127,7 +127,7 @@ def users_of(pid: int) -> tuple[int, int] | None:
 def entries() -> list[os.DirEntry[str]]:
     """The folders in /proc of all processes that this user may see.
 
-    Whoever has the same pid later has a folder with another inode.
+    A later process with the same pid has a folder with another inode.
     """
     with os.scandir("/proc") as found:
         return [entry for entry in found if entry.name[0] in "123456789"]

@@ -84,10 +84,10 @@ def be_ordinary() -> None:
 
 @contextmanager
 def applied(wanted: Scheduling | None) -> Iterator[None]:
-    """Run on those CPUs, with that I/O priority, around a spawn. Both are the thread's own; a few µs.
+    """Run on those CPUs, with that I/O priority, during a spawn. Both are the thread's own; a few µs.
 
     Raises:
-        CannotStartError: 125; the machine does not have those CPUs any more, say.
+        CannotStartError: 125; for example, the machine does not have those CPUs any more.
     """
     if wanted is None:
         yield

@@ -16,8 +16,8 @@ from corral.system.identity import ProcessIdentity, identify
 from corral.system.procfs import Stat, read_file, read_stat
 
 CONT, KILL, TERM = signal.SIGCONT, signal.SIGKILL, signal.SIGTERM
-ENOUGH_WAYS = 2
-"""Where the mark is not to be had."""
+ENOUGH_EVIDENCE = 2
+"""How many kinds of it have to agree where the mark cannot be read."""
 
 
 class RefusedSignalError(Exception):
@@ -29,7 +29,7 @@ class Kinship:
 
     `known`: processes that were proven to be its own before. They are so for life, wherever they moved since; so is
     what has one of them as its parent. `born`: orphans that came to this process and that only this job can have born.
-    `leaders`: those of `known` that this process started for the job and still holds; whatever mark they wear now.
+    `leaders`: those of `known` that this process started for the job and still holds; whatever mark they carry now.
     The numbers in `ancestors`, `sessions` and `groups` are believed; those of `known` only while that very process lives.
     """
 
@@ -57,10 +57,10 @@ class Kinship:
         """Whether that very process was proven before."""
         return ProcessIdentity(stat.pid, stat.started) in self.known
 
-    def ways_that_agree(self, stat: Stat) -> int:
+    def agreeing_evidence(self, stat: Stat) -> int:
         """How many of parentage, session, process group and environment say that it belongs to the job."""
         if self.knows(stat) or self._lives(stat.ppid):
-            return ENOUGH_WAYS
+            return ENOUGH_EVIDENCE
         return (
             (stat.ppid in self.ancestors)
             + (stat.session in self.sessions or self._lives(stat.session))
@@ -72,7 +72,7 @@ class Kinship:
     def _lives(self, pid: int) -> bool:
         """Whether that number is, at this moment, the pid of a process that is known.
 
-        Who lives has its pid for itself, and so a session and a group of that number are of its making (setsid(2)).
+        A living process has its pid for itself, and so a session and a group of that number are of its making (setsid(2)).
         """
         return pid in self._known_pids and (now := identify(pid)) is not None and now in self.known
 
@@ -126,7 +126,7 @@ class Signaller:
         finally:
             os.close(descriptor)
 
-    def mark_again(self, target: ProcessIdentity, worn: mark.Mark, kin: Kinship) -> bool:
+    def restore_mark(self, target: ProcessIdentity, expected: mark.Mark, kin: Kinship) -> bool:
         """Give that very process, which is of the job but does not say so, the mark of its job. False where it has ended.
 
         What it starts from now on inherits it. As careful as `send`: a marked stranger would be ended with the job.
@@ -136,18 +136,18 @@ class Signaller:
             PermissionError: it is, but cannot carry the mark.
         """
         pid = _checked(target)
-        if worn.job != kin.job or worn.nonce != self._nonce:
+        if expected.job != kin.job or expected.nonce != self._nonce:
             raise RefusedSignalError(f"pid {pid} is not marked for another job")
         if not self._is_that_one(target, kin):
             return False
         try:
-            before = mark.put(pid, worn)
+            before = mark.put(pid, expected)
         except ProcessLookupError:
             return False
         # prlimit(2) takes a number. Where that is still the same process it was so all along.
         if identify(pid) == target:
             return True
-        mark.put_back(pid, worn, before)
+        mark.put_back(pid, expected, before)
         return False
 
     @staticmethod
@@ -180,7 +180,7 @@ class Signaller:
 
     def _demand_proof(self, stat: Stat, kin: Kinship | None) -> None:
         if self._nonce is None or not self._says_its_mark(stat, kin, self._nonce):
-            self._demand_two_ways(stat, kin, "is not provably a process of this job")
+            self._demand_evidence(stat, kin, "is not provably a process of this job")
 
     def _says_its_mark(self, stat: Stat, kin: Kinship | None, nonce: int) -> bool:
         """Whether the mark settles it; else it is not to be read, and kinship has to prove all."""
@@ -199,16 +199,16 @@ class Signaller:
         unmarked = "carries no mark of this home"
         if found is not None or mark.value_of(stat.pid) == mark.APART:
             raise RefusedSignalError(f"pid {stat.pid} ({stat.name}) {unmarked}")
-        self._demand_two_ways(stat, kin, unmarked)
+        self._demand_evidence(stat, kin, unmarked)
         return True
 
     @staticmethod
-    def _demand_two_ways(stat: Stat, kin: Kinship | None, otherwise: str) -> None:
-        if kin is None or kin.ways_that_agree(stat) < ENOUGH_WAYS:
+    def _demand_evidence(stat: Stat, kin: Kinship | None, otherwise: str) -> None:
+        if kin is None or kin.agreeing_evidence(stat) < ENOUGH_EVIDENCE:
             raise RefusedSignalError(f"pid {stat.pid} ({stat.name}) {otherwise}")
 
     def _protected(self) -> set[int]:
-        """This process and its ancestors, up to init; read anew when the parent is another one."""
+        """This process and its ancestors, up to init; read again when the parent is another one."""
         parent = os.getppid()
         if self._ancestry is None or self._ancestry[0] != parent:
             self._ancestry = (parent, self._ancestors(parent))

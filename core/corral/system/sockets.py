@@ -181,7 +181,7 @@ _kept: dict[int, SocketTables] = {}
 
 
 def tables_of(pid: int, inode: int | None = None) -> SocketTables:
-    """The tables of the network namespace of `pid`, at most 2 s old; anew where `inode` is not in them."""
+    """The tables of the network namespace of `pid`, at most 2 s old; read again where `inode` is not in them."""
     try:
         namespace = os.stat(f"/proc/{pid}/ns/net").st_ino
     except OSError:
@@ -197,7 +197,7 @@ def tables_of(pid: int, inode: int | None = None) -> SocketTables:
 
 
 def forget_tables() -> None:
-    """Read all anew when asked again."""
+    """Forget the tables; the next question reads them again."""
     _kept.clear()
 
 

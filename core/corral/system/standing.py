@@ -1,4 +1,4 @@
-"""What a process is to the kernel beside its user: groups, capabilities, what it may not gain, and where it looks from.
+"""Credentials of a process beside its user, and its namespaces: groups, capabilities, no_new_privs, OOM score.
 
 All of it goes on through fork and exec, so a job would have the daemon's. Only Linux tells; elsewhere nothing is known.
 """
@@ -79,9 +79,9 @@ def namespaces() -> dict[str, str]:
 
 @contextmanager
 def applied(score: int | None) -> Iterator[None]:
-    """Have that oom_score_adj around a spawn: a child has its parent's (proc(5)).
+    """Have that oom_score_adj during a spawn: a child has its parent's (proc(5)).
 
-    Who may not lower it that far gets the lowest that is allowed: the desktop's sessions have 200, those of ssh none, and
+    A process that may not lower it that far gets the lowest that is allowed: the desktop's sessions have 200, those of ssh none, and
     no user can do anything about it.
     """
     if score is None:

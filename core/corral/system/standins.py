@@ -51,7 +51,7 @@ class StartedStandIn(NamedTuple):
 
 def start_stand_in(plan: Mapping[str, object], title: str, outfit: ChildSettings) -> StartedStandIn:
     """Start one. `plan` is a `standin.StagePlan`; `title` is shown in its command line; of the
-    `outfit` it gets here what can be worn.
+    `outfit` it gets here what can be applied to this process during the spawn.
 
     Raises:
         CannotStartError: 125, there is no process or descriptor for it.
@@ -68,7 +68,7 @@ def start_stand_in(plan: Mapping[str, object], title: str, outfit: ChildSettings
                 raise
     except (OSError, subprocess.SubprocessError, ValueError, MemoryError) as error:
         raise refused(error, "a process that opens its files") from None
-    # Whoever reaps the orphans reaps it, too, and this handle never waits for its pid.
+    # The reaper of orphans reaps it, too, and this handle never waits for its pid.
     process.returncode = 0
     identity = identify(process.pid)
     if identity is None:

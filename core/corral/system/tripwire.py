@@ -17,18 +17,18 @@ from corral.system import holes
 _PLACE = 1 << 42
 _SIZE = 4096
 _MOST_SECTORS = 128
-"""What a file system rounds up beyond that, to the huge pages of a tmpfs say, is too much for this."""
+"""What a file system rounds up beyond that, such as to the huge pages of a tmpfs, is too much for this."""
 _SECTOR = 512
 """The unit of st_blocks (stat(3type))."""
 
 
 def set_up(descriptor: int) -> bool:
-    """Set it in a file that is open for writing, or have it stay; whether that went. Waits for a write(2) under way."""
+    """Set it in a file that is open for writing, or keep it; whether that succeeded. Waits for a write(2) under way."""
     return holes.reserve(descriptor, _PLACE, _SIZE)
 
 
 def take_away(descriptor: int) -> bool:
-    """Give the block back; whether that went. Raises OSError.
+    """Give the block back; whether that succeeded. Raises OSError.
 
     ext4 punches no hole beyond the end, so the file is set to the length that it has. Nobody may write meanwhile: a
     lease (fcntl(2), F_SETLEASE) is to be had only where nobody else has it open, and keeps others waiting who come now.

@@ -23,7 +23,7 @@ def why_replaceable(path: str) -> str | None:
         OSError: the way cannot be looked at.
     """
     trusted = {0, os.geteuid(), os.stat("/").st_uid}
-    """Whoever has `/` can do all; in a user namespace that is not 0 but the overflow uid (user_namespaces(7))."""
+    """The owner of `/` can do all; in a user namespace that is not 0 but the overflow uid (user_namespaces(7))."""
     here, links = "/", 0
     left = _parts(path)
     while left:

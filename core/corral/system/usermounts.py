@@ -1,6 +1,6 @@
 """File systems as a process sees them, and which program serves one (proc_pid_mountinfo(5), fuse(4)).
 
-Everything is read from the kernel's tables: whoever touches a file system that does not answer waits with it.
+Everything is read from the kernel's tables: a process that touches a file system that does not answer waits with it.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _is_address(register: int) -> bool:
 def servers_of(mount: Mount, having_fuse: Iterable[int]) -> list[int]:
     """Of the processes that have /dev/fuse open those that serve it: the kernel tells which of its lines is whose.
 
-    `fuse_connection` is in fdinfo since Linux 6.17; before, who has the mount point among its words is taken.
+    `fuse_connection` is in fdinfo since Linux 6.17; before, a process that has the mount point among its arguments is taken.
     """
     pids = list(having_fuse)
     lines = {pid: _lines(pid) for pid in pids}

@@ -228,7 +228,7 @@ class FileSource:
         if self._is_flushed or self.outlet.is_full:
             return False
         chunk = self._place.read(READ_SIZE, self._end)
-        if chunk.begins_anew:
+        if chunk.after_truncation:
             self._on_shorter()
         if chunk.dropped:
             self._on_drop(chunk.dropped)

@@ -290,7 +290,7 @@ class MergedSource:
             return False
         number, chunk = found
         watched = self._watched[number]
-        if chunk.begins_anew:
+        if chunk.after_truncation:
             watched.on_shorter()
         if chunk.dropped:
             watched.on_drop(chunk.dropped)
