@@ -349,7 +349,7 @@ LOGGER = """
 import os, sys
 from corral.system import daemonlog
 daemonlog.LONGEST = 1000
-daemonlog.bound(sys.argv[1])
+daemonlog.keep_short(sys.argv[1])
 for number in range(100):
     daemonlog.log(f"line {number}")
 """

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not HAS_PROCFS, reason="there is no /proc to be 
 PROBE = r"""
 import ctypes, fcntl, json, os, signal, subprocess, sys, time
 from corral.observe.progress import Progress, health_of
-from corral.observe.chains import Observations, Web, is_benign
+from corral.observe.chains import Observations, WaitGraph, is_benign
 from corral.observe.diagnose import diagnose
 from corral.observe.waits import wait_of
 from corral.values.jobs import Job, Stage
@@ -55,7 +55,7 @@ for name, child in children.items():
     stage = Stage(number=1, name="x", argv=("x",), pid=child.pid, state="running")
     job = Job(id="1", name=None, command="x", cwd="/", state="running", created=datetime.now(UTC), stages=(stage,))
     seen = Observations((wait,))
-    benign = is_benign(Web(job, seen))
+    benign = is_benign(WaitGraph(job, seen))
     health = health_of(Progress(0.0), 100.0, 60.0, benign)[0]
     told[name] = (wait.kind, health, diagnose(job, seen).summary, wait.reason)
 for child in children.values():

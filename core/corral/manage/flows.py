@@ -78,9 +78,9 @@ class PipeFollower:
         stderr = self._home.stderr(job.id, other)
         known = [_as_linked(stderr)] if side == "reader" else []
         if link is not None and not moves_elsewhere(pids, [link, *known], writes=side == "reader"):
-            flow.declare_blind(side)
+            flow.distrust_counter(side)
         else:
-            flow.acquit()
+            flow.clear_suspicion()
 
 
 def close_pipes(job: ManagedJob) -> None:

@@ -133,19 +133,19 @@ class Judge:
         if not quiet.has_stirred:
             return None
         if quiet.lasts(now) < job.spec.stuck_after:
-            if not quiet.has_met and quiet.lasts(now) >= MEETS_AT * job.spec.stuck_after:
+            if not quiet.has_checked_targets and quiet.lasts(now) >= MEETS_AT * job.spec.stuck_after:
                 # What it waits for has to be still as well from now on.
-                quiet.has_met = True
+                quiet.has_checked_targets = True
                 self._look(job)
             return None
         if now >= quiet.look_again_at:
             # It may just have been at work when it was looked at; but a server may poll all its life: soon, then less
             # and less often.
-            quiet.is_sure = is_stuck_polling(self._look(job), job.spec.stuck_after - 1.0)
+            quiet.was_stuck = is_stuck_polling(self._look(job), job.spec.stuck_after - 1.0)
             quiet.looks = min(quiet.looks + 1, 5)
-            pause = LOOK_AGAIN_SECONDS if quiet.is_sure else 2.0 ** (quiet.looks - 1)
+            pause = LOOK_AGAIN_SECONDS if quiet.was_stuck else 2.0 ** (quiet.looks - 1)
             quiet.look_again_at = now + pause
-        return quiet.since if quiet.is_sure else None
+        return quiet.since if quiet.was_stuck else None
 
     def _has_grown(self, job: ManagedJob, progress: Progress) -> bool:
         """Whether the job has processes that no scan has told of yet: the last one was before it moved last."""
@@ -214,7 +214,7 @@ def _is_due(job: ManagedJob, web: WaitGraph, now: float) -> float:
     """When a job is to be looked at that may be stuck by then: those that it waits for may have moved meanwhile."""
     assert job.history.progress is not None
     left = job.spec.stuck_after - job.history.progress.still_for(now)
-    stills = [still for pid, still in web.seen.rests.items() if web.stirs(pid)]
+    stills = [still for pid, still in web.seen.idle_seconds.items() if web.may_be_active(pid)]
     left = max([left, *(OUTSIDE_STILL_SHARE * job.spec.stuck_after - still for still in stills)])
     return now + left if left > 0 else _NEVER
 

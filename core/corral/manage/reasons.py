@@ -52,7 +52,7 @@ class WaitsOfJobs:
         parents = {}
         holders: dict[int, WaitHolders] = {}
         outside: tuple[ProcessWait, ...] = ()
-        rests: dict[int, float] = {}
+        idle_seconds: dict[int, float] = {}
         if not leaders_only:
             stats = (read_stat(wait.pid) for wait in waits)
             parents = {stat.pid: stat.ppid for stat in stats if stat is not None}
@@ -68,7 +68,7 @@ class WaitsOfJobs:
             )
             holders, outside, more_cuts = self._holders_of(waits)
             cuts += more_cuts
-            rests = {wait.pid: self._holders.still_for(wait.pid) for wait in outside}
+            idle_seconds = {wait.pid: self._holders.still_for(wait.pid) for wait in outside}
         return Observations(
             waits=waits,
             stages={pid: member.stage for pid, member in job.run.members.items()},
@@ -78,7 +78,7 @@ class WaitsOfJobs:
             since={wait.pid: job.wait_clock.since(wait, now) for wait in waits},
             holders=holders,
             outside=outside,
-            rests=rests,
+            idle_seconds=idle_seconds,
             moved=frozenset(pid for pid, clock in clocks.items() if cpu_nanoseconds(pid) != clock),
             polling=frozenset() if job.quiet is None else job.quiet.polling,
             still=_still(job),
@@ -165,7 +165,7 @@ class _Search:
                 wait = self.outside.get(pid) or self._own.get(pid)
                 if wait is None or not self._may_pass_on(wait):
                     continue
-                held = self._holders.relayed(wait, self.family, self._askers[pid])
+                held = self._holders.behind_proxy(wait, self.family, self._askers[pid])
                 if held is not None:
                     self._ask(wait, held)
                     self.follow(self._note(wait, held))
