@@ -73,7 +73,7 @@ from corral.values.home import Home
 from corral.values.spec import JobSpec
 
 async def end_of(manager, number):
-    await asyncio.wait_for(asyncio.gather(*manager.ends_of([number])), 20)
+    await asyncio.wait_for(asyncio.gather(*manager.ends.of([number])), 20)
 
 async def main(home):
     prepare_home(home)

@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 from corral.decide.pending import Pending
 from corral.decide.store import Journal
 from corral.manage import adopting
+from corral.manage.acceptance import Acceptance
 from corral.manage.children import Children
+from corral.manage.job_events import JobEvents
 from corral.manage.launching import Launcher
-from corral.manage.manager import Manager
 from corral.manage.signal_commands import SignalCommands
 from corral.manage.starting import Starter
 from corral.manage.stopevents import StopEvents
@@ -57,7 +58,7 @@ def _is_second_stage(*arguments: Any) -> bool:
 
 MOMENTS = {
     "before a job is accepted": Moment(Journal, "commit", only=partial(_commits, "jobs")),
-    "accepted, not answered": Moment(Manager, "accept", True),
+    "accepted, not answered": Moment(Acceptance, "accept", True),
     "before starting is committed": Moment(Journal, "commit", only=partial(_commits, "starting")),
     "starting is committed, no process yet": Moment(Launcher, "start"),
     "between two processes of a pipeline": Moment(Starter, "_spawn", only=_is_second_stage),
@@ -72,8 +73,8 @@ MOMENTS = {
     "inside the write of starting": Moment(Pending, "write", True, partial(_has, "starting")),
     "inside the write of ends": Moment(Pending, "write", True, partial(_has, "ended")),
     "a stage has ended, not noted": Moment(Children, "_note_end"),
-    "a job has ended, not noted": Moment(Manager, "_finish"),
-    "a job has ended, not committed": Moment(Manager, "_finish", True),
+    "a job has ended, not noted": Moment(JobEvents, "ended"),
+    "a job has ended, not committed": Moment(JobEvents, "ended", True),
     "a stop begun, nothing sent": Moment(Stopper, "begin", True),
     "TERM sent, not noted": Moment(StopEvents, "signal_sent", only=partial(_signal_is, "TERM")),
     "between TERM and KILL": Moment(StopEvents, "signal_sent", True, partial(_signal_is, "TERM")),

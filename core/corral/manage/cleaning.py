@@ -125,8 +125,11 @@ class Cleaner:
             self._complain(f"{report.errors[0]} (and {len(report.errors) - 1} more)")
         return report
 
-    def note_ended(self, job: Job) -> None:
-        """A job has ended. Many, or much output, make the next cleaning come sooner."""
+    def job_started(self, job: Job) -> None:
+        pass
+
+    def job_ended(self, job: Job) -> None:
+        """Many ends, or much output, make the next cleaning come sooner."""
         self._newly_ended += 1
         self._new_bytes += job.stdout_bytes + job.stderr_bytes
         self._new_bytes -= job.stdout_dropped_bytes + job.stderr_dropped_bytes

@@ -5,10 +5,8 @@ Internal: one per process, inside the daemon. Everything here runs in one thread
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable
 
 from corral.decide.life import (
     BeginStop,
@@ -16,7 +14,6 @@ from corral.decide.life import (
     Event,
     JobEnded,
     PauseTree,
-    Record,
     ResumeTree,
     SkipGrace,
     StartStages,
@@ -31,6 +28,7 @@ from corral.manage.deletion import Deletion
 from corral.manage.explanation import Explanation
 from corral.manage.flows import PipeFollower
 from corral.manage.input_commands import InputCommands
+from corral.manage.job_events import JobEvents
 from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import KEPT_ENDED, JobTable
 from corral.manage.judging import Judge
@@ -52,10 +50,9 @@ from corral.manage.snapshots import Snapshots
 from corral.manage.spying import Spy
 from corral.manage.startqueue import StartQueue
 from corral.manage.stop_commands import StopCommands
-from corral.manage.stopping import report_on
 from corral.manage.transitions import Transitions
 from corral.manage.upkeep import Upkeep
-from corral.manage.waiting import Waiters
+from corral.manage.waiting import EndWaiters
 from corral.observe.holders import Holders
 from corral.system import mark
 from corral.values.home import Home
@@ -115,7 +112,7 @@ class Engine:
             self.snapshots,
             self.apply,
             wake=self.wake,
-            note_started=self.queue.note_started,
+            note_start_failed=self.queue.note_start_failed,
             note_survivors=lambda job_id, text: self.restarts.give_up(job_id, text),
             note_replaced=lambda job: self.outputs.reopen(job),
         )
@@ -129,7 +126,7 @@ class Engine:
         self.waits = WaitsOfJobs(self.table, Holders(os.getpid()))
         self.outputs = OutputWatch(self.table, journal, home, self.truncations, self.capping)
         self.monitor = self._new_monitor()
-        self._waiters = Waiters()
+        self.ends = EndWaiters(self.table)
         self._create_cleaning()
         self._create_commands()
         self._connect()
@@ -242,7 +239,6 @@ class Engine:
         self.accept = self.acceptance.accept
         self.enqueue = self.acceptance.enqueue
         self.new_job = new_job
-        self.note_started = self.queue.note_started
         self.until_started = self.queue.until_started
         self.arm_timeout = self.transitions.arm_timeout
         self.commit_soon = self.commits.soon
@@ -260,16 +256,25 @@ class Engine:
         self.capping, self.truncations = executor.capping, executor.truncations
 
     def _connect(self) -> None:
-        """Who does what the state machine asks for."""
+        """Who does what the state machine asks for, and who hears of starts and ends."""
+        events = JobEvents(
+            self.table,
+            self.journal,
+            self.snapshots,
+            stop_of=self.stopper.of,
+            # Its output is closed before it is measured, and measured before its cap is kept to for the last time.
+            finish=(self.executor.close, self.monitor.finish, self.capping.finish, self.persistence.finish),
+            observers=(self.queue, self.cleaner, self.ends, self.leftovers),
+        )
+        self.transitions.on_start = events.started
         handle = self.transitions.handle
         handle(StartStages, self.queue.start_stages)
         handle(BeginStop, self.stops.begin)
-        handle(EndStages, lambda job, _: self._end_stages(job))
+        handle(EndStages, self.stops.kill)
         handle(SkipGrace, lambda job, _: self.stopper.skip_grace(job))
         handle(PauseTree, self.signals.pause_tree)
         handle(ResumeTree, self.signals.resume_tree)
-        handle(Record, self._record)
-        handle(JobEnded, lambda job, _: self._finish(job))
+        handle(JobEnded, events.ended)
 
     def wake(self) -> None:
         self.queue.wake()
@@ -279,41 +284,3 @@ class Engine:
 
     def apply(self, job: ManagedJob, event: Event) -> None:
         self.transitions.apply(job, event)
-
-    # ---- what the state machine asks for
-
-    def _end_stages(self, job: ManagedJob) -> None:
-        self.stopper.begin(job, "KILL", 0.0)
-
-    def _record(self, job: ManagedJob, effect: Record) -> None:
-        self.journal.record(job.id, datetime.now(UTC), effect.kind, effect.text)
-
-    def _finish(self, job: ManagedJob) -> None:
-        self.launcher.end(job)
-        self.terminals.end(job)
-        self.monitor.finish(job)
-        self.budget.gave_back(job.run.pipe_bytes)
-        job.run.pipe_bytes = 0
-        self.capping.finish(job)
-        stop = self.stopper.of(job)
-        if stop is not None:
-            job.report = report_on(stop)
-        self.table.begin(job)
-        job.view = None
-        view = self.view(job)
-        self.journal.job_ended(view, job.report)
-        self.persistence.finish(job)
-        self.scheduler.ended(job.id, view.state == "succeeded")
-        self.table.remember(view)
-        self.cleaner.note_ended(view)
-        self._waiters.release(job.id)
-        self.queue.note_started(job)
-        self.leftovers.look_after(job)
-        self.wake()
-
-    # ---- waiting
-
-    def ends_of(self, job_ids: Iterable[int]) -> list[asyncio.Future[None]]:
-        """For each of these jobs that has not ended a future that is done once it has. Cancel what is not awaited."""
-        jobs = (self.jobs.get(job_id) for job_id in job_ids)
-        return [self._waiters.add(job.id) for job in jobs if job is not None and not job.life.is_ended]

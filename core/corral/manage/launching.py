@@ -35,7 +35,7 @@ class Launcher:
     Args:
         whole: what a job is to be started with, all of a long command included.
         touch: called with a job of which something has changed.
-        note_started: called when its start is over, as far as the queue is concerned, well or not.
+        note_failed: called when its start has failed, whatever of it still runs.
         make_room: called when a job waits for its start without a place in the queue.
     """
 
@@ -52,7 +52,7 @@ class Launcher:
         *,
         whole: Callable[[int], JobSpec],
         touch: Callable[[ManagedJob], None],
-        note_started: Callable[[ManagedJob], None],
+        note_failed: Callable[[ManagedJob], None],
         make_room: Callable[[], None],
     ) -> None:
         self._starter = starter
@@ -65,7 +65,7 @@ class Launcher:
         self._capping = capping
         self._whole = whole
         self._touch = touch
-        self._note_started = note_started
+        self._note_failed = note_failed
         self._make_room = make_room
         self._ahead: dict[int, Ahead] = {}
         """By job: what goes ahead of its stages while its start could make us wait."""
@@ -197,7 +197,6 @@ class Launcher:
         if isinstance(job.spec.stdin, JobInput):
             self._begin_feed(job, job.spec.stdin)
         self._capping.watch_from_start(job)
-        self._note_started(job)
 
     def _note_spawned(self, job: ManagedJob) -> None:
         rows = [
@@ -223,7 +222,7 @@ class Launcher:
             **moment(), stage=error.stage, status=error.status, message=str(error), spawned=error.spawned
         )
         self._apply(job, failed)
-        self._note_started(job)
+        self._note_failed(job)
 
     def _begin_feed(self, job: ManagedJob, source: JobInput) -> None:
         writer, job.run.stdin_writer = job.run.stdin_writer, None

@@ -84,9 +84,15 @@ class Leftovers:
         """The jobs that have ended and may have left something alive."""
         return self._ended
 
-    def look_after(self, job: ManagedJob) -> None:
+    def job_started(self, job: Job) -> None:
+        pass
+
+    def job_ended(self, job: Job) -> None:
+        self.look_after(int(job.id))
+
+    def look_after(self, job_id: int) -> None:
         """It has ended: look soon what is left of it."""
-        self._ended.add(job.id)
+        self._ended.add(job_id)
         self._looked.clear()
         self._check_soon()
 
@@ -199,7 +205,7 @@ class Leftovers:
         job = new_job(job_id, spec, surroundings, view.created)
         job.life = _life_of(view, job.life)
         self._table.add(job)
-        self.look_after(job)
+        self.look_after(job_id)
         return job
 
 

@@ -36,7 +36,7 @@ class LocalExecutor:
     Args:
         nonce: of this home's marks; None where marks do not work.
         wake: called when a start may be due.
-        note_started: called when the start of a job is over, well or not.
+        note_start_failed: called when the start of a job has failed, whatever of it still runs.
         note_survivors: called with the id of a job that could not be ended, and why.
         note_replaced: called with a job of whose output files one was removed, or another file put in its place.
     """
@@ -52,7 +52,7 @@ class LocalExecutor:
         apply: Apply,
         *,
         wake: Callable[[], None],
-        note_started: Callable[[ManagedJob], None],
+        note_start_failed: Callable[[ManagedJob], None],
         note_survivors: Callable[[int, str], None],
         note_replaced: Callable[[ManagedJob], None],
     ) -> None:
@@ -113,6 +113,13 @@ class LocalExecutor:
             self.capping,
             whole=lambda job_id: snapshots.origin_of(job_id)[0],
             touch=table.touch,
-            note_started=note_started,
+            note_failed=note_start_failed,
             make_room=wake,
         )
+
+    def close(self, job: ManagedJob) -> None:
+        """Its life is over: close what we hold of it."""
+        self.launcher.end(job)
+        self.terminals.end(job)
+        self.budget.gave_back(job.run.pipe_bytes)
+        job.run.pipe_bytes = 0

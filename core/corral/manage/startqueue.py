@@ -16,6 +16,7 @@ from corral.manage.jobtable import JobTable
 from corral.manage.moments import moment
 from corral.manage.transitions import Apply
 from corral.manage.waiting import Waiters
+from corral.values.jobs import Job
 
 STARTS_A_PASS = 20
 """Spawning is synchronous; more in one pass of the loop would keep everybody else waiting."""
@@ -132,9 +133,17 @@ class StartQueue:
 
     # ---- those who wait for a start
 
-    def note_started(self, job: ManagedJob) -> None:
-        """Its start is over, well or not."""
+    def note_start_failed(self, job: ManagedJob) -> None:
+        """It may be a while until what was started of it has ended."""
         self._waiters.release(job.id)
+
+    def job_started(self, job: Job) -> None:
+        self._waiters.release(int(job.id))
+
+    def job_ended(self, job: Job) -> None:
+        self._scheduler.ended(int(job.id), job.state == "succeeded")
+        self._waiters.release(int(job.id))
+        self.wake()
 
     async def until_started(self, job_id: int) -> None:
         """Return once it has started, could not start, or has to wait in the queue."""

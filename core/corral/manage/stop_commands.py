@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from msgspec import structs
 
-from corral.decide.life import BeginStop, RemovedFromQueue, StopCause, StopRequested
+from corral.decide.life import BeginStop, Effect, RemovedFromQueue, StopCause, StopRequested
 from corral.decide.store import Journal
 from corral.manage.census import Census, Seen
 from corral.manage.jobs import ManagedJob
@@ -110,6 +110,10 @@ class StopCommands:
         """Begin the stop sequence, which the job's life asks for."""
         self._note_diagnosis(job, effect.cause)
         self._stopper.begin(job, effect.signal, effect.grace)
+
+    def kill(self, job: ManagedJob, _: Effect) -> None:
+        """End what was started of it, without a grace."""
+        self._stopper.begin(job, "KILL", 0.0)
 
     # ---- reports
 

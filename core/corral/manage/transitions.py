@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
-from corral.decide.life import Effect, Event, Ticked, must_be_journaled
+from corral.decide.life import Effect, Event, Record, Ticked, must_be_journaled
 from corral.decide.lifecycle import advance
 from corral.decide.store import Journal
 from corral.manage.jobs import ManagedJob
@@ -36,6 +38,9 @@ class Transitions:
         self._journal = journal
         self._handlers: dict[type[Effect], EffectHandler[Any]] = {}
         self._loop = asyncio.get_running_loop()
+        self.on_start: Callable[[ManagedJob], None] = lambda _: None
+        """Called when the first process of a job runs."""
+        self.handle(Record, self._record)
 
     def handle(self, kind: type[Effect_], handler: EffectHandler[Effect_]) -> None:
         """From now on `handler` does what effects of that kind ask for."""
@@ -50,8 +55,13 @@ class Transitions:
         if job.spec.timeout is not None and job.life.deadline != before.deadline:
             self.arm_timeout(job)
         self._table.touch(job)
+        if job.life.started is not None and before.started is None:
+            self.on_start(job)
         for effect in effects:
             self._handlers[type(effect)](job, effect)
+
+    def _record(self, job: ManagedJob, effect: Record) -> None:
+        self._journal.record(job.id, datetime.now(UTC), effect.kind, effect.text)
 
     def arm_timeout(self, job: ManagedJob) -> None:
         """Have `Ticked` applied at the deadline, unless the job is paused first."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+
+from corral.manage.jobtable import JobTable
+from corral.values.jobs import Job
 
 RELEASED_A_PASS = 200
 """Each answers a client: a tenth of a millisecond."""
 
 
 class Waiters:
-    """By job."""
+    """Futures by job."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -36,3 +40,22 @@ class Waiters:
                 future.set_result(None)
         if waiting:
             self._loop.call_soon(self._release_some, waiting)
+
+
+class EndWaiters:
+    """Futures of clients that wait for the ends of jobs."""
+
+    def __init__(self, table: JobTable) -> None:
+        self._table = table
+        self._waiters = Waiters()
+
+    def of(self, job_ids: Iterable[int]) -> list[asyncio.Future[None]]:
+        """For each of these jobs that has not ended a future that is done once it has. Cancel what is not awaited."""
+        jobs = map(self._table.unended, job_ids)
+        return [self._waiters.add(job.id) for job in jobs if job is not None]
+
+    def job_started(self, job: Job) -> None:
+        pass
+
+    def job_ended(self, job: Job) -> None:
+        self._waiters.release(int(job.id))

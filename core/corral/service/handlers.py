@@ -175,7 +175,7 @@ class Handlers:
         if request.wait_started:
             await asyncio.gather(*(self._engine.queue.until_started(job_id) for job_id in ids))
             # Of what was half started the rest is being ended; until then its end is not known.
-            await asyncio.gather(*self._engine.ends_of(job_id for job_id in ids if self._has_failed(job_id)))
+            await asyncio.gather(*self._engine.ends.of(job_id for job_id in ids if self._has_failed(job_id)))
             self._raise_if_not_started(ids)
         return Answer(p.Started(tuple(map(str, ids)), left))
 
@@ -346,7 +346,7 @@ class Handlers:
             return await self._waited(ids, request)
 
     async def _waited(self, ids: Sequence[int], request: p.WaitForJobs) -> p.Waited:
-        ends = self._engine.ends_of(ids)
+        ends = self._engine.ends.of(ids)
         mode = asyncio.FIRST_COMPLETED if request.any else asyncio.ALL_COMPLETED
         is_over = len(ends) < len(ids) if request.any else not ends
         try:
