@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corral.decide.naming import resolve
-from corral.values.errors import NotSoError, UnknownJobError
-from corral.values.given import cut
+from corral.values.errors import NotSoError, UnknownJobError, shorten
 
 UNENDED = [(7, "build"), (8, None), (9, "twice"), (10, "twice"), (11, "twice")]
 ENDED = {"build": 5, "old": 4}
@@ -31,7 +30,7 @@ def test_found(reference: str, job: int) -> None:
 def test_no_such_number(reference: str) -> None:
     with pytest.raises(UnknownJobError) as caught:
         look_up(reference)
-    assert str(caught.value) == f"no job {cut(reference)}; corral ps -a lists all"
+    assert str(caught.value) == f"no job {shorten(reference)}; corral ps -a lists all"
 
 
 @pytest.mark.parametrize("reference", ["nobody", "", "-1", "²", "Build"])

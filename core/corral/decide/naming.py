@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from corral.values.errors import NotSoError, UnknownJobError
-from corral.values.given import cut
+from corral.values.errors import NotSoError, UnknownJobError, shorten
 
 NEWEST = "@"
 _LARGEST_ID = (1 << 63) - 1
@@ -36,7 +35,7 @@ def resolve(
         raise NotSoError(f"{reference} is the name of jobs {_listed(running)}: use a number")
     found = running[0] if running else newest_ended(reference)
     if found is None:
-        raise UnknownJobError(f"no job named {cut(reference)}; corral ps -a lists all")
+        raise UnknownJobError(f"no job named {shorten(reference)}; corral ps -a lists all")
     return found
 
 
@@ -52,7 +51,7 @@ def parse_id(reference: str) -> int | None:
 def _numbered(reference: str, exists: Callable[[int], bool]) -> int:
     number = parse_id(reference)
     if number is None or not exists(number):
-        raise UnknownJobError(f"no job {cut(reference)}; corral ps -a lists all")
+        raise UnknownJobError(f"no job {shorten(reference)}; corral ps -a lists all")
     return number
 
 

@@ -6,8 +6,7 @@ from corral.system import limits, mark
 from corral.system.giving import LIMIT_NAMES
 from corral.system.terminal import MOST_CELLS
 from corral.values import kinds
-from corral.values.errors import UsageError
-from corral.values.given import cut
+from corral.values.errors import UsageError, shorten
 from corral.values.spec import Command, FileInput, JobSpec, NullInput, Redirection, Surroundings
 
 NO_GROUP = (1 << 32) - 1
@@ -69,9 +68,9 @@ def check_surroundings(surroundings: Surroundings) -> None:
     """Raises UsageError, before anything is opened or emptied. No value is named: it may be a secret."""
     _check_text("the directory", surroundings.cwd)
     if len(surroundings.cwd) > LONGEST_PATH:
-        raise UsageError(f"the directory {cut(surroundings.cwd)} is longer than a path can be")
+        raise UsageError(f"the directory {shorten(surroundings.cwd)} is longer than a path can be")
     if not surroundings.cwd.startswith("/"):
-        raise UsageError(f"the directory {cut(surroundings.cwd)} is not absolute: give its whole path")
+        raise UsageError(f"the directory {shorten(surroundings.cwd)} is not absolute: give its whole path")
     for name, value in surroundings.environment.items():
         if "=" in name or "\0" in name or "\0" in value:
             raise UsageError("the environment: a name holds = or NUL, or a value NUL")
@@ -94,10 +93,10 @@ def check_surroundings(surroundings: Surroundings) -> None:
 
 def _check_words(command: Command) -> None:
     if any("\0" in word for word in command.argv):
-        raise UsageError(f"{cut(command.argv[0])}: an argument holds NUL, which no program can be given")
+        raise UsageError(f"{shorten(command.argv[0])}: an argument holds NUL, which no program can be given")
     for name, value in command.assignments:
         if not name or "=" in name or "\0" in name or "\0" in value:
-            raise UsageError(f"{cut(command.argv[0])}: NAME=value in front of it is no assignment")
+            raise UsageError(f"{shorten(command.argv[0])}: NAME=value in front of it is no assignment")
 
 
 def _check_text(what: str, text: str) -> None:

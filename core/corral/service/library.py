@@ -22,8 +22,7 @@ from corral.service.options import CommandLike, Options, checked, specs_of, surr
 from corral.service.session import Session
 from corral.service.unclaimed import Unclaimed
 from corral.values import kinds
-from corral.values.errors import CorralError, NotOpenError, UsageError, WrongTypeError
-from corral.values.given import shown
+from corral.values.errors import CorralError, NotOpenError, UsageError, WrongTypeError, brief_repr
 from corral.values.home import Home, default_home
 from corral.values.jobs import Job
 from corral.values.reports import StopReport
@@ -255,7 +254,7 @@ def _many(commands: Iterable[CommandLike]) -> Iterable[CommandLike]:
     """Raises WrongTypeError for what is one command, and would be taken for many by its letters."""
     if isinstance(commands, str | bytes | Mapping) or not isinstance(commands, Iterable):
         raise WrongTypeError(
-            f"commands={shown(commands)}: expected several, such as ['echo a', ['echo', 'b']]"
+            f"commands={brief_repr(commands)}: expected several, such as ['echo a', ['echo', 'b']]"
         )
     return commands
 

@@ -18,8 +18,7 @@ from corral.service.surroundings import surroundings
 from corral.system.expanding import outside
 from corral.values import kinds
 from corral.values.commandline import parse, parse_argv, quote_pipeline, shell_pipeline
-from corral.values.errors import UsageError, WrongTypeError
-from corral.values.given import cut, shown
+from corral.values.errors import UsageError, WrongTypeError, brief_repr, shorten
 from corral.values.kinds import Kind
 from corral.values.shown import with_short_command
 from corral.values.spec import (
@@ -109,7 +108,9 @@ def checked(options: Options) -> Options:
             hint = f"did you mean {near[0]}? There are" if near and name not in OF_SUBPROCESS else "there are"
             if name in OF_SUBPROCESS:
                 hint = f"stdout and stderr are always kept, as bytes (Result, JobHandle.stdout); {hint}"
-            raise UsageError(f"{cut(name)}={shown(value)}: no such option; {hint} {', '.join(known)}")
+            raise UsageError(
+                f"{shorten(name)}={brief_repr(value)}: no such option; {hint} {', '.join(known)}"
+            )
     return cast(Options, {name: known[name](name, value) for name, value in options.items()})
 
 
@@ -170,7 +171,7 @@ def _command(command: object) -> str | list[str] | Pipeline:
         case Sequence() if not isinstance(command, bytes | bytearray | memoryview):
             return [_WORD(f"command[{index}]", word) for index, word in enumerate(command)]
     raise WrongTypeError(
-        f"command={shown(command)}: expected a command line (a str), a list of words, or a Pipeline"
+        f"command={brief_repr(command)}: expected a command line (a str), a list of words, or a Pipeline"
     )
 
 
@@ -187,7 +188,7 @@ def _plain_pipeline(pipeline: Pipeline) -> Pipeline:
         content = msgspec.to_builtins(pipeline, builtin_types=(bytes, bytearray, memoryview))
         return msgspec.convert(_plain(content), Pipeline)
     except (TypeError, ValueError, RecursionError) as error:
-        raise WrongTypeError(f"command={shown(pipeline)}: {error}") from None
+        raise WrongTypeError(f"command={brief_repr(pipeline)}: {error}") from None
 
 
 def _plain(content: object) -> object:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import reprlib
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    from typing import ClassVar
+_MOST_QUOTED = 80
+"""Characters of a value in an error message."""
 
 
 class CorralError(Exception):
@@ -103,3 +104,20 @@ ERRORS: dict[str, type[CorralError]] = {
         BadLineError,
     )
 }
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = _MOST_QUOTED - 20
+
+
+def brief_repr(value: object) -> str:
+    """`value` as Python writes it, shortened if long; its type if it cannot be written."""
+    try:
+        text = _repr.repr(value)
+    except ValueError:  # an int of more digits than Python writes (sys.set_int_max_str_digits)
+        text = f"<{type(value).__name__}>"
+    return shorten(text)
+
+
+def shorten(text: str) -> str:
+    """`text`, or its beginning if it is too long for an error message."""
+    return text if len(text) <= _MOST_QUOTED else text[: _MOST_QUOTED - 1] + "…"

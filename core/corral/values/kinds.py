@@ -11,8 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from corral.values.errors import UsageError, WrongTypeError
-from corral.values.given import shown
+from corral.values.errors import UsageError, WrongTypeError, brief_repr
 from corral.values.units import LONGEST_SECONDS, check_name, parse_signal, signal_name
 from corral.values.wire import to_wire
 
@@ -47,7 +46,7 @@ class Kind(Struct, Generic[T], frozen=True):
             raise UsageError(self._refusal(name, value)) from None
 
     def _refusal(self, name: str, value: object) -> str:
-        given = f" of type {type(value).__name__}" if self.is_secret else f"={shown(value)}"
+        given = f" of type {type(value).__name__}" if self.is_secret else f"={brief_repr(value)}"
         return f"{name}{given}: expected {self.expected}"
 
 
@@ -153,9 +152,9 @@ def _environment(value: object) -> dict[str, str]:
         except TypeError:
             kind = type(content if isinstance(name, str) else name).__name__
             what = "the value of" if isinstance(name, str) else "the name"
-            raise WrongTypeError(f"{what} {shown(name)} is of type {kind}: expected a str") from None
+            raise WrongTypeError(f"{what} {brief_repr(name)} is of type {kind}: expected a str") from None
         except ValueError:
-            raise UsageError(f"{shown(name)} or its value is not {TEXT.expected}") from None
+            raise UsageError(f"{brief_repr(name)} or its value is not {TEXT.expected}") from None
     return variables
 
 

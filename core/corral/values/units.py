@@ -8,8 +8,7 @@ import signal
 from collections.abc import Iterable, Sequence
 from functools import cache
 
-from corral.values.errors import UsageError
-from corral.values.given import shown
+from corral.values.errors import UsageError, brief_repr
 
 _UNIT_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _UNIT_ORDER = tuple(_UNIT_SECONDS)
@@ -62,9 +61,11 @@ def parse_duration(text: str) -> float:
     """
     seconds = _seconds_of(text.strip())
     if seconds is None:
-        raise UsageError(f"not a duration: {shown(text)}: write it like 500ms, 0.1s, 90, 2m, 1h30m or 1d")
+        raise UsageError(
+            f"not a duration: {brief_repr(text)}: write it like 500ms, 0.1s, 90, 2m, 1h30m or 1d"
+        )
     if not seconds <= LONGEST_SECONDS:
-        raise UsageError(f"duration too long: {shown(text)}: at most 36500d")
+        raise UsageError(f"duration too long: {brief_repr(text)}: at most 36500d")
     return seconds
 
 
@@ -142,7 +143,7 @@ def parse_signal(text: str) -> int:
         number = _number_of_name(wanted.removeprefix("SIG"))
     if number in _valid_signals():
         return number
-    raise UsageError(f"no such signal: {shown(text)}: {_signal_hint(wanted.removeprefix('SIG'))}")
+    raise UsageError(f"no such signal: {brief_repr(text)}: {_signal_hint(wanted.removeprefix('SIG'))}")
 
 
 @cache
@@ -195,7 +196,7 @@ def check_name(text: str) -> str:
     if _NAME.fullmatch(text):
         return text
     raise UsageError(
-        f"not a name for a job: {shown(text)}: a letter, then up to 63 letters, digits, dots, dashes or underscores"
+        f"not a name for a job: {brief_repr(text)}: a letter, then up to 63 letters, digits, dots, dashes or underscores"
     )
 
 
