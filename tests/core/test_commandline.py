@@ -19,7 +19,7 @@ from corral.values.commandline import (
     word_at,
 )
 from corral.values.errors import UsageError
-from corral.values.expansion import NOTHING
+from corral.values.expansion import EMPTY_CONTEXT
 from corral.values.spec import Command, Pipeline, Redirection
 
 PIECES = st.sampled_from(
@@ -231,7 +231,7 @@ def test_the_first_problem_wins() -> None:
 @example("a\n\n'")
 @example('"$(')
 def test_a_line_parses_or_names_a_place_in_it(text: str) -> None:
-    problem = first_problem(parts(text)) or first_problem(expanded(parts(text), NOTHING))
+    problem = first_problem(parts(text)) or first_problem(expanded(parts(text), EMPTY_CONTEXT))
     if problem is None:
         pipeline = parse(text)
         assert all(command.argv for command in pipeline.stages)

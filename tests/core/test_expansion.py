@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from corral.service.surroundings import surroundings
 from corral.system import expanding
-from corral.system.expanding import outside
+from corral.system.expanding import expansion_context
 from corral.values.commandline import CommandLineError, parse
-from corral.values.expansion import Outside
+from corral.values.expansion import ExpansionContext
 from corral.values.spec import Command, Redirection
 from corral.values.wire import from_wire, to_wire
 
@@ -57,8 +57,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def there(directory: Path, **variables: str) -> Outside:
-    return outside(surroundings(environment=VARIABLES | variables, cwd=str(directory)))
+def there(directory: Path, **variables: str) -> ExpansionContext:
+    return expansion_context(surroundings(environment=VARIABLES | variables, cwd=str(directory)))
 
 
 def words(text: str, directory: Path, **variables: str) -> list[str]:
@@ -291,7 +291,7 @@ def test_what_the_line_sets_is_named_as_the_reason(directory: Path) -> None:
 
 def test_without_a_home_it_is_the_one_of_the_user(directory: Path) -> None:
     around = surroundings(environment={}, cwd=str(directory))
-    (command,) = parse("x ~", outside(around)).stages
+    (command,) = parse("x ~", expansion_context(around)).stages
     assert command.argv[1] == pwd.getpwuid(os.getuid()).pw_dir
     assert words("~/x", directory, HOME="/") == ["/x"]
 
@@ -345,7 +345,7 @@ def test_no_more_is_looked_for_than_a_program_can_be_given(
 
 def test_a_look_that_takes_too_long_leaves_the_word_as_it_is_typed(directory: Path) -> None:
     around = surroundings(environment={}, cwd=str(directory))
-    hurried = parse("x */*", outside(around, seconds=-1))
+    hurried = parse("x */*", expansion_context(around, seconds=-1))
     assert hurried.stages[0].argv == ("x", "*/*")
 
 

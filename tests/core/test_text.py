@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.values.text import (
-    Run,
+    SgrRun,
     VisibleStream,
-    from_anywhere,
-    last_bytes,
+    after_carriage_returns,
+    end_of_line,
     make_visible,
     one_line,
-    resolve_returns,
     sanitise,
+    skip_control_string_end,
     split_sgr,
 )
 
@@ -94,18 +94,21 @@ def test_a_picture_is_no_wall_of_text(picture: bytes, size: int) -> None:
 @pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
 def test_a_picture_that_began_before_what_is_read_leaves_nothing(picture: bytes) -> None:
     data = picture[-4096:] + b"after"
-    assert from_anywhere(data) in (b"after", *(last + b"after" for last in (b"\x1b\\", b"\x1b\x1b\\\x1b\\")))
-    assert sanitise(from_anywhere(data)) == "after"
+    assert skip_control_string_end(data) in (
+        b"after",
+        *(last + b"after" for last in (b"\x1b\\", b"\x1b\x1b\\\x1b\\")),
+    )
+    assert sanitise(skip_control_string_end(data)) == "after"
     for text in (b"after", b"a\nbell\x07 b", b"a\x1b[31mred\x1b[0m", b"a\x1b]8;;u\x1b\\link\x1b]8;;\x1b\\"):
-        assert from_anywhere(text) == text
+        assert skip_control_string_end(text) == text
 
 
 @pytest.mark.parametrize("name", ["kitty", "iterm", "clipboard"])
 def test_a_picture_on_its_way_leaves_nothing(name: str) -> None:
     begun = b"x" + PICTURES[name][:-3]
-    assert len(sanitise(last_bytes(begun, 4096))) < 80
+    assert len(sanitise(end_of_line(begun, 4096))) < 80
     assert len(sanitise(begun)) < 80
-    assert last_bytes(b"x" * 9, 4) == b"xxxx"
+    assert end_of_line(b"x" * 9, 4) == b"xxxx"
 
 
 def test_a_control_string_without_an_end_swallows_nothing_for_ever() -> None:
@@ -173,19 +176,19 @@ def test_made_visible_each_state_of_a_progress_bar_is_a_line() -> None:
 
 
 def test_a_line_is_what_a_terminal_would_leave() -> None:
-    assert resolve_returns(b" 1%\r 2%\r\x1b[K") == b" 2%"
-    assert resolve_returns(b"\r\r\r") == b""
+    assert after_carriage_returns(b" 1%\r 2%\r\x1b[K") == b" 2%"
+    assert after_carriage_returns(b"\r\r\r") == b""
 
 
 def test_text_is_cut_at_its_colours() -> None:
     assert split_sgr("a\x1b[1;31mb\x1b[38:2::1:2:3mc\x1b[md\x1b[4:3me\x1b[38;5;9mf\x1b[4:0m") == [
-        Run("a", None),
-        Run("b", (1, 31)),
-        Run("c", (38, 2, 1, 2, 3)),
-        Run("d", (0,)),
-        Run("e", (4,)),
-        Run("f", (38, 5, 9)),
-        Run("", (24,)),
+        SgrRun("a", None),
+        SgrRun("b", (1, 31)),
+        SgrRun("c", (38, 2, 1, 2, 3)),
+        SgrRun("d", (0,)),
+        SgrRun("e", (4,)),
+        SgrRun("f", (38, 5, 9)),
+        SgrRun("", (24,)),
     ]
     assert split_sgr("") == []
 

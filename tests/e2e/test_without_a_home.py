@@ -44,7 +44,7 @@ def test_one_line_says_what_to_set(
     assert main(words.split()) == 125
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith("corral: nobody knows where this user's files are")
+    assert said.err.startswith("corral: cannot tell where this user's files belong")
     assert said.err.endswith("set CORRAL_HOME to a directory of yours\n")
     assert said.err.count("\n") == 1
     assert os.listdir(tmp_path) == []

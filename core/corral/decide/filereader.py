@@ -29,7 +29,7 @@ from corral.values.errors import NotSoError, UnknownJobError
 from corral.values.home import Home
 from corral.values.jobs import UNENDED_STATES, Job, JobEvent, State
 from corral.values.reports import Detail, StopReport
-from corral.values.shown import whole
+from corral.values.shown import with_full_command
 from corral.values.spec import FileInput, JobSpec, Surroundings
 from corral.values.wire import to_wire
 
@@ -257,7 +257,7 @@ class FileReader:
         except NotSoError:
             pass
         else:
-            snapshot, environment = whole(snapshot, spec), surroundings.environment
+            snapshot, environment = with_full_command(snapshot, spec), surroundings.environment
             stdin_path = spec.stdin.path if isinstance(spec.stdin, FileInput) else None
         kept = told(snapshot, self.story(job))
         return Detail(

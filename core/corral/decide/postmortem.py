@@ -12,7 +12,7 @@ from corral.system.oom import killed_between
 from corral.values.home import Home
 from corral.values.jobs import Job, Stage, State
 from corral.values.reports import Detail, Diagnosis
-from corral.values.text import one_line, resolve_returns
+from corral.values.text import after_carriage_returns, one_line
 from corral.values.units import format_duration
 
 LAST_WORDS = 3
@@ -94,7 +94,7 @@ def _last_words(home: Home, job: Job, stage: Stage | None) -> list[str]:
             data = file.tail(_TAIL).data
     except OSError:
         return []  # removed, or something else in its place: `logs` says so
-    lines = [one_line(resolve_returns(line)).strip() for line in data.split(b"\n")]
+    lines = [one_line(after_carriage_returns(line)).strip() for line in data.split(b"\n")]
     return [line[:_LONGEST] for line in lines if line][-LAST_WORDS:]
 
 

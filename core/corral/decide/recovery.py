@@ -23,7 +23,7 @@ from corral.decide.store import Journal
 from corral.system.boot import age
 from corral.system.identity import ProcessIdentity
 from corral.values.programwords import program_name
-from corral.values.shown import short
+from corral.values.shown import with_short_argv
 from corral.values.spec import JobSpec, Surroundings
 
 _lives = msgspec.json.Decoder(Life)
@@ -71,7 +71,7 @@ def _stored(
     is_same_boot: bool,
 ) -> StoredJob:
     job, starting, hidden, created, raw_spec, _, _, raw_life, content, environment = row
-    spec = short(decode_spec(raw_spec))
+    spec = with_short_argv(decode_spec(raw_spec))
     stages = tuple(journal.stages(job))
     life = (
         new_life(spec, [program_name(command.argv) for command in spec.pipeline.stages])

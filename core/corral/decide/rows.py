@@ -14,7 +14,7 @@ from msgspec import NODEFAULT, Struct
 from corral.values.jobs import Job, Stage, State
 from corral.values.programwords import program_name
 from corral.values.reports import StopReport
-from corral.values.shown import shown_of
+from corral.values.shown import short_command_of
 from corral.values.spec import (
     DescriptorInput,
     FileInput,
@@ -149,7 +149,7 @@ def decode_cwd(raw: bytes | None) -> str:
 
 def new_job(job_id: int | str, spec: JobSpec, cwd: str, created: datetime) -> Job:
     """The first snapshot of a job: queued, nothing known but what was asked for."""
-    shown = shown_of(spec)
+    shown = short_command_of(spec)
     return Job(
         id=str(job_id),
         name=spec.name,

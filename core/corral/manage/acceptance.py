@@ -20,13 +20,13 @@ from corral.manage.snapshots import Snapshots
 from corral.manage.startqueue import StartQueue
 from corral.values.errors import UnknownJobError
 from corral.values.programwords import program_name
-from corral.values.shown import short, with_short_command
+from corral.values.shown import with_short_argv, with_short_command
 from corral.values.spec import JobInput, JobSpec, Surroundings
 
 
 def new_job(job_id: int, spec: JobSpec, surroundings: Surroundings, created: datetime) -> ManagedJob:
     """A job that has done nothing yet. Of a long command only what is shown of it is kept: the journal has all."""
-    spec = short(spec)
+    spec = with_short_argv(spec)
     stages = [
         ManagedStage(number, program_name(command.argv), command.argv)
         for number, command in enumerate(spec.pipeline.stages, 1)

@@ -26,7 +26,7 @@ from corral.system.ownfiles import stat_own
 from corral.values.home import Home
 from corral.values.jobs import Job, ProcessView
 from corral.values.reports import Detail, Diagnosis, PeekedPipe, Story, with_story
-from corral.values.shown import whole
+from corral.values.shown import with_full_command
 
 _URGENCY = {"stuck": 0, "active": 3, "waiting": 2}
 _URGENCY_OF_OTHERS = 1
@@ -118,7 +118,7 @@ class Explanation:
         found = self._journal.detail(job_id)
         view = self._snapshots.fresh(job_id, time.monotonic())
         if view.cut:
-            view = whole(view, self._snapshots.origin_of(job_id)[0])
+            view = with_full_command(view, self._snapshots.origin_of(job_id)[0])
         job = self._table.managed.get(job_id)
         report = job.report if job is not None and job.report is not None else found.stop
         events = all_events(view, self._journal.events(job_id))

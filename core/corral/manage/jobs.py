@@ -18,7 +18,7 @@ from corral.system.descriptors import is_scarce, move_high
 from corral.system.ownfiles import open_own, stat_own
 from corral.values.jobs import Job, Pipe
 from corral.values.reports import Diagnosis, StopReport
-from corral.values.shown import Shown, shown_of
+from corral.values.shown import ShortCommand, short_command_of
 from corral.values.spec import Command, JobSpec, Surroundings
 
 
@@ -142,7 +142,7 @@ class ManagedJob:
     life: Life
     stages: list[ManagedStage]
     run: LocalRun = field(default_factory=LocalRun)
-    shown: Shown = field(init=False)
+    shown: ShortCommand = field(init=False)
     """What lists have of its command."""
     pipes: list[PipeFlow] = field(default_factory=list)
     pipe_views: tuple[Pipe, ...] = ()
@@ -182,7 +182,7 @@ class ManagedJob:
     """The snapshot built last; None when something changed since."""
 
     def __post_init__(self) -> None:
-        self.shown = shown_of(self.spec)
+        self.shown = short_command_of(self.spec)
 
     def use(self, spec: JobSpec) -> None:
         """From now on this is its specification: with all of a long command while it is being started, else without."""

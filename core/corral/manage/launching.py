@@ -22,7 +22,7 @@ from corral.manage.terminals import Terminals
 from corral.manage.transitions import Apply
 from corral.system import inheritance, shortage
 from corral.values.errors import CannotStartError
-from corral.values.shown import short
+from corral.values.shown import with_short_argv
 from corral.values.spec import JobInput, JobSpec, Surroundings
 
 RETRY_SECONDS = 1.0
@@ -213,7 +213,7 @@ class Launcher:
     @staticmethod
     def _let_go_of_command(job: ManagedJob) -> None:
         if job.shown.is_cut:
-            job.use(short(job.spec))
+            job.use(with_short_argv(job.spec))
 
     def _fail(self, job: ManagedJob, error: StartError) -> None:
         self._let_go_of_command(job)

@@ -8,7 +8,7 @@ from corral.observe.output import OutputFile
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.reports import Diagnosis
-from corral.values.text import one_line, resolve_returns
+from corral.values.text import after_carriage_returns, one_line
 
 TIMES = 3
 _TAIL = 2048
@@ -39,7 +39,7 @@ def _refrain(path: str) -> str | None:
             data = file.tail(_TAIL).data
     except OSError:
         return None
-    lines = [one_line(resolve_returns(line)).strip() for line in data.split(b"\n")]
+    lines = [one_line(after_carriage_returns(line)).strip() for line in data.split(b"\n")]
     last = [line for line in lines if line][-TIMES:]
     is_refrain = len(last) == TIMES and len(set(last)) == 1 and len(last[0]) >= _SHORTEST
     return last[0][:_LONGEST] if is_refrain else None

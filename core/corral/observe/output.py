@@ -19,7 +19,7 @@ from typing import NamedTuple, Self
 from corral.observe.traces import Fingerprint, Truncation, step_from
 from corral.system.ownfiles import open_own, stat_own
 from corral.values.home import dropped_note
-from corral.values.text import from_anywhere
+from corral.values.text import skip_control_string_end
 
 READ_SIZE = 1 << 20
 LINE_LIMIT = 16 << 10
@@ -450,7 +450,7 @@ class LineIndex:
         if b"\r" not in head:
             return _whole_characters(head) + CUT
         start = end - LINE_LIMIT
-        return CUT + from_anywhere(self._file.read(start, LINE_LIMIT).data)
+        return CUT + skip_control_string_end(self._file.read(start, LINE_LIMIT).data)
 
     def _offset_of(self, line: int) -> int:
         place = bisect_right(self._lines, line) - 1

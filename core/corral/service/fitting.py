@@ -8,7 +8,7 @@ import msgspec
 from msgspec import structs
 
 from corral.values.jobs import Job
-from corral.values.shown import shown
+from corral.values.shown import short_command
 
 MOST_TEXT = 24 << 20
 """Bytes of commands and arguments in one list; everything else about 20,000 jobs takes about as much."""
@@ -45,7 +45,7 @@ def size_of(job: Job) -> int:
 
 def cut_to(job: Job, share: int) -> Job:
     """With at most `share` bytes, half of them its command's and half of all its arguments."""
-    told = shown(job.command, [stage.argv for stage in job.stages], share // 2)
+    told = short_command(job.command, [stage.argv for stage in job.stages], share // 2)
     if not told.is_cut:
         return job
     pairs = zip(job.stages, told.argvs, strict=True)

@@ -272,7 +272,7 @@ def jobs_of(value: object) -> list[JobHandle]:
     return handles
 
 
-JOBS = kinds.Kind("jobs of this manager, such as [job]", jobs_of)
+JOBS = kinds.Validator("jobs of this manager, such as [job]", jobs_of)
 
 
 def raise_if_unknown(unknown: Sequence[str]) -> None:

@@ -15,11 +15,11 @@ from corral.manage.checking import check_sense
 from corral.service.handles import JOBS, JobHandle, id_in
 from corral.service.session import Session
 from corral.service.surroundings import surroundings
-from corral.system.expanding import outside
+from corral.system.expanding import expansion_context
 from corral.values import kinds
 from corral.values.commandline import parse, parse_argv, quote_pipeline, shell_pipeline
 from corral.values.errors import UsageError, WrongTypeError, brief_repr, shorten
-from corral.values.kinds import Kind
+from corral.values.kinds import Validator
 from corral.values.shown import with_short_command
 from corral.values.spec import (
     DEFAULT_MAX_OUTPUT,
@@ -76,7 +76,7 @@ class Options(TypedDict, total=False):
     env: Annotated[Mapping[str, str] | None, kinds.ENVIRONMENT]
     stdin: Annotated[
         str | os.PathLike[str] | JobHandle | Literal["interactive"] | None,
-        Kind("a path, 'interactive', a job of this manager, or None for /dev/null", _stdin),
+        Validator("a path, 'interactive', a job of this manager, or None for /dev/null", _stdin),
     ]
     timeout: Annotated[float | None, kinds.TIME_LIMIT]
     stop_signal: Annotated[str | int, kinds.SIGNAL]
@@ -115,7 +115,7 @@ def checked(options: Options) -> Options:
 
 
 @cache
-def _kinds() -> dict[str, Kind[Any]]:
+def _kinds() -> dict[str, Validator[Any]]:
     hints = get_type_hints(Options, include_extras=True)
     return {name: get_args(hint)[1] for name, hint in hints.items()}
 
@@ -179,7 +179,7 @@ def _word(value: object) -> str:
     return kinds.TEXT.read(os.fspath(value) if isinstance(value, os.PathLike) else value)
 
 
-_WORD = Kind("a str or an os.PathLike of one, without NUL and lone surrogates", _word)
+_WORD = Validator("a str or an os.PathLike of one, without NUL and lone surrogates", _word)
 
 
 def _plain_pipeline(pipeline: Pipeline) -> Pipeline:
@@ -205,7 +205,9 @@ def _plain(content: object) -> object:
 
 def _pipeline(command: str | list[str] | Pipeline, around: Surroundings, *, shell: bool) -> Pipeline:
     if isinstance(command, str):
-        return shell_pipeline(to_wire(command)) if shell else parse(to_wire(command), outside(around))
+        return (
+            shell_pipeline(to_wire(command)) if shell else parse(to_wire(command), expansion_context(around))
+        )
     if shell:
         raise UsageError("shell=True takes one str; POSIX sh would run only the first item of a sequence")
     return command if isinstance(command, Pipeline) else parse_argv([to_wire(word) for word in command])

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from corral.values.expansion import Found, Outside
+from corral.values.expansion import ExpansionContext, Matches
 from corral.values.globs import FileName
 from corral.values.spec import Surroundings
 from corral.values.wire import from_wire, to_wire
@@ -19,10 +19,10 @@ MOST_BYTES = 6 << 20
 _POINTER = 8
 
 
-def outside(around: Surroundings, *, seconds: float = math.inf) -> Outside:
+def expansion_context(around: Surroundings, *, seconds: float = math.inf) -> ExpansionContext:
     """What a line that runs there can ask for. After so many `seconds` no more files are looked for."""
     deadline = time.monotonic() + seconds
-    return Outside(
+    return ExpansionContext(
         around.environment, around.cwd, home_of, partial(files, from_wire(around.cwd), deadline=deadline)
     )
 
@@ -36,7 +36,7 @@ def home_of(user: str) -> str | None:
     return to_wire(entry.pw_dir)
 
 
-def files(directory: str, names: Sequence[FileName], *, deadline: float = math.inf) -> Found:
+def files(directory: str, names: Sequence[FileName], *, deadline: float = math.inf) -> Matches:
     """Those that there are, looked for in `directory`, sorted by their bytes as sh does it in the locale C.
 
     `.` and `..` are matched by no pattern. A directory that cannot be read counts as empty, as for sh. `deadline` is of
@@ -49,16 +49,16 @@ def files(directory: str, names: Sequence[FileName], *, deadline: float = math.i
         name, is_last = names[number], number == len(names) - 1
         for each in _matching(os.path.join(directory, path), name, troubles, is_last=is_last):
             if time.monotonic() > deadline:
-                return Found(is_whole=False)
+                return Matches(is_complete=False)
             if not is_last:
                 waiting.append((f"{path}{each}/", number + 1))
             elif name.pattern or _exists(os.path.join(directory, path + each)):
                 found.append(path + each)
                 room -= len(os.fsencode(found[-1])) + 1 + _POINTER
                 if room < 0:
-                    return Found(trouble="matches more files than a program can be given")
+                    return Matches(no_match_reason="matches more files than a program can be given")
     paths = tuple(to_wire(path) for path in sorted(found, key=os.fsencode))
-    return Found(paths, f"matches no file that can be seen: {troubles[0]}" if troubles else "")
+    return Matches(paths, f"matches no file that can be seen: {troubles[0]}" if troubles else "")
 
 
 def _matching(directory: str, name: FileName, troubles: list[str], *, is_last: bool) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """The command line of a pipeline, parsed by Corral itself: no shell ever sees it.
 
 Words and quotes are those of POSIX sh; `|`, `|&`, `<`, `>`, `>>`, `>|`, `2>`, `2>>`, `2>&1`, `NAME=value` in front, `~`,
-`$NAME` and globs mean what they mean there. What else a shell would act upon is refused with its place, never taken for a
-literal.
+`$NAME` and globs mean what they mean there. Anything else that a shell would interpret is refused with its position, never
+taken literally.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from corral.values.errors import UsageError
-from corral.values.expansion import NOTHING, Outside, expand, glob_of_file
+from corral.values.expansion import EMPTY_CONTEXT, ExpansionContext, expand, glob_of_file
 from corral.values.spec import Command, Pipeline, Redirection, RedirectionMode
 from corral.values.units import RESERVED_WORDS, quote, quote_words
-from corral.values.words import QUOTE_IT, RUN_WITH_SHELL, Problem, Token, lex, one_line
+from corral.values.words import QUOTE_IT, RUN_WITH_SHELL, Problem, Token, excerpt, lex
 
 Role = Literal["program", "argument", "assignment", "operator", "file", "blank"]
-"""What a token is for: `file` is the target of a redirection, `blank` a new line that means nothing."""
+"""What a token is for: `file` is the target of a redirection, `blank` a newline without meaning."""
 
 _PIPES = ("|", "|&")
 _MODES: dict[tuple[str, str], tuple[int, RedirectionMode]] = {
@@ -37,7 +37,7 @@ _MODES: dict[tuple[str, str], tuple[int, RedirectionMode]] = {
 
 
 class CommandLineError(UsageError):
-    """A command line that Corral does not take.
+    """A command line that Corral does not accept.
 
     `position` is the index of the first offending character and `length` how many there are (at least 0, for an end
     of line that came too soon); `problem` says what is wrong, `hint` what to do, `needs_shell` whether sh would take it.
@@ -53,14 +53,14 @@ class CommandLineError(UsageError):
 
 
 class Part(NamedTuple):
-    """One token of a line, and what it is for. `stage` counts from 1; a pipe belongs to the stage that it leaves."""
+    """One token of a line, and its role. `stage` counts from 1; a pipe belongs to the stage before it."""
 
     token: Token
     role: Role
     stage: int
     problem: Problem | None
     words: tuple[str, ...] = ()
-    """What it becomes, once `expanded`; as typed where it has a problem."""
+    """What it expands to, once `expanded`; as typed if it has a problem."""
 
     @property
     def start(self) -> int:
@@ -72,10 +72,10 @@ class Part(NamedTuple):
 
 
 class WordAt(NamedTuple):
-    """The word that a cursor stands in or behind: `text[start:end]`, empty after a blank.
+    """The word that contains or ends at the cursor: `text[start:end]`, empty after a blank.
 
-    `value` is the word without its quotes, `before` as much of it as stands left of the cursor; `quote` is the quote
-    that is open there.
+    `value` is the word without quotes, `before` the part of it left of the cursor; `quote` is the quote that is open
+    there.
     """
 
     start: int
@@ -86,18 +86,18 @@ class WordAt(NamedTuple):
     quote: str = ""
 
 
-def parse(text: str, outside: Outside = NOTHING) -> Pipeline:
-    """The pipeline that `text` writes, its words expanded by what is `outside`.
+def parse(text: str, context: ExpansionContext = EMPTY_CONTEXT) -> Pipeline:
+    """The pipeline of the line `text`, its words expanded in `context`.
 
     Raises:
-        CommandLineError: for what Corral does not support, what sh would not take either, and what cannot be expanded;
-            the first place, and nothing is looked for where the line cannot run anyway.
+        CommandLineError: for what Corral does not support, what sh would not accept either, and what cannot be expanded;
+            the first problem. Nothing is expanded if the line cannot run anyway.
     """
-    found = _sound(text, parts(text))
-    return pipeline_of(_sound(text, expanded(found, outside)))
+    found = _checked(text, parts(text))
+    return pipeline_of(_checked(text, expanded(found, context)))
 
 
-def _sound(text: str, found: list[Part]) -> list[Part]:
+def _checked(text: str, found: list[Part]) -> list[Part]:
     problem = first_problem(found)
     if problem is not None:
         raise CommandLineError(text, problem)
@@ -142,7 +142,7 @@ def shell_pipeline(text: str) -> Pipeline:
 
 
 def quote_pipeline(pipeline: Pipeline) -> str:
-    """`pipeline` as a line that `parse` reads back as the same value."""
+    """`pipeline` as a line that `parse` turns back into an equal value."""
     written: list[str] = []
     for number, command in enumerate(pipeline.stages, start=1):
         written.append(_quote_command(command))
@@ -166,11 +166,11 @@ def _quote_redirection(redirection: Redirection) -> str:
 
 
 def parts(text: str) -> list[Part]:
-    """Every token of `text` with its role and its problem; never raises, also for a line half written.
+    """Every token of `text` with its role and its problem; never raises, even for an incomplete line.
 
-    A problem of the end of the line belongs to an empty last part.
+    A problem at the end of the line belongs to an empty last part.
     """
-    walk = _Walk(len(text))
+    walk = _RoleAssigner(len(text))
     found = [walk.part(token) for token in lex(text)]
     last = walk.problem_of_end()
     if last is not None:
@@ -179,37 +179,37 @@ def parts(text: str) -> list[Part]:
     return found
 
 
-def expanded(found: Iterable[Part], outside: Outside) -> list[Part]:
-    """The parts with the words that they become, and with what keeps them from becoming any."""
+def expanded(found: Iterable[Part], context: ExpansionContext) -> list[Part]:
+    """The parts with the words that they expand to, or the problem that prevents it."""
     done: list[Part] = []
     assigned: dict[str, str] = {}
     for part in found:
         if done and done[-1].stage != part.stage:
             assigned = {}
-        done.append(_expanded(part, outside, assigned))
+        done.append(_expanded(part, context, assigned))
         if part.role == "assignment":
             name, value = _assignment(done[-1])
             assigned[name] = value
     return done
 
 
-def _expanded(part: Part, outside: Outside, assigned: Mapping[str, str]) -> Part:
+def _expanded(part: Part, context: ExpansionContext, assigned: Mapping[str, str]) -> Part:
     token = part.token
     if token.kind != "word" or part.problem is not None:
         return part._replace(words=(token.value,))
     purpose = part.role if part.role in ("assignment", "file") else "words"
-    words = expand(token, purpose, outside, assigned)
+    words = expand(token, purpose, context, assigned)
     if isinstance(words, Problem):
         return part._replace(words=(token.value,), problem=words)
-    return part._replace(words=words, problem=_emptiness(part, words))
+    return part._replace(words=words, problem=_emptiness_problem(part, words))
 
 
-def _emptiness(part: Part, words: tuple[str, ...]) -> Problem | None:
-    """Of what was expanded: no program and no file is called so."""
+def _emptiness_problem(part: Part, words: tuple[str, ...]) -> Problem | None:
+    """A program or file whose name expanded to nothing."""
     if words[0] or part.token.letters is None or part.role not in ("program", "file"):
         return None
     what = "a file" if part.role == "file" else "a program"
-    problem = f"{one_line(part.token.value)} is empty, and {what} has to stand here"
+    problem = f"{excerpt(part.token.value)} is empty, and {what} has to stand here"
     return Problem(part.start, part.end - part.start, problem, f"name {what}", False)
 
 
@@ -239,7 +239,7 @@ def _word_from(text: str, start: int) -> Token | None:
 
 
 class _CommandBuilder:
-    """Gathers one command from parts without problems."""
+    """Builds one command from parts without problems."""
 
     def __init__(self) -> None:
         self.argv: list[str] = []
@@ -264,8 +264,8 @@ class _CommandBuilder:
         return Command(tuple(self.argv), tuple(self.assignments), tuple(self.redirections), self.merges)
 
 
-class _Walk:
-    """Gives each token its role, from what stood before it."""
+class _RoleAssigner:
+    """Assigns each token its role, from the tokens before it."""
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -348,7 +348,7 @@ class _Walk:
         )
 
     def _no_program(self, position: int, length: int) -> Problem:
-        """`position` and `length` are those of the pipe or the end that came too soon."""
+        """`position` and `length` are those of the pipe or the end that comes too soon."""
         if self.first is not None:
             start, end = self.first.start, self.first.end
             what = "a redirection" if self.first.kind == "operator" else "an assignment"
@@ -410,5 +410,5 @@ def _place(text: str, position: int) -> str:
 
 
 def first_problem(found: Iterable[Part]) -> Problem | None:
-    """The one that `parse` raises for; None for a line that can run."""
+    """The problem that `parse` raises; None for a line that can run."""
     return next((part.problem for part in found if part.problem is not None), None)

@@ -33,14 +33,14 @@ class NotOpenError(CorralError):
 
 
 class NotSoError(CorralError):
-    """Understood, but not so: an unknown id, nothing to resume, survivors."""
+    """Valid, but not possible as things are: an unknown id, nothing to resume, survivors."""
 
     kind = "not_so"
     exit_status = 1
 
 
 class UnknownJobError(NotSoError):
-    """No job has this id or name, or several that run have this name."""
+    """No job has this id or name, or several unended ones have this name."""
 
     kind = "unknown_job"
 
@@ -57,7 +57,7 @@ class CannotStartError(CorralError):
 
 
 class OtherSurroundingsError(CorralError):
-    """The daemon cannot give a job what its client has: namespaces, groups, limits that are above its own."""
+    """The daemon cannot give a job the namespaces, groups or higher limits of its client."""
 
     kind = "surroundings"
 
@@ -69,7 +69,7 @@ class DaemonUnavailableError(CorralError):
 
 
 class UnreachableDaemonError(DaemonUnavailableError):
-    """A daemon runs, as its lock tells, and nobody listens at its socket."""
+    """A daemon runs, as its lock shows, but nothing listens on its socket."""
 
     def __init__(self, message: str, pid: int) -> None:
         super().__init__(message)

@@ -1,9 +1,9 @@
-"""Patterns of file names as in POSIX sh (2.13): `*`, `?`, `[ab]`, `[!ab]`. Pure: what they match is looked for elsewhere.
+"""Patterns of file names as in POSIX sh (2.13): `*`, `?`, `[ab]`, `[!ab]`. Pure: only compiles them.
 
-A pattern is a text and its mask: as long as the text, with `MASK` for each letter that stands for itself.
+A pattern is a text and its mask: a string of the same length, with `MASK` for each literal character.
 
-Why no library: what fnmatch reads has no quotes inside brackets and no classes; what wcmatch 12 makes of `*a*a*a*a*[b]` looks at
-a name of 120 letters for 5 s.
+No library does: fnmatch has no quotes inside brackets and no classes; wcmatch 12 takes 5 s to match `*a*a*a*a*[b]` against a
+name of 120 letters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 _CLASS = r"\[:[a-z]+:\]"
 _GLOB = re.compile(rf"[*?]|\[!?+(?:{_CLASS}|[^/])(?:{_CLASS}|[^]/])*\]")
-"""A `]` right behind the opening is one of the letters; no slash is. A `[` that nothing closes stands for itself."""
+"""A `]` right after the opening bracket is a member; a slash never is. An unclosed `[` is literal."""
 _MEMBER = re.compile(rf"({_CLASS})|(.)-(.)|.", re.DOTALL)
 _CLASSES = {
     "[:alnum:]": "0-9A-Za-z",
@@ -29,15 +29,15 @@ _CLASSES = {
     "[:upper:]": "A-Z",
     "[:xdigit:]": "0-9A-Fa-f",
 }
-"""Of ASCII, as in the locale C."""
+"""ASCII only, as in the C locale."""
 
 
 class FileName(NamedTuple):
-    """What stands between two slashes of a path: a name, or the pattern of some."""
+    """One component of a path: a name, or a pattern."""
 
     text: str
     pattern: re.Pattern[str] | None
-    """Of the whole name; None where `text` is the name itself."""
+    """Matches the whole name; None if `text` is the name itself."""
 
     @property
     def takes_hidden(self) -> bool:
@@ -45,12 +45,12 @@ class FileName(NamedTuple):
 
 
 def globs(mask: str) -> list[tuple[int, int]]:
-    """From where to where each goes; a slash in a mask is always a slash."""
+    """The span of each glob. A slash in a mask is always a slash."""
     return [found.span() for found in _GLOB.finditer(mask)]
 
 
 def file_names(text: str, mask: str) -> list[FileName]:
-    """The path that is written so, name by name; a slash at its end leaves an empty one."""
+    """The components of a path; a trailing slash makes an empty last one."""
     names: list[FileName] = []
     start = 0
     for part in mask.split("/"):
@@ -77,7 +77,7 @@ def _compiled(text: str, mask: str) -> re.Pattern[str] | None:
 
 
 def _joined(chunks: list[str]) -> str:
-    """Between two stars the first place that fits is as good as any: no time goes into trying the others."""
+    """Between two stars the first match is as good as any, so an atomic group prevents backtracking."""
     first, *rest = chunks
     if not rest:
         return first
@@ -86,7 +86,7 @@ def _joined(chunks: list[str]) -> str:
 
 
 def _one_of(members: str, written: str) -> str:
-    """The letters that `[…]` takes; `written` is its mask with the brackets."""
+    """The regular expression for `[…]`; `written` is its mask with the brackets."""
     mask = written[1:-1]
     start = 1 if mask.startswith("!") else 0
     pieces: list[str] = []

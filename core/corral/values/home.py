@@ -1,4 +1,4 @@
-"""Where a CORRAL_HOME keeps things. Paths only; nothing is opened here."""
+"""The paths in a CORRAL_HOME. Nothing is opened here."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Home(NamedTuple):
 
     @property
     def identity_file(self) -> str:
-        """`home.json`: the nonce once more, should the journal be lost."""
+        """`home.json`: a second copy of the nonce, in case the journal is lost."""
         return os.path.join(self.path, "home.json")
 
     @property
     def handover(self) -> str:
-        """What a daemon hands to the program that takes its place. There for a moment only."""
+        """What a daemon hands over to its successor. Exists only for a moment."""
         return os.path.join(self.path, "handover.json")
 
     @property
@@ -45,7 +45,7 @@ class Home(NamedTuple):
         return os.path.join(self.path, "jobs")
 
     def job(self, job_id: str | int) -> str:
-        """The folder of one job. Raises ValueError for what is no number, so that no text leads out of `jobs`."""
+        """The folder of one job. Raises ValueError unless it is a number, so that no text leads out of `jobs`."""
         return os.path.join(self.jobs, str(int(job_id)))
 
     def stdout(self, job_id: str | int) -> str:
@@ -56,12 +56,12 @@ class Home(NamedTuple):
         return os.path.join(self.job(job_id), f"stderr.{int(stage)}")
 
     def order(self, job_id: str | int) -> str:
-        """In which order the streams came (`corral.observe.ordering`)."""
+        """The order in which stdout and stderr were written (`corral.observe.ordering`)."""
         return os.path.join(self.job(job_id), "order")
 
 
 def dropped_note(path: str) -> str:
-    """Beside an output file: an empty file as long as what was dropped of its head, once something was."""
+    """Beside an output file: a sparse file as long as what was dropped of the head, once something was."""
     return path + ".dropped"
 
 
@@ -84,7 +84,7 @@ def default_home() -> Home:
     path = _absolute(user_state_path)
     if path is None:
         raise CorralError(
-            "nobody knows where this user's files are: HOME is not set to a directory; set CORRAL_HOME to a directory of yours"
+            "cannot tell where this user's files belong: HOME is not set to a directory; set CORRAL_HOME to a directory of yours"
         )
     return Home(path)
 
@@ -92,7 +92,7 @@ def default_home() -> Home:
 def config_path() -> str:
     """The user's settings: `corral/config.toml` in the platform's config directory (XDG_CONFIG_HOME on Linux).
 
-    Where nobody knows that directory there are none: the path leads nowhere.
+    If that directory is unknown there are none: the path leads nowhere.
     """
     from platformdirs import user_config_path
 
@@ -101,7 +101,7 @@ def config_path() -> str:
 
 
 def _absolute(ask: Callable[..., os.PathLike[str]]) -> str | None:
-    """What platformdirs says; None where that hangs on a `~` that means nothing (expanduser(3) leaves it as it is)."""
+    """The answer of platformdirs; None if it begins with a `~` that could not be expanded (expanduser leaves it as it is)."""
     try:
         path = os.fspath(ask("corral", appauthor=False))
     except RuntimeError:

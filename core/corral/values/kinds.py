@@ -1,6 +1,6 @@
-"""What an option may be given: each kind says in words what it takes, reads it, and refuses the rest by the option's name.
+"""Validators of option values: each describes what it accepts, converts it, and refuses the rest with the option's name.
 
-For what a program gives, where any object may come. The bounds are the daemon's, too.
+For values from programs, which may be of any type. The daemon has the same bounds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from corral.values.units import LONGEST_SECONDS, check_name, parse_signal, signa
 from corral.values.wire import to_wire
 
 LEAST_OUTPUT = 64 << 10
-"""Holes are punched in whole blocks of the file system; below this a cap would mean little."""
+"""Holes are punched in whole blocks of the file system; a smaller cap would have little effect."""
 MOST_OUTPUT = 1 << 60
 """Offsets in files have 63 bits."""
 MOST_PARALLEL = MOST_KEPT = 1 << 31
@@ -24,16 +24,16 @@ MOST_PARALLEL = MOST_KEPT = 1 << 31
 T = TypeVar("T")
 
 
-class Kind(Struct, Generic[T], frozen=True):
-    """Called with the name of an option and what was given to it: what was meant, or UsageError.
+class Validator(Struct, Generic[T], frozen=True):
+    """Called with the name of an option and its value: returns the converted value, or raises UsageError.
 
-    `read` raises TypeError or ValueError for what is not `expected`, and UsageError where it can say more.
+    `read` raises TypeError or ValueError for what is not `expected`, or UsageError with a better message.
     """
 
     expected: str
     read: Callable[[Any], T]
     is_secret: bool = False
-    """Then only the type of what was given is shown."""
+    """Then errors show only the type of the value."""
 
     def __call__(self, name: str, value: object) -> T:
         try:
@@ -50,23 +50,23 @@ class Kind(Struct, Generic[T], frozen=True):
         return f"{name}{given}: expected {self.expected}"
 
 
-def or_none(kind: Kind[T], meaning: str) -> Kind[T | None]:
-    return Kind(
+def or_none(kind: Validator[T], meaning: str) -> Validator[T | None]:
+    return Validator(
         f"{kind.expected}, or None {meaning}",
         lambda value: None if value is None else kind.read(value),
         kind.is_secret,
     )
 
 
-def choice(*words: str) -> Kind[str]:
+def choice(*words: str) -> Validator[str]:
     def read(value: object) -> str:
         return words[words.index(_text(value))]
 
-    return Kind(" or ".join(map(repr, words)), read)
+    return Validator(" or ".join(map(repr, words)), read)
 
 
-def whole_number(least: int, most: int, what: str) -> Kind[int]:
-    """A whole number of these bounds. `what` says so."""
+def whole_number(least: int, most: int, what: str) -> Validator[int]:
+    """An integer within these bounds, which `what` describes."""
 
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
@@ -75,7 +75,7 @@ def whole_number(least: int, most: int, what: str) -> Kind[int]:
             raise ValueError
         return int(value)
 
-    return Kind(what, read)
+    return Validator(what, read)
 
 
 def _flag(value: object) -> bool:
@@ -101,7 +101,7 @@ def _above_zero(value: object) -> float:
 
 
 def _sendable(value: object) -> str:
-    """A plain str, also of a subclass, which JSON does not take."""
+    """A plain str, also for a subclass, which the JSON encoder does not accept."""
     if not isinstance(value, str):
         raise TypeError
     if not value.isascii():
@@ -110,7 +110,7 @@ def _sendable(value: object) -> str:
 
 
 def _text(value: object) -> str:
-    """What the system can be given, too."""
+    """Text that can also be passed to the system."""
     text = _sendable(value)
     if "\0" in text:
         raise ValueError
@@ -142,7 +142,7 @@ def _signal(value: object) -> str:
 
 
 def _environment(value: object) -> dict[str, str]:
-    """No value is named: it may be a secret."""
+    """Errors do not show values: they may be secrets."""
     if not isinstance(value, Mapping):
         raise TypeError
     variables = {}
@@ -159,28 +159,28 @@ def _environment(value: object) -> dict[str, str]:
 
 
 def _bytes(value: object) -> bytes:
-    """A copy of what can change; bytes as they are."""
+    """bytes as they are, else a copy."""
     if not isinstance(value, bytes | bytearray | memoryview):
         raise TypeError
     return bytes(value)
 
 
-FLAG = Kind("True or False", _flag)
-SECONDS = Kind("seconds, a number from 0 to 36500 days", _seconds)
+FLAG = Validator("True or False", _flag)
+SECONDS = Validator("seconds, a number from 0 to 36500 days", _seconds)
 OWN_SECONDS = or_none(SECONDS, "for the job's own")
 PATIENCE = or_none(SECONDS, "to wait for as long as it takes")
-TIME_LIMIT = or_none(Kind("seconds, a number above 0 and up to 36500 days", _above_zero), "for no limit")
-SIGNAL = Kind("the name or number of a signal, such as 'TERM' or signal.SIGTERM", _signal)
+TIME_LIMIT = or_none(Validator("seconds, a number above 0 and up to 36500 days", _above_zero), "for no limit")
+SIGNAL = Validator("the name or number of a signal, such as 'TERM' or signal.SIGTERM", _signal)
 OWN_SIGNAL = or_none(SIGNAL, "for the job's own")
-NAME = or_none(Kind("a name", lambda value: check_name(_text(value))), "for none")
-TEXT = Kind("text without NUL and lone surrogates", _text)
-PATH = Kind("a path: a str or an os.PathLike of one, not empty", _path)
-JOB_ID = Kind("the number of a job, its name, or '@' for the newest", _job_id)
+NAME = or_none(Validator("a name", lambda value: check_name(_text(value))), "for none")
+TEXT = Validator("text without NUL and lone surrogates", _text)
+PATH = Validator("a path: a str or an os.PathLike of one, not empty", _path)
+JOB_ID = Validator("the number of a job, its name, or '@' for the newest", _job_id)
 ENVIRONMENT = or_none(
-    Kind("a mapping of str to str, such as {**os.environ, 'LANG': 'C'}", _environment, is_secret=True),
+    Validator("a mapping of str to str, such as {**os.environ, 'LANG': 'C'}", _environment, is_secret=True),
     "for this program's",
 )
-BYTES = Kind("bytes, a bytearray or a memoryview; of text its .encode()", _bytes, is_secret=True)
+BYTES = Validator("bytes, a bytearray or a memoryview; of text its .encode()", _bytes, is_secret=True)
 STAGE = whole_number(1, 1 << 31, "the number of a stage, from 1 on")
 ONE_STAGE = or_none(STAGE, "for all of them")
 PARALLEL = or_none(

@@ -1,4 +1,4 @@
-"""Which program a stage is about: behind `nice`, `env` and their like, a Python module or script by its name."""
+"""Which program a stage really runs: the one behind `nice`, `env` and the like; a Python module or script by its name."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 LONGEST_NAME = 255
-"""NAME_MAX of limits.h: no program has a longer one; what is written in its place may be a megabyte."""
+"""NAME_MAX of limits.h: no program has a longer name, but the word in its place may be a megabyte long."""
 
 
 class _Wrapper(NamedTuple):
-    """A program that starts another one, as its man page has it; an option that is not here hides what it starts."""
+    """A program that starts another one, with the options of its man page; with any other option it is not looked through."""
 
     options: str
     long_options: str = ""
@@ -44,7 +44,7 @@ _WRAPPERS = {
 }
 SHELLS = frozenset({"sh", "bash", "dash", "ksh", "zsh"})
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_./:,+@% -]")
-"""In a command of a shell: it does more than to start one program."""
+"""In a shell command: it does more than start one program."""
 _NO_PROGRAMS = frozenset({"cd", "case", "for", "if", "read", "set", "trap", "until", "wait", "while", "."})
 _PYTHON = re.compile(r"python[0-9.]*$")
 _PYTHON_VALUED = frozenset({"-W", "-X", "--check-hash-based-pycs"})
@@ -52,12 +52,12 @@ _MOST_WRAPPERS = 5
 
 
 def program_name(argv: Sequence[str]) -> str:
-    """What a person calls the stage: the program that does the work, without its directory."""
+    """The usual name for the stage: the program that does the work, without its directory."""
     return program_words(argv)[0] if argv else ""
 
 
 def program_words(argv: Sequence[str]) -> tuple[str, ...]:
-    """The argv of what really runs. Where the argv does not make it plain it is given as it is, the program without path."""
+    """The argv of what really runs; if that is unclear, the argv as it is with the program's directory removed."""
     words = tuple(argv)
     for _ in range(_MOST_WRAPPERS):
         inner = _wrapped(words)
@@ -71,7 +71,7 @@ def program_words(argv: Sequence[str]) -> tuple[str, ...]:
 
 
 def wrapper_name(argv: Sequence[str]) -> str:
-    """The program that is started first, without its directory: some wrappers stay, and wait for the other one."""
+    """The program that is started first, without its directory: some wrappers stay and wait for the inner program."""
     return _base(argv[0]) if argv else ""
 
 
@@ -81,7 +81,7 @@ def _base(path: str) -> str:
 
 
 def _wrapped(argv: Sequence[str]) -> tuple[str, ...]:
-    """The argv that a wrapper starts; empty where this is no wrapper, or does not say what it starts."""
+    """The argv that a wrapper starts; empty if it is not a wrapper, or unclear what it starts."""
     name = wrapper_name(argv)
     if name in SHELLS:
         return _of_shell(argv[1:])
@@ -103,7 +103,7 @@ def _wrapped(argv: Sequence[str]) -> tuple[str, ...]:
 
 
 def _of_shell(arguments: Sequence[str]) -> tuple[str, ...]:
-    """Of `-c 'exec gzip -9'` the words of gzip; nothing where the shell has more to do than that."""
+    """For `-c 'exec gzip -9'` the argv of gzip; empty if the shell does more than that."""
     if len(arguments) < 2 or arguments[0] != "-c" or _NOT_PLAIN.search(arguments[1]):
         return ()
     words = arguments[1].split()
@@ -112,7 +112,7 @@ def _of_shell(arguments: Sequence[str]) -> tuple[str, ...]:
 
 
 def _of_python(arguments: Sequence[str]) -> tuple[str, ...] | None:
-    """`-m http.server 8080` is `server 8080`, `/srv/train.py --fast` is `train --fast`; None where neither is named."""
+    """`-m http.server 8080` is `server 8080`, `/srv/train.py --fast` is `train --fast`; None if there is neither."""
     place = 0
     while place < len(arguments) and arguments[place].startswith("-"):
         if arguments[place] == "-m" and place + 1 < len(arguments):

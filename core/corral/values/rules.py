@@ -1,4 +1,4 @@
-"""The rules by which old jobs go: how long, how many and how much is kept."""
+"""The rules by which old jobs are removed: how long, how many and how much is kept."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from msgspec import Struct
 
 DAY = 86400.0
 Rule = Literal["age", "number", "size", "asked"]
-"""What takes a job: one of the rules, or that somebody asked for it."""
+"""Why a job is removed: by one of the rules, or because a user asked."""
 
 
 class CleanRules(Struct, frozen=True):
-    """Each is off where it is None."""
+    """A rule that is None is off."""
 
     older_than: float | None = 30 * DAY
-    """Seconds since its end after which a job goes."""
+    """Seconds since its end after which a job is removed."""
     keep: int | None = 10_000
     """How many ended jobs are kept, the newest."""
     max_size: int | None = 20 << 30
@@ -27,17 +27,17 @@ NO_RULES = CleanRules(older_than=None, keep=None, max_size=None)
 
 
 class RuleShare(Struct, frozen=True):
-    """How many jobs one rule takes, and the bytes of disk of their output."""
+    """How many jobs one rule removes, and the disk space of their output in bytes."""
 
     rule: Rule
     jobs: int
     size: int
     limit: float | None = None
-    """Of the rule, as in `CleanRules`; None of what somebody asked for."""
+    """Of the rule, as in `CleanRules`; None for `asked`."""
 
 
 class OldJob(Struct, frozen=True):
-    """An ended job that goes. `ended`: seconds since the epoch; `size`: bytes of disk of its output."""
+    """An ended job that is removed. `ended`: seconds since the epoch; `size`: disk space of its output in bytes."""
 
     id: int
     name: str | None
@@ -49,7 +49,7 @@ class OldJob(Struct, frozen=True):
 
 
 class StrayFolder(Struct, frozen=True):
-    """A folder of output that belongs to no job of the journal. `touched`: seconds since the epoch."""
+    """An output folder without a job in the journal. `touched`: seconds since the epoch."""
 
     name: str
     touched: float
@@ -57,27 +57,27 @@ class StrayFolder(Struct, frozen=True):
 
 
 class CleanReport(Struct, frozen=True, kw_only=True):
-    """What cleaning takes, or has taken. Sizes are bytes of disk."""
+    """What cleaning would remove, or has removed. Sizes are disk space in bytes."""
 
     shares: tuple[RuleShare, ...] = ()
-    """One of each rule that is on, also where it takes nothing."""
+    """One for each rule that is on, even if it removes nothing."""
     jobs: tuple[OldJob, ...] = ()
-    """Oldest first; of a plan only."""
+    """Oldest first; only in a plan."""
     folders: tuple[StrayFolder, ...] = ()
     spared: dict[str, int] = {}
-    """How many jobs a rule would take, but are needed: by the reason."""
+    """How many jobs a rule would remove but are needed, by reason."""
     ended: int = 0
-    """How many ended jobs there are, or were before."""
+    """How many ended jobs there are, or were before cleaning."""
     size: int = 0
-    """What their output takes, or took."""
+    """The disk space of their output, before cleaning."""
     errors: tuple[str, ...] = ()
-    """A line for each job or folder that could not be deleted; it is still there."""
+    """A line for each job or folder that could not be deleted."""
     notices: tuple[str, ...] = ()
-    """A line for each thing in the user's settings that was not understood."""
+    """A line for each invalid setting of the user."""
 
 
 def as_ranges(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    """Numbers as (first, last) of each unbroken row of them: ten thousand ids in one short line."""
+    """Numbers as (first, last) of each run of consecutive ones: keeps ten thousand ids in one short line."""
     ranges: list[tuple[int, int]] = []
     for number in sorted(set(numbers)):
         if ranges and number == ranges[-1][1] + 1:

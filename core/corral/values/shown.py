@@ -1,4 +1,4 @@
-"""What is shown of a command that is too long to stand in every list: its beginning, and `…`."""
+"""Abbreviates commands that are too long for lists: their beginning, and `…`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from corral.values.jobs import Job
 from corral.values.spec import JobSpec, Pipeline
 from corral.values.units import quote
 
-LONGEST_SHOWN = 32 << 10
-"""Bytes of a command, and of all its arguments, that are shown of it but where all of one job is asked for."""
-CUT = "…"
+MOST_BYTES = 32 << 10
+"""Bytes of a command, and of all its arguments together, that lists contain; only `show` has more."""
+ELLIPSIS = "…"
 _END = 4
-"""Bytes of it, reckoned as those of any letter."""
+"""Bytes of the ellipsis, counted as `json_size` does."""
 
 Argv = tuple[str, ...]
 
 
-class Shown(NamedTuple):
-    """What lists have of a job's command."""
+class ShortCommand(NamedTuple):
+    """A command as lists contain it."""
 
     command: str
     argvs: tuple[Argv, ...]
@@ -30,30 +30,30 @@ class Shown(NamedTuple):
     is_cut: bool = False
 
 
-def shown(command: str, argvs: Sequence[Argv], most: int = LONGEST_SHOWN) -> Shown:
-    """At most about so many bytes of the command, and as many of all arguments together."""
-    # What was cut before stays as it is: each piece has at most one `…`.
+def short_command(command: str, argvs: Sequence[Argv], most: int = MOST_BYTES) -> ShortCommand:
+    """At most about `most` bytes of the command, and as many of all arguments together."""
+    # What was cut before is not cut again: each piece has at most one `…`.
     most_with_ends = most + _END * (1 + len(argvs))
-    if size_of(command) <= most_with_ends and sum(map(size_of_words, argvs)) <= most_with_ends:
-        return Shown(command, tuple(argvs))
-    return Shown(beginning(command, most), _beginnings(argvs, most), True)
+    if json_size(command) <= most_with_ends and sum(map(json_size_of_words, argvs)) <= most_with_ends:
+        return ShortCommand(command, tuple(argvs))
+    return ShortCommand(prefix(command, most), _prefixes(argvs, most), True)
 
 
-def shown_of(spec: JobSpec) -> Shown:
-    """The same of what a job is started with."""
-    found = shown(spec.command, [command.argv for command in spec.pipeline.stages])
+def short_command_of(spec: JobSpec) -> ShortCommand:
+    """The same for a specification."""
+    found = short_command(spec.command, [command.argv for command in spec.pipeline.stages])
     return found._replace(is_cut=True) if spec.cut else found
 
 
 def with_short_command(spec: JobSpec) -> JobSpec:
-    """The specification with so much of the command as is shown anywhere; what runs stays whole."""
-    command = beginning(spec.command)
+    """The specification with its command as typed abbreviated; what runs is complete."""
+    command = prefix(spec.command)
     return spec if command is spec.command else structs.replace(spec, command=command, cut=True)
 
 
-def short(spec: JobSpec) -> JobSpec:
-    """The specification with no more of its command than is shown: to be kept, never to be run."""
-    found = shown_of(spec)
+def with_short_argv(spec: JobSpec) -> JobSpec:
+    """The specification with argv abbreviated too: for keeping in memory, never for running."""
+    found = short_command_of(spec)
     if not found.is_cut:
         return spec
     pairs = zip(spec.pipeline.stages, found.argvs, strict=True)
@@ -61,8 +61,8 @@ def short(spec: JobSpec) -> JobSpec:
     return structs.replace(spec, pipeline=pipeline, command=found.command, cut=True)
 
 
-def whole(job: Job, spec: JobSpec) -> Job:
-    """The job with all of its command and arguments."""
+def with_full_command(job: Job, spec: JobSpec) -> Job:
+    """The job with its complete command and arguments."""
     if not job.cut:
         return job
     commands = spec.pipeline.stages
@@ -73,8 +73,8 @@ def whole(job: Job, spec: JobSpec) -> Job:
     return structs.replace(job, command=command, stages=stages, cut=False)
 
 
-def as_run(job: Job) -> list[tuple[int, str]]:
-    """Each stage's number and argv, where the line has other words for it: they were expanded, or sh runs it."""
+def expanded_argvs(job: Job) -> list[tuple[int, str]]:
+    """The number and argv of each stage whose argv differs from the words typed: they were expanded, or sh runs it."""
     argvs = [(stage.number, stage.argv, quote(stage.argv)) for stage in job.stages]
     if all(words in job.command for _, _, words in argvs):
         return []
@@ -86,33 +86,33 @@ def as_run(job: Job) -> list[tuple[int, str]]:
     ]
 
 
-def size_of_words(words: Iterable[str]) -> int:
-    """Bytes that they take as JSON, about."""
-    return sum(map(size_of, words))
+def json_size_of_words(words: Iterable[str]) -> int:
+    """About how many bytes they take as JSON."""
+    return sum(map(json_size, words))
 
 
-def size_of(text: str) -> int:
-    """Bytes that it takes as JSON, about: a control character is six."""
+def json_size(text: str) -> int:
+    """About how many bytes it takes as JSON: a control character takes six."""
     if text.isascii():
         return len(text) if text.isprintable() else 6 * len(text)
     return (4 if text.isprintable() else 6) * len(text)
 
 
-def beginning(text: str, most: int = LONGEST_SHOWN) -> str:
-    """The text, or about so much of it as fits."""
-    if size_of(text) <= most:
+def prefix(text: str, most: int = MOST_BYTES) -> str:
+    """The text, or its beginning in about `most` bytes."""
+    if json_size(text) <= most:
         return text
     heads = (text[: max(0, most // bytes_each)] for bytes_each in (1, 4, 6))
-    return next(head for head in heads if size_of(head) <= max(0, most)) + CUT
+    return next(head for head in heads if json_size(head) <= max(0, most)) + ELLIPSIS
 
 
-def _beginnings(argvs: Sequence[Argv], most: int) -> tuple[Argv, ...]:
+def _prefixes(argvs: Sequence[Argv], most: int) -> tuple[Argv, ...]:
     left, found = most, []
     for argv in argvs:
         words: list[str] = []
         for word in argv:
-            words.append(beginning(word, left))
-            left -= size_of(words[-1])
+            words.append(prefix(word, left))
+            left -= json_size(words[-1])
             if words[-1] is not word:
                 break
         found.append(tuple(words))

@@ -35,7 +35,7 @@ class Redirection(Struct, frozen=True):
 
 
 class Command(Struct, frozen=True):
-    """One stage to be: an argv, `NAME=value` assignments in front, redirections."""
+    """A stage to run: an argv, `NAME=value` assignments before it, redirections."""
 
     argv: tuple[str, ...]
     """The program and its arguments."""

@@ -1,11 +1,11 @@
-"""Text from children is data: what reaches a screen holds no control sequence but colours, and cannot spoof.
+"""Text from children is data: what reaches a screen contains no control sequences but colours, and cannot spoof.
 
 The sequences are those of ECMA-48: CSI, OSC, DCS, SOS, PM, APC and the two-character ones, in their 7-bit form. The
-8-bit form (U+0080 to U+009F), which xterm obeys in UTF-8 too, is never taken for one: it is made visible.
+8-bit form (U+0080 to U+009F), which xterm obeys in UTF-8 too, is not treated as one: it is made visible.
 
-Control strings may be long: pictures are (sixel, kitty's and iTerm2's protocol, each of them also through tmux). As
-terminals do, one ends at ST, at BEL, at CAN and SUB, and where another sequence begins, however long it is by then. What
-is no picture ends with its line too, and unless it has an end of its own it is text that is shown.
+Control strings may be long, as pictures are (sixel, and the protocols of kitty and iTerm2, each also through tmux). As in
+terminals, a string of any length ends at ST, BEL, CAN and SUB, and where another sequence begins. One that is not a
+picture also ends with its line, and if it has no terminator it is shown as text.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import NamedTuple
 REPLACEMENT = "\ufffd"
 
 _LONG_STRING = 256
-"""Of a longer one, where control strings are shown, there is the beginning only: titles and links are shorter."""
+"""Only the beginning of a longer control string is shown: titles and links are shorter."""
 _BEGINNING = 64
 _SHOWN_STRING = 4096
-"""A control string without an end is shown as it is up to so many characters, else its beginning."""
+"""An unterminated control string of up to this length is shown whole, else its beginning."""
 _MOST_SKIPPED = 16 << 20
-"""Characters of a control string after which no end is expected any more, and what follows is shown."""
+"""After this many characters of a control string the end is no longer awaited, and what follows is shown."""
 _PICTURE = r"(?:P[0-9;]{0,32}q|_G|\]1337;)"
 _THROUGH_TMUX = "Ptmux;"
 _REST = {
@@ -32,7 +32,7 @@ _REST = {
     _THROUGH_TMUX: r"(?:[^\x07\x18\x1a\x1b]|\x1b\x1b)*+",
     r"[\]PX^_]": r"[^\n\x07\x18\x1a\x1b]*+",
 }
-"""How a control string begins, and what it goes on with up to its end; the first that fits counts."""
+"""How a control string begins, and the rest up to its terminator; the first that matches counts."""
 _BODY = "|".join(begin + rest for begin, rest in _REST.items())
 _END = r"(?:\x07|\x1b\\)"
 _STRING = rf"\x1b(?P<body>{_BODY})(?P<end>{_END})?+"
@@ -43,17 +43,17 @@ _SHORT = r"\x1b(?:[ -/]{1,8}[0-~]|[0-OQ-WYZ\\`-~])"
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _SEPARATORS = "\u2028\u2029"
 _UNSEEN = "\u00ad\u200b\u2060-\u2065\u206a-\u206f\ufeff\U000e0000-\U000e007f"
-"""Take no room on a screen: two names that differ in them look the same. Joiners are text (emoji, Persian)."""
+"""Zero width: names that differ only in these look the same. Joiners are text (emoji, Persian)."""
 _UNDECODABLE = "\ud800-\udfff\U0010fe80-\U0010feff"
-"""Bytes that were no UTF-8, as Python and as the wire carry them (`corral.values.wire`)."""
+"""Bytes that were not UTF-8, as Python and the wire represent them (`corral.values.wire`)."""
 
 _FIRST_MARK = "\u0300"
 _MOST_MARKS = 8
-"""No language's letters have more; emoji have fewer."""
+"""No script stacks more; emoji have fewer."""
 _MANY_MARKS = f"[{_FIRST_MARK}-\U0010ffff]{{{_MOST_MARKS + 1}}}"
-"""Where there may be more."""
+"""Matches wherever there may be more."""
 _JOINING = frozenset("\u200c\u200d" + "".join(map(chr, range(0x1160, 0x1200))))
-"""Take no room either: joiners, and the Hangul letters that join the one before (Unicode, 3.12)."""
+"""Zero width too: joiners, and Hangul letters that combine with the one before (Unicode, 3.12)."""
 
 _CONTROL = rf"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}{_SEPARATORS}{_UNSEEN}{_UNDECODABLE}]"
 _STRIPPED = rf"(?P<sgr>{_SGR})|{_STRING}|(?P<dropped>{_CSI}|{_SHORT})|\r+\n|{_CONTROL}"
@@ -64,20 +64,20 @@ _PICTURES = f"{_PICTURE}|{_THROUGH_TMUX}"
 _UNFINISHED = rf"(?:\r+|\x1b(?:\[[0-9;:]{{0,64}}|(?:{_BODY})\x1b?)?)\Z"
 _WITHIN_STRING = rb"\A(?:(?:[^\x1b]|\x1b\x1b)*+\x1b\\|[^\s\x1b\x07]{256,}+\x07)"
 _OPENING = 8
-"""Characters of a control string that tell its kind."""
+"""Characters of a control string that determine its kind."""
 _OPEN_STRING = rb"\x1b[\]PX^_][^\n\x07\x18\x1a\x1b]*\Z"
 
 _SGR_PARTS = r"\x1b\[([0-9;:]{0,64})m"
 _SEGMENTS_LOOKED_AT = 8
 
 _ODD_SHARE = 0.05
-"""Up to this share of bytes that are neither text nor white space it still counts as text."""
+"""Up to this share of characters that are neither text nor white space it still counts as text."""
 _WHITE_SPACE = frozenset(b"\t\n\r\f\b\x1b")
 
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Compiled at first need: `corral ps` starts without, as ordinary names hold nothing to replace."""
+    """Compiled on first use: `corral ps` usually needs none, as ordinary names contain nothing to replace."""
     return re.compile(pattern)
 
 
@@ -87,9 +87,9 @@ def _compiled_bytes(pattern: bytes) -> re.Pattern[bytes]:
 
 
 def sanitise(data: bytes | str, *, colours: bool = False) -> str:
-    """`data` fit for a screen: tabs, new lines and text; with `colours` the SGR sequences too.
+    """`data` safe for a screen: tabs, newlines and text; with `colours` SGR sequences too.
 
-    Bytes that are no UTF-8 become U+FFFD, well-formed control sequences go, stray controls become visible.
+    Bytes that are not UTF-8 become U+FFFD, well-formed control sequences are removed, stray controls become visible.
     """
     text = data if isinstance(data, str) else data.decode("utf-8", "replace")
     return strip_controls(text, keep_colours=colours)
@@ -115,10 +115,10 @@ def strip_controls(text: str, *, keep_colours: bool = False) -> str:
 
 
 def make_visible(data: bytes, *, colours: bool = True) -> bytes:
-    """`data` for a terminal: nothing hidden and nothing obeyed but tab, new line and, with `colours`, SGR.
+    """`data` for a terminal: nothing is hidden, and nothing takes effect but tab, newline and, with `colours`, SGR.
 
-    An escape becomes `␛` and what follows it plain text, of a long control string (a picture) its beginning and `…`. A
-    lone carriage return ends the line, so that each state of a progress bar is a line of its own.
+    An escape becomes `␛` and what follows it plain text; a long control string (a picture) becomes its beginning and `…`.
+    A lone carriage return ends the line, so that each state of a progress bar is a line of its own.
     """
     return _show(data.decode("utf-8", "replace"), colours).encode()
 
@@ -140,7 +140,7 @@ def _show(text: str, colours: bool) -> str:
 
 
 def _shown_string(found: re.Match[str], limit: int) -> str:
-    """A control string as text; of one whose body has more than `limit` characters its beginning."""
+    """A control string as text; only its beginning if the body has more than `limit` characters."""
     is_long = len(found["body"]) > limit
     text = found[0][: 1 + _BEGINNING] if is_long else found[0]
     return _compiled(_CONTROLS).sub(_shown_control, text) + ("…" if is_long else "")
@@ -151,7 +151,7 @@ def _shown_control(found: re.Match[str]) -> str:
 
 
 def _thin_out(text: str) -> str:
-    """`text` with at most `_MOST_MARKS` characters on top of another: thousands in one cell hold up a terminal."""
+    """`text` with at most `_MOST_MARKS` combining characters per letter: thousands in one cell stall a terminal."""
     if text.isascii() or not _compiled(_MANY_MARKS).search(text):
         return text
     from unicodedata import category
@@ -179,21 +179,21 @@ def _visible(control: str) -> str:
 
 
 class VisibleStream:
-    """`make_visible` with colours for a stream: no character or sequence is broken by a chunk's end.
+    """`make_visible` with colours for a stream: chunk boundaries split no character or sequence.
 
-    Held back between two calls are at most `_LONG_STRING` characters. What is left out of a control string is not kept.
+    At most `_LONG_STRING` characters are held back between two calls. Omitted parts of control strings are not kept.
     """
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self._rest: str | None = None
-        """What the control string goes on with of which the beginning was shown."""
+        """Matches the rest of the control string whose beginning was shown."""
         self._skipped = 0
         self._is_coloured = False
 
     def feed(self, data: bytes) -> bytes:
-        """As much of the text up to the end of `data` as can be told."""
+        """As much of the text as is certain by the end of `data`."""
         text = self._held + self._decoder.decode(data)
         if self._rest is not None:
             text = self._after_string(text, self._rest)
@@ -209,7 +209,7 @@ class VisibleStream:
         return shown.encode()
 
     def flush(self) -> bytes:
-        """What is left at the end of the stream; resets the colours that it left on."""
+        """The remainder at the end of the stream; resets colours that were left on."""
         rest = self._held + self._decoder.decode(b"", final=True)
         if self._rest is not None:
             rest = self._after_string(rest, self._rest)
@@ -220,7 +220,7 @@ class VisibleStream:
         return (shown + reset).encode()
 
     def _begin_string(self, found: re.Match[str]) -> str:
-        """What is shown of one that is long by now; nothing where it is not."""
+        """The visible beginning of a control string that has become long; empty if it has not."""
         body = found["body"]
         if len(body) <= _LONG_STRING:
             return ""
@@ -230,7 +230,7 @@ class VisibleStream:
         return _shown_string(found, _LONG_STRING)
 
     def _after_string(self, text: str, rest: str) -> str:
-        """What comes after the string, whose end this may be; where it is not, an escape that may belong to its end."""
+        """The text after the string's end; if the end is not in it, the escape that may begin the terminator."""
         found = _compiled(rest).match(text)
         end = 0 if found is None else found.end()
         self._skipped += end
@@ -248,43 +248,43 @@ class VisibleStream:
         return shown
 
 
-def from_anywhere(data: bytes) -> bytes:
-    """`data` that begins in the middle of something, without the rest of a control string that began before it."""
+def skip_control_string_end(data: bytes) -> bytes:
+    """`data` from the middle of a stream, without the end of a control string that began earlier."""
     found = _compiled_bytes(_WITHIN_STRING).match(data)
     return data if found is None else data[found.end() :]
 
 
-def last_bytes(line: bytes, limit: int) -> bytes:
-    """The end of an unfinished line; a control string that began before it, and has not ended, begins it."""
+def end_of_line(line: bytes, limit: int) -> bytes:
+    """The last `limit` bytes of an unfinished line, after the introducer of a control string still open there."""
     cut, kept = line[:-limit], line[-limit:]
     found = _compiled_bytes(_OPEN_STRING).search(cut)
     return kept if found is None else found[0][:_OPENING] + kept
 
 
-def resolve_returns(line: bytes) -> bytes:
-    """What a carriage return leaves of `line`: the last piece with anything to see, such as a progress bar's last state."""
+def after_carriage_returns(line: bytes) -> bytes:
+    """What carriage returns leave visible of `line`: the last piece that is not blank, such as a progress bar's last state."""
     if b"\r" not in line:
         return line
     pieces = line.rsplit(b"\r", _SEGMENTS_LOOKED_AT)
     return next((piece for piece in reversed(pieces) if sanitise(piece).strip()), b"")
 
 
-class Run(NamedTuple):
-    """A piece of text and the SGR parameters that stand before it; None where there are none."""
+class SgrRun(NamedTuple):
+    """A piece of text and the SGR parameters before it; None if there are none."""
 
     text: str
     sgr: tuple[int, ...] | None
 
 
-def split_sgr(text: str) -> list[Run]:
-    """`text` (sanitised with colours) cut at its SGR sequences, in order; empty parameters are 0.
+def split_sgr(text: str) -> list[SgrRun]:
+    """`text` (sanitised with colours) split at its SGR sequences, in order; empty parameters are 0.
 
-    The forms with colons come out as those with semicolons: `38:2::1:2:3` is (38, 2, 1, 2, 3), `4:3` is (4,).
+    Forms with colons are converted to those with semicolons: `38:2::1:2:3` is (38, 2, 1, 2, 3), `4:3` is (4,).
     """
     pieces = _compiled(_SGR_PARTS).split(text)
-    runs = [Run(pieces[0], None)] if pieces[0] else []
+    runs = [SgrRun(pieces[0], None)] if pieces[0] else []
     for parameters, piece in zip(pieces[1::2], pieces[2::2], strict=True):
-        runs.append(Run(piece, tuple(_parameters(parameters))))
+        runs.append(SgrRun(piece, tuple(_parameters(parameters))))
     return runs
 
 
@@ -303,7 +303,7 @@ def _parameters(written: str) -> list[int]:
 
 
 def is_text(data: bytes) -> bool:
-    """Whether it reads as UTF-8 with few control characters; a character cut at either end counts as whole."""
+    """Whether it is UTF-8 with few control characters; characters cut off at either end are allowed."""
     if b"\0" in data:
         return False
     decoded = data.decode("utf-8", "replace")
@@ -312,7 +312,7 @@ def is_text(data: bytes) -> bool:
 
 
 def hex_rows(data: bytes, offset: int = 0, row: int = 16) -> Iterator[str]:
-    """Rows of `row` bytes, 16 at most: offset, hexadecimal, and what of it is printable ASCII."""
+    """Rows of `row` bytes, 16 at most: offset, hexadecimal, and printable ASCII."""
     for start in range(0, len(data), row):
         piece = data[start : start + row]
         written = f"{piece[:8].hex(' '):<{3 * min(row, 8) - 1}}"
@@ -322,7 +322,7 @@ def hex_rows(data: bytes, offset: int = 0, row: int = 16) -> Iterator[str]:
         yield f"{offset + start:08x}  {written}  |{shown}|"
 
 
-def for_people(data: bytes, *, as_hex: bool = False) -> list[str]:
+def readable_lines(data: bytes, *, as_hex: bool = False) -> list[str]:
     """Lines of text with control characters made visible, or of a hex dump."""
     if as_hex or not is_text(data):
         return list(hex_rows(data))

@@ -20,7 +20,7 @@ _PLAIN_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([KMGT]?)(i?B)?", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _LARGEST_SIZE = 1 << 62
-"""Below the largest off_t, with room for a sum of two."""
+"""Below the largest off_t, so that a sum of two fits."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+")
@@ -50,7 +50,7 @@ RESERVED_WORDS = frozenset(
         "coproc",
     )
 )
-"""Words that are syntax for sh or bash where a program's name would stand (POSIX.1-2017, 2.4)."""
+"""Words that are syntax for sh or bash in place of a program's name (POSIX.1-2017, 2.4)."""
 
 
 def parse_duration(text: str) -> float:
@@ -148,12 +148,12 @@ def parse_signal(text: str) -> int:
 
 @cache
 def _valid_signals() -> frozenset[int]:
-    """Asked once: the 64 enum members cost 0.1 ms to make, for each process that is to be stopped."""
+    """Cached: creating the 64 enum members takes 0.1 ms, and every process to be stopped asks."""
     return frozenset(map(int, signal.valid_signals()))
 
 
 def _number_of_name(name: str) -> int:
-    """0 where no signal has this name."""
+    """0 if no signal has this name."""
     member = signal.Signals.__members__.get(f"SIG{name}")
     if member is not None:
         return int(member)
@@ -177,7 +177,7 @@ def _signal_hint(name: str) -> str:
 
 
 def signal_name(number: int) -> str:
-    """`TERM` for 15, `RTMIN+3` for a real-time signal; the number itself where it has no name."""
+    """`TERM` for 15, `RTMIN+3` for a real-time signal; the number itself if it has no name."""
     first_real_time = getattr(signal, "SIGRTMIN", None)
     if first_real_time is not None and first_real_time < number <= signal.SIGRTMAX:
         return f"RTMIN+{number - first_real_time}"
@@ -208,7 +208,7 @@ def quote(argv: Sequence[str]) -> str:
 
 
 def quote_words(words: Iterable[str]) -> list[str]:
-    """Each word quoted where it must be; not fit for the first word of a command, see `quote`."""
+    """Each word quoted if necessary. Not for the first word of a command: see `quote`."""
     return [word if _is_plain(word) else _in_single_quotes(word) for word in words]
 
 
@@ -224,5 +224,5 @@ def _is_plain(word: str) -> bool:
 
 
 def _in_single_quotes(word: str) -> str:
-    """The way out of single quotes is to close them, escape one, and open them again."""
+    """A single quote inside is written by closing the quotes, escaping it, and opening them again."""
     return "'" + word.replace("'", "'\\''") + "'"

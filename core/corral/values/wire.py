@@ -1,4 +1,4 @@
-"""Text with undecodable bytes, made fit for JSON and back.
+"""Converts text with undecodable bytes for JSON and back.
 
 Python decodes argv, environment and paths by the locale and keeps what it cannot decode as lone surrogates (PEP 383), which
 JSON cannot carry. On the wire and in the journal such text is what its bytes are as UTF-8, whatever the locale of the client
@@ -25,7 +25,7 @@ def from_wire(text: str) -> str:
 
 
 def typed_to_wire(text: str) -> str:
-    """`text` that was never decoded by the locale, as what is typed into the dashboard; without lone surrogates."""
+    """`text` that was not decoded with the locale, such as input typed into the dashboard; without lone surrogates."""
     return text if text.isascii() else text.translate(_TO_WIRE)
 
 
@@ -40,7 +40,7 @@ def _as_utf8(text: str) -> str:
     try:
         return os.fsencode(text).decode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        # Of a program's own making: this locale has no such letter, so the system cannot have given it to us.
+        # Made by the program itself: this locale has no such character, so it did not come from the system.
         return text
 
 

@@ -1,6 +1,6 @@
-"""The words and operators of a command line, as POSIX sh cuts them (POSIX.1-2017, Shell Command Language, 2.2-2.3).
+"""Splits a command line into words and operators as POSIX sh does (POSIX.1-2017, Shell Command Language, 2.2-2.3).
 
-Never raises: what Corral does not support is a token with a problem, so that a prompt can mark a line half written.
+Never raises: what Corral does not support is a token with a problem, so that a prompt can mark an incomplete line.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ class Problem(NamedTuple):
 
 
 class Letters(NamedTuple):
-    """The letters of a word in which something may be expanded. A variable is one of them, as typed."""
+    """The characters of a word that may contain expansions. A variable counts as one, as typed."""
 
     texts: tuple[str, ...]
-    """Empty for where quotes open: they keep a tilde from its name."""
+    """Empty where a quote opens: it separates a tilde from a name."""
     bare: str
-    """As long as `texts`: what stands outside quotes; `MASK` in place of the rest, variables included."""
+    """As long as `texts`: characters outside quotes, and `MASK` for all others, variables included."""
     sources: tuple[int, ...]
-    """Where in the line each stands."""
+    """The position of each in the line."""
     variables: dict[int, str]
-    """The name of each, by its place in `texts`."""
+    """The name of each, by its index in `texts`."""
 
 
 class Token(NamedTuple):
@@ -43,15 +43,15 @@ class Token(NamedTuple):
     end: int
     value: str
     assigns: int = 0
-    """How long the NAME of an unquoted `NAME=` at the start is; 0 without one."""
+    """The length of NAME in an unquoted `NAME=` at the start; 0 without one."""
     is_quoted: bool = False
     descriptor: str = ""
     """The digits written before a redirection."""
     problem: Problem | None = None
     open_quote: str = ""
-    """The quote that is still open at the end of the text."""
+    """The quote that is not closed by the end of the text."""
     letters: Letters | None = None
-    """Of a word in which something may be expanded."""
+    """None for a word without expansions."""
 
 
 RUN_WITH_SHELL = "--shell runs the whole line with sh"
@@ -61,13 +61,13 @@ _OPERATOR = re.compile(r"&&|\|\||\|&|\||;;|;|&>>|&>|&|\(|\)|<<<|<<-|<<|<>|<&|<\(
 _DESCRIPTOR = re.compile(r"([0-9]+)(?:\\\n)*(?=[<>])")
 _NAME = r"(?:\\\n)*[A-Za-z_](?:[A-Za-z0-9_]|\\\n)*"
 _VARIABLE = re.compile(rf"\$(?:({_NAME})|(?:\\\n)*\{{({_NAME})\}})")
-"""A line continuation may stand anywhere in it."""
+"""A line continuation is allowed anywhere in it."""
 _REFUSED_EXPANSION = re.compile(r"\$(?:\\\n)*(?:[0-9@*#?$!-]|\{[^}]*\}?|\(\(?|\[)")
 """`$[` is arithmetic for bash."""
 _QUOTE_OF_BASH = re.compile(r"\$(?:\\\n)*['\"]")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=")
 MASK = "\0"
-"""Stands for a quoted character where only unquoted ones count; no word can hold it."""
+"""Replaces a quoted character where only unquoted ones count; no word can contain it."""
 
 _EXPANDED = "is expanded by a shell, and Corral uses none"
 _REFUSED_OPERATORS = {
@@ -93,11 +93,11 @@ _INSTEAD_OF_BASH = {
     "&>": "write > FILE 2>&1",
     "&>>": "write >> FILE 2>&1",
 }
-"""What sh itself lacks: there `a &> f` runs `a` in the background and empties f."""
+"""Not supported by sh itself, where `a &> f` runs `a` in the background and truncates f."""
 
 
 def lex(text: str) -> list[Token]:
-    """Every token of `text`, in order, blanks and line continuations left out."""
+    """Every token of `text`, in order, without blanks and line continuations."""
     found: list[Token] = []
     position = 0
     while (position := _skip_blanks(text, position)) < len(text):
@@ -214,7 +214,7 @@ class _Word:
         self.sources.append(self.position)
 
     def _take_variable(self) -> bool:
-        """Of `$NAME` and `${NAME}`, in double quotes too."""
+        """Read `$NAME` or `${NAME}`, also inside double quotes."""
         found = _VARIABLE.match(self.text, self.position)
         if found is None:
             return False
@@ -263,7 +263,7 @@ class _Word:
         )
 
     def _escapes_in_double_quotes(self) -> bool:
-        """Only `$`, a backquote, `"`, a backslash and a newline lose their meaning so (POSIX 2.2.3)."""
+        """A backslash quotes only `$`, a backquote, `"`, a backslash and a newline here (POSIX 2.2.3)."""
         following = self.text[self.position + 1 : self.position + 2]
         if not following or following not in '$`"\\\n':
             return False
@@ -289,7 +289,7 @@ class _Word:
             self._take(following, is_bare=False)
 
     def _note_expansion(self, letter: str, literal: str) -> None:
-        """Of `$` and a backquote; a `$` before nothing that a name can start with stands for itself."""
+        """Note the problem of `$` and a backquote; a `$` that no name or expansion follows is literal."""
         if letter == "`":
             self._note(1, f'"`" {_EXPANDED}', f"{RUN_WITH_SHELL}, or {literal}")
         if letter != "$":
@@ -297,11 +297,9 @@ class _Word:
         found = _REFUSED_EXPANSION.match(self.text, self.position)
         quoted = _QUOTE_OF_BASH.match(self.text, self.position)
         if found is not None:
-            self._note(
-                len(found[0]), f'"{one_line(found[0])}" {_EXPANDED}', f"{RUN_WITH_SHELL}, or {literal}"
-            )
+            self._note(len(found[0]), f'"{excerpt(found[0])}" {_EXPANDED}', f"{RUN_WITH_SHELL}, or {literal}")
         elif literal is QUOTE_IT and quoted is not None:
-            problem = f"{one_line(quoted[0])} is a quote of bash, and Corral has none"
+            problem = f"{excerpt(quoted[0])} is a quote of bash, and Corral has none"
             self._note(len(quoted[0]), problem, "leave the $ out", needs_shell=False)
 
     def _brace_problem(self, bare: str) -> Problem | None:
@@ -310,7 +308,7 @@ class _Word:
             return None
         start = self.sources[span[0]]
         length = self.sources[span[1] - 1] + 1 - start
-        shown = one_line(self.text[start : start + length])
+        shown = excerpt(self.text[start : start + length])
         return Problem(
             start, length, f'"{shown}" {_EXPANDED}', f"bash -c '…' expands it, or {QUOTE_IT}", False
         )
@@ -327,7 +325,7 @@ class _Word:
 
 
 def _braces(bare: str) -> tuple[int, int] | None:
-    """The first `{a,b}` or `{1..3}` to close; `{}` and `{a}` stand for themselves, as in bash."""
+    """The first `{a,b}` or `{1..3}` to be closed; `{}` and `{a}` are literal, as in bash."""
     opened: list[int] = []
     is_list: list[bool] = []
     for place, letter in enumerate(bare):
@@ -343,7 +341,7 @@ def _braces(bare: str) -> tuple[int, int] | None:
     return None
 
 
-def one_line(text: str, most: int = 40) -> str:
-    """`text` fit to stand in an error's one line: at most so many letters."""
+def excerpt(text: str, most: int = 40) -> str:
+    """`text` for an error message: one line of at most `most` characters."""
     shown = "".join(letter if letter.isprintable() else "·" for letter in text)
     return shown if len(shown) <= most else shown[: most - 1] + "…"

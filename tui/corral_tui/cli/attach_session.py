@@ -18,7 +18,7 @@ from corral.service.protocol import OpenInput, Waited, WaitForJobs
 from corral.system.terminal import set_size, size_of
 from corral.values.errors import CorralError, DaemonUnavailableError
 from corral.values.jobs import Job
-from corral.values.text import from_anywhere, resolve_returns, sanitise
+from corral.values.text import after_carriage_returns, sanitise, skip_control_string_end
 from corral_tui.cli.copy_output import Outlet
 from corral_tui.cli.detach_key import DetachKey
 from corral_tui.cli.interrupts import Interrupts
@@ -185,10 +185,11 @@ class _Attachment:
         self._position = end
         if self._terminal.modes.is_full_screen:
             return
-        data = from_anywhere(chunk.data) if chunk.offset else chunk.data
+        data = skip_control_string_end(chunk.data) if chunk.offset else chunk.data
         lines = data.split(b"\n")[-own_size()[1] :]
         shown = (
-            sanitise(resolve_returns(line.rstrip(b"\r")), colours=True).replace("\n", " ") for line in lines
+            sanitise(after_carriage_returns(line.rstrip(b"\r")), colours=True).replace("\n", " ")
+            for line in lines
         )
         self._outlet.put(self._terminal.note("\r\n".join(shown).encode()))
 

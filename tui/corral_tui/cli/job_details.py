@@ -8,7 +8,7 @@ from datetime import datetime
 
 from corral.values.jobs import Job, JobEvent, Pipe, ProcessView, Stage
 from corral.values.reports import Detail
-from corral.values.shown import as_run
+from corral.values.shown import expanded_argvs
 from corral.values.units import format_duration, format_size
 from corral_tui import numbers
 from corral_tui.cli.life_charts import life_lines
@@ -31,7 +31,7 @@ def detail_lines(detail: Detail) -> Iterator[StyledLine]:
     job = detail.job
     yield StyledLine(f"{job.id} {visible(job.title)}  {_status(job)}", _style(job))
     yield StyledLine(visible(job.command))
-    for number, argv in as_run(job):
+    for number, argv in expanded_argvs(job):
         yield StyledLine(f"  {number:>2}  {visible(argv)}", MUTED)
     yield StyledLine()
     for key, value in _facts(job, _stdin(detail)):

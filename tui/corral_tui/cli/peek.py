@@ -9,7 +9,7 @@ import click
 from corral.service.protocol import PeekPipes
 from corral.values.errors import NotSoError
 from corral.values.reports import PeekedPipe
-from corral.values.text import for_people
+from corral.values.text import readable_lines
 from corral_tui import numbers
 from corral_tui.cli import connect
 from corral_tui.cli.lines import lay_out
@@ -53,7 +53,7 @@ def _print_content(job: str, pipes: tuple[PeekedPipe, ...], *, as_hex: bool) -> 
         for found in pipes:
             if len(pipes) > 1:
                 say(f"pipe {found.number}: {_fill_text(found)}")
-            for line in for_people(found.content or b"", as_hex=as_hex):
+            for line in readable_lines(found.content or b"", as_hex=as_hex):
                 say(line)
     elif len(pipes) > 1:
         choices = ", ".join(str(found.number) for found in pipes)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from corral.service.protocol import StartJobs
 from corral.service.surroundings import own_environment, surroundings
 from corral.system.destinations import DESCRIPTOR, HANGING_FILE_REFUSED, destination, file_that_may_hang
-from corral.system.expanding import outside
+from corral.system.expanding import expansion_context
 from corral.system.mounts import HangingMounts
 from corral.values.commandline import parse, parse_argv, shell_pipeline
 from corral.values.errors import UsageError
@@ -115,7 +115,7 @@ def _pipeline(words: Sequence[str], options: RunOptions, around: Surroundings) -
         if len(words) > 1:
             raise UsageError("run --shell: takes one word, the whole line; put quotes around it")
         return shell_pipeline(words[0])
-    return parse(words[0], outside(around)) if _is_line(words, options) else parse_argv(words)
+    return parse(words[0], expansion_context(around)) if _is_line(words, options) else parse_argv(words)
 
 
 def _terminal_size(options: RunOptions) -> tuple[int, int]:

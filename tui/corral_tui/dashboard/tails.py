@@ -11,7 +11,7 @@ from rich.style import Style
 from corral.observe.output import OutputFile, TruncationDetector
 from corral.values.home import Home
 from corral.values.jobs import Job
-from corral.values.text import from_anywhere, last_bytes, resolve_returns
+from corral.values.text import after_carriage_returns, end_of_line, skip_control_string_end
 from corral_tui.dashboard.ansi import output_line
 from corral_tui.dashboard.marks import needs_a_human
 from corral_tui.dashboard.presentscreen import Budget, PresentScreen, after_screens, draws_in_place
@@ -59,7 +59,7 @@ class _Stream:
             self.memory.note_read(chunk)
         is_gap = chunk.offset > self.position
         begun = chunk.data if is_gap else self.partial + chunk.data
-        data = from_anywhere(begun) if is_gap or self.is_cut else begun
+        data = skip_control_string_end(begun) if is_gap or self.is_cut else begun
         # What a control string leaves of a line is what is to be seen of it.
         is_within_line = is_gap and len(data) == len(begun)
         self.position = chunk.end
@@ -68,7 +68,7 @@ class _Stream:
             del lines[0]  # it began before what was read
         partial = lines.pop()
         self.is_cut = (not lines and (is_within_line or self.is_cut)) or len(partial) > TAIL_BYTES
-        self.partial = last_bytes(partial, TAIL_BYTES)
+        self.partial = end_of_line(partial, TAIL_BYTES)
         return lines
 
 
@@ -137,14 +137,14 @@ class Tail:
             return []
         if self._screen is not None:
             return self._screen.rows(count) or [FULL_SCREEN]
-        return [output_line(resolve_returns(line)) for line in self._rows()[-count:]]
+        return [output_line(after_carriage_returns(line)) for line in self._rows()[-count:]]
 
     def last_line(self) -> OutputLine:
         """The newest line with anything to see."""
         if self._screen is not None:
             return self._screen.one_row() or FULL_SCREEN
         for raw in reversed(self._rows()):
-            line = output_line(resolve_returns(raw)) if raw.strip() else ()
+            line = output_line(after_carriage_returns(raw)) if raw.strip() else ()
             if line:
                 return line
         return ()

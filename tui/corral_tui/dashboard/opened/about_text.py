@@ -6,7 +6,7 @@ from statistics import median
 
 from corral.values.jobs import Job
 from corral.values.reports import Detail
-from corral.values.shown import as_run
+from corral.values.shown import expanded_argvs
 from corral.values.units import format_duration, format_size
 from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, plain, wrapped
@@ -50,7 +50,7 @@ def about_lines(
     if detail is not None and detail.earlier_runs:
         lines += _earlier(detail, width, charset)
     lines += _field("command", clean(job.command), width)
-    for number, argv in as_run(job):
+    for number, argv in expanded_argvs(job):
         lines += _field(f"stage {number}", numbers.cut_middle(clean(argv), ARGV_LINES * width), width)
     lines += _field("in", clean(job.cwd), width)
     lines += _field("started", _started(job), width)

@@ -17,7 +17,7 @@ from textual.timer import Timer
 from corral.observe.output import OutputFile
 from corral.values.home import Home
 from corral.values.jobs import STARTED_STATES, Job
-from corral.values.text import resolve_returns
+from corral.values.text import after_carriage_returns
 from corral_tui import numbers
 from corral_tui.dashboard.ansi import output_line
 from corral_tui.dashboard.lines import clean, cut
@@ -367,7 +367,7 @@ class OutputView(ScrollView, can_focus=True, inherit_bindings=False):
     def _rows_of(self, line: bytes, note: str | None) -> list[Strip]:
         if note is not None:
             return [self._note(numbers.duration(float(note)), self.width, self.palette)]
-        pieces = output_line(resolve_returns(after_screens(line)))
+        pieces = output_line(after_carriage_returns(after_screens(line)))
         if self._filtered is not None:
             pieces = with_hits(pieces, self._filtered.pattern)
         if not self.wraps:

@@ -55,7 +55,7 @@ def _meant(typed: str, place: Place) -> str:
     (token,) = lex(typed_to_wire(typed))
     if token.letters and "$" in typed[typed.rfind("/") + 1 :]:
         return ""
-    words = expand(token, "file", place.outside, {})
+    words = expand(token, "file", place.context, {})
     return "" if isinstance(words, Problem) else from_wire(words[0])
 
 

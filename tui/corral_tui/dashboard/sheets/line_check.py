@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from corral.service.surroundings import surroundings
 from corral.system.executables import advice_on
-from corral.system.expanding import outside
+from corral.system.expanding import expansion_context
 from corral.values.commandline import Part, expanded, first_problem, parts, pipeline_of, shell_pipeline
 from corral.values.errors import UsageError
-from corral.values.expansion import NOTHING, Outside
+from corral.values.expansion import EMPTY_CONTEXT, ExpansionContext
 from corral.values.spec import Command, Pipeline, Redirection
 from corral.values.units import quote_words
 from corral.values.wire import from_wire, typed_to_wire
@@ -68,14 +68,14 @@ class Place(NamedTuple):
     directory: str
     search_path: str
     """PATH, colon-separated."""
-    outside: Outside = NOTHING
+    context: ExpansionContext = EMPTY_CONTEXT
 
 
 def place_at(directory: str, *, seconds: float = math.inf) -> Place:
     """For a job of ours in this directory, an absolute path; files are looked for so long."""
     around = surroundings(cwd=directory)
     search_path = from_wire(around.environment.get("PATH", os.defpath))
-    return Place(directory, search_path, outside(around, seconds=seconds))
+    return Place(directory, search_path, expansion_context(around, seconds=seconds))
 
 
 def check_line(text: str, place: Place, *, with_shell: bool = False) -> LineCheck:
@@ -86,7 +86,7 @@ def check_line(text: str, place: Place, *, with_shell: bool = False) -> LineChec
     if with_shell:
         return _check_shell_line(text)
     typed = parts(typed_to_wire(text))
-    found = expanded(typed, place.outside)
+    found = expanded(typed, place.context)
     problem = first_problem(typed) or first_problem(found)
     stages = _previews(found, place)
     if problem is not None:

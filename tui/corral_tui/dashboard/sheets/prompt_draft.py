@@ -10,7 +10,7 @@ from corral.service.snapshot import Snapshot
 from corral.service.surroundings import own_directory
 from corral.values.errors import UsageError
 from corral.values.jobs import Job
-from corral.values.shown import CUT, with_short_command
+from corral.values.shown import ELLIPSIS, with_short_command
 from corral.values.spec import (
     DEFAULT_TERMINAL_SIZE,
     InteractiveInput,
@@ -193,7 +193,7 @@ def earlier_commands(jobs: Sequence[Job]) -> list[Earlier]:
         argv = job.stages[0].argv if len(job.stages) == 1 else ()
         is_shell = argv[:2] == ("/bin/sh", "-c") and len(argv) == 3
         text = argv[2] if is_shell else job.command
-        is_cut = job.cut and text.endswith(CUT)  # what a short line became may be long
+        is_cut = job.cut and text.endswith(ELLIPSIS)  # what a short line became may be long
         if text.isprintable() and not is_cut:
             found.setdefault(Earlier(text, is_shell))
     return list(found)
