@@ -51,7 +51,7 @@ def unwatched(output: str) -> None:
                 cwd="/",
                 environment=os.environb,
                 umask=0o022,
-                worn_mark=None,
+                carried_mark=None,
                 limit_plan=LimitPlan((), None),
             )
         )

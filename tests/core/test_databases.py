@@ -101,10 +101,10 @@ def test_a_lock_that_is_tried_again_and_again(tmp_path: Path):
         assert tries.stdout is not None
         tries.stdout.readline()
         wait = until(lambda: _of_kind(tries.pid, "timer"), "it to sleep")
-        assert Holders(os.getpid()).tried(wait) == wait
+        assert Holders(os.getpid()).as_lock_retry(wait) == wait
         fcntl.lockf(file, fcntl.LOCK_EX)
         holders = Holders(os.getpid())
-        found = holders.tried(wait)
+        found = holders.as_lock_retry(wait)
         held = holders.of(found, holders.begin([tries.pid]))
     assert found.kind == "file_lock"
     assert held is not None
@@ -142,6 +142,6 @@ def test_a_descriptor_that_came_with_the_lock_tells_no_wish_for_it(tmp_path: Pat
         child = int(holds.stdout.readline())
         try:
             wait = until(lambda: _of_kind(child, "timer"), "it to sleep")
-            assert Holders(os.getpid()).tried(wait) == wait
+            assert Holders(os.getpid()).as_lock_retry(wait) == wait
         finally:
             os.kill(child, 9)

@@ -188,8 +188,8 @@ def test_what_the_kernel_refuses_is_named() -> None:
     ):
         with pytest.raises(CannotStartError, match=f"true: the client's {what}"):
             spawn(
-                ["true"], "/bin/true", (null, null, null), cwd="/", environment={}, umask=0o022, worn_mark=None,
-                outfit=inheritance.ChildSettings(inside=given),
+                ["true"], "/bin/true", (null, null, null), cwd="/", environment={}, umask=0o022, carried_mark=None,
+                settings=inheritance.ChildSettings(inside=given),
             )  # fmt: skip
     os.close(null)
 

@@ -11,7 +11,8 @@ from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import JobTable
 from corral.observe import tree
 from corral.observe.chains import Observations
-from corral.observe.holders import KEPT_SECONDS, Holders, WaitHolders
+from corral.observe.holders import Holders, WaitHolders
+from corral.observe.machine_files import KEPT_SECONDS
 from corral.observe.waits import ProcessWait, short_text, wait_of
 from corral.system.cpu_clock import cpu_nanoseconds
 from corral.system.openfiles import feeds
@@ -63,7 +64,7 @@ class WaitsOfJobs:
                 self._holders.forget_locks()
             polling = frozenset() if job.quiet is None else job.quiet.polling
             waits = tuple(
-                self._holders.tried(wait) if wait.kind == "timer" and wait.pid in polling else wait
+                self._holders.as_lock_retry(wait) if wait.kind == "timer" and wait.pid in polling else wait
                 for wait in waits
             )
             holders, outside, more_cuts = self._holders_of(waits)

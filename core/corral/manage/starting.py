@@ -59,7 +59,7 @@ class _Shared:
 
     environment: dict[bytes, bytes]
     path: str
-    outfit: ChildSettings
+    settings: ChildSettings
 
 
 class Starter:
@@ -170,7 +170,7 @@ class Starter:
                     "search_path": path,
                 }
                 title = f"corral: job {job.id}, stage {stage.number} ({stage.name}), opening its files"
-                ahead.add(stage.number, standins.start_stand_in(plan, title, shared.outfit))
+                ahead.add(stage.number, standins.start_stand_in(plan, title, shared.settings))
         except CannotStartError as error:
             raise StartError(None, error) from None
         finally:
@@ -180,7 +180,7 @@ class Starter:
     def _plan(self, preparation: Preparation, number: int) -> dict[str, object]:
         """What a stand-in has to know, but for its environment (`corral.system.standin.StagePlan`)."""
         job, surroundings = preparation.job, preparation.job.surroundings
-        outfit = self._shared_of(surroundings).outfit
+        settings = self._shared_of(surroundings).settings
         # What is worn around a spawn would be in its own way while it opens files.
         limits_of = {"limits": limits.others(surroundings.limits, self.own.limits)}
         return {
@@ -196,7 +196,7 @@ class Starter:
                 for (stage, position), descriptor in preparation.opened.items()
                 if stage == number
             },
-            "inside": (outfit.inside or {}) | limits_of,
+            "inside": (settings.inside or {}) | limits_of,
             "has_terminal": job.spec.pty,
         }
 
@@ -255,8 +255,8 @@ class Starter:
             cwd=from_wire(job.surroundings.cwd),
             environment=preparation.environments[index],
             umask=job.surroundings.umask,
-            worn_mark=None if self._nonce is None else Mark(self._nonce, job.id, stage.number),
-            outfit=shared.outfit,
+            carried_mark=None if self._nonce is None else Mark(self._nonce, job.id, stage.number),
+            settings=shared.settings,
             terminal=None if job.run.terminal is None else job.run.terminal.inner,
         )
         pid = stage.handle.popen.pid

@@ -200,7 +200,7 @@ def _child(call: str, arguments: tuple[int, ...]) -> Meaning:
 def _watching(call: str, arguments: tuple[int, ...]) -> Meaning:
     """poll, select and epoll. Watching nothing with a time limit is a sleep; anything else may be woken by either.
 
-    A finite limit alone is no proof of a timer: a server that looks round once a second waits for its clients.
+    A finite limit alone is no proof of a timer: a server that polls once a second waits for its clients.
     """
     if call.startswith("epoll_"):
         limit = signed(arguments[3]) if call != "epoll_pwait2" else _pointer(arguments[3])

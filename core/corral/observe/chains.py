@@ -30,7 +30,7 @@ class Observations(NamedTuple):
     job's stdin, for an interactive job or one fed by another. `parents`: pid to parent pid. `since`: pid to the
     beginning of its wait. `holders`: pid to who can end its wait; `outside`: the waits of those that are not of the job,
     `idle_seconds` for how many seconds such a one was not seen to use the CPU, and `jobs` which other job of ours it belongs to. `moved`: those that used CPU while one after the other was
-    looked at, so that their waits were not all true at one moment. `polling`: those that only look round again and
+    looked at, so that their waits were not all true at one moment. `polling`: those that only poll again and
     again, by a timer, while their job makes no progress. `still`: pid to seconds of those that have stood still for as long as a stuck job has. `daemon` is this daemon, to which a job may speak. `cuts`: what was not looked at, because there is
     too much of it.
     """
@@ -111,7 +111,7 @@ class WaitGraph:
         ring = () if pid is None else tuple(order[order.index(pid) :])
         polls = next((order.index(one) for one in ring if self._polls(steps[one])), None)
         if polls is not None:
-            # It will see to what the others want of it when it looks round again.
+            # It will see to what the others want of it when it polls again.
             return Chain(tuple(steps.values())[: polls + 1])
         moved = next((order.index(one) for one in ring if one in self.seen.moved), None)
         if moved is None:
@@ -303,7 +303,7 @@ def _is_answered(web: WaitGraph, chain: Chain, own: ProcessWait) -> bool | None:
         return False
     follows_files = end.file is not None and end.file.kind == "inotify"
     if end.kind == "timer" or follows_files or any(s.has_sleeper or web.may_be_active(s.pid) for s in beyond):
-        # A database that was told to sleep answers after that; a server that looks round does not.
+        # A database that was told to sleep answers after that; a server that polls does not.
         return None
     held = web.seen.holders.get(own.pid)
     return held is not None and held.brings_news and end.kind in SERVES

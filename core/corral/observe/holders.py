@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection
 from itertools import islice
 from typing import NamedTuple
 
-from corral.observe.databases import PROGRAM, Backend, backends_of, lock_wait
+from corral.observe.databases import PROGRAM, lock_wait
+from corral.observe.machine_files import KEPT_SECONDS, MOST_DESCRIPTORS, SHARED_LINKS, MachineFiles
 from corral.observe.otherends import (
     address_of,
     describe_other_end,
@@ -28,19 +29,14 @@ from corral.system.file_locks import (
     has_by_inheritance,
     holders_by_descriptor,
     in_the_way,
-    read_locks,
 )
 from corral.system.ipc import semaphore_state, shared_memory, shares
 from corral.system.openfiles import End, OpenFile, descriptors_of, ends_of, modes, open_file
-from corral.system.procfs import pids, read_stat
+from corral.system.procfs import read_stat
 from corral.system.sockets import Socket, SocketTables, forget_tables, tables_of
 from corral.system.usermounts import Mount, servers_of
 from corral.system.watched import children_of, process_of_pidfd, terminal_of_master
 
-KEPT_SECONDS = 0.8
-"""How long the open files of the machine and its locks are believed. A job is first looked at when it has been still for longer."""
-MOST_DESCRIPTORS = 8_000
-"""Descriptors that are looked at, of one job and of the whole machine; 3 µs each, while others wait for their answers."""
 FEWEST_DESCRIPTORS = 16
 """Those of each process of a job that are looked at however many processes there are."""
 WORKS = 0.005
@@ -52,7 +48,6 @@ MOST_PASSED_ON = 64
 """Descriptors of a process that passes on what others ask of it; one with more has many clients, and nothing tells which."""
 MOST_SHARING = 32
 """Processes of a job that are asked whether they share a piece of memory."""
-_SHARED = ("pipe:[", "socket:[", "/")
 
 
 class WaitHolders(NamedTuple):
@@ -78,63 +73,6 @@ class _Clock(NamedTuple):
     used: int
     still_since: float
     """It was first seen then, or was seen to have moved."""
-
-
-class _Machine:
-    """What was read of the whole machine, for a moment."""
-
-    def __init__(self) -> None:
-        self.read_at = 0.0
-        self.is_cut = False
-        self._ends: dict[str, list[int]] | None = None
-        self._hidden = False
-        self._locks: list[HeldLock] | None = None
-        self._backends: dict[int, list[Backend]] = {}
-
-    def renew(self, now: float) -> None:
-        if now - self.read_at > KEPT_SECONDS:
-            self.read_at = now
-            self._ends = self._locks = None
-            self._backends = {}
-
-    def who_has(self, link: str) -> tuple[list[int], bool]:
-        """The processes that have it open, and whether all could be looked at."""
-        if self._ends is None:
-            self._index()
-        assert self._ends is not None
-        return self._ends.get(link, []), not self._hidden
-
-    def forget_locks(self) -> None:
-        self._locks = None
-
-    def backends(self, server: int) -> list[Backend]:
-        if server not in self._backends:
-            self._backends[server] = backends_of(server)
-        return self._backends[server]
-
-    def locks(self) -> list[HeldLock]:
-        if self._locks is None:
-            self._locks = read_locks()
-        return self._locks
-
-    def _index(self) -> None:
-        """Link to the processes that have it open, of pipes, sockets and files; whether some could not be looked at."""
-        found: dict[str, list[int]] = {}
-        self._hidden = self.is_cut = False
-        left = MOST_DESCRIPTORS
-        for pid in pids():
-            links = {link for _, link in islice(descriptors_of(pid), left)}
-            if not links and _may_be_hidden(pid):
-                self._hidden = True
-            for link in links:
-                if link.startswith(_SHARED):
-                    found.setdefault(link, []).append(pid)
-            left -= len(links)
-            if left <= 0:
-                self.is_cut = True
-                break
-        self._hidden = self._hidden or self.is_cut
-        self._ends = found
 
 
 class JobProcesses:
@@ -172,15 +110,9 @@ class JobProcesses:
                 if number == share:
                     self.is_cut = True
                     break
-                if link.startswith(_SHARED):
+                if link.startswith(SHARED_LINKS):
                     found.setdefault(link, []).append((pid, fd))
         return found
-
-
-def _may_be_hidden(pid: int) -> bool:
-    """Kernel threads have no descriptors; another process that shows none may not be looked at, or has ended."""
-    stat = read_stat(pid)
-    return stat is not None and stat.resident_bytes > 0
 
 
 class Holders:
@@ -188,7 +120,7 @@ class Holders:
 
     def __init__(self, own_pid: int) -> None:
         self._own_pid = own_pid
-        self._machine = _Machine()
+        self._machine = MachineFiles()
         self._clocks: dict[int, _Clock] = {}
 
     def begin(self, members: Collection[int]) -> JobProcesses:
@@ -224,7 +156,7 @@ class Holders:
 
     def forget(self) -> None:
         """Forget all; the next question looks again."""
-        self._machine = _Machine()
+        self._machine = MachineFiles()
         forget_tables()
 
     def forget_locks(self) -> None:
@@ -292,14 +224,14 @@ class Holders:
         if own and link.startswith("socket:["):
             return own, False
         family.has_asked = True
-        others, is_complete = self._machine.who_has(link)
+        others, is_complete = self._machine.holders_of(link)
         strangers = [pid for pid in others if pid not in family.pids]
         return own + ends_of(link, strangers), is_complete
 
     # ---- locks
 
-    def tried(self, wait: ProcessWait) -> ProcessWait:
-        """The same of one that looks round again and again, as a wait for the lock of somebody else that it tries to get.
+    def as_lock_retry(self, wait: ProcessWait) -> ProcessWait:
+        """The same of one that polls, as a wait for the lock of somebody else that it tries to get.
 
         sqlite tries so ten times a second. It has the file open, and others may not read or write it.
         """
@@ -348,7 +280,7 @@ class Holders:
         )
 
     def _elsewhere(self, lock: HeldLock, link: str) -> list[int]:
-        return holders_by_descriptor(lock, ends_of(link, self._machine.who_has(link)[0]))
+        return holders_by_descriptor(lock, ends_of(link, self._machine.holders_of(link)[0]))
 
     # ---- sockets
 
@@ -439,7 +371,7 @@ class Holders:
             is_pair = one is not None and one.kind == "unix" and one.local is None
             return set(self._peers(wait, one, tables, family)[0]) if one is not None and is_pair else set()
         terminal = terminal_of_master(wait.pid, fd) if link.endswith("ptmx") else None
-        return set(self._machine.who_has(terminal)[0]) if terminal else set()
+        return set(self._machine.holders_of(terminal)[0]) if terminal else set()
 
     # ---- event loops
 

@@ -110,7 +110,7 @@ def health_of(
 
 
 POLLING_CPU_SHARE = 0.01
-"""Of one core; what uses more works. A look round ten times a second takes a tenth of that in Python, more on a loaded machine."""
+"""Of one core; what uses more works. Polling ten times a second takes a tenth of that in Python, more on a loaded machine."""
 POLLING_CPU_BURST = 0.03
 """Seconds of CPU that may be used in one go."""
 POLLING_WAKEUPS = 3
@@ -118,7 +118,7 @@ POLLING_WAKEUPS = 3
 
 
 class PollingDetector:
-    """Since when a job has been quiet, and which of its processes look round meanwhile. Times are monotonic seconds."""
+    """Since when a job has been quiet, and which of its processes poll meanwhile. Times are monotonic seconds."""
 
     def __init__(self, now: float) -> None:
         self.since = now
@@ -170,5 +170,5 @@ class PollingDetector:
 
     @property
     def polling(self) -> frozenset[int]:
-        """Processes that look round again and again."""
+        """Processes that wake up, look and wait again."""
         return frozenset(pid for pid, times in self._stirs.items() if times >= POLLING_WAKEUPS)

@@ -28,21 +28,21 @@ def spawn(
     cwd: str,
     environment: Mapping[bytes, bytes],
     umask: int,
-    worn_mark: Mark | None,
-    outfit: ChildSettings = NOTHING_ELSE,
+    carried_mark: Mark | None,
+    settings: ChildSettings = NOTHING_ELSE,
     terminal: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start one stage in a session of its own. `descriptors` become its 0, 1 and 2 and stay open here.
 
-    `outfit`: what is not as this process has it. `terminal`, our descriptor of one, becomes its controlling terminal; as
-    what is inside the outfit it costs a real fork.
+    `settings`: what is not as this process has it. `terminal`, our descriptor of one, becomes its controlling terminal; as
+    what is `inside` the settings it costs a real fork.
 
     Raises:
         CannotStartError: 126 where the kernel refuses the program, 125 where there is no process or memory for it.
     """
     stdin, stdout, stderr = descriptors
     try:
-        with mark.applied(worn_mark), applied(outfit):
+        with mark.applied(carried_mark), applied(settings):
             return subprocess.Popen(
                 argv,
                 executable=executable,
@@ -57,14 +57,14 @@ def spawn(
                 close_fds=False,
                 start_new_session=True,
                 # The terminal first, in the new session. None lets Popen use vfork(2).
-                preexec_fn=_before_exec(terminal, outfit),
+                preexec_fn=_before_exec(terminal, settings),
             )
     except (OSError, subprocess.SubprocessError, ValueError, MemoryError) as error:
         raise _explained(error, argv[0], cwd) from None
 
 
-def _before_exec(terminal: int | None, outfit: ChildSettings) -> Callable[[], None] | None:
-    if terminal is None and outfit.inside is None:
+def _before_exec(terminal: int | None, settings: ChildSettings) -> Callable[[], None] | None:
+    if terminal is None and settings.inside is None:
         return None
     board = _board()
     board[:] = bytes(_LONGEST_REASON)
@@ -73,8 +73,8 @@ def _before_exec(terminal: int | None, outfit: ChildSettings) -> Callable[[], No
         try:
             if terminal is not None:
                 make_controlling(terminal)
-            if outfit.inside is not None:
-                apply_settings(outfit.inside)
+            if settings.inside is not None:
+                apply_settings(settings.inside)
         except BaseException as error:
             reason = os.fsencode(str(error))[:_LONGEST_REASON]
             board[: len(reason)] = reason

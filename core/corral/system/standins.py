@@ -49,9 +49,9 @@ class StartedStandIn(NamedTuple):
     pidfd: int | None
 
 
-def start_stand_in(plan: Mapping[str, object], title: str, outfit: ChildSettings) -> StartedStandIn:
+def start_stand_in(plan: Mapping[str, object], title: str, settings: ChildSettings) -> StartedStandIn:
     """Start one. `plan` is a `standin.StagePlan`; `title` is shown in its command line; of the
-    `outfit` it gets here what can be applied to this process during the spawn.
+    `settings` it gets here what can be applied to this process during the spawn.
 
     Raises:
         CannotStartError: 125, there is no process or descriptor for it.
@@ -61,7 +61,7 @@ def start_stand_in(plan: Mapping[str, object], title: str, outfit: ChildSettings
         ours, theirs = socket.socketpair()
         with theirs, _file_of(plan) as told:
             try:
-                with applied(outfit, soft_limits=False):
+                with applied(settings, soft_limits=False):
                     process = _started(title, told, theirs, given)
             except BaseException:
                 ours.close()
