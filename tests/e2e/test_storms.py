@@ -66,7 +66,7 @@ REMOVED_BEFORE_THE_NEXT_PASS = """
 import asyncio, sys
 from corral.decide.homedir import prepare_home
 from corral.decide.store import Journal
-from corral.manage.manager import Manager
+from corral.manage.engine import Engine as Manager
 from corral.service.surroundings import surroundings
 from corral.values.commandline import parse
 from corral.values.home import Home

@@ -15,6 +15,7 @@ from corral.decide.life import Adopted, DeclaredLost, FeedFailed, StagesSpawned,
 from corral.decide.recovery import StoredJob, unended_jobs
 from corral.decide.store import StageStart
 from corral.manage.census import Seen
+from corral.manage.children import Children
 from corral.manage.feeding import FED
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.local_run import InheritedChild
@@ -114,7 +115,7 @@ def _take_over(manager: Manager, stored: StoredJob, seen: Sequence[Seen], why_lo
     manager.journal.record(job.id, datetime.now(UTC), "adopted", "taken over by a new daemon")
     _note_lost_input(manager, job)
     manager.monitor.recall(job, seen)
-    watch(manager, job)
+    watch(manager.children, job)
     manager.arm_timeout(job)
     manager.children.relays.apply_once_through(job, Adopted(**moment()))
     _go_on_stopping_stages(manager, job)
@@ -193,7 +194,7 @@ def _leader(seen: Sequence[Seen]) -> ProcessIdentity | None:
     return min(leaders, key=lambda leader: (leader.started, leader.pid), default=None)
 
 
-def watch(manager: Manager, job: ManagedJob) -> None:
+def watch(children: Children, job: ManagedJob) -> None:
     """See to it that the ends of its running stages are noticed, those included that have ended since."""
     for stage in job.stages:
         if not stage.is_running or stage.handle.identity is None:
@@ -209,7 +210,7 @@ def watch(manager: Manager, job: ManagedJob) -> None:
         elif stat.ppid == os.getpid():
             # The daemon before was this very process, and the child is still ours.
             stage.handle.popen = InheritedChild(pid)
-        manager.children.watch(job, stage)
+        children.watch(job, stage)
 
 
 def _let_go(stage: ManagedStage) -> None:

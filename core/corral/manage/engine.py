@@ -27,6 +27,7 @@ from corral.manage.commits import Commits
 from corral.manage.deletion import Deletion
 from corral.manage.explanation import Explanation
 from corral.manage.flows import PipeFollower
+from corral.manage.handover import JobHandover
 from corral.manage.input_commands import InputCommands
 from corral.manage.job_events import JobEvents
 from corral.manage.jobs import ManagedJob
@@ -129,6 +130,17 @@ class Engine:
         self.ends = EndWaiters(self.table)
         self._create_cleaning()
         self._create_commands()
+        self.handover = JobHandover(
+            self.table,
+            journal,
+            self.transitions,
+            self.scheduler,
+            self.executor,
+            self.monitor,
+            self.persistence,
+            enqueue=self.acceptance.enqueue,
+            wake=self.queue.wake,
+        )
         self._connect()
 
     def _new_monitor(self) -> Monitor:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -17,19 +17,24 @@ from msgspec.structs import replace
 
 from corral.decide.life import Adopted
 from corral.decide.recovery import StoredJob, unended_jobs
+from corral.decide.scheduler import Scheduler
+from corral.decide.store import Journal
+from corral.manage.acceptance import new_job
 from corral.manage.adopting import watch
 from corral.manage.ahead import HandedStandIn
 from corral.manage.feeding import Feed
 from corral.manage.history import UNKNOWN, History, StageHistory, decode, encode
 from corral.manage.jobs import ManagedJob
+from corral.manage.jobtable import JobTable
+from corral.manage.keeping import Persistence
+from corral.manage.local_executor import LocalExecutor
 from corral.manage.moments import moment
+from corral.manage.monitor import Monitor
 from corral.manage.reaping import ChildEnd
 from corral.manage.stopping import StopOfJob, Target
 from corral.manage.terminals import HandedTerminal
+from corral.manage.transitions import Transitions
 from corral.system.identity import ProcessIdentity
-
-if TYPE_CHECKING:
-    from corral.manage.manager import Manager
 
 FORMAT = 2
 """Of the table. It grows with every change after which an older table would be misread; `decode_table` reads those."""
@@ -161,168 +166,194 @@ def _lifetime_of_format_1(life: dict[str, Any] | None) -> dict[str, Any] | None:
     return life | {"used": used, "measured": measured, "peaks": [UNKNOWN if p is None else p for p in peaks]}
 
 
-# ---- giving -------------------------------------------------------------------------------------------------------
+class JobHandover:
+    """Hands the jobs over to the program that takes the place of this one, and takes them back from the one before.
 
-
-def note_lives(manager: Manager) -> None:
-    """Commit all that the journal can hold. Raises CorralError where it cannot be written."""
-    for job in manager.jobs.values():
-        if job.life.is_started and not job.life.is_ended:
-            manager.journal.state_changed(job.id, job.life)
-    manager.persistence.keep_all(is_last=True)
-    manager.commit()
-
-
-def gather(manager: Manager, process: ProcessIdentity) -> Handover:
-    """The table, as of now. The manager must do nothing more once this is written."""
-    return Handover(
-        format=FORMAT,
-        process=process,
-        jobs=tuple(_handed(manager, job) for job in manager.jobs.values() if not job.life.is_ended),
-        stops=tuple(_stop(manager, stop) for stop in manager.stopper.under_way()),
-        notices=tuple(manager.journal.notices),
-    )
-
-
-def _handed(manager: Manager, job: ManagedJob) -> HandedJob:
-    return HandedJob(
-        id=job.id,
-        is_starting=job.life.is_starting and not job.life.is_started,
-        ahead=() if (ahead := manager.launcher.ahead_of(job)) is None else ahead.handed(),
-        stdin_descriptor=job.run.stdin_descriptor,
-        stdin_writer=job.run.stdin_writer,
-        terminal=manager.terminals.handed(job),
-        feed=manager.executor.feeds.of(job),
-        pipe_bytes=job.run.pipe_bytes,
-        pipe_inodes=job.run.pipe_inodes,
-        input_pipe=job.run.input_pipe,
-        pidfds={
-            stage.number: stage.handle.pidfd
-            for stage in job.stages
-            if stage.handle.pidfd is not None and stage.handle.popen is None
-        },
-        history=job.history,
-        stages=tuple(stage.history for stage in job.stages),
-    )
-
-
-def _stop(manager: Manager, stop: StopOfJob) -> HandedStop:
-    ends = ((target.identity, manager.children.end_of(target.identity)) for target in stop.alive)
-    return HandedStop(
-        job=stop.job.id,
-        stage=stop.stage,
-        signal=stop.signal,
-        grace=stop.grace,
-        began=stop.began,
-        is_killing=stop.is_killing,
-        last_change=stop.last_change,
-        is_hopeless=stop.is_hopeless,
-        note=stop.note,
-        targets=tuple(stop.targets.values()),
-        ends=tuple((identity, end) for identity, end in ends if end is not None),
-    )
-
-
-# ---- taking -------------------------------------------------------------------------------------------------------
-
-
-def take_back(manager: Manager, table: Handover) -> None:
-    """Go on with every job of the table. Ended ones with leftovers, and jobs it does not name, are for `adopt_all`.
-
-    Descriptors of jobs that the journal does not know any more are closed.
+    Args:
+        enqueue: puts a job that is in the journal into the queue.
+        wake: starts what may start.
     """
-    handed = {job.id: job for job in table.jobs}
-    taken = [
-        (_in_hand(manager, stored, handed[stored.id]), handed.pop(stored.id))
-        for stored in unended_jobs(manager.journal, time.monotonic())
-        if stored.id in handed
-    ]
-    manager.journal.notices.extend(table.notices)
-    _close(Handover(format=FORMAT, process=table.process, jobs=tuple(handed.values())).descriptors)
-    for job, entry in taken:
-        _go_on(manager, job, entry)
-    go_on_stopping(manager, table.stops)
-    for job, _ in taken:
-        if job.life.is_started:
-            manager.children.relays.apply_once_through(job, Adopted(**moment()))
-    manager.wake()
 
+    def __init__(
+        self,
+        table: JobTable,
+        journal: Journal,
+        transitions: Transitions,
+        scheduler: Scheduler,
+        executor: LocalExecutor,
+        monitor: Monitor,
+        persistence: Persistence,
+        *,
+        enqueue: Callable[[ManagedJob], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._table = table
+        self._journal = journal
+        self._transitions = transitions
+        self._scheduler = scheduler
+        self._executor = executor
+        self._monitor = monitor
+        self._persistence = persistence
+        self._enqueue = enqueue
+        self._wake = wake
 
-def _close(descriptors: Iterable[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
+    # ---- giving
 
+    def note_lives(self) -> None:
+        """Commit all that the journal can hold. Raises CorralError where it cannot be written."""
+        for job in self._table.begun.values():
+            if job.life.is_started and not job.life.is_ended:
+                self._journal.state_changed(job.id, job.life)
+        self._persistence.keep_all(is_last=True)
+        self._journal.commit()
 
-def _in_hand(manager: Manager, stored: StoredJob, entry: HandedJob) -> ManagedJob:
-    """The job as the journal and the table tell, in the queue or beyond it."""
-    job = manager.new_job(stored.id, stored.spec, stored.surroundings, stored.created)
-    job.life, job.hidden = stored.life, stored.hidden
-    job.run.stdin_descriptor, job.run.stdin_writer = entry.stdin_descriptor, entry.stdin_writer
-    job.run.pipe_inodes, job.run.input_pipe = dict(entry.pipe_inodes), entry.input_pipe
-    job.run.pipe_bytes = entry.pipe_bytes
-    manager.budget.took(entry.pipe_bytes)
-    if job.life.state == "queued" and not entry.is_starting:
-        manager.enqueue(job)
+    def gather(self, process: ProcessIdentity) -> Handover:
+        """The table, as of now. The engine must do nothing more once this is written."""
+        jobs = (job for job in self._table.managed.values() if not job.life.is_ended)
+        return Handover(
+            format=FORMAT,
+            process=process,
+            jobs=tuple(map(self._handed, jobs)),
+            stops=tuple(map(self._handed_stop, self._executor.stopper.under_way())),
+            notices=tuple(self._journal.notices),
+        )
+
+    def _handed(self, job: ManagedJob) -> HandedJob:
+        executor = self._executor
+        return HandedJob(
+            id=job.id,
+            is_starting=job.life.is_starting and not job.life.is_started,
+            ahead=() if (ahead := executor.launcher.ahead_of(job)) is None else ahead.handed(),
+            stdin_descriptor=job.run.stdin_descriptor,
+            stdin_writer=job.run.stdin_writer,
+            terminal=executor.terminals.handed(job),
+            feed=executor.feeds.of(job),
+            pipe_bytes=job.run.pipe_bytes,
+            pipe_inodes=job.run.pipe_inodes,
+            input_pipe=job.run.input_pipe,
+            pidfds={
+                stage.number: stage.handle.pidfd
+                for stage in job.stages
+                if stage.handle.pidfd is not None and stage.handle.popen is None
+            },
+            history=job.history,
+            stages=tuple(stage.history for stage in job.stages),
+        )
+
+    def _handed_stop(self, stop: StopOfJob) -> HandedStop:
+        end_of = self._executor.children.end_of
+        ends = ((target.identity, end_of(target.identity)) for target in stop.alive)
+        return HandedStop(
+            job=stop.job.id,
+            stage=stop.stage,
+            signal=stop.signal,
+            grace=stop.grace,
+            began=stop.began,
+            is_killing=stop.is_killing,
+            last_change=stop.last_change,
+            is_hopeless=stop.is_hopeless,
+            note=stop.note,
+            targets=tuple(stop.targets.values()),
+            ends=tuple((identity, end) for identity, end in ends if end is not None),
+        )
+
+    # ---- taking
+
+    def take_back(self, table: Handover) -> None:
+        """Go on with every job of the table. Ended ones with leftovers, and jobs it does not name, are for `adopt_all`.
+
+        Descriptors of jobs that the journal does not know any more are closed.
+        """
+        handed = {job.id: job for job in table.jobs}
+        taken = [
+            (self._take_on(stored, handed[stored.id]), handed.pop(stored.id))
+            for stored in unended_jobs(self._journal, time.monotonic())
+            if stored.id in handed
+        ]
+        self._journal.notices.extend(table.notices)
+        unknown = Handover(format=FORMAT, process=table.process, jobs=tuple(handed.values()))
+        for descriptor in unknown.descriptors:
+            os.close(descriptor)
+        for job, entry in taken:
+            self._resume(job, entry)
+        for stop in table.stops:
+            self._resume_stop(stop)
+        for job, _ in taken:
+            if job.life.is_started:
+                self._executor.children.relays.apply_once_through(job, Adopted(**moment()))
+        self._wake()
+
+    def _take_on(self, stored: StoredJob, entry: HandedJob) -> ManagedJob:
+        """The job as the journal and the table tell, in the queue or beyond it."""
+        job = new_job(stored.id, stored.spec, stored.surroundings, stored.created)
+        job.life, job.hidden = stored.life, stored.hidden
+        job.run.stdin_descriptor, job.run.stdin_writer = entry.stdin_descriptor, entry.stdin_writer
+        job.run.pipe_inodes, job.run.input_pipe = dict(entry.pipe_inodes), entry.input_pipe
+        job.run.pipe_bytes = entry.pipe_bytes
+        self._executor.budget.took(entry.pipe_bytes)
+        if job.life.state == "queued" and not entry.is_starting:
+            self._enqueue(job)
+            return job
+        self._table.add(job)
+        self._scheduler.adopt(job.id)
+        job.life = replace(job.life, is_starting=entry.is_starting)
+        rows = {row.number: row for row in stored.stages}
+        for stage in job.stages:
+            row = rows.get(stage.number)
+            if row is not None and row.pid is not None and row.started_ticks is not None:
+                stage.handle.identity = ProcessIdentity(row.pid, row.started_ticks)
+                stage.started, stage.ended = row.started, row.ended
+                stage.history.cpu_seconds = row.cpu_seconds
         return job
-    manager.table.add(job)
-    manager.scheduler.adopt(job.id)
-    job.life = replace(job.life, is_starting=entry.is_starting)
-    rows = {row.number: row for row in stored.stages}
-    for stage in job.stages:
-        row = rows.get(stage.number)
-        if row is not None and row.pid is not None and row.started_ticks is not None:
-            stage.handle.identity = ProcessIdentity(row.pid, row.started_ticks)
-            stage.started, stage.ended = row.started, row.ended
-            stage.history.cpu_seconds = row.cpu_seconds
-    return job
 
-
-def _go_on(manager: Manager, job: ManagedJob, entry: HandedJob) -> None:
-    if job.life.is_starting and entry.ahead:
+    def _resume(self, job: ManagedJob, entry: HandedJob) -> None:
+        executor = self._executor
+        if job.life.is_starting:
+            self._resume_start(job, entry)
+            return
+        if not job.life.is_started:
+            return
+        if entry.stages:
+            self._recall(job, entry)
+        if entry.feed is not None:
+            executor.feeds.begin(job, entry.feed)
         if entry.terminal is not None:
-            manager.terminals.go_on(job, entry.terminal)
-        manager.launcher.go_on_ahead(job, entry.ahead)
-        return
-    if job.life.is_starting:
-        opened = {(stage, position): descriptor for stage, position, descriptor in entry.opened}
-        manager.launcher.start(job, opened)
-        return
-    if not job.life.is_started:
-        return
-    if entry.stages:
-        _recall(manager, job, entry)
-    if entry.feed is not None:
-        manager.executor.feeds.begin(job, entry.feed)
-    if entry.terminal is not None:
-        manager.terminals.go_on(job, entry.terminal)
-    watch(manager, job)
-    manager.arm_timeout(job)
+            executor.terminals.go_on(job, entry.terminal)
+        watch(executor.children, job)
+        self._transitions.arm_timeout(job)
 
+    def _resume_start(self, job: ManagedJob, entry: HandedJob) -> None:
+        if entry.ahead:
+            if entry.terminal is not None:
+                self._executor.terminals.go_on(job, entry.terminal)
+            self._executor.launcher.go_on_ahead(job, entry.ahead)
+        else:
+            opened = {(stage, position): descriptor for stage, position, descriptor in entry.opened}
+            self._executor.launcher.start(job, opened)
 
-def _recall(manager: Manager, job: ManagedJob, entry: HandedJob) -> None:
-    for stage, noted in zip(job.stages, entry.stages, strict=True):
-        if stage.history.cpu_seconds is not None:  # of its end, by the journal
-            noted.cpu_seconds = stage.history.cpu_seconds
-        stage.history, stage.handle.pidfd = noted, entry.pidfds.get(stage.number)
-    job.history = entry.history
-    for stream in job.history.streams:
-        # What was being set up went with the threads of the program before.
-        stream.has_tripwire = stream.has_tripwire is True
-    progress, job.history.progress = job.history.progress, None
-    if progress is not None:
-        manager.monitor.go_on(job, progress)
+    def _recall(self, job: ManagedJob, entry: HandedJob) -> None:
+        for stage, noted in zip(job.stages, entry.stages, strict=True):
+            if stage.history.cpu_seconds is not None:  # of its end, by the journal
+                noted.cpu_seconds = stage.history.cpu_seconds
+            stage.history, stage.handle.pidfd = noted, entry.pidfds.get(stage.number)
+        job.history = entry.history
+        for stream in job.history.streams:
+            # What was being set up went with the threads of the program before.
+            stream.has_tripwire = stream.has_tripwire is True
+        progress, job.history.progress = job.history.progress, None
+        if progress is not None:
+            self._monitor.go_on(job, progress)
 
-
-def go_on_stopping(manager: Manager, stops: Iterable[HandedStop]) -> None:
-    """Go on with each sequence: what was sent is not sent again, and the grace that is left is what is left."""
-    for handed in stops:
-        job = manager.jobs.get(handed.job) or manager.leftovers.take_on(handed.job)
+    def _resume_stop(self, handed: HandedStop) -> None:
+        """What was sent is not sent again, and the grace that is left is what is left."""
+        executor = self._executor
+        job = self._table.managed.get(handed.job) or executor.leftovers.take_on(handed.job)
         if job.life.is_ended:
             job.life = replace(job.life, sweeping=True)
         for identity, end in handed.ends:
-            manager.children.remember(identity, end)
+            executor.children.remember(identity, end)
         stop = StopOfJob(job, handed.signal, handed.grace, handed.stage, handed.began)
         stop.targets = {target.identity: target for target in handed.targets}
         stop.is_killing, stop.is_hopeless = handed.is_killing, handed.is_hopeless
         stop.last_change, stop.note = handed.last_change, handed.note
-        manager.stopper.go_on(stop)
+        executor.stopper.go_on(stop)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal, NoReturn, Protocol
 
 from corral.manage.engine import Engine
-from corral.manage.handover import Handover, decode_table, gather, note_lives
+from corral.manage.handover import Handover, decode_table
 from corral.manage.history import encode
 from corral.service import protocol as p
 from corral.service.again import may_be_cut
@@ -159,13 +159,13 @@ class Restart:
         assert daemon.lock is not None
         assert daemon.listener is not None
         engine.children.reap()
-        note_lives(engine)
+        engine.handover.note_lives()
         process = identify(os.getpid())
         if process is None:
             raise CorralError(
                 "daemon restart: /proc does not show this process; the daemon goes on as it was"
             )
-        table = gather(engine, process)
+        table = engine.handover.gather(process)
         lock, listener = daemon.lock, daemon.listener.fileno()
         argv = [from_wire(request.program), "-P", "-m", LAUNCH, home.path, str(report)]
         argv += ["resume", str(lock), str(listener), str(daemon.generation + 1)]

@@ -13,7 +13,7 @@ from corral.decide.homedir import prepare_home
 from corral.decide.store import Journal
 from corral.manage.adopting import adopt_all
 from corral.manage.engine import Engine
-from corral.manage.handover import Handover, take_back
+from corral.manage.handover import Handover
 from corral.service.address import listen
 from corral.service.handover import read_table
 from corral.service.homelock import take_first_lock
@@ -102,7 +102,7 @@ def run_resumed(path: str, report_descriptor: int, lock: int, listener: int, gen
 
     def begin(engine: Engine) -> None:
         if isinstance(found, Handover):
-            take_back(engine, found)
+            engine.handover.take_back(found)
         adopt_all(engine)
         unended = sum(not job.life.is_ended for job in engine.table.managed.values())
         how = (
