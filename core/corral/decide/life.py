@@ -15,7 +15,7 @@ from corral.values.jobs import ENDED_STATES, STARTED_STATES, State
 from corral.values.spec import DEFAULT_STOP_GRACE, DEFAULT_STOP_SIGNAL
 
 StopCause = Literal["user", "shutdown", "timeout", "stuck", "feed", "leftovers"]
-"""Who wants a job to stop. `user`: a person or program asked for this job. `shutdown`: the daemon ends with its jobs,
+"""Why a job is to stop. `user`: a person or program asked for this job. `shutdown`: the daemon ends with its jobs,
 or the owner of a private one went away. `feed`: what it was to read is lost. `leftovers`: it has ended, processes of it
 have not, and `--leftovers stop` was given."""
 

@@ -100,7 +100,7 @@ class Scheduler:
     def add(
         self, job: int, group: str = DEFAULT_GROUP, priority: int = 0, after: Iterable[Dependency] = ()
     ) -> None:
-        """Put a job into the queue of a group. Those it waits for have smaller ids, so that no cycle can be.
+        """Put a job into the queue of a group. Those it waits for have smaller ids, so there is no cycle.
 
         Raises:
             KeyError: there is no such group.
@@ -182,9 +182,9 @@ class Scheduler:
         return bool(self._failed)
 
     def take_failed(self, at_most: int | None = None) -> list[FailedWait]:
-        """Waiters whose wait has failed since the last call; each is to be ended, and that told to `ended`.
+        """Waiters whose wait has failed since the last call. End each of them, and call `ended` for it.
 
-        Those beyond `at_most` are for the next call.
+        Those beyond `at_most` are left for the next call.
         """
         taken: list[FailedWait] = []
         while self._failed and (at_most is None or len(taken) < at_most):

@@ -74,7 +74,7 @@ def are_ours(connection: sqlite3.Connection) -> bool:
     """Whether these are the tables of a Corral of today or before.
 
     What SQLite itself checks is that the definitions of tables can be read, not that they are the ones that were written.
-    So a column that nobody knows stands for one that is missing. What is missing without that was not there yet.
+    So an unknown column takes the place of a missing one. A column missing without one was not there yet.
     """
     if not table_names(connection) >= _NAMES:
         return False

@@ -77,7 +77,7 @@ class Stage(Struct, frozen=True, kw_only=True):
     waits: str | None = None
     """What it does now in a few words, such as `waits to read`; None where not observed."""
     time: StageTime | None = None
-    """None of a single stage, of one that has ended, and where nobody looked."""
+    """None for a single stage, for an ended one, and where not measured."""
 
 
 class Pipe(Struct, frozen=True, kw_only=True):
@@ -90,7 +90,7 @@ class Pipe(Struct, frozen=True, kw_only=True):
     to_stage: int
     """The number of the stage that reads from it."""
     fill_bytes: int | None = None
-    """What stands in it now; None where nobody has it open, or it cannot be seen."""
+    """Bytes in it now; None if no process has it open, or it cannot be seen."""
     capacity_bytes: int | None = None
     """What it holds at most."""
     bytes_per_second: float | None = None
@@ -100,7 +100,7 @@ class Pipe(Struct, frozen=True, kw_only=True):
     exact: bool = False
     """Whether `bytes_total` counts just this pipe, or the writer's every write."""
     limited_by: Limiter | None = None
-    """Who holds it up: `reader`, `writer` or `none`."""
+    """Which side limits it: `reader`, `writer` or `none`."""
 
 
 class Stopping(Struct, frozen=True, kw_only=True):
@@ -152,7 +152,7 @@ class Job(Struct, frozen=True, kw_only=True):
     elapsed: float | None = None
     """Seconds from its start to now, or to its end; pauses count."""
     exit_status: int | None = None
-    """Of the last stage where that failed, else of the first that did; 128 + n for signal n, 124 for a time limit. None until its end, and where nobody knows."""
+    """Of the last stage where that failed, else of the first that did; 128 + n for signal n, 124 for a time limit. None until its end, and if unknown."""
     signal: str | None = None
     """The name of the signal that ended it."""
     reason: str | None = None
@@ -194,7 +194,7 @@ class Job(Struct, frozen=True, kw_only=True):
     bottleneck: int | None = None
     """The number of the stage that holds up the rest."""
     origin: str = "library"
-    """`dashboard command_line library`: who started it."""
+    """`dashboard command_line library`: what started it."""
     waiting_for: str | None = None
     """Why it is queued, a sentence."""
     stages: tuple[Stage, ...] = ()
@@ -221,7 +221,7 @@ class Job(Struct, frozen=True, kw_only=True):
     full_screen: bool = False
     """Whether it draws on the whole of its terminal at the moment (the alternate screen), as editors and pagers do."""
     terminal_size: tuple[int, int] | None = None
-    """Columns and rows of its terminal when its program printed last; None without a terminal, or where nobody knows."""
+    """Columns and rows of its terminal when its program printed last; None without a terminal, or if unknown."""
     disk_full: datetime | None = None
     """When the disk of its output was found full last, as it wrote or ended: what it wrote then may be missing. Of one that
     prints on a terminal, which loses nothing: since when it waits for room."""
