@@ -11,6 +11,7 @@ from corral.values.reports import Detail
 from corral_tui import numbers
 from corral_tui.cli.lines import ALERT, HEADING, StyledLine
 from corral_tui.cli.terminal_output import visible, width_of
+from corral_tui.dashboard.marks import charset_of_terminal
 
 MIN_CELLS = 4
 """A shorter history shows no more than a mean and a peak."""
@@ -80,16 +81,10 @@ def _draw(chart: Chart, step: int) -> str:
     measured = [value for value in values if value is not None]
     if not measured:
         return f"  {chart.name:<7} not measured"
-    levels = _levels()
+    levels = charset_of_terminal().sparks
     top = max(chart.floor, *measured)
     drawn = "".join(" " if value is None else _level(value / top, levels) for value in values)
     return f"  {chart.name:<7} {drawn}  up to {chart.format(max(measured))}"
-
-
-def _levels() -> str:
-    from corral_tui.dashboard.marks import charset_of_terminal
-
-    return charset_of_terminal().sparks
 
 
 def _level(share: float, levels: str) -> str:
