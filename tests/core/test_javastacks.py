@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from corral.manage.javaspying import JavaSpy
+from corral.manage.javaspying import JavaStackCapture
 from corral.observe.program_stacks import deadlock_in, java_stacks
 from corral.system import jvm
 from corral.system.mounts import HangingMounts
@@ -92,7 +92,7 @@ async def _asked(pid: int) -> Diagnosis:
         stage=1, pid=pid, name="java", kind="timer", detail="", on_pid=None, on_stage=None, since=None
     )
     found = Diagnosis(id="1", health="active", since=None, summary="java waits", waits=(wait,))
-    return await JavaSpy(lambda: None, HangingMounts("/")).add_stacks(found, {pid})
+    return await JavaStackCapture(lambda: None, HangingMounts("/")).add_stacks(found, {pid})
 
 
 @pytest.mark.skipif(not HAS_PROCFS, reason="what may be asked is read from /proc")

@@ -78,7 +78,7 @@ def test_after_a_crash_what_moved_meanwhile_has_a_gap_and_what_did_not_has_reste
     life.note(2.0, 1.0, 50)
     kept: dict[int, Any] = {}
     journal: Any = SimpleNamespace(
-        keep_story=kept.__setitem__, story=kept.get, keep_usage=lambda *_: None, usage=lambda _: None
+        keep_history=kept.__setitem__, history=kept.get, keep_usage=lambda *_: None, usage=lambda _: None
     )
     job: Any = SimpleNamespace(id=1, history=History(lifetime=life, memory_bytes=50), persisted=Persisted())
     job.life = SimpleNamespace(started_now=0.0, is_ended=False, state="running")

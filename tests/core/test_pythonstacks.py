@@ -12,8 +12,8 @@ import pytest
 from msgspec import structs
 
 from corral.manage import spying
-from corral.manage.helping import Printed, output_of
-from corral.manage.spying import Spy
+from corral.manage.helping import HelperOutput, run_helper
+from corral.manage.spying import StackCapture
 from corral.observe.program_stacks import MOST_FRAMES, informative_frames, python_stacks
 from corral.observe.waits import wait_of
 from corral.system import pyspy
@@ -113,7 +113,7 @@ def why(pid: int, name: str = "python", health: str | None = "stuck") -> Diagnos
 
 
 def spied(pid: int, path: str | None, **values: object) -> Diagnosis:
-    return asyncio.run(Spy(reap, HangingMounts("/")).add_stacks(why(pid, **values), {pid}, path))  # type: ignore[arg-type]
+    return asyncio.run(StackCapture(reap, HangingMounts("/")).add_stacks(why(pid, **values), {pid}, path))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_of_many_programs_some_are_looked_at(tmp_path, monkeypatch):
     one = why(os.getpid())
     many = structs.replace(one, waits=one.waits * 20)
     path = program(tmp_path, f"echo x >> {tmp_path}/runs; echo '{json.dumps([dumped(1, own(1))])}'")
-    found = asyncio.run(Spy(reap, HangingMounts("/")).add_stacks(many, {os.getpid()}, path))
+    found = asyncio.run(StackCapture(reap, HangingMounts("/")).add_stacks(many, {os.getpid()}, path))
     assert (tmp_path / "runs").read_text() == "x\n" * spying.MOST_PROCESSES
     assert found.not_looked_at == (f"the Python stacks of all but {spying.MOST_PROCESSES} programs",)
 
@@ -180,7 +180,7 @@ def test_one_that_has_not_run_is_not_looked_at_twice(tmp_path):
     path = program(tmp_path, f"echo x >> {tmp_path}/runs; echo '{line}'")
 
     async def twice(pid: int) -> tuple[Diagnosis, Diagnosis]:
-        spy = Spy(reap, HangingMounts("/"))
+        spy = StackCapture(reap, HangingMounts("/"))
         return await spy.add_stacks(why(pid), {pid}, path), await spy.add_stacks(why(pid), {pid}, path)
 
     with running(*python("import signal; signal.pause()")) as still:
@@ -201,20 +201,20 @@ def test_relative_entries_of_the_path_are_passed_over(tmp_path, monkeypatch):
 def test_helper_gets_nothing_of_ours_and_leaves_nothing(monkeypatch):
     monkeypatch.setenv("SECRET", "x")
     before = set(os.listdir(f"/proc/{os.getpid()}/fd")) if HAS_PROCFS else set()
-    printed = asyncio.run(output_of(["/bin/sh", "-c", "pwd; cat; echo $SECRET$PATH >&2"], 20, 1000, reap))
+    printed = asyncio.run(run_helper(["/bin/sh", "-c", "pwd; cat; echo $SECRET$PATH >&2"], 20, 1000, reap))
     assert printed.is_whole
     assert (printed.out, printed.err) == (b"/\n", f"{os.defpath}\n".encode())
     if HAS_PROCFS:
         assert set(os.listdir(f"/proc/{os.getpid()}/fd")) == before
-        printed = asyncio.run(output_of(["/bin/sh", "-c", "echo $$"], 20, 1000, reap))
+        printed = asyncio.run(run_helper(["/bin/sh", "-c", "echo $$"], 20, 1000, reap))
         assert read_stat(int(printed.out)) is None, "it was not reaped"
 
 
 @LINUX
 def test_helper_that_does_not_end_is_ended_by_its_own_alarm():
-    async def left_alone() -> Printed:
+    async def left_alone() -> HelperOutput:
         reaped = asyncio.Event()
-        printed = await output_of(["/bin/sh", "-c", "echo $$; exec sleep 60"], 0.1, 1000, reaped.set)
+        printed = await run_helper(["/bin/sh", "-c", "echo $$; exec sleep 60"], 0.1, 1000, reaped.set)
         await asyncio.wait_for(reaped.wait(), 20)
         return printed
 

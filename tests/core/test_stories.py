@@ -13,7 +13,7 @@ import pytest
 from corral.decide.life import StopRequested
 from corral.decide.reader import JournalReader
 from corral.decide.store import Journal
-from corral.decide.storyrows import MOST_TEXT, MOST_WAITS, StoryRow, shortened, told
+from corral.decide.storyrows import MOST_TEXT, MOST_WAITS, HistoryRow, shortened
 from corral.manage.history import History
 from corral.manage.jobs import Persisted
 from corral.manage.jobtable import JobTable
@@ -44,7 +44,7 @@ def with_jobs(home: Home, count: int) -> Journal:
     journal = Journal.open(home)
     for number in journal.add_jobs([spec()] * count, PLACE, AT):
         journal.job_ended(ended(number, spec()))
-        journal.keep_story(number, StoryRow(LIFE, STUCK, AT))
+        journal.keep_history(number, HistoryRow(LIFE, STUCK, AT))
     journal.commit()
     return journal
 
@@ -66,9 +66,9 @@ def test_a_story_is_there_again_and_goes_with_its_job_also_where_an_older_corral
         older.commit()
     assert stories_in(home) == [1]
     with closing(JournalReader.open(home)) as reader:
-        assert told(reader.job(1), reader.story(1)) == Story("1", STUCK, AT, LIFE)
+        assert reader.story(reader.job(1)) == Story("1", STUCK, AT, LIFE)
         assert reader.detail(1).diagnosis == STUCK
-        assert reader.story(3) is None
+        assert reader.history(3) is None
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_a_journal_of_an_older_corral_or_with_a_damaged_table_is_read_and_mended
     with closing(JournalReader.open(home)) as reader:
         assert reader.detail(1).job.state == "succeeded"
     with closing(Journal.open(home)) as journal:
-        journal.keep_story(1, StoryRow(LIFE))
+        journal.keep_history(1, HistoryRow(LIFE))
         journal.commit()
-        assert journal.story(1) == StoryRow(LIFE)
+        assert journal.history(1) == HistoryRow(LIFE)
         journal.remove([1])
         journal.commit()
     assert stories_in(home) == []
@@ -110,7 +110,7 @@ def test_a_damaged_story_hides_nothing_else(home: Home, content: bytes) -> None:
         plain.execute("UPDATE stories SET content = ?", (content,))
         plain.commit()
     with closing(JournalReader.open(home)) as reader:
-        assert (reader.story(1), reader.detail(1).diagnosis) == (None, None)
+        assert (reader.history(1), reader.detail(1).diagnosis) == (None, None)
 
 
 def test_the_diagnosis_of_a_tree_of_a_thousand_stays_small_and_names_its_root(home: Home) -> None:
@@ -133,7 +133,7 @@ def test_the_diagnosis_of_a_tree_of_a_thousand_stays_small_and_names_its_root(ho
     assert kept.waits[-1].pid == 999
     assert kept.not_looked_at == (f"949 more processes: only the first {MOST_WAITS} are kept",)
     with closing(with_jobs(home, 1)) as journal:
-        journal.keep_story(1, StoryRow(LIFE, kept, AT))
+        journal.keep_history(1, HistoryRow(LIFE, kept, AT))
         journal.commit()
     with closing(sqlite3.connect(home.journal)) as plain:
         (size,) = plain.execute("SELECT length(content) FROM stories").fetchone()
@@ -175,7 +175,7 @@ def test_a_stuck_job_is_ended_once_its_diagnosis_is_written_unless_it_moves_agai
         noted_diagnosis=None,
     )
     paused: Any = SimpleNamespace(**vars(job) | {"life": SimpleNamespace(state="paused")})
-    journal: Any = SimpleNamespace(keep_story=lambda *_: did.append("kept"))
+    journal: Any = SimpleNamespace(keep_history=lambda *_: did.append("kept"))
     stacks: Any = SimpleNamespace(are_known=lambda _: True, add_to=lambda _, found: found)
     persistence = Persistence(JobTable(), journal, stacks, lambda _: pytest.fail("nobody asked"))
     stopper = StuckStopper(

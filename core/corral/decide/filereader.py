@@ -24,11 +24,11 @@ from corral.decide.rows import (
     with_state,
 )
 from corral.decide.schema import as_journal_error
-from corral.decide.storyrows import StoryRow, decode_story, told
+from corral.decide.storyrows import HistoryRow, decode_history, story_of
 from corral.values.errors import NotSoError, UnknownJobError
 from corral.values.home import Home
 from corral.values.jobs import UNENDED_STATES, Job, JobEvent, State
-from corral.values.reports import Detail, StopReport
+from corral.values.reports import Detail, StopReport, Story
 from corral.values.shown import with_full_command
 from corral.values.spec import FileInput, JobSpec, Surroundings
 from corral.values.wire import to_wire
@@ -217,13 +217,17 @@ class FileReader:
         except UNREADABLE:
             return None
 
-    def story(self, job: int) -> StoryRow | None:
-        """Its stored history; None if there is none, or it is damaged."""
+    def history(self, job: int) -> HistoryRow | None:
+        """What is stored of it; None if there is nothing, or it is damaged."""
         raw = self._scalar("SELECT content FROM stories WHERE job = ?", job)
         try:
-            return None if raw is None else decode_story(cast("bytes", raw))
+            return None if raw is None else decode_history(cast("bytes", raw))
         except UNREADABLE:
             return None
+
+    def story(self, job: Job) -> Story:
+        """Of a job that has ended."""
+        return story_of(job, self.history(int(job.id)))
 
     def origin(self, job: int) -> tuple[JobSpec, Surroundings]:
         """What it was started with.
@@ -259,7 +263,7 @@ class FileReader:
         else:
             snapshot, environment = with_full_command(snapshot, spec), surroundings.environment
             stdin_path = spec.stdin.path if isinstance(spec.stdin, FileInput) else None
-        kept = told(snapshot, self.story(job))
+        kept = self.story(snapshot)
         return Detail(
             job=snapshot,
             life=kept.life,

@@ -19,7 +19,7 @@ from corral.decide.homedir import check_home
 from corral.decide.pending import Pending
 from corral.decide.rows import StageRow, decode_job, decode_stop, to_time
 from corral.decide.schema import BUSY_SECONDS, open_for_reading
-from corral.decide.storyrows import StoryRow, decode_story
+from corral.decide.storyrows import HistoryRow, decode_history
 from corral.values.home import Home
 from corral.values.jobs import Job, JobEvent
 from corral.values.reports import StopReport
@@ -193,9 +193,9 @@ class JournalReader(FileReader):
         written = self._scalar("SELECT usage FROM jobs WHERE id = ?", job)
         return self._pending.usages.get(job) or cast("bytes | None", written)
 
-    def story(self, job: int) -> StoryRow | None:
+    def history(self, job: int) -> HistoryRow | None:
         raw = self._pending.stories.get(job)
-        return super().story(job) if raw is None else decode_story(raw)
+        return super().history(job) if raw is None else decode_history(raw)
 
     def _meta(self, key: str) -> str | None:
         value = self._pending.meta.get(key) or self._scalar("SELECT value FROM meta WHERE key = ?", key)

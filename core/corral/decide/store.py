@@ -38,7 +38,7 @@ from corral.decide.schema import (
     open_for_writing,
     set_aside,
 )
-from corral.decide.storyrows import StoryRow, encode_story
+from corral.decide.storyrows import HistoryRow, encode_history
 from corral.system import boot, mark
 from corral.values.errors import CorralError
 from corral.values.home import Home
@@ -247,9 +247,9 @@ class Journal(JournalReader):
         """Store what was observed of a running job. Not read once it has ended."""
         self._pending.usages[job] = usage
 
-    def keep_story(self, job: int, story: StoryRow) -> None:
+    def keep_history(self, job: int, history: HistoryRow) -> None:
         """Store the history of a job; it replaces an earlier one."""
-        self._pending.stories[job] = encode_story(story)
+        self._pending.stories[job] = encode_history(history)
 
     def record(self, job: int, at: datetime, kind: str, text: str) -> None:
         """One line of the job's life."""

@@ -1,4 +1,4 @@
-"""The story of a job as bytes of the journal and back: small, whatever was diagnosed."""
+"""The history of a job as bytes of the journal and back: small, whatever was diagnosed."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _MOST_BYTES = 1 << 20
 """Of what is unpacked: more is damage."""
 
 
-class StoryRow(Struct, frozen=True, array_like=True):
-    """What the journal keeps. `age` is the job's when the life was looked at last, in seconds; None once it has ended."""
+class HistoryRow(Struct, frozen=True, array_like=True):
+    """What the journal keeps beyond the end of a job. `age` is the job's at the last look, in seconds; None once it has ended."""
 
     life: LifePast
     diagnosis: Diagnosis | None = None
@@ -36,28 +36,28 @@ class StoryRow(Struct, frozen=True, array_like=True):
     age: float | None = None
 
 
-_rows = msgspec.json.Decoder(StoryRow)
+_rows = msgspec.json.Decoder(HistoryRow)
 
 
-def encode_story(row: StoryRow) -> bytes:
+def encode_history(row: HistoryRow) -> bytes:
     """Level 1 takes 30 µs at least, and makes a long life a quarter of its size: a short one stays as it is."""
     raw = encode(row)
     return raw if len(raw) < _WORTH_PACKING else zlib.compress(raw, 1)
 
 
-def decode_story(raw: bytes) -> StoryRow:
+def decode_history(raw: bytes) -> HistoryRow:
     """Raises one of `corral.decide.filereader.UNREADABLE` for what is damaged."""
     is_plain = raw.startswith(b"[")
     row = _rows.decode(raw if is_plain else zlib.decompressobj().decompress(raw, _MOST_BYTES))
     life = row.life
     is_life = len(life.cpu) == len(life.memory) <= MOST_CELLS and FIRST_CELL_SECONDS <= life.seconds < _END
     if not is_life or any(not 0 <= peak < _END for peak in life.memory if peak is not None):
-        raise ValueError("no life of a job")
+        raise ValueError("no history of a job")
     return row
 
 
-def told(job: Job, row: StoryRow | None) -> Story:
-    """The story of a job that has ended."""
+def story_of(job: Job, row: HistoryRow | None) -> Story:
+    """Of a job that has ended."""
     if row is None:
         return Story(job.id, life=_in_one(job))
     return Story(job.id, row.diagnosis, row.diagnosed, row.life if row.life.cpu else _in_one(job))

@@ -48,7 +48,7 @@ from corral.manage.restarts import Restarts
 from corral.manage.settings_reader import SettingsReader
 from corral.manage.signal_commands import SignalCommands
 from corral.manage.snapshots import Snapshots
-from corral.manage.spying import Spy
+from corral.manage.spying import StackCapture
 from corral.manage.startqueue import StartQueue
 from corral.manage.stop_commands import StopCommands
 from corral.manage.transitions import Transitions
@@ -120,8 +120,8 @@ class Engine:
         self._name_executor_for_short()
         self.is_attended: Callable[[int], bool] = lambda _: False
         """Whether somebody sits at the terminal of that job."""
-        self.spy = Spy(self.children.reap, self.mounts)
-        self.last_stacks = LastStacks(self.spy)
+        self.stacks = StackCapture(self.children.reap, self.mounts)
+        self.last_stacks = LastStacks(self.stacks)
         self.persistence = Persistence(self.table, journal, self.last_stacks, self.snapshots.of)
         self.members = MemberScan(self.table, self.census)
         self.waits = WaitsOfJobs(self.table, Holders(os.getpid()))

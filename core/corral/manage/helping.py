@@ -1,4 +1,4 @@
-"""A program that helps the daemon to answer a question: run beside the loop, bounded in time and in output."""
+"""Helper processes: programs that answer a question for the daemon, run beside the loop, bounded in time and in output."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from contextlib import ExitStack
 from functools import partial
 from typing import NamedTuple
 
-MOMENT = 0.5
-"""Seconds that a helper lives longer than it is listened to."""
+from corral.values.text import one_line
+
+GRACE_SECONDS = 0.5
+"""How much longer a helper lives than its output is read."""
 
 _POLL_SECONDS = 0.002
 
 
-class Printed(NamedTuple):
+class HelperOutput(NamedTuple):
     """What a helper wrote. `is_whole`: it closed both streams by itself, in time, and within the limit."""
 
     out: bytes
@@ -59,20 +61,22 @@ class _Stream:
         self.ended.cancel()
 
 
-async def output_of(argv: Sequence[str], seconds: float, limit: int, reap: Callable[[], None]) -> Printed:
-    """Run a program with an empty stdin, in `/`, with nothing of anybody's environment, and collect what it writes.
+async def run_helper(
+    argv: Sequence[str], seconds: float, limit: int, reap: Callable[[], None]
+) -> HelperOutput:
+    """Run a program with an empty stdin, in `/`, without the environment of any user, and collect what it writes.
 
-    It is left to itself where it takes longer than `seconds` or writes more than `limit` bytes to either stream, and where
-    the caller is cancelled: it writes into closed pipes then, and a moment later its own alarm ends it, also where this
-    daemon is gone. Nobody here signals it; `reap`, which reaps any child that has ended, is called when it must have. Must be called on the loop's own thread: another one could start it while a
-    job's mark is set.
+    If it takes longer than `seconds` or writes more than `limit` bytes to either stream, or if the caller is cancelled, its
+    pipes are closed, and its own alarm ends it `GRACE_SECONDS` later, even if this daemon is gone. It is never signalled;
+    `reap`, which reaps any child that has ended, is called after that. Must be called on the loop's own thread: another
+    one could start it while a job's mark is set.
 
     Raises:
         OSError: it could not be started.
     """
     with ExitStack() as cleanup:
-        process = _started(argv, seconds + MOMENT)
-        cleanup.callback(_let_go, process, seconds + 2 * MOMENT, reap)
+        process = _started(argv, seconds + GRACE_SECONDS)
+        cleanup.callback(_leave_to_reaper, process, seconds + 2 * GRACE_SECONDS, reap)
         assert process.stdout is not None
         assert process.stderr is not None
         streams = []
@@ -87,7 +91,7 @@ async def output_of(argv: Sequence[str], seconds: float, limit: int, reap: Calla
         is_whole = not late and all(one.exception() is None for one in done)
         if is_whole:
             await _ended(process)
-        return Printed(bytes(out.content), bytes(err.content), is_whole)
+        return HelperOutput(bytes(out.content), bytes(err.content), is_whole)
 
 
 def _started(argv: Sequence[str], lifetime: float) -> subprocess.Popen[bytes]:
@@ -104,15 +108,26 @@ def _started(argv: Sequence[str], lifetime: float) -> subprocess.Popen[bytes]:
 
 
 async def _ended(process: subprocess.Popen[bytes]) -> None:
-    """Who has closed its streams is about to end; wait for that a moment, and reap it."""
-    for _ in range(round(MOMENT / _POLL_SECONDS)):
+    """Wait for one that has closed its streams, and reap it."""
+    for _ in range(round(GRACE_SECONDS / _POLL_SECONDS)):
         if process.poll() is not None:
             return
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def _let_go(process: subprocess.Popen[bytes], lifetime: float, reap: Callable[[], None]) -> None:
-    """Of one that goes on the handle must not wait for its pid later: who reaps the orphans reaps it, too."""
+def _leave_to_reaper(process: subprocess.Popen[bytes], lifetime: float, reap: Callable[[], None]) -> None:
+    """The handle of one that still runs must not wait for its pid later: it is reaped like an orphan."""
     if process.poll() is None:
         process.returncode = 0
         asyncio.get_running_loop().call_later(lifetime, reap)
+
+
+async def ask_helper(
+    argv: Sequence[str], seconds: float, limit: int, reap: Callable[[], None], name: str
+) -> HelperOutput | str:
+    """The whole output of a helper called `name`, or a sentence that says why there is none."""
+    try:
+        output = await run_helper(argv, seconds, limit, reap)
+    except OSError as error:
+        return f"{one_line(argv[0])}: {error.strerror}"
+    return output if output.is_whole else f"{name} took longer than {seconds:g} s, or said too much"

@@ -1,4 +1,4 @@
-"""Where the Java programs of a job stand: asked of jcmd, only when somebody asks why, and kept for a moment."""
+"""Captures the stacks of the Java programs of a job by jcmd: only on request, and kept for a few seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from corral.manage.helping import output_of
+from corral.manage.helping import ask_helper
 from corral.observe.program_stacks import deadlock_in, deadlock_in_words, java_stacks
 from corral.system import jvm
 from corral.system.destinations import HANGS, destination
@@ -28,20 +28,20 @@ MOST_ASKED = 64
 JAVA = "java"
 
 
-class _Looked(NamedTuple):
+class _Capture(NamedTuple):
     stacks: tuple[PythonStack, ...] = ()
     deadlock: str | None = None
     reason: str | None = None
 
 
-class JavaSpy:
-    """Adds to diagnoses where the Java program of a job stands. Of several the first is asked: each asking costs CPU time."""
+class JavaStackCapture:
+    """Adds the stacks of the Java program of a job to diagnoses. Of several only the first: each capture costs CPU time."""
 
     def __init__(self, reap: Callable[[], None], mounts: HangingMounts) -> None:
         """`reap` reaps any child of this process that has ended."""
         self._reap = reap
         self._mounts = mounts
-        self._kept: OrderedDict[ProcessIdentity, tuple[float, _Looked]] = OrderedDict()
+        self._kept: OrderedDict[ProcessIdentity, tuple[float, _Capture]] = OrderedDict()
 
     async def add_stacks(self, found: Diagnosis, family: Collection[int]) -> Diagnosis:
         """The same with the stacks, and a deadlock that Java has found in the first sentence."""
@@ -50,17 +50,17 @@ class JavaSpy:
         who = None if wait is None else identify(wait.pid)
         if wait is None or who is None:
             return found
-        looked = await self._looked(who, wait)
-        if looked.reason is not None:
-            note = f"the Java stack of {one_line(wait.name)} ({wait.pid}): {looked.reason}"
+        capture = await self._captured(who, wait)
+        if capture.reason is not None:
+            note = f"the Java stack of {one_line(wait.name)} ({wait.pid}): {capture.reason}"
             return structs.replace(found, not_looked_at=(*found.not_looked_at, note))
-        stacks = (*found.stacks, *looked.stacks)
-        if looked.deadlock is None:
+        stacks = (*found.stacks, *capture.stacks)
+        if capture.deadlock is None:
             return structs.replace(found, stacks=stacks)
-        return structs.replace(found, stacks=stacks, summary=f"{one_line(wait.name)} {looked.deadlock}")
+        return structs.replace(found, stacks=stacks, summary=f"{one_line(wait.name)} {capture.deadlock}")
 
-    async def _looked(self, who: ProcessIdentity, wait: Wait) -> _Looked:
-        at, kept = self._kept.get(who, (0.0, _Looked()))
+    async def _captured(self, who: ProcessIdentity, wait: Wait) -> _Capture:
+        at, kept = self._kept.get(who, (0.0, _Capture()))
         if time.monotonic() - at > KEPT_SECONDS:
             kept = await self._ask(wait)
             self._kept[who] = time.monotonic(), kept
@@ -68,24 +68,21 @@ class JavaSpy:
                 self._kept.popitem(last=False)
         return kept
 
-    async def _ask(self, wait: Wait) -> _Looked:
+    async def _ask(self, wait: Wait) -> _Capture:
         jcmd = jvm.jcmd_of(wait.pid)
         if jcmd is None:
-            return _Looked(reason="it has ended")
+            return _Capture(reason="it has ended")
         if destination(jcmd, self._mounts.may_hang).kind == HANGS:
-            return _Looked(reason=f"{jcmd} is on a file system that may hang")
+            return _Capture(reason=f"{jcmd} is on a file system that may hang")
         reason = jvm.why_not_asked(wait.pid, jcmd)
         if reason is not None:
-            return _Looked(reason=one_line(reason))
-        try:
-            printed = await output_of(jvm.command(jcmd, wait.pid), SECONDS, MOST_BYTES, self._reap)
-        except OSError as error:
-            return _Looked(reason=f"{one_line(jcmd)}: {error.strerror}")
-        if not printed.is_whole:
-            return _Looked(reason=f"jcmd took longer than {SECONDS:g} s, or said too much")
+            return _Capture(reason=one_line(reason))
+        printed = await ask_helper(jvm.command(jcmd, wait.pid), SECONDS, MOST_BYTES, self._reap, "jcmd")
+        if isinstance(printed, str):
+            return _Capture(reason=printed)
         dump = printed.out.decode("utf-8", "replace")
         threads = deadlock_in(dump)
         stacks = java_stacks(dump, wait.pid, wait.stage, wait.name)
         if not stacks:
-            return _Looked(reason=f"jcmd said: {one_line(printed.err or printed.out)[:200]}")
-        return _Looked(stacks, deadlock_in_words(threads) if threads else None)
+            return _Capture(reason=f"jcmd said: {one_line(printed.err or printed.out)[:200]}")
+        return _Capture(stacks, deadlock_in_words(threads) if threads else None)

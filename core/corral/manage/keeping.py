@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from corral.decide.life import StopCause
 from corral.decide.store import Journal
-from corral.decide.storyrows import StoryRow, shortened, told
+from corral.decide.storyrows import HistoryRow, shortened
 from corral.manage.history import History, Lifetime, decode, encode
 from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import JobTable
@@ -101,7 +101,7 @@ class Persistence:
             kept.until = lifetime.looked_at
             age = None if job.life.is_ended else max(0.0, kept.until - began)
         values = LifePast() if lifetime is None else lifetime.values()
-        self._journal.keep_story(job.id, StoryRow(values, history.stuck, history.stuck_at, age))
+        self._journal.keep_history(job.id, HistoryRow(values, history.stuck, history.stuck_at, age))
         kept.lacks_diagnosis = False
 
     # ---- what happens to a job
@@ -160,7 +160,7 @@ class Persistence:
         return None if still is None or still.last_moved > time.monotonic() else still
 
     def _recall_lifetime(self, job: ManagedJob) -> None:
-        row, began = self._journal.story(job.id), job.life.started_now
+        row, began = self._journal.history(job.id), job.life.started_now
         if began is None:
             return
         if row is None or row.age is None:
@@ -173,7 +173,7 @@ class Persistence:
         """What is kept of a job, running or ended. Raises UnknownJobError."""
         job = self._table.unended(job_id)
         if job is None:
-            return told(self._snapshot(job_id), self._journal.story(job_id))
+            return self._journal.story(self._snapshot(job_id))
         history = job.history
         life = LifePast() if history.lifetime is None else history.lifetime.values(time.monotonic())
         return Story(str(job_id), history.stuck, history.stuck_at, life)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from msgspec import structs
 
 from corral.manage.jobs import ManagedJob
-from corral.manage.spying import Spy
+from corral.manage.spying import StackCapture
 from corral.values.reports import Diagnosis
 
 
@@ -23,8 +23,8 @@ class _Captured(NamedTuple):
 class LastStacks:
     """Captures the stacks once each time that a job has become stuck."""
 
-    def __init__(self, spy: Spy) -> None:
-        self._spy = spy
+    def __init__(self, stacks: StackCapture) -> None:
+        self._stacks = stacks
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._captured: dict[int, _Captured] = {}
 
@@ -33,7 +33,7 @@ class LastStacks:
         if job.diagnosis is None or self._captured_now(job) is not None:
             return True
         if job.id not in self._tasks:
-            if not self._spy.can_tell(job.diagnosis, job.run.members):
+            if not self._stacks.can_capture(job.diagnosis, job.run.members):
                 return True
             self._tasks[job.id] = asyncio.create_task(self._capture(job))
         return False
@@ -64,7 +64,7 @@ class LastStacks:
         found, since = job.diagnosis, job.history.health_since
         try:
             if found is not None:
-                found = await self._spy.add_stacks(found, frozenset(job.run.members), None)
+                found = await self._stacks.add_stacks(found, frozenset(job.run.members), None)
         finally:
             # Whatever has become of it, the job is not to wait for another one.
             del self._tasks[job.id]

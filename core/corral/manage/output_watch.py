@@ -8,15 +8,18 @@ from datetime import UTC, datetime
 
 from corral.decide.store import Journal
 from corral.manage.capping import Capping
-from corral.manage.diskfull import DiskWatch
 from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import JobTable
 from corral.manage.truncations import Truncations
 from corral.observe import ordering
 from corral.observe.pipeflow import RATE_WINDOW
+from corral.system.disk_usage import is_full
 from corral.system.ownfiles import stat_own
 from corral.values.home import Home
 from corral.values.wire import to_wire
+
+_FULL_NOW = "the disk of its output is full: what it writes now may be missing"
+_FULL_AT_END = "as it ended the disk of its output was full: what it wrote last may be missing"
 
 
 class OutputWatch:
@@ -35,7 +38,6 @@ class OutputWatch:
         self._home = home
         self._truncations = truncations
         self._capping = capping
-        self._disk = DiskWatch(table, journal, home)
         self.tick = capping.tick
 
     def open(self, job: ManagedJob) -> None:
@@ -56,7 +58,7 @@ class OutputWatch:
         """Look at its sizes, its cap and the room on its disk. Whether anything was written. Raises OSError."""
         has_output = self.read_sizes(job, now)
         if has_output:
-            self._disk.look(job)
+            self._note_full_disk(job, _FULL_NOW)
         self._capping.look(job)
         return has_output
 
@@ -86,7 +88,23 @@ class OutputWatch:
                 self._note_order(job, before, job.files.sizes() or before, was_shorter=False)
         job.files.close()
         self._read_final_sizes(job)
-        self._disk.look_at_end(job)
+        has_written = job.output.stdout or any(stage.history.stderr_bytes for stage in job.stages)
+        has_run = job.life.started is not None
+        # A job that wrote nothing and succeeded had nothing to lose, as far as anybody can tell.
+        if has_written or (has_run and job.life.state == "failed"):
+            self._note_full_disk(job, _FULL_AT_END)
+
+    def _note_full_disk(self, job: ManagedJob, text: str) -> None:
+        """A job that gets ENOSPC seldom says so, least of all where its messages go. What its write(2) returned nobody else
+        can see, but that the disk had no room while it wrote, or as it ended. A terminal is no matter of this: what is
+        printed there waits for room, and nothing is lost.
+        """
+        if job.spec.pty or not is_full(self._home.jobs):
+            return
+        if job.history.disk_full is None:
+            self._journal.record(job.id, datetime.now(UTC), "output", text)
+        job.history.disk_full = datetime.now(UTC)
+        self._table.touch(job)
 
     def _read_final_sizes(self, job: ManagedJob) -> None:
         if job.life.started is None and not any(stage.handle.identity for stage in job.stages):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from corral.decide.settings import CleanSettings, parse_settings, read_clean_settings, unreadable_settings
-from corral.manage.helping import output_of
+from corral.manage.helping import run_helper
 from corral.system.destinations import HANGS, destination
 from corral.system.mounts import HangingMounts
 from corral.values.home import config_path
@@ -30,7 +30,7 @@ class SettingsReader:
         if destination(path, self._mounts.may_hang).kind != HANGS:
             return await asyncio.to_thread(read_clean_settings, path)
         try:
-            printed = await output_of((*_PRINTING, path), PATIENCE, LONGEST_SETTINGS, self._reap)
+            printed = await run_helper((*_PRINTING, path), PATIENCE, LONGEST_SETTINGS, self._reap)
         except OSError as error:
             return unreadable_settings(path, error.strerror or str(error))
         if not printed.is_whole:

@@ -1,4 +1,4 @@
-"""Where the programs of a job stand that Python or Java runs: asked of py-spy or jcmd, only when somebody asks why, and kept while they stand still."""
+"""Captures the stacks of the Python and Java programs of a job: by py-spy or jcmd, only on request, and kept while they stand still."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from corral.manage.helping import output_of
-from corral.manage.javaspying import JavaSpy
+from corral.manage.helping import ask_helper
+from corral.manage.javaspying import JavaStackCapture
 from corral.observe.program_stacks import python_stacks
 from corral.system import pyspy
 from corral.system.cpu_clock import cpu_nanoseconds
@@ -33,26 +33,26 @@ MOST_BYTES = 4 << 20
 KEPT = 64
 
 
-class _Looked(NamedTuple):
+class _Capture(NamedTuple):
     """What py-spy said of one program; `reason` why it said nothing."""
 
     stacks: tuple[PythonStack, ...] = ()
     reason: str | None = None
 
 
-class Spy:
+class StackCapture:
     """Adds the stacks of Python programs to diagnoses."""
 
     def __init__(self, reap: Callable[[], None], mounts: HangingMounts) -> None:
         """`reap` reaps any child of this process that has ended."""
         self._reap = reap
         self._mounts = mounts
-        self._kept: OrderedDict[tuple[ProcessIdentity, int], _Looked] = OrderedDict()
+        self._kept: OrderedDict[tuple[ProcessIdentity, int], _Capture] = OrderedDict()
         """By the CPU clock that it stood at: a program that has not run since stands where it stood."""
         self._turn = asyncio.Semaphore(AT_ONCE)
-        self._java = JavaSpy(reap, mounts)
+        self._java = JavaStackCapture(reap, mounts)
 
-    def can_tell(self, found: Diagnosis, family: Collection[int]) -> bool:
+    def can_capture(self, found: Diagnosis, family: Collection[int]) -> bool:
         """Whether the py-spy that came with Corral is there, and a Python program of the job for it to look at."""
         return pyspy.beside_interpreter() is not None and bool(_python_programs(found, family))
 
@@ -68,29 +68,31 @@ class Spy:
             return found
         candidates = [path for path in (pyspy.beside_interpreter(), offered) if path is not None]
         if not candidates:
-            return _noted(found, [_how_to_get_it(programs)]) if _would_help(found, programs) else found
+            return _with_notes(found, [_how_to_install(programs)]) if _would_help(found, programs) else found
         reasons = {path: self._why_not(path) for path in candidates}
         path = next((path for path, reason in reasons.items() if reason is None), None)
         if path is None:
             reason = one_line(reasons[candidates[0]] or "")
-            return _noted(found, [f"the Python stacks: py-spy is not used, since {reason}"])
-        looked = await self._look_at_all(path, programs)
+            return _with_notes(found, [f"the Python stacks: py-spy is not used, since {reason}"])
+        captures = await self._capture_all(path, programs)
         notes = [
-            f"the Python stack of {_called(wait)}: {look.reason}" for wait, look in looked if look.reason
+            f"the Python stack of {_name_of(wait)}: {capture.reason}"
+            for wait, capture in captures
+            if capture.reason
         ]
         if len(programs) > MOST_PROCESSES:
             notes.append(f"the Python stacks of all but {MOST_PROCESSES} programs")
-        stacks = tuple(stack for _, look in looked for stack in look.stacks)
-        return _noted(structs.replace(found, stacks=(*found.stacks, *stacks)), notes)
+        stacks = tuple(stack for _, capture in captures for stack in capture.stacks)
+        return _with_notes(structs.replace(found, stacks=(*found.stacks, *stacks)), notes)
 
     def _why_not(self, path: str) -> str | None:
-        """Why a py-spy is not run: to look at it, and to start it, must keep nobody waiting."""
+        """Why a py-spy is not run. Looking at it and starting it must not block."""
         if os.path.isabs(path) and destination(path, self._mounts.may_hang).kind == HANGS:
             return f"{path} is on a file system that may hang"
         return why_untrusted_program(path)
 
-    async def _look_at_all(self, path: str, programs: list[Wait]) -> list[tuple[Wait, _Looked]]:
-        tasks = [asyncio.create_task(self._look(path, wait)) for wait in programs[:MOST_PROCESSES]]
+    async def _capture_all(self, path: str, programs: list[Wait]) -> list[tuple[Wait, _Capture]]:
+        tasks = [asyncio.create_task(self._capture(path, wait)) for wait in programs[:MOST_PROCESSES]]
         try:
             await asyncio.wait(tasks, timeout=SECONDS)
         finally:
@@ -98,17 +100,17 @@ class Spy:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        looked = [
-            _Looked(reason=f"py-spy took longer than {SECONDS:g} s") if t.cancelled() else t.result()
+        captures = [
+            _Capture(reason=f"py-spy took longer than {SECONDS:g} s") if t.cancelled() else t.result()
             for t in tasks
         ]
-        return list(zip(programs, looked, strict=False))
+        return list(zip(programs, captures, strict=False))
 
-    async def _look(self, path: str, wait: Wait) -> _Looked:
+    async def _capture(self, path: str, wait: Wait) -> _Capture:
         async with self._turn:
             who, clock = identify(wait.pid), cpu_nanoseconds(wait.pid)
             if who is None or clock is None:
-                return _Looked(reason="it has ended")
+                return _Capture(reason="it has ended")
             kept = self._kept.get((who, clock))
             if kept is None:
                 kept = await _ask(path, wait, self._reap)
@@ -116,28 +118,25 @@ class Spy:
                     self._keep((who, clock), kept)
             return kept
 
-    def _keep(self, key: tuple[ProcessIdentity, int], looked: _Looked) -> None:
-        self._kept[key] = looked
+    def _keep(self, key: tuple[ProcessIdentity, int], capture: _Capture) -> None:
+        self._kept[key] = capture
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
 
 
-async def _ask(path: str, wait: Wait, reap: Callable[[], None]) -> _Looked:
-    try:
-        printed = await output_of(pyspy.command(path, wait.pid), SECONDS, MOST_BYTES, reap)
-    except OSError as error:
-        return _Looked(reason=f"{one_line(path)}: {error.strerror}")
-    if not printed.is_whole:
-        return _Looked(reason=f"py-spy took longer than {SECONDS:g} s, or said too much")
+async def _ask(path: str, wait: Wait, reap: Callable[[], None]) -> _Capture:
+    printed = await ask_helper(pyspy.command(path, wait.pid), SECONDS, MOST_BYTES, reap, "py-spy")
+    if isinstance(printed, str):
+        return _Capture(reason=printed)
     if not printed.out.strip():
-        return _Looked(reason=_refusal(path, wait.pid, printed.err))
+        return _Capture(reason=_why_refused(path, wait.pid, printed.err))
     try:
-        return _Looked(python_stacks(printed.out, wait.pid, wait.stage, wait.name))
+        return _Capture(python_stacks(printed.out, wait.pid, wait.stage, wait.name))
     except ValueError:
-        return _Looked(reason="what py-spy said was not understood")
+        return _Capture(reason="what py-spy said was not understood")
 
 
-def _refusal(path: str, pid: int, err: bytes) -> str:
+def _why_refused(path: str, pid: int, err: bytes) -> str:
     """Why py-spy printed nothing, in our words where we know better."""
     if b"ermission denied" in err.lower() or b"Operation not permitted" in err:
         by_root = f"; `sudo {one_line(path)} dump --pid {pid}` shows it" if pyspy.may_help_as_root() else ""
@@ -147,7 +146,7 @@ def _refusal(path: str, pid: int, err: bytes) -> str:
 
 
 def _python_programs(found: Diagnosis, family: Collection[int]) -> list[Wait]:
-    """Those of the job itself, the root of it all first; one more than are looked at tells that there are more."""
+    """Those of the job itself, the root first; one more than are captured, to tell that there are more."""
     root = None if found.root is None else found.root.pid
     own = [wait for wait in found.waits if wait.pid in family and wait.kind != "zombie"]
     asked = sorted(own, key=lambda wait: wait.pid != root)[:MOST_ASKED]
@@ -155,19 +154,19 @@ def _python_programs(found: Diagnosis, family: Collection[int]) -> list[Wait]:
 
 
 def _would_help(found: Diagnosis, programs: list[Wait]) -> bool:
-    """Whether somebody may want to know: a job that does not move, and ends at a Python program."""
+    """Whether the stacks would help: the job does not move, and its chain of waits ends at a Python program."""
     return found.health != "active" and found.root is not None and found.root.pid == programs[0].pid
 
 
-def _how_to_get_it(programs: list[Wait]) -> str:
+def _how_to_install(programs: list[Wait]) -> str:
     return (
-        f"the Python stack of {_called(programs[0])}: py-spy is not installed; `pip install py-spy` gets it"
+        f"the Python stack of {_name_of(programs[0])}: py-spy is not installed; `pip install py-spy` gets it"
     )
 
 
-def _called(wait: Wait) -> str:
+def _name_of(wait: Wait) -> str:
     return f"{one_line(wait.name)} ({wait.pid})"
 
 
-def _noted(found: Diagnosis, notes: Iterable[str]) -> Diagnosis:
+def _with_notes(found: Diagnosis, notes: Iterable[str]) -> Diagnosis:
     return structs.replace(found, not_looked_at=(*found.not_looked_at, *notes))

@@ -235,7 +235,7 @@ class Handlers:
         found = engine.explanation.why(job_id)
         job = engine.table.managed.get(job_id)
         if request.stacks and job is not None:
-            found = await self._engine.spy.add_stacks(found, frozenset(job.run.members), request.py_spy)
+            found = await self._engine.stacks.add_stacks(found, frozenset(job.run.members), request.py_spy)
         return found
 
     async def _processes(self, request: p.ListProcesses) -> p.Processes:

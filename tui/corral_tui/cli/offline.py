@@ -11,7 +11,6 @@ from msgspec import structs
 from corral.decide.endings import all_events
 from corral.decide.reader import JournalReader
 from corral.decide.schema import DamagedJournalError
-from corral.decide.storyrows import told
 from corral.service.protocol import (
     Answers,
     AskStory,
@@ -96,12 +95,12 @@ class Offline:
         if request.job is None:
             raise NotSoError("why: nothing runs; corral why ID tells how a job ended")
         job = self._journal.job(self._journal.resolve(request.job))
-        found = with_story(diagnose(job), job, told(job, self._journal.story(int(job.id))))
+        found = with_story(diagnose(job), job, self._journal.story(job))
         return explain_failure(found, job, self._journal)
 
     def _story(self, request: AskStory) -> Story:
         job = self._journal.job(self._journal.resolve(request.job))
-        return told(job, self._journal.story(int(job.id)))
+        return self._journal.story(job)
 
     def _wait(self, request: WaitForJobs) -> Waited:
         """All jobs have ended, so there is nothing to wait for."""
