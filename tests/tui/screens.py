@@ -57,7 +57,7 @@ async def running(
     app = DashboardApp(source, charset=charset, settings=settings, clock=clock)
     async with app.run_test(size=size) as pilot:
         screen = board_of(app)
-        await until(lambda: screen.board.scene is not None, "a first paint")
+        await until(lambda: screen.board.view_state is not None, "a first paint")
         await until(
             lambda: not screen.history.missing(screen.board.visible_jobs(), clock()),
             "the past of the visible jobs",

@@ -140,14 +140,14 @@ def test_from_a_failure_that_was_selected_anyhow_the_next_is_the_most_urgent() -
 
 def test_nothing_runs_lists_what_ended_newest_first() -> None:
     model = model_of([ended_job(1, "a", ended_ago=900), ended_job(2, "b", "failed", ended_ago=100)])
-    assert model.is_nothing
+    assert model.is_empty
     assert ids(model) == ["2", "1"]
 
 
 def test_what_ended_a_moment_ago_is_not_nothing() -> None:
     model = model_of([job(1, "a")])
     model.apply(snapshot([ended_job(1, "a")], 2), NOW)
-    assert not model.is_nothing
+    assert not model.is_empty
     assert ids(model) == ["1"]
 
 

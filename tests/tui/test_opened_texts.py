@@ -25,7 +25,7 @@ from corral_tui.dashboard.opened.charts_text import (
 )
 from corral_tui.dashboard.opened.head import tab_at, tab_line
 from corral_tui.dashboard.opened.output_rows import MOST_RUNS, QUIET_SECONDS, OutputRows
-from corral_tui.dashboard.opened.pipeline_text import Look, draw, pipeline_lines
+from corral_tui.dashboard.opened.pipeline_text import DrawingContext, draw, pipeline_lines
 from corral_tui.dashboard.opened.screen import shared
 from corral_tui.dashboard.opened.tree_text import in_tree_order, tree_lines
 from corral_tui.dashboard.opened.why_text import why_as_text
@@ -130,7 +130,7 @@ def test_a_number_that_is_only_a_bound_is_marked() -> None:
 @pytest.mark.parametrize("width", [40, 80, 160])
 def test_a_pipe_is_found_where_it_is_drawn(width: int) -> None:
     for shown in (twelve(), pipeline_job(3, "dump")):
-        drawing = draw(shown, Look({}, width, UNICODE, chosen=2))
+        drawing = draw(shown, DrawingContext({}, width, UNICODE, chosen=2))
         assert [spot.pipe for spot in drawing.spots] == [pipe.number for pipe in shown.pipes]
         for spot in drawing.spots:
             seen = "".join(

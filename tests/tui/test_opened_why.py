@@ -15,7 +15,7 @@ from corral_tui.dashboard.marks import ASCII, UNICODE, Charset
 from corral_tui.dashboard.opened.chain_text import MOST_LINKS
 from corral_tui.dashboard.opened.screen import JobScreen
 from corral_tui.dashboard.opened.why_pane import WhyPane
-from corral_tui.dashboard.opened.why_text import MOST_ENTRIES, WhyLook, why_lines
+from corral_tui.dashboard.opened.why_text import MOST_ENTRIES, WhyContext, why_lines
 from tui.fake_jobs import NOW, ended_job, job, stage
 from tui.fake_source import FakeSource
 from tui.screens import running, screen_text, shown, until
@@ -63,7 +63,7 @@ HUNDRED = tuple(wait(6000 + n, "sleep", "timer", "waits for a timer") for n in r
 
 
 def drawn(found: Diagnosis, width: int = 80, charset: Charset = UNICODE, **changes: object) -> list[str]:
-    look = WhyLook(NOW, width, charset, None, {5392: "job 4 holder"})._replace(**changes)
+    look = WhyContext(NOW, width, charset, None, {5392: "job 4 holder"})._replace(**changes)
     made = why_lines(found, look)
     assert all(lines.width_of(line) <= width for line in made)
     return [lines.text(line).rstrip() for line in made]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from corral.observe.output import OutputFile
-from corral_tui.dashboard.emulator import Emulator, Row
+from corral_tui.dashboard.ansi import StyledLine
+from corral_tui.dashboard.emulator import Emulator
 from corral_tui.dashboard.presentscreen import MOST_BEHIND, Budget, PresentScreen, draws_in_place
 from corral_tui.dashboard.tails import Tails
 from tui.fake_jobs import ended_job, job
@@ -21,7 +22,7 @@ LONG = 3600.0
 """Seconds: a budget that is never spent."""
 
 
-def text(row: Row) -> str:
+def text(row: StyledLine) -> str:
     return "".join(piece for piece, _ in row)
 
 

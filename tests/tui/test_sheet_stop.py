@@ -28,7 +28,7 @@ from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.marks import ASCII, UNICODE
 from corral_tui.dashboard.settings import Settings
 from corral_tui.dashboard.sheets.stop import StopSheet
-from corral_tui.dashboard.sheets.stop_text import WIDEST, Known, ending_sentence, progress_lines
+from corral_tui.dashboard.sheets.stop_text import WIDEST, ProcessNotes, ending_sentence, progress_lines
 from tui.fake_jobs import NOW, ended_job, job, stopping_job
 from tui.fake_source import FakeSource
 from tui.screens import running, screen_text, shown, until
@@ -138,7 +138,7 @@ async def test_the_sequence_going_on(size: tuple[int, int], tmp_path: Path) -> N
 
 @pytest.mark.parametrize("width", [100, 120, 135, 136, 160])
 def test_what_each_process_does_now_has_room_in_every_table(width: int) -> None:
-    known = Known({}, {48340: "waits for a lock"})
+    known = ProcessNotes({}, {48340: "waits for a lock"})
     heading, *drawn = (lines.text(line) for line in progress_lines(going_on(), known, width, UNICODE))
     assert all(len(line) <= width for line in (heading, *drawn))
     assert {line.find(" gone") for line in drawn} == {heading.index("NOW") + 1, -1}

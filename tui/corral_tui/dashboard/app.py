@@ -27,7 +27,7 @@ from corral_tui.dashboard.actions import ACTIONS, Action, Scope, action
 from corral_tui.dashboard.board_screen import BoardScreen
 from corral_tui.dashboard.changes import smaller
 from corral_tui.dashboard.clock import SettledTimes, steady_clock
-from corral_tui.dashboard.doings import Doings
+from corral_tui.dashboard.doings import ActionHandlers
 from corral_tui.dashboard.driver import DashboardDriver
 from corral_tui.dashboard.keyboard import Keyboard, KeyTaken
 from corral_tui.dashboard.marks import Charset, charset_of_terminal
@@ -92,7 +92,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         self._looked_at: tuple[str, ...] = ()
         self._wanted: tuple[str, ...] = ()
         self._is_look_due = False
-        self._doings = Doings(self)
+        self._handlers = ActionHandlers(self)
         self.notices = Notices(self, self._write_to_terminal)
         self.keyboard = Keyboard(self, super().on_event)
         self._is_sheet_settled = True
@@ -179,7 +179,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         return self.snapshot.jobs.get(job_id)
 
     def unseen(self) -> list[Job]:
-        """The jobs that need the user, without those that he has looked at since they ended."""
+        """The jobs that need the user, without those that were looked at since they ended."""
         board = self.screen_stack[0] if self.screen_stack else None
         return board.model.urgent() if isinstance(board, BoardScreen) and board.is_mounted else []
 
@@ -190,7 +190,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         self.call_later(self._give_keys_to, sheet)
 
     def _give_keys_to(self, sheet: Widget) -> None:
-        """Behind what the sheet itself has asked for: the focus for one of its fields."""
+        """Runs after the sheet's own request to focus one of its fields."""
         if sheet is self.sheet:
             if sheet.can_focus and not sheet.has_focus_within:
                 self.screen.set_focus(sheet)
@@ -238,11 +238,11 @@ class DashboardApp(App[int], inherit_bindings=False):
             super()._display(screen, smaller(renderable))
 
     def terminal_gone(self) -> None:
-        """Nobody sees us any more: as for the SIGHUP that comes then, where it is our controlling terminal."""
+        """The terminal is gone: do as for SIGHUP, which comes only if it is our controlling terminal."""
         self._leave_by_signal(signal.SIGHUP)
 
     def _write_to_terminal(self, text: str) -> None:
-        """In its turn with what Textual writes, so that no sequence falls into the middle of another one."""
+        """Through Textual's writer, so that no sequence is split by another one."""
         if self._driver is not None and not self.is_headless:
             self._driver.write(text)
 
@@ -295,7 +295,7 @@ class DashboardApp(App[int], inherit_bindings=False):
             return  # while the app closes, its screens are gone before its timers
         now, top = self.clock(), stack[-1]
         for screen in self._dashboard_screens():
-            # Beneath a palette or the help the list goes on; beneath an opened job it is not seen.
+            # Under the palette or the help the list stays visible and is updated; under an opened job it is hidden.
             if screen is top or not isinstance(top, DashboardScreen):
                 screen.ticked(now)
         if isinstance(self.sheet, Sheet):
@@ -324,7 +324,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         self.keyboard.key_taken(message.key)
 
     def on_paste(self) -> None:
-        """Nothing took it."""
+        """No widget handled it."""
         self.say("nothing here takes pasted text; n opens the prompt, / a filter")
 
     @property
@@ -364,7 +364,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         self.perform(action(action_id))
 
     def perform(self, chosen: Action) -> None:
-        """Do an action, or say why it cannot be done now. Beneath a sheet only the list moves."""
+        """Do an action, or say why it cannot be done now. Under a sheet only the list can be moved."""
         screen = self.screen
         if not isinstance(screen, DashboardScreen):
             return
@@ -375,4 +375,4 @@ class DashboardApp(App[int], inherit_bindings=False):
         if refused:
             self.say(refused)
         elif not screen.do(chosen.id):
-            self._doings.do(chosen.id, context)
+            self._handlers.do(chosen.id, context)

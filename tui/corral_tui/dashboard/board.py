@@ -10,11 +10,12 @@ from textual.message import Message
 
 from corral.values.jobs import Job
 from corral_tui.dashboard import panels, table
+from corral_tui.dashboard.lines import Span
 from corral_tui.dashboard.marks import Charset
-from corral_tui.dashboard.nothing import draw_nothing
-from corral_tui.dashboard.painter import EMPTY, Painted, Painted_, Row
+from corral_tui.dashboard.nothing import draw_empty
+from corral_tui.dashboard.painter import EMPTY, Painted, Row
 from corral_tui.dashboard.preview import draw_preview, preview_height
-from corral_tui.dashboard.scene import Scene, padded_line
+from corral_tui.dashboard.scene import ViewState, padded_line
 from corral_tui.dashboard.settings import Order, View
 from corral_tui.dashboard.words import title
 from corral_tui.numbers import cells, duration
@@ -22,7 +23,7 @@ from corral_tui.numbers import cells, duration
 WHEEL_ROWS = 3
 
 
-class NothingLayout:
+class EmptyLayout:
     """The mouse map of the screen that says that nothing runs."""
 
     def __init__(self, places: dict[int, str]) -> None:
@@ -33,11 +34,11 @@ class NothingLayout:
         return self._places.get(y)
 
 
-Layout = panels.PanelsLayout | table.TableLayout | NothingLayout
+Layout = panels.PanelsLayout | table.TableLayout | EmptyLayout
 
 
 class Board(Painted, can_focus=True):
-    """Every job of the list. It draws a scene; what is selected belongs to the scene's model."""
+    """Every job of the list. It draws a view state; the selection belongs to its model."""
 
     DEFAULT_CSS = """
     Board { width: 100%; height: 1fr; }
@@ -72,14 +73,14 @@ class Board(Painted, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(id="board")
-        self.scene: Scene | None = None
+        self.view_state: ViewState | None = None
         self.view: View = "panels"
         self.preview: bool | None = None
         """Whether the preview is wanted; None lets the room decide."""
         self.covered = 0
         """Rows at the bottom that a sheet covers."""
         self._offset = 0
-        self._layout: Layout = NothingLayout({})
+        self._layout: Layout = EmptyLayout({})
         self._cache: table.RowCache = {}
         self._body_height = 0
         self._ended_row: int | None = None
@@ -87,58 +88,61 @@ class Board(Painted, can_focus=True):
 
     # ---- drawing ----
 
-    def draw(self, scene: Scene, *, is_dimmed: bool = False) -> None:
-        """Draw this scene; only cells that differ are painted again."""
-        self.scene = scene
+    def draw(self, view_state: ViewState, *, is_dimmed: bool = False) -> None:
+        """Draw this state; only cells that differ are painted again."""
+        self.view_state = view_state
         width, height = self.size
         if width <= 0 or height <= 0:
             return
-        below = self._rows_below(scene, width, height)
+        below = self._rows_below(view_state, width, height)
         wanted_preview = 0
-        if self.view == "table" and not scene.model.is_nothing:
+        if self.view == "table" and not view_state.model.is_empty:
             wanted_preview = preview_height(height - len(below), self.preview)
         self._body_height = max(height - len(below) - wanted_preview, 1)
         self._offset = min(self._offset, self.last_offset)
-        rows = self._body(scene, width, self._body_height)
-        rows += draw_preview(scene, scene.model.selected, width, wanted_preview)
+        rows = self._body(view_state, width, self._body_height)
+        rows += draw_preview(view_state, view_state.model.selected, width, wanted_preview)
         self._ended_row = len(rows) if below else None
         rows += below
         self.show(rows[:height], is_dimmed=is_dimmed)
 
     def forget(self) -> None:
-        """Draw all anew next time, as after a change of the glyphs."""
+        """Draw everything next time, such as after a change of the glyphs."""
         self._cache.clear()
 
-    def _body(self, scene: Scene, width: int, height: int) -> list[Row]:
-        if scene.model.is_nothing or not scene.model.shown:
-            if scene.model.filter or scene.model.shows_ended:
-                self._layout = NothingLayout({})
-                words = "no job has these letters" if scene.model.filter else "no job"
+    def _body(self, view_state: ViewState, width: int, height: int) -> list[Row]:
+        if view_state.model.is_empty or not view_state.model.shown:
+            if view_state.model.filter or view_state.model.shows_ended:
+                self._layout = EmptyLayout({})
+                words = "no job has these letters" if view_state.model.filter else "no job"
                 return [EMPTY, Row(((f"  {words}", "muted"),)), *[EMPTY] * height][:height]
-            rows, places = draw_nothing(scene, scene.model.shown, width, height)
-            self._layout = NothingLayout(places)
+            rows, places = draw_empty(view_state, view_state.model.shown, width, height)
+            self._layout = EmptyLayout(places)
             return rows
         if self.view == "panels":
-            rows, self._layout = panels.draw_panels(scene, width, height, self._offset)
+            rows, self._layout = panels.draw_panels(view_state, width, height, self._offset)
             return rows
         if len(self._cache) > 4 * max(height, 50):
             self._cache.clear()
-        rows, self._layout = table.draw_table(scene, width, height, self._offset, self._cache)
+        rows, self._layout = table.draw_table(view_state, width, height, self._offset, self._cache)
         return rows
 
-    def _rows_below(self, scene: Scene, width: int, height: int) -> list[Row]:
+    def _rows_below(self, view_state: ViewState, width: int, height: int) -> list[Row]:
         """The line of ended jobs, or what part of a table is in view."""
-        if scene.model.is_nothing or height < 10:
+        if view_state.model.is_empty or height < 10:
             return []
-        line = self._line_below(scene, width)
+        line = self._line_below(view_state, width)
         if not line:
             return [EMPTY] if height >= 36 and self.view == "table" else []
-        return [Row(padded_line(line, width, scene.charset.ellipsis)), *([EMPTY] if height >= 36 else [])]
+        return [
+            Row(padded_line(line, width, view_state.charset.ellipsis)),
+            *([EMPTY] if height >= 36 else []),
+        ]
 
-    def _line_below(self, scene: Scene, width: int) -> tuple[Painted_, ...]:
-        model = scene.model
-        ended = ended_line(scene, model.folded, width - 16, scene.charset) if model.folded else ()
-        key: tuple[Painted_, ...] = (("e", "key"), (" show them ", "muted"))
+    def _line_below(self, view_state: ViewState, width: int) -> tuple[Span, ...]:
+        model = view_state.model
+        ended = ended_line(view_state, model.folded, width - 16, view_state.charset) if model.folded else ()
+        key: tuple[Span, ...] = (("e", "key"), (" show them ", "muted"))
         if model.shows_ended:
             ended, key = ((" ended jobs are shown", "muted"),), (("e", "key"), (" folds them ", "muted"))
         if not ended:
@@ -164,11 +168,11 @@ class Board(Painted, can_focus=True):
             if isinstance(layout, panels.PanelsLayout)
             else layout.ids
         )
-        selected = self.scene.model.selected_id if self.scene else None
+        selected = self.view_state.model.selected_id if self.view_state else None
         return ids if selected is None or selected in ids else (*ids, selected)
 
     def visible_jobs(self) -> list[Job]:
-        jobs = self.scene.model.snapshot.jobs if self.scene else {}
+        jobs = self.view_state.model.snapshot.jobs if self.view_state else {}
         return [jobs[each] for each in self.visible_ids if each in jobs]
 
     # ---- scrolling ----
@@ -176,8 +180,8 @@ class Board(Painted, can_focus=True):
     @property
     def _per_line(self) -> int:
         """Jobs that stand side by side."""
-        if self.view == "panels" and self.scene:
-            return panels.column_count(self.size.width, len(self.scene.model.shown))
+        if self.view == "panels" and self.view_state:
+            return panels.column_count(self.size.width, len(self.view_state.model.shown))
         return 1
 
     @property
@@ -192,17 +196,17 @@ class Board(Painted, can_focus=True):
     def _lines_in_view(self, covered: int) -> int:
         """How many lines of jobs fit above the covered rows."""
         free = max(min(self._body_height, self.size.height - covered), 1)
-        if self.view == "panels" and self.scene:
-            tall = panels.panel_height(self.size.width, self._body_height, len(self.scene.model.shown))
+        if self.view == "panels" and self.view_state:
+            tall = panels.panel_height(self.size.width, self._body_height, len(self.view_state.model.shown))
             return max(free // tall, 1)
         heads = 1 if self._body_height >= 12 else 0
         return max(free - heads, 1)
 
     @property
     def last_offset(self) -> int:
-        if self.scene is None or self.scene.model.is_nothing:
+        if self.view_state is None or self.view_state.model.is_empty:
             return 0
-        lines = -(-len(self.scene.model.shown) // self._per_line)
+        lines = -(-len(self.view_state.model.shown) // self._per_line)
         return max(lines - self._lines_in_view(self.covered), 0)
 
     def scroll_lines(self, by: int) -> None:
@@ -211,9 +215,9 @@ class Board(Painted, can_focus=True):
 
     def reveal_selected(self) -> None:
         """Scroll so that the selected job is in view, above what a sheet covers."""
-        if self.scene is None:
+        if self.view_state is None:
             return
-        index = self.scene.model.index
+        index = self.view_state.model.index
         if index < 0:
             return
         line = index // self._per_line
@@ -268,7 +272,7 @@ class Board(Painted, can_focus=True):
         job_id = layout.job_at(event.x, event.y)
         if job_id is None:
             return
-        is_again = self.scene is not None and self.scene.model.selected_id == job_id
+        is_again = self.view_state is not None and self.view_state.model.selected_id == job_id
         self.post_message(self.Opened(job_id) if is_again or event.chain > 1 else self.Selected(job_id))
 
     def _is_on_scrollbar(self, x: int, y: int) -> bool:
@@ -285,16 +289,16 @@ class Board(Painted, can_focus=True):
         self._set_offset(round(max(y - 1, 0) / track * self.last_offset))
 
 
-def ended_line(scene: Scene, jobs: Iterable[Job], width: int, charset: Charset) -> tuple[Painted_, ...]:
+def ended_line(view_state: ViewState, jobs: Iterable[Job], width: int, charset: Charset) -> tuple[Span, ...]:
     """` ended today: ✓ 7 lint 12s   ✓ 8 fetch-deps 1m02s`; where they do not fit, their number."""
     known = list(jobs)
-    is_today = all(_is_today(job, scene.now) for job in known)
+    is_today = all(_is_today(job, view_state.now) for job in known)
     head = f" ended{' today' if is_today else ''}: "
-    line: list[Painted_] = [(head, "muted")]
+    line: list[Span] = [(head, "muted")]
     room = width - cells(head)
     if width >= 84:
         for job in known:
-            status = scene.status(job)
+            status = view_state.status(job)
             text = f"{status.mark} {job.id} {title(job)} {duration(job.elapsed)}   "
             room -= cells(text)
             line.append((text, "muted"))

@@ -18,9 +18,10 @@ from corral_tui.dashboard.board import Board
 from corral_tui.dashboard.footer import Footer, StripLine
 from corral_tui.dashboard.header import count_jobs, header
 from corral_tui.dashboard.history import History
+from corral_tui.dashboard.lines import Span
 from corral_tui.dashboard.model import ORDERS, Model, order_words
-from corral_tui.dashboard.painter import Painted_, Row
-from corral_tui.dashboard.scene import Scene, padded_line
+from corral_tui.dashboard.painter import Row
+from corral_tui.dashboard.scene import ViewState, padded_line
 from corral_tui.dashboard.sentence import Events, sentence
 from corral_tui.dashboard.settings import View
 from corral_tui.dashboard.tails import Tails
@@ -29,7 +30,7 @@ from corral_tui.dashboard.view import DashboardScreen, ScreenHost
 
 DRAW_SECONDS = 0.25
 """Between two slices of the screens of jobs that draw theirs."""
-KEYS_OF_NOTHING = ("job.new", "job.restart", "job.open", "view.ended", "app.palette")
+KEYS_WHEN_EMPTY = ("job.new", "job.restart", "job.open", "view.ended", "app.palette")
 
 
 class BoardScreen(DashboardScreen):
@@ -85,35 +86,37 @@ class BoardScreen(DashboardScreen):
         """Read what grew, and draw."""
         if not self.is_mounted:
             return
-        scene = self._scene()
-        self.board.draw(scene, is_dimmed=bool(scene.model.snapshot.trouble))
+        view_state = self._view_state()
+        self.board.draw(view_state, is_dimmed=bool(view_state.model.snapshot.trouble))
         self._see()
         self.redraw()
 
     def redraw(self) -> None:
         """Draw what is known now."""
-        scene = self._scene()
-        trouble = bool(scene.model.snapshot.trouble)
-        self.board.draw(scene, is_dimmed=trouble)
+        view_state = self._view_state()
+        trouble = bool(view_state.model.snapshot.trouble)
+        self.board.draw(view_state, is_dimmed=trouble)
         width = self.size.width
-        lines = [Row(padded_line(header(scene, count_jobs(scene), width), width, ""))]
+        lines = [Row(padded_line(header(view_state, count_jobs(view_state), width), width, ""))]
         if not self.top.has_class("-low"):
-            lines.append(Row(padded_line(sentence(scene, self.events, width, self._prompt()), width, "")))
+            lines.append(
+                Row(padded_line(sentence(view_state, self.events, width, self._prompt()), width, ""))
+            )
         self.top.show(lines)
         self.strip_line.put(self.host.strip, self.host.charset.ellipsis)
         self.footer.relabel("view.switch", "table" if self.board.view == "panels" else "panels")
-        is_nothing = self.model.is_nothing
-        self.footer.relabel("job.restart", "run again" if is_nothing else "restart")
-        self.footer.relabel("view.ended", "ended jobs" if is_nothing else "ended")
+        is_empty = self.model.is_empty
+        self.footer.relabel("job.restart", "run again" if is_empty else "restart")
+        self.footer.relabel("view.ended", "ended jobs" if is_empty else "ended")
         self.footer.show_keys(
             self.context(),
-            KEYS_OF_NOTHING if is_nothing else None,
+            KEYS_WHEN_EMPTY if is_empty else None,
             is_private=self.host.source.is_private,
         )
 
-    def _scene(self) -> Scene:
+    def _view_state(self) -> ViewState:
         host = self.host
-        return Scene(
+        return ViewState(
             self.model,
             self.history,
             self.tails,
@@ -123,7 +126,7 @@ class BoardScreen(DashboardScreen):
             host.source.is_private,
         )
 
-    def _prompt(self) -> tuple[Painted_, ...] | None:
+    def _prompt(self) -> tuple[Span, ...] | None:
         """Line 2 while a filter is typed or holds; what was said a moment ago goes before one that only holds."""
         model = self.model
         if self.top.typed is None and (not model.filter or self.events.fresh(self.host.clock())):
@@ -133,7 +136,7 @@ class BoardScreen(DashboardScreen):
         count = f"   {found} of {sum(not job.hidden for job in model.snapshot.jobs.values())}{hidden}"
         if self.top.typed is not None:
             notice = self.top.notice
-            told: Painted_ = (f"   {notice}", "warning") if notice else (count, "muted")
+            told: Span = (f"   {notice}", "warning") if notice else (count, "muted")
             return (*self.top.prompt(self.host.charset), told)
         return (
             ("/ ", "key"),
@@ -245,7 +248,7 @@ class BoardScreen(DashboardScreen):
     def _show_selected(self) -> None:
         if not self.is_mounted:
             return
-        self.board.draw(self._scene())
+        self.board.draw(self._view_state())
         self.board.reveal_selected()
         self.refresh_all()
 

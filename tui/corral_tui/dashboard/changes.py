@@ -20,7 +20,7 @@ _RESET = "\x1b[0m"
 
 
 class ChangedCells(ChopsUpdate):
-    """A part of the screen to be painted anew."""
+    """A part of the screen to be repainted."""
 
     def render_segments(self, console: Console) -> str:
         pen = _Pen(console._color_system or ColorSystem.TRUECOLOR)
@@ -41,17 +41,17 @@ def smaller(renderable: RenderableType | None) -> RenderableType | None:
     return renderable
 
 
-class _Look(NamedTuple):
-    """What stands before and after a text of one style."""
+class _Escapes(NamedTuple):
+    """The escape sequences before and after a text of one style."""
 
     before: str
     after: str
 
 
 @lru_cache(maxsize=512)
-def _look_of(style: Style, system: ColorSystem) -> _Look:
+def _escapes_of(style: Style, system: ColorSystem) -> _Escapes:
     before, _, after = Strip.render_style(style, "x", color_system=system).partition("x")
-    return _Look(before, after)
+    return _Escapes(before, after)
 
 
 class _Pen:
@@ -69,7 +69,7 @@ class _Pen:
         if style != self._style:
             self._put_down()
             if style is not None and text:
-                before, after = _look_of(style, self._system)
+                before, after = _escapes_of(style, self._system)
                 if after not in ("", _RESET):  # a link, which has an end of its own
                     self._written.append(before + text + after)
                     return

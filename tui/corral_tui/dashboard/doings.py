@@ -54,7 +54,7 @@ class ActionHost(SheetHost, Protocol):
     def exit(self, result: int) -> None: ...
 
 
-class Doings:
+class ActionHandlers:
     """One method an action. Whether it is possible was asked before."""
 
     def __init__(self, host: ActionHost) -> None:

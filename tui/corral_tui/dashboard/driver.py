@@ -23,7 +23,7 @@ MOST_COLUMNS, MOST_ROWS = 1000, 500
 """More than any screen shows; a terminal may claim 65,535 of each."""
 
 
-class TerminalUser(Protocol):
+class DriverHost(Protocol):
     """What the driver asks of the app whose terminal it has."""
 
     @property
@@ -40,7 +40,7 @@ class DashboardDriver(LinuxDriver):
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         self._size = self._size or self._get_terminal_size()  # else the app asks rich, which assumes 25 rows
-        self._user = cast("TerminalUser", app)
+        self._user = cast("DriverHost", app)
         assert sys.__stdout__ is not None
         self._terminal = sys.__stdout__  # Textual's stderr may be a file; stdout is a terminal here
         self._has_screen = self._is_suspended = False
@@ -53,7 +53,7 @@ class DashboardDriver(LinuxDriver):
         self._outflow.put(encoded)
 
     def skips(self) -> bool:
-        """Whether a frame is left out, as the terminal does not keep up. It is painted anew once it does."""
+        """Whether a frame is left out, because the terminal does not keep up. Everything is repainted once it does."""
         return self._outflow.skips()
 
     def start_application_mode(self) -> None:
@@ -80,12 +80,12 @@ class DashboardDriver(LinuxDriver):
             super()._sigcont_application()
 
     def close(self) -> None:
-        """The last words are out, or there is nobody to hear them: then nothing that is printed later may wait either."""
+        """All output is written, or the terminal has stopped reading: then nothing printed later may block either."""
         if not self._outflow.settle(PATIENCE):
             silence_terminal()
 
     def restore(self) -> None:
-        """Give the terminal back in the app's place, which did not come to it. From any thread."""
+        """Restore the terminal where the app could not. From any thread."""
         if self._has_screen:
             self._disable_mouse_support()
             self.stop_application_mode()

@@ -8,7 +8,8 @@ from textual import events
 from textual.message import Message
 
 from corral_tui.dashboard.actions import Action, Context, actions_of, key_name
-from corral_tui.dashboard.painter import Painted, Painted_, row
+from corral_tui.dashboard.lines import Span
+from corral_tui.dashboard.painter import Painted, row
 from corral_tui.numbers import cells, cut_end
 
 _RIGHT = {"opened": ("app.help", "app.back")}
@@ -69,7 +70,7 @@ class Footer(Painted):
         right = self._right_side(width, is_private=is_private)
         room = width - sum(cells(text) for text, _ in right)
         gap = "  "
-        pieces: list[Painted_] = []
+        pieces: list[Span] = []
         self._spans = []
         x = 0
         for each in possible:
@@ -105,7 +106,7 @@ class Footer(Painted):
     def _word(self, each: Action) -> str:
         return self._labels.get(each.id, each.label)
 
-    def _right_side(self, width: int, *, is_private: bool) -> list[Painted_]:
+    def _right_side(self, width: int, *, is_private: bool) -> list[Span]:
         """Help and leaving: always there but where it is very narrow."""
         if width < 60:
             return [(" ?", "key"), (" ", "plain")]
@@ -119,7 +120,7 @@ class Footer(Painted):
         key, word = ("q", leave_word) if self._right == _USUAL_RIGHT else ("esc", " back ")
         return [(" ?", "key"), (help_word, "muted"), (f"  {key}", "key"), (word, "muted")]
 
-    def _place_right(self, right: list[Painted_], room: int) -> None:
+    def _place_right(self, right: list[Span], room: int) -> None:
         middle = room + sum(cells(text) for text, _ in right[:2])
         self._spans.append((room, middle, "app.help"))
         if len(right) > 2:

@@ -1,4 +1,4 @@
-"""Handing the dashboard's terminal to a job: `corral attach` as a program of its own, in our place, until it is left."""
+"""Giving the terminal to a job: `corral attach` runs as a program of its own until the user detaches."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ _PROGRAM = "corral_tui.attach_for_dashboard"
 def hand_over(home: Home, job_id: str, *, is_leaving: Callable[[], bool]) -> str:
     """Let the user type to that job; what `corral attach` said at the end. The terminal must be as a shell has it.
 
-    Whoever wants to end the dashboard meanwhile ends this first, and the terminal is put back; the signal itself is
-    left to the dashboard's event loop, which gets it as soon as it runs again. Nothing is begun where that has one
-    already.
+    A signal that would end the dashboard ends this program first, so that the terminal is restored; the dashboard's event
+    loop gets the signal as soon as it runs again. Nothing is started if it has one already.
     """
     argv = [interpreter(), "-m", _PROGRAM, "attach", job_id]
     environment = {**os.environ, "CORRAL_HOME": home.path}

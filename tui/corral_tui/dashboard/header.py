@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from corral.values.jobs import Job
 from corral.values.machine import Machine
-from corral_tui.dashboard.lines import clean
+from corral_tui.dashboard.lines import Span, clean
 from corral_tui.dashboard.marks import Charset, needs_a_human, sparks
-from corral_tui.dashboard.painter import Painted_
-from corral_tui.dashboard.scene import Scene, cut_line
+from corral_tui.dashboard.painter import Spans
+from corral_tui.dashboard.scene import ViewState, cut_line
 from corral_tui.numbers import cells, size
 
-Line = tuple[Painted_, ...]
 _WIDE = 100
 
 
@@ -33,11 +32,11 @@ class Counts:
         return not (self.running or self.paused or self.stopping or self.queued)
 
 
-def count_jobs(scene: Scene) -> Counts:
+def count_jobs(view_state: ViewState) -> Counts:
     """Jobs that were taken off the list do not count; those that ended well count for today."""
     counts = Counts()
-    today = scene.now.astimezone().date()
-    for job in scene.model.snapshot.jobs.values():
+    today = view_state.now.astimezone().date()
+    for job in view_state.model.snapshot.jobs.values():
         if job.hidden:
             continue
         if job.is_ended:
@@ -57,22 +56,22 @@ def _count_ended(job: Job, counts: Counts, is_today: bool) -> None:
         counts.well += 1
 
 
-def header(scene: Scene, counts: Counts, width: int) -> Line:
+def header(view_state: ViewState, counts: Counts, width: int) -> Spans:
     """The line, in at most `width` cells; the machine's part goes before the counts do."""
     is_wide = width >= _WIDE
-    left = _left(scene, counts, width)
-    for right in _rights(scene, width):
+    left = _left(view_state, counts, width)
+    for right in _rights(view_state, width):
         missing = width - _width(left) - _width(right)
         if missing >= 1:
             return (*left, (" " * missing, "plain"), *right)
-    return cut_line(left, width, scene.charset.ellipsis if is_wide else "")
+    return cut_line(left, width, view_state.charset.ellipsis if is_wide else "")
 
 
-def _left(scene: Scene, counts: Counts, width: int) -> Line:
+def _left(view_state: ViewState, counts: Counts, width: int) -> Spans:
     is_wide = width >= _WIDE
-    trouble = scene.model.snapshot.trouble
-    brand: Line = ((" CORRAL", "bold"), ("   ", "plain")) if is_wide else ((" ", "plain"),)
-    if not scene.is_ready:
+    trouble = view_state.model.snapshot.trouble
+    brand: Spans = ((" CORRAL", "bold"), ("   ", "plain")) if is_wide else ((" ", "plain"),)
+    if not view_state.is_ready:
         return (*brand, ("connecting", "muted"))
     if trouble:
         return (*brand, (f" {clean(trouble)} ", "error-alert"))
@@ -83,27 +82,27 @@ def _left(scene: Scene, counts: Counts, width: int) -> Line:
         ("  " if is_crowded else "   ") if width >= 140 else ("  " if width >= 60 and not is_crowded else " ")
     )
     parts = [part for part in _parts(counts, width) if part]
-    line: list[Painted_] = list(brand)
+    line: list[Span] = list(brand)
     for number, part in enumerate(parts):
         line += [(gap, "plain")] if number else []
         line += part
     return tuple(line)
 
 
-def _parts(counts: Counts, width: int) -> list[Line]:
+def _parts(counts: Counts, width: int) -> list[Spans]:
     is_full = width >= 60
     is_crowded = bool(counts.paused or counts.stopping or counts.queued > 9) and width < _WIDE
     running = "run" if not is_full or is_crowded else "running"
     edge = " " if width >= _WIDE else ""
-    failed: Line = (
+    failed: Spans = (
         ((f"[{edge}{counts.failed} FAILED{edge}]", "error-alert"),)
         if counts.failed
         else (("0 failed", "muted"),)
     )
     if is_crowded and not counts.failed:
         failed = ()
-    stuck: Line = ((f"[{edge}{counts.stuck} STUCK{edge}]", "alert"),) if counts.stuck else ()
-    parts: list[Line] = [((f"{counts.running} {running}", "plain"),), stuck, failed]
+    stuck: Spans = ((f"[{edge}{counts.stuck} STUCK{edge}]", "alert"),) if counts.stuck else ()
+    parts: list[Spans] = [((f"{counts.running} {running}", "plain"),), stuck, failed]
     parts += [
         ((f"{number} {word}", "plain"),) if number else ()
         for number, word in ((counts.paused, "paused"), (counts.stopping, "stopping"))
@@ -116,16 +115,16 @@ def _parts(counts: Counts, width: int) -> list[Line]:
     return parts
 
 
-def _rights(scene: Scene, width: int) -> list[Line]:
+def _rights(view_state: ViewState, width: int) -> list[Spans]:
     """The machine and the clock, the fullest form first."""
-    machine, charset = scene.model.snapshot.machine, scene.charset
-    clock = scene.now.astimezone()
+    machine, charset = view_state.model.snapshot.machine, view_state.charset
+    clock = view_state.now.astimezone()
     if machine is None:
         return [((clock.strftime("%H:%M:%S "), "plain"),), ((clock.strftime("%H:%M "), "plain"),)]
     cpu = f"{machine.cpu_percent:.0f}%"
     used, total = size(machine.memory_used_bytes), size(machine.memory_total_bytes)
-    short: Line = (("cpu ", "muted"), (cpu, "plain"), ("  mem ", "muted"), (f"{used}/{total}", "plain"))
-    forms: list[Line] = []
+    short: Spans = (("cpu ", "muted"), (cpu, "plain"), ("  mem ", "muted"), (f"{used}/{total}", "plain"))
+    forms: list[Spans] = []
     if width >= _WIDE:
         forms.append((*_with_sparks(machine, charset), (clock.strftime("   %H:%M:%S "), "plain")))
         forms.append((*short, (clock.strftime("   %H:%M:%S "), "plain")))
@@ -135,7 +134,7 @@ def _rights(scene: Scene, width: int) -> list[Line]:
     return forms
 
 
-def _with_sparks(machine: Machine, charset: Charset) -> Line:
+def _with_sparks(machine: Machine, charset: Charset) -> Spans:
     cpu, memory = list(machine.cpu_past), list(machine.memory_past)
     cores = f"{machine.cpu_percent:3.0f}% of {machine.cores} core{'s' if machine.cores != 1 else ''}"
     used, total = size(machine.memory_used_bytes), size(machine.memory_total_bytes)
@@ -149,5 +148,5 @@ def _with_sparks(machine: Machine, charset: Charset) -> Line:
     )
 
 
-def _width(line: Line) -> int:
+def _width(line: Spans) -> int:
     return sum(cells(text) for text, _ in line)

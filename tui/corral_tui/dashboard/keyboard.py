@@ -1,8 +1,8 @@
-"""One key at a time: each is given to what the one before it has opened, once that can take it.
+"""One key at a time: each goes to what the previous one opened, once that can take it.
 
-A key goes from the widget that has the focus up to the app, message by message. What is typed meanwhile would go to the
-widget that has the focus still, though the key before it opens a field: letters of a word would act as commands, or be
-lost. So the next key waits until the one before it was dealt with.
+A key goes from the widget that has the focus up to the app, message by message. What is typed in between would go to the
+widget that still has the focus, though the previous key opens a field: letters of a word would act as commands, or be
+lost. So the next key waits until the previous one is handled.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 HOLD_SECONDS = 10.0
-"""The longest that a key waits for what shall take it."""
+"""The longest that a key waits for a widget that takes it."""
 LOOK_SECONDS = 0.01
-"""Between two looks whether that is there."""
+"""Between two checks for such a widget."""
 
 Typed = events.Key | events.Paste
 
 
-class KeyReceiver(Protocol):
+class KeyboardHost(Protocol):
     """The app that gets the keys: what has the focus in it, and whether that can take one."""
 
     @property
@@ -43,7 +43,7 @@ class KeyReceiver(Protocol):
 
 
 class KeyTaken(Message):
-    """Goes the way of a key, right behind it: once it is with the app, so was the key."""
+    """Follows a key along the same path: when the app gets this, the key has been handled."""
 
     def __init__(self, key: Typed) -> None:
         super().__init__()
@@ -51,9 +51,9 @@ class KeyTaken(Message):
 
 
 class Keyboard:
-    """Holds what is typed, and hands it to `give` one by one."""
+    """Queues what is typed and passes it to `give` one by one."""
 
-    def __init__(self, app: KeyReceiver, give: Callable[[Typed], Awaitable[None]]) -> None:
+    def __init__(self, app: KeyboardHost, give: Callable[[Typed], Awaitable[None]]) -> None:
         self._app = app
         self._give = give
         self._held: deque[tuple[Typed, float]] = deque()
@@ -61,18 +61,18 @@ class Keyboard:
         """When the key that was given last was typed, by the monotonic clock."""
         self._given: Typed | None = None
         self._target: Widget | None = None
-        """To which the last key was given, until it was dealt with."""
+        """The widget that has the last key, until it is handled."""
         self._since = 0.0
-        """When something was given last, or began to be held."""
+        """When a key was last given, or started to wait."""
         self._timer: Timer | None = None
 
     @property
     def is_idle(self) -> bool:
-        """Whether all that was typed was dealt with."""
+        """Whether everything typed has been handled."""
         return not self._held and self._target is None
 
     async def take(self, event: Typed) -> None:
-        """This was typed, or pasted."""
+        """Handle something typed or pasted."""
         if self.is_idle:
             self._since = monotonic()
         if isinstance(event, events.Key) and event.key == "escape" and self._app.takes_only_escape:
@@ -84,11 +84,11 @@ class Keyboard:
         await self._go_on()
 
     def drop(self) -> None:
-        """Forget what was typed for something that does not come."""
+        """Drop the queued keys: what they were typed for does not appear."""
         self._held.clear()
 
     def key_taken(self, key: Typed) -> None:
-        # Behind what the key has asked for, such as the focus for another widget.
+        # After what the key requested, such as the focus for another widget.
         self._app.call_later(self._next, key)
 
     async def _next(self, key: Typed) -> None:
@@ -114,7 +114,7 @@ class Keyboard:
         await self._go_on()
 
     def _may_give(self) -> bool:
-        # A widget that was removed meanwhile hands nothing on.
+        # A widget that has been removed passes nothing on.
         if self._target is not None and self._target.is_attached and self._target.is_running:
             return False
         if self._app.takes_keys:

@@ -12,9 +12,9 @@ from rich.style import Style
 from corral_tui.dashboard.marks import Charset, Role
 from corral_tui.numbers import cells, cut_end
 
-Piece = tuple[str, Role | Style]
+Span = tuple[str, Role | Style]
 """A text and what it means or, for a child's own colours, what it looks like."""
-Line = list[Piece]
+Line = list[Span]
 
 
 def clean(text: str) -> str:
@@ -32,15 +32,15 @@ def plain(text: str, role: Role = "plain") -> Line:
     return [(text, role)]
 
 
-def text(line: Iterable[Piece]) -> str:
+def text(line: Iterable[Span]) -> str:
     return "".join(piece for piece, _ in line)
 
 
-def width_of(line: Iterable[Piece]) -> int:
+def width_of(line: Iterable[Span]) -> int:
     return sum(cells(piece) for piece, _ in line)
 
 
-def cut(line: Sequence[Piece], width: int, ellipsis: str = "…") -> Line:
+def cut(line: Sequence[Span], width: int, ellipsis: str = "…") -> Line:
     """`line` in at most `width` cells."""
     if width_of(line) <= width:
         return list(line)
@@ -64,14 +64,14 @@ def _marked_cut(line: Line, width: int, ellipsis: str) -> Line:
     return [*line[:-1], (cut_end(last + ellipsis, cells(last), ellipsis), role)]
 
 
-def padded(line: Sequence[Piece], width: int, ellipsis: str = "…") -> Line:
+def padded(line: Sequence[Span], width: int, ellipsis: str = "…") -> Line:
     """`line` in exactly `width` cells."""
     fitting = cut(line, width, ellipsis)
     missing = width - width_of(fitting)
     return [*fitting, (" " * missing, "plain")] if missing > 0 else fitting
 
 
-def spread(left: Sequence[Piece], right: Sequence[Piece], width: int, ellipsis: str = "…") -> Line:
+def spread(left: Sequence[Span], right: Sequence[Span], width: int, ellipsis: str = "…") -> Line:
     """`left` at the left edge and `right` at the right one; where both do not fit, `left` is cut."""
     taken = width_of(right)
     if taken + 2 > width:
@@ -81,7 +81,7 @@ def spread(left: Sequence[Piece], right: Sequence[Piece], width: int, ellipsis: 
     return [*padded(left, width - taken - 1, ellipsis), (" ", "plain"), *right]
 
 
-def rule(title: Sequence[Piece], right: Sequence[Piece], width: int, glyph: str, role: Role = "rule") -> Line:
+def rule(title: Sequence[Span], right: Sequence[Span], width: int, glyph: str, role: Role = "rule") -> Line:
     """`━ title ━━━━━━━━ right ━` in exactly `width` cells; `right` goes first when it is narrow."""
     head: Line = [(glyph + " ", role), *title, (" ", role)] if title else [(glyph, role)]
     tail: Line = [(" ", role), *right, (" " + glyph, role)] if right else []
@@ -121,7 +121,7 @@ def _short_words(words: str, width: int) -> Iterable[str]:
             yield word
 
 
-def hints(keys: Sequence[tuple[str, str]], width: int, right: Sequence[Piece] = ()) -> Line:
+def hints(keys: Sequence[tuple[str, str]], width: int, right: Sequence[Span] = ()) -> Line:
     """A line of keys and what they do; those that do not fit are left out, the last ones first."""
     line: Line = []
     room = width - width_of(right)

@@ -36,7 +36,7 @@ Role = Literal[
 ]
 """What a piece of text means; `styles.py` says what it looks like."""
 
-Piece = tuple[str, Role]
+RoleSpan = tuple[str, Role]
 
 SPARK_CELL_SECONDS = 5.0
 CPU_FLOOR = 10.0
@@ -263,7 +263,7 @@ def _with_time(word: str, since: datetime | None, now: datetime) -> str:
     return word if since is None else f"{word} {one_unit((now - since).total_seconds())}"
 
 
-def stuck_label(charset: Charset) -> list[Piece]:
+def stuck_label(charset: Charset) -> list[RoleSpan]:
     """`▐STUCK▌`: reversed, seen from two metres on any terminal."""
     before, after = charset.stuck_edges
     if charset.name == "ascii":

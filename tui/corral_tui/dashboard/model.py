@@ -91,7 +91,7 @@ class Model:
         self.marks: set[str] = set()
         self.looked_at: set[str] = set()
         """Jobs that ended badly and that the user has looked at since."""
-        self.is_nothing = False
+        self.is_empty = False
         """Nothing runs: `shown` then holds what ended before, the newest first."""
         self.capacity = 12
         """How many jobs there is room for; ended ones stay in view while there is."""
@@ -222,7 +222,7 @@ class Model:
     # ---- arranging ----
 
     def arrange(self, now: datetime, *, is_forced: bool = False) -> None:
-        """Make `shown` and `folded` anew. Rows of a moving order keep their places while the hand is on them."""
+        """Recompute `shown` and `folded`. While the user is moving through the rows, none of them changes its place."""
         wanted: list[Job] = []
         folded: list[Job] = []
         for job in self.snapshot.jobs.values():
@@ -234,8 +234,8 @@ class Model:
                 wanted.append(job)
         self._let_go_of_kept(wanted, folded)
         self.folded = folded
-        self.is_nothing = self._shows_nothing(wanted)
-        if self.is_nothing:
+        self.is_empty = self._shows_nothing(wanted)
+        if self.is_empty:
             self.shown = _newest_first(wanted + folded)[:ENDED_BEFORE]
         else:
             self.shown = self._sorted(wanted, now, is_forced)

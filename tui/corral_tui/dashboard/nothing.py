@@ -5,22 +5,22 @@ from __future__ import annotations
 from datetime import datetime
 
 from corral.values.jobs import Job
-from corral_tui.dashboard.lines import clean
+from corral_tui.dashboard.lines import Span, clean
 from corral_tui.dashboard.marks import Role, needs_a_human
-from corral_tui.dashboard.painter import EMPTY, Painted_, Row
-from corral_tui.dashboard.scene import Scene, padded_line
+from corral_tui.dashboard.painter import EMPTY, Row, Spans
+from corral_tui.dashboard.scene import ViewState, padded_line
 from corral_tui.dashboard.words import title
 from corral_tui.numbers import cut_middle, duration, left
 
-Line = tuple[Painted_, ...]
 
-
-def draw_nothing(scene: Scene, jobs: list[Job], width: int, height: int) -> tuple[list[Row], dict[int, str]]:
+def draw_empty(
+    view_state: ViewState, jobs: list[Job], width: int, height: int
+) -> tuple[list[Row], dict[int, str]]:
     """`height` rows, and which row belongs to which job. `jobs` ended before, the newest first."""
-    if not scene.is_ready:
+    if not view_state.is_ready:
         return [EMPTY] * height, {}
     margin = 36 if width >= 150 else (8 if width >= 100 else 2)
-    lines = _words(width - margin, height, is_private=scene.is_private)
+    lines = _words(width - margin, height, is_private=view_state.is_private)
     first, shown = len(lines), 0
     if jobs and height - first >= 3:
         lines += (
@@ -28,31 +28,31 @@ def draw_nothing(scene: Scene, jobs: list[Job], width: int, height: int) -> tupl
         )
         first = len(lines)
         shown = min(len(jobs), height - first, 10)
-        lines += [_ended(scene, job, width - margin) for job in jobs[:shown]]
+        lines += [_ended(view_state, job, width - margin) for job in jobs[:shown]]
     top = max((height - len(lines)) // 3, 0) if height > 24 else min(1, max(height - len(lines), 0))
     rows = [EMPTY] * top
     places: dict[int, str] = {}
     for number, line in enumerate(lines):
         job_id = jobs[number - first].id if first <= number < first + shown else None
-        is_selected = job_id is not None and job_id == scene.model.selected_id
+        is_selected = job_id is not None and job_id == view_state.model.selected_id
         if job_id is not None:
             places[top + number] = job_id
-        edge = scene.charset.cursor if is_selected else " "
-        pieces: Line = ((edge, "rule-selected"), (" " * (margin - 1), "plain"), *line)
+        edge = view_state.charset.cursor if is_selected else " "
+        pieces: Spans = ((edge, "rule-selected"), (" " * (margin - 1), "plain"), *line)
         rows.append(Row(padded_line(pieces, width, ""), "cursor" if is_selected else None))
     rows += [EMPTY] * (height - len(rows))
     return rows[:height], places
 
 
-def _words(width: int, height: int, *, is_private: bool) -> list[Line]:
+def _words(width: int, height: int, *, is_private: bool) -> list[Spans]:
     if height < 8 or width < 60:
         return _few_words(height)
     example = "zcat big.gz | sort | uniq -c > top.txt"
-    start: list[Line] = [
+    start: list[Spans] = [
         (("n", "key"), ("    start something here, such as   ", "plain"), ("make -j8", "bold")),
         (("                                or   ", "plain"), (example, "bold")),
     ]
-    lines: list[Line] = [
+    lines: list[Spans] = [
         (("Nothing runs.", "bold"),),
         (),
         *start,
@@ -81,8 +81,8 @@ def _words(width: int, height: int, *, is_private: bool) -> list[Line]:
     return lines
 
 
-def _few_words(height: int) -> list[Line]:
-    lines: list[Line] = [
+def _few_words(height: int) -> list[Spans]:
+    lines: list[Spans] = [
         (("Nothing runs.", "bold"),),
         (("n", "key"), ("  start something here", "plain")),
         (("or elsewhere: ", "plain"), ("corral run make -j8", "bold")),
@@ -90,19 +90,19 @@ def _few_words(height: int) -> list[Line]:
     return lines[: max(height, 1)]
 
 
-def _ended(scene: Scene, job: Job, width: int) -> Line:
+def _ended(view_state: ViewState, job: Job, width: int) -> Spans:
     """`9 vacuum       ✓ 4m40s   today 13:20   psql -c "vacuum analyze"`"""
-    status = scene.status(job)
+    status = view_state.status(job)
     role: Role = status.mark_role if needs_a_human(job) else "muted"
     ended = f"{status.mark} {status.word if needs_a_human(job) else duration(job.elapsed)}"
-    line: list[Painted_] = [
+    line: list[Span] = [
         (f"{job.id:>5} ", "muted"),
-        (left(cut_middle(title(job), 14, scene.charset.ellipsis), 15), "plain"),
+        (left(cut_middle(title(job), 14, view_state.charset.ellipsis), 15), "plain"),
         (left(ended, 12), role),
     ]
     if width >= 40:
-        line.append((left(_when(job.ended, scene.now), 14), "muted"))
-    return padded_line((*line, (clean(job.command), "muted")), max(width - 1, 0), scene.charset.ellipsis)
+        line.append((left(_when(job.ended, view_state.now), 14), "muted"))
+    return padded_line((*line, (clean(job.command), "muted")), max(width - 1, 0), view_state.charset.ellipsis)
 
 
 def _when(at: datetime | None, now: datetime) -> str:

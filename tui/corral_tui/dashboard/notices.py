@@ -1,4 +1,4 @@
-"""What the dashboard tells somebody who looks elsewhere: the terminal's bell, and its title.
+"""How the dashboard reaches a user who is looking elsewhere: the terminal's bell, and its title.
 
 Both are the terminal's own means (XTerm Control Sequences: BEL, OSC 2, XTWINOPS 22 and 23), so they reach whoever sits
 behind ssh or tmux, on any desktop. Which events ring is decided without a terminal, from two snapshots.
@@ -21,9 +21,9 @@ from corral_tui.dashboard.settings import Bell, Settings
 from corral_tui.numbers import cut_end
 
 LONG_SECONDS = 10.0
-"""A job that ran for so long may well have been left alone: that it ended is told."""
+"""A job that ran this long was probably left unattended: its end rings the bell."""
 FIRST_GAP, LONGEST_GAP = 4.0, 300.0
-"""Seconds between two bells at least: each bell that brings nobody to the keys doubles them."""
+"""Seconds between two bells at least: each bell after which no key is pressed doubles them."""
 TITLE_LENGTH = 60
 _WITHOUT_TITLE = ("", "dumb", "linux", "vt100", "vt220", "sun", "cons25")
 """Values of TERM whose terminals have no title to set; some would print it."""
@@ -52,7 +52,7 @@ def _rings(old: Job | None, job: Job, bell: Bell) -> bool:
     if not job.is_ended or (old is not None and old.is_ended):
         return False
     if job.state == "stopped":
-        # By somebody's hand, and most times this one's; but nobody stopped what was stopped because it was stuck.
+        # A user stopped it, usually this one; but no user stopped a job that was stopped for being stuck.
         return job.was_ended_as_stuck
     if bell == "stuck":
         return False
@@ -126,13 +126,13 @@ class TerminalTitle:
         self._write(f"{before}\x1b]2;{clean(text)}\a")
 
     def lend(self) -> None:
-        """As it was before, for a while: whatever others make of it then, that is what is put back in the end."""
+        """Restore the previous title for now; the final restore puts back whatever the other program leaves."""
         if self._is_taken:
             self._shown = ""
             self._write(_POP + _PUSH)
 
     def give_back(self) -> None:
-        """As it was before."""
+        """Restore the previous title."""
         if self._is_taken:
             self._is_taken = False
             self._write(_POP)
@@ -146,7 +146,7 @@ def has_title(environment: Mapping[str, str] = os.environ) -> bool:
 # ---- both, in the dashboard ----------------------------------------------------------------------------------------
 
 
-class Noticed(Protocol):
+class NoticeHost(Protocol):
     """What the bell and the title depend on."""
 
     @property
@@ -163,14 +163,14 @@ class Noticed(Protocol):
 class Notices:
     """The bell and the title of one dashboard."""
 
-    def __init__(self, host: Noticed, write: Callable[[str], None]) -> None:
+    def __init__(self, host: NoticeHost, write: Callable[[str], None]) -> None:
         self._host = host
         self._write = write
         self._pace = BellPace()
         self._seen: dict[str, datetime] = {}
-        """Until when the user was with that job himself, on its own terminal."""
+        """When the user last left that job's own terminal."""
         self._is_away = False
-        """The terminal is somebody else's for a while."""
+        """Another program has the terminal for now."""
         self._title = TerminalTitle(write)
         self.shown_title = ""
         self.bells = 0
@@ -180,7 +180,7 @@ class Notices:
         self._title.give_back()
 
     def suspended(self) -> None:
-        """Somebody else has the terminal for a while."""
+        """Another program gets the terminal."""
         self._is_away = True
         self._title.lend()
 
@@ -194,7 +194,7 @@ class Notices:
         self._pace.touched()
 
     def saw(self, job_id: str) -> None:
-        """The user was with this job until now: what became of it is no news."""
+        """The user has just been attached to this job: what happened to it is not news."""
         self._seen[job_id] = self._host.clock()
 
     def follow(self, before: Snapshot, now: Snapshot) -> None:
@@ -207,7 +207,7 @@ class Notices:
         self.refresh_title()
 
     def refresh_title(self) -> None:
-        """What needs the user now, some of which he may have looked at meanwhile."""
+        """Show what needs the user now; some of it may have been looked at since."""
         if not self._host.settings.title or self._is_away:
             return
         self.shown_title = title_of(self._host.snapshot, self._host.unseen())

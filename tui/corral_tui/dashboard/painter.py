@@ -10,25 +10,25 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from corral_tui.dashboard.lines import Span
 from corral_tui.dashboard.marks import Role
 from corral_tui.dashboard.styles import Palette, strip_of
 from corral_tui.numbers import cells
 
-Painted_ = tuple[str, Role | Style]
-"""A text and what it means, or, for a child's own colours, what it looks like."""
+Spans = tuple[Span, ...]
 
 
 class Row(NamedTuple):
     """One line of the screen. `base` gives the whole of it a background."""
 
-    pieces: tuple[Painted_, ...] = ()
+    pieces: Spans = ()
     base: Role | None = None
 
 
 EMPTY = Row()
 
 
-def row(*pieces: Painted_, base: Role | None = None) -> Row:
+def row(*pieces: Span, base: Role | None = None) -> Row:
     return Row(tuple(pieces), base)
 
 

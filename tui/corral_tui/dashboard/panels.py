@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from corral.values.jobs import Job
-from corral_tui.dashboard.lines import clean, wrapped
+from corral_tui.dashboard.lines import Span, clean, wrapped
 from corral_tui.dashboard.marks import Role, Status, stuck_label
-from corral_tui.dashboard.painter import EMPTY, Painted_, Row
+from corral_tui.dashboard.painter import EMPTY, Row, Spans
 from corral_tui.dashboard.pipeline import draw_pipeline
-from corral_tui.dashboard.scene import Scene, ended_badly, padded_line
+from corral_tui.dashboard.scene import ViewState, ended_badly, padded_line
 from corral_tui.dashboard.words import end_reason, title
 from corral_tui.lost_output import truncated_in_short
 from corral_tui.numbers import cells, counted, cpu_share, cut_middle, rate, right, size, whole_duration
@@ -24,10 +24,8 @@ COMFORTABLE_HEIGHT = 7
 WHOLE_VIEW = 12
 """So many panels are still seen as a whole."""
 
-Line = tuple[Painted_, ...]
 
-
-class Place(NamedTuple):
+class PanelPlace(NamedTuple):
     """Where a panel stands."""
 
     job_id: str
@@ -41,7 +39,7 @@ class Place(NamedTuple):
 class PanelsLayout:
     """What stands where: for the mouse and the keys."""
 
-    places: tuple[Place, ...]
+    places: tuple[PanelPlace, ...]
     columns: int
     height: int
     """Of one panel."""
@@ -73,13 +71,15 @@ def panel_height(width: int, height: int, number: int) -> int:
     return min(max(height // lines_of_panels, least), max(height, 1))
 
 
-def draw_panels(scene: Scene, width: int, height: int, offset: int) -> tuple[list[Row], PanelsLayout]:
+def draw_panels(
+    view_state: ViewState, width: int, height: int, offset: int
+) -> tuple[list[Row], PanelsLayout]:
     """`height` rows; `offset` counts lines of panels."""
-    jobs = scene.model.shown
+    jobs = view_state.model.shown
     columns = column_count(width, len(jobs))
     tall = panel_height(width, height, len(jobs))
     rows: list[Row] = []
-    places: list[Place] = []
+    places: list[PanelPlace] = []
     for first in range(offset * columns, len(jobs), columns):
         room = min(tall, height - len(rows))
         if room <= 0:
@@ -87,8 +87,8 @@ def draw_panels(scene: Scene, width: int, height: int, offset: int) -> tuple[lis
         side_by_side = []
         for number, job in enumerate(jobs[first : first + columns]):
             x, panel_width = _column(number, columns, width)
-            places.append(Place(job.id, x, len(rows), panel_width, room))
-            side_by_side.append(draw_panel(scene, job, panel_width, tall)[:room])
+            places.append(PanelPlace(job.id, x, len(rows), panel_width, room))
+            side_by_side.append(draw_panel(view_state, job, panel_width, tall)[:room])
         rows += _beside(side_by_side, columns, width, room)
     rows += [EMPTY] * (height - len(rows))
     return rows, PanelsLayout(tuple(places), columns, tall)
@@ -100,65 +100,71 @@ def _column(number: int, columns: int, width: int) -> tuple[int, int]:
     return number * each, each if number + 1 < columns else width - each * number
 
 
-def _beside(panels: Sequence[list[Line]], columns: int, width: int, height: int) -> list[Row]:
+def _beside(panels: Sequence[list[Spans]], columns: int, width: int, height: int) -> list[Row]:
     if len(panels) == 1 and columns == 2:
-        blank: Line = ((" " * _column(1, 2, width)[1], "plain"),)
+        blank: Spans = ((" " * _column(1, 2, width)[1], "plain"),)
         panels = [panels[0], [blank] * height]
     return [Row(tuple(piece for panel in panels for piece in panel[y])) for y in range(height)]
 
 
-def draw_panel(scene: Scene, job: Job, width: int, height: int) -> list[Line]:
+def draw_panel(view_state: ViewState, job: Job, width: int, height: int) -> list[Spans]:
     """Exactly `height` lines of exactly `width` cells."""
-    is_framed = width >= TWO_COLUMNS // 2 - 2 and height >= FRAMED_HEIGHT and _is_wide(scene, width)
-    is_selected = job.id == scene.model.selected_id
-    status = scene.status(job)
+    is_framed = width >= TWO_COLUMNS // 2 - 2 and height >= FRAMED_HEIGHT and _is_wide(view_state, width)
+    is_selected = job.id == view_state.model.selected_id
+    status = view_state.status(job)
     role: Role = "rule-selected" if is_selected else ("rule-stuck" if status.is_stuck else "rule")
     inside = width - 4 if is_framed else width - 1
-    lines = [_head(scene, job, status, width, is_selected, is_framed, role)]
+    lines = [_head(view_state, job, status, width, is_selected, is_framed, role)]
     body_height = height - 2 if is_framed else height - 1
-    body = _body(scene, job, inside, max(body_height, 0), is_framed=is_framed)
-    ellipsis = scene.charset.ellipsis
+    body = _body(view_state, job, inside, max(body_height, 0), is_framed=is_framed)
+    ellipsis = view_state.charset.ellipsis
     if not is_framed:
         lines += [((" ", "plain"), *padded_line(line, inside, ellipsis)) for line in body]
         return lines[:height]
-    side = (scene.charset.heavy_frame if is_selected else scene.charset.frame)[4]
+    side = (view_state.charset.heavy_frame if is_selected else view_state.charset.frame)[4]
     for line in body:
         lines.append(((side + " ", role), *padded_line(line, inside, ellipsis), (" " + side, role)))
-    lines.append(_foot(scene, job, width, is_selected, role))
+    lines.append(_foot(view_state, job, width, is_selected, role))
     return lines
 
 
-def _is_wide(scene: Scene, width: int) -> bool:
+def _is_wide(view_state: ViewState, width: int) -> bool:
     """Frames from 100 columns of the screen on: one column of two, or the only one."""
-    return width >= TWO_COLUMNS or (len(scene.model.shown) > 1 and width >= TWO_COLUMNS // 2)
+    return width >= TWO_COLUMNS or (len(view_state.model.shown) > 1 and width >= TWO_COLUMNS // 2)
 
 
 # ---- frame ----------------------------------------------------------------------------------------------------------
 
 
 def _head(
-    scene: Scene, job: Job, status: Status, width: int, is_selected: bool, is_framed: bool, role: Role
-) -> Line:
+    view_state: ViewState,
+    job: Job,
+    status: Status,
+    width: int,
+    is_selected: bool,
+    is_framed: bool,
+    role: Role,
+) -> Spans:
     """`─ ● 1 train ───────── active   2h03m ─`"""
-    charset = scene.charset
+    charset = view_state.charset
     rule = charset.heavy_rule if is_selected else charset.rule
     corners = (charset.heavy_frame if is_selected else charset.frame) if is_framed else None
     before = corners[0] + rule if corners else rule
     after = rule + corners[1] if corners else rule
-    mark: list[Painted_] = [*stuck_label(charset)] if status.is_stuck else [(status.mark, status.mark_role)]
-    marked: list[Painted_] = [(" *", "marked")] if job.id in scene.model.marks else []
+    mark: list[Span] = [*stuck_label(charset)] if status.is_stuck else [(status.mark, status.mark_role)]
+    marked: list[Span] = [(" *", "marked")] if job.id in view_state.model.marks else []
     word = status.word
     if status.since is not None:
-        word = f"{status.short} {whole_duration((scene.now - status.since).total_seconds())}"
-    tail: list[Painted_] = [
+        word = f"{status.short} {whole_duration((view_state.now - status.since).total_seconds())}"
+    tail: list[Span] = [
         (" ", "plain"),
         (word, "warning" if status.is_stuck else status.role),
-        (" " + right(scene.time(job), 7) + " ", "plain"),
+        (" " + right(view_state.time(job), 7) + " ", "plain"),
         (after, role),
     ]
     room = width - cells(before) - 1 - _width(mark) - _width(marked) - _width(tail) - 4 - len(job.id)
     name = cut_middle(title(job), max(room, 4), charset.ellipsis)
-    head: list[Painted_] = [
+    head: list[Span] = [
         (before + " ", role),
         *mark,
         *marked,
@@ -170,9 +176,9 @@ def _head(
     return padded_line((*head, (rule * missing, role), *tail), width, "")
 
 
-def _foot(scene: Scene, job: Job, width: int, is_selected: bool, role: Role) -> Line:
+def _foot(view_state: ViewState, job: Job, width: int, is_selected: bool, role: Role) -> Spans:
     """`╰─ 3 stages · 3 processes ───╯`"""
-    charset = scene.charset
+    charset = view_state.charset
     rule = charset.heavy_rule if is_selected else charset.rule
     frame = charset.heavy_frame if is_selected else charset.frame
     parts = [counted(len(job.stages), "stage")] if len(job.stages) > 1 else []
@@ -196,40 +202,40 @@ def _foot(scene: Scene, job: Job, width: int, is_selected: bool, role: Role) -> 
     )
 
 
-def _width(line: Sequence[Painted_]) -> int:
+def _width(line: Sequence[Span]) -> int:
     return sum(cells(text) for text, _ in line)
 
 
 # ---- inside ---------------------------------------------------------------------------------------------------------
 
 
-def _body(scene: Scene, job: Job, width: int, height: int, *, is_framed: bool) -> list[Line]:
+def _body(view_state: ViewState, job: Job, width: int, height: int, *, is_framed: bool) -> list[Spans]:
     """Exactly `height` lines: what matters most comes first, the last lines of output fill the rest."""
     if height <= 2:
-        one = _one_line(scene, job, width)
+        one = _one_line(view_state, job, width)
         if height == 1:
             return [one]
-        command = cut_middle(clean(job.command), width, scene.charset.ellipsis)
-        above: Line = ((command, "muted"),) if job.is_ended or job.state == "queued" else ()
-        return [above or _meters(scene, job, width, has_processes=True), one][:height]
-    top: list[Line] = []
+        command = cut_middle(clean(job.command), width, view_state.charset.ellipsis)
+        above: Spans = ((command, "muted"),) if job.is_ended or job.state == "queued" else ()
+        return [above or _meters(view_state, job, width, has_processes=True), one][:height]
+    top: list[Spans] = []
     if height >= 4:
-        top.append(((cut_middle(clean(job.command), width, scene.charset.ellipsis), "muted"),))
+        top.append(((cut_middle(clean(job.command), width, view_state.charset.ellipsis), "muted"),))
     if job.state != "queued":
-        top.append(_meters(scene, job, width, has_processes=not is_framed))
-    top += _key_lines(scene, job, width, height - len(top))
-    return _with_output(scene, job, top[:height], height)
+        top.append(_meters(view_state, job, width, has_processes=not is_framed))
+    top += _key_lines(view_state, job, width, height - len(top))
+    return _with_output(view_state, job, top[:height], height)
 
 
-def _with_output(scene: Scene, job: Job, top: list[Line], height: int) -> list[Line]:
+def _with_output(view_state: ViewState, job: Job, top: list[Spans], height: int) -> list[Spans]:
     room = height - len(top)
     if room <= 0:
         return top
-    tail = scene.tails.of(job)
+    tail = view_state.tails.of(job)
     if room >= 3 and len(top) > 1:
         top = [*top, ()]
         room -= 1
-    lines: list[Line] = list(tail.last_lines(room)) if tail else []
+    lines: list[Spans] = list(tail.last_lines(room)) if tail else []
     if not lines and not job.is_ended and job.state != "queued":
         lines = [((_no_output(job), "muted"),)]
     return [*top, *lines, *([()] * (room - len(lines)))]
@@ -241,10 +247,10 @@ def _no_output(job: Job) -> str:
     return "no output yet"
 
 
-def _meters(scene: Scene, job: Job, width: int, *, has_processes: bool) -> Line:
+def _meters(view_state: ViewState, job: Job, width: int, *, has_processes: bool) -> Spans:
     """`cpu  780% ▅▆▇▇   mem  6.2G ▂▃▃▄   out  120/s   12 procs`; what does not fit goes, the last first."""
     if job.is_ended:
-        return _summary_of_end(scene, job)
+        return _summary_of_end(view_state, job)
     gap = "   " if width >= 76 else "  "
     processes = f"{job.processes} proc{'s' if job.processes != 1 else ''}"
     fixed = len("cpu ") + 5 + 1 + len(gap) + len("mem ") + 5 + 1
@@ -252,13 +258,13 @@ def _meters(scene: Scene, job: Job, width: int, *, has_processes: bool) -> Line:
     has_processes = has_processes and width >= fixed + 2 * len(gap) + 11 + 11 + 16
     room = width - fixed - (len(gap) + 11 if has_out else 0) - (len(gap) + 11 if has_processes else 0)
     spark = max(min(room // 2, 20), 0)
-    line: list[Painted_] = [
+    line: list[Span] = [
         ("cpu ", "muted"),
         (right(cpu_share(job.cpu_percent), 5), "plain"),
-        (" " + scene.cpu_spark(job, spark), "spark"),
+        (" " + view_state.cpu_spark(job, spark), "spark"),
         (f"{gap}mem ", "muted"),
         (right(size(job.memory_bytes), 5), "plain"),
-        (" " + scene.memory_spark(job, spark), "spark"),
+        (" " + view_state.memory_spark(job, spark), "spark"),
     ]
     if has_out:
         line += [(f"{gap}out ", "muted"), (right(rate(job.output_bytes_per_second), 7), "plain")]
@@ -267,41 +273,41 @@ def _meters(scene: Scene, job: Job, width: int, *, has_processes: bool) -> Line:
     return tuple(line)
 
 
-def _summary_of_end(scene: Scene, job: Job) -> Line:
+def _summary_of_end(view_state: ViewState, job: Job) -> Spans:
     reason = end_reason(job)
     if reason:
         return ((reason, "error" if ended_badly(job) else "muted"),)
-    word = scene.status(job).word
-    return ((f"{word} after {scene.time(job)}" if scene.time(job) else word, "muted"),)
+    word = view_state.status(job).word
+    return ((f"{word} after {view_state.time(job)}" if view_state.time(job) else word, "muted"),)
 
 
-def _one_line(scene: Scene, job: Job, width: int) -> Line:
+def _one_line(view_state: ViewState, job: Job, width: int) -> Spans:
     """The one line that there is room for: the reason, the pipeline, or the last output."""
     if job.is_ended:
-        return _one_line_of_end(scene, job)
-    why = scene.why(job)
+        return _one_line_of_end(view_state, job)
+    why = view_state.why(job)
     if why is not None:
         return ((why, "plain"),)
     if len(job.stages) > 1 and not job.is_ended:
-        note = _short_bottleneck(scene, job)
-        drawing, _ = draw_pipeline(job, width - _width(note), scene.charset)
+        note = _short_bottleneck(view_state, job)
+        drawing, _ = draw_pipeline(job, width - _width(note), view_state.charset)
         return (*drawing, *note)
-    return scene.last_line(job)
+    return view_state.last_line(job)
 
 
-def _one_line_of_end(scene: Scene, job: Job) -> Line:
+def _one_line_of_end(view_state: ViewState, job: Job) -> Spans:
     """What helps most: the last words of one whose head says all about its end; else the reason."""
     if (job.state == "failed" and job.exit_status is not None) or (
         job.state == "succeeded" and job.reason is None
     ):
-        tail = scene.tails.of(job)
+        tail = view_state.tails.of(job)
         said = tail.last_line() if tail else ()
         if said:
             return said
-    return _summary_of_end(scene, job)
+    return _summary_of_end(view_state, job)
 
 
-def _short_bottleneck(scene: Scene, job: Job) -> Line:
+def _short_bottleneck(view_state: ViewState, job: Job) -> Spans:
     """`◆ gzip is slowest: 99%, 12M/s`"""
     stage = next((stage for stage in job.stages if stage.number == job.bottleneck), None)
     if stage is None:
@@ -313,38 +319,38 @@ def _short_bottleneck(scene: Scene, job: Job) -> Line:
     if pipe is not None and pipe.bytes_per_second is not None:
         facts.append(rate(pipe.bytes_per_second))
     text = f" {clean(stage.name)} is slowest" + (f": {', '.join(facts)}" if facts else "")
-    return (("  " + scene.charset.bottleneck, "warning"), (text, "plain"))
+    return (("  " + view_state.charset.bottleneck, "warning"), (text, "plain"))
 
 
-def _key_lines(scene: Scene, job: Job, width: int, room: int) -> list[Line]:
+def _key_lines(view_state: ViewState, job: Job, width: int, room: int) -> list[Spans]:
     """What matters more than output: why it is stuck, its pipeline, how the stop goes."""
-    blank: list[Line] = [()] if room >= 6 else []
+    blank: list[Spans] = [()] if room >= 6 else []
     if len(job.stages) > 1 and not job.is_ended and job.state != "queued":
         return [
             *blank,
-            *_pipeline_lines(scene, job, width, room - len(blank)),
-            *_stuck_lines(scene, job, width),
+            *_pipeline_lines(view_state, job, width, room - len(blank)),
+            *_stuck_lines(view_state, job, width),
         ]
     if job.state == "running" and job.health == "stuck":
-        return [*blank, *_stuck_lines(scene, job, width)]
-    why = None if job.is_ended else scene.why(job)  # the meters' line already says how it ended
+        return [*blank, *_stuck_lines(view_state, job, width)]
+    why = None if job.is_ended else view_state.why(job)  # the meters' line already says how it ended
     return _sentence(why, width, "plain") if why else []
 
 
-def _stuck_lines(scene: Scene, job: Job, width: int) -> list[Line]:
+def _stuck_lines(view_state: ViewState, job: Job, width: int) -> list[Spans]:
     if job.health != "stuck" or job.state != "running":
         return []
-    lines = _sentence(scene.why(job) or "", width, "bold")
-    tail = scene.tails.of(job) if job.pty and not job.full_screen else None
+    lines = _sentence(view_state.why(job) or "", width, "bold")
+    tail = view_state.tails.of(job) if job.pty and not job.full_screen else None
     said = tail.last_line() if tail else ()
     if said:
         lines.append(said)  # most times the question
     if job.health_since is not None:
         since = job.health_since.astimezone().strftime("%H:%M:%S")
         lines.append(((f"nothing has moved since {since} (cpu, i/o, output, processes)", "muted"),))
-    if job.id != scene.model.selected_id:
+    if job.id != view_state.model.selected_id:
         return lines  # the keys act on another one
-    keys: Line = (
+    keys: Spans = (
         ("w", "key"),
         ("  the whole evidence      ", "muted"),
         ("s", "key"),
@@ -355,17 +361,17 @@ def _stuck_lines(scene: Scene, job: Job, width: int) -> list[Line]:
     return [*lines, keys]
 
 
-def _pipeline_lines(scene: Scene, job: Job, width: int, room: int) -> list[Line]:
-    drawing, numbers = draw_pipeline(job, width, scene.charset)
-    lines: list[Line] = [drawing]
+def _pipeline_lines(view_state: ViewState, job: Job, width: int, room: int) -> list[Spans]:
+    drawing, numbers = draw_pipeline(job, width, view_state.charset)
+    lines: list[Spans] = [drawing]
     if room >= 3:
         lines.append(numbers)
     if job.bottleneck is not None and job.health != "stuck":
         name = next((clean(stage.name) for stage in job.stages if stage.number == job.bottleneck), "")
         sentence = job.summary or f"stage {job.bottleneck} ({name}) holds up the rest"
-        lines.append(((scene.charset.bottleneck + " ", "warning"), (clean(sentence), "plain")))
+        lines.append(((view_state.charset.bottleneck + " ", "warning"), (clean(sentence), "plain")))
     return lines
 
 
-def _sentence(text: str, width: int, role: Role) -> list[Line]:
+def _sentence(text: str, width: int, role: Role) -> list[Spans]:
     return [tuple(line) for line in wrapped(text, width, "", role=role)][:3]

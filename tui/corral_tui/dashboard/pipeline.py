@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from corral.values.jobs import Job, Pipe, Stage
-from corral_tui.dashboard.lines import clean
+from corral_tui.dashboard.lines import Span, clean
 from corral_tui.dashboard.marks import Charset, bar
-from corral_tui.dashboard.painter import Painted_
 from corral_tui.dashboard.words import words_of_stage
 from corral_tui.numbers import UNKNOWN, cells, cut_middle, rate
 
@@ -35,13 +34,11 @@ def at_most(pipe: Pipe, words: str, charset: Charset) -> str:
     return f"{charset.at_most}{words}" if is_bound else words
 
 
-def draw_pipeline(
-    job: Job, width: int, charset: Charset
-) -> tuple[tuple[Painted_, ...], tuple[Painted_, ...]]:
+def draw_pipeline(job: Job, width: int, charset: Charset) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
     """Two lines of at most `width` cells: the drawing, and beneath it CPU and flow where each belongs."""
     names, bar_width = _fitted(job, width, charset)
-    top: list[Painted_] = []
-    beneath: list[Painted_] = []
+    top: list[Span] = []
+    beneath: list[Span] = []
     for place, stage in enumerate(job.stages):
         _draw_stage(job, stage, names[place], charset, top, beneath)
         pipe = job.pipes[place] if place < len(job.pipes) else None
@@ -51,7 +48,7 @@ def draw_pipeline(
 
 
 def _draw_stage(
-    job: Job, stage: Stage, name: str, charset: Charset, top: list[Painted_], beneath: list[Painted_]
+    job: Job, stage: Stage, name: str, charset: Charset, top: list[Span], beneath: list[Span]
 ) -> None:
     is_slow = stage.number == job.bottleneck
     label = f"{name} {charset.bottleneck}" if is_slow else name
@@ -65,9 +62,7 @@ def _draw_stage(
     beneath.append((_centred(share, cells(label)) + " ", "muted"))
 
 
-def _draw_pipe(
-    pipe: Pipe, width: int, charset: Charset, top: list[Painted_], beneath: list[Painted_]
-) -> None:
+def _draw_pipe(pipe: Pipe, width: int, charset: Charset, top: list[Span], beneath: list[Span]) -> None:
     fill = fill_of(pipe)
     drawn = bar(fill, width, charset)
     top.append((drawn + charset.flows_to + " ", "warning" if fill is not None and fill >= FULL else "spark"))

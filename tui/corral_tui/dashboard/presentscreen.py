@@ -1,8 +1,8 @@
 """The present screen of a job that draws on its terminal in place, made from the end of its output file.
 
 Only the end is read, from where the program last began with an empty screen: what is older was painted over. Drawing
-is done in slices within a budget of time, so that a program that paints without end costs no more than any other, and
-who cannot follow goes on at the newest screen.
+is done in slices within a budget of time, so that a program that paints without end costs no more than any other; when
+we fall behind, we skip to the newest screen.
 """
 
 from __future__ import annotations
@@ -11,18 +11,16 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from rich.style import Style
-
 from corral.observe.output import OutputFile
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.spec import DEFAULT_TERMINAL_SIZE
+from corral_tui.dashboard.ansi import StyledLine
 from corral_tui.lazy import load
 
 if TYPE_CHECKING:
     from corral_tui.dashboard.emulator import Emulator
 
-ScreenLine = tuple[tuple[str, Style], ...]
 
 MOST_BEHIND = 64 << 10
 """Bytes that are drawn at most to come to the present screen: several screenfuls, 0.1 s of work."""
@@ -36,7 +34,7 @@ _FRESH = re.compile(rb"\x1b\[\?(?:1049|1047|47)h|\x1b\[2J|\x1bc")
 
 _CURSOR_MODE = re.compile(rb"\x1b\[\?25[hl]")
 _PLACED = re.compile(rb"\x1b\[[0-9;]{0,9}[Hf]")
-"""CUP and HVP: who goes to a place of the screen, as top does on the main one, does not print lines."""
+"""CUP and HVP: a program that moves the cursor, as top does on the main screen, does not print lines."""
 _LEFT = re.compile(rb"\x1b\[\?(?:1049|1047|47)l")
 _LOOKED_AT = 8 << 10
 
@@ -82,7 +80,7 @@ class PresentScreen:
         self._size = 0
         self._is_alternate = False
         self._knows_cursor = False
-        """Whether the program has said if its cursor is to be seen, as far as we have read."""
+        """Whether what we have read so far shows or hides the cursor."""
         self.problem: str | None = None
 
     @property
@@ -120,13 +118,13 @@ class PresentScreen:
 
     def _draw(self, file: OutputFile, emulator: Emulator, budget: Budget) -> bool:
         if self._position < 0 or not 0 <= self._size - self._position <= MOST_BEHIND:
-            emulator.start_anew()
+            emulator.restart()
             self._position = self._newest_screen(file, emulator)
         has_moved = False
         while self._position < self._size and budget.take():
             chunk = file.read(self._position, min(SLICE, self._size - self._position))
             if chunk.end <= self._position:
-                self._size = chunk.end  # shorter than was said
+                self._size = chunk.end  # shorter than the snapshot said
                 break
             emulator.feed(chunk.data)
             self._position = chunk.end
@@ -134,7 +132,7 @@ class PresentScreen:
         return has_moved
 
     def _newest_screen(self, file: OutputFile, emulator: Emulator) -> int:
-        """Where to begin to draw. Whether the cursor is to be seen was said before, and most times long before."""
+        """Where to start drawing. The sequence that shows or hides the cursor usually came long before."""
         start = max(0, self._size - MOST_BEHIND)
         chunk = file.read(start, self._size - start)
         fresh = [found.start() for found in _FRESH.finditer(chunk.data)]
@@ -149,7 +147,7 @@ class PresentScreen:
 
     @property
     def cursor(self) -> tuple[int, int] | None:
-        """Where its cursor is to be seen. Where nobody knows: on the alternate screen, as in a pager, but not in top."""
+        """Where its cursor is to be seen. Where that is unknown: only on the alternate screen, as in a pager, not in top."""
         if self._emulator is None or not (self._knows_cursor or self._is_alternate):
             return None
         return self._emulator.cursor
@@ -160,14 +158,14 @@ class PresentScreen:
             return 0
         return max(self.cursor[1] - count + 1, 0)
 
-    def row(self, y: int) -> ScreenLine:
+    def row(self, y: int) -> StyledLine:
         """One row, counted from 0; the cell of a visible cursor reversed."""
         emulator = self._emulator
         if emulator is None or not 0 <= y < emulator.height:
             return ()
         return emulator.row(y) if self.cursor is None else emulator.row_with_cursor(y)
 
-    def rows(self, count: int) -> list[ScreenLine]:
+    def rows(self, count: int) -> list[StyledLine]:
         """At most `count` rows, as much of the screen as there is room for."""
         if self._emulator is None or count <= 0:
             return []
@@ -175,7 +173,7 @@ class PresentScreen:
         last = min(first + count, max(self._emulator.used_rows, first))
         return [self.row(y) for y in range(first, last)]
 
-    def one_row(self) -> ScreenLine:
+    def one_row(self) -> StyledLine:
         """The row that says most: that of the cursor, else the first that is not empty."""
         emulator = self._emulator
         if emulator is None:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from corral.values.jobs import Job
 from corral_tui.dashboard.history import History
-from corral_tui.dashboard.lines import clean
+from corral_tui.dashboard.lines import Span, clean
 from corral_tui.dashboard.marks import (
     CPU_FLOOR,
     MEMORY_FLOOR,
@@ -20,7 +20,6 @@ from corral_tui.dashboard.marks import (
     time_of,
 )
 from corral_tui.dashboard.model import Model
-from corral_tui.dashboard.painter import Painted_
 from corral_tui.dashboard.tails import Tails
 from corral_tui.dashboard.words import end_reason
 from corral_tui.numbers import cells, cut_end
@@ -30,7 +29,7 @@ RECENT_OUTPUT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class ViewState:
     """One moment of the board."""
 
     model: Model
@@ -70,7 +69,7 @@ class Scene:
             return False
         return job.last_output is None or (self.now - job.last_output).total_seconds() > RECENT_OUTPUT
 
-    def last_line(self, job: Job) -> tuple[Painted_, ...]:
+    def last_line(self, job: Job) -> tuple[Span, ...]:
         """Its last line of output, else why there is none."""
         tail = self.tails.of(job)
         line = tail.last_line() if tail else ()
@@ -109,12 +108,12 @@ def ended_badly(job: Job) -> bool:
     return job.is_ended and needs_a_human(job)
 
 
-def cut_line(line: tuple[Painted_, ...], width: int, ellipsis: str) -> tuple[Painted_, ...]:
+def cut_line(line: tuple[Span, ...], width: int, ellipsis: str) -> tuple[Span, ...]:
     """A line in at most `width` cells, styles kept."""
     if width <= 0:
         return ()
     room = width
-    kept: list[Painted_] = []
+    kept: list[Span] = []
     for place, (text, look) in enumerate(line):
         needed = cells(text)
         if needed > room or (needed == room and place + 1 < len(line)):
@@ -125,7 +124,7 @@ def cut_line(line: tuple[Painted_, ...], width: int, ellipsis: str) -> tuple[Pai
     return tuple(kept)
 
 
-def padded_line(line: tuple[Painted_, ...], width: int, ellipsis: str) -> tuple[Painted_, ...]:
+def padded_line(line: tuple[Span, ...], width: int, ellipsis: str) -> tuple[Span, ...]:
     """A line in exactly `width` cells."""
     cut = cut_line(line, width, ellipsis)
     missing = width - sum(cells(text) for text, _ in cut)

@@ -8,45 +8,43 @@ from corral.service.snapshot import Snapshot
 from corral.values.jobs import Job
 from corral_tui.dashboard.lines import clean
 from corral_tui.dashboard.marks import Charset, needs_a_human, stuck_label
-from corral_tui.dashboard.painter import Painted_
-from corral_tui.dashboard.scene import Scene, cut_line
+from corral_tui.dashboard.painter import Spans
+from corral_tui.dashboard.scene import ViewState, cut_line
 from corral_tui.dashboard.words import end_reason, title
 from corral_tui.numbers import cells, duration
 
 SAID_SECONDS = 6.0
-"""For so long an answer to a key stands in front of what is urgent."""
-
-Line = tuple[Painted_, ...]
+"""How long the answer to a key is shown in place of what is urgent."""
 
 
 class Events:
     """What happened last, in words."""
 
     def __init__(self) -> None:
-        self._text: Line = ()
+        self._text: Spans = ()
         self._said_at: datetime | None = None
 
     def say(self, text: str, now: datetime) -> None:
         """An answer to what the user just did."""
         self.show(((clean(text), "plain"),), now)
 
-    def show(self, line: Line, now: datetime) -> None:
-        """The same, in pieces."""
+    def show(self, line: Spans, now: datetime) -> None:
+        """The same, as spans."""
         self._text, self._said_at = line, now
 
-    def note(self, event: Line) -> None:
-        """Something happened by itself; it does not take the place of a fresh answer."""
+    def note(self, event: Spans) -> None:
+        """An event that the user did not cause; it does not replace a fresh answer."""
         if self._said_at is None:
             self._text = event
 
-    def fresh(self, now: datetime) -> Line | None:
-        """What was said a moment ago."""
+    def fresh(self, now: datetime) -> Spans | None:
+        """The latest message, while it is still fresh."""
         if self._said_at is not None and (now - self._said_at).total_seconds() > SAID_SECONDS:
             self._said_at = None
         return self._text if self._said_at is not None else None
 
     @property
-    def last(self) -> Line:
+    def last(self) -> Spans:
         return self._text
 
     def follow(self, before: Snapshot, after: Snapshot, charset: Charset) -> bool:
@@ -64,7 +62,7 @@ class Events:
         return has_changed
 
 
-def _event(old: Job, job: Job, charset: Charset) -> Line | None:
+def _event(old: Job, job: Job, charset: Charset) -> Spans | None:
     name = f"{job.id} {title(job)}"
     if job.is_ended and not old.is_ended:
         if needs_a_human(job):
@@ -87,34 +85,34 @@ def _event(old: Job, job: Job, charset: Charset) -> Line | None:
     return None
 
 
-def sentence(scene: Scene, events: Events, width: int, prompt: Line | None = None) -> Line:
+def sentence(view_state: ViewState, events: Events, width: int, prompt: Spans | None = None) -> Spans:
     """The line, in at most `width` cells. `prompt` is a filter being typed, or what it found."""
-    fresh = events.fresh(scene.now)
-    ellipsis = scene.charset.ellipsis
+    fresh = events.fresh(view_state.now)
+    ellipsis = view_state.charset.ellipsis
     if prompt is not None:
         return cut_line(((" ", "plain"), *prompt), width, ellipsis)
-    if scene.model.snapshot.trouble:
-        return cut_line(fresh or _trouble(scene, scene.model.snapshot.trouble), width, ellipsis)
+    if view_state.model.snapshot.trouble:
+        return cut_line(fresh or _trouble(view_state, view_state.model.snapshot.trouble), width, ellipsis)
     if fresh is not None:
         return cut_line(((" ", "plain"), *fresh), width, ellipsis)
-    urgent = scene.model.urgent()
+    urgent = view_state.model.urgent()
     if urgent:
-        return _urgent(scene, urgent, width)
+        return _urgent(view_state, urgent, width)
     if events.last:
         return cut_line(((" ", "plain"), *events.last), width, ellipsis)
-    return cut_line(_hint(scene), width, ellipsis)
+    return cut_line(_hint(view_state), width, ellipsis)
 
 
-def _trouble(scene: Scene, trouble: str) -> Line:
-    jobs = "q leaves and ends what it ran" if scene.is_private else "jobs go on without it"
+def _trouble(view_state: ViewState, trouble: str) -> Spans:
+    jobs = "q leaves and ends what it ran" if view_state.is_private else "jobs go on without it"
     return (
         (f" {jobs}; what is shown is what was known last", "warning"),
         (f" ({clean(trouble)})", "muted"),
     )
 
 
-def _hint(scene: Scene) -> Line:
-    if not scene.is_ready or scene.model.is_nothing or not scene.model.shown:
+def _hint(view_state: ViewState) -> Spans:
+    if not view_state.is_ready or view_state.model.is_empty or not view_state.model.shown:
         return ()
     return (
         (" n", "key"),
@@ -126,34 +124,34 @@ def _hint(scene: Scene) -> Line:
         ("?", "key"),
         (" all keys   ", "muted"),
         ("q", "key"),
-        (f" leaves, {'ends the jobs' if scene.is_private else 'jobs go on'}", "muted"),
+        (f" leaves, {'ends the jobs' if view_state.is_private else 'jobs go on'}", "muted"),
     )
 
 
-def _urgent(scene: Scene, urgent: list[Job], width: int) -> Line:
+def _urgent(view_state: ViewState, urgent: list[Job], width: int) -> Spans:
     """`▐STUCK▌ 4 fetch-index   curl waits for …      w why   s stop   ! next one (2)`"""
     job, is_wide = urgent[0], width >= 100
-    keys = _keys(job, len(urgent), is_wide=is_wide, is_selected=job.id == scene.model.selected_id)
+    keys = _keys(job, len(urgent), is_wide=is_wide, is_selected=job.id == view_state.model.selected_id)
     room = width - sum(cells(text) for text, _ in keys) - 1
-    status = scene.status(job)
-    head: Line = (
-        (*stuck_label(scene.charset),)
+    status = view_state.status(job)
+    head: Spans = (
+        (*stuck_label(view_state.charset),)
         if status.is_stuck
         else ((f"{status.mark} {status.short}", "error-alert"),)
     )
     why = clean((job.summary if status.is_stuck else end_reason(job, is_behind_status=True)) or "")
     gap = ("   " if is_wide else ": ") if why else ""
-    name: Line = ((f" {job.id} {title(job)}", "bold"), (gap, "plain"))
-    line = cut_line(((" ", "plain"), *head, *name, (why, "plain")), room, scene.charset.ellipsis)
+    name: Spans = ((f" {job.id} {title(job)}", "bold"), (gap, "plain"))
+    line = cut_line(((" ", "plain"), *head, *name, (why, "plain")), room, view_state.charset.ellipsis)
     missing = width - sum(cells(text) for text, _ in (*line, *keys))
     return (*line, (" " * max(missing, 0), "plain"), *keys)
 
 
-def _keys(job: Job, number: int, *, is_wide: bool, is_selected: bool) -> Line:
+def _keys(job: Job, number: int, *, is_wide: bool, is_selected: bool) -> Spans:
     """Keys that act on the selected job stand here only where that is the job of the sentence."""
     more = f" ({number})" if number > 1 else ""
     there = ("next one" if is_selected else "goes there") + more if is_wide else more.strip()
-    go: Line = (("!", "key"), (f" {there} " if there else " ", "muted"))
+    go: Spans = (("!", "key"), (f" {there} " if there else " ", "muted"))
     if is_selected and number == 1:
         go = ()
     if not is_selected:

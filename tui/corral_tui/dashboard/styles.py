@@ -14,7 +14,7 @@ from textual.widget import Widget
 from corral_tui.dashboard.marks import Role
 
 
-class _Look(NamedTuple):
+class _ThemeColour(NamedTuple):
     """A colour of the theme, and what is done to it."""
 
     variable: str
@@ -23,31 +23,31 @@ class _Look(NamedTuple):
     """How much of it is laid over the background."""
 
 
-_LOOKS: dict[Role, _Look] = {
-    "plain": _Look("foreground"),
-    "bold": _Look("foreground", "bold"),
-    "muted": _Look("text-muted"),
-    "success": _Look("success"),
-    "accent": _Look("accent"),
-    "warning": _Look("warning"),
-    "alert": _Look("warning", "bold reverse"),
-    "alert-edge": _Look("warning"),
-    "error": _Look("error", "bold"),
-    "error-alert": _Look("error", "bold reverse"),
-    "title": _Look("foreground", "bold"),
-    "rule": _Look("foreground", share=0.35),
-    "rule-selected": _Look("primary", "bold"),
-    "rule-stuck": _Look("warning"),
-    "marked": _Look("accent", "bold"),
-    "key": _Look("primary", "bold"),
-    "spark": _Look("secondary"),
+_LOOKS: dict[Role, _ThemeColour] = {
+    "plain": _ThemeColour("foreground"),
+    "bold": _ThemeColour("foreground", "bold"),
+    "muted": _ThemeColour("text-muted"),
+    "success": _ThemeColour("success"),
+    "accent": _ThemeColour("accent"),
+    "warning": _ThemeColour("warning"),
+    "alert": _ThemeColour("warning", "bold reverse"),
+    "alert-edge": _ThemeColour("warning"),
+    "error": _ThemeColour("error", "bold"),
+    "error-alert": _ThemeColour("error", "bold reverse"),
+    "title": _ThemeColour("foreground", "bold"),
+    "rule": _ThemeColour("foreground", share=0.35),
+    "rule-selected": _ThemeColour("primary", "bold"),
+    "rule-stuck": _ThemeColour("warning"),
+    "marked": _ThemeColour("accent", "bold"),
+    "key": _ThemeColour("primary", "bold"),
+    "spark": _ThemeColour("secondary"),
 }
-_CURSOR = _Look("primary", share=0.25)
+_CURSOR = _ThemeColour("primary", share=0.25)
 """The background of a selected row."""
 
 
 class Palette:
-    """The roles as styles of the app's theme, on the background of one widget. To be made anew when its styles change.
+    """The roles as styles of the app's theme, on the background of one widget. Create a new one when its styles change.
 
     Textual's own way, a component class for each role, makes eighteen nodes a widget and matches all rules with each:
     1,500 of them for an opened job, half of the time that it took to open.
@@ -61,11 +61,11 @@ class Palette:
         cursor = Style(color=self._styles["plain"].color, bgcolor=over)
         self._styles["cursor"] = Style(reverse=True) if widget.app.no_color else cursor
 
-    def _style(self, look: _Look) -> Style:
+    def _style(self, look: _ThemeColour) -> Style:
         colour = (self._background + self._colour(look)).rich_color
         return Style.parse(look.text) + Style(color=colour, bgcolor=self._background.rich_color)
 
-    def _colour(self, look: _Look) -> Color:
+    def _colour(self, look: _ThemeColour) -> Color:
         """A variable of a theme is a colour, or `auto` for what can be read on the background; a percentage may follow."""
         name, _, percent = self._variables[look.variable].partition(" ")
         share = look.share * (float(percent.rstrip("%")) / 100 if percent else 1.0)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from corral.values.jobs import Job
+from corral_tui.dashboard.lines import Span
 from corral_tui.dashboard.marks import Role, Status, needs_a_human, stuck_label
-from corral_tui.dashboard.painter import EMPTY, Painted_, Row
-from corral_tui.dashboard.scene import Scene, padded_line
+from corral_tui.dashboard.painter import EMPTY, Row
+from corral_tui.dashboard.scene import ViewState, padded_line
 from corral_tui.dashboard.settings import Order
 from corral_tui.dashboard.words import title
 from corral_tui.numbers import cells, count, cpu, cut_end, cut_middle, left, rate, right, size
@@ -133,34 +134,36 @@ class TableLayout:
 
 
 def draw_table(
-    scene: Scene, width: int, height: int, offset: int, cache: RowCache
+    view_state: ViewState, width: int, height: int, offset: int, cache: RowCache
 ) -> tuple[list[Row], TableLayout]:
     """`height` rows from the job at `offset` on, the heads first where there is room for them."""
-    jobs = scene.model.shown
+    jobs = view_state.model.shown
     widest = max((len(job.id) for job in (jobs[-1:] + jobs[:1])), default=1)
     widest = max(widest, max((len(job.id) for job in jobs), default=1) if len(jobs) < 50 else widest)
     columns = columns_for(width - 1, widest)
     has_heads = height >= 12
     visible = jobs[offset : offset + height - has_heads]
-    rows = [_heads(scene, columns, width)] if has_heads else []
-    bar = scrollbar(scene, len(visible) if len(jobs) <= height - has_heads else height - has_heads, offset)
+    rows = [_heads(view_state, columns, width)] if has_heads else []
+    bar = scrollbar(
+        view_state, len(visible) if len(jobs) <= height - has_heads else height - has_heads, offset
+    )
     for job, (glyph, role) in zip(visible, bar, strict=False):
-        rows.append(_cached(scene, job, columns, width, (glyph, role), cache))
+        rows.append(_cached(view_state, job, columns, width, (glyph, role), cache))
     rows += [EMPTY] * (height - len(rows))
     layout = TableLayout(columns, int(has_heads), offset, tuple(job.id for job in visible), width)
     return rows, layout
 
 
-def _heads(scene: Scene, columns: Sequence[Column], width: int) -> Row:
-    model = scene.model
-    pieces: list[Painted_] = [("  ", "muted")]
+def _heads(view_state: ViewState, columns: Sequence[Column], width: int) -> Row:
+    model = view_state.model
+    pieces: list[Span] = [("  ", "muted")]
     for column in columns:
         head = _HEADS.get(column.name, "")
         role: Role = "bold" if _ORDER_OF.get(column.name) == model.order and head else "muted"
         is_left = column.name in ("name", "status", "last", "cpu_spark", "mem_spark")
         cell = left(head, column.width, "") if is_left else right(head, column.width)
         pieces.append((" " * column.gap + cell, role))
-    arrow = scene.charset.menu_up if model.is_reversed else scene.charset.menu
+    arrow = view_state.charset.menu_up if model.is_reversed else view_state.charset.menu
     note = f"order: {model.order} {arrow}  {len(model.shown)} "
     if columns[-1].name == "last" and columns[-1].width >= cells(note) + 20:
         text, look = pieces[-1]
@@ -170,19 +173,19 @@ def _heads(scene: Scene, columns: Sequence[Column], width: int) -> Row:
 
 
 def _cached(
-    scene: Scene,
+    view_state: ViewState,
     job: Job,
     columns: tuple[Column, ...],
     width: int,
     bar: tuple[str, Role],
     cache: RowCache,
 ) -> Row:
-    """The row of a job; built anew only where something in it differs."""
-    model = scene.model
+    """The row of a job; rebuilt only where something in it differs."""
+    model = view_state.model
     is_selected, is_marked = job.id == model.selected_id, job.id in model.marks
-    status, time, last = scene.status(job), scene.time(job), _last(scene, job)
+    status, time, last = view_state.status(job), view_state.time(job), _last(view_state, job)
     wants_sparks = any(column.name == "cpu_spark" for column in columns)
-    spark = scene.cpu_spark(job, 8) + scene.memory_spark(job, 8) if wants_sparks else ""
+    spark = view_state.cpu_spark(job, 8) + view_state.memory_spark(job, 8) if wants_sparks else ""
     key = (
         id(job),
         columns,
@@ -194,35 +197,35 @@ def _cached(
         time,
         last,
         spark,
-        scene.charset.name,
+        view_state.charset.name,
     )
     known = cache.get(job.id)
     if known is not None and known[0] is job and known[1] == key:
         return known[2]
-    drawn = _row(scene, job, columns, width, bar, status, last)
+    drawn = _row(view_state, job, columns, width, bar, status, last)
     cache[job.id] = (job, key, drawn)
     return drawn
 
 
-def _last(scene: Scene, job: Job) -> tuple[Painted_, ...]:
-    why = scene.why(job)
+def _last(view_state: ViewState, job: Job) -> tuple[Span, ...]:
+    why = view_state.why(job)
     if why is None:
-        return scene.last_line(job)
+        return view_state.last_line(job)
     return ((why, "muted" if job.state == "queued" else "plain"),)
 
 
 def _row(
-    scene: Scene,
+    view_state: ViewState,
     job: Job,
     columns: Sequence[Column],
     width: int,
     bar: tuple[str, Role],
     status: Status,
-    last: tuple[Painted_, ...],
+    last: tuple[Span, ...],
 ) -> Row:
-    model, charset = scene.model, scene.charset
+    model, charset = view_state.model, view_state.charset
     is_selected = job.id == model.selected_id
-    pieces: list[Painted_] = [
+    pieces: list[Span] = [
         (charset.cursor if is_selected else " ", "rule-selected"),
         ("*" if job.id in model.marks else " ", "marked"),
     ]
@@ -232,28 +235,28 @@ def _row(
         if column.name == "last":
             pieces += padded_line(last, column.width, charset.ellipsis)
         elif column.name == "status":
-            pieces += status_cell(scene, status, column.width)
+            pieces += status_cell(view_state, status, column.width)
         else:
-            pieces.append(_cell(scene, job, column))
+            pieces.append(_cell(view_state, job, column))
     body = padded_line(tuple(pieces), width - 1, charset.ellipsis)
     return Row((*body, bar), "cursor" if is_selected else None)
 
 
-def _cell(scene: Scene, job: Job, column: Column) -> Painted_:
+def _cell(view_state: ViewState, job: Job, column: Column) -> Span:
     width, has_numbers = column.width, job.state in ("running", "paused", "stopping")
     if column.name == "id":
         return right(job.id, width), "muted"
     if column.name == "name":
         role: Role = "muted" if job.is_ended and not needs_a_human(job) else "plain"
-        return left(cut_middle(title(job), width, scene.charset.ellipsis), width), role
+        return left(cut_middle(title(job), width, view_state.charset.ellipsis), width), role
     if column.name == "time":
-        return right(scene.time(job), width), "plain"
+        return right(view_state.time(job), width), "plain"
     if not has_numbers:
         return " " * width, "plain"
     if column.name == "cpu_spark":
-        return scene.cpu_spark(job, width), "spark"
+        return view_state.cpu_spark(job, width), "spark"
     if column.name == "mem_spark":
-        return scene.memory_spark(job, width), "spark"
+        return view_state.memory_spark(job, width), "spark"
     texts = {
         "cpu": cpu(job.cpu_percent),
         "mem": size(job.memory_bytes),
@@ -263,12 +266,12 @@ def _cell(scene: Scene, job: Job, column: Column) -> Painted_:
     return right(texts[column.name], width), "plain"
 
 
-def status_cell(scene: Scene, status: Status, width: int) -> tuple[Painted_, ...]:
+def status_cell(view_state: ViewState, status: Status, width: int) -> tuple[Span, ...]:
     """The status in exactly `width` cells: mark and word; where the number does not fit it goes first."""
     if status.is_stuck:
         time = status.word.removeprefix("STUCK").strip()
         gap = " " if width >= 12 else ""
-        return padded_line((*stuck_label(scene.charset), (gap + time, "warning")), width, "")
+        return padded_line((*stuck_label(view_state.charset), (gap + time, "warning")), width, "")
     words = (status.word, status.short, _TIGHT.get(status.short, status.short))
     word = next((each for each in words if cells(each) + 2 <= width), words[-1])
     return (
@@ -277,9 +280,9 @@ def status_cell(scene: Scene, status: Status, width: int) -> tuple[Painted_, ...
     )
 
 
-def scrollbar(scene: Scene, height: int, offset: int) -> list[tuple[str, Role]]:
+def scrollbar(view_state: ViewState, height: int, offset: int) -> list[tuple[str, Role]]:
     """A cell for each visible row: the track, the part that is seen, and a tick where a job needs a human."""
-    jobs, charset = scene.model.shown, scene.charset
+    jobs, charset = view_state.model.shown, view_state.charset
     total = len(jobs)
     if total <= height:
         return [(" ", "plain")] * height

@@ -12,7 +12,7 @@ from corral.observe.output import OutputFile, TruncationDetector
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.text import after_carriage_returns, end_of_line, skip_control_string_end
-from corral_tui.dashboard.ansi import output_line
+from corral_tui.dashboard.ansi import StyledLine, output_line
 from corral_tui.dashboard.marks import needs_a_human
 from corral_tui.dashboard.presentscreen import Budget, PresentScreen, after_screens, draws_in_place
 
@@ -21,8 +21,7 @@ KEPT_LINES = 80
 OPEN_JOBS = 400
 """Jobs whose lines are kept; beyond, the longest unseen are forgotten and read again when they come back."""
 
-OutputLine = tuple[tuple[str, Style], ...]
-FULL_SCREEN: OutputLine = (("draws the whole screen of its terminal; a attaches", Style(italic=True)),)
+FULL_SCREEN: StyledLine = (("draws the whole screen of its terminal; a attaches", Style(italic=True)),)
 """Until something of that screen is drawn: as lines it would make no sense."""
 
 
@@ -131,7 +130,7 @@ class Tail:
         except OSError as error:
             self.problem = f"its output cannot be read: {stream.path}: {error.strerror}"
 
-    def last_lines(self, count: int) -> list[OutputLine]:
+    def last_lines(self, count: int) -> list[StyledLine]:
         """At most `count` lines, the newest last, unfinished ones included."""
         if count <= 0:
             return []
@@ -139,7 +138,7 @@ class Tail:
             return self._screen.rows(count) or [FULL_SCREEN]
         return [output_line(after_carriage_returns(line)) for line in self._rows()[-count:]]
 
-    def last_line(self) -> OutputLine:
+    def last_line(self) -> StyledLine:
         """The newest line with anything to see."""
         if self._screen is not None:
             return self._screen.one_row() or FULL_SCREEN

@@ -7,8 +7,9 @@ from textual import events
 from textual.message import Message
 
 from corral_tui.dashboard.fields import MOST_PASTED, OneLineInput, pasted_lines
+from corral_tui.dashboard.lines import Span
 from corral_tui.dashboard.marks import Charset, Role
-from corral_tui.dashboard.painter import Painted, Painted_
+from corral_tui.dashboard.painter import Painted
 
 
 class TopLines(Painted, can_focus=True):
@@ -38,7 +39,7 @@ class TopLines(Painted, can_focus=True):
         """From now on letters go into the filter."""
         self.typed, self.is_earlier, self.notice = earlier, bool(earlier), None
 
-    def prompt(self, charset: Charset) -> tuple[Painted_, ...]:
+    def prompt(self, charset: Charset) -> tuple[Span, ...]:
         """What was typed, and the cursor."""
         look: Role | Style = Style(reverse=True) if self.is_earlier else "bold"
         return (("/ ", "key"), (self.typed or "", look), (charset.bar_edges[1], "accent"))

@@ -103,7 +103,7 @@ class DashboardScreen(OfOneSize):
         return Context(self.host.snapshot, self.job, self.marked, self.scope, self.hidden)
 
     def do(self, action_id: str) -> bool:
-        """Do what only this screen can do; False where the app shall do it."""
+        """Do what only this screen can do; False if the app should."""
         return False
 
     def snapshot_applied(self, snapshot: Snapshot) -> None:

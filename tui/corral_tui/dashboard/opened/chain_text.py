@@ -1,4 +1,4 @@
-"""Who waits for whom: the chain of waits to its root, and the ring that a deadlock is. Pure."""
+"""Which process waits for which: the chain of waits to its root, or the ring of a deadlock. Pure."""
 
 from __future__ import annotations
 

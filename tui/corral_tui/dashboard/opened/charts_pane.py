@@ -1,4 +1,4 @@
-"""Pane 4, Charts: CPU and memory over the whole life of the job, running or ended; the output of late."""
+"""Pane 4, Charts: CPU and memory over the whole life of the job, running or ended; the recent output."""
 
 from __future__ import annotations
 

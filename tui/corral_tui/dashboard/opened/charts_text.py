@@ -1,4 +1,4 @@
-"""Charts of a job in block characters: CPU and memory over its whole life, and what was measured of late. Pure.
+"""Charts of a job in block characters: CPU and memory over its whole life, and the recent samples. Pure.
 
 What was not measured, as while the job was paused, is blank and not zero.
 """

@@ -1,4 +1,4 @@
-"""The line above an output into which the letters are typed that the lines below shall have."""
+"""The line above an output where the filter is typed: only lines that contain it are shown."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from corral.values.home import Home
 from corral.values.jobs import STARTED_STATES, Job
 from corral.values.text import after_carriage_returns
 from corral_tui import numbers
-from corral_tui.dashboard.ansi import output_line
+from corral_tui.dashboard.ansi import StyledLine, output_line
 from corral_tui.dashboard.lines import clean, cut
 from corral_tui.dashboard.marks import Charset
 from corral_tui.dashboard.opened.output_filter import FilteredRows
@@ -27,7 +27,6 @@ from corral_tui.dashboard.opened.output_layout import Layout, Top, with_hits, wr
 from corral_tui.dashboard.opened.output_rows import QUIET_SECONDS, STREAMS, OutputRows, Streams
 from corral_tui.dashboard.presentscreen import Budget, PresentScreen, after_screens, draws_in_place
 from corral_tui.dashboard.styles import Palette
-from corral_tui.dashboard.tails import OutputLine
 
 WHEEL_ROWS = 3
 
@@ -376,7 +375,7 @@ class OutputView(ScrollView, can_focus=True, inherit_bindings=False):
         first, *others = wrapped_line(pieces, self.width - 1)
         return [self._row(first, " "), *(self._row(row, self._charset.goes_on) for row in others)]
 
-    def _row(self, pieces: OutputLine, margin: str = "") -> Strip:
+    def _row(self, pieces: StyledLine, margin: str = "") -> Strip:
         plain = self.palette.plain
         segments = [Segment(margin, self.palette["muted"])] if margin else []
         segments += [Segment(text, plain + style) for text, style in pieces if text]

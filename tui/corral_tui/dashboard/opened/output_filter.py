@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 
 from corral.observe.output import LineIndex, OutputFile
-from corral_tui.dashboard.opened.output_rows import OutputRows, Row
+from corral_tui.dashboard.opened.output_rows import OutputRows, RawRow
 
 LOOK_SECONDS = 0.010
 """Of looking at one go, so that no key waits for it."""
@@ -41,9 +41,9 @@ class LineSearch:
         self._index = index
         self._is_exact = is_exact(words)
         self._words = words if self._is_exact else words.lower()
-        self._begin_anew()
+        self._reset()
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         self.lines = array("Q")
         self.found = 0
         self._generation = self._index.generation
@@ -66,7 +66,7 @@ class LineSearch:
         before = (len(self.lines), self.position, self._generation)
         index = self._index
         if index.generation != self._generation:
-            self._begin_anew()
+            self._reset()
         del self.lines[: bisect_left(self.lines, index.first_line)]
         if self.position < index.first_offset:
             self._begin_at(index.first_line, index.first_offset)
@@ -114,7 +114,7 @@ class LineSearch:
 
 
 class FilteredRows:
-    """Those of the rows of an output that hold certain letters. It is made anew for other letters or other streams."""
+    """The rows of an output that contain a pattern. Another pattern or stream gets a new one."""
 
     def __init__(self, rows: OutputRows, words: str) -> None:
         self.words = words
@@ -156,7 +156,7 @@ class FilteredRows:
                 self.row_count += bisect_left(lines, run.first + run.length) - bisect_left(lines, run.first)
         return True
 
-    def rows(self, first: int, count: int) -> list[Row]:
+    def rows(self, first: int, count: int) -> list[RawRow]:
         """Up to `count` rows from row `first` on."""
         return [
             row

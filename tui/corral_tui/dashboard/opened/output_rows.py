@@ -22,7 +22,7 @@ SLICE = 8 << 20
 """Bytes indexed at one go: a few milliseconds."""
 
 
-Row = tuple[bytes, str | None]
+RawRow = tuple[bytes, str | None]
 """A line of output, or empty bytes and a note."""
 
 
@@ -74,11 +74,11 @@ class OutputRows:
         return self.files[number].size()
 
     def show(self, streams: Streams) -> None:
-        """Show other streams; their rows begin anew."""
+        """Show other streams, from their first row."""
         self.streams = streams
-        self._begin_anew()
+        self._reset()
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         self.runs, self.starts, self.row_count = [], [], 0
         self._taken = [index.first_line for index in self.indexes]
         self._is_first_look = True
@@ -94,7 +94,7 @@ class OutputRows:
         if generations != self._generations:
             # The order of what comes again is not known any more.
             self._generations = generations
-            self._begin_anew()
+            self._reset()
             changed = 0
         for number in self.shown_files:
             index = self.indexes[number]
@@ -172,9 +172,9 @@ class OutputRows:
         self._put(kept)
         return 0
 
-    def rows(self, first: int, count: int) -> list[Row]:
+    def rows(self, first: int, count: int) -> list[RawRow]:
         """Up to `count` rows from row `first` on: a line of output, or empty bytes and a note."""
-        found: list[Row] = []
+        found: list[RawRow] = []
         place = max(bisect_right(self.starts, first) - 1, 0)
         while place < len(self.runs) and len(found) < count:
             run = self.runs[place]

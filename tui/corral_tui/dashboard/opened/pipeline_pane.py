@@ -16,7 +16,7 @@ from corral_tui.dashboard.canvas import Block
 from corral_tui.dashboard.lines import Line, plain
 from corral_tui.dashboard.opened.pane import Pane
 from corral_tui.dashboard.opened.peek_text import Peek, peek_as_text, peek_head, peek_lines
-from corral_tui.dashboard.opened.pipeline_text import Drawing, Look, draw
+from corral_tui.dashboard.opened.pipeline_text import Drawing, DrawingContext, draw
 from corral_tui.dashboard.tails import Tail
 from corral_tui.dashboard.view import Host
 
@@ -39,9 +39,9 @@ class PipelinePane(Pane):
 
     def __init__(self, host: Host, job: Job) -> None:
         super().__init__(host, job)
-        self._begin_anew()
+        self._reset()
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         self._pasts: Past | None = None
         self._pasts_due = 0
         self._pipes: dict[int, PeekedPipe] = {}
@@ -58,7 +58,7 @@ class PipelinePane(Pane):
         yield body
 
     def job_changed(self) -> None:
-        self._begin_anew()
+        self._reset()
         self.remove_class("-peeking")
 
     # ---- what is known ----
@@ -92,7 +92,7 @@ class PipelinePane(Pane):
         self._pipes[found.number] = found
         self.peek = self.peek._replace(found=found)
         if self.peek.as_hex is None and found.content:
-            # Settled by the first bytes: what follows shall not turn it over and over.
+            # Decided by the first bytes, so that later ones do not switch it back and forth.
             self.peek = self.peek._replace(as_hex=self.peek.is_hex)
 
     def _shown_job(self) -> Job:
@@ -218,7 +218,7 @@ class PipelinePane(Pane):
     def _draw(self, width: int) -> Drawing:
         chosen = self.chosen if self.is_current else None
         pasts = self._pasts.stages if self._pasts else {}
-        self._drawing = draw(self._shown_job(), Look(pasts, width, self.host.charset, chosen))
+        self._drawing = draw(self._shown_job(), DrawingContext(pasts, width, self.host.charset, chosen))
         return self._drawing
 
     def _head_lines(self, width: int) -> list[Line]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from corral.values.jobs import Job, Pipe, Stage
 from corral_tui import numbers
-from corral_tui.dashboard.lines import Line, Piece, clean, cut, padded, width_of, wrapped
+from corral_tui.dashboard.lines import Line, Span, clean, cut, padded, width_of, wrapped
 from corral_tui.dashboard.marks import CPU_FLOOR, Charset, Role, bar, sparks, stuck_label
 from corral_tui.dashboard.pipeline import FULL, at_most, fill_of
 from corral_tui.dashboard.words import end_reason, words_of_stage
@@ -52,7 +52,7 @@ class Drawing(NamedTuple):
         return next((spot for spot in self.spots if spot.pipe == pipe), None)
 
 
-class Look(NamedTuple):
+class DrawingContext(NamedTuple):
     """What a drawing is made with, beside the job."""
 
     pasts: StagePasts
@@ -64,19 +64,19 @@ class Look(NamedTuple):
 
 def pipeline_lines(job: Job, pasts: StagePasts, width: int, charset: Charset) -> list[Line]:
     """The lines of `draw`, without a chosen pipe."""
-    return draw(job, Look(pasts, width, charset)).lines
+    return draw(job, DrawingContext(pasts, width, charset)).lines
 
 
-def draw(job: Job, look: Look) -> Drawing:
+def draw(job: Job, context: DrawingContext) -> Drawing:
     """Side by side where at most four stages fit so, else one below the other; and what it all means.
 
     The meaning of a long one stands on top, where it is seen without scrolling.
     """
-    meaning = _meaning(job, look.width, look.charset)
-    drawn = _side_by_side(job, look) if look.width >= SIDE_BY_SIDE else None
+    meaning = _meaning(job, context.width, context.charset)
+    drawn = _side_by_side(job, context) if context.width >= SIDE_BY_SIDE else None
     if drawn is not None:
         return drawn._replace(lines=[*drawn.lines, *meaning])
-    drawn = _as_table(job, look) if look.width >= AS_TABLE else _downwards(job, look)
+    drawn = _as_table(job, context) if context.width >= AS_TABLE else _downwards(job, context)
     if len(job.stages) <= MOST_SIDE_BY_SIDE:
         return drawn._replace(lines=[*drawn.lines, [], *meaning])
     moved = tuple(spot._replace(y=spot.y + len(meaning)) for spot in drawn.spots)
@@ -177,28 +177,28 @@ def bar_role(pipe: Pipe) -> Role:
     return "warning" if fill is not None and fill >= FULL else "spark"
 
 
-def _pipe_name(pipe: Pipe, look: Look) -> Piece:
-    return (f"pipe {pipe.number}", "rule-selected" if pipe.number == look.chosen else "muted")
+def _pipe_name(pipe: Pipe, context: DrawingContext) -> Span:
+    return (f"pipe {pipe.number}", "rule-selected" if pipe.number == context.chosen else "muted")
 
 
-def _pointer(pipe: Pipe, look: Look) -> Piece:
+def _pointer(pipe: Pipe, context: DrawingContext) -> Span:
     """One cell in front of the chosen pipe."""
-    return (look.charset.cursor if pipe.number == look.chosen else " ", "key")
+    return (context.charset.cursor if pipe.number == context.chosen else " ", "key")
 
 
 # ---- one below the other --------------------------------------------------------------------------------------------
 
 
-def _downwards(job: Job, look: Look) -> Drawing:
+def _downwards(job: Job, context: DrawingContext) -> Drawing:
     lines: list[Line] = []
     spots: list[Spot] = []
     is_short = len(job.stages) > MOST_SIDE_BY_SIDE
     for place, stage in enumerate(job.stages):
-        lines.append(_stage_line(job, stage, look, _name_room(look.width)))
+        lines.append(_stage_line(job, stage, context, _name_room(context.width)))
         if place < len(job.pipes):
             pipe = job.pipes[place]
-            drawn = _short_pipe_lines(job, pipe, look) if is_short else _pipe_lines(job, pipe, look)
-            spots.append(Spot(pipe.number, 0, len(lines), look.width, len(drawn)))
+            drawn = _short_pipe_lines(job, pipe, context) if is_short else _pipe_lines(job, pipe, context)
+            spots.append(Spot(pipe.number, 0, len(lines), context.width, len(drawn)))
             lines += drawn
     return Drawing(lines, tuple(spots))
 
@@ -209,85 +209,90 @@ def _name_room(width: int) -> int:
     return 16 if width < 100 else 30
 
 
-def _stage_line(job: Job, stage: Stage, look: Look, name_room: int) -> Line:
-    charset = look.charset
+def _stage_line(job: Job, stage: Stage, context: DrawingContext, name_room: int) -> Line:
+    charset = context.charset
     is_slow = stage.number == job.bottleneck and not job.is_ended
-    mark: Piece = (f"{charset.bottleneck if is_slow else '':>2} ", "warning")
+    mark: Span = (f"{charset.bottleneck if is_slow else '':>2} ", "warning")
     number = f"{stage.number:>{len(str(len(job.stages)))}}"
     name = numbers.left(stage_words(stage), name_room, charset.ellipsis)
     does, role = does_words(job, stage, DOES_CELLS, charset)
     line: Line = [mark, (f"{number} {name} ", "bold" if is_slow else "plain")]
     line.append((f"cpu {cpu_words(stage):>5} ", "plain"))
-    if look.width >= 60:
-        line.append((sparks(tuple(look.pasts.get(stage.number, ())), 8, CPU_FLOOR, charset), "spark"))
+    if context.width >= 60:
+        line.append((sparks(tuple(context.pasts.get(stage.number, ())), 8, CPU_FLOOR, charset), "spark"))
         line.append((f"  {numbers.left(does, DOES_CELLS, charset.ellipsis)} ", role))
         line.append((f"{numbers.left(_moved_words(job, stage), 12)}", "muted"))
         line.append((f"{stage.pid or '':>7}", "muted"))
-    return cut(line, look.width, charset.ellipsis)
+    return cut(line, context.width, charset.ellipsis)
 
 
-def _pipe_lines(job: Job, pipe: Pipe, look: Look) -> list[Line]:
+def _pipe_lines(job: Job, pipe: Pipe, context: DrawingContext) -> list[Line]:
     """A pipe with room around it."""
-    charset = look.charset
+    charset = context.charset
     down, branch, arrow = ("|", "+", "v") if charset.name == "ascii" else ("│", "├", "▼")
-    line: Line = [(" ", "plain"), _pointer(pipe, look), (f"   {branch} ", "muted"), _pipe_name(pipe, look)]
-    line += [(" ", "plain"), *_flow(job, pipe, look, PIPE_CELLS, after=" so far")]
+    line: Line = [
+        (" ", "plain"),
+        _pointer(pipe, context),
+        (f"   {branch} ", "muted"),
+        _pipe_name(pipe, context),
+    ]
+    line += [(" ", "plain"), *_flow(job, pipe, context, PIPE_CELLS, after=" so far")]
     slow = "" if job.is_ended else slow_words(pipe)
     below: list[Line] = [[(f"     {down}        {slow}", "muted")]] if slow else []
     above: list[Line] = [[(f"     {down}", "muted")]]
-    return [*above, cut(line, look.width, charset.ellipsis), *below, [(f"     {arrow}", "muted")]]
+    return [*above, cut(line, context.width, charset.ellipsis), *below, [(f"     {arrow}", "muted")]]
 
 
-def _short_pipe_lines(job: Job, pipe: Pipe, look: Look) -> list[Line]:
+def _short_pipe_lines(job: Job, pipe: Pipe, context: DrawingContext) -> list[Line]:
     """One line for a pipe of a long pipeline."""
-    charset = look.charset
+    charset = context.charset
     branch = "+" if charset.name == "ascii" else "├"
     indent = len(str(len(job.stages))) + 1
-    line: Line = [(" ", "plain"), _pointer(pipe, look), (f"{' ' * indent}{branch} ", "muted")]
-    line += [_pipe_name(pipe, look), (" " * (2 - len(str(pipe.number)) + 1), "plain")]
-    line += _flow(job, pipe, look, SHORT_PIPE_CELLS)
+    line: Line = [(" ", "plain"), _pointer(pipe, context), (f"{' ' * indent}{branch} ", "muted")]
+    line += [_pipe_name(pipe, context), (" " * (2 - len(str(pipe.number)) + 1), "plain")]
+    line += _flow(job, pipe, context, SHORT_PIPE_CELLS)
     slow = "" if job.is_ended else slow_words(pipe).removeprefix("the ").replace(" is ", " ")
-    if slow and look.width >= 60:
+    if slow and context.width >= 60:
         line.append((f"  {slow}", "muted"))
-    return [cut(line, look.width, charset.ellipsis)]
+    return [cut(line, context.width, charset.ellipsis)]
 
 
-def _flow(job: Job, pipe: Pipe, look: Look, room: int, after: str = "") -> Line:
+def _flow(job: Job, pipe: Pipe, context: DrawingContext, room: int, after: str = "") -> Line:
     """`▕████    ▏ 512K of 1.0M 50%   41M/s   74.1G so far`; of an ended job what went through."""
     if job.is_ended:
-        return [(went_words(pipe, look.charset), "plain")]
-    flow = rate_words(pipe, look.charset)
-    if look.width < 60:
-        drawn = bar(fill_of(pipe), 6, look.charset)
+        return [(went_words(pipe, context.charset), "plain")]
+    flow = rate_words(pipe, context.charset)
+    if context.width < 60:
+        drawn = bar(fill_of(pipe), 6, context.charset)
         full = " FULL" if (fill_of(pipe) or 0.0) >= FULL else ""
         return [(drawn, bar_role(pipe)), (f" {flow}{full}", "plain")]
     filled = numbers.left(fill_words(pipe), 17 if not after else 18)
-    total = f"{total_words(pipe, look.charset, after):<6}"
+    total = f"{total_words(pipe, context.charset, after):<6}"
     words = f" {filled} {numbers.right(flow, 8)}  {total}"
-    return [(bar(fill_of(pipe), room, look.charset), bar_role(pipe)), (words, "plain")]
+    return [(bar(fill_of(pipe), room, context.charset), bar_role(pipe)), (words, "plain")]
 
 
 # ---- a row a stage --------------------------------------------------------------------------------------------------
 
 
-def _as_table(job: Job, look: Look) -> Drawing:
+def _as_table(job: Job, context: DrawingContext) -> Drawing:
     """Each stage with the pipe that leaves it: twelve stages in twelve rows."""
     lines: list[Line] = []
     spots: list[Spot] = []
     for place, stage in enumerate(job.stages):
-        line = padded(_stage_line(job, stage, look, 16), TABLE_STAGE, look.charset.ellipsis)
+        line = padded(_stage_line(job, stage, context, 16), TABLE_STAGE, context.charset.ellipsis)
         if place < len(job.pipes):
             pipe = job.pipes[place]
-            spots.append(Spot(pipe.number, TABLE_STAGE, len(lines), look.width - TABLE_STAGE, 1))
+            spots.append(Spot(pipe.number, TABLE_STAGE, len(lines), context.width - TABLE_STAGE, 1))
             line += [
-                _pointer(pipe, look),
-                _pipe_name(pipe, look),
+                _pointer(pipe, context),
+                _pipe_name(pipe, context),
                 (" " * (3 - len(str(pipe.number))), "plain"),
             ]
-            line += _flow(job, pipe, look, SHORT_PIPE_CELLS)
+            line += _flow(job, pipe, context, SHORT_PIPE_CELLS)
             slow = "" if job.is_ended else slow_words(pipe).removeprefix("the ").replace(" is ", " ")
             line.append((f"  {slow}" if slow else "", "muted"))
-        lines.append(cut(line, look.width, look.charset.ellipsis))
+        lines.append(cut(line, context.width, context.charset.ellipsis))
     return Drawing(lines, tuple(spots))
 
 
@@ -298,27 +303,27 @@ TABLE_STAGE = 80
 # ---- side by side ---------------------------------------------------------------------------------------------------
 
 
-def _side_by_side(job: Job, look: Look) -> Drawing | None:
+def _side_by_side(job: Job, context: DrawingContext) -> Drawing | None:
     """Boxes with pipes between them, five rows; None where they do not fit."""
     count = len(job.stages)
-    box = min((look.width - 4 - (count - 1) * PIPE_WIDTH) // count, BOX_MOST) if count else 0
+    box = min((context.width - 4 - (count - 1) * PIPE_WIDTH) // count, BOX_MOST) if count else 0
     if not 1 <= count <= MOST_SIDE_BY_SIDE or box < BOX_LEAST or len(job.pipes) != count - 1:
         return None
     rows: list[Line] = [[("   ", "plain")] for _ in range(5)]
     spots: list[Spot] = []
     for place, stage in enumerate(job.stages):
-        for row, piece in zip(rows, _box(job, stage, look, box), strict=True):
+        for row, piece in zip(rows, _box(job, stage, context, box), strict=True):
             row += piece
         if place < len(job.pipes):
             pipe = job.pipes[place]
             spots.append(Spot(pipe.number, width_of(rows[0]), 0, PIPE_WIDTH, 5))
-            for row, piece in zip(rows, _between(job, pipe, look), strict=True):
+            for row, piece in zip(rows, _between(job, pipe, context), strict=True):
                 row += piece
-    return Drawing([cut(row, look.width, look.charset.ellipsis) for row in rows], tuple(spots))
+    return Drawing([cut(row, context.width, context.charset.ellipsis) for row in rows], tuple(spots))
 
 
-def _box(job: Job, stage: Stage, look: Look, width: int) -> list[Line]:
-    charset = look.charset
+def _box(job: Job, stage: Stage, context: DrawingContext, width: int) -> list[Line]:
+    charset = context.charset
     is_slow = stage.number == job.bottleneck and not job.is_ended
     frame, rule = (charset.heavy_frame, charset.heavy_rule) if is_slow else (charset.frame, charset.rule)
     colour: Role = "warning" if is_slow else "rule"
@@ -335,7 +340,7 @@ def _box(job: Job, stage: Stage, look: Look, width: int) -> list[Line]:
         (f" {top_rule}{frame[1]}", colour),
     ]
     does, role = does_words(job, stage, inner, charset)
-    spark = sparks(tuple(look.pasts.get(stage.number, ())), 8, CPU_FLOOR, charset)
+    spark = sparks(tuple(context.pasts.get(stage.number, ())), 8, CPU_FLOOR, charset)
     moved, pid = _moved_words(job, stage), f"pid {stage.pid}" if stage.pid else ""
     inside: list[Line] = [
         [(does, role)],
@@ -350,15 +355,15 @@ def _box(job: Job, stage: Stage, look: Look, width: int) -> list[Line]:
     return [top, *rows, [(frame[3] + rule * (width - 2) + frame[2], colour)]]
 
 
-def _between(job: Job, pipe: Pipe, look: Look) -> list[Line]:
-    charset = look.charset
+def _between(job: Job, pipe: Pipe, context: DrawingContext) -> list[Line]:
+    charset = context.charset
     if job.is_ended:
         arrow = charset.rule * (PIPE_CELLS + 1) + charset.flows_to
         total = total_words(pipe, charset, "")
         told = [f"pipe {pipe.number}", arrow, *((total, "went through") if total else ("not measured", ""))]
         texts: list[Line] = [[(words, "muted")] for words in (*told, "")]
     else:
-        flow: Line = [_pipe_name(pipe, look), (f" {charset.dot} {rate_words(pipe, charset)}", "muted")]
+        flow: Line = [_pipe_name(pipe, context), (f" {charset.dot} {rate_words(pipe, charset)}", "muted")]
         drawn: Line = [(bar(fill_of(pipe), PIPE_CELLS, charset) + charset.flows_to, bar_role(pipe))]
         texts = [
             flow,
@@ -367,8 +372,8 @@ def _between(job: Job, pipe: Pipe, look: Look) -> list[Line]:
             [(slow_words(pipe), "muted")],
             [(total_words(pipe, charset), "muted")],
         ]
-    blank: Piece = (" ", "key")
-    front = [_pointer(pipe, look), blank, blank, blank, blank]
+    blank: Span = (" ", "key")
+    front = [_pointer(pipe, context), blank, blank, blank, blank]
     return [
         [(" ", "plain"), piece, *padded(text, PIPE_WIDTH - 3), (" ", "plain")]
         for piece, text in zip(front, texts, strict=True)

@@ -11,7 +11,7 @@ from corral.values.jobs import STARTED_STATES, Job
 from corral.values.reports import Diagnosis, PythonStack
 from corral_tui.dashboard.lines import Line, clean, plain, wrapped
 from corral_tui.dashboard.opened.pane import Pane
-from corral_tui.dashboard.opened.why_text import WhyLook, why_as_text, why_lines
+from corral_tui.dashboard.opened.why_text import WhyContext, why_as_text, why_lines
 from corral_tui.dashboard.view import Host
 
 STACKS_EVERY = 15
@@ -25,16 +25,16 @@ class WhyPane(Pane):
 
     def __init__(self, host: Host, job: Job) -> None:
         super().__init__(host, job)
-        self._begin_anew()
+        self._reset()
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         self.diagnosis: Diagnosis | None = None
         self._stacks: tuple[PythonStack, ...] = ()
         self._stacks_due = 0
         self._was_ended = False
 
     def job_changed(self) -> None:
-        self._begin_anew()
+        self._reset()
 
     async def ask(self) -> None:
         if self.diagnosis is not None and self._was_ended:
@@ -77,7 +77,7 @@ class WhyPane(Pane):
         found = self._shown()
         if found is None:
             return wrapped(clean(self.job.summary), width) if self.job.summary else []
-        look = WhyLook(self.host.clock(), width, self.host.charset, self.job, self._owners())
+        look = WhyContext(self.host.clock(), width, self.host.charset, self.job, self._owners())
         return why_lines(found, look)
 
     def _owners(self) -> dict[int, str]:

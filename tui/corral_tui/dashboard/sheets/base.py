@@ -26,14 +26,14 @@ NARROW = 60
 LOW = 18
 """Rows below which no line is left blank."""
 SOONEST_ANSWER = 0.3
-"""Seconds from a question to an answer: a letter that comes earlier belongs to a word that somebody typed."""
+"""Seconds from a question to an answer: a letter that comes earlier was typed as part of a word."""
 
 
-class Choice(Block, can_focus=True):
+class ChoiceButton(Block, can_focus=True):
     """A button with a letter: `y  stop it`. It acts on its letter, on enter where it has the focus, and on a click."""
 
     DEFAULT_CSS = """
-    Choice { width: auto; height: 1; margin: 0 1 0 2; }
+    ChoiceButton { width: auto; height: 1; margin: 0 1 0 2; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "press", show=False)]
 
@@ -127,7 +127,7 @@ class BottomSheet(Sheet, can_focus=True):
     def keys(self) -> list[tuple[str, str]]:
         return [("esc", "leave")]
 
-    def compose_choices(self) -> Sequence[Choice]:
+    def compose_choices(self) -> Sequence[ChoiceButton]:
         return ()
 
     def compose_body(self) -> ComposeResult:
@@ -190,8 +190,8 @@ class BottomSheet(Sheet, can_focus=True):
 
     # ---- keys ----
 
-    def choices(self) -> list[Choice]:
-        return list(self.query(Choice))
+    def choices(self) -> list[ChoiceButton]:
+        return list(self.query(ChoiceButton))
 
     def choose(self, key: str) -> None:
         """Do what the button with that letter does, if there is one."""
@@ -205,7 +205,7 @@ class BottomSheet(Sheet, can_focus=True):
             self.choose(key)
 
     def is_too_soon(self) -> bool:
-        """Whether a key was typed before anybody can have read the question; then that is said."""
+        """Whether a key came before the question can have been read; if so, says it."""
         if self.host.keyboard.typed_at - self.asked_at >= SOONEST_ANSWER:
             return False
         self.show_problem("that came too soon to be an answer; once more, and it is one")

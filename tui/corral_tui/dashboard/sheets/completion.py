@@ -10,7 +10,7 @@ from corral.values.expansion import expand
 from corral.values.units import quote_words
 from corral.values.wire import from_wire, typed_to_wire
 from corral.values.words import Problem, lex
-from corral_tui.dashboard.sheets.line_check import Place
+from corral_tui.dashboard.sheets.line_check import LineContext
 
 MOST_CANDIDATES = 400
 """More names than anybody reads; the directory is not read further."""
@@ -29,7 +29,7 @@ class Completion(NamedTuple):
         return text[: self.start] + self.word + text[self.end :], self.start + len(self.word)
 
 
-def complete(text: str, cursor: int, place: Place) -> Completion | None:
+def complete(text: str, cursor: int, place: LineContext) -> Completion | None:
     """How the word that ends at `cursor` goes on; None where no completion is known or it stands complete."""
     word = word_at(text, cursor)
     if word.end != cursor or not word.before or word.role not in ("program", "argument", "file"):
@@ -50,7 +50,7 @@ def complete(text: str, cursor: int, place: Place) -> Completion | None:
     return Completion(word.start, word.end, written, shown)
 
 
-def _meant(typed: str, place: Place) -> str:
+def _meant(typed: str, place: LineContext) -> str:
     """The path that the beginning of a word means; empty where nobody can tell."""
     (token,) = lex(typed_to_wire(typed))
     if token.letters and "$" in typed[typed.rfind("/") + 1 :]:
@@ -61,7 +61,7 @@ def _meant(typed: str, place: Place) -> str:
 
 def complete_directory(text: str) -> str | None:
     """`text` with its last part completed to a directory, or None."""
-    names = [name for name in _files(text, Place("/", "")) if name.endswith("/")] if text else []
+    names = [name for name in _files(text, LineContext("/", "")) if name.endswith("/")] if text else []
     common = _common_start(names)
     return common if common and common != text else None
 
@@ -84,7 +84,7 @@ def _written(typed: str, name: str, *, is_whole: bool) -> str:
     return head + closing + "".join(quote_words([name])) + (" " if is_whole and name[-1] != "/" else "")
 
 
-def _programs(prefix: str, place: Place) -> list[str]:
+def _programs(prefix: str, place: LineContext) -> list[str]:
     found: set[str] = set()
     for directory in place.search_path.split(os.pathsep):
         for name in _names_in(directory or ".", prefix):
@@ -94,7 +94,7 @@ def _programs(prefix: str, place: Place) -> list[str]:
     return sorted(found)
 
 
-def _files(prefix: str, place: Place) -> list[str]:
+def _files(prefix: str, place: LineContext) -> list[str]:
     """Paths as typed that start with `prefix`, directories with a slash. Hidden ones only where the dot is typed."""
     directory, name = os.path.split(prefix)
     inside = os.path.join(place.directory, directory)

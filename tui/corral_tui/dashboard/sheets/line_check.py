@@ -62,7 +62,7 @@ class LineCheck(NamedTuple):
     pipeline: Pipeline | None = None
 
 
-class Place(NamedTuple):
+class LineContext(NamedTuple):
     """Where the line would run."""
 
     directory: str
@@ -71,14 +71,14 @@ class Place(NamedTuple):
     context: ExpansionContext = EMPTY_CONTEXT
 
 
-def place_at(directory: str, *, seconds: float = math.inf) -> Place:
+def line_context(directory: str, *, seconds: float = math.inf) -> LineContext:
     """For a job of ours in this directory, an absolute path; files are looked for so long."""
     around = surroundings(cwd=directory)
     search_path = from_wire(around.environment.get("PATH", os.defpath))
-    return Place(directory, search_path, expansion_context(around, seconds=seconds))
+    return LineContext(directory, search_path, expansion_context(around, seconds=seconds))
 
 
-def check_line(text: str, place: Place, *, with_shell: bool = False) -> LineCheck:
+def check_line(text: str, place: LineContext, *, with_shell: bool = False) -> LineCheck:
     """Look at `text` as it would run in `place`; with `with_shell` as one stage that sh runs."""
     directory = _directory_finding(place)
     if directory is not None:
@@ -97,7 +97,7 @@ def check_line(text: str, place: Place, *, with_shell: bool = False) -> LineChec
     return LineCheck(text, _first_finding(found, pipeline, place), stages, pipeline)
 
 
-def _directory_finding(place: Place) -> Finding | None:
+def _directory_finding(place: LineContext) -> Finding | None:
     if os.path.isdir(place.directory):
         return None
     return Finding(
@@ -116,7 +116,9 @@ def _check_shell_line(text: str) -> LineCheck:
 # ---- programs -----------------------------------------------------------------------------------------------------
 
 
-def find_program(program: str, place: Place, assignments: tuple[tuple[str, str], ...] = ()) -> str | None:
+def find_program(
+    program: str, place: LineContext, assignments: tuple[tuple[str, str], ...] = ()
+) -> str | None:
     """The path that execvp(3) would run, or None. A PATH assigned in front of the program counts."""
     program = from_wire(program)
     if "/" in program:
@@ -127,7 +129,7 @@ def find_program(program: str, place: Place, assignments: tuple[tuple[str, str],
     return shutil.which(program, path=search)
 
 
-def _program_problem(program: str, place: Place) -> tuple[str, str]:
+def _program_problem(program: str, place: LineContext) -> tuple[str, str]:
     path = os.path.join(place.directory, from_wire(program))
     if "/" not in program:
         return (
@@ -144,7 +146,7 @@ def _program_problem(program: str, place: Place) -> tuple[str, str]:
 # ---- files --------------------------------------------------------------------------------------------------------
 
 
-def _file_problem(one: Redirection, place: Place) -> tuple[str, str] | None:
+def _file_problem(one: Redirection, place: LineContext) -> tuple[str, str] | None:
     """What keeps a redirection from being opened. Nothing is opened here: opening a FIFO would block."""
     if one.path is None:
         return None
@@ -178,7 +180,7 @@ def _missing_file_problem(one: Redirection, path: str) -> tuple[str, str] | None
     )
 
 
-def _file_note(one: Redirection, place: Place) -> FileNote | None:
+def _file_note(one: Redirection, place: LineContext) -> FileNote | None:
     if one.path is None:
         return None
     arrow = {"read": "<", "append": ">>"}.get(one.mode, ">")
@@ -198,7 +200,7 @@ def _file_note(one: Redirection, place: Place) -> FileNote | None:
 # ---- the whole line -----------------------------------------------------------------------------------------------
 
 
-def _first_finding(found: list[Part], pipeline: Pipeline, place: Place) -> Finding | None:
+def _first_finding(found: list[Part], pipeline: Pipeline, place: LineContext) -> Finding | None:
     """The first program or file that is not there, at the word that names it."""
     for number, command in enumerate(pipeline.stages, start=1):
         words = [part for part in found if part.stage == number]
@@ -208,7 +210,7 @@ def _first_finding(found: list[Part], pipeline: Pipeline, place: Place) -> Findi
     return None
 
 
-def _command_finding(command: Command, words: list[Part], place: Place) -> Finding | None:
+def _command_finding(command: Command, words: list[Part], place: LineContext) -> Finding | None:
     program = next(part for part in words if part.role == "program")
     if find_program(command.argv[0], place, command.assignments) is None:
         problem, hint = _program_problem(command.argv[0], place)
@@ -221,7 +223,7 @@ def _command_finding(command: Command, words: list[Part], place: Place) -> Findi
     return None
 
 
-def _previews(found: list[Part], place: Place) -> tuple[StagePreview, ...]:
+def _previews(found: list[Part], place: LineContext) -> tuple[StagePreview, ...]:
     """The stages as far as they are written; a word with a problem is shown as typed."""
     numbers_of_stages = sorted({part.stage for part in found if part.role in ("program", "argument")})
     return tuple(
@@ -230,7 +232,7 @@ def _previews(found: list[Part], place: Place) -> tuple[StagePreview, ...]:
     )
 
 
-def _preview(number: int, words: list[Part], place: Place) -> StagePreview:
+def _preview(number: int, words: list[Part], place: LineContext) -> StagePreview:
     argv = [
         word for part in words if part.role in ("program", "argument") for word in part.words[:MOST_WORDS]
     ]

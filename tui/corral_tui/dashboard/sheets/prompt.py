@@ -33,7 +33,7 @@ from corral_tui.dashboard.sheets import prompt_draft as draft
 from corral_tui.dashboard.sheets import prompt_text
 from corral_tui.dashboard.sheets.base import LOW, BottomSheet
 from corral_tui.dashboard.sheets.completion import Completion, complete, complete_directory
-from corral_tui.dashboard.sheets.line_check import LineCheck, check_line, place_at
+from corral_tui.dashboard.sheets.line_check import LineCheck, check_line, line_context
 from corral_tui.dashboard.sheets.prompt_fields import Cycle, Radio, TextField
 from corral_tui.dashboard.view import SheetHost
 
@@ -183,7 +183,7 @@ class PromptSheet(BottomSheet):
 
     @property
     def takes_keys(self) -> bool:
-        """What is typed while it starts is for what comes then, such as the next `n`."""
+        """What is typed while it starts is meant for what follows, such as the next `n`."""
         return not self.is_starting
 
     def snapshot_applied(self, snapshot: Snapshot) -> None:
@@ -230,10 +230,10 @@ class PromptSheet(BottomSheet):
         self.run_worker(self._check_now(), group="check", exclusive=True)
 
     async def _check_now(self, *, with_shell: bool = False, seconds: float = LOOK_SECONDS) -> LineCheck:
-        """In a thread: a look at a file of a dead file server may take for ever."""
+        """In a thread: stat on a dead file server may block forever."""
         if self._timer is not None:
             self._timer.stop()
-        text, place = self.line.value, place_at(self.directory, seconds=seconds)
+        text, place = self.line.value, line_context(self.directory, seconds=seconds)
         check = await asyncio.to_thread(check_line, text, place, with_shell=with_shell or self.with_shell)
         self.check = check
         self.redraw()
@@ -269,7 +269,7 @@ class PromptSheet(BottomSheet):
 
     async def _complete(self) -> None:
         text, cursor = self.line.value, self.line.cursor_position
-        found = await asyncio.to_thread(complete, text, cursor, place_at(self.directory))
+        found = await asyncio.to_thread(complete, text, cursor, line_context(self.directory))
         if found is None or (found.applied(text) == (text, cursor) == self._tabbed):
             self._tabbed = None
             self.action_next_field(1)

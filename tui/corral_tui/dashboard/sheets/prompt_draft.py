@@ -24,7 +24,7 @@ from corral.values.spec import (
 from corral.values.units import check_name, parse_duration
 from corral.values.wire import typed_to_wire
 from corral_tui.dashboard.lines import clean
-from corral_tui.dashboard.sheets.prompt_text import Wanted
+from corral_tui.dashboard.sheets.prompt_text import JobOptions
 from corral_tui.numbers import cut_middle
 from corral_tui.run_defaults import BUILT_IN, RunDefaults
 
@@ -96,7 +96,7 @@ def chain_options(job: Job | None, job_id: str) -> list[tuple[str, str]]:
     ]
 
 
-def wanted_of(fields: Fields, directory: str) -> Wanted:
+def wanted_of(fields: Fields, directory: str) -> JobOptions:
     """The fields understood.
 
     Raises:
@@ -106,7 +106,7 @@ def wanted_of(fields: Fields, directory: str) -> Wanted:
     after, source = _dependency(fields)
     if fields.with_terminal and (source is not None or (fields.chain is None and fields.stdin != NO_INPUT)):
         raise UsageError("pty: a job with a terminal reads that; choose no stdin beside it")
-    return Wanted(
+    return JobOptions(
         name=_name(fields.name),
         cwd=directory if directory != current_directory() else None,
         after=after,
@@ -153,7 +153,7 @@ def _duration(field: str, text: str) -> float | None:
 def spec_of(
     text: str,
     pipeline: Pipeline,
-    wanted: Wanted,
+    wanted: JobOptions,
     terminal_size: tuple[int, int],
     usual: RunDefaults = BUILT_IN,
 ) -> JobSpec:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from corral.values.spec import OnStuck
 from corral.values.units import format_duration, quote_words
 from corral_tui import numbers
-from corral_tui.dashboard.lines import Line, Piece, clean, cut, plain, width_of, wrapped
+from corral_tui.dashboard.lines import Line, Span, clean, cut, plain, width_of, wrapped
 from corral_tui.dashboard.marks import Charset
 from corral_tui.dashboard.sheets.line_check import FileNote, Finding, StagePreview
 
@@ -83,7 +83,7 @@ def _side_by_side(stages: Sequence[StagePreview], charset: Charset) -> Line:
     return line
 
 
-def _found(stage: StagePreview) -> Piece:
+def _found(stage: StagePreview) -> Span:
     if not stage.words:
         return "", "plain"
     return (stage.found, "muted") if stage.found else ("! not found", "error")
@@ -114,7 +114,7 @@ def _file(note: FileNote) -> Line:
 # ---- the same as a command ------------------------------------------------------------------------------------------
 
 
-class Wanted(NamedTuple):
+class JobOptions(NamedTuple):
     """What the fields of the prompt say, beside the line."""
 
     name: str | None = None
@@ -131,7 +131,7 @@ class Wanted(NamedTuple):
     with_terminal: bool = False
 
 
-def equivalent_command(text: str, wanted: Wanted) -> str:
+def equivalent_command(text: str, wanted: JobOptions) -> str:
     """`corral run --shell --name top 'zcat … > top.txt'`: what one would type in a terminal for the same job."""
     words = ["corral", "run"]
     if wanted.with_shell:

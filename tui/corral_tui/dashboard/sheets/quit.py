@@ -15,7 +15,7 @@ from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, plain, wrapped
 from corral_tui.dashboard.marks import status_of, time_of
 from corral_tui.dashboard.sheets import stop_text
-from corral_tui.dashboard.sheets.base import BottomSheet, Choice
+from corral_tui.dashboard.sheets.base import BottomSheet, ChoiceButton
 from corral_tui.dashboard.sheets.stop import BY, POLL_SECONDS, is_stoppable
 from corral_tui.dashboard.view import SheetHost
 
@@ -107,13 +107,13 @@ class QuitSheet(BottomSheet):
 
     # ---- keys ----
 
-    def compose_choices(self) -> Sequence[Choice]:
+    def compose_choices(self) -> Sequence[ChoiceButton]:
         count = numbers.counted(len(self.jobs), "job")
         words = f"end {count} and leave" if self.jobs else "leave"
         return (
-            Choice("y", words, "end all", lambda: self._start(None), id="yes"),
-            Choice("n", "stay, change nothing", "stay", self.leave, id="no"),
-            Choice("0", "kill now, no grace", "kill now", lambda: self._start(0.0), id="now"),
+            ChoiceButton("y", words, "end all", lambda: self._start(None), id="yes"),
+            ChoiceButton("n", "stay, change nothing", "stay", self.leave, id="no"),
+            ChoiceButton("0", "kill now, no grace", "kill now", lambda: self._start(0.0), id="now"),
         )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -14,7 +14,7 @@ from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, plain, wrapped
 from corral_tui.dashboard.marks import status_of, time_of
 from corral_tui.dashboard.sheets import stop_text
-from corral_tui.dashboard.sheets.base import BottomSheet, Choice
+from corral_tui.dashboard.sheets.base import BottomSheet, ChoiceButton
 from corral_tui.dashboard.view import SheetHost
 
 
@@ -60,10 +60,10 @@ class RestartSheet(BottomSheet):
         self.leave()
         self.host.select_job(reply.ids[0])
 
-    def compose_choices(self) -> Sequence[Choice]:
+    def compose_choices(self) -> Sequence[ChoiceButton]:
         return (
-            Choice("y", "stop it and run it again", "restart", self._restart, id="yes"),
-            Choice("n", "leave it running", "leave", self.leave, id="no"),
+            ChoiceButton("y", "stop it and run it again", "restart", self._restart, id="yes"),
+            ChoiceButton("n", "leave it running", "leave", self.leave, id="no"),
         )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

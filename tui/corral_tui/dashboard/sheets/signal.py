@@ -1,4 +1,4 @@
-"""`S`: a menu of signals and a named target. It sends, no more; what comes of it is the program's affair."""
+"""`S`: a menu of signals and a named target. It only sends; how the program reacts is up to the program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from corral.values.jobs import Job, ProcessView
 from corral_tui import numbers
 from corral_tui.dashboard.canvas import Block
 from corral_tui.dashboard.lines import Line, clean, cut, plain
-from corral_tui.dashboard.sheets.base import BottomSheet, Choice
+from corral_tui.dashboard.sheets.base import BottomSheet, ChoiceButton
 from corral_tui.dashboard.view import SheetHost
 
 SIGNALS: tuple[tuple[str, str], ...] = (
@@ -40,8 +40,8 @@ SHORT_COLUMN = 10
 """Cells of a signal without its meaning, where only one column with it would fit."""
 
 
-class Target(NamedTuple):
-    """Whom the signal goes to. `tree` is the job's whole tree, `pid` one process, neither each stage's leader."""
+class SignalTarget(NamedTuple):
+    """What the signal is sent to: with `tree` the job's whole tree, with `pid` one process, else each stage's leader."""
 
     words: str
     tree: bool = False
@@ -75,20 +75,23 @@ class SignalSheet(BottomSheet):
     # ---- targets ----
 
     @property
-    def targets(self) -> tuple[Target, ...]:
+    def targets(self) -> tuple[SignalTarget, ...]:
         job = self.job
         stages = len(job.stages) if job else 1
         leader = (
             f"each stage's leader ({stages})" if stages > 1 else f"its leader {self._leader_words()}".rstrip()
         )
         count = len(self.processes) or (job.processes if job else 0)
-        targets = [Target(leader), Target(f"its whole tree ({numbers.counted(count, 'process')})", tree=True)]
+        targets = [
+            SignalTarget(leader),
+            SignalTarget(f"its whole tree ({numbers.counted(count, 'process')})", tree=True),
+        ]
         if self.pid is not None:
-            targets.append(Target(f"{self.pid} {self._process_name(self.pid)}".rstrip(), pid=self.pid))
+            targets.append(SignalTarget(f"{self.pid} {self._process_name(self.pid)}".rstrip(), pid=self.pid))
         return tuple(targets)
 
     @property
-    def target(self) -> Target:
+    def target(self) -> SignalTarget:
         return self.targets[self.target_number]
 
     def _leader_words(self) -> str:
@@ -158,10 +161,10 @@ class SignalSheet(BottomSheet):
         self.chosen = number
         self._choice_changed()
 
-    def compose_choices(self) -> Sequence[Choice]:
+    def compose_choices(self) -> Sequence[ChoiceButton]:
         return (
-            Choice("y", self._sending(), f"send {SIGNALS[self.chosen][0]}", self._send, id="yes"),
-            Choice("n", "send nothing", "nothing", self.leave, id="no"),
+            ChoiceButton("y", self._sending(), f"send {SIGNALS[self.chosen][0]}", self._send, id="yes"),
+            ChoiceButton("n", "send nothing", "nothing", self.leave, id="no"),
         )
 
     def compose_body(self) -> ComposeResult:

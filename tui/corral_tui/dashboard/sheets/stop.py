@@ -17,7 +17,7 @@ from corral_tui import numbers
 from corral_tui.dashboard.lines import Line, clean, cut, plain, spread, wrapped
 from corral_tui.dashboard.marks import status_of, time_of
 from corral_tui.dashboard.sheets import stop_text
-from corral_tui.dashboard.sheets.base import BottomSheet, Choice
+from corral_tui.dashboard.sheets.base import BottomSheet, ChoiceButton
 from corral_tui.dashboard.sheets.restart import RestartSheet
 from corral_tui.dashboard.view import SheetHost
 
@@ -146,14 +146,14 @@ class StopSheet(BottomSheet):
 
     # ---- keys ----
 
-    def compose_choices(self) -> Sequence[Choice]:
+    def compose_choices(self) -> Sequence[ChoiceButton]:
         several = len(self.jobs) != 1
         these = f"stop these {len(self.jobs)}" if several else "stop it"
         stay = "leave them" if several else "leave it running"
         return (
-            Choice("y", these, "stop", lambda: self._start(self.grace), id="yes"),
-            Choice("n", stay, "leave", self.leave, id="no"),
-            Choice("0", "kill now, no grace", "kill now", lambda: self._start(0.0), id="now"),
+            ChoiceButton("y", these, "stop", lambda: self._start(self.grace), id="yes"),
+            ChoiceButton("n", stay, "leave", self.leave, id="no"),
+            ChoiceButton("0", "kill now, no grace", "kill now", lambda: self._start(0.0), id="now"),
         )
 
     def _start(self, grace: float | None) -> None:
@@ -371,7 +371,7 @@ class StopSheet(BottomSheet):
         if report.left and report.kill_in is None:
             return stop_text.survivor_lines(report, width)
         listed = self.processes.get(report.id, ())
-        known = stop_text.Known(
+        known = stop_text.ProcessNotes(
             {one.pid: one.command for one in listed if one.command},
             {one.pid: one.does for one in listed if one.does},
         )

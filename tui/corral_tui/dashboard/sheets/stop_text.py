@@ -52,7 +52,7 @@ def is_escaped(where: str) -> bool:
 
 
 def process_lines(processes: Sequence[ProcessView], width: int, charset: Charset) -> list[Line]:
-    """The processes that will end, alike ones together; what a plain kill would miss is said."""
+    """The processes that will end, alike ones together; those that a plain kill would miss are marked."""
     groups = grouped(processes, lambda one: (one.name, one.stage, one.where, one.is_leader))
     if width >= WIDE:
         return [_heading(width), *(_process_row(group, width, charset) for group in groups)]
@@ -136,14 +136,14 @@ def living(report: StopReport) -> list[StoppedProcess]:
     return [one for one in report.processes if one.ended_by is None]
 
 
-class Known(NamedTuple):
+class ProcessNotes(NamedTuple):
     """What the process list said: commands and what each does, by pid."""
 
     commands: dict[int, str]
     does: dict[int, str]
 
 
-def progress_lines(report: StopReport, known: Known, width: int, charset: Charset) -> list[Line]:
+def progress_lines(report: StopReport, known: ProcessNotes, width: int, charset: Charset) -> list[Line]:
     """Each process, ticked off with how it ended; those that are left come last when it is narrow."""
     groups = grouped(
         report.processes, lambda one: (one.name, one.stage, one.where, one.signals, one.ended_by)
@@ -173,7 +173,7 @@ def _progress_columns(texts: Sequence[str], sent: str, ended: str, width: int) -
 def _wide_row(
     group: tuple[StoppedProcess, ...],
     survivors: dict[int, Survivor],
-    known: Known,
+    known: ProcessNotes,
     width: int,
     charset: Charset,
 ) -> Line:
@@ -197,7 +197,7 @@ def _wide_row(
 def _narrow_row(
     group: tuple[StoppedProcess, ...],
     survivors: dict[int, Survivor],
-    known: Known,
+    known: ProcessNotes,
     width: int,
     charset: Charset,
 ) -> Line:
@@ -217,13 +217,13 @@ def _narrow_row(
     return cut(line, width, charset.ellipsis)
 
 
-def _now(one: StoppedProcess, survivors: dict[int, Survivor], known: Known, charset: Charset) -> Line:
+def _now(one: StoppedProcess, survivors: dict[int, Survivor], known: ProcessNotes, charset: Charset) -> Line:
     if one.ended_by:
         return [(charset.succeeded, "success"), (" gone", "muted")]
     return [(f"{charset.ellipsis} {_still_words(one, survivors, known)}", "accent")]
 
 
-def _still_words(one: StoppedProcess, survivors: dict[int, Survivor], known: Known) -> str:
+def _still_words(one: StoppedProcess, survivors: dict[int, Survivor], known: ProcessNotes) -> str:
     """What it does instead of ending, as seen a moment ago; else the reason that the report gives."""
     does = known.does.get(one.pid)
     if does:
@@ -287,7 +287,7 @@ def looked_words(report: StopReport) -> str | None:
 
 
 def survivor_lines(report: StopReport, width: int) -> list[Line]:
-    """Who cannot die, or may not be of it, with the reason."""
+    """The processes that cannot be killed or may not belong to the job, each with the reason."""
     lines: list[Line] = []
     for one in report.left:
         head = f" ! {one.pid} {clean(one.name)}  "
