@@ -87,8 +87,8 @@ def told(client: Client) -> dict[str, str]:
     [
         (remove_socket, r"socket was removed while the daemon ran: it was made again"),
         (remove_lock, r"daemon\.lock was removed while the daemon ran: it was made again"),
-        (remove_journal, r"the journal .* was removed while the daemon ran: it was written anew"),
-        (remove_log_of_journal, r"the journal .* was removed while the daemon ran: it was written anew"),
+        (remove_journal, r"the journal .* was removed while the daemon ran: it was rewritten"),
+        (remove_log_of_journal, r"the journal .* was removed while the daemon ran: it was rewritten"),
         (remove_all, r"home was removed while its daemon ran, which goes on there"),
         (empty, r"home was removed while its daemon ran, which goes on there"),
         (replace_by_copy, r"home was replaced while its daemon ran, .*set aside as .*corral\.db\.replaced-"),

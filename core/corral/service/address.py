@@ -1,4 +1,4 @@
-"""Reaching the socket of a home, however long its path is."""
+"""The socket of a home, for paths of any length."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def dial(home: Home) -> socket.socket:
     """A connected socket, blocking, to a daemon of our own uid.
 
     Raises:
-        FileNotFoundError, ConnectionRefusedError: nobody listens.
-        CorralError: somebody else does.
+        FileNotFoundError, ConnectionRefusedError: no daemon listens.
+        CorralError: a process of another user does.
 
     sun_path holds 108 bytes (unix(7)); through /proc/self/fd of the opened directory every path is short.
     """
@@ -33,7 +33,7 @@ def dial(home: Home) -> socket.socket:
 
 
 def _check_peer(sock: socket.socket, home: Home) -> None:
-    """What we ask for holds our environment, so only our own daemon may hear it."""
+    """Requests contain our environment, so only our own daemon may receive them."""
     uid = peer_of(sock).uid
     if uid != os.geteuid():
         raise CorralError(

@@ -27,7 +27,7 @@ _IDEMPOTENT = (
 
 
 def replay(request: p.Request, elapsed: float) -> p.Request | None:
-    """The request that continues one sent `elapsed` seconds ago; None if it may have been carried out and must not be repeated.
+    """The request that continues one sent `elapsed` seconds ago; None if repeating it might do it twice.
 
     Jobs must be given by number: a name or `@` may mean another job by now.
     """

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from corral.service.lines import LineSplitter, close_all, receive
 
 UNSENT_LIMIT = 16 << 20
-"""Bytes queued for the other side above which nothing more is read from it, so that a client that never reads has a bounded cost."""
+"""Bytes queued for the other side above which nothing more is read from it: a client that never reads has a bounded cost."""
 
 UNDER_WAY_LIMIT = 60 << 20
 """Bytes of requests under way above which nothing more is read."""

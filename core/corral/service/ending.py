@@ -1,4 +1,4 @@
-"""Reaching a daemon whose socket is gone, and seeing one to its end. Blocking, for the command line."""
+"""Reaching a daemon whose socket is gone, and waiting for the end of one. Blocking, for the command line."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from corral.values.errors import CorralError, DaemonUnavailableError, Unreachabl
 from corral.values.home import Home
 
 REACH_SECONDS = 3.0
-"""For a daemon to listen: it begins just now, or notices in one of its next ticks that its socket is gone."""
+"""For a daemon to listen: it may be starting, or notice in one of its next ticks that its socket is gone."""
 END_SECONDS = 15.0
-"""For a daemon to be gone once it has said that it ends: it waits 2 s for clients to read their answers."""
+"""For a daemon to exit after it said so: it waits 2 s for clients to read their answers."""
 _LOOK_SECONDS = 0.01
 
 
@@ -47,7 +47,7 @@ def _why(home: Home, error: CorralError) -> str:
 
 
 def wait_for_end(daemon: ProcessIdentity | None) -> None:
-    """Return once that process is gone. Raises CorralError where it stays."""
+    """Return once that process is gone. Raises CorralError if it stays."""
     deadline = time.monotonic() + END_SECONDS
     while daemon is not None and is_alive(daemon):
         if time.monotonic() > deadline:
@@ -59,7 +59,7 @@ def wait_for_end(daemon: ProcessIdentity | None) -> None:
 
 
 def end_unreachable(home: Home, pid: int) -> None:
-    """End a daemon that does not listen; its jobs go on. Raises CorralError where it stays."""
+    """End a daemon that does not listen; its jobs go on. Raises CorralError if it stays."""
     daemon = identify(pid)
     end_daemon(pid, lambda: living_daemon(home) == pid)
     wait_for_end(daemon)

@@ -1,4 +1,4 @@
-"""What the daemon does with each request. One coroutine a request; those that wait keep nobody else waiting."""
+"""What the daemon does with each request. Each runs as a coroutine of its own, so that none delays another."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from corral.values.wire import to_wire
 from corral.version import __version__
 
 NAMES_A_PASS = 50
-"""Names looked up before others have their turn: one may take a tenth of a millisecond."""
+"""Names looked up in one pass of the loop: one may take a tenth of a millisecond."""
 
 
 MOST_WATCHED = 1000
 MOST_STARTS = 5000
-"""Jobs in one request. They are accepted in one go: some tenths of a second."""
+"""Jobs in one request. They are accepted in one pass of the loop: some tenths of a second."""
 
 
 class DaemonControl(Protocol):
@@ -58,7 +58,7 @@ class DaemonControl(Protocol):
     def generation(self) -> int: ...
 
     def note_watched_jobs(self) -> None:
-        """Some client looks at other jobs than before."""
+        """A client shows other jobs than before."""
 
     async def stop_everything(self, by: str) -> p.Stops: ...
 
@@ -100,7 +100,7 @@ class Handlers:
             p.AskStatus: self._describe_daemon,
             p.Shutdown: self._shutdown,
         }
-        """What needs nothing but the request."""
+        """Those that need nothing but the request."""
         self._handlers_for_caller: dict[type[p.Request], Callable[[Any, Caller], Awaitable[Answer]]] = {
             p.SayHello: self._hello,
             p.StartJobs: self._start,
@@ -110,7 +110,7 @@ class Handlers:
             p.WatchJobs: self._watch,
             p.RestartDaemon: self._restart_daemon,
         }
-        """What depends on the client that asks, or goes with descriptors."""
+        """Those that also need the client, or descriptors from it or for it."""
 
     async def handle(self, request: p.AnyRequest, caller: Caller) -> Answer:
         """The answer to one request. Raises CorralError."""
@@ -133,7 +133,7 @@ class Handlers:
         caller.client.hello = structs.replace(request, parent=parent)
         notices: tuple[str, ...] = ()
         if request.client == "command_line":
-            # Said once: a dashboard has no line for it, a program nobody who reads it.
+            # Shown once, by the command line: a dashboard has no line for it, and a program no reader.
             notices = tuple(self._engine.journal.notices)
             self._engine.journal.notices.clear()
         return Answer(
@@ -174,7 +174,7 @@ class Handlers:
         ids = await self._engine.acceptance.accept(specs, surroundings, descriptor)
         if request.wait_started:
             await asyncio.gather(*(self._engine.queue.until_started(job_id) for job_id in ids))
-            # Of what was half started the rest is being ended; until then its end is not known.
+            # A job that failed half started is still being ended; its exit status is known only then.
             await asyncio.gather(*self._engine.ends.of(job_id for job_id in ids if self._has_failed(job_id)))
             self._raise_if_not_started(ids)
         return Answer(p.Started(tuple(map(str, ids)), left))
@@ -209,7 +209,7 @@ class Handlers:
         return listed(self._engine, request, leftovers, self._listing)
 
     async def _resolved(self, references: Sequence[str]) -> tuple[list[int], list[str]]:
-        """The ids that are known, and a sentence for each that is not. Of many names others do not have to wait."""
+        """The ids that are known, and a sentence for each that is not. Other requests are served in between."""
         ids, unknown = [], []
         for count, reference in enumerate(dict.fromkeys(references)):
             if count % NAMES_A_PASS == NAMES_A_PASS - 1:
@@ -318,7 +318,7 @@ class Handlers:
                 done.append(act(job_id))
             except NotSoError as error:
                 errors.append(str(error))
-        # Before the answer: what was said to be so is so for the next daemon, too.
+        # Before the answer: what it says must be known to the next daemon, too.
         self._engine.commits.soon()
         self._engine.wake()
         return p.Outcome(tuple(done), tuple(errors), tuple(unknown))
@@ -383,7 +383,7 @@ class Handlers:
         ids, unknown = await self._resolved(request.ids)
         done, more = await self._engine.removals.remove(ids, force=request.force)
         if request.asked_before:
-            # An id is never used again: what is not there any more was removed.
+            # An id is never reused: a job that is not there any more was removed.
             done, unknown = [*done, *(f"{text}; it was removed" for text in unknown)], []
         return p.Outcome(tuple(done), (*unknown, *more), tuple(unknown))
 

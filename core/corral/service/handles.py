@@ -1,4 +1,4 @@
-"""One job, as a program holds it: asked, fed, read and ended through the session of its manager."""
+"""A handle on one job, for programs."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class JobHandle:
             TimeoutError: it has not ended within `timeout` seconds; nothing is stopped.
         """
         timeout = kinds.PATIENCE("timeout", timeout)
-        # By number: a wait that goes on with another daemon must go on for the same job.
+        # By number: if another daemon continues the wait, it must be for the same job.
         reply = await self._session.call(p.WaitForJobs(ids=(await self.number(),), timeout=timeout))
         if reply.timed_out:
             raise TimeoutError(f"job {self.id} has not ended within {timeout:g} s")
@@ -141,7 +141,7 @@ class JobHandle:
         await self._do(p.PauseJobs(ids=(self.id,)))
 
     async def resume(self) -> None:
-        """Let a paused tree go on."""
+        """Resume a paused tree."""
         await self._do(p.ResumeJobs(ids=(self.id,)))
 
     async def restart(self) -> JobHandle:
@@ -170,7 +170,7 @@ class JobHandle:
     async def send(self, data: bytes | bytearray | memoryview) -> None:
         """Write to the stdin of a job that was started with `stdin="interactive"`; waits while it does not read.
 
-        With `pty=True` it is typed: end a line with `\\r`, as the key does. Cancelled, it leaves what was not taken yet.
+        With `pty=True` it is typed: end a line with `\\r`, as the key does. If cancelled, the rest is not written.
         """
         data = kinds.BYTES("data", data)
         await self._session.send_input(self.id, bytes(data))
@@ -229,7 +229,7 @@ class JobHandle:
                     await end
                     return
                 if not chunks or not has_ended:
-                    # Whoever is behind reads on at once: a fast writer's cap would drop what we are late for.
+                    # Read on at once if we are behind: the cap of a fast writer would drop what we have not read.
                     is_behind = any(len(chunk.data) == READ_SIZE for _, chunk in chunks)
                     delay = pace.delay(loop.time(), had_output=bool(chunks))
                     await asyncio.wait([end], timeout=0 if is_behind else delay)
@@ -287,10 +287,10 @@ def _read_all(path: str) -> bytes:
         while place.offset < end:
             chunk = place.read(READ_SIZE, end)
             if chunk.after_truncation:
-                # What was read is no more; this is what is there now.
+                # The file was truncated and rewritten: read what is there now.
                 return b"".join(each.data for each in file.chunks(file.first_kept()))
             if chunk.dropped:
-                # Dropped while we read, and with it all that came before: there must be no gap.
+                # Bytes were dropped while we read: drop those before, too, so that there is no gap.
                 parts.clear()
             if not chunk.data and not chunk.dropped:
                 break

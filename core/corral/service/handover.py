@@ -29,9 +29,9 @@ from corral.values.home import Home
 from corral.values.wire import from_wire, to_wire
 
 PATIENCE_SECONDS = 3.0
-"""How long the requests are waited for that could not be asked again. Clients call a daemon silent after 5 s."""
+"""How long to wait for requests that clients could not send again. Clients report a silent daemon after 5 s."""
 _PASSES = 3
-"""Of the loop, until the handler of a signal that came before the signals were held has run."""
+"""Of the loop, so that the handlers of signals that came before they were held have run."""
 
 
 class Replaceable(Protocol):
@@ -70,7 +70,7 @@ class Restart:
         self._engine = engine
 
     async def follow_home(self, home: Home, on_refusal: Callable[[CorralError], None]) -> None:
-        """Become this same program again, with the home where it was moved to."""
+        """Restart this same program, with the home at its new path."""
         environment = {to_wire(name): to_wire(value) for name, value in os.environ.items()}
         request = p.RestartDaemon(program=to_wire(sys.executable), environment=environment)
         report = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
@@ -86,12 +86,12 @@ class Restart:
             os.close(report)
 
     async def replace_program(self, request: p.RestartDaemon, report: int, home: Home) -> NoReturn:
-        """Become the new program, which goes on with every job and says on the descriptor `report` that it does.
+        """Become the new program, which continues with every job and reports on the descriptor `report`.
 
-        `home`: that of the daemon, by the path that it has now.
+        `home`: that of the daemon, by its present path.
 
         Raises:
-            CorralError: it cannot be; nothing has changed, and the daemon goes on.
+            CorralError: it is not possible; nothing has changed, and the daemon goes on.
         """
         daemon = self._daemon
         self._check(request)
@@ -134,7 +134,7 @@ class Restart:
             raise CorralError(f"daemon restart: {program} is no program; the daemon goes on as it was")
 
     async def _until_quiet(self) -> None:
-        """Wait for what is under way, unless its client can ask for it again."""
+        """Wait for the requests under way that their clients could not send again."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while unfinished := self._unfinished():
             left = deadline - time.monotonic()
@@ -188,7 +188,7 @@ class Restart:
 
 
 def read_table(home: Home) -> Handover | str:
-    """What this process left for its next program, or why that cannot be used. The file is gone afterwards."""
+    """The table that this process left for its next program, or why it cannot be used. Removes the file."""
     try:
         descriptor = os.open(home.handover, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
@@ -201,7 +201,7 @@ def read_table(home: Home) -> Handover | str:
 
 
 def _write(home: Home, content: bytes) -> None:
-    """Always a file of our own making, 0600: whatever stands in its place is removed first."""
+    """Always into a new file, 0600: an existing one is removed first."""
     _forget_table(home)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(home.handover, flags, 0o600), "wb") as file:

@@ -1,4 +1,4 @@
-"""The lock on `daemon.lock` that a daemon holds for life."""
+"""The lock on `daemon.lock` that a daemon holds as long as it runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from corral.values.home import Home
 
 
 def take_lock(home: Home) -> int | None:
-    """The lock; None where another daemon has it."""
+    """The lock; None if another daemon has it."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(home.daemon_lock, flags, 0o600)
     try:
@@ -22,9 +22,9 @@ def take_lock(home: Home) -> int | None:
 
 
 def take_first_lock(home: Home) -> int | None:
-    """The lock, for a daemon that begins. None also where there is one already whose lock or home was removed.
+    """The lock, for a daemon that starts. None also if a running daemon has lost its lock file or home.
 
-    That one holds the jobs, and is about to take this lock itself.
+    That one has the jobs, and is about to take this lock itself.
     """
     descriptor = take_lock(home)
     if descriptor is not None and displaced_daemon(home) is not None:

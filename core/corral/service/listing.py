@@ -1,7 +1,6 @@
-"""The list of all jobs, encoded a few at a time as the client takes them, so that nobody else waits for it.
+"""The list of all jobs, encoded a few at a time as the client reads them, so that other clients do not wait.
 
-No more of it than those few is ever there as Python's objects, of which a list of thousands leaves memory behind in pieces
-that nobody gives back.
+Only those few exist as Python objects at a time: thousands at once would fragment the memory for good.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from corral.values.jobs import Job
 A_PASS = 100
 """Jobs that are read and encoded in one pass of the loop: 5 ms."""
 _MUCH = 4 << 20
-"""Bytes of a list after which the memory that it took is looked for."""
+"""Bytes of a list above which memory is collected afterwards."""
 _encoder = msgspec.json.Encoder()
 
 
 def listed(engine: Engine, request: ListJobs, leftovers: dict[str, int], turns: asyncio.Lock) -> ListReply:
-    """What has not ended, or all. `turns` lets one slice be made at a time, however many clients ask for a list."""
+    """The jobs that have not ended, or all. `turns`: one slice is made at a time, for all clients together."""
     tail = _encoder.encode({"unknown": (), "leftovers": leftovers})
     return ListReply(_slices(engine, request, turns), tail)
 

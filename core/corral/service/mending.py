@@ -65,7 +65,7 @@ class Reconnection:
         return self._leaving is not None and self._leaving.why == "end"
 
     def settle(self, asked: MutableMapping[int, OpenRequest]) -> dict[int, p.Envelope]:
-        """The daemon is gone: keep the requests that can be sent to the next one. Returns an error for each of the others."""
+        """The daemon is gone: keep the requests that can be sent to the next one. Returns errors for the others."""
         self.is_broken = True
         self._broken_since = self._broken_since or time.monotonic()
         failed = {}

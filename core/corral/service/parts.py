@@ -1,4 +1,4 @@
-"""Long lists in several lines, each of a size that nobody minds: an answer, or what a subscriber is told."""
+"""Long lists in several lines of bounded size, in answers and in pushes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from corral.service.protocol import REPLY_LIMIT, Envelope, reply_line
 from corral.service.replies import LISTS
 
 PART_BYTES = 2 << 20
-"""Of a line, and one item more. It takes some ten milliseconds to make."""
+"""Of a line, plus one item. It takes some ten milliseconds to make."""
 
 _encoder = msgspec.json.Encoder()
 
 
 class ListReply(NamedTuple):
-    """`Jobs` that is made as it is sent: its jobs encoded, some at a time with commas between, and the rest as an object."""
+    """A `Jobs` reply that is made as it is sent: encoded jobs, some at a time, and the other fields."""
 
     slices: AsyncIterator[bytes]
     rest: bytes
 
 
 async def list_lines(number: int, reply: ListReply, *, in_parts: bool) -> AsyncIterator[bytes]:
-    """Its lines. A client that takes no parts gets one, with as many of the newest jobs as fit into it."""
+    """Its lines. A client without support for parts gets one, with as many of the newest jobs as fit."""
     waiting: deque[bytes] = deque()
     size = 0
     async for one in reply.slices:
@@ -74,13 +74,13 @@ def reply_lines(number: int, reply: Struct) -> Iterator[bytes]:
 
 
 class Parts:
-    """The pieces of answers that are still to come, of one connection."""
+    """The pieces of incomplete answers, of one connection."""
 
     def __init__(self) -> None:
         self._pieces: dict[int, list[msgspec.Raw]] = {}
 
     def whole(self, envelope: Envelope) -> Envelope | None:
-        """The envelope, an answer with its pieces; None for a piece."""
+        """The envelope, including all pieces of an answer; None for a piece."""
         if envelope.id is None:
             return envelope
         if bytes(envelope.part):

@@ -13,7 +13,7 @@ _NORMAL_STREAMS = 3
 
 
 def become_background(path: str, kept: Collection[int]) -> None:
-    """Go on as a process of its own, with the log of the home `path` as its output. Only the descriptors `kept` stay open.
+    """Detach, with the log of the home `path` as output. Only the descriptors `kept` stay open.
 
     The intermediate processes never return.
     """
@@ -88,14 +88,14 @@ def normalise(held: Collection[signal.Signals] = ()) -> None:
 
 
 def _reset_scheduling() -> None:
-    """Drop the priorities that the client's shell chose for its command. A service manager sets the daemon's on purpose."""
+    """Drop priorities meant for the client's command. In the foreground they are meant for the daemon."""
     scheduling.be_ordinary()
     standing.be_ordinary()
     ordinary.reset_personality()
 
 
 def ensure_utf8() -> None:
-    """Restart this program in Python's UTF-8 mode (PEP 540), pid and descriptors kept, where the locale has another encoding.
+    """Restart this program in Python's UTF-8 mode (PEP 540) if the locale has another encoding. Keeps pid and descriptors.
 
     Clients of every locale send their bytes as UTF-8 (`corral.values.wire`). Here they must become those bytes again.
     """

@@ -44,13 +44,13 @@ Of the 2 MiB that a program is usually given at most (execve(2)) each byte may b
 be given with a larger stack, text is little more.
 """
 REPLY_LIMIT = 64 << 20
-"""Bytes in a line from the daemon: a client trusts its own daemon. Long lists come in several."""
+"""Bytes in a line from the daemon. Long lists come in several."""
 
 Reply_ = TypeVar("Reply_", bound=Struct)
 
 
 class Answers(Generic[Reply_]):
-    """Says of a request which type its reply has; `reply` holds the same for the decoder."""
+    """The type of the reply to a request, for the type checker; `reply` is the same for the decoder."""
 
     reply: ClassVar[type[Struct]]
 
@@ -59,12 +59,12 @@ class Answers(Generic[Reply_]):
 
 
 class Request(Struct, tag_field="op", kw_only=True):
-    """Base of all requests."""
+    """Base class of all requests."""
 
 
 class SayHello(Request, Answers[Hello], tag="hello"):
-    """First line of a connection. Its shape is frozen, as are those of `Hello`, `RestartDaemon` and `Shutdown`: a daemon
-    of any protocol number understands them, so that it can be replaced or ended by a client of another.
+    """First line of a connection. Its fields are frozen, as are those of `Hello`, `RestartDaemon` and `Shutdown`: they
+    work across protocol numbers, so that a client can replace or end a daemon of another version.
     """
 
     reply: ClassVar[type[Struct]] = Hello
@@ -74,7 +74,7 @@ class SayHello(Request, Answers[Hello], tag="hello"):
     parent: str | None = None
     """CORRAL_JOB_ID of the client, when it runs inside a job of this home."""
     parts: bool = False
-    """Whether it takes long lists in parts."""
+    """Whether it accepts long lists in parts."""
 
 
 class StartJobs(Request, Answers[Started], tag="start"):
@@ -146,7 +146,7 @@ class StopJobs(Request, Answers[Stops], tag="stop"):
     by: str = "from the library"
     """Completes the reason `stopped …`, such as `from the dashboard` or `by Ctrl-C`."""
     asked_before: bool = False
-    """Of a daemon that went away before it answered: a stop that goes on is waited for, its grace is not skipped."""
+    """Sent before to a daemon that went away: wait for a stop under way, and do not skip its grace."""
 
 
 class AskStopping(Request, Answers[Stops], tag="stopping"):
@@ -183,8 +183,8 @@ class RestartJobs(Request, Answers[Started], tag="restart"):
     reply: ClassVar[type[Struct]] = Started
     ids: tuple[str, ...]
     asked_at: float | None = None
-    """When, in seconds since the epoch, the same was asked of a daemon that went away: what was restarted since then is
-    not, again."""
+    """When the same was sent to a daemon that went away, in seconds since the epoch: jobs that were restarted since then
+    are not restarted again."""
 
 
 class WaitForJobs(Request, Answers[Waited], tag="wait"):
@@ -221,7 +221,7 @@ class RemoveJobs(Request, Answers[Outcome], tag="remove"):
     ids: tuple[str, ...]
     force: bool = False
     asked_before: bool = False
-    """Of a daemon that went away before it answered: a job that is not there any more was removed."""
+    """Sent before to a daemon that went away: a job that is not there any more was removed."""
 
 
 class CleanJobs(Request, Answers[CleanReport], tag="clean"):
@@ -247,7 +247,7 @@ class HideJobs(Request, Answers[Outcome], tag="hide"):
 
 
 class Subscribe(Request, Answers[Done], tag="subscribe"):
-    """From now on push `snapshot` once, then `changed`."""
+    """Push `snapshot` once, then `changed`, from now on."""
 
     reply: ClassVar[type[Struct]] = Done
     ended: int = NEWEST_ENDED
@@ -262,14 +262,14 @@ class WatchJobs(Request, Answers[Done], tag="look"):
 
 
 class AskPast(Request, Answers[Pasts], tag="history"):
-    """The past of the numbers of these jobs, for the sparks of a newly opened dashboard."""
+    """Recent CPU, memory and so on of these jobs, for the sparklines of a newly opened dashboard."""
 
     reply: ClassVar[type[Struct]] = Pasts
     ids: tuple[str, ...]
 
 
 class AskStory(Request, Answers[Story], tag="story"):
-    """What is kept of a job, running or ended: the last diagnosis, and CPU and memory over its life."""
+    """The last diagnosis of a job, running or ended, and its CPU and memory over its life."""
 
     reply: ClassVar[type[Struct]] = Story
     job: str
@@ -335,13 +335,13 @@ AnyRequest = (
 
 
 class SnapshotPushed(Struct, frozen=True, tag="snapshot", tag_field="event", kw_only=True):
-    """Everything, after `Subscribe` and whenever a subscriber fell too far behind."""
+    """All jobs, after `Subscribe`."""
 
     rev: int
     jobs: tuple[Job, ...]
     machine: Machine | None = None
     more: bool = False
-    """The rest comes as changes, and is whole only with the first of them that says no more of this."""
+    """It is incomplete: the rest follows as changes, until one has `more` false."""
 
 
 class ChangesPushed(Struct, frozen=True, tag="changed", tag_field="event", kw_only=True):
@@ -352,14 +352,14 @@ class ChangesPushed(Struct, frozen=True, tag="changed", tag_field="event", kw_on
     removed: tuple[str, ...] = ()
     machine: Machine | None = None
     more: bool = False
-    """As of a snapshot."""
+    """As in a snapshot."""
 
 
 class Leaving(Struct, frozen=True, tag="leaving", tag_field="event", kw_only=True):
-    """To every client, before the daemon hangs up: what was not answered and is not in `taken` was never read."""
+    """To every client, before the daemon disconnects: requests without an answer that are not in `taken` were never read."""
 
     why: Literal["restart", "end", "stay"]
-    """`end`: somebody wants no daemon, so that clients start none. `stay`: it does not hang up after all."""
+    """`end`: ended on purpose, so that clients start no other. `stay`: it does not disconnect after all."""
     taken: tuple[int, ...] = ()
 
 
@@ -390,7 +390,7 @@ class ErrorBody(Struct, frozen=True, omit_defaults=True):
 
 
 class Envelope(Struct):
-    """The part of any line that the daemon or a client looks at first."""
+    """The part of a line that a client decodes first."""
 
     id: int | None = None
     ok: msgspec.Raw = msgspec.Raw()

@@ -1,4 +1,4 @@
-"""Asking a daemon to restart in place, and ending one, whatever protocol number it has. Blocking, for the command line."""
+"""Restarting a daemon in place, and ending one, of any protocol number. Blocking, for the command line."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from corral.values.home import Home
 from corral.values.wire import to_wire
 
 WAIT_SECONDS = 20.0
-"""For requests that are not cut (3 s), for answers on their way (2 s), and for the new program to be ready."""
+"""For requests under way (3 s), unread answers (2 s), and the start of the new program."""
 _CHECK_SECONDS = 60.0
 _TRIES = 3
 
 
 def restart(home: Home) -> Hello:
-    """Let the daemon of this home become this Python's, and return its greeting.
+    """Let the daemon of this home become the program of this Python, and return its greeting.
 
     Raises:
         DaemonUnavailableError: none runs.
-        CorralError: it could not be; the text says whether the daemon goes on.
+        CorralError: it failed; the text says whether the daemon goes on.
     """
     check_own_program()
     _check_journal(home)
@@ -59,7 +59,7 @@ def restart(home: Home) -> Hello:
 
 
 def take_over(home: Home) -> bool:
-    """End a daemon that has nothing to do, and start one from here: all that this process has is the new one's, too.
+    """Replace an idle daemon by one started from here, which gets the limits and standing of this process.
 
     Returns:
         False where jobs have not ended; the daemon goes on then.
@@ -83,8 +83,8 @@ def take_over(home: Home) -> bool:
 
 
 def what_differs(client: Client) -> str | None:
-    """A sentence on what no job that is started from here could have from that daemon; None where it has all, or is too
-    old or new to say."""
+    """A sentence on what a job that is started from here could not get from that daemon; None if there is nothing, or the
+    daemon is too old or new to say."""
     own = replace(surroundings(cwd="/"), environment={})
     try:
         client.call(StartJobs(specs=(), surroundings=own))
@@ -96,7 +96,7 @@ def what_differs(client: Client) -> str | None:
 
 
 def check_own_program() -> None:
-    """Raise CorralError unless the program of the daemon can be loaded by this Python, as the daemon would load it."""
+    """Raise CorralError unless this Python can load the program of the daemon."""
     program = interpreter()
     argv = [program, "-P", "-c", f"import {MAIN}"]
     tried = subprocess.run(
@@ -110,7 +110,7 @@ def check_own_program() -> None:
 
 
 def _check_journal(home: Home) -> None:
-    """A journal that this version cannot use would end the daemon once it is this version."""
+    """Refuse if this version could not use the journal: the daemon would end right after its restart."""
     try:
         JournalReader.open(home).close()
     except CorralError as error:
@@ -122,7 +122,7 @@ def _environment() -> dict[str, str]:
 
 
 def _ask(client: Client, home: Home) -> str:
-    """What the new program reports: `ready`, or why not; empty where it said nothing before it ended."""
+    """The report of the new program: `ready`, or why not; empty if it ended without one."""
     environment = {to_wire(name): to_wire(value) for name, value in _environment().items()}
     reader, writer = os.pipe()
     try:
@@ -159,7 +159,7 @@ def _report(client: Client, pending: PendingReply[Done], reader: int, home: Home
 
 
 def _goes_on(pending: PendingReply[Done]) -> bool:
-    """Whether the old program is still there. Raises CorralError where it refuses."""
+    """Whether the old program is still there. Raises CorralError if it refuses."""
     try:
         pending.result(0)
     except DaemonUnavailableError:
@@ -168,7 +168,7 @@ def _goes_on(pending: PendingReply[Done]) -> bool:
 
 
 def _check_why_silent(home: Home, before: Hello) -> None:
-    """Return where somebody else's restart came between; else raise CorralError."""
+    """Return if another restart came in between; else raise CorralError."""
     try:
         with Client.connect(home, start=False, any_protocol=True) as client:
             if client.hello.generation > before.generation:
@@ -186,12 +186,12 @@ class _Report(msgspec.Struct):
 
 
 class _Reports(msgspec.Struct):
-    """The part of the reply to `Shutdown` that every protocol number has."""
+    """The part of the reply to `Shutdown` that is the same in every protocol number."""
 
     reports: tuple[_Report, ...] = ()
 
 
 def shut_down(client: Client, request: Shutdown) -> int:
-    """End a daemon of another protocol number; how many processes survive. Raises CorralError as the daemon says."""
+    """End a daemon of another protocol number; returns the number of surviving processes. Raises CorralError."""
     reply = client.begin(request).raw()
     return sum(len(report.survivors) for report in msgspec.json.decode(reply, type=_Reports).reports)

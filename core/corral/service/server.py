@@ -31,11 +31,11 @@ from corral.values.errors import CorralError
 from corral.values.home import Home
 
 IDLE_SECONDS = 30.0
-"""With neither an unended job nor leftovers nor a client for so long the daemon ends by itself."""
+"""The daemon ends by itself after this time without a running job, leftovers or a client."""
 
 ACCEPT_PAUSE_SECONDS = 0.2
 LAST_WORDS_SECONDS = 2.0
-"""How long a daemon that ends waits for clients to read their answers."""
+"""How long an ending daemon waits for clients to read their answers."""
 
 
 class Daemon:
@@ -54,10 +54,10 @@ class Daemon:
         self._idle_since: float | None = None
         self._listener: socket.socket | None = None
         self.lock: int | None = None
-        """The descriptor of the lock on the home; None where the home is nobody else's anyway."""
+        """The descriptor of the lock on the home; None for a private daemon."""
         self.generation = 1
         self.is_held = False
-        """Whether no requests are taken."""
+        """Whether requests are left in the sockets, before a restart in place."""
         self._must_end = False
         self._home_watch = HomeWatch(self, engine.home, engine.journal)
         self._move: asyncio.Task[None] | None = None
@@ -65,12 +65,12 @@ class Daemon:
     # ---- connections
 
     def serve_home(self, lock: int, listener: socket.socket, generation: int = 1) -> None:
-        """Serve whoever connects, as the holder of the lock."""
+        """Serve the clients that connect, as the holder of the lock."""
         self.lock, self.generation = lock, generation
         self.listen_at(listener)
 
     def listen_at(self, listener: socket.socket) -> None:
-        """Let in who connects at the socket of the home, which is this one from now on."""
+        """Accept clients at this socket from now on."""
         loop = asyncio.get_running_loop()
         if self._listener is not None:
             loop.remove_reader(self._listener)
@@ -81,7 +81,7 @@ class Daemon:
         loop.add_reader(listener, self._accept)
 
     def move_to(self, home: Home, on_refusal: Callable[[CorralError], None]) -> None:
-        """Go on with the home where it is now, unless that is refused."""
+        """Continue with the home at its new path, unless that is refused."""
         self._move = asyncio.create_task(self._restart.follow_home(home, on_refusal))
 
     def serve(self, sock: socket.socket) -> None:
@@ -92,7 +92,7 @@ class Daemon:
             connection.hold()
 
     def serve_owner(self, sock: socket.socket) -> None:
-        """Serve the program that holds the lease. Its end is seen even where a child that it forked keeps the socket."""
+        """Serve the owner of this private daemon. A pidfd tells its end even if a forked child keeps the socket."""
         owner = peer_of(sock).pid
         pidfd = open_pidfd_if_possible(owner) if owner > 0 else None
         if pidfd is not None:
@@ -111,7 +111,7 @@ class Daemon:
         except (BlockingIOError, ConnectionError):
             return
         except OSError as error:
-            # EMFILE: no descriptor for another client; those that are connected go on.
+            # EMFILE: no descriptor for another client; the connected ones go on.
             self._complain(f"cannot accept a client: {shortage.explanation(error)}")
             self._pause_accepting()
             return
@@ -130,18 +130,18 @@ class Daemon:
         try:
             self.serve(sock)
         except OSError as error:
-            # ENOSPC: the user watches all that epoll lets him (max_user_watches, epoll(7)).
+            # ENOSPC: the limit of epoll watches is reached (max_user_watches, epoll(7)).
             self._complain(f"cannot serve a client: {shortage.explanation(error)}")
             sock.close()
 
     def _complain(self, text: str) -> None:
-        """In daemon.log once, not for each client."""
+        """Log it once, not for each client."""
         if text != self._complaint:
             self._complaint = text
             log(text)
 
     def _pause_accepting(self) -> None:
-        """The client that waits would wake us at once again."""
+        """The waiting client would wake us again at once."""
         assert self._listener is not None
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._listener)
@@ -153,11 +153,11 @@ class Daemon:
 
     @property
     def listener(self) -> socket.socket | None:
-        """None once nobody is let in any more."""
+        """None once no client is accepted any more."""
         return self._listener
 
     def hold(self) -> None:
-        """Take no more requests and no more clients; what comes waits in its socket."""
+        """Read no more requests and accept no more clients; they wait in their sockets."""
         self.is_held = True
         if self._listener is not None:
             asyncio.get_running_loop().remove_reader(self._listener)
@@ -165,14 +165,14 @@ class Daemon:
             connection.hold()
 
     def go_on(self) -> None:
-        """Take what came meanwhile."""
+        """Process what came meanwhile."""
         self.is_held = False
         self._resume_accepting()
         for connection in self.clients:
             connection.go_on()
 
     async def say_leaving(self, why: Literal["restart", "end"]) -> None:
-        """Tell every client, and wait until that and every answer before it is on its way."""
+        """Tell every client, and wait until that and every answer before it was sent."""
         for connection in self.clients:
             connection.say_leaving(why)
         await self._let_answers_go()
@@ -183,7 +183,7 @@ class Daemon:
         if connection.watched_jobs:
             self.note_watched_jobs()
         if self.is_private and not self.clients:
-            # The owner has left or crashed: EOF is the end of the lease.
+            # The owner has left or crashed: EOF ends a private daemon.
             self._ending.set()
 
     def note_watched_jobs(self) -> None:
@@ -207,7 +207,7 @@ class Daemon:
     # ---- life
 
     def end_soon(self) -> None:
-        """End once the answer that says so is on its way."""
+        """End once the request that asks for it was answered."""
         self._must_end = True
 
     def end_now(self) -> None:
@@ -223,10 +223,10 @@ class Daemon:
         return bool(self.is_private or self.engine.table.managed or self.clients)
 
     async def run(self) -> None:
-        """Watch the jobs and the time until the daemon is to end; then stop listening."""
+        """Watch the jobs until the daemon is to end; then stop listening, and say so to the clients."""
         tasks = [asyncio.create_task(self._tick())]
         if not self.is_private:
-            # What a private daemon has goes with it.
+            # The home of a private daemon is removed with it.
             tasks.append(asyncio.create_task(self.engine.cleaner.run()))
         try:
             await self._ending.wait()
@@ -247,12 +247,12 @@ class Daemon:
         for connection in self.clients:
             connection.close()
         if not self.is_private:
-            # Last of all: jobs go on ending meanwhile, and what is noted of them is not lost.
+            # Last: jobs may end until now, and that must not be lost.
             self.engine.persistence.keep_all(is_last=True)
             self.engine.commits.soon()
 
     async def _let_answers_go(self) -> None:
-        """Wait until what is queued has been sent: the proof of a thousand stops is more than a socket holds."""
+        """Wait until everything queued was sent: the reports on a thousand stops are more than a socket buffer holds."""
         loop = asyncio.get_running_loop()
         sent = []
         for connection in self.clients:
@@ -271,7 +271,7 @@ class Daemon:
         self._listener = None
 
     async def stop_everything(self, by: str) -> p.Stops:
-        """Stop every job and all leftovers; the reports."""
+        """Stop every job and all leftovers, and report on each."""
         self.engine.leftovers.check()
         return await stop_everything(self.engine, by)
 
@@ -298,7 +298,7 @@ class Daemon:
             await asyncio.sleep(max(0.001, began + TICK_SECONDS - time.monotonic()))
 
     def _note_fault(self, error: Exception) -> None:
-        """A tick was cut short. A shortage lasts, and is said once."""
+        """A tick failed. A shortage lasts for a while, and is logged once."""
         if shortage.is_shortage(error):
             self._complain(f"cannot look at the jobs: {shortage.explanation(error)}")
         else:
@@ -308,18 +308,18 @@ class Daemon:
         if self.is_private:
             return
         if self.clients or self.engine.table.managed or self.engine.journal.is_dirty:
-            # What a full disk has not taken yet would be lost with us.
+            # What could not be written yet, since the disk is full, would be lost with us.
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = now
         elif now - self._idle_since >= IDLE_SECONDS:
-            # First of all, so that no client comes in between: who connects from now on starts another daemon.
+            # First, so that no client connects in between: from now on clients start another daemon.
             self._stop_listening()
             self._ending.set()
 
 
 def _tell(sock: socket.socket, line: bytes) -> None:
-    """One line to a client that is not let in. An empty socket buffer takes it; if not, its EOF has to do."""
+    """Send one line to a client that is refused. It fits into the empty socket buffer; if not, the client sees EOF."""
     with sock, contextlib.suppress(OSError):
         sock.setblocking(False)
         sock.send(line)

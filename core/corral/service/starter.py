@@ -1,4 +1,4 @@
-"""Starting a daemon from a client, which goes on at once; the daemon detaches by itself."""
+"""Starting the daemon from a client. The daemon detaches itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RELAUNCH_SECONDS = 0.5
 _TURN_SECONDS = 2.0
 _EXIT_SECONDS = 1.0
 _ABOVE_ALL = 10
-"""Where descriptors stand out of the way of those that the daemon gets: under `ulimit -n 64`, too."""
+"""Lowest number for duplicates, above those that the daemon gets; possible even under `ulimit -n 64`."""
 LAUNCH = "corral.service.launch"
 """The module that a daemon is run as, by every release: its docstring says why."""
 MAIN = "corral.service.main"
@@ -32,7 +32,7 @@ MAIN = "corral.service.main"
 
 
 def connected(home: Home, *, start: bool) -> socket.socket:
-    """A connection to the daemon of this home, started when none runs and `start` says so.
+    """A connection to the daemon of this home, started if none runs and `start` is true.
 
     Raises:
         DaemonUnavailableError: none runs, or it could not be started; the text says why.
@@ -54,12 +54,12 @@ def connected(home: Home, *, start: bool) -> socket.socket:
 
 
 def _started(home: Home, directory: int) -> socket.socket:
-    """Start a daemon, or wait for the one that another client is starting; connected to it."""
+    """Start a daemon, or wait for the one that another client is starting, and connect to it."""
     deadline = time.monotonic() + START_SECONDS
     own_turn = time.monotonic() + _TURN_SECONDS
     while time.monotonic() < deadline:
         is_ours = _has_turn(directory) or time.monotonic() >= own_turn
-        # Whoever had the turn before us may have done it.
+        # The client that had the turn before us may have started it.
         sock = _dialled(home)
         if sock is not None:
             return sock
@@ -67,13 +67,14 @@ def _started(home: Home, directory: int) -> socket.socket:
             time.sleep(_RETRY_SECONDS)
             continue
         await_report(launch(home), home, START_SECONDS)
-        # Another one may have held the lock, to begin just as we do, or to end: then it is for us to start one after all.
+        # Another daemon may have held the lock, because it was starting or ending; in the second case we start one again.
         patience = min(deadline, time.monotonic() + _RELAUNCH_SECONDS)
         while time.monotonic() < patience:
             sock = _dialled(home)
             if sock is not None:
                 return sock
             time.sleep(_RETRY_SECONDS)
+    # Imported only for this error: every client would take some milliseconds longer to start.
     from corral.decide.homeidentity import living_daemon
 
     holder = living_daemon(home)
@@ -88,9 +89,9 @@ def _started(home: Home, directory: int) -> socket.socket:
 
 
 def _has_turn(directory: int) -> bool:
-    """Whether it is for us to start a daemon: twenty clients at once need one, not twenty that try for its lock.
+    """Whether this client is to start the daemon: twenty clients at once need one daemon, not twenty that compete.
 
-    The lock is on the home itself, and goes with the descriptor. Who holds it and was suspended keeps nobody for long.
+    The lock is on the home itself, and ends with the descriptor. After `_TURN_SECONDS` the others do not wait.
     """
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -109,8 +110,7 @@ def _dialled(home: Home) -> socket.socket | None:
 
 
 class Launched(NamedTuple):
-    """A daemon that is about to begin: the read end of the pipe on which it reports, and what it has on its stderr until it
-    has detached."""
+    """A daemon that is starting: the pipe on which it reports, and its stderr until it has detached."""
 
     program: str
     pid: int
@@ -120,9 +120,9 @@ class Launched(NamedTuple):
 
 
 def launch(home: Home, *arguments: str, passed: tuple[int, ...] = ()) -> Launched:
-    """Start the program of the daemon, detached; `await_report` is to follow.
+    """Start the program of the daemon, detached. Call `await_report` next.
 
-    It writes `ready`, or an error line; nothing where another daemon holds the lock. `-P` keeps the current directory
+    It reports `ready`, or an error line, or nothing if another daemon holds the lock. `-P` keeps the current directory
     out of its import path. posix_spawn, since importing subprocess costs a client 10 ms.
 
     Raises:
@@ -151,7 +151,7 @@ def launch(home: Home, *arguments: str, passed: tuple[int, ...] = ()) -> Launche
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without what would make the daemon look like a process of the job that we may be in."""
+    """Ours, without the variables that would make the daemon look like a process of the job that we may run in."""
     return {name: value for name, value in os.environ.items() if name not in NEVER_INHERITED}
 
 
@@ -160,7 +160,7 @@ def _above(descriptor: int, least: int) -> int:
 
 
 def _reap(child: int) -> None:
-    """Nothing of it is to be left, unless it goes on for ever: it was no Python then."""
+    """Leave no zombie. A program that does not exit in time was no Python."""
     try:
         deadline = time.monotonic() + _EXIT_SECONDS
         while os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
@@ -171,7 +171,7 @@ def _reap(child: int) -> None:
 
 
 def await_report(launched: Launched, home: Home, seconds: float) -> None:
-    """Wait for the word of a daemon that was launched. Raises DaemonUnavailableError with its reason."""
+    """Wait for the report of a daemon that was launched. Raises DaemonUnavailableError with its reason."""
     with launched.said:
         try:
             text = _report(launched.reader, home, seconds)
@@ -189,7 +189,7 @@ def await_report(launched: Launched, home: Home, seconds: float) -> None:
 
 
 def _report(reader: int, home: Home, seconds: float) -> str:
-    """What it reports; empty where it said nothing."""
+    """The report; empty if there was none."""
     deadline = time.monotonic() + seconds
     report = b""
     while not report.endswith(b"\n"):

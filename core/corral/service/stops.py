@@ -1,4 +1,4 @@
-"""Stopping jobs, however many: one look for all of them, turns for everybody else in between, a report on each."""
+"""Stopping any number of jobs: one scan for all of them, other clients are served in between, a report on each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from corral.values.errors import UnknownJobError
 from corral.values.reports import StopReport
 
 STOPS_A_PASS = 50
-"""Taken from the queue, a job of 32 stages takes half a millisecond."""
+"""A queued job of 32 stages takes half a millisecond."""
 REPORTS_A_PASS = 200
 
 
@@ -34,7 +34,7 @@ async def stop(engine: Engine, ids: Sequence[int], request: StopJobs, unknown: S
 
     in_hand = {job_id: engine.table.managed.get(job_id) for job_id in ids}
     had_ended = {job_id for job_id, has_asked in (await _asked(in_hand, ask)).items() if not has_asked}
-    # What the next daemon has to know, and who asks the journal from now on.
+    # For the next daemon, and for readers of the journal.
     engine.commits.soon()
     stops = await _reports(engine, in_hand, is_waited_for=request.wait)
     reports = tuple(
@@ -47,7 +47,7 @@ async def stop(engine: Engine, ids: Sequence[int], request: StopJobs, unknown: S
 
 
 async def stop_everything(engine: Engine, by: str) -> Stops:
-    """Stop every job and all leftovers, and report on each. No other is accepted once this is asked for."""
+    """Stop every job and all leftovers, and report on each."""
     left = engine.stops.left_of_ended(list(engine.table.managed))
 
     def ask(job_id: int) -> bool:
@@ -84,7 +84,7 @@ async def _reports(engine: Engine, in_hand: Mapping[int, ManagedJob | None], *, 
             reports.append(await _report(engine, job_id, job, wait=is_waited_for))
             titles[str(job_id)] = job.title if job is not None else engine.snapshots.of(job_id).title
         except UnknownJobError as error:
-            unknown.append(str(error))  # removed by somebody else meanwhile
+            unknown.append(str(error))  # removed by another client meanwhile
         if count % REPORTS_A_PASS == 0:
             await asyncio.sleep(0)
     return Stops(tuple(reports), tuple(unknown), titles)

@@ -1,7 +1,7 @@
-"""What happens to the home under a daemon that lives: files removed, replaced, the whole folder moved or removed.
+"""Repairing the home of a running daemon: files were removed or replaced, or the whole folder was moved or removed.
 
-Looked for in each tick: some calls of stat(2). What is missing is made again, from what the daemon has open and knows; a
-folder that was moved is followed. Each is said in daemon.log, and to the next command.
+Checked in each tick, by a few calls of stat(2). What is missing is recreated, from open files and from memory; a folder
+that was moved is followed. Each repair is reported in daemon.log, and to the next command.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OUTPUT_LOST = (
     "what jobs printed so far is lost, and what those that run go on to print; new jobs have their output"
 )
 RETRY_SECONDS = 2.0
-"""Until the next try where one failed."""
+"""Until the next attempt after one failed."""
 _ONLY_LOOK = getattr(os, "O_PATH", os.O_RDONLY)
 
 
@@ -71,16 +71,16 @@ class HomeWatch:
         self._is_left = False
 
     def note_socket(self) -> None:
-        """What stands at the path of the socket now is ours."""
+        """The file at the path of the socket is ours now."""
         self._socket = file_id(self._home.socket)
 
     def remove_socket(self) -> None:
-        """Unless it is another daemon's by now."""
+        """Unless it belongs to another daemon by now."""
         if self._socket is not None and file_id(self._home.socket) == self._socket:
             os.unlink(self._home.socket)
 
     def look(self) -> None:
-        """Look, and make right what is not. A problem is said once, and tried again."""
+        """Check, and repair what is wrong. A problem is logged once, and retried."""
         if self._is_left or time.monotonic() < self._retry_at:
             return
         try:
@@ -116,7 +116,7 @@ class HomeWatch:
             self._daemon.end_now()
 
     def _path_now(self) -> str | None:
-        """Where our folder is, which proc(5) tells; None once it was removed."""
+        """The path of our folder now, from proc(5); None if it was removed."""
         try:
             path = os.readlink(f"/proc/self/fd/{self._folder}")
         except OSError:
@@ -124,7 +124,7 @@ class HomeWatch:
         return path if _leads_to(path, self._folder) else None
 
     def _follow(self, home: Home) -> None:
-        """Begin anew with the folder where it is now: its path stands in too much to be changed."""
+        """Restart in place with the folder at its new path: too much holds the old path to change it."""
         prepare_home(home)
         if self._daemon.is_private:
             raise CorralError(f"it was moved to {home.path}: move it back")
@@ -175,7 +175,7 @@ class HomeWatch:
             daemon.listen_at(listen(home))
             self._say(f"{home.socket} was removed while the daemon ran: it was made again")
         if _written(home.identity_file) != self._noted:
-            # Also where another home's was copied over it, with that one's nonce.
+            # Also after the file of another home was copied over it, with that one's nonce.
             self._journal.note_identity()
             self._noted = _written(home.identity_file)
 
@@ -193,7 +193,7 @@ class HomeWatch:
         was = "removed" if kept is None else "replaced"
         self._say(
             f"the journal {self._home.journal} was {was} while the daemon ran: "
-            f"it was written anew, with all that was in it{_aside(kept)}"
+            f"it was rewritten, with all that was in it{_aside(kept)}"
         )
 
     def _make_jobs(self) -> None:
@@ -202,7 +202,7 @@ class HomeWatch:
         self._say(f"{self._home.jobs} was removed or replaced while the daemon ran: {OUTPUT_LOST}")
 
     def _look_at_log(self) -> None:
-        """First of all: what else was removed is said there."""
+        """First, since the other repairs are logged there."""
         if not self._logs_there or _leads_to(self._home.daemon_log, 2):
             return
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -221,7 +221,7 @@ def _aside(kept: str | None) -> str:
 
 
 def _written(path: str) -> tuple[int, int] | None:
-    """Tells one writing of a file from another; None where there is none."""
+    """Identifies one version of a file; None if there is none."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -230,7 +230,7 @@ def _written(path: str) -> tuple[int, int] | None:
 
 
 def _leads_to(path: str, descriptor: int) -> bool:
-    """Whether that is what is open there. Raises OSError where that cannot be seen."""
+    """Whether the descriptor is open on the file at `path`. Raises OSError if that cannot be determined."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except (FileNotFoundError, NotADirectoryError):
