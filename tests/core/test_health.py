@@ -107,12 +107,12 @@ async def test_the_monitor_passes_over_the_time_that_it_did_not_run(monkeypatch:
     asked: Any = SimpleNamespace(
         id=1,
         history=History(progress=Progress(999.0)),
-        quiet=PollingDetector(999.0),
+        polling=PollingDetector(999.0),
         next_visit=100,
         life=SimpleNamespace(is_started=True),
     )
     unseen: Any = SimpleNamespace(
-        id=2, history=History(), quiet=None, next_visit=100, life=SimpleNamespace(is_started=False)
+        id=2, history=History(), polling=None, next_visit=100, life=SimpleNamespace(is_started=False)
     )
     table = JobTable()
     table.begun = {1: asked, 2: unseen}
@@ -120,7 +120,7 @@ async def test_the_monitor_passes_over_the_time_that_it_did_not_run(monkeypatch:
     monitor = Monitor(table, parts, parts, parts, parts, parts, parts, after_scan=lambda: None)
     for clock[0] in (1000.0, 1001.0, 1062.0, 1063.0):
         monitor.tick()
-    assert asked.history.progress.still_for(1063.0) == asked.quiet.lasts(1063.0) == 4.0
+    assert asked.history.progress.still_for(1063.0) == asked.polling.lasts(1063.0) == 4.0
 
 
 @given(

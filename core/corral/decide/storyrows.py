@@ -15,14 +15,14 @@ from corral.values.jobs import Job
 from corral.values.reports import Diagnosis, Frame, PythonStack, Story, Wait
 
 MOST_WAITS = 50
-"""Processes of a kept diagnosis: of a tree of thousands the first are as good as all."""
+"""Processes of a stored diagnosis: of a tree of thousands the first are as good as all."""
 MOST_STACKS = 16
-"""Threads of which it is kept where they stood."""
+"""Stacks in it."""
 MOST_TEXT = 500
 """Characters of one sentence in it: paths in them may be long."""
 _WORTH_PACKING = 300
 _END = 1 << 60
-"""Beyond it no number of seconds or bytes is true."""
+"""No number of seconds or bytes is beyond it."""
 _MOST_BYTES = 1 << 20
 """Of what is unpacked: more is damage."""
 
@@ -74,9 +74,9 @@ def _in_one(job: Job) -> LifePast:
 
 def shortened(diagnosis: Diagnosis) -> Diagnosis:
     """The same, of a size that can be kept. What it advises is for a job that runs: left out."""
-    told = {pid for pid in (*diagnosis.cycle, diagnosis.root and diagnosis.root.pid) if pid is not None}
+    named = {pid for pid in (*diagnosis.cycle, diagnosis.root and diagnosis.root.pid) if pid is not None}
     first = {wait.pid for wait in diagnosis.waits[:MOST_WAITS]}
-    kept = tuple(_cut_wait(wait) for wait in diagnosis.waits if wait.pid in first or wait.pid in told)
+    kept = tuple(_cut_wait(wait) for wait in diagnosis.waits if wait.pid in first or wait.pid in named)
     unseen = tuple(cut(reason) for reason in diagnosis.not_looked_at[:MOST_WAITS])
     missing = len(diagnosis.waits) - len(kept)
     if missing:

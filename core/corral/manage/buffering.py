@@ -1,4 +1,4 @@
-"""A Python program that seems to print nothing: it keeps up to 8 KiB of its output back, unless that goes to a terminal."""
+"""Advice for a Python program that seems to print nothing: it buffers up to 8 KiB of output that goes to no terminal."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from corral.system.quietstat import kind_of
 from corral.values.jobs import Job
 from corral.values.reports import Advice, Diagnosis
 
-_MOST_LOOKED_AT = 8
-HINTS = (
+_MOST_PROCESSES = 8
+_ADVICE = (
     Advice("print at once: Python buffers", "corral run -e PYTHONUNBUFFERED=1 …"),
     Advice("or as well", "python -u …, corral run --pty …"),
 )
 
 
-def with_hint(found: Diagnosis, job: Job, printed: int) -> Diagnosis:
-    """The same, and what makes it print at once, where a job that runs such a program has printed nothing yet."""
+def with_buffering_advice(found: Diagnosis, job: Job, printed: int) -> Diagnosis:
+    """The same with advice how to unbuffer, if the job runs such a program and has printed nothing yet."""
     if job.pty or printed or job.state != "running":
         return found
     own = [wait.pid for wait in found.waits if wait.stage is not None and wait.kind != "zombie"]
-    if not any(map(_holds_back, own[:_MOST_LOOKED_AT])):
+    if not any(map(_is_buffering, own[:_MOST_PROCESSES])):
         return found
     # Before what always helps.
     place = next((n for n, each in enumerate(found.advice) if each.text == "stop it"), len(found.advice))
-    return structs.replace(found, advice=(*found.advice[:place], *HINTS, *found.advice[place:]))
+    return structs.replace(found, advice=(*found.advice[:place], *_ADVICE, *found.advice[place:]))
 
 
-def _holds_back(pid: int) -> bool:
+def _is_buffering(pid: int) -> bool:
     output = kind_of(f"/proc/{pid}/fd/1")
     if output is None or not (stat.S_ISREG(output.mode) or stat.S_ISFIFO(output.mode)) or not is_python(pid):
         return False

@@ -12,12 +12,12 @@ from msgspec import structs
 from corral.decide.endings import all_events
 from corral.decide.postmortem import explain_failure
 from corral.decide.store import Journal
-from corral.manage.buffering import with_hint
+from corral.manage.buffering import with_buffering_advice
 from corral.manage.commits import Commits
 from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import JobTable
 from corral.manage.peeking import peek
-from corral.manage.refrain import with_refrain
+from corral.manage.refrain import with_repeated_line
 from corral.manage.snapshots import Snapshots
 from corral.observe.chains import Observations
 from corral.observe.diagnose import diagnose, on_full_disk
@@ -81,8 +81,8 @@ class Explanation:
         self._scan(job)
         view = self._snapshots.of(job_id)
         printed = max(view.stdout_bytes, _size_of(self._home.stdout(job_id)))
-        found = with_hint(diagnose(view, self._observe(job)), view, printed)
-        found = with_refrain(found, view, self._home) if printed else found
+        found = with_buffering_advice(diagnose(view, self._observe(job)), view, printed)
+        found = with_repeated_line(found, view, self._home) if printed else found
         return on_full_disk(view, found) if is_full(self._home.jobs) else found
 
     def most_urgent(self) -> int:

@@ -1,4 +1,4 @@
-"""The pipes of one job, followed: what stands in each, and what the processes at its ends have moved."""
+"""The pipes between the stages of a job: the fill of each, and how much the processes at its ends have moved."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Moved(NamedTuple):
 
 
 class PipeFollower:
-    """Follows the pipes between the stages of running jobs."""
+    """Measures the pipes of running jobs."""
 
     def __init__(self, home: Home, waits: WaitsOfJobs) -> None:
         self._home = home
@@ -64,7 +64,7 @@ class PipeFollower:
         job.pipe_views = tuple(flow.pipe() for flow in job.pipes)
 
     def _settle(self, job: ManagedJob, flow: PipeFlow, side: Side) -> None:
-        """Whether the side under suspicion really moves bytes that are not counted, by splice(2) say.
+        """Decide whether the suspected side really moves bytes that are not counted, as splice(2) does.
 
         It does if the other side, whose counter rises, has nothing else open that it could have moved them to or from.
         """
@@ -88,7 +88,7 @@ def close_pipes(job: ManagedJob) -> None:
     if not any(stage.handle.identity for stage in job.stages):
         return
     now = time.monotonic()
-    # A job of less than a tick was never looked at while it ran.
+    # A job that ran for less than a tick was never observed.
     job.pipes = job.pipes or [PipeFlow(stage.number) for stage in job.stages[:-1]]
     for flow, writer, reader in zip(job.pipes, job.stages, job.stages[1:], strict=False):
         flow.observe(

@@ -37,7 +37,7 @@ class Numbers(array):  # type: ignore[type-arg]
 class Lifetime(Struct):
     """CPU and memory from a job's start on, in at most `MOST_CELLS` cells, which grow wider as the job grows older.
 
-    Only looks are noted, however far apart: what was used between two of them is spread over that time.
+    What was used between two measurements, however far apart, is spread over that time.
     """
 
     began: float
@@ -45,17 +45,17 @@ class Lifetime(Struct):
     seconds: float = FIRST_CELL_SECONDS
     """The width of a cell."""
     until: float | None = None
-    """Up to when it was looked at; None: what was used up to the next look is not known."""
+    """When it was last measured; None: what was used up to the next measurement is unknown."""
     left_at: float | None = None
-    """When the daemon before looked last."""
+    """The last measurement of the daemon before."""
     rested: float | None = None
-    """When it was last found not to have moved since the look before."""
+    """When it was last found not to have moved since the visit before."""
     cpu_seconds: float = 0.0
     memory: int | None = None
     used: Numbers = msgspec.field(default_factory=Numbers)
     """CPU seconds of each cell."""
     measured: Numbers = msgspec.field(default_factory=Numbers)
-    """How many seconds of each cell somebody has looked at."""
+    """How many seconds of each cell were measured."""
     peaks: Numbers = msgspec.field(default_factory=Numbers)
     """The most memory of each cell, in bytes."""
 
@@ -83,29 +83,29 @@ class Lifetime(Struct):
         self.cpu_seconds = max(self.cpu_seconds, cpu_seconds)
 
     def rest(self, now: float) -> None:
-        """It has not moved since the last look. Free, since it is said of jobs that sleep again and again."""
+        """It has not moved since the last visit. Cheap, since it is called for every job that sleeps."""
         self.rested = now
 
     @property
     def looked_at(self) -> float:
-        """When somebody looked last."""
+        """When it was last visited."""
         return max(self.began, self.until or 0.0, self.rested or 0.0)
 
     def has_moved_since(self, then: float) -> bool:
-        """Whether it was looked at since `then` and did not just rest."""
+        """Whether it was measured since `then`, and did not just rest."""
         return self.until is not None and self.until > then
 
     def bridge(self, cpu_seconds: float, memory: int | None) -> None:
-        """What has moved nothing since the daemon before looked last has used nothing meanwhile."""
+        """It has not moved since the daemon before measured it, and so has used nothing in between."""
         self.until, self.cpu_seconds, self.memory = self.left_at, cpu_seconds, memory
 
     def stop_measuring(self) -> None:
-        """Up to the next look nothing is known, as while it is paused."""
+        """Nothing is known up to the next measurement, as while the job is paused."""
         self._fold_rest()
         self.until = None
 
     def values(self, now: float | None = None) -> LifePast:
-        """Up to the last look. With `now`, and where it is paused, up to then."""
+        """Up to the last measurement. With `now`, and if it is paused, up to then."""
         self._fold_rest()
         if now is not None and self.until is None:
             self._add(now, 0.0, 0.0, None)
@@ -235,9 +235,9 @@ class Stream(Fingerprint):
     """At least so many bytes, by all the times that it was made shorter."""
     times: int = 0
     position: int = 0
-    """Of the stage's descriptor, when the file was found to be shorter: what it tells is counted."""
+    """The offset of the stage's descriptor when the file was last found to be shorter: already counted."""
     held: bool = False
-    """Something stood in it before anybody opened it anew, so that what empties it takes something away."""
+    """It had content before it was reopened, so that emptying it loses something."""
     has_tripwire: bool | None = False
     """Of `corral.system.tripwire`; None where one is just being set up, or cannot be."""
 
@@ -251,11 +251,11 @@ class OutputHistory(Struct):
     """Bytes of its head that its cap has dropped."""
     last_output: datetime | None = None
     written: int = 0
-    """All that was seen to come: unlike the sizes it never goes back."""
+    """All bytes that were seen to arrive: unlike the sizes it never falls."""
     recent: list[tuple[float, int]] = []
     """(when, `written`) of the last seconds."""
     newest: int | None = None
-    """The number of the file that grew last; None: nobody has seen that."""
+    """The number of the file that grew last, if known."""
 
     def rate(self) -> float:
         """Bytes per second over the last 5 s."""
@@ -292,13 +292,13 @@ class History(Struct):
     memory_bytes: int | None = None
     peak_memory_bytes: int | None = None
     reaped_cpu_seconds: float = 0.0
-    """Of the orphans that came to the daemon and ended: nothing else remembers them."""
+    """Of the orphans that the daemon has reaped: no other counter has them."""
     last_cpu_seconds: float = 0.0
     """Of the whole tree, at the last sample."""
     last_sampled: float | None = None
     output: OutputHistory = msgspec.field(default_factory=OutputHistory)
     streams: list[Stream] = []
-    """Its output files, stdout first, as they were looked at last."""
+    """Its output files, stdout first, as of the last visit."""
     truncated: datetime | None = None
     """When one of them was last found to have been made shorter."""
     disk_full: datetime | None = None
@@ -306,11 +306,11 @@ class History(Struct):
     recent: RecentUsage = msgspec.field(default_factory=RecentUsage)
     lifetime: Lifetime | None = None
     stuck: Diagnosis | None = None
-    """The last one taken while it was stuck, short enough to be kept."""
+    """The last diagnosis while it was stuck, shortened."""
     stuck_at: datetime | None = None
     """When that was taken."""
     trouble: str | None = None
-    """Why it could not be observed, once that was noted."""
+    """Why it could not be observed, as last recorded."""
 
 
 def encode(value: object) -> bytes:

@@ -159,7 +159,7 @@ class ManagedJob:
     files: OutputFiles = field(default_factory=OutputFiles)
     explained_at: float = 0.0
     """When it was diagnosed last (monotonic)."""
-    quiet: PollingDetector | None = None
+    polling: PollingDetector | None = None
     """Since when it does no more than look round, if it does."""
     persisted: Persisted = field(default_factory=Persisted)
     diagnosis: Diagnosis | None = None

@@ -1,4 +1,4 @@
-"""How each running job does, and why: its health, and the sentence of its diagnosis once it is still."""
+"""The health of each running job, and its diagnosis once it stands still."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from corral.values.jobs import Health, Job
 DIAGNOSE_AFTER = 1.5
 """Seconds without movement until a job is diagnosed."""
 EARLY_AFTER = 0.9
-"""The same for one that was not diagnosed for a while: one tick of the monitor, so that a ring is found soon."""
+"""The same for one that was not diagnosed for a while: one tick of the monitor, so that a deadlock is found soon."""
 EARLY_EVERY = 10.0
 SECONDS_A_TICK = 0.1
 """CPU time that may go into diagnoses in one tick before the rest is left for the next one."""
 MEETS_AT = 0.25
-"""The share of `stuck_after` after which a job that polls is looked at for the first time."""
+"""The share of `stuck_after` after which the processes that a polling job waits for are first observed."""
 LOOK_AGAIN_SECONDS = 5.0
-"""How often a still job is diagnosed again whose waits end at processes that are not its own: they may move unseen."""
+"""How often a still job is diagnosed again whose waits end at processes outside it, which may move unnoticed."""
 _NEVER = float("inf")
 
 
@@ -38,7 +38,7 @@ class _Verdict(NamedTuple):
     health: Health | None
     since: float | None
     is_polling: bool = False
-    """It is stuck although it moves now and then, only to look whether what it waits for has come."""
+    """It is stuck although it wakes up now and then, only to check whether what it waits for has come."""
 
 
 class Judge:
@@ -79,7 +79,7 @@ class Judge:
         else:
             # The time that it is paused is not held against it.
             progress.touch(now)
-            job.quiet = None
+            job.polling = None
             self._settle(job, _Verdict(None, None), now)
         if job.history.health == "stuck":
             self._persistence.note_stuck(job)
@@ -87,7 +87,7 @@ class Judge:
             self._table.touch(job)
 
     def _verdict(self, job: ManagedJob, progress: Progress, now: float) -> _Verdict:
-        """What is seen of a running job by now, which is diagnosed where it does not move."""
+        """The health of a running job by now. A job that does not move is diagnosed first."""
         if progress.still_for(now) >= _patience(job, now) or _flows(job):
             self._explain(job, now)
         is_still = job.diagnosis is not None
@@ -102,53 +102,53 @@ class Judge:
         return _Verdict(*found) if polling_since is None else _Verdict("stuck", polling_since, True)
 
     def _counts(self, job: ManagedJob, progress: Progress, verdict: _Verdict) -> bool:
-        """Whether a verdict counts now. That a job has become stuck is said only once there is time for a closer look, and
-        not of one with processes that were not looked at yet: the next visit takes these for a movement.
+        """Whether a verdict counts now. A job becomes stuck only in a tick with time left for a thorough diagnosis, and not
+        while it has processes that no scan has found yet: the next visit counts these as a movement.
         """
         if verdict.health != "stuck" or job.history.health == "stuck":
             return True
         return self._spent <= SECONDS_A_TICK and not self._has_grown(job, progress)
 
     def _settle(self, job: ManagedJob, verdict: _Verdict, now: float) -> None:
-        """The verdict is the job's health from now on."""
+        """Make the verdict the job's health."""
         if verdict.health != job.history.health:
             ago = None if verdict.since is None else timedelta(seconds=max(0.0, now - verdict.since))
             job.history.health = verdict.health
             job.history.health_since = None if ago is None else datetime.now(UTC) - ago
             if verdict.health == "stuck":
                 self._explain(job, now, renew=True)
-        if verdict.is_polling and job.quiet is not None:
+        if verdict.is_polling and job.polling is not None:
             # Its last movement dropped the diagnosis, and it is still the same.
-            job.diagnosis = job.quiet.diagnosis = job.diagnosis or job.quiet.diagnosis
+            job.diagnosis = job.polling.diagnosis = job.diagnosis or job.polling.diagnosis
 
     def _stuck_polling_since(self, job: ManagedJob, now: float) -> float | None:
-        """Since when a job waits in vain that polls now and then, and so is never still; None for any other."""
+        """Since when a job is stuck that polls, and so never stands still; None for any other."""
         transferred = _transferred(job)
         if transferred is None:
-            job.quiet = None
+            job.polling = None
             return None
-        quiet = job.quiet = job.quiet or PollingDetector(now)
+        polling = job.polling = job.polling or PollingDetector(now)
         clocks = {pid: member.cpu_ns for pid, member in job.run.members.items()}
-        quiet.observe(now, clocks, (transferred, job.output.stdout, job.output.stderr))
-        if not quiet.has_stirred:
+        polling.observe(now, clocks, (transferred, job.output.stdout, job.output.stderr))
+        if not polling.has_stirred:
             return None
-        if quiet.lasts(now) < job.spec.stuck_after:
-            if not quiet.has_checked_targets and quiet.lasts(now) >= MEETS_AT * job.spec.stuck_after:
+        if polling.lasts(now) < job.spec.stuck_after:
+            if not polling.has_checked_targets and polling.lasts(now) >= MEETS_AT * job.spec.stuck_after:
                 # What it waits for has to be still as well from now on.
-                quiet.has_checked_targets = True
+                polling.has_checked_targets = True
                 self._look(job)
             return None
-        if now >= quiet.look_again_at:
-            # It may just have been at work when it was looked at; but a server may poll all its life: soon, then less
-            # and less often.
-            quiet.was_stuck = is_stuck_polling(self._look(job), job.spec.stuck_after - 1.0)
-            quiet.looks = min(quiet.looks + 1, 5)
-            pause = LOOK_AGAIN_SECONDS if quiet.was_stuck else 2.0 ** (quiet.looks - 1)
-            quiet.look_again_at = now + pause
-        return quiet.since if quiet.was_stuck else None
+        if now >= polling.look_again_at:
+            # What it waits for may just have been at work. Check soon, then less and less often: a server may poll all
+            # its life.
+            polling.was_stuck = is_stuck_polling(self._look(job), job.spec.stuck_after - 1.0)
+            polling.looks = min(polling.looks + 1, 5)
+            pause = LOOK_AGAIN_SECONDS if polling.was_stuck else 2.0 ** (polling.looks - 1)
+            polling.look_again_at = now + pause
+        return polling.since if polling.was_stuck else None
 
     def _has_grown(self, job: ManagedJob, progress: Progress) -> bool:
-        """Whether the job has processes that no scan has told of yet: the last one was before it moved last."""
+        """Whether the job has processes that the last scan did not find: it was before the job's last movement."""
         if self._members.last_scan > progress.last_moved:
             return False
         known = set(job.run.members)
@@ -156,7 +156,7 @@ class Judge:
         return job.run.members.keys() != known
 
     def _is_late(self, job: ManagedJob, progress: Progress, now: float) -> bool:
-        """Whether a job is left for the next tick, as it is: many became still at once, and others wait for answers."""
+        """Whether a job has to wait for the next tick: when many become still at once, clients would wait for answers."""
         if now != self._tick:
             self._tick, self._spent = now, 0.0
         is_still = progress.still_for(now) >= _patience(job, now)
@@ -170,14 +170,14 @@ class Judge:
         web = self._look(job)
         deadlocked = is_deadlocked(web)
         if deadlocked and not job.is_deadlocked:
-            # Said at once, so nothing of it may come from what was read a moment ago.
+            # Reported at once, so it must not rest on anything cached.
             self._waits.forget()
             web = self._look(job)
             deadlocked = is_deadlocked(web)
         job.is_benign = is_benign(web)
         job.is_deadlocked = deadlocked
         job.diagnosis = diagnose_graph(web)
-        # All in the same pass, so that what has to be read of the whole machine is read once for all of them.
+        # All such jobs in the same pass, so that the state of the whole machine is read only once.
         again = (now // LOOK_AGAIN_SECONDS + 1) * LOOK_AGAIN_SECONDS
         job.look_again_at = min(again, _is_due(job, web, now)) if web.seen.outside else _NEVER
 
@@ -211,7 +211,7 @@ def _patience(job: ManagedJob, now: float) -> float:
 
 
 def _is_due(job: ManagedJob, web: WaitGraph, now: float) -> float:
-    """When a job is to be looked at that may be stuck by then: those that it waits for may have moved meanwhile."""
+    """When to diagnose a job that may be stuck by then, since the processes that it waits for may have moved."""
     assert job.history.progress is not None
     left = job.spec.stuck_after - job.history.progress.still_for(now)
     stills = [still for pid, still in web.seen.idle_seconds.items() if web.may_be_active(pid)]
@@ -220,7 +220,7 @@ def _is_due(job: ManagedJob, web: WaitGraph, now: float) -> float:
 
 
 def _transferred(job: ManagedJob) -> int | None:
-    """Bytes that its processes have read and written; None where one is another user's, and that is not told."""
+    """Bytes that its processes have read and written; None if the kernel hides that of one, as of another user's."""
     total = 0
     for usage in [member.usage for member in job.run.members.values() if member.usage is not None]:
         if usage.read_bytes is None or usage.written_bytes is None:
@@ -230,5 +230,5 @@ def _transferred(job: ManagedJob) -> int | None:
 
 
 def _flows(job: ManagedJob) -> bool:
-    """Whether something flows in it as far as is known, so that the stage that holds up the rest may be another one soon."""
+    """Whether bytes may flow through it, so that the bottleneck may change."""
     return not job.pipes_rest and any(stage.history.time is not None for stage in job.stages)

@@ -1,4 +1,4 @@
-"""Where the Python programs of a stuck job stand, looked at before it is ended: afterwards nobody can tell."""
+"""The stacks of the Python programs of a stuck job, captured before it is stopped: afterwards nobody can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The monitor: one pass a second over all jobs, cheap for what sleeps, thorough for what moves or is looked at."""
+"""The monitor: one pass a second over all jobs, cheap for jobs that sleep, thorough for those that move or are on a screen."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Monitor:
         self._usage = UsageMeter()
         self._stage_times = StageTimes()
         self._followed_since: dict[int, float] = {}
-        """When the pipes of each job were first looked at by this daemon, monotonic seconds."""
+        """Since when this daemon follows the pipes of each job (monotonic seconds)."""
         self._attention = ObservationGaps()
         self._ticks = 0
         self._has_moved = False
@@ -95,7 +95,7 @@ class Monitor:
         if not seconds:
             return
         for job in self._table.begun.values():
-            for observed in (job.history.progress, job.quiet):
+            for observed in (job.history.progress, job.polling):
                 if observed is not None:
                     observed.pass_over(seconds, now)
 

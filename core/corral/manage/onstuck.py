@@ -1,4 +1,4 @@
-"""What is done about a job that is stuck and was started with `on_stuck="stop"`: its evidence is kept, then it ends."""
+"""Stops jobs that are stuck and were started with `on_stuck="stop"`, after their diagnosis is stored."""
 
 from __future__ import annotations
 
@@ -46,12 +46,11 @@ class StuckStopper:
     def stop(self, jobs: Iterable[ManagedJob], has_moved: Callable[[ManagedJob], bool]) -> None:
         """Stop those of `jobs` that are stuck and are to be stopped then.
 
-        The stacks of its Python programs are captured first, which may take until the next tick.
-        Not while a person is attached to it, who may be thinking what to type.
+        Not while somebody is attached to a job, who may be thinking what to type. The stacks of its Python programs are
+        captured first, which may take until the next tick.
 
-        The diagnoses are in the journal before the first signal; while it cannot be written the jobs go on being stuck,
-        and the next tick tries again. Writing may take a while, so each is looked at once more: a job that `has_moved`
-        since its diagnosis goes on.
+        The diagnoses are committed before the first signal; if the journal cannot be written, the next tick tries again.
+        A commit may take a while, so a job that `has_moved` since its diagnosis goes on.
         """
         stuck = [job for job in jobs if is_to_be_ended(job) and not self._is_attended(job.id)]
         stuck = [job for job in stuck if self._last_stacks.are_known(job)]

@@ -1,4 +1,4 @@
-"""What the processes of one job wait for, looked at now."""
+"""What the processes of one job wait for, read now."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from corral.system.procfs import read_stat
 from corral.values.jobs import ProcessView
 
 MOST_PROCESSES = 500
-"""Processes of one job that are looked at; 50 µs each."""
+"""Processes of one job that are examined; 50 µs each."""
 MOST_ASKED = 4
-"""Processes behind one pipe that are looked at for whether they pass on what they read."""
+"""Processes behind one pipe that are checked for whether they pass on what they read."""
 MAY_PASS_ON = ("event_loop", "socket_accept", "futex", "unknown")
 """What a process does that passes on what others ask of it, while it waits itself."""
 OUTSIDERS = 16
@@ -30,7 +30,7 @@ OUTSIDERS = 16
 
 
 class WaitsOfJobs:
-    """Looks at what the processes of jobs wait for, and who can end these waits."""
+    """Finds what the processes of jobs wait for, and which processes can end these waits."""
 
     def __init__(self, table: JobTable, holders: Holders) -> None:
         self._table = table
@@ -62,7 +62,7 @@ class WaitsOfJobs:
                 or job.history.progress.still_for(time.monotonic()) < KEPT_SECONDS
             ):
                 self._holders.forget_locks()
-            polling = frozenset() if job.quiet is None else job.quiet.polling
+            polling = frozenset() if job.polling is None else job.polling.polling
             waits = tuple(
                 self._holders.as_lock_retry(wait) if wait.kind == "timer" and wait.pid in polling else wait
                 for wait in waits
@@ -81,7 +81,7 @@ class WaitsOfJobs:
             outside=outside,
             idle_seconds=idle_seconds,
             moved=frozenset(pid for pid, clock in clocks.items() if cpu_nanoseconds(pid) != clock),
-            polling=frozenset() if job.quiet is None else job.quiet.polling,
+            polling=frozenset() if job.polling is None else job.polling.polling,
             still=_still(job),
             daemon=os.getpid(),
             cuts=cuts,
@@ -89,7 +89,7 @@ class WaitsOfJobs:
         )
 
     def forget(self) -> None:
-        """Read all anew at the next look."""
+        """Forget what is cached."""
         self._holders.forget()
 
     def tree(self, job: ManagedJob) -> tuple[ProcessView, ...]:
@@ -116,7 +116,7 @@ class WaitsOfJobs:
     def _holders_of(
         self, waits: Sequence[ProcessWait]
     ) -> tuple[dict[int, WaitHolders], tuple[ProcessWait, ...], tuple[str, ...]]:
-        """Who can end these waits; of those that are not among them, what they wait for themselves, step by step; what was cut."""
+        """Which processes can end these waits; the waits of those outside the job, step by step; and what was left out."""
         found = _Search(self._holders, waits)
         found.follow(list(waits))
         found.follow_relays()
@@ -138,7 +138,7 @@ def _still(job: ManagedJob) -> Mapping[int, float]:
 
 
 class _Search:
-    """Who can end the waits of one job, looked for step by step."""
+    """Searches, step by step, for the processes that can end the waits of one job."""
 
     def __init__(self, holders: Holders, waits: Sequence[ProcessWait]) -> None:
         self._holders = holders
@@ -183,12 +183,12 @@ class _Search:
                 self._askers.setdefault(pid, set()).add(wait.pid)
 
     def _note(self, wait: ProcessWait, held: WaitHolders) -> list[ProcessWait]:
-        """The waits of those that were not looked at yet."""
+        """The waits of those that were not followed yet."""
         self.holders[wait.pid] = held
         if wait.kind in ("socket_read", "socket_write"):
             self._ask(wait, held)
         elif wait.kind == "pipe_read" and len(held.pids) <= MOST_ASKED:
-            # Who only prints owes no answer: it has to be fed by who waits for it.
+            # A process that only prints owes no answer: it must be one that the waiting process feeds.
             fed = tuple(
                 pid for pid in held.pids if pid not in (wait.pid, os.getpid()) and feeds(wait.pid, pid)
             )

@@ -17,7 +17,7 @@ from corral.system.procfs import CLOCK_TICKS, read_stat
 IDLE_SAMPLE_SECONDS = 180.0
 """How often a process that has not run is sampled all the same: its memory may have been reclaimed."""
 _SHORTEST_SECONDS = 0.05
-"""Between two samples from which a rate can be told."""
+"""Between two samples, to compute a rate."""
 _SHORTEST_AGE = 0.2
 
 
@@ -115,7 +115,7 @@ def note_history(job: ManagedJob, now: float) -> None:
 
 
 def note_lifetime(job: ManagedJob, now: float) -> None:
-    """One look at a job, at `now` (monotonic seconds)."""
+    """Add what a job has used up to `now` (monotonic seconds)."""
     history, began = job.history, job.life.started_now
     if history.lifetime is None:
         if began is None:
