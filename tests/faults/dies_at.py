@@ -66,7 +66,7 @@ MOMENTS = {
     "all processes, their pids not noted": Moment(Journal, "stages_started"),
     "all that went ahead are ready": Moment(Launcher, "_note_ready"),
     "starting is committed, none has the word": Moment(Starter, "give_word"),
-    "one of those that went ahead has the word": Moment(standins, "tell_to_go", True),
+    "one of those that went ahead has the word": Moment(standins, "send_go", True),
     "all that went ahead have the word": Moment(Starter, "give_word", True),
     "pids noted, not committed": Moment(Journal, "stages_started", True),
     "inside the write of new jobs": Moment(Pending, "write", True, partial(_has, "jobs")),
