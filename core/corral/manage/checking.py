@@ -29,7 +29,7 @@ def check_values(spec: JobSpec) -> None:
 
 
 def check_sense(spec: JobSpec) -> None:
-    """What no daemon would take, whatever it supports: asked before, too, by who sends many. Raises UsageError."""
+    """What no daemon would take, whatever it supports. A client that sends many asks this before. Raises UsageError."""
     stages = spec.pipeline.stages
     if not stages or not all(command.argv for command in stages):
         raise UsageError("nothing to run: the pipeline has a stage without a command")

@@ -1,4 +1,4 @@
-"""Cleaning: ended jobs are deleted by the rules of the user's settings, or as somebody asks for it.
+"""Cleaning: ended jobs are deleted by the rules of the user's settings, or as a user asks for it.
 
 What takes long (reading thousands of rows, looking at their files, deleting those) is done by a thread, which touches
 nothing of the engine's; the loop goes on meanwhile.
@@ -39,7 +39,7 @@ EVERY_SECONDS = 3600.0
 AT_MOST_EVERY_SECONDS = 60.0
 """However fast jobs end."""
 AFTER_PLAN_SECONDS = 600.0
-"""A plan was shown to somebody, who is about to decide."""
+"""The user has seen a plan and is about to decide."""
 PAGES = 64
 """Pages of the journal given back in one pass of the loop."""
 _SOME = 10

@@ -21,7 +21,7 @@ STRAY_SECONDS = DAY
 
 
 class CleanRequest(NamedTuple):
-    """What is to be cleaned: by the rules, or what somebody selects.
+    """What is to be cleaned: by the rules, or what a user selects.
 
     `only` and `folders`, where given, are what a plan had shown: nothing else goes.
     """

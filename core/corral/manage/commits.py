@@ -1,7 +1,7 @@
 """When what the journal collected is written. Nothing here ever waits for a lock of another program in the loop.
 
-What cannot be written is kept and tried again, by every pass of the loop and, where it is a lock that may go at any moment,
-by itself. Only who has to tell a client that something is noted waits, beside everybody else, and not for ever.
+What cannot be written is kept and tried again: by every pass of the loop and, where a lock is in the way, by a timer. Only
+an answer that says that something is noted waits for that; the loop goes on meanwhile, and the wait is bounded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 5.0
 
 
 class Commits:
-    """Writes the journal of one manager. `on_unlocked` is called when it could be written again."""
+    """Decides when the journal is written. `on_unlocked` is called when it could be written again."""
 
     def __init__(self, journal: Journal, on_unlocked: Callable[[], None]) -> None:
         self._journal = journal
@@ -50,11 +50,11 @@ class Commits:
         return True
 
     def for_sure(self) -> bool:
-        """The same for what the next daemon has to know, whatever comes: what cannot be written is kept beside the journal."""
+        """The same for what the next daemon has to know in any case: what cannot be written is kept beside the journal."""
         return self.soon() or self._journal.spill()
 
     def within(self, seconds: float) -> None:
-        """Write by then what is not written before."""
+        """Write within so many seconds what is not written before."""
         if self._timer is None:
             self._timer = self._loop.call_later(seconds, self._try_again)
 
@@ -94,7 +94,7 @@ class Commits:
                 continue
 
     def end(self) -> None:
-        """The daemon ends: whoever waits for a lock hears that he waited in vain."""
+        """The daemon ends: nobody waits for a lock any longer, and each wait fails."""
         self._ending.set()
 
     def _complain(self, text: str) -> None:

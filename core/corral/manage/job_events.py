@@ -1,4 +1,4 @@
-"""The start and the end of jobs, told to all whom they concern, in order."""
+"""The start and the end of jobs, told in order to all parts that they concern."""
 
 from __future__ import annotations
 

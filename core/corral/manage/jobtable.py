@@ -1,4 +1,4 @@
-"""The jobs of one home that are held in memory. Knows nobody above it: what happens to a job is decided elsewhere."""
+"""The jobs of one home that are held in memory. What happens to a job is decided elsewhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Changes(NamedTuple):
 
 
 class JobIndex:
-    """Jobs by something that their specifications name: nobody has to go through all jobs for it.
+    """Jobs by something that their specifications name: found without a loop over all jobs.
 
     Args:
         keys: by what a job of that specification is found.

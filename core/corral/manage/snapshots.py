@@ -1,4 +1,4 @@
-"""Jobs as they are now, for whoever asks: built from what is held in memory, or read from the journal."""
+"""Snapshots of jobs as they are now: built from what is held in memory, or read from the journal."""
 
 from __future__ import annotations
 

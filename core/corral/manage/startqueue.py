@@ -1,4 +1,4 @@
-"""Whose turn it is: jobs are taken from the scheduler, noted in the journal as starting, and started, some in each pass."""
+"""The start queue: jobs whose turn has come are noted in the journal as starting and then started, some in each pass."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SlowStart(Protocol):
 
     @property
     def has_to_wait(self) -> bool:
-        """Whether it will take longer than somebody wants to sit at."""
+        """Whether it will take longer than a client should be kept waiting."""
 
 
 class StartQueue:
@@ -121,7 +121,7 @@ class StartQueue:
             self._commits.within(COMMIT_SECONDS)
 
     def fail_waiters(self) -> None:
-        """End those that wait for a job that did not succeed. Before one is removed: then nobody could tell of it."""
+        """End those that wait for a job that did not succeed. Before that one is removed: its state could not be told any more."""
         while found := self._scheduler.take_failed():
             self._fail(found)
 
@@ -131,7 +131,7 @@ class StartQueue:
             message = dependency_failure(failed.dependency, state)  # type: ignore[arg-type]
             self._apply(self._table.managed[failed.job], DependencyFailed(**moment(), message=message))
 
-    # ---- those who wait for a start
+    # ---- waiting for a start
 
     def note_start_failed(self, job: ManagedJob) -> None:
         """It may be a while until what was started of it has ended."""

@@ -1,4 +1,4 @@
-"""The one way in which a job's life goes on: an event, the pure state machine, and who does what it asks for."""
+"""The one way in which a job's life goes on: an event, the pure state machine, and the handlers of its effects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps the journal's files small: done by a thread, since it waits for the disk."""
+"""Keeping the journal's files small: done by a thread, since it waits for the disk."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ WORK_OFF_CHANGES = 2000
 """Rows written until the log is worked off: a few MB of it."""
 _PAGE = 4096
 _LONG_LOG = 64 << 20
-"""Bytes from which on it is said that somebody keeps the log from being begun anew."""
+"""Bytes of the write-ahead log from which on a notice says which program keeps it from being reset."""
 
 
 class Upkeep:
-    """Of the journal of one manager."""
+    """Keeps the files of one journal small."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -26,7 +26,7 @@ class Upkeep:
         self._changes = journal.changes
         self._task: asyncio.Task[None] | None = None
         self.notices: tuple[str, ...] = ()
-        """What somebody else has to change."""
+        """What keeps them from getting smaller, and can be changed by the user only."""
 
     def look(self) -> None:
         """Work the log off where it has grown, beside the loop. Called at each tick."""
@@ -59,7 +59,7 @@ class Upkeep:
         self.notices = () if notice is None else (notice,)
 
     async def empty_log(self) -> None:
-        """Of what was deleted nothing stays in the log either, unless somebody reads it now. Raises JournalError."""
+        """Empty the write-ahead log, so that nothing deleted stays in it, unless another program reads it now. Raises JournalError."""
         await asyncio.to_thread(compaction.truncate, self._path)
 
     async def make_small(self, *, is_idle: bool) -> None:
@@ -69,6 +69,6 @@ class Upkeep:
         await self.empty_log()
 
     async def end(self) -> None:
-        """Wait for what a thread is about."""
+        """Wait for the thread that works on the journal."""
         if self._task is not None:
             await asyncio.wait([self._task])

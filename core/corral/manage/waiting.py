@@ -1,4 +1,4 @@
-"""Futures of those who wait for something to happen to a job: thousands may wait for one, and go away again."""
+"""Futures for whatever waits for something to happen to a job: thousands may wait for one, and go away again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Waiters:
         return future
 
     def release(self, job_id: int) -> None:
-        """It has happened. Of thousands some hear of it at once, the others in the next passes of the loop."""
+        """It has happened. Of thousands some futures are done at once, the others in the next passes of the loop."""
         waiting = self._futures.pop(job_id, None)
         if waiting:
             self._release_some(waiting)

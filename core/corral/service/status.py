@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from datetime import UTC, datetime
 
 import psutil
@@ -45,11 +46,10 @@ class Status:
             )
 
     def _jobs_by_state(self) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        for job in self._engine.table.managed.values():
-            if not job.life.is_ended:
-                counts[job.life.state] = counts.get(job.life.state, 0) + 1
-        return counts
+        table = self._engine.table
+        counts = Counter[str](job.life.state for job in table.begun.values() if not job.life.is_ended)
+        counts["queued"] += len(table.managed) - len(table.begun)
+        return dict(+counts)
 
     def _own_cpu_percent(self) -> float | None:
         """The daemon's own share of a core since the last question that is at least a second old."""
@@ -63,5 +63,5 @@ class Status:
 
 def leftovers_of_ended(engine: Engine) -> dict[str, int]:
     """How many processes live on of each job that has ended."""
-    jobs = sorted(engine.table.managed.items())
+    jobs = sorted(engine.table.begun.items())
     return {str(job_id): job.leftovers for job_id, job in jobs if job.life.is_ended and job.leftovers}
