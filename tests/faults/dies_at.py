@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 from corral.decide.pending import Pending
 from corral.decide.store import Journal
-from corral.manage import adopting
 from corral.manage.acceptance import Acceptance
 from corral.manage.children import Children
 from corral.manage.job_events import JobEvents
 from corral.manage.launching import Launcher
+from corral.manage.recovery import Recovery
 from corral.manage.signal_commands import SignalCommands
 from corral.manage.starting import Starter
 from corral.manage.stopevents import StopEvents
@@ -85,8 +85,8 @@ MOMENTS = {
     "before a resume is sent": Moment(SignalCommands, "signal_tree", only=partial(_signal_is, "CONT")),
     "a resume sent, not noted": Moment(SignalCommands, "signal_tree", True, partial(_signal_is, "CONT")),
     "output deleted, rows not": Moment(Journal, "remove"),
-    "in the middle of taking over": Moment(adopting, "_take_over"),
-    "a job taken over, not committed": Moment(adopting, "_take_over", True),
+    "in the middle of taking over": Moment(Recovery, "_take_over"),
+    "a job taken over, not committed": Moment(Recovery, "_take_over", True),
     "all taken over, not committed": Moment(Journal, "note_boot", True),
     "in a checkpoint": Moment(Journal, "commit", True),
 }

@@ -42,6 +42,7 @@ from corral.manage.needed_jobs import NeededJobs
 from corral.manage.onstuck import StuckStopper
 from corral.manage.output_watch import OutputWatch
 from corral.manage.reasons import WaitsOfJobs
+from corral.manage.recovery import Recovery
 from corral.manage.references import References
 from corral.manage.remove_commands import RemoveCommands
 from corral.manage.restarts import Restarts
@@ -130,6 +131,19 @@ class Engine:
         self.ends = EndWaiters(self.table)
         self._create_cleaning()
         self._create_commands()
+        self.recovery = Recovery(
+            home,
+            self.table,
+            journal,
+            self.commits,
+            self.transitions,
+            self.scheduler,
+            self.executor,
+            self.monitor,
+            enqueue=self.acceptance.enqueue,
+            resume_restarts=self.restarts.resume,
+            wake=self.queue.wake,
+        )
         self.handover = JobHandover(
             self.table,
             journal,

@@ -20,7 +20,6 @@ from corral.decide.recovery import StoredJob, unended_jobs
 from corral.decide.scheduler import Scheduler
 from corral.decide.store import Journal
 from corral.manage.acceptance import new_job
-from corral.manage.adopting import watch
 from corral.manage.ahead import HandedStandIn
 from corral.manage.feeding import Feed
 from corral.manage.history import UNKNOWN, History, StageHistory, decode, encode
@@ -31,6 +30,7 @@ from corral.manage.local_executor import LocalExecutor
 from corral.manage.moments import moment
 from corral.manage.monitor import Monitor
 from corral.manage.reaping import ChildEnd
+from corral.manage.recovery import watch_stages
 from corral.manage.stopping import StopOfJob, Target
 from corral.manage.terminals import HandedTerminal
 from corral.manage.transitions import Transitions
@@ -260,7 +260,7 @@ class JobHandover:
     # ---- taking
 
     def take_back(self, table: Handover) -> None:
-        """Go on with every job of the table. Ended ones with leftovers, and jobs it does not name, are for `adopt_all`.
+        """Go on with every job of the table. Ended ones with leftovers, and jobs it does not name, are for `Recovery`.
 
         Descriptors of jobs that the journal does not know any more are closed.
         """
@@ -319,7 +319,7 @@ class JobHandover:
             executor.feeds.begin(job, entry.feed)
         if entry.terminal is not None:
             executor.terminals.go_on(job, entry.terminal)
-        watch(executor.children, job)
+        watch_stages(executor.children, job)
         self._transitions.arm_timeout(job)
 
     def _resume_start(self, job: ManagedJob, entry: HandedJob) -> None:

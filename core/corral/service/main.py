@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine, Sequence
 
 from corral.decide.homedir import prepare_home
 from corral.decide.store import Journal
-from corral.manage.adopting import adopt_all
 from corral.manage.engine import Engine
 from corral.manage.handover import Handover
 from corral.service.address import listen
@@ -103,7 +102,7 @@ def run_resumed(path: str, report_descriptor: int, lock: int, listener: int, gen
     def begin(engine: Engine) -> None:
         if isinstance(found, Handover):
             engine.handover.take_back(found)
-        adopt_all(engine)
+        _take_over_all(engine)
         unended = sum(not job.life.is_ended for job in engine.table.managed.values())
         how = (
             "handed over"
@@ -121,12 +120,16 @@ def run_resumed(path: str, report_descriptor: int, lock: int, listener: int, gen
     )
 
 
+def _take_over_all(engine: Engine) -> None:
+    engine.recovery.take_over_all()
+
+
 def _run_reported(
     home: Home,
     report: StartReport,
     connect: Callable[[Daemon], None],
     *,
-    begin: Callable[[Engine], None] = adopt_all,
+    begin: Callable[[Engine], None] = _take_over_all,
     is_private: bool = False,
     is_itself: bool = False,
     parallel: int | None = None,
@@ -169,7 +172,7 @@ async def _serve(
     report: StartReport,
     connect: Callable[[Daemon], None],
     *,
-    begin: Callable[[Engine], None] = adopt_all,
+    begin: Callable[[Engine], None] = _take_over_all,
     is_private: bool = False,
     parallel: int | None = None,
 ) -> None:
