@@ -69,15 +69,15 @@ class JavaStackCapture:
         return kept
 
     async def _ask(self, wait: Wait) -> _Capture:
-        jcmd = jvm.jcmd_of(wait.pid)
-        if jcmd is None:
+        program = jvm.jcmd_of(wait.pid)
+        if program is None:
             return _Capture(reason="it has ended")
-        if destination(jcmd, self._mounts.may_hang).kind == HANGS:
-            return _Capture(reason=f"{jcmd} is on a file system that may hang")
-        reason = jvm.why_not_asked(wait.pid, jcmd)
+        if destination(program, self._mounts.may_hang).kind == HANGS:
+            return _Capture(reason=f"{program} is on a file system that may hang")
+        reason = jvm.why_not_asked(wait.pid, program)
         if reason is not None:
             return _Capture(reason=one_line(reason))
-        printed = await ask_helper(jvm.command(jcmd, wait.pid), SECONDS, MOST_BYTES, self._reap, "jcmd")
+        printed = await ask_helper(jvm.command(program, wait.pid), SECONDS, MOST_BYTES, self._reap, "jcmd")
         if isinstance(printed, str):
             return _Capture(reason=printed)
         dump = printed.out.decode("utf-8", "replace")
