@@ -73,8 +73,8 @@ async def test_a_fault_at_the_end_of_one_stop_is_said_and_the_others_go_on(
     stopper = Stopper(owner, NoProcesses(), Signaller(77), "/a home")  # type: ignore[arg-type]
     stops = [stopper.begin(job(number), "TERM", 5.0) for number in (1, 2)]
     async with asyncio.timeout(20):
-        reports = await asyncio.gather(*(stopper.outcome(stop) for stop in stops))
-    assert [report.id for report in reports] == ["1", "2"]
+        await asyncio.gather(*(stopper.outcome(stop.job) for stop in stops))
+    assert all(stop.is_done for stop in stops)
     assert owner.emptied == [1, 2]
     assert faults == ["the stop sequences: 'removed meanwhile'"]
 
@@ -97,8 +97,8 @@ async def test_what_ends_during_a_look_is_told_by_its_own_status() -> None:
     gone = Target(ProcessIdentity(1 << 30, 1), "python", 1, "leader", signals=["TERM"])
     stop.targets[gone.identity] = gone
     async with asyncio.timeout(20):
-        report = await stopper.outcome(stop)
-    assert [process.ended_by for process in report.processes] == ["exit 9"]
+        await stopper.outcome(stop.job)
+    assert [process.ended_by for process in stop.report().processes] == ["exit 9"]
 
 
 def survivor_of(monkeypatch: pytest.MonkeyPatch, wchan: bytes | None, **target: object) -> Survivor:

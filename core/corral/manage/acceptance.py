@@ -14,6 +14,7 @@ from corral.decide.scheduler import Dependency
 from corral.decide.store import Journal
 from corral.manage.checking import check_surroundings, check_values
 from corral.manage.commits import Commits
+from corral.manage.executor import Executor
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.jobtable import JobTable
 from corral.manage.snapshots import Snapshots
@@ -51,6 +52,7 @@ class Acceptance:
         queue: StartQueue,
         snapshots: Snapshots,
         *,
+        executor: Callable[[], Executor],
         resolve: Callable[[str], int],
         replaces: Callable[[ManagedJob], Iterable[Dependency]],
     ) -> None:
@@ -59,6 +61,7 @@ class Acceptance:
         self._commits = commits
         self._queue = queue
         self._snapshots = snapshots
+        self._executor = executor
         self._resolve = resolve
         self._replaces = replaces
 
@@ -87,7 +90,9 @@ class Acceptance:
                     unless_accepted.pop_all()
                     for job_id, spec in zip(ids, specs, strict=True):
                         job = new_job(job_id, spec, surroundings, created)
-                        job.run.stdin_descriptor, descriptor = descriptor, None
+                        if descriptor is not None:
+                            self._executor().keep_stdin(job, descriptor)
+                            descriptor = None
                         self.enqueue(job)
         return ids
 

@@ -80,7 +80,7 @@ class Engine:
         self.commits = Commits(journal, self.wake)
         self.upkeep = Upkeep(journal)
         self.snapshots = Snapshots(
-            self.table, journal, waiting_for=self.waiting_for, stop_of=lambda job: self.stopper.of(job)
+            self.table, journal, waiting_for=self.waiting_for, executor=lambda: self.executor
         )
         self.queue = StartQueue(
             self.table,
@@ -88,8 +88,7 @@ class Engine:
             self.scheduler,
             self.commits,
             self.apply,
-            start=lambda job: self.launcher.start(job),
-            ahead_of=lambda job: self.launcher.ahead_of(job),
+            executor=lambda: self.executor,
             state_of=self.snapshots.state_of,
         )
         self.references = References(
@@ -101,6 +100,7 @@ class Engine:
             self.commits,
             self.queue,
             self.snapshots,
+            executor=lambda: self.executor,
             resolve=self.references.resolve,
             replaces=lambda job: self.restarts.dependencies(job),
         )
@@ -117,6 +117,7 @@ class Engine:
             note_start_failed=self.queue.note_start_failed,
             note_survivors=lambda job_id, text: self.restarts.give_up(job_id, text),
             note_replaced=lambda job: self.outputs.reopen(job),
+            tree_of=lambda job: self.waits.tree(job),
         )
         self._name_executor_for_short()
         self.is_attended: Callable[[int], bool] = lambda _: False
@@ -206,23 +207,19 @@ class Engine:
             self.table,
             self.journal,
             self.snapshots,
-            self.census,
-            self.stopper,
+            self.executor,
             self.apply,
             take_on=self.leftovers.take_on,
             note_diagnosis=self.persistence.note_stop,
         )
         self.signals = SignalCommands(
-            self.home,
             self.journal,
             self.commits,
             self.snapshots,
-            self.census,
-            self.signaller,
+            self.executor,
             self.apply,
-            tree_of=self.waits.tree,
         )
-        self.inputs = InputCommands(self.table, self.terminals)
+        self.inputs = InputCommands(self.table, self.executor)
         self.restarts = Restarts(
             self.home, self.table, self.snapshots, self.stops, self.apply, accept=self.acceptance.accept
         )
@@ -232,7 +229,7 @@ class Engine:
             self.commits,
             self.upkeep,
             self.snapshots,
-            self.census,
+            self.executor,
             self.stops,
             self.deletion,
             wake=self.wake,
@@ -287,7 +284,7 @@ class Engine:
             self.table,
             self.journal,
             self.snapshots,
-            stop_of=self.stopper.of,
+            stop_of=self.executor.stop_of,
             # Its output is closed before it is measured, and measured before its cap is kept to for the last time.
             finish=(self.executor.close, self.monitor.finish, self.capping.finish, self.persistence.finish),
             observers=(self.queue, self.cleaner, self.ends, self.leftovers),
@@ -297,7 +294,7 @@ class Engine:
         handle(StartStages, self.queue.start_stages)
         handle(BeginStop, self.stops.begin)
         handle(EndStages, self.stops.kill)
-        handle(SkipGrace, lambda job, _: self.stopper.skip_grace(job))
+        handle(SkipGrace, lambda job, _: self.executor.skip_grace(job))
         handle(PauseTree, self.signals.pause_tree)
         handle(ResumeTree, self.signals.resume_tree)
         handle(JobEnded, events.ended)

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from corral.decide.life import Effect
 from corral.decide.store import Journal
+from corral.manage.executor import StopSequence
 from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import JobTable
 from corral.manage.snapshots import Snapshots
-from corral.manage.stopping import StopOfJob, report_on
 from corral.values.jobs import Job
 
 Finish = Callable[[ManagedJob], None]
@@ -41,7 +41,7 @@ class JobEvents:
         journal: Journal,
         snapshots: Snapshots,
         *,
-        stop_of: Callable[[ManagedJob], StopOfJob | None],
+        stop_of: Callable[[ManagedJob], StopSequence | None],
         finish: Iterable[Finish],
         observers: Iterable[JobObserver],
     ) -> None:
@@ -64,7 +64,7 @@ class JobEvents:
             finish(job)
         stop = self._stop_of(job)
         if stop is not None:
-            job.report = report_on(stop)
+            job.report = stop.report()
         view = self._last_snapshot(job)
         for observer in self._observers:
             observer.job_ended(view)

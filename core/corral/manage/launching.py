@@ -121,6 +121,7 @@ class Launcher:
         return ahead
 
     def ahead_of(self, job: ManagedJob) -> Ahead | None:
+        """What its start waits for, where it could make us wait."""
         return self._ahead.get(job.id)
 
     def go_on_ahead(self, job: ManagedJob, handed: Iterable[HandedStandIn]) -> None:

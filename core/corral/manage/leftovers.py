@@ -162,8 +162,7 @@ class Leftovers:
         jobs = [job for job in jobs if job.spec.leftovers == "stop"]
         if jobs:
             await self._looked.wait()
-        stops = [stop for job in jobs if (stop := self._stopper.of(job)) is not None]
-        await asyncio.gather(*(self._stopper.outcome(stop) for stop in stops))
+        await asyncio.gather(*(self._stopper.outcome(job) for job in jobs))
 
     def note(self, job: ManagedJob, count: int, doubt: int) -> None:
         """So many processes of that ended job are alive, and so many may be its own."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from corral.decide.store import Journal
 from corral.manage.births import Births
@@ -10,15 +11,18 @@ from corral.manage.capping import Capping
 from corral.manage.census import Census
 from corral.manage.children import Children
 from corral.manage.commits import Commits
+from corral.manage.executor import HOW_TO_SEND, Ability, Observation, SlowStart, StopSequence
 from corral.manage.feeding import Feeds
 from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import JobTable
 from corral.manage.launching import Launcher
-from corral.manage.leftovers import Leftovers
+from corral.manage.leftovers import Leftovers, live_members
+from corral.manage.observation import observation_of
+from corral.manage.signalling import JobSignals
 from corral.manage.snapshots import Snapshots
 from corral.manage.starting import Starter
 from corral.manage.stopevents import StopEvents
-from corral.manage.stopping import Stopper
+from corral.manage.stopping import Stopper, in_doubt
 from corral.manage.terminals import Terminals
 from corral.manage.transitions import Apply
 from corral.manage.truncations import Truncations
@@ -27,7 +31,11 @@ from corral.system.mounts import HangingMounts
 from corral.system.pipes import PipeBudget
 from corral.system.prctl import become_subreaper
 from corral.system.signals import Signaller
+from corral.values.errors import NotSoError
 from corral.values.home import Home
+from corral.values.jobs import ProcessView
+from corral.values.reports import OpenedInput, Survivor
+from corral.values.spec import Surroundings
 
 
 class LocalExecutor:
@@ -39,7 +47,10 @@ class LocalExecutor:
         note_start_failed: called when the start of a job has failed, whatever of it still runs.
         note_survivors: called with the id of a job that could not be ended, and why.
         note_replaced: called with a job of whose output files one was removed, or another file put in its place.
+        tree_of: the processes of a job as of the last look at it.
     """
+
+    can: frozenset[Ability] = frozenset(("pause", "pty", "stdin", "tree"))
 
     def __init__(
         self,
@@ -55,6 +66,7 @@ class LocalExecutor:
         note_start_failed: Callable[[ManagedJob], None],
         note_survivors: Callable[[int, str], None],
         note_replaced: Callable[[ManagedJob], None],
+        tree_of: Callable[[ManagedJob], tuple[ProcessView, ...]],
     ) -> None:
         become_subreaper()
         self.budget = PipeBudget()
@@ -74,6 +86,8 @@ class LocalExecutor:
             note_end=wake,
             note_noticed=lambda: self.stopper.wake(),
         )
+        self._signals = JobSignals(home.path, self.census, self.signaller)
+        self.processes_of = tree_of
         stop_events = StopEvents(
             table.begun,
             journal,
@@ -123,3 +137,83 @@ class LocalExecutor:
         self.terminals.end(job)
         self.budget.gave_back(job.run.pipe_bytes)
         job.run.pipe_bytes = 0
+
+    # ---- starting
+
+    def check(self, surroundings: Surroundings) -> None:
+        self.launcher.check(surroundings)
+
+    def keep_stdin(self, job: ManagedJob, descriptor: int) -> None:
+        job.run.stdin_descriptor = descriptor
+
+    def start(self, job: ManagedJob) -> None:
+        self.launcher.start(job)
+
+    def slow_start(self, job: ManagedJob) -> SlowStart | None:
+        return self.launcher.ahead_of(job)
+
+    # ---- ending
+
+    def stop(self, job: ManagedJob, signal: str, grace: float, stage: int | None = None) -> StopSequence:
+        return self.stopper.begin(job, signal, grace, stage)
+
+    def skip_grace(self, job: ManagedJob, stage: int | None = None) -> None:
+        self.stopper.skip_grace(job, stage)
+
+    def stop_of(self, job: ManagedJob, stage: int | None = None) -> StopSequence | None:
+        return self.stopper.of(job, stage)
+
+    async def outcome(self, job: ManagedJob, stage: int | None = None) -> None:
+        await self.stopper.outcome(job, stage)
+
+    # ---- signals
+
+    def signal_leaders(self, job: ManagedJob, signal: str) -> list[int]:
+        return self._signals.to_leaders(job, signal)
+
+    def signal_tree(self, job: ManagedJob, signal: str, stage: int | None = None) -> list[int]:
+        return self._signals.to_tree(job, signal, stage)
+
+    def signal_process(self, job: ManagedJob, signal: str, pid: int) -> list[int]:
+        return self._signals.to_process(job, signal, pid)
+
+    def leads(self, job: ManagedJob, pid: int) -> int | None:
+        return self._signals.leads(job, pid)
+
+    # ---- input
+
+    def open_input(self, job: ManagedJob) -> tuple[OpenedInput, int]:
+        if not job.spec.pty:
+            return OpenedInput(), _stdin_of(job)
+        terminal = self.terminals.of(job)
+        opened = OpenedInput(is_terminal=True, modes=terminal.modes, printed=terminal.printed)
+        return opened, terminal.master
+
+    def close_input(self, job: ManagedJob) -> None:
+        if job.spec.pty:
+            self.terminals.send_end_of_input(job)
+            return
+        os.close(_stdin_of(job))
+        job.run.stdin_writer = None
+
+    # ---- asking
+
+    def observe(self, job: ManagedJob) -> Observation:
+        return observation_of(job)
+
+    def alive(self, jobs: Collection[ManagedJob]) -> Mapping[int, int]:
+        return {job_id: len(live_members(seen)) for job_id, seen in self.census.take(jobs).items()}
+
+    def in_doubt(self, job_id: int) -> tuple[Survivor, ...]:
+        return in_doubt(self.census.doubtful(job_id), self.census)
+
+    # ---- what ended jobs have left
+
+    def check_leftovers(self, jobs: Iterable[int] | None = None) -> None:
+        self.leftovers.look(jobs)
+
+
+def _stdin_of(job: ManagedJob) -> int:
+    if job.run.stdin_writer is None:
+        raise NotSoError(f"the stdin of job {job.id} was closed; {HOW_TO_SEND}")
+    return job.run.stdin_writer

@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 from msgspec import structs
 
 from corral.decide.store import Journal
-from corral.manage.census import Census
 from corral.manage.commits import Commits
 from corral.manage.deletion import Deletion
+from corral.manage.executor import Executor
 from corral.manage.jobtable import JobTable
-from corral.manage.leftovers import live_members
 from corral.manage.snapshots import Snapshots
 from corral.manage.stop_commands import StopCommands
 from corral.manage.upkeep import Upkeep
@@ -29,7 +28,7 @@ class RemoveCommands:
         commits: Commits,
         upkeep: Upkeep,
         snapshots: Snapshots,
-        census: Census,
+        executor: Executor,
         stops: StopCommands,
         deletion: Deletion,
         *,
@@ -40,7 +39,7 @@ class RemoveCommands:
         self._commits = commits
         self._upkeep = upkeep
         self._snapshots = snapshots
-        self._census = census
+        self._executor = executor
         self._stops = stops
         self._deletion = deletion
         self._wake = wake
@@ -75,7 +74,7 @@ class RemoveCommands:
             hint = "something of it survives" if force else "corral rm --force stops it first"
             return f"job {job_id} is {view.state}; {hint}"
         job = self._table.managed.get(job_id)
-        if job is not None and live_members(self._census.take([job]).get(job_id, [])):
+        if job is not None and self._executor.alive([job]).get(job_id):
             return f"processes of job {job_id} are still alive; corral stop {job_id} ends them"
         return None
 

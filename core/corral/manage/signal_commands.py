@@ -2,52 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from corral.decide.life import Effect, PauseRequested, ResumeRequested, StageSignalled
 from corral.decide.store import Journal
-from corral.manage.census import Census, kinship_of
 from corral.manage.commits import Commits
+from corral.manage.executor import Executor
 from corral.manage.jobs import ManagedJob
 from corral.manage.moments import moment
 from corral.manage.snapshots import Snapshots
 from corral.manage.transitions import Apply
-from corral.system.identity import ProcessIdentity, identify
-from corral.system.signals import RefusedSignalError, Signaller
+from corral.system.signals import RefusedSignalError
 from corral.values.errors import NotSoError, UsageError
-from corral.values.home import Home
-from corral.values.jobs import ProcessView
 from corral.values.units import parse_signal, signal_name
 
 
 class SignalCommands:
-    """Signals, pauses and resumes jobs.
-
-    Args:
-        tree_of: the processes of a job with their states.
-    """
+    """Signals, pauses and resumes jobs."""
 
     def __init__(
         self,
-        home: Home,
         journal: Journal,
         commits: Commits,
         snapshots: Snapshots,
-        census: Census,
-        signaller: Signaller,
+        executor: Executor,
         apply: Apply,
-        *,
-        tree_of: Callable[[ManagedJob], tuple[ProcessView, ...]],
     ) -> None:
-        self._home = home
         self._journal = journal
         self._commits = commits
         self._snapshots = snapshots
-        self._census = census
-        self._signaller = signaller
+        self._executor = executor
         self._apply = apply
-        self._tree_of = tree_of
 
     def signal_job(
         self,
@@ -73,55 +58,21 @@ class SignalCommands:
                 pids = self._signal_process(job, name, pid)
             elif tree or stage is not None:
                 self._note_signalled(job, name, stage)
-                pids = self.signal_tree(job, name, stage)
+                pids = self._executor.signal_tree(job, name, stage)
             else:
                 self._note_signalled(job, name, None)
-                identities = [
-                    each.handle.identity for each in job.running_stages if each.handle.identity is not None
-                ]
-                pids = [pid for identity in identities for pid in self._send(job, identity, name)]
+                pids = self._executor.signal_leaders(job, name)
         except (RefusedSignalError, PermissionError) as error:
             raise NotSoError(f"job {job_id}: {error}") from None
         if not pids:
             raise NotSoError(f"job {job_id}: nothing is left to signal")
         return f"{name} sent to {len(pids)} of job {job_id}"
 
-    def signal_tree(self, job: ManagedJob, signal: str, stage: int | None = None) -> list[int]:
-        """Send to every process of the tree, or of one stage; the pids that got it.
-
-        Looked at twice: what was started between the first look and its signal is found by the second.
-        """
-        number = parse_signal(signal)
-        sent: set[ProcessIdentity] = set()
-        refusal: Exception | None = None
-        for _ in range(2):
-            for entry in self._census.take([job]).get(job.id, []):
-                identity = identify(entry.pid)
-                if identity is None or identity in sent or (stage is not None and entry.stage != stage):
-                    continue
-                try:
-                    if self._signaller.send(identity, number, kin=kinship_of(job, self._home.path)):
-                        sent.add(identity)
-                except (RefusedSignalError, PermissionError) as error:
-                    # One process that changed its uid must not protect the others.
-                    refusal = error
-        if refusal is not None and not sent:
-            raise refusal
-        return [identity.pid for identity in sent]
-
-    def _send(self, job: ManagedJob, identity: ProcessIdentity, name: str) -> list[int]:
-        kinship = kinship_of(job, self._home.path)
-        return [identity.pid] if self._signaller.send(identity, parse_signal(name), kin=kinship) else []
-
     def _signal_process(self, job: ManagedJob, name: str, pid: int) -> list[int]:
-        found = {entry.pid: entry for entry in self._census.take([job]).get(job.id, [])}
-        identity = identify(pid) if pid in found else None
-        if identity is None:
-            raise NotSoError(f"pid {pid} is no process of job {job.id}")
-        for stage in job.running_stages:
-            if stage.handle.identity == identity:
-                self._note_signalled(job, name, stage.number)
-        return self._send(job, identity, name)
+        number = self._executor.leads(job, pid)
+        if number is not None:
+            self._note_signalled(job, name, number)
+        return self._executor.signal_process(job, name, pid)
 
     def _note_signalled(self, job: ManagedJob, name: str, stage: int | None) -> None:
         """Before it is sent: the end that it causes may come at once."""
@@ -147,9 +98,9 @@ class SignalCommands:
         if job.life.state == "paused":
             self._apply(job, ResumeRequested(**moment()))
             return f"job {job_id} goes on"
-        if all(view.state != "T" for view in self._tree_of(job)):
+        if all(view.state != "T" for view in self._executor.processes_of(job)):
             raise NotSoError(f"job {job_id} is not paused: it is {job.life.state}")
-        self.signal_tree(job, "CONT")
+        self._executor.signal_tree(job, "CONT")
         return f"job {job_id} goes on"
 
     def pause_tree(self, job: ManagedJob, _: Effect) -> None:
@@ -164,7 +115,7 @@ class SignalCommands:
 
     def _signal_as_far_as_possible(self, job: ManagedJob, signal: str) -> None:
         try:
-            self.signal_tree(job, signal)
+            self._executor.signal_tree(job, signal)
         except (RefusedSignalError, PermissionError) as error:
             text = f"{signal} was not sent to all: {error}"
             self._journal.record(job.id, datetime.now(UTC), "signal", text)

@@ -9,9 +9,9 @@ from msgspec import structs
 
 from corral.decide.store import Journal
 from corral.manage import views
+from corral.manage.executor import Executor
 from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import JobTable
-from corral.manage.stopping import StopOfJob
 from corral.values.errors import NotSoError
 from corral.values.jobs import Job
 from corral.values.spec import JobSpec, Surroundings
@@ -26,12 +26,12 @@ class Snapshots:
         journal: Journal,
         *,
         waiting_for: Callable[[ManagedJob], str | None],
-        stop_of: Callable[[ManagedJob], StopOfJob | None],
+        executor: Callable[[], Executor],
     ) -> None:
         self._table = table
         self._journal = journal
         self._waiting_for = waiting_for
-        self._stop_of = stop_of
+        self._executor = executor
 
     def of(self, job_id: int) -> Job:
         """The job as it is now. Raises UnknownJobError."""
@@ -53,7 +53,10 @@ class Snapshots:
         """Of a job in hand, built again only when something changed."""
         if job.view is None:
             waiting_for = self._waiting_for(job) if job.life.state == "queued" else None
-            job.view = views.view_of(job, time.monotonic(), waiting_for, self._stop_of(job))
+            executor = self._executor()
+            job.view = views.view_of(
+                job, time.monotonic(), waiting_for, executor.observe(job), executor.stop_of(job)
+            )
         return job.view
 
     def running_job(self, job_id: int, what: str) -> ManagedJob:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from corral.decide.endings import dependency_failure
 from corral.decide.life import DependencyFailed, Effect, SlotGranted
 from corral.decide.scheduler import Dependency, FailedWait, Scheduler
 from corral.decide.store import Journal
 from corral.manage.commits import Commits
+from corral.manage.executor import Executor
 from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import JobTable
 from corral.manage.moments import moment
@@ -29,24 +29,11 @@ RETRY_SECONDS = 1.0
 """Until the next try where the journal cannot be written."""
 
 
-class SlowStart(Protocol):
-    """The start of a job that could make us wait: for a FIFO, or a file system that hangs."""
-
-    @property
-    def waiting_for(self) -> str | None:
-        """In words."""
-
-    @property
-    def has_to_wait(self) -> bool:
-        """Whether it will take longer than a client should be kept waiting."""
-
-
 class StartQueue:
     """Starts what may start.
 
     Args:
-        start: starts the stages of a job whose turn has come.
-        ahead_of: what such a start waits for, where it could make us wait.
+        executor: asked for when a job is to be started: the executor is created later.
         state_of: the state of any job by its number, for what is said of those that waited for it.
     """
 
@@ -58,8 +45,7 @@ class StartQueue:
         commits: Commits,
         apply: Apply,
         *,
-        start: Callable[[ManagedJob], None],
-        ahead_of: Callable[[ManagedJob], SlowStart | None],
+        executor: Callable[[], Executor],
         state_of: Callable[[int], str],
     ) -> None:
         self._table = table
@@ -67,8 +53,7 @@ class StartQueue:
         self._scheduler = scheduler
         self._commits = commits
         self._apply = apply
-        self._start = start
-        self._ahead_of = ahead_of
+        self._executor = executor
         self._state_of = state_of
         self._loop = asyncio.get_running_loop()
         self._to_start: list[ManagedJob] = []
@@ -88,8 +73,8 @@ class StartQueue:
 
     def waiting_for(self, job: ManagedJob) -> str | None:
         """What it waits for in the queue, in words; None where it need not wait."""
-        ahead = self._ahead_of(job)
-        return (ahead and ahead.waiting_for) or self._scheduler.waiting_for(job.id)
+        start = self._executor().slow_start(job)
+        return (start and start.waiting_for) or self._scheduler.waiting_for(job.id)
 
     # ---- passes
 
@@ -114,7 +99,7 @@ class StartQueue:
         starting, self._to_start = self._to_start, []
         for job in starting:
             if not job.life.is_ended:
-                self._start(job)
+                self._executor().start(job)
         if len(ready) == STARTS_A_PASS or self._scheduler.has_failed:
             self.wake()
         elif self._journal.is_dirty:
@@ -154,7 +139,7 @@ class StartQueue:
             future.cancel()
 
     def _has_to_wait(self, job: ManagedJob) -> bool:
-        ahead = self._ahead_of(job)
-        if ahead is not None:
-            return ahead.has_to_wait
+        start = self._executor().slow_start(job)
+        if start is not None:
+            return start.has_to_wait
         return self.waiting_for(job) is not None and not job.life.is_starting

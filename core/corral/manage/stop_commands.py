@@ -9,13 +9,11 @@ from msgspec import structs
 
 from corral.decide.life import BeginStop, Effect, RemovedFromQueue, StopCause, StopRequested
 from corral.decide.store import Journal
-from corral.manage.census import Census, Seen
+from corral.manage.executor import Executor
 from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import JobTable
-from corral.manage.leftovers import live_members
 from corral.manage.moments import moment
 from corral.manage.snapshots import Snapshots
-from corral.manage.stopping import Stopper, in_doubt, report_on
 from corral.manage.transitions import Apply
 from corral.values import kinds
 from corral.values.errors import UsageError
@@ -37,8 +35,7 @@ class StopCommands:
         table: JobTable,
         journal: Journal,
         snapshots: Snapshots,
-        census: Census,
-        stopper: Stopper,
+        executor: Executor,
         apply: Apply,
         *,
         take_on: Callable[[int], ManagedJob],
@@ -47,8 +44,7 @@ class StopCommands:
         self._table = table
         self._journal = journal
         self._snapshots = snapshots
-        self._census = census
-        self._stopper = stopper
+        self._executor = executor
         self._apply = apply
         self._take_on = take_on
         self._note_diagnosis = note_diagnosis
@@ -61,7 +57,7 @@ class StopCommands:
         signal: str | None = None,
         grace: float | None = None,
         cause: StopCause = "user",
-        left: Mapping[int, list[Seen]] | None = None,
+        left: Mapping[int, int] | None = None,
     ) -> bool:
         """Ask for the end of a job, or of the leftovers of an ended one. Returns at once: whether there was anything.
 
@@ -69,8 +65,8 @@ class StopCommands:
         """
         job = self._table.managed.get(job_id)
         if job is None or job.life.is_ended:
-            seen = left.get(job_id) if left is not None else None
-            if not live_members(self.left_of_ended([job_id])[job_id] if seen is None else seen):
+            count = left.get(job_id) if left is not None else None
+            if not (self.left_of_ended([job_id])[job_id] if count is None else count):
                 return False
             job = job or self._take_on(job_id)
         name = None if signal is None else signal_name(parse_signal(signal))
@@ -79,18 +75,18 @@ class StopCommands:
             self._apply(job, RemovedFromQueue(**moment()))
             return True
         if grace == 0 and job.life.state == "stopping":
-            self._stopper.skip_grace(job)
+            self._executor.skip_grace(job)
         self._apply(
             job, StopRequested(**moment(), cause=cause, reason=f"stopped {by}", signal=name, grace=grace)
         )
         return True
 
-    def left_of_ended(self, job_ids: Sequence[int]) -> dict[int, list[Seen]]:
-        """One look for those of these jobs that have ended: the processes of each, none for most."""
+    def left_of_ended(self, job_ids: Sequence[int]) -> dict[int, int]:
+        """One look for those of these jobs that have ended: how many processes of each are alive, none of most."""
         known = {job_id: self._table.managed.get(job_id) for job_id in job_ids}
         ended = {job_id: job for job_id, job in known.items() if job is None or job.life.is_ended}
-        found = self._census.take([job for job in ended.values() if job is not None]) if ended else {}
-        return {job_id: found.get(job_id, []) for job_id in ended}
+        found = self._executor.alive([job for job in ended.values() if job is not None]) if ended else {}
+        return {job_id: found.get(job_id, 0) for job_id in ended}
 
     async def stop_stage(
         self, job_id: int, number: int, signal: str | None, grace: float | None, *, wait: bool
@@ -101,38 +97,40 @@ class StopCommands:
             raise UsageError(f"job {job_id} has no stage {number}; it has {len(job.stages)}")
         name = signal_name(parse_signal(signal or job.spec.stop_signal))
         kinds.OWN_SECONDS("grace", grace)
-        if self._stopper.of(job, number) is not None:
-            self._stopper.skip_grace(job, number)
-        stop = self._stopper.begin(job, name, job.spec.stop_grace if grace is None else grace, number)
-        return await self._stopper.outcome(stop) if wait else report_on(stop)
+        if self._executor.stop_of(job, number) is not None:
+            self._executor.skip_grace(job, number)
+        stop = self._executor.stop(job, name, job.spec.stop_grace if grace is None else grace, number)
+        if wait:
+            await self._executor.outcome(job, number)
+        return stop.report()
 
     def begin(self, job: ManagedJob, effect: BeginStop) -> None:
         """Begin the stop sequence, which the job's life asks for."""
         self._note_diagnosis(job, effect.cause)
-        self._stopper.begin(job, effect.signal, effect.grace)
+        self._executor.stop(job, effect.signal, effect.grace)
 
     def kill(self, job: ManagedJob, _: Effect) -> None:
         """End what was started of it, without a grace."""
-        self._stopper.begin(job, "KILL", 0.0)
+        self._executor.stop(job, "KILL", 0.0)
 
     # ---- reports
 
     async def report(self, job_id: int, *, wait: bool) -> StopReport:
         """The report on a stop that was asked for: now, or once nothing is left or nothing more helps."""
         job = self._table.managed.get(job_id)
-        stop = self._stopper.of(job) if job is not None else None
+        stop = self._executor.stop_of(job) if job is not None else None
         if job is None or stop is None:
             return self._stored_report(job_id)
         if not wait:
-            return report_on(stop)
-        await self._stopper.outcome(stop)
+            return stop.report()
+        await self._executor.outcome(job)
         if stop.is_done and job.report is not None:
             return self._with_children_named(job_id, job.report)
-        return report_on(stop)
+        return stop.report()
 
     async def report_on_held(self, job: ManagedJob, *, wait: bool) -> StopReport:
         """The same of a job in hand. Where it has ended meanwhile the journal, which may not have that yet, is not asked."""
-        if not job.life.is_ended or self._stopper.of(job) is not None:
+        if not job.life.is_ended or self._executor.stop_of(job) is not None:
             return await self.report(job.id, wait=wait)
         state, ending = job.life.state, job.life.ending
         if job.report is not None:
@@ -145,7 +143,7 @@ class StopCommands:
         report = self._journal.stop_report(job_id) if view.is_ended else None
         if report is None:
             return self._report_without_stop(job_id, view.state, never_started=view.reason == "never started")
-        doubt = in_doubt(self._census.doubtful(job_id), self._census)
+        doubt = self._executor.in_doubt(job_id)
         return structs.replace(report, state=view.state, in_doubt=doubt)
 
     def _report_without_stop(self, job_id: int, state: State, *, never_started: bool) -> StopReport:
@@ -153,7 +151,7 @@ class StopCommands:
             id=str(job_id),
             state=state,
             seconds=0.0,
-            in_doubt=in_doubt(self._census.doubtful(job_id), self._census),
+            in_doubt=self._executor.in_doubt(job_id),
             note="never started" if never_started else "already ended",
             looked_at=datetime.now(UTC),
         )

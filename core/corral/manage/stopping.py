@@ -74,7 +74,7 @@ class StopOfJob:
     looked_at: datetime | None = None
     note: str | None = None
     in_doubt: tuple[Survivor, ...] = ()
-    waiters: list[asyncio.Future[StopReport]] = field(default_factory=list)
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
     @property
     def kill_at(self) -> float:
@@ -87,6 +87,18 @@ class StopOfJob:
     @property
     def alive(self) -> list[Target]:
         return [target for target in self.targets.values() if not target.is_gone]
+
+    @property
+    def total(self) -> int:
+        return len(self.targets)
+
+    @property
+    def left(self) -> int:
+        return len(self.alive)
+
+    def report(self) -> StopReport:
+        """As of now."""
+        return report_on(self)
 
 
 class Owner(Protocol):
@@ -161,13 +173,14 @@ class Stopper:
         if self._task is not None:
             self._woken.set()
 
-    async def outcome(self, stop: StopOfJob) -> StopReport:
+    async def outcome(self, job: ManagedJob, stage: int | None = None) -> None:
         """Wait until nothing is left, or until nothing more helps."""
-        if stop.is_done or stop.is_hopeless:
-            return report_on(stop)
-        future: asyncio.Future[StopReport] = asyncio.get_running_loop().create_future()
+        stop = self._stops.get((job.id, stage))
+        if stop is None or stop.is_hopeless:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         stop.waiters.append(future)
-        return await future
+        await future
 
     # ---- the loop
 
@@ -337,10 +350,9 @@ class Stopper:
     @staticmethod
     def _answer(stop: StopOfJob) -> None:
         waiters, stop.waiters = stop.waiters, []
-        report = report_on(stop)
         for waiter in waiters:
             if not waiter.done():
-                waiter.set_result(report)
+                waiter.set_result(None)
 
 
 def _has_running_stage(stop: StopOfJob) -> bool:

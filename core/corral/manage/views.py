@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from corral.decide.endings import StageOutcome, view_stages
+from corral.manage.executor import Observation, StopSequence
 from corral.manage.jobs import ManagedJob, ManagedStage
-from corral.manage.stopping import StopOfJob
-from corral.manage.usage_meter import cpu_seconds_of
 from corral.values.jobs import Job, Pipe, Stage, Stopping
 from corral.values.spec import (
     DescriptorInput,
@@ -27,7 +26,9 @@ _STDIN_NAMES: dict[type[StdinSource], str] = {
 }
 
 
-def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJob | None) -> Job:
+def view_of(
+    job: ManagedJob, now: float, waiting_for: str | None, seen: Observation, stop: StopSequence | None
+) -> Job:
     """The job as it is at `now` (monotonic seconds)."""
     life, spec = job.life, job.spec
     is_running = life.state == "running"
@@ -59,10 +60,10 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
         on_leftovers=spec.leftovers,
         max_output=spec.max_output,
         cpu_percent=None if life.is_ended else job.history.cpu_percent,
-        cpu_seconds=_rounded(cpu_seconds_of(job)) if life.started else None,
+        cpu_seconds=_rounded(seen.cpu_seconds) if life.started else None,
         memory_bytes=None if life.is_ended else job.history.memory_bytes,
         peak_memory_bytes=job.history.peak_memory_bytes,
-        processes=0 if life.is_ended else _process_count(job),
+        processes=0 if life.is_ended else seen.processes,
         leftovers=job.leftovers,
         in_doubt=job.in_doubt,
         stdout_bytes=job.output.stdout,
@@ -74,7 +75,9 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
         bottleneck=job.bottleneck if is_running else None,
         origin=spec.origin,
         waiting_for=waiting_for if life.state == "queued" else None,
-        stages=tuple(_stage(job, *pair) for pair in zip(job.stages, view_stages(life), strict=True)),
+        stages=tuple(
+            _stage(job, *each) for each in zip(job.stages, view_stages(life), seen.pids, strict=True)
+        ),
         pipes=job.pipe_views or _unseen_pipes(job),
         health_since=job.history.health_since if is_running else None,
         summary=job.diagnosis.summary if job.diagnosis and is_running else None,
@@ -93,14 +96,14 @@ def view_of(job: ManagedJob, now: float, waiting_for: str | None, stop: StopOfJo
     )
 
 
-def _stage(job: ManagedJob, stage: ManagedStage, seen: StageOutcome) -> Stage:
+def _stage(job: ManagedJob, stage: ManagedStage, seen: StageOutcome, pid: int | None) -> Stage:
     lived = job.life.stages[stage.number - 1]
     usage = stage.history.usage
     return Stage(
         number=stage.number,
         name=stage.name,
         argv=job.shown.argvs[stage.number - 1],
-        pid=stage.handle.identity.pid if stage.handle.identity else None,
+        pid=pid,
         state=seen.state,
         started=lived.started,
         ended=lived.end.at if lived.end else None,
@@ -127,7 +130,7 @@ def _unseen_pipes(job: ManagedJob) -> tuple[Pipe, ...]:
     )
 
 
-def _stopping(job: ManagedJob, stop: StopOfJob | None, now: float) -> Stopping | None:
+def _stopping(job: ManagedJob, stop: StopSequence | None, now: float) -> Stopping | None:
     life = job.life
     if stop is None or life.stop is None:
         return None
@@ -135,14 +138,10 @@ def _stopping(job: ManagedJob, stop: StopOfJob | None, now: float) -> Stopping |
     return Stopping(
         since=since,
         signal=life.stop.signal or stop.signal,
-        total=len(stop.targets),
-        left=len(stop.alive),
+        total=stop.total,
+        left=stop.left,
         kill_at=None if stop.is_killing else since + timedelta(seconds=stop.grace),
     )
-
-
-def _process_count(job: ManagedJob) -> int:
-    return max(len(job.run.members), len(job.running_stages))
 
 
 def _rounded(seconds: float | None) -> float | None:
