@@ -144,28 +144,29 @@ class ManagedJob:
     run: LocalRun = field(default_factory=LocalRun)
     shown: ShortCommand = field(init=False)
     """What lists have of its command."""
+    history: History = field(default_factory=History)
+    """What was observed of it: all that a restart in place hands over."""
+    persisted: Persisted = field(default_factory=Persisted)
+    files: OutputFiles = field(default_factory=OutputFiles)
     pipes: list[PipeFlow] = field(default_factory=list)
     pipe_views: tuple[Pipe, ...] = ()
     pipes_rest: bool = False
     """No stage has moved for so long that nothing about the pipes changes until one does."""
     wait_clock: WaitClock = field(default_factory=WaitClock)
+    polling: PollingDetector | None = None
+    """Since when it only polls, if it does."""
+    diagnosis: Diagnosis | None = None
+    """Of the time since it last moved; None until it is diagnosed, and again once it moves."""
+    noted_diagnosis: Diagnosis | None = None
+    """The diagnosis that `history.stuck` was made from."""
     is_benign: bool | None = None
-    """Whether the waits in `diagnosis` resolve by themselves; None where nothing tells."""
+    """Whether the waits in `diagnosis` resolve by themselves; None if that is unknown."""
     is_deadlocked: bool = False
     """Whether they are a ring that can never be resolved."""
-    look_again_at: float = float("inf")
-    """When the diagnosis of a still job is renewed (monotonic): its waits end at processes that are not its own."""
-    history: History = field(default_factory=History)
-    files: OutputFiles = field(default_factory=OutputFiles)
     explained_at: float = 0.0
-    """When it was diagnosed last (monotonic)."""
-    polling: PollingDetector | None = None
-    """Since when it does no more than look round, if it does."""
-    persisted: Persisted = field(default_factory=Persisted)
-    diagnosis: Diagnosis | None = None
-    """Of the time since it last moved; None until asked, and again once it moves."""
-    noted_diagnosis: Diagnosis | None = None
-    """That of which `history.stuck` was made."""
+    """When it was diagnosed last (monotonic seconds)."""
+    look_again_at: float = float("inf")
+    """When the diagnosis of a still job is renewed (monotonic seconds), if its waits end at processes outside it."""
     next_visit: int = 0
     """The tick at which the monitor looks at it again, unless somebody looks at it before."""
     bottleneck: int | None = None
