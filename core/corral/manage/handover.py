@@ -200,7 +200,8 @@ class JobHandover:
     # ---- giving
 
     def note_lives(self) -> None:
-        """Commit all that the journal can hold. Raises CorralError where it cannot be written."""
+        """Commit all that the journal can hold, ends of the last moment included. Raises CorralError where it cannot be written."""
+        self._executor.children.reap()
         for job in self._table.begun.values():
             if job.life.is_started and not job.life.is_ended:
                 self._journal.state_changed(job.id, job.life)

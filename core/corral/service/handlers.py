@@ -16,11 +16,11 @@ from corral.manage.engine import Engine
 from corral.service import protocol as p
 from corral.service.connection import Answer, Caller
 from corral.service.fitting import fit
-from corral.service.listing import listed
+from corral.service.listing import JobLists
 from corral.service.parts import ListReply
 from corral.service.publisher import Publisher
 from corral.service.status import Status, leftovers_of_ended
-from corral.service.stops import stop
+from corral.service.stops import StopRequests
 from corral.system import scheduling
 from corral.system.destinations import HANGING_FILE_REFUSED, file_that_may_hang
 from corral.system.shortage import no_descriptors
@@ -78,7 +78,10 @@ class Handlers:
         self._engine = engine
         self._publisher = publisher
         self._status = Status(engine)
-        self._listing = asyncio.Lock()
+        self._lists = JobLists(
+            engine.table, engine.journal, engine.commits, engine.snapshots, see=engine.monitor.see
+        )
+        self._stops = StopRequests(engine.table, engine.commits, engine.snapshots, engine.stops)
         self._handlers: dict[type[p.Request], Callable[[Any], Awaitable[Reply]]] = {
             p.ListJobs: self._list,
             p.ShowJob: self._show,
@@ -206,7 +209,7 @@ class Handlers:
             left = [job for job in self._engine.leftovers.named(request.ids) if job.id not in ids]
             return p.Jobs(fit(found), tuple(unknown), {str(job.id): job.leftovers for job in left})
         leftovers = {} if request.all else leftovers_of_ended(self._engine)
-        return listed(self._engine, request, leftovers, self._listing)
+        return self._lists.reply(request, leftovers)
 
     async def _resolved(self, references: Sequence[str]) -> tuple[list[int], list[str]]:
         """The ids that are known, and a sentence for each that is not. Other requests are served in between."""
@@ -284,7 +287,7 @@ class Handlers:
                 )
             )
             return p.Stops(tuple(reports), tuple(unknown))
-        return await stop(engine, ids, request, unknown)
+        return await self._stops.stop(ids, request, unknown)
 
     async def _stopping(self, request: p.AskStopping) -> p.Stops:
         ids, unknown = await self._resolved(request.ids)

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Literal, NoReturn, Protocol
 
-from corral.manage.engine import Engine
-from corral.manage.handover import Handover, decode_table
+from corral.manage.commits import Commits
+from corral.manage.handover import Handover, JobHandover, decode_table
 from corral.manage.history import encode
 from corral.service import protocol as p
 from corral.service.again import may_be_cut
@@ -65,9 +65,11 @@ class Replaceable(Protocol):
 class Restart:
     """Lets the daemon become another program."""
 
-    def __init__(self, daemon: Replaceable, engine: Engine) -> None:
+    def __init__(self, daemon: Replaceable, home: Home, commits: Commits, handover: JobHandover) -> None:
         self._daemon = daemon
-        self._engine = engine
+        self._home = home
+        self._commits = commits
+        self._handover = handover
 
     async def follow_home(self, home: Home, on_refusal: Callable[[CorralError], None]) -> None:
         """Restart this same program, with the home at its new path."""
@@ -80,7 +82,7 @@ class Restart:
             on_refusal(error)
         except Exception as error:  # noqa: BLE001 - a fault of ours: the daemon goes on as it was, and says so
             log_fault("following the home", error)
-            why = f"{self._engine.home.path} cannot be followed to {home.path}: {error!r}"
+            why = f"{self._home.path} cannot be followed to {home.path}: {error!r}"
             on_refusal(CorralError(why))
         finally:
             os.close(report)
@@ -96,7 +98,7 @@ class Restart:
         daemon = self._daemon
         self._check(request)
         try:
-            await self._engine.commits.unlocked()
+            await self._commits.unlocked()
         except CorralError as error:
             raise CorralError(f"daemon restart: {error}; the daemon goes on as it was") from None
         daemon.hold()
@@ -155,17 +157,16 @@ class Restart:
 
     def _become(self, request: p.RestartDaemon, report: int, home: Home) -> NoReturn:
         """Nothing else runs between gathering the state and the exec."""
-        daemon, engine = self._daemon, self._engine
+        daemon = self._daemon
         assert daemon.lock is not None
         assert daemon.listener is not None
-        engine.children.reap()
-        engine.handover.note_lives()
+        self._handover.note_lives()
         process = identify(os.getpid())
         if process is None:
             raise CorralError(
                 "daemon restart: /proc does not show this process; the daemon goes on as it was"
             )
-        table = engine.handover.gather(process)
+        table = self._handover.gather(process)
         lock, listener = daemon.lock, daemon.listener.fileno()
         argv = [from_wire(request.program), "-P", "-m", LAUNCH, home.path, str(report)]
         argv += ["resume", str(lock), str(listener), str(daemon.generation + 1)]

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
 import msgspec
 
-from corral.manage.engine import Engine
+from corral.decide.store import Journal
+from corral.manage.commits import Commits
+from corral.manage.jobs import ManagedJob
+from corral.manage.jobtable import JobTable
+from corral.manage.snapshots import Snapshots
 from corral.service.fitting import cut_to, share_of, size_of
 from corral.service.parts import ListReply
 from corral.service.protocol import ListJobs
@@ -26,57 +30,77 @@ _MUCH = 4 << 20
 _encoder = msgspec.json.Encoder()
 
 
-def listed(engine: Engine, request: ListJobs, leftovers: dict[str, int], turns: asyncio.Lock) -> ListReply:
-    """The jobs that have not ended, or all. `turns`: one slice is made at a time, for all clients together."""
-    tail = _encoder.encode({"unknown": (), "leftovers": leftovers})
-    return ListReply(_slices(engine, request, turns), tail)
+class JobLists:
+    """Answers requests for lists, one slice at a time for all clients together.
 
+    Args:
+        see: has a first look at a job that was started just now.
+    """
 
-async def _slices(engine: Engine, request: ListJobs, turns: asyncio.Lock) -> AsyncIterator[bytes]:
-    total = 0
-    async with turns:
-        sizes = _sizes(engine, request)
-    share = share_of(sizes.values())
-    for ids in _in_slices(sorted(sizes)):
-        async with turns:
-            await asyncio.sleep(0)
-            jobs = [cut_to(job, share) if sizes[int(job.id)] > share else job for job in _jobs(engine, ids)]
-            encoded = b",".join(map(_encoder.encode, jobs))
-        total += len(encoded)
-        if encoded:
-            yield encoded
-    if total > _MUCH:
-        asyncio.get_running_loop().call_later(1.0, memory.collect_garbage)
+    def __init__(
+        self,
+        table: JobTable,
+        journal: Journal,
+        commits: Commits,
+        snapshots: Snapshots,
+        *,
+        see: Callable[[ManagedJob], None],
+    ) -> None:
+        self._table = table
+        self._journal = journal
+        self._commits = commits
+        self._snapshots = snapshots
+        self._see = see
+        self._turns = asyncio.Lock()
 
+    def reply(self, request: ListJobs, leftovers: dict[str, int]) -> ListReply:
+        """The jobs that have not ended, or all."""
+        tail = _encoder.encode({"unknown": (), "leftovers": leftovers})
+        return ListReply(self._slices(request), tail)
 
-def _sizes(engine: Engine, request: ListJobs) -> dict[int, int]:
-    """About how many bytes of text there are of each job to be listed."""
-    sizes: dict[int, int] = {}
-    if request.all:
-        engine.commits.soon()
-        sizes = engine.journal.sizes_of_ended()
-    for job in list(engine.table.managed.values()):
-        engine.monitor.see(job)
-        if not job.life.is_ended:
-            sizes[job.id] = size_of(engine.snapshots.view(job))
-    return sizes
+    async def _slices(self, request: ListJobs) -> AsyncIterator[bytes]:
+        total = 0
+        async with self._turns:
+            sizes = self._sizes(request)
+        share = share_of(sizes.values())
+        for ids in _in_slices(sorted(sizes)):
+            async with self._turns:
+                await asyncio.sleep(0)
+                jobs = [cut_to(job, share) if sizes[int(job.id)] > share else job for job in self._jobs(ids)]
+                encoded = b",".join(map(_encoder.encode, jobs))
+            total += len(encoded)
+            if encoded:
+                yield encoded
+        if total > _MUCH:
+            asyncio.get_running_loop().call_later(1.0, memory.collect_garbage)
+
+    def _sizes(self, request: ListJobs) -> dict[int, int]:
+        """About how many bytes of text there are of each job to be listed."""
+        sizes: dict[int, int] = {}
+        if request.all:
+            self._commits.soon()
+            sizes = self._journal.sizes_of_ended()
+        for job in list(self._table.managed.values()):
+            self._see(job)
+            if not job.life.is_ended:
+                sizes[job.id] = size_of(self._snapshots.view(job))
+        return sizes
+
+    def _jobs(self, ids: Iterable[int]) -> list[Job]:
+        """By rising id; without those that were removed meanwhile."""
+        now = time.monotonic()
+        found = {}
+        for job_id in ids:
+            if self._table.is_known(job_id):
+                try:
+                    found[job_id] = self._snapshots.fresh(job_id, now)
+                except UnknownJobError:
+                    continue
+        read = self._journal.jobs([job_id for job_id in ids if job_id not in found])
+        found.update((int(job.id), job) for job in read)
+        return [found[job_id] for job_id in sorted(found)]
 
 
 def _in_slices(ids: list[int]) -> Iterator[list[int]]:
     for start in range(0, len(ids), A_PASS):
         yield ids[start : start + A_PASS]
-
-
-def _jobs(engine: Engine, ids: Iterable[int]) -> list[Job]:
-    """By rising id; without those that were removed meanwhile."""
-    now = time.monotonic()
-    found = {}
-    for job_id in ids:
-        if engine.table.is_known(job_id):
-            try:
-                found[job_id] = engine.snapshots.fresh(job_id, now)
-            except UnknownJobError:
-                continue
-    read = engine.journal.jobs([job_id for job_id in ids if job_id not in found])
-    found.update((int(job.id), job) for job in read)
-    return [found[job_id] for job_id in sorted(found)]

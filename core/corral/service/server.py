@@ -20,7 +20,7 @@ from corral.service.connection import Answer, Caller, Connection
 from corral.service.handlers import Handlers
 from corral.service.handover import Restart
 from corral.service.publisher import MACHINE_SECONDS, Publisher
-from corral.service.stops import stop_everything
+from corral.service.stops import StopRequests
 from corral.service.watching_home import HomeWatch
 from corral.system import shortage
 from corral.system.daemonlog import log, log_fault
@@ -48,7 +48,7 @@ class Daemon:
         self.publisher = Publisher(engine.table, engine.snapshots)
         engine.is_attended = lambda job_id: any(one.attends(job_id) for one in self.clients)
         self._handlers = Handlers(self, engine, self.publisher)
-        self._restart = Restart(self, engine)
+        self._restart = Restart(self, engine.home, engine.commits, engine.handover)
         self._complaint: str | None = None
         self._ending = asyncio.Event()
         self._idle_since: float | None = None
@@ -273,7 +273,9 @@ class Daemon:
     async def stop_everything(self, by: str) -> p.Stops:
         """Stop every job and all leftovers, and report on each."""
         self.engine.leftovers.check()
-        return await stop_everything(self.engine, by)
+        engine = self.engine
+        stops = StopRequests(engine.table, engine.commits, engine.snapshots, engine.stops)
+        return await stops.stop_everything(by)
 
     async def _tick(self) -> None:
         next_machine = 0.0

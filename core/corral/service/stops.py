@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import structs
 
-from corral.manage.engine import Engine
+from corral.manage.commits import Commits
 from corral.manage.jobs import ManagedJob
+from corral.manage.jobtable import JobTable
+from corral.manage.snapshots import Snapshots
+from corral.manage.stop_commands import StopCommands
 from corral.service.protocol import StopJobs, Stops
 from corral.system.daemonlog import log_fault
 from corral.values.errors import UnknownJobError
@@ -19,47 +22,74 @@ STOPS_A_PASS = 50
 REPORTS_A_PASS = 200
 
 
-async def stop(engine: Engine, ids: Sequence[int], request: StopJobs, unknown: Sequence[str]) -> Stops:
-    """Stop these jobs, each as a whole, and report on each in the order given."""
-    left = engine.stops.left_of_ended(ids)
+class StopRequests:
+    """Carries out requests to stop jobs."""
 
-    def ask(job_id: int) -> bool:
-        job = engine.table.managed.get(job_id)
-        goes_on = job is not None and (job.life.state == "stopping" or job.life.sweeping)
-        if goes_on and request.asked_before and request.grace != 0:
-            return True
-        return engine.stops.request(
-            job_id, by=request.by, signal=request.signal, grace=request.grace, left=left
+    def __init__(
+        self, table: JobTable, commits: Commits, snapshots: Snapshots, commands: StopCommands
+    ) -> None:
+        self._table = table
+        self._commits = commits
+        self._snapshots = snapshots
+        self._commands = commands
+
+    async def stop(self, ids: Sequence[int], request: StopJobs, unknown: Sequence[str]) -> Stops:
+        """Stop these jobs, each as a whole, and report on each in the order given."""
+        left = self._commands.left_of_ended(ids)
+
+        def ask(job_id: int) -> bool:
+            job = self._table.managed.get(job_id)
+            goes_on = job is not None and (job.life.state == "stopping" or job.life.sweeping)
+            if goes_on and request.asked_before and request.grace != 0:
+                return True
+            return self._commands.request(
+                job_id, by=request.by, signal=request.signal, grace=request.grace, left=left
+            )
+
+        in_hand = {job_id: self._table.managed.get(job_id) for job_id in ids}
+        had_ended = {job_id for job_id, has_asked in (await _asked(in_hand, ask)).items() if not has_asked}
+        # The next daemon has to know it, and so have those that ask the journal from now on.
+        self._commits.soon()
+        stops = await self._reports(in_hand, is_waited_for=request.wait)
+        reports = tuple(
+            structs.replace(report, note="already ended")
+            if int(report.id) in had_ended and not request.asked_before
+            else report
+            for report in stops.reports
         )
+        return structs.replace(stops, reports=reports, unknown=(*unknown, *stops.unknown))
 
-    in_hand = {job_id: engine.table.managed.get(job_id) for job_id in ids}
-    had_ended = {job_id for job_id, has_asked in (await _asked(in_hand, ask)).items() if not has_asked}
-    # For the next daemon, and for readers of the journal.
-    engine.commits.soon()
-    stops = await _reports(engine, in_hand, is_waited_for=request.wait)
-    reports = tuple(
-        structs.replace(report, note="already ended")
-        if int(report.id) in had_ended and not request.asked_before
-        else report
-        for report in stops.reports
-    )
-    return structs.replace(stops, reports=reports, unknown=(*unknown, *stops.unknown))
+    async def stop_everything(self, by: str) -> Stops:
+        """Stop every job and all leftovers, and report on each. No other is accepted once this is asked for."""
+        in_hand: dict[int, ManagedJob | None] = dict(self._table.managed)
+        left = self._commands.left_of_ended(list(in_hand))
 
+        def ask(job_id: int) -> bool:
+            try:
+                return self._commands.request(job_id, by=by, cause="shutdown", left=left)
+            except Exception as error:  # noqa: BLE001  (one that cannot be asked must not spare the others)
+                log_fault(f"the stop of job {job_id}", error)
+                return False
 
-async def stop_everything(engine: Engine, by: str) -> Stops:
-    """Stop every job and all leftovers, and report on each."""
-    left = engine.stops.left_of_ended(list(engine.table.managed))
+        await _asked(in_hand, ask)
+        return await self._reports(in_hand, is_waited_for=True)
 
-    def ask(job_id: int) -> bool:
-        try:
-            return engine.stops.request(job_id, by=by, cause="shutdown", left=left)
-        except Exception as error:  # noqa: BLE001  (one that cannot be asked must not spare the others)
-            log_fault(f"the stop of job {job_id}", error)
-            return False
+    async def _reports(self, in_hand: Mapping[int, ManagedJob | None], *, is_waited_for: bool) -> Stops:
+        reports, titles, unknown = [], {}, []
+        for count, (job_id, job) in enumerate(in_hand.items(), 1):
+            try:
+                reports.append(await self._report(job_id, job, wait=is_waited_for))
+                titles[str(job_id)] = job.title if job is not None else self._snapshots.of(job_id).title
+            except UnknownJobError as error:
+                unknown.append(str(error))  # another client has removed it meanwhile
+            if count % REPORTS_A_PASS == 0:
+                await asyncio.sleep(0)
+        return Stops(tuple(reports), tuple(unknown), titles)
 
-    in_hand: dict[int, ManagedJob | None] = dict(engine.table.managed)
-    await _asked(in_hand, ask)
-    return await _reports(engine, in_hand, is_waited_for=True)
+    async def _report(self, job_id: int, job: ManagedJob | None, *, wait: bool) -> StopReport:
+        if job is None:
+            return await self._commands.report(job_id, wait=wait)
+        return await self._commands.report_on_held(job, wait=wait)
 
 
 async def _asked(in_hand: Mapping[int, ManagedJob | None], ask: Callable[[int], bool]) -> dict[int, bool]:
@@ -75,22 +105,3 @@ async def _asked(in_hand: Mapping[int, ManagedJob | None], ask: Callable[[int], 
 
 def _is_queued(job: ManagedJob | None) -> bool:
     return job is not None and job.life.state == "queued"
-
-
-async def _reports(engine: Engine, in_hand: Mapping[int, ManagedJob | None], *, is_waited_for: bool) -> Stops:
-    reports, titles, unknown = [], {}, []
-    for count, (job_id, job) in enumerate(in_hand.items(), 1):
-        try:
-            reports.append(await _report(engine, job_id, job, wait=is_waited_for))
-            titles[str(job_id)] = job.title if job is not None else engine.snapshots.of(job_id).title
-        except UnknownJobError as error:
-            unknown.append(str(error))  # removed by another client meanwhile
-        if count % REPORTS_A_PASS == 0:
-            await asyncio.sleep(0)
-    return Stops(tuple(reports), tuple(unknown), titles)
-
-
-async def _report(engine: Engine, job_id: int, job: ManagedJob | None, *, wait: bool) -> StopReport:
-    if job is None:
-        return await engine.stops.report(job_id, wait=wait)
-    return await engine.stops.report_on_held(job, wait=wait)
