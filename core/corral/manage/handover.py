@@ -30,7 +30,6 @@ from corral.manage.local_executor import LocalExecutor
 from corral.manage.moments import moment
 from corral.manage.monitor import Monitor
 from corral.manage.reaping import ChildEnd
-from corral.manage.recovery import watch_stages
 from corral.manage.stopping import StopOfJob, Target
 from corral.manage.terminals import HandedTerminal
 from corral.manage.transitions import Transitions
@@ -298,13 +297,7 @@ class JobHandover:
         self._table.add(job)
         self._scheduler.adopt(job.id)
         job.life = replace(job.life, is_starting=entry.is_starting)
-        rows = {row.number: row for row in stored.stages}
-        for stage in job.stages:
-            row = rows.get(stage.number)
-            if row is not None and row.pid is not None and row.started_ticks is not None:
-                stage.handle.identity = ProcessIdentity(row.pid, row.started_ticks)
-                stage.started, stage.ended = row.started, row.ended
-                stage.history.cpu_seconds = row.cpu_seconds
+        self._executor.adopted.assign(job, stored)
         return job
 
     def _resume(self, job: ManagedJob, entry: HandedJob) -> None:
@@ -320,7 +313,7 @@ class JobHandover:
             executor.feeds.begin(job, entry.feed)
         if entry.terminal is not None:
             executor.terminals.go_on(job, entry.terminal)
-        watch_stages(executor.children, job)
+        executor.adopted.watch(job)
         self._transitions.arm_timeout(job)
 
     def _resume_start(self, job: ManagedJob, entry: HandedJob) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from corral.decide.store import Journal
+from corral.manage.adopted_processes import AdoptedProcesses
 from corral.manage.births import Births
 from corral.manage.capping import Capping
 from corral.manage.census import Census
@@ -86,6 +87,7 @@ class LocalExecutor:
             note_end=wake,
             note_noticed=lambda: self.stopper.wake(),
         )
+        self.adopted = AdoptedProcesses(self.census, self.children)
         self._signals = JobSignals(home.path, self.census, self.signaller)
         self.processes_of = tree_of
         stop_events = StopEvents(

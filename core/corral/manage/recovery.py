@@ -13,33 +13,27 @@ from corral.decide.endings import HALF_STARTED, OUT_OF_SIGHT, RESTARTED
 from corral.decide.life import Adopted, DeclaredLost, FeedFailed, StagesSpawned, StopRequested
 from corral.decide.recovery import StoredJob, unended_jobs
 from corral.decide.scheduler import Scheduler
-from corral.decide.store import Journal, StageStart
+from corral.decide.store import Journal
 from corral.manage.acceptance import new_job
 from corral.manage.census import Seen
-from corral.manage.children import Children
 from corral.manage.commits import Commits
 from corral.manage.feeding import FED
-from corral.manage.jobs import ManagedJob, ManagedStage
+from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import JobTable
+from corral.manage.leftovers import live_members
 from corral.manage.local_executor import LocalExecutor
-from corral.manage.local_run import InheritedChild
 from corral.manage.moments import moment
 from corral.manage.monitor import Monitor
 from corral.manage.stopping import BY_STOP
 from corral.manage.transitions import Transitions
 from corral.system import boot
 from corral.system.daemonlog import log
-from corral.system.descriptors import move_high
-from corral.system.identity import ProcessIdentity
-from corral.system.pidfd import open_pidfd_if_possible
-from corral.system.procfs import read_stat
 from corral.values.home import Home
 from corral.values.jobs import Job
 from corral.values.spec import DescriptorInput, InteractiveInput, JobInput
 from corral.values.wire import to_wire
 
 UNKNOWN_COMMAND = "(unknown)"
-SETTLE_SECONDS = 0.5
 _WHY_LOST: dict[boot.Difference | None, str] = {"boot": RESTARTED, "namespace": OUT_OF_SIGHT}
 
 
@@ -90,7 +84,7 @@ class Recovery:
         if journal.copy_of is not None:
             self._disown(journal.copy_of)
         stored = unended_jobs(journal, time.monotonic(), is_same_boot=why_lost is None)
-        found = self._all_leaders(stored)
+        found = self._executor.adopted.find_all(stored)
         for job in stored:
             if job.id not in self._table.managed:
                 self._take_over(job, found.get(job.id, []), why_lost)
@@ -122,21 +116,6 @@ class Recovery:
         journal.notices.append(notice)
         log(notice)
 
-    def _all_leaders(self, stored: Sequence[StoredJob]) -> dict[int, list[Seen]]:
-        """The processes of all jobs. Looked for again where one is there that may just be on its way to lead its stage.
-
-        A child has its mark before it has a session of its own (setsid(2) comes between fork and exec), and under load it
-        may be so far only now.
-        """
-        nameless = [job for job in stored if job.is_starting and not job.stages]
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while True:
-            found = self._executor.census.take([])
-            on_their_way = [job for job in nameless if (seen := found.get(job.id)) and _leader(seen) is None]
-            if not on_their_way or time.monotonic() > deadline:
-                return found
-            time.sleep(SETTLE_SECONDS / 20)
-
     def _take_over(self, stored: StoredJob, seen: Sequence[Seen], why_lost: str | None) -> None:
         job = new_job(stored.id, stored.spec, stored.surroundings, stored.created)
         job.life, job.hidden = stored.life, stored.hidden
@@ -153,7 +132,7 @@ class Recovery:
         self._journal.record(job.id, datetime.now(UTC), "adopted", "taken over by a new daemon")
         self._note_lost_input(job)
         self._monitor.recall(job, seen)
-        watch_stages(self._executor.children, job)
+        self._executor.adopted.watch(job)
         self._transitions.arm_timeout(job)
         self._executor.children.relays.apply_once_through(job, Adopted(**moment()))
         self._resume_stage_stops(job)
@@ -193,19 +172,7 @@ class Recovery:
 
     def _find_processes(self, job: ManagedJob, stored: StoredJob, seen: Sequence[Seen]) -> None:
         """Give each stage its process: as the journal noted it, else, where the daemon died while starting, by the mark."""
-        rows = {row.number: row for row in stored.stages}
-        found: list[StageStart] = []
-        for stage in job.stages:
-            row = rows.get(stage.number)
-            if row is not None and row.pid is not None and row.started_ticks is not None:
-                stage.handle.identity = ProcessIdentity(row.pid, row.started_ticks)
-                stage.started, stage.ended = row.started, row.ended
-                stage.history.cpu_seconds = row.cpu_seconds
-                continue
-            leader = _leader([entry for entry in seen if entry.stage == stage.number])
-            if leader is not None:
-                stage.handle.identity = leader
-                found.append(StageStart(stage.number, leader.pid, leader.started))
+        found = self._executor.adopted.assign(job, stored, seen)
         if found:
             self._journal.stages_started(job.id, found, datetime.now(UTC))
             job.life = replace(job.life, is_starting=True)
@@ -217,7 +184,7 @@ class Recovery:
 
     def _add_leftovers(self, job_id: int, seen: Sequence[Seen]) -> None:
         """Processes with our mark of a job that has ended, or that the journal knows nothing of."""
-        alive = [entry for entry in seen if (stat := read_stat(entry.pid)) and not stat.has_ended]
+        alive = live_members(seen)
         if not alive:
             return
         if not self._journal.exists(job_id):
@@ -244,39 +211,3 @@ class Recovery:
         """Whether a stop of its leftovers was under way."""
         kinds = [event.kind for event in self._journal.events(job_id) if event.kind in ("sweeping", "swept")]
         return bool(kinds) and kinds[-1] == "sweeping"
-
-
-def _leader(seen: Sequence[Seen]) -> ProcessIdentity | None:
-    """The marked process that was spawned for a stage: it leads its session, and others that do came later."""
-    leaders = [
-        ProcessIdentity(entry.pid, stat.started)
-        for entry in seen
-        if (stat := read_stat(entry.pid)) is not None and stat.session == stat.pid
-    ]
-    return min(leaders, key=lambda leader: (leader.started, leader.pid), default=None)
-
-
-def watch_stages(children: Children, job: ManagedJob) -> None:
-    """See to it that the ends of its running stages are noticed, those included that have ended since."""
-    for stage in job.stages:
-        if not stage.is_running or stage.handle.identity is None:
-            continue
-        pid = stage.handle.identity.pid
-        if stage.handle.pidfd is None:
-            descriptor = open_pidfd_if_possible(pid)
-            stage.handle.pidfd = None if descriptor is None else move_high(descriptor)
-        # Asked once the pidfd is there: what is seen now is what it is of.
-        stat = read_stat(pid)
-        if stat is None or stat.started != stage.handle.identity.started:
-            _let_go(stage)
-        elif stat.ppid == os.getpid():
-            # The daemon before was this very process, and the child is still ours.
-            stage.handle.popen = InheritedChild(pid)
-        children.watch(job, stage)
-
-
-def _let_go(stage: ManagedStage) -> None:
-    """Somebody else has its pid now, or nobody: its pidfd tells nothing of it."""
-    if stage.handle.pidfd is not None:
-        os.close(stage.handle.pidfd)
-        stage.handle.pidfd = None
