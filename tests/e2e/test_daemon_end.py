@@ -29,7 +29,7 @@ async def run_and_go_on(self):
     from datetime import datetime, UTC
     def late():
         self.engine.journal.record(1, datetime.now(UTC), "late", "noted by the last pass")
-        self.engine.wake()
+        self.engine.queue.wake()
     asyncio.get_running_loop().call_soon(late)
 server.Daemon.run = run_and_go_on
 """

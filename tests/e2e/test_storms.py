@@ -66,30 +66,30 @@ REMOVED_BEFORE_THE_NEXT_PASS = """
 import asyncio, sys
 from corral.decide.homedir import prepare_home
 from corral.decide.store import Journal
-from corral.manage.engine import Engine as Manager
+from corral.manage.engine import Engine
 from corral.service.surroundings import surroundings
 from corral.values.commandline import parse
 from corral.values.home import Home
 from corral.values.spec import JobSpec
 
-async def end_of(manager, number):
-    await asyncio.wait_for(asyncio.gather(*manager.ends.of([number])), 20)
+async def end_of(engine, number):
+    await asyncio.wait_for(asyncio.gather(*engine.ends.of([number])), 20)
 
 async def main(home):
     prepare_home(home)
-    manager = Manager(home, Journal.open(home))
-    await manager.accept([JobSpec(parse("sleep 60"), "first")], surroundings())
-    await manager.accept([JobSpec(parse("true"), "second", after=("1",))], surroundings())
-    await manager.until_started(1)
+    engine = Engine(home, Journal.open(home))
+    await engine.acceptance.accept([JobSpec(parse("sleep 60"), "first")], surroundings())
+    await engine.acceptance.accept([JobSpec(parse("true"), "second", after=("1",))], surroundings())
+    await engine.queue.until_started(1)
     # No pass of the loop from here on: the removal comes first.
-    manager.queue._has_pass = True
-    manager.signals.signal_job(1, "KILL")
-    await end_of(manager, 1)
-    print(await manager.removals.remove([1], force=False))
-    manager.queue._has_pass = False
-    manager.queue.wake()
-    await end_of(manager, 2)
-    print(manager.snapshot(2).state, manager.snapshot(2).reason)
+    engine.queue._has_pass = True
+    engine.signals.signal_job(1, "KILL")
+    await end_of(engine, 1)
+    print(await engine.removals.remove([1], force=False))
+    engine.queue._has_pass = False
+    engine.queue.wake()
+    await end_of(engine, 2)
+    print(engine.snapshots.of(2).state, engine.snapshots.of(2).reason)
 
 asyncio.run(main(Home(sys.argv[1])))
 """

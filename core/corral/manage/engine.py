@@ -11,7 +11,6 @@ from collections.abc import Callable
 from corral.decide.life import (
     BeginStop,
     EndStages,
-    Event,
     JobEnded,
     PauseTree,
     ResumeTree,
@@ -21,7 +20,7 @@ from corral.decide.life import (
 from corral.decide.naming import NEWEST
 from corral.decide.scheduler import Group, Scheduler
 from corral.decide.store import Journal
-from corral.manage.acceptance import Acceptance, new_job
+from corral.manage.acceptance import Acceptance
 from corral.manage.cleaning import Cleaner
 from corral.manage.commits import Commits
 from corral.manage.deletion import Deletion
@@ -30,7 +29,6 @@ from corral.manage.flows import PipeFollower
 from corral.manage.handover import JobHandover
 from corral.manage.input_commands import InputCommands
 from corral.manage.job_events import JobEvents
-from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import KEPT_ENDED, JobTable
 from corral.manage.judging import Judge
 from corral.manage.keeping import Persistence
@@ -72,22 +70,25 @@ class Engine:
         self.home = home
         self.journal = journal
         self.why_no_marks = mark.why_not()
-        self.nonce = None if self.why_no_marks else journal.nonce
+        nonce = None if self.why_no_marks else journal.nonce
         self.table = JobTable(journal.ended(KEPT_ENDED))
         self.transitions = Transitions(self.table, journal)
         self.scheduler = Scheduler()
         self.scheduler.configure(Group(limit=parallel))
-        self.commits = Commits(journal, self.wake)
+        self.commits = Commits(journal, on_unlocked=lambda: self.queue.wake())
         self.upkeep = Upkeep(journal)
         self.snapshots = Snapshots(
-            self.table, journal, waiting_for=self.waiting_for, executor=lambda: self.executor
+            self.table,
+            journal,
+            waiting_for=lambda job: self.queue.waiting_for(job),
+            executor=lambda: self.executor,
         )
         self.queue = StartQueue(
             self.table,
             journal,
             self.scheduler,
             self.commits,
-            self.apply,
+            self.transitions.apply,
             executor=lambda: self.executor,
             state_of=self.snapshots.state_of,
         )
@@ -104,30 +105,30 @@ class Engine:
             resolve=self.references.resolve,
             replaces=lambda job: self.restarts.dependencies(job),
         )
-        self._name_for_short()
         self.executor = LocalExecutor(
             home,
-            self.nonce,
+            nonce,
             self.table,
             journal,
             self.commits,
             self.snapshots,
-            self.apply,
-            wake=self.wake,
+            self.transitions.apply,
+            wake=self.queue.wake,
             note_start_failed=self.queue.note_start_failed,
             note_survivors=lambda job_id, text: self.restarts.give_up(job_id, text),
             note_replaced=lambda job: self.outputs.reopen(job),
             tree_of=lambda job: self.waits.tree(job),
         )
-        self._name_executor_for_short()
         self.is_attended: Callable[[int], bool] = lambda _: False
         """Whether somebody sits at the terminal of that job."""
-        self.stacks = StackCapture(self.children.reap, self.mounts)
+        self.stacks = StackCapture(self.executor.children.reap, self.executor.mounts)
         self.last_stacks = LastStacks(self.stacks)
         self.persistence = Persistence(self.table, journal, self.last_stacks, self.snapshots.of)
-        self.members = MemberScan(self.table, self.census)
+        self.members = MemberScan(self.table, self.executor.census)
         self.waits = WaitsOfJobs(self.table, Holders(os.getpid()))
-        self.outputs = OutputWatch(self.table, journal, home, self.truncations, self.capping)
+        self.outputs = OutputWatch(
+            self.table, journal, home, self.executor.truncations, self.executor.capping
+        )
         self.monitor = self._new_monitor()
         self.ends = EndWaiters(self.table)
         self._create_cleaning()
@@ -162,7 +163,7 @@ class Engine:
         stuck = StuckStopper(
             self.persistence,
             self.last_stacks,
-            self.apply,
+            self.transitions.apply,
             commit=self.commits.soon,
             scan=self.members.scan,
             is_attended=lambda job_id: self.is_attended(job_id),
@@ -175,7 +176,7 @@ class Engine:
             Judge(self.table, self.members, self.waits, self.persistence, self.snapshots.view),
             stuck,
             self.persistence,
-            after_scan=self.leftovers.check,
+            after_scan=self.executor.leftovers.check,
         )
 
     def _create_cleaning(self) -> None:
@@ -186,7 +187,7 @@ class Engine:
             self.journal,
             self.commits,
             fail_waiters=self.queue.fail_waiters,
-            let_go=self.leftovers.let_go,
+            let_go=self.executor.leftovers.let_go,
         )
         self.cleaner = Cleaner(
             self.home,
@@ -194,11 +195,11 @@ class Engine:
             self.journal,
             self.commits,
             self.upkeep,
-            self.census,
+            self.executor.census,
             self.needed_jobs,
             self.deletion,
-            SettingsReader(self.mounts, reap=self.children.reap),
-            check_leftovers=self.leftovers.check,
+            SettingsReader(self.executor.mounts, reap=self.executor.children.reap),
+            check_leftovers=self.executor.leftovers.check,
         )
 
     def _create_commands(self) -> None:
@@ -208,8 +209,8 @@ class Engine:
             self.journal,
             self.snapshots,
             self.executor,
-            self.apply,
-            take_on=self.leftovers.take_on,
+            self.transitions.apply,
+            take_on=self.executor.leftovers.take_on,
             note_diagnosis=self.persistence.note_stop,
         )
         self.signals = SignalCommands(
@@ -217,11 +218,16 @@ class Engine:
             self.commits,
             self.snapshots,
             self.executor,
-            self.apply,
+            self.transitions.apply,
         )
         self.inputs = InputCommands(self.table, self.executor)
         self.restarts = Restarts(
-            self.home, self.table, self.snapshots, self.stops, self.apply, accept=self.acceptance.accept
+            self.home,
+            self.table,
+            self.snapshots,
+            self.stops,
+            self.transitions.apply,
+            accept=self.acceptance.accept,
         )
         self.removals = RemoveCommands(
             self.table,
@@ -232,7 +238,7 @@ class Engine:
             self.executor,
             self.stops,
             self.deletion,
-            wake=self.wake,
+            wake=self.queue.wake,
         )
         self.explanation = Explanation(
             self.home,
@@ -247,37 +253,6 @@ class Engine:
             newest=lambda: self.references.resolve(NEWEST),
         )
 
-    def _name_for_short(self) -> None:
-        self.jobs = self.table.managed
-        self.ended = self.table.ended
-        self.touch = self.table.touch
-        self.note_changed = self.table.note_changed
-        self.note_removed = self.table.note_removed
-        self.is_known = self.table.is_known
-        self.snapshot = self.snapshots.of
-        self.view = self.snapshots.view
-        self.fresh = self.snapshots.fresh
-        self.origin_of = self.snapshots.origin_of
-        self.resolve = self.references.resolve
-        self.accept = self.acceptance.accept
-        self.enqueue = self.acceptance.enqueue
-        self.new_job = new_job
-        self.until_started = self.queue.until_started
-        self.arm_timeout = self.transitions.arm_timeout
-        self.commit_soon = self.commits.soon
-        self.commit = self.journal.commit
-
-    def _name_executor_for_short(self) -> None:
-        executor = self.executor
-        self.budget, self.mounts, self.signaller = executor.budget, executor.mounts, executor.signaller
-        self.census, self.children, self.stopper = executor.census, executor.children, executor.stopper
-        self.leftovers, self.launcher, self.terminals = (
-            executor.leftovers,
-            executor.launcher,
-            executor.terminals,
-        )
-        self.capping, self.truncations = executor.capping, executor.truncations
-
     def _connect(self) -> None:
         """Who does what the state machine asks for, and who hears of starts and ends."""
         events = JobEvents(
@@ -286,8 +261,13 @@ class Engine:
             self.snapshots,
             stop_of=self.executor.stop_of,
             # Its output is closed before it is measured, and measured before its cap is kept to for the last time.
-            finish=(self.executor.close, self.monitor.finish, self.capping.finish, self.persistence.finish),
-            observers=(self.queue, self.cleaner, self.ends, self.leftovers),
+            finish=(
+                self.executor.close,
+                self.monitor.finish,
+                self.executor.capping.finish,
+                self.persistence.finish,
+            ),
+            observers=(self.queue, self.cleaner, self.ends, self.executor.leftovers),
         )
         self.transitions.on_start = events.started
         handle = self.transitions.handle
@@ -298,12 +278,3 @@ class Engine:
         handle(PauseTree, self.signals.pause_tree)
         handle(ResumeTree, self.signals.resume_tree)
         handle(JobEnded, events.ended)
-
-    def wake(self) -> None:
-        self.queue.wake()
-
-    def waiting_for(self, job: ManagedJob) -> str | None:
-        return self.queue.waiting_for(job)
-
-    def apply(self, job: ManagedJob, event: Event) -> None:
-        self.transitions.apply(job, event)

@@ -165,15 +165,15 @@ class Handlers:
                 raise UsageError(
                     "a job that reads the client's stdin needs exactly one descriptor, and to be alone"
                 )
-            if file_that_may_hang(caller.descriptors[0], self._engine.mounts.may_hang) is not None:
+            if file_that_may_hang(caller.descriptors[0], self._engine.executor.mounts.may_hang) is not None:
                 raise UsageError(f"stdin: {HANGING_FILE_REFUSED}")
             descriptor = caller.descriptors.pop()
         assert caller.client.hello is not None
         specs = [self._with_origin(spec, caller.client.hello) for spec in request.specs]
         surroundings = structs.replace(request.surroundings, scheduling=scheduling.of(caller.client.pid))
-        self._engine.launcher.check(surroundings)
+        self._engine.executor.check(surroundings)
         surroundings = structs.replace(surroundings, namespaces={})
-        left = self._engine.leftovers.told({spec.name for spec in specs if spec.name is not None})
+        left = self._engine.executor.leftovers.told({spec.name for spec in specs if spec.name is not None})
         ids = await self._engine.acceptance.accept(specs, surroundings, descriptor)
         if request.wait_started:
             await asyncio.gather(*(self._engine.queue.until_started(job_id) for job_id in ids))
@@ -204,9 +204,9 @@ class Handlers:
         if request.ids:
             now = time.monotonic()
             ids, unknown = await self._resolved(request.ids)
-            self._engine.leftovers.look(ids)
+            self._engine.executor.leftovers.look(ids)
             found = [self._engine.snapshots.fresh(job_id, now) for job_id in ids]
-            left = [job for job in self._engine.leftovers.named(request.ids) if job.id not in ids]
+            left = [job for job in self._engine.executor.leftovers.named(request.ids) if job.id not in ids]
             return p.Jobs(fit(found), tuple(unknown), {str(job.id): job.leftovers for job in left})
         leftovers = {} if request.all else leftovers_of_ended(self._engine)
         return self._lists.reply(request, leftovers)
@@ -225,7 +225,7 @@ class Handlers:
 
     async def _show(self, request: p.ShowJob) -> Detail:
         job_id = self._engine.references.resolve(request.job)
-        self._engine.leftovers.look([job_id])
+        self._engine.executor.leftovers.look([job_id])
         return self._engine.explanation.detail(job_id)
 
     async def _why(self, request: p.AskWhy) -> Diagnosis:
@@ -265,7 +265,7 @@ class Handlers:
         engine = self._engine
         unknown: list[str] = []
         if request.all:
-            engine.leftovers.look()
+            engine.executor.leftovers.look()
             ids = [
                 job_id
                 for job_id, job in engine.table.managed.items()
@@ -276,7 +276,7 @@ class Handlers:
         else:
             ids, unknown = await self._resolved(request.ids)
         if not request.all and request.stage is None:
-            ids = list(dict.fromkeys(ids + [job.id for job in engine.leftovers.named(request.ids)]))
+            ids = list(dict.fromkeys(ids + [job.id for job in engine.executor.leftovers.named(request.ids)]))
         if request.stage is not None:
             reports = await asyncio.gather(
                 *(
@@ -323,7 +323,7 @@ class Handlers:
                 errors.append(str(error))
         # Before the answer: what it says must be known to the next daemon, too.
         self._engine.commits.soon()
-        self._engine.wake()
+        self._engine.queue.wake()
         return p.Outcome(tuple(done), tuple(errors), tuple(unknown))
 
     async def _restart(self, request: p.RestartJobs, caller: Caller) -> Answer:
@@ -331,7 +331,7 @@ class Handlers:
         origin: Origin = caller.client.hello.client
         ids = [self._engine.references.resolve(reference) for reference in request.ids]
         names = {self._engine.snapshots.of(job_id).name for job_id in ids} - {None}
-        left = self._engine.leftovers.told(names, ids)
+        left = self._engine.executor.leftovers.told(names, ids)
         new = await asyncio.gather(
             *(self._engine.restarts.restart(job_id, origin, request.asked_at) for job_id in ids)
         )
@@ -360,7 +360,7 @@ class Handlers:
             for end in ends:
                 end.cancel()
         if request.swept and not timed_out:
-            await self._engine.leftovers.until_swept(ids)
+            await self._engine.executor.leftovers.until_swept(ids)
         jobs = [self._engine.snapshots.fresh(job_id, time.monotonic()) for job_id in ids]
         ended = [job for job in jobs if job.is_ended]
         if request.any and ended:

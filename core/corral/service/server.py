@@ -272,7 +272,7 @@ class Daemon:
 
     async def stop_everything(self, by: str) -> p.Stops:
         """Stop every job and all leftovers, and report on each."""
-        self.engine.leftovers.check()
+        self.engine.executor.leftovers.check()
         engine = self.engine
         stops = StopRequests(engine.table, engine.commits, engine.snapshots, engine.stops)
         return await stops.stop_everything(by)
@@ -286,7 +286,7 @@ class Daemon:
                     self._home_watch.look()
                 self.engine.monitor.tick()
                 self.engine.executor.unmarked.keep()
-                self.engine.children.reap()
+                self.engine.executor.children.reap()
                 self.engine.commits.for_sure()
                 self.engine.upkeep.look()
                 if began >= next_machine:

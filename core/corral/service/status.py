@@ -28,7 +28,7 @@ class Status:
 
     def now(self) -> DaemonStatus:
         engine = self._engine
-        engine.leftovers.look()
+        engine.executor.leftovers.look()
         with self._process.oneshot():
             return DaemonStatus(
                 pid=os.getpid(),
