@@ -21,8 +21,8 @@ from corral.manage.acceptance import Acceptance
 from corral.manage.children import Children
 from corral.manage.job_events import JobEvents
 from corral.manage.launching import Launcher
+from corral.manage.local_executor import LocalExecutor
 from corral.manage.recovery import Recovery
-from corral.manage.signal_commands import SignalCommands
 from corral.manage.starting import Starter
 from corral.manage.stopevents import StopEvents
 from corral.manage.stopping import Stopper
@@ -80,10 +80,10 @@ MOMENTS = {
     "between TERM and KILL": Moment(StopEvents, "signal_sent", True, partial(_signal_is, "TERM")),
     "KILL sent, nothing reaped": Moment(StopEvents, "signal_sent", only=partial(_signal_is, "KILL")),
     "nothing left, not noted": Moment(StopEvents, "tree_emptied"),
-    "before a pause is sent": Moment(SignalCommands, "signal_tree", only=partial(_signal_is, "STOP")),
-    "a pause sent, not answered": Moment(SignalCommands, "signal_tree", True, partial(_signal_is, "STOP")),
-    "before a resume is sent": Moment(SignalCommands, "signal_tree", only=partial(_signal_is, "CONT")),
-    "a resume sent, not noted": Moment(SignalCommands, "signal_tree", True, partial(_signal_is, "CONT")),
+    "before a pause is sent": Moment(LocalExecutor, "signal_tree", only=partial(_signal_is, "STOP")),
+    "a pause sent, not answered": Moment(LocalExecutor, "signal_tree", True, partial(_signal_is, "STOP")),
+    "before a resume is sent": Moment(LocalExecutor, "signal_tree", only=partial(_signal_is, "CONT")),
+    "a resume sent, not noted": Moment(LocalExecutor, "signal_tree", True, partial(_signal_is, "CONT")),
     "output deleted, rows not": Moment(Journal, "remove"),
     "in the middle of taking over": Moment(Recovery, "_take_over"),
     "a job taken over, not committed": Moment(Recovery, "_take_over", True),
