@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from corral.manage import capping as module
-from corral.manage.capping import Capping, slack_of
+from corral.manage.capping import OutputCap, slack_of
 from corral.manage.jobs import ManagedJob, ManagedStage
 from corral.manage.jobtable import JobTable
 from corral.observe.claims import ReaderClaim
@@ -34,7 +34,7 @@ LINE = b"%063d\n"
 
 
 class Manager:
-    """What `Capping` asks of a manager, with one job of two stages."""
+    """What `OutputCap` asks of a manager, with one job of two stages."""
 
     def __init__(self, path: Path, cap: int | None = CAP) -> None:
         self.home = Home(str(path))
@@ -59,9 +59,9 @@ class Manager:
         self.table.add(self.job)
         self.snapshots = SimpleNamespace(of=self.table.ended.get)
 
-    def capping(self) -> Capping:
+    def capping(self) -> OutputCap:
         parts: Any = self
-        return Capping(
+        return OutputCap(
             parts.home, parts.table, parts.journal, parts.snapshots, parts.feeds, lambda: self.leftovers
         )
 
@@ -88,13 +88,13 @@ def job_of(cap: int | None) -> ManagedJob:
     return ManagedJob(1, spec, Surroundings({}, "/", 0o022), datetime.now(UTC), life, stages)
 
 
-def look(capping: Capping, manager: Manager) -> None:
+def look(capping: OutputCap, manager: Manager) -> None:
     """What the monitor does at a visit."""
     manager.job.output.stdout = manager.stdout.stat().st_size
     capping.look(manager.job)
 
 
-def on_capping(check: Callable[[Capping, Manager], Any], path: Path, cap: int | None = CAP) -> None:
+def on_capping(check: Callable[[OutputCap, Manager], Any], path: Path, cap: int | None = CAP) -> None:
     async def run() -> None:
         manager = Manager(path, cap)
         await check(manager.capping(), manager)
@@ -111,7 +111,7 @@ def is_punched(manager: Manager) -> bool:
 def test_the_newest_stay_in_whole_lines_and_the_rest_leaves_the_disk(tmp_path: Path) -> None:
     cap = CAP + 7  # so that no cut falls on the start of a line by itself
 
-    async def check(capping: Capping, manager: Manager) -> None:
+    async def check(capping: OutputCap, manager: Manager) -> None:
         manager.grow(LIMIT)
         look(capping, manager)
         assert dropped_bytes(str(manager.stdout)) is None
@@ -133,7 +133,7 @@ def test_the_newest_stay_in_whole_lines_and_the_rest_leaves_the_disk(tmp_path: P
 
 
 def test_each_stages_stderr_is_capped_for_itself_and_no_cap_is_none(tmp_path: Path) -> None:
-    async def check(capping: Capping, manager: Manager) -> None:
+    async def check(capping: OutputCap, manager: Manager) -> None:
         Path(manager.home.stderr(1, 2)).write_bytes(b"x" * 3 * CAP)
         manager.job.output.stderr = 3 * CAP
         look(capping, manager)
@@ -145,7 +145,7 @@ def test_each_stages_stderr_is_capped_for_itself_and_no_cap_is_none(tmp_path: Pa
 
     on_capping(check, tmp_path)
 
-    async def check_none(capping: Capping, manager: Manager) -> None:
+    async def check_none(capping: OutputCap, manager: Manager) -> None:
         manager.grow(8 * CAP)
         look(capping, manager)
         capping.finish(manager.job)
@@ -157,12 +157,12 @@ def test_each_stages_stderr_is_capped_for_itself_and_no_cap_is_none(tmp_path: Pa
 def test_a_crash_between_the_note_and_the_hole_changes_nothing_for_readers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def die_before_the_hole(capping: Capping, manager: Manager) -> None:
+    async def die_before_the_hole(capping: OutputCap, manager: Manager) -> None:
         manager.grow(4 * CAP)
         monkeypatch.setattr(module, "in_thread", lambda work: None)
         look(capping, manager)
 
-    async def go_on(capping: Capping, manager: Manager) -> None:
+    async def go_on(capping: OutputCap, manager: Manager) -> None:
         before = manager.kept()
         assert CAP <= len(before) <= LIMIT
         assert on_disk(manager.stdout) == 4 * CAP
@@ -194,7 +194,7 @@ def test_a_file_system_without_holes_keeps_everything_and_that_is_said(
 
     monkeypatch.setattr(holes, "punch", refuse)
 
-    async def check(capping: Capping, manager: Manager) -> None:
+    async def check(capping: OutputCap, manager: Manager) -> None:
         manager.grow(4 * CAP)
         look(capping, manager)
         await eventually(
@@ -215,7 +215,7 @@ def test_a_file_system_without_holes_keeps_everything_and_that_is_said(
 def test_what_fails_for_now_is_said_once_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def check(capping: Capping, manager: Manager) -> None:
+    async def check(capping: OutputCap, manager: Manager) -> None:
         punch = holes.punch
         failures = [0, errno.EIO, errno.ENOSPC, errno.ENOSPC]
 
@@ -241,7 +241,7 @@ def test_what_fails_for_now_is_said_once_and_tried_again(
 def test_the_daemon_never_waits_for_a_write_that_holds_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def check(capping: Capping, manager: Manager) -> None:
+    async def check(capping: OutputCap, manager: Manager) -> None:
         punch, may_punch = holes.punch, threading.Event()
 
         def wait(descriptor: int, start: int, end: int) -> None:
@@ -270,7 +270,7 @@ def test_the_daemon_never_waits_for_a_write_that_holds_the_file(
 
 
 def test_a_job_that_empties_its_own_output_begins_anew(tmp_path: Path) -> None:
-    async def check(capping: Capping, manager: Manager) -> None:
+    async def check(capping: OutputCap, manager: Manager) -> None:
         manager.grow(4 * CAP)
         look(capping, manager)
         await eventually(lambda: is_punched(manager), "the hole")
@@ -288,7 +288,7 @@ def test_a_job_that_empties_its_own_output_begins_anew(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["link", "second name"])
 def test_nothing_but_the_jobs_own_file_is_ever_punched(tmp_path: Path, how: str) -> None:
-    async def check(capping: Capping, manager: Manager) -> None:
+    async def check(capping: OutputCap, manager: Manager) -> None:
         manager.grow(4 * CAP)
         precious = tmp_path / "precious"
         if how == "link":
@@ -306,7 +306,7 @@ def test_nothing_but_the_jobs_own_file_is_ever_punched(tmp_path: Path, how: str)
 
 
 def test_what_an_ended_job_left_alive_is_capped_too(tmp_path: Path) -> None:
-    async def check(capping: Capping, manager: Manager) -> None:
+    async def check(capping: OutputCap, manager: Manager) -> None:
         manager.job.life.is_ended = True  # type: ignore[misc]
         manager.leftovers.append(1)
         manager.job.leftovers = 1
@@ -327,7 +327,7 @@ def test_the_usual_cap_spares_what_somebody_still_copies_while_there_is_room(
     size = 2 * DEFAULT_MAX_OUTPUT
     limit = DEFAULT_MAX_OUTPUT + slack_of(DEFAULT_MAX_OUTPUT)
 
-    async def check(capping: Capping, manager: Manager) -> None:
+    async def check(capping: OutputCap, manager: Manager) -> None:
         monkeypatch.setattr(capping, "_has_room", lambda: True)
         os.truncate(manager.stdout, size)
         claim = ReaderClaim(str(manager.stdout))
@@ -352,7 +352,7 @@ def test_the_usual_cap_spares_what_somebody_still_copies_while_there_is_room(
 
     on_capping(check, tmp_path, DEFAULT_MAX_OUTPUT)
 
-    async def check_full(capping: Capping, manager: Manager) -> None:
+    async def check_full(capping: OutputCap, manager: Manager) -> None:
         monkeypatch.setattr(capping, "_has_room", lambda: False)
         os.truncate(manager.stdout, size)
         claim = ReaderClaim(str(manager.stdout))
@@ -365,7 +365,7 @@ def test_the_usual_cap_spares_what_somebody_still_copies_while_there_is_room(
 
 
 def test_a_stream_that_grows_fast_is_looked_at_before_the_next_tick(tmp_path: Path) -> None:
-    async def check(capping: Capping, manager: Manager) -> None:
+    async def check(capping: OutputCap, manager: Manager) -> None:
         capping.watch_from_start(manager.job)
         os.truncate(manager.stdout, 50 << 20)
         await eventually(lambda: (dropped_bytes(str(manager.stdout)) or 0) > 49 << 20, "the first cut")

@@ -68,7 +68,7 @@ async def test_a_fault_at_the_end_of_one_stop_is_said_and_the_others_go_on(
 ) -> None:
     faults: list[str] = []
     monkeypatch.setattr(stopping, "log_fault", lambda where, error: faults.append(f"{where}: {error}"))
-    monkeypatch.setattr(stopping, "_HOPELESS_PAUSE", 0.01)
+    monkeypatch.setattr(stopping, "_GIVEN_UP_PAUSE", 0.01)
     owner = FaultyOwner()
     stopper = Stopper(owner, NoProcesses(), Signaller(77), "/a home")  # type: ignore[arg-type]
     stops = [stopper.begin(job(number), "TERM", 5.0) for number in (1, 2)]
@@ -105,7 +105,7 @@ def survivor_of(monkeypatch: pytest.MonkeyPatch, wchan: bytes | None, **target: 
     """What is said of a process that is left, with what /proc says of where it is."""
     monkeypatch.setattr(stopping, "read_file", lambda path: wchan if path == "/proc/4711/wchan" else None)
     left = Target(ProcessIdentity(4711, 1), "dd", 2, "leader", **target)  # type: ignore[arg-type]
-    stop = StopOfJob(job(1), "TERM", 5.0, None, 0.0, {left.identity: left}, is_killing=True, is_hopeless=True)
+    stop = StopOfJob(job(1), "TERM", 5.0, None, 0.0, {left.identity: left}, is_killing=True, gave_up=True)
     (survivor,) = report_on(stop).survivors
     assert (survivor.pid, survivor.name, survivor.stage) == (4711, "dd", 2)
     return survivor

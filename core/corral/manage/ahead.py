@@ -134,7 +134,7 @@ class Ahead:
 
     @property
     def has_to_wait(self) -> bool:
-        """Whether it will take longer than somebody wants to sit at."""
+        """Whether it will take longer than a client should be kept waiting."""
         return any(one.phase == "waits" or _is_late(one) for one in self.all)
 
     # ---- what they say
@@ -173,7 +173,7 @@ class Ahead:
             self._ready()
 
     def _note_end_of_line(self, one: StandIn) -> None:
-        """It has become its program: the line was close-on-exec. Or it was ended by somebody."""
+        """It has become its program: the line was close-on-exec. Or another process has ended it."""
         self._loop.remove_reader(one.line)
         if one.phase != "told":
             self._fail(one, CannotStartError("the process that opened its files was ended"))

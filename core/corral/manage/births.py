@@ -13,7 +13,7 @@ from corral.system.watched import children_of
 
 KEPT = 1000
 FORGOTTEN = 0
-"""In place of the ids of jobs that nobody remembers; no job has it."""
+"""In place of the ids of jobs that are forgotten; no job has it."""
 
 
 class Births:
@@ -55,7 +55,7 @@ class Births:
 
 
 def _had_begun(job: ManagedJob, born: float) -> bool:
-    """In hand it is not over yet. Of one that an earlier daemon has seen ending nobody knows when it began."""
+    """In hand it is not over yet. Of one that an earlier daemon has seen ending it is not known when it began."""
     begun = _begun(job)
     if begun is not None:
         return begun <= born

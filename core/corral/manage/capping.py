@@ -55,7 +55,7 @@ def slack_of(cap: int) -> int:
     return min(MOST_SLACK, max(LEAST_SLACK, cap // 16))
 
 
-class Capping:
+class OutputCap:
     """Keeps the output of jobs within their caps. Looks at sizes only, until there is something to cut.
 
     Args:
@@ -81,7 +81,7 @@ class Capping:
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._fresh: list[ManagedJob] = []
         self._spared: dict[int, ManagedJob] = {}
-        """Jobs that have ended and are past their cap for the sake of somebody who still reads."""
+        """Jobs that have ended and are past their cap for the sake of a reader that is behind."""
         self._used_bytes: int | None = None
         self._punched_since = 0
 
@@ -308,9 +308,9 @@ class Capping:
         self._punch(job, stream)
 
     def _spared_until(self, job: ManagedJob, stream: CappedStream, cut: int) -> int:
-        """The cut, or an earlier one, so that nobody misses bytes who is behind with reading them.
+        """The cut, or an earlier one, so that no reader that is behind misses bytes.
 
-        A pipe would have made the writer wait, and many would not think of the cap that nobody gave. So the usual cap
+        A pipe would have made the writer wait, and a default cap is easily forgotten. So the usual cap
         gives way as long as there is room on the disk; one that was given does not.
         """
         if job.spec.max_output != DEFAULT_MAX_OUTPUT or not self._has_room():

@@ -53,7 +53,7 @@ class Census:
         self._in_hand = in_hand
         self._born_in = born_in
         self._strangers: dict[int, int] = {}
-        """Pid to inode: nothing of them has to do with any job, and never will, since nobody changes his parents."""
+        """Pid to inode: nothing of them has to do with any job, and never will, since no process changes its ancestors."""
         self._settled: dict[int, int] = {}
         """Pid to job: marked processes whose mark was held against all else."""
         self.unmarked: set[int] = set()
@@ -81,7 +81,7 @@ class Census:
         for _ in range(MOST_PASSES):
             if not self._claim(self._nonce, self._signaller, found, rest):
                 break
-            # Who has its mark again may have started others a moment before.
+            # What has its mark again may have started others a moment before.
             found, rest = self._by_mark(self._nonce)
         return found
 
@@ -144,7 +144,7 @@ class Census:
         return found, rest
 
     def _claim(self, nonce: int, signaller: Signaller, found: dict[int, list[Seen]], rest: _Rest) -> bool:
-        """Add what is proven by other ways. Whether somebody was marked again."""
+        """Add what is proven by other ways. Whether a process was marked again."""
         claims = Claims(self._in_hand, found, nonce, self._home, signaller, self._may_have_born)
         claims.claim_known()
         claims.doubt_new(self._settled)
@@ -169,7 +169,7 @@ class Census:
         return self._born_in(identity) if suspected is None else {FORGOTTEN, *suspected}
 
     def _still_suspected(self, owners: dict[int, int]) -> dict[int, list[Stat]]:
-        """What is alive and was proven to be nobody's since. A doubt does not end with the parent that had raised it."""
+        """What is alive and was not proven to be of any job since. A doubt does not end with the parent that had raised it."""
         found: dict[int, list[Stat]] = {}
         for identity in list(self._suspects):
             stat = read_stat(identity.pid)

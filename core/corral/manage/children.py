@@ -42,7 +42,7 @@ class Children:
         nonce: of this home's marks; None where marks do not work.
         jobs: all jobs in hand, by id.
         note_end: called when a stage has ended; a start may be due.
-        note_noticed: called when that was not found by whoever is ending the job.
+        note_noticed: called when a stage has ended without a stop sequence having looked.
     """
 
     def __init__(

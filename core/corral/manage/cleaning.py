@@ -17,10 +17,10 @@ from msgspec import structs
 from corral.decide.cleaning import PatientClock
 from corral.decide.settings import CleanSettings
 from corral.decide.store import Journal
-from corral.manage.census import Census
 from corral.manage.cleaning_plan import CleanRequest, Plan, make_plan
 from corral.manage.commits import Commits
 from corral.manage.deletion import Deletion
+from corral.manage.executor import Executor
 from corral.manage.jobtable import JobTable
 from corral.manage.needed_jobs import LIVES, NeededJobs
 from corral.manage.settings_reader import SettingsReader
@@ -60,7 +60,7 @@ class Cleaner:
         journal: Journal,
         commits: Commits,
         upkeep: Upkeep,
-        census: Census,
+        executor: Executor,
         needed: NeededJobs,
         deletion: Deletion,
         settings: SettingsReader,
@@ -72,7 +72,7 @@ class Cleaner:
         self._journal = journal
         self._commits = commits
         self._upkeep = upkeep
-        self._census = census
+        self._executor = executor
         self._needed = needed
         self._deletion = deletion
         self._settings = settings
@@ -173,7 +173,7 @@ class Cleaner:
     async def _planned(self, request: CleanRequest) -> Plan:
         self._check_leftovers()
         self._commits.soon()
-        marked = self._census.take([])
+        marked = self._executor.alive([])
         needed = self._needed.all(shown=request.is_by_itself) | dict.fromkeys(marked, LIVES)
         settings = await self._settings.read()
         self._take(settings)

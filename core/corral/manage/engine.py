@@ -127,7 +127,7 @@ class Engine:
         self.members = MemberScan(self.table, self.executor.census)
         self.waits = WaitsOfJobs(self.table, Holders(os.getpid()))
         self.outputs = OutputWatch(
-            self.table, journal, home, self.executor.truncations, self.executor.capping
+            self.table, journal, home, self.executor.truncations, self.executor.output_cap
         )
         self.monitor = self._new_monitor()
         self.ends = EndWaiters(self.table)
@@ -195,7 +195,7 @@ class Engine:
             self.journal,
             self.commits,
             self.upkeep,
-            self.executor.census,
+            self.executor,
             self.needed_jobs,
             self.deletion,
             SettingsReader(self.executor.mounts, reap=self.executor.children.reap),
@@ -264,7 +264,7 @@ class Engine:
             finish=(
                 self.executor.close,
                 self.monitor.finish,
-                self.executor.capping.finish,
+                self.executor.output_cap.finish,
                 self.persistence.finish,
             ),
             observers=(self.queue, self.cleaner, self.ends, self.executor.leftovers),

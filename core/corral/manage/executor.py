@@ -40,7 +40,7 @@ class SlowStart(Protocol):
 
     @property
     def has_to_wait(self) -> bool:
-        """Whether it will take longer than somebody wants to sit at."""
+        """Whether it will take longer than a client should be kept waiting."""
 
 
 class StopSequence(Protocol):
@@ -135,7 +135,7 @@ class Executor(Protocol):
         """
 
     def close_input(self, job: ManagedJob) -> None:
-        """EOF for the job, once nobody else holds a copy. Raises NotSoError."""
+        """EOF for the job, once no other process holds a copy. Raises NotSoError."""
 
     # ---- asking
 

@@ -251,7 +251,7 @@ class JobHandover:
             began=stop.began,
             is_killing=stop.is_killing,
             last_change=stop.last_change,
-            is_hopeless=stop.is_hopeless,
+            is_hopeless=stop.gave_up,
             note=stop.note,
             targets=tuple(stop.targets.values()),
             ends=tuple((identity, end) for identity, end in ends if end is not None),
@@ -348,6 +348,6 @@ class JobHandover:
             executor.children.remember(identity, end)
         stop = StopOfJob(job, handed.signal, handed.grace, handed.stage, handed.began)
         stop.targets = {target.identity: target for target in handed.targets}
-        stop.is_killing, stop.is_hopeless = handed.is_killing, handed.is_hopeless
+        stop.is_killing, stop.gave_up = handed.is_killing, handed.is_hopeless
         stop.last_change, stop.note = handed.last_change, handed.note
         executor.stopper.go_on(stop)

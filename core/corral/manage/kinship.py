@@ -1,6 +1,6 @@
 """What is a job's without saying so: proven by other ways than the mark, and marked again where that is possible.
 
-sudo and PAM reset limits, and a program may do so itself (setrlimit(2)); who copies the limits of another process wears
+sudo and PAM reset limits, and a program may do so itself (setrlimit(2)); what copies the limits of another process has
 the mark of another job. Decision 0018 has the proofs and their order.
 """
 
@@ -76,9 +76,9 @@ def _is_held(stage: ManagedStage, identity: ProcessIdentity) -> bool:
 
 
 def _is_reused(stage: ManagedStage) -> bool:
-    """Whether somebody else has the leader's pid now, and perhaps a session and a group of that number.
+    """Whether another process has the leader's pid now, and perhaps a session and a group of that number.
 
-    The kernel gives a number to nobody while a session or a group has it, so nothing of the stage's own is left in them.
+    The kernel gives no process a number while a session or a group has it, so nothing of the stage's own is left in them.
     An unreaped child of ours keeps its pid.
     """
     if stage.handle.identity is None or (stage.handle.popen is not None and stage.is_running):
@@ -143,7 +143,7 @@ class Claims:
         self._leaders: set[int] = set()
         """The pids of the stages that run. Their marks are what they are to be."""
         self.has_marked = False
-        """Whether somebody has his mark again, who may have started others without before."""
+        """Whether a process has its mark again, which may have started others without before."""
         self.unmarked: set[int] = set()
         """Jobs with processes that are proven and cannot be marked."""
         self.doubtful: dict[int, list[Stat]] = {}
@@ -187,7 +187,7 @@ class Claims:
         except RefusedSignalError:
             return False
         except PermissionError:
-            pass  # another user's, say; it stays known by its identity
+            pass  # another user's, for example; it stays known by its identity
         before = self.owners.get(identity.pid)
         if before is not None:
             self._found[before] = [seen for seen in self._found[before] if seen.pid != identity.pid]

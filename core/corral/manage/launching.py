@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from corral.decide.life import StagesSpawned, StartFailed
 from corral.decide.store import Journal, StageStart
 from corral.manage.ahead import Ahead, HandedStandIn
-from corral.manage.capping import Capping
+from corral.manage.capping import OutputCap
 from corral.manage.children import Children
 from corral.manage.commits import Commits
 from corral.manage.feeding import Feed, Feeds
@@ -48,7 +48,7 @@ class Launcher:
         children: Children,
         terminals: Terminals,
         feeds: Feeds,
-        capping: Capping,
+        output_cap: OutputCap,
         *,
         whole: Callable[[int], JobSpec],
         touch: Callable[[ManagedJob], None],
@@ -62,7 +62,7 @@ class Launcher:
         self._children = children
         self._terminals = terminals
         self._feeds = feeds
-        self._capping = capping
+        self._output_cap = output_cap
         self._whole = whole
         self._touch = touch
         self._note_failed = note_failed
@@ -140,7 +140,7 @@ class Launcher:
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._note_ready, preparation)
             return
         try:
-            self._starter.give_word(preparation, ahead)
+            self._starter.let_go_ahead(preparation, ahead)
             self._terminals.begin(job)
             self._children.relays.note_started(job)
         except StartError as error:
@@ -197,7 +197,7 @@ class Launcher:
         self._apply(job, StagesSpawned(**moment()))
         if isinstance(job.spec.stdin, JobInput):
             self._begin_feed(job, job.spec.stdin)
-        self._capping.watch_from_start(job)
+        self._output_cap.watch_from_start(job)
 
     def _note_spawned(self, job: ManagedJob) -> None:
         rows = [

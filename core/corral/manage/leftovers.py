@@ -101,7 +101,7 @@ class Leftovers:
             self._timer = self._loop.call_later(CHECK_SECONDS, self.check)
 
     def look(self, jobs: Iterable[int] | None = None) -> None:
-        """Look at once, for somebody who asks about these jobs, or all, where there is anything to look at."""
+        """Look at once, for a client that asks about these jobs, or all, where there is anything to look at."""
         if self._ended if jobs is None else not self._ended.isdisjoint(jobs):
             self.check()
 
@@ -132,7 +132,7 @@ class Leftovers:
         try:
             self._look_at(done)
         except (OSError, MemoryError):
-            # Nothing to look with (EMFILE, ENFILE, ENOMEM): nobody is let go of unseen.
+            # Nothing to look with (EMFILE, ENFILE, ENOMEM): no job is let go of unseen.
             self._timer = self._loop.call_later(RETRY_SECONDS, self.check)
             return
         self._looked.set()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from corral.decide.store import Journal
 from corral.manage.adopted_processes import AdoptedProcesses
 from corral.manage.births import Births
-from corral.manage.capping import Capping
+from corral.manage.capping import OutputCap
 from corral.manage.census import Census
 from corral.manage.children import Children
 from corral.manage.commits import Commits
@@ -114,9 +114,11 @@ class LocalExecutor:
         )
         self.unmarked = UnmarkedKeeper(table, journal, self.census, self.leftovers)
         self.feeds = Feeds(home, table.managed, journal, commits, apply)
-        self.capping = Capping(home, table, journal, snapshots, self.feeds, lambda: self.leftovers.in_hand)
+        self.output_cap = OutputCap(
+            home, table, journal, snapshots, self.feeds, lambda: self.leftovers.in_hand
+        )
         self.truncations = Truncations(
-            home, journal, self.capping, touch=table.touch, note_replaced=note_replaced
+            home, journal, self.output_cap, touch=table.touch, note_replaced=note_replaced
         )
         self.launcher = Launcher(
             Starter(home, nonce, self.budget, self.mounts, self.truncations.watch),
@@ -126,7 +128,7 @@ class LocalExecutor:
             self.children,
             self.terminals,
             self.feeds,
-            self.capping,
+            self.output_cap,
             whole=lambda job_id: snapshots.origin_of(job_id)[0],
             touch=table.touch,
             note_failed=note_start_failed,

@@ -28,7 +28,7 @@ class StageHandle:
     identity: ProcessIdentity | None = None
     pidfd: int | None = None
     untold_since: float | None = None
-    """Since when (monotonic seconds) it has ended, and nobody tells how."""
+    """Since when (monotonic seconds) it has ended, and it is not known how."""
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from corral.decide.store import Journal
-from corral.manage.capping import Capping
+from corral.manage.capping import OutputCap
 from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import JobTable
 from corral.manage.truncations import Truncations
@@ -31,14 +31,14 @@ class OutputWatch:
         journal: Journal,
         home: Home,
         truncations: Truncations,
-        capping: Capping,
+        output_cap: OutputCap,
     ) -> None:
         self._table = table
         self._journal = journal
         self._home = home
         self._truncations = truncations
-        self._capping = capping
-        self.tick = capping.tick
+        self._output_cap = output_cap
+        self.tick = output_cap.tick
 
     def open(self, job: ManagedJob) -> None:
         """Begin to look. Raises OSError."""
@@ -59,11 +59,11 @@ class OutputWatch:
         has_output = self.read_sizes(job, now)
         if has_output:
             self._note_full_disk(job, _FULL_NOW)
-        self._capping.look(job)
+        self._output_cap.look(job)
         return has_output
 
     def look_at_cap(self, job: ManagedJob) -> None:
-        self._capping.look(job)
+        self._output_cap.look(job)
 
     def note_trouble(self, job: ManagedJob, text: str) -> None:
         """Write down, once, why something of the job cannot be observed."""

@@ -79,7 +79,7 @@ class Orphan(NamedTuple):
 def next_zombie() -> int | None:
     """The pid of a child that has ended and was not reaped, which stays so.
 
-    WNOWAIT names the same unreaped child again and again, so the caller reaps it before asking anew.
+    WNOWAIT names the same unreaped child again and again, so the caller reaps it before asking again.
     """
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -100,7 +100,7 @@ def reap_orphan(pid: int) -> Orphan | None:
 
 
 def poll_adopted(stage: ManagedStage) -> ChildEnd | None:
-    """The end of a process that an earlier daemon started; it is not our child, so somebody else reaps it.
+    """The end of a process that an earlier daemon started; it is not our child, so another process reaps it.
 
     While it is a zombie its status stands in /proc/PID/stat (field 52), afterwards in its pidfd. None while it runs, and
     while only its pidfd will tell, once init has reaped it: in some containers that takes seconds.
@@ -135,7 +135,7 @@ def _tells_status(pid: int) -> bool:
 
 
 def _may_be_told_yet(stage: ManagedStage) -> bool:
-    """Whether it is worth waiting for whoever has to reap it."""
+    """Whether it is worth waiting for the process that has to reap it."""
     now = time.monotonic()
     if stage.handle.untold_since is None:
         stage.handle.untold_since = now

@@ -1,6 +1,6 @@
 """`--output pipe`: the pipes of a job's output, and the relay that writes what comes through them to its files.
 
-The relay is started by us and is nothing of the job: it wears no mark, sits in a session of its own and gets no signal.
+The relay is started by us and is no process of the job: it has no mark, sits in a session of its own and gets no signal.
 It holds a lock (flock(2)) on the job's stdout file for as long as it lives, and that is all that anybody has to know of it: a next
 daemon, too, sees by the lock whether all has come through.
 """
@@ -43,7 +43,7 @@ def connect(job: ManagedJob, folder: str, files: Sequence[int], owned: Callable[
     try:
         fcntl.flock(files[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        # ENOLCK, EOPNOTSUPP: some network file systems. EWOULDBLOCK: somebody else has it, of his own will.
+        # ENOLCK, EOPNOTSUPP: some network file systems. EWOULDBLOCK: another process has locked it.
         raise CannotStartError(f"no relay for its output: cannot lock it: {error.strerror}", 125) from None
     readers, writers = [], []
     for _ in files:

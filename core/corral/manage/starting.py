@@ -181,7 +181,7 @@ class Starter:
         """What a stand-in has to know, but for its environment (`corral.system.standin.StagePlan`)."""
         job, surroundings = preparation.job, preparation.job.surroundings
         settings = self._shared_of(surroundings).settings
-        # What is worn around a spawn would be in its own way while it opens files.
+        # The limits that are set around a spawn would keep it from opening its files.
         limits_of = {"limits": limits.others(surroundings.limits, self.own.limits)}
         return {
             "argv": [from_wire(word) for word in job.commands[number - 1].argv],
@@ -200,7 +200,7 @@ class Starter:
             "has_terminal": job.spec.pty,
         }
 
-    def give_word(self, preparation: Preparation, ahead: Ahead) -> None:
+    def let_go_ahead(self, preparation: Preparation, ahead: Ahead) -> None:
         """Let those that went ahead become the stages: all have opened what they need.
 
         Raises:

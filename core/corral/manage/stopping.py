@@ -35,7 +35,7 @@ BY_STOP = "corral stop"
 _NO_MARKS = "marks do not work here: a process that left its session and cleared its environment is not seen"
 _MOST_JOBS = 5
 """Named in one sentence."""
-_SHORTEST_PAUSE, _LONGEST_PAUSE, _HOPELESS_PAUSE = 0.002, 0.05, 1.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE, _GIVEN_UP_PAUSE = 0.002, 0.05, 1.0
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class StopOfJob:
     targets: dict[ProcessIdentity, Target] = field(default_factory=dict)
     is_killing: bool = False
     last_change: float = 0.0
-    is_hopeless: bool = False
+    gave_up: bool = False
     is_done: bool = False
     looked_at: datetime | None = None
     note: str | None = None
@@ -102,7 +102,7 @@ class StopOfJob:
 
 
 class Owner(Protocol):
-    """What the stop sequence needs of the manager."""
+    """What the stop sequence needs of the rest."""
 
     def reap(self) -> None:
         """Reap everything that has ended."""
@@ -176,7 +176,7 @@ class Stopper:
     async def outcome(self, job: ManagedJob, stage: int | None = None) -> None:
         """Wait until nothing is left, or until nothing more helps."""
         stop = self._stops.get((job.id, stage))
-        if stop is None or stop.is_hopeless:
+        if stop is None or stop.gave_up:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         stop.waiters.append(future)
@@ -194,7 +194,7 @@ class Stopper:
                     has_changed = self._step_in_need()
                 except Exception as error:  # noqa: BLE001  (a fault in one sequence must not hold up all the others)
                     log_fault("the stop sequences", error)
-                    await asyncio.sleep(_HOPELESS_PAUSE)
+                    await asyncio.sleep(_GIVEN_UP_PAUSE)
                     continue
                 cost = time.monotonic() - began
                 pause = _SHORTEST_PAUSE if has_changed else min(_LONGEST_PAUSE, pause * 1.6)
@@ -203,12 +203,12 @@ class Stopper:
             self._task = None
 
     async def _rest(self, pause: float, has_changed: bool) -> None:
-        if has_changed and any(stop.is_killing and not stop.is_hopeless for stop in self._stops.values()):
+        if has_changed and any(stop.is_killing and not stop.gave_up for stop in self._stops.values()):
             # Against a target that forks while it is being killed only speed helps.
             await asyncio.sleep(0)
             return
-        if self._stops and all(stop.is_hopeless for stop in self._stops.values()):
-            pause = _HOPELESS_PAUSE
+        if self._stops and all(stop.gave_up for stop in self._stops.values()):
+            pause = _GIVEN_UP_PAUSE
         try:
             async with asyncio.timeout(pause):
                 await self._woken.wait()
@@ -252,7 +252,7 @@ class Stopper:
         gone = self._note_gone(stop, alive, now)
         if new or gone:
             stop.last_change = now
-            stop.is_hopeless = False
+            stop.gave_up = False
         if not stop.is_killing and now >= stop.kill_at:
             stop.is_killing = True
             stop.last_change = now
@@ -260,8 +260,8 @@ class Stopper:
                 # What changed its uid for a while may be ours to signal again.
                 target.refusal = None
         self._signal(stop)
-        if stop.is_killing and now - stop.last_change > PATIENCE_AFTER_KILL and not stop.is_hopeless:
-            self._give_word(stop)
+        if stop.is_killing and now - stop.last_change > PATIENCE_AFTER_KILL and not stop.gave_up:
+            self._report_survivors(stop)
         return bool(new or gone)
 
     def _compare(self, stop: StopOfJob, seen: list[Seen]) -> tuple[set[ProcessIdentity], bool]:
@@ -341,8 +341,8 @@ class Stopper:
         finally:
             self._answer(stop)
 
-    def _give_word(self, stop: StopOfJob) -> None:
-        stop.is_hopeless = True
+    def _report_survivors(self, stop: StopOfJob) -> None:
+        stop.gave_up = True
         names = ", ".join(f"{target.identity.pid} {target.name}" for target in stop.alive)
         self._owner.survivors_found(stop, f"still there after KILL: {names}")
         self._answer(stop)
@@ -400,7 +400,7 @@ def report_on(stop: StopOfJob) -> StopReport:
     targets = sorted(
         stop.targets.values(), key=lambda target: (target.stage, target.where != "leader", target.identity)
     )
-    is_going_on = not (stop.is_done or stop.is_hopeless)
+    is_going_on = not (stop.is_done or stop.gave_up)
     return StopReport(
         id=str(stop.job.id),
         state=stop.job.life.state,
@@ -408,7 +408,7 @@ def report_on(stop: StopOfJob) -> StopReport:
             (max((t.seconds or 0.0 for t in targets), default=0.0)) if stop.is_done else now - stop.began, 3
         ),
         processes=tuple(_stopped(target) for target in targets),
-        # While the sequence goes on nobody knows yet who survives it.
+        # While the sequence goes on it is not known yet what survives it.
         survivors=() if is_going_on else tuple(_survivor(target) for target in targets if not target.is_gone),
         in_doubt=stop.in_doubt,
         note=stop.note,

@@ -1,6 +1,6 @@
 """Jobs with a terminal: what they print on it goes to their stdout file, through us alone.
 
-This is the one output that passes through Python. A flood of it keeps nobody else waiting: at most `PASS_SIZE` bytes
+This is the one output that passes through Python. A flood of it keeps no client waiting: at most `PASS_SIZE` bytes
 a pass of the loop, and what is not read yet stays in the terminal, which makes the job wait. We hold the job's side open
 too, so that a job that closes its terminal for a while does not read as one that has hung up.
 """
@@ -149,7 +149,7 @@ class JobTerminal:
 
     def _note_screen(self) -> None:
         job, is_full_screen, size = self._job, self._modes.is_full_screen, size_of(self.master)
-        # Whoever is attached sets the size by himself; a program draws anew then, so to ask when it prints is enough.
+        # A client that is attached sets the size; a program draws again then, so to ask when it prints is enough.
         if (job.is_full_screen, job.terminal_size) != (is_full_screen, size):
             job.is_full_screen, job.terminal_size = is_full_screen, size
             self._touch(job)

@@ -1,8 +1,8 @@
-"""Output that its own program made shorter: a file opened anew by `> /dev/stdout`, `tee /dev/stderr` or the like is emptied.
+"""Output that its own program made shorter: a file opened again by `> /dev/stdout`, `tee /dev/stderr` or the like is emptied.
 
 That it happened tells a tripwire (`corral.system.tripwire`), however long ago and however short it was. How much is lost,
-at least, is known as far as somebody has looked before: each look of the monitor compares the files with what is
-remembered of them (`corral.observe.traces`), and between these inotify(7) wakes us when somebody opens one. The position
+at least, is known as far as it was looked at before: each look of the monitor compares the files with what is
+remembered of them (`corral.observe.traces`), and between these inotify(7) wakes us when one is opened. The position
 of the stage's own descriptor tells, too: it stays where the last write had ended. No write wakes us: who waits for it
 would be as fast as who writes.
 """
@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from corral.decide.store import Journal
-from corral.manage.capping import Capping
+from corral.manage.capping import OutputCap
 from corral.manage.dropping import in_thread, open_to_punch, read_ready
 from corral.manage.history import Stream
 from corral.manage.jobs import ManagedJob
@@ -50,14 +50,14 @@ class Truncations:
         self,
         home: Home,
         journal: Journal,
-        capping: Capping,
+        output_cap: OutputCap,
         *,
         touch: Callable[[ManagedJob], None],
         note_replaced: Callable[[ManagedJob], None],
     ) -> None:
         self._home = home
         self._journal = journal
-        self._capping = capping
+        self._output_cap = output_cap
         self._touch = touch
         self._note_replaced = note_replaced
         self._loop = asyncio.get_running_loop()
@@ -78,7 +78,7 @@ class Truncations:
             self._loop.add_reader(self._watcher.descriptor, self._note_changes)
 
     def watch(self, job: ManagedJob) -> None:
-        """Its files are there, and nobody has written to them."""
+        """Its files are there, and nothing was written to them."""
         for number, path in enumerate(self._paths(job)):
             watch = self._watcher.watch(path, OPENED | LEFT)
             if watch is not None:
@@ -148,7 +148,7 @@ class Truncations:
             stream.has_tripwire = None
 
     def _take_away(self, path: str, seconds: float) -> None:
-        """So much later; and again in twice the time, a few times, while somebody has the file open."""
+        """So much later; and again in twice the time, a few times, while a process has the file open."""
         again = None if seconds >= LATEST_SECONDS else partial(self._note_taken_away, path, 2 * seconds)
         self._plan(partial(self._do, path, tripwire.take_away, again), seconds)
 
@@ -299,7 +299,7 @@ class Truncations:
         stream.times += 1
         stream.position = self._position(job, number)
         job.history.truncated = datetime.now(UTC)
-        self._capping.note_shorter(job, number, most)
+        self._output_cap.note_shorter(job, number, most)
         self._touch(job)
         text = self._words(job, number, stream)
         if text is not None:
