@@ -1,0 +1,140 @@
+"""The table of jobs, the observers of starts and ends, and no loop over a long queue where only some jobs matter."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from corral.decide.life import Ending, JobEnded
+from corral.manage.acceptance import new_job
+from corral.manage.job_events import JobEvents
+from corral.manage.jobs import ManagedJob
+from corral.manage.jobtable import JobTable
+from corral.values.commandline import parse
+from corral.values.jobs import Job
+from corral.values.spec import JobInput, JobSpec, Surroundings
+
+
+def job_of(number: int, **fields: Any) -> ManagedJob:
+    spec = JobSpec(parse("true"), "true", **fields)
+    return new_job(number, spec, Surroundings({}, "/", 0o022), datetime.now(UTC))
+
+
+def ids(jobs: list[ManagedJob]) -> list[int]:
+    return [job.id for job in jobs]
+
+
+def test_jobs_are_found_by_what_they_name_until_they_are_removed() -> None:
+    table = JobTable()
+    table.add(job_of(1, name="backup"))
+    table.add(job_of(2, name="backup", parent="1", after=("1",)), is_queued=True)
+    table.add(job_of(3, instead_of=("1",), restarted_from="1", stdin=JobInput("2")), is_queued=True)
+    assert ids(table.named.of("backup")) == [1, 2]
+    assert ids(table.children.of("1")) == ids(table.waiters.of("1")) == [2]
+    assert (
+        ids(table.restarts.of("1"))
+        == ids(table.queued_replacements_of(1))
+        == ids(table.readers.of("2"))
+        == [3]
+    )
+    assert table.newest_queued() is table.managed[3]
+    assert list(table.begun) == [1]
+    for number in (2, 3):
+        table.remove(number)
+    assert ids(table.named.of("backup")) == [1]
+    assert not table.waiters.keys
+    assert table.queued_replacements_of(1) == []
+
+
+def test_a_job_is_closed_before_its_last_snapshot_and_observers_hear_of_that() -> None:
+    heard = list[str]()
+
+    class Observer:
+        def job_started(self, job: Job) -> None:
+            heard.append(f"started {job.id}")
+
+        def job_ended(self, job: Job) -> None:
+            heard.append(f"ended {job.id}")
+
+    def view(job: ManagedJob) -> Job:
+        heard.append("snapshot")
+        return Job(id=str(job.id), name=None, command="true", cwd="/", created=job.created)
+
+    table, job = JobTable(), job_of(1)
+    table.add(job, is_queued=True)
+    events = JobEvents(
+        table,
+        SimpleNamespace(job_ended=lambda *_: heard.append("journal")),  # type: ignore[arg-type]
+        SimpleNamespace(view=view),  # type: ignore[arg-type]
+        stop_of=lambda _: None,
+        finish=(lambda _: heard.append("closed"), lambda _: heard.append("measured")),
+        observers=(Observer(),),
+    )
+    events.started(job)
+    events.ended(job, JobEnded(Ending("succeeded", 0, None, None)))
+    assert heard == ["snapshot", "started 1", "closed", "measured", "snapshot", "journal", "ended 1"]
+    assert list(table.ended) == [1]
+
+
+NO_LOOP_OVER_ALL = """
+import asyncio, sys
+from corral.decide.homedir import prepare_home
+from corral.decide.scheduler import Group
+from corral.decide.store import Journal
+from corral.manage.engine import Engine
+from corral.manage.jobtable import JobTable
+from corral.service.surroundings import surroundings
+from corral.values.commandline import parse
+from corral.values.home import Home
+from corral.values.spec import JobSpec
+
+class Unlooped(dict):
+    def __iter__(self):
+        raise AssertionError("a loop over all jobs")
+    keys = values = items = __iter__
+
+make = JobTable.__init__
+def make_unlooped(self, *arguments):
+    make(self, *arguments)
+    self.managed = Unlooped()
+JobTable.__init__ = make_unlooped
+
+async def main(home):
+    prepare_home(home)
+    engine = Engine(home, Journal.open(home))
+    await engine.acceptance.accept([JobSpec(parse("sleep 60"), "sleep 60", name="first")], surroundings())
+    await engine.queue.until_started(1)
+    engine.scheduler.configure(Group(paused=True))
+    specs = [JobSpec(parse("true"), "true", name=f"job-{number}") for number in range(2, 12)]
+    await engine.acceptance.accept(specs, surroundings())
+    engine.monitor.tick()
+    assert engine.references.resolve("job-7") == 7
+    assert engine.references.resolve("first") == 1
+    engine.explanation.why(1), engine.explanation.why(7), engine.explanation.detail(7)
+    engine.stops.request(8, by="by a test")
+    assert (await engine.stops.report(8, wait=True)).state == "stopped"
+    assert await engine.restarts.restart(7, "command_line") == 12
+    engine.stops.request(1, by="by a test")
+    assert (await engine.stops.report(1, wait=True)).state == "stopped"
+    engine.executor.leftovers.check()
+    assert engine.needed_jobs.all(shown=True) == {}
+    assert await engine.removals.remove([1], force=False) == (["job 1 removed"], [])
+    print("no loop")
+
+asyncio.run(main(Home(sys.argv[1])))
+"""
+
+
+def test_nothing_that_concerns_single_jobs_loops_over_all(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NO_LOOP_OVER_ALL, str(tmp_path / "home")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout == "no loop\n", done.stderr
