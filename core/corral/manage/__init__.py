@@ -1,1 +1,1 @@
-"""Layer 5: the manager, the single-threaded owner of the children of its process."""
+"""Layer 5: the engine, the single-threaded owner of the children of its process."""

@@ -70,7 +70,7 @@ class Engine:
         self.home = home
         self.journal = journal
         self.why_no_marks = mark.why_not()
-        nonce = None if self.why_no_marks else journal.nonce
+        self._nonce = None if self.why_no_marks else journal.nonce
         self.table = JobTable(journal.ended(KEPT_ENDED))
         self.transitions = Transitions(self.table, journal)
         self.scheduler = Scheduler()
@@ -83,9 +83,22 @@ class Engine:
             waiting_for=lambda job: self.queue.waiting_for(job),
             executor=lambda: self.executor,
         )
+        self._create_queue()
+        self._create_executor()
+        self.is_attended: Callable[[int], bool] = lambda _: False
+        """Whether somebody sits at the terminal of that job."""
+        self.ends = EndWaiters(self.table)
+        self._create_monitor()
+        self._create_cleaning()
+        self._create_commands()
+        self._create_recovery()
+        self._connect()
+
+    def _create_queue(self) -> None:
+        """What decides which job starts, and takes jobs on."""
         self.queue = StartQueue(
             self.table,
-            journal,
+            self.journal,
             self.scheduler,
             self.commits,
             self.transitions.apply,
@@ -93,11 +106,11 @@ class Engine:
             state_of=self.snapshots.state_of,
         )
         self.references = References(
-            self.table, journal, is_going=lambda job_id: job_id in self.deletion.under_way
+            self.table, self.journal, is_going=lambda job_id: job_id in self.deletion.under_way
         )
         self.acceptance = Acceptance(
             self.table,
-            journal,
+            self.journal,
             self.commits,
             self.queue,
             self.snapshots,
@@ -105,11 +118,13 @@ class Engine:
             resolve=self.references.resolve,
             replaces=lambda job: self.restarts.dependencies(job),
         )
+
+    def _create_executor(self) -> None:
         self.executor = LocalExecutor(
-            home,
-            nonce,
+            self.home,
+            self._nonce,
             self.table,
-            journal,
+            self.journal,
             self.commits,
             self.snapshots,
             self.transitions.apply,
@@ -119,45 +134,18 @@ class Engine:
             note_replaced=lambda job: self.outputs.reopen(job),
             tree_of=lambda job: self.waits.tree(job),
         )
-        self.is_attended: Callable[[int], bool] = lambda _: False
-        """Whether somebody sits at the terminal of that job."""
+
+    def _create_monitor(self) -> None:
+        """What observes the jobs that run."""
         self.stacks = StackCapture(self.executor.children.reap, self.executor.mounts)
         self.last_stacks = LastStacks(self.stacks)
-        self.persistence = Persistence(self.table, journal, self.last_stacks, self.snapshots.of)
+        self.persistence = Persistence(self.table, self.journal, self.last_stacks, self.snapshots.of)
         self.members = MemberScan(self.table, self.executor.census)
         self.waits = WaitsOfJobs(self.table, Holders(os.getpid()))
         self.outputs = OutputWatch(
-            self.table, journal, home, self.executor.truncations, self.executor.output_cap
+            self.table, self.journal, self.home, self.executor.truncations, self.executor.output_cap
         )
         self.monitor = self._new_monitor()
-        self.ends = EndWaiters(self.table)
-        self._create_cleaning()
-        self._create_commands()
-        self.recovery = Recovery(
-            home,
-            self.table,
-            journal,
-            self.commits,
-            self.transitions,
-            self.scheduler,
-            self.executor,
-            self.monitor,
-            enqueue=self.acceptance.enqueue,
-            resume_restarts=self.restarts.resume,
-            wake=self.queue.wake,
-        )
-        self.handover = JobHandover(
-            self.table,
-            journal,
-            self.transitions,
-            self.scheduler,
-            self.executor,
-            self.monitor,
-            self.persistence,
-            enqueue=self.acceptance.enqueue,
-            wake=self.queue.wake,
-        )
-        self._connect()
 
     def _new_monitor(self) -> Monitor:
         stuck = StuckStopper(
@@ -251,6 +239,33 @@ class Engine:
             tree_of=self.waits.tree,
             story_of=self.persistence.story,
             newest=lambda: self.references.resolve(NEWEST),
+        )
+
+    def _create_recovery(self) -> None:
+        """What takes over from an earlier daemon, and hands over to the next program of this one."""
+        self.recovery = Recovery(
+            self.home,
+            self.table,
+            self.journal,
+            self.commits,
+            self.transitions,
+            self.scheduler,
+            self.executor,
+            self.monitor,
+            enqueue=self.acceptance.enqueue,
+            resume_restarts=self.restarts.resume,
+            wake=self.queue.wake,
+        )
+        self.handover = JobHandover(
+            self.table,
+            self.journal,
+            self.transitions,
+            self.scheduler,
+            self.executor,
+            self.monitor,
+            self.persistence,
+            enqueue=self.acceptance.enqueue,
+            wake=self.queue.wake,
         )
 
     def _connect(self) -> None:

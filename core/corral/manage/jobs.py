@@ -1,4 +1,4 @@
-"""What the manager holds of a job: the handles, and what was observed. Private; snapshots are what leaves."""
+"""What the engine holds of a job: the handles, and what was observed. Private; snapshots are what leaves."""
 
 from __future__ import annotations
 

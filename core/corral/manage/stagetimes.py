@@ -51,7 +51,7 @@ class Times:
 
 
 class StageTimes:
-    """Follows the pipelines of a manager in which something flows."""
+    """Follows the pipelines in which something flows."""
 
     def __init__(self) -> None:
         self._times: dict[int, Times] = {}

@@ -135,7 +135,7 @@ class Stopper:
         self._woken = asyncio.Event()
         self._reserve = Reserve(_RESERVED)
 
-    # ---- asked by the manager
+    # ---- asked by the engine
 
     def begin(self, job: ManagedJob, signal: str, grace: float, stage: int | None = None) -> StopOfJob:
         """Begin, or return the one that goes on."""
