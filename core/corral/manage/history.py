@@ -17,7 +17,7 @@ from corral.observe.progress import Progress
 from corral.observe.sampler import Usage
 from corral.observe.traces import Fingerprint
 from corral.values.history import CELL_SECONDS, FIRST_CELL_SECONDS, KEPT_CELLS, MOST_CELLS, LifePast, Past
-from corral.values.jobs import StageTime
+from corral.values.jobs import Health, StageTime
 from corral.values.reports import Diagnosis
 
 _Value = TypeVar("_Value")
@@ -284,7 +284,7 @@ class StageHistory(Struct):
 class History(Struct):
     """What was observed of one job."""
 
-    health: str | None = None
+    health: Health | None = None
     health_since: datetime | None = None
     progress: Progress | None = msgspec.field(default=None, name="still")
     """None before the first look."""

@@ -163,7 +163,7 @@ class ManagedJob:
     """Whether the waits in `diagnosis` resolve by themselves; None if that is unknown."""
     is_deadlocked: bool = False
     """Whether they are a ring that can never be resolved."""
-    explained_at: float = 0.0
+    diagnosed_at: float = 0.0
     """When it was diagnosed last (monotonic seconds)."""
     look_again_at: float = float("inf")
     """When the diagnosis of a still job is renewed (monotonic seconds), if its waits end at processes outside it."""

@@ -20,12 +20,12 @@ from corral.values.jobs import Health, Job
 
 DIAGNOSE_AFTER = 1.5
 """Seconds without movement until a job is diagnosed."""
-EARLY_AFTER = 0.9
+DIAGNOSE_EARLY_AFTER = 0.9
 """The same for one that was not diagnosed for a while: one tick of the monitor, so that a deadlock is found soon."""
 EARLY_EVERY = 10.0
 SECONDS_A_TICK = 0.1
 """CPU time that may go into diagnoses in one tick before the rest is left for the next one."""
-MEETS_AT = 0.25
+FIRST_CHECK_SHARE = 0.25
 """The share of `stuck_after` after which the processes that a polling job waits for are first observed."""
 LOOK_AGAIN_SECONDS = 5.0
 """How often a still job is diagnosed again whose waits end at processes outside it, which may move unnoticed."""
@@ -74,7 +74,7 @@ class Judge:
         before = (job.history.health, job.bottleneck, job.diagnosis)
         if is_running:
             verdict = self._verdict(job, progress, now)
-            if self._counts(job, progress, verdict):
+            if self._is_accepted(job, progress, verdict):
                 self._settle(job, verdict, now)
         else:
             # The time that it is paused is not held against it.
@@ -89,7 +89,7 @@ class Judge:
     def _verdict(self, job: ManagedJob, progress: Progress, now: float) -> _Verdict:
         """The health of a running job by now. A job that does not move is diagnosed first."""
         if progress.still_for(now) >= _patience(job, now) or _flows(job):
-            self._explain(job, now)
+            self._diagnose(job, now)
         is_still = job.diagnosis is not None
         found = health_of(
             progress,
@@ -101,7 +101,7 @@ class Judge:
         polling_since = self._stuck_polling_since(job, now)
         return _Verdict(*found) if polling_since is None else _Verdict("stuck", polling_since, True)
 
-    def _counts(self, job: ManagedJob, progress: Progress, verdict: _Verdict) -> bool:
+    def _is_accepted(self, job: ManagedJob, progress: Progress, verdict: _Verdict) -> bool:
         """Whether a verdict counts now. A job becomes stuck only in a tick with time left for a thorough diagnosis, and not
         while it has processes that no scan has found yet: the next visit counts these as a movement.
         """
@@ -116,7 +116,7 @@ class Judge:
             job.history.health = verdict.health
             job.history.health_since = None if ago is None else datetime.now(UTC) - ago
             if verdict.health == "stuck":
-                self._explain(job, now, renew=True)
+                self._diagnose(job, now, renew=True)
         if verdict.is_polling and job.polling is not None:
             # Its last movement dropped the diagnosis, and it is still the same.
             job.diagnosis = job.polling.diagnosis = job.diagnosis or job.polling.diagnosis
@@ -133,15 +133,18 @@ class Judge:
         if not polling.has_stirred:
             return None
         if polling.lasts(now) < job.spec.stuck_after:
-            if not polling.has_checked_targets and polling.lasts(now) >= MEETS_AT * job.spec.stuck_after:
+            if (
+                not polling.has_checked_targets
+                and polling.lasts(now) >= FIRST_CHECK_SHARE * job.spec.stuck_after
+            ):
                 # What it waits for has to be still as well from now on.
                 polling.has_checked_targets = True
-                self._look(job)
+                self._wait_graph(job)
             return None
         if now >= polling.look_again_at:
             # What it waits for may just have been at work. Check soon, then less and less often: a server may poll all
             # its life.
-            polling.was_stuck = is_stuck_polling(self._look(job), job.spec.stuck_after - 1.0)
+            polling.was_stuck = is_stuck_polling(self._wait_graph(job), job.spec.stuck_after - 1.0)
             polling.looks = min(polling.looks + 1, 5)
             pause = LOOK_AGAIN_SECONDS if polling.was_stuck else 2.0 ** (polling.looks - 1)
             polling.look_again_at = now + pause
@@ -162,33 +165,33 @@ class Judge:
         is_still = progress.still_for(now) >= _patience(job, now)
         return is_still and job.diagnosis is None and self._spent > SECONDS_A_TICK
 
-    def _explain(self, job: ManagedJob, now: float, *, renew: bool = False) -> None:
+    def _diagnose(self, job: ManagedJob, now: float, *, renew: bool = False) -> None:
         """Diagnose, unless nothing can have changed since the last time."""
         if not renew and job.diagnosis is not None and not _flows(job) and now < job.look_again_at:
             return
-        job.explained_at = now
-        web = self._look(job)
-        deadlocked = is_deadlocked(web)
+        job.diagnosed_at = now
+        graph = self._wait_graph(job)
+        deadlocked = is_deadlocked(graph)
         if deadlocked and not job.is_deadlocked:
             # Reported at once, so it must not rest on anything cached.
             self._waits.forget()
-            web = self._look(job)
-            deadlocked = is_deadlocked(web)
-        job.is_benign = is_benign(web)
+            graph = self._wait_graph(job)
+            deadlocked = is_deadlocked(graph)
+        job.is_benign = is_benign(graph)
         job.is_deadlocked = deadlocked
-        job.diagnosis = diagnose_graph(web)
+        job.diagnosis = diagnose_graph(graph)
         # All such jobs in the same pass, so that the state of the whole machine is read only once.
         again = (now // LOOK_AGAIN_SECONDS + 1) * LOOK_AGAIN_SECONDS
-        job.look_again_at = min(again, _is_due(job, web, now)) if web.seen.outside else _NEVER
+        job.look_again_at = min(again, _is_due(job, graph, now)) if graph.seen.outside else _NEVER
 
-    def _look(self, job: ManagedJob) -> WaitGraph:
+    def _wait_graph(self, job: ManagedJob) -> WaitGraph:
         began = time.thread_time()
         try:
-            return self._web(job)
+            return self._read_graph(job)
         finally:
             self._spent += time.thread_time() - began
 
-    def _web(self, job: ManagedJob) -> WaitGraph:
+    def _read_graph(self, job: ManagedJob) -> WaitGraph:
         seen = self._waits.look(job)
         job.view = None
         for stage in job.stages:
@@ -207,14 +210,14 @@ def is_settled(job: ManagedJob) -> bool:
 
 
 def _patience(job: ManagedJob, now: float) -> float:
-    return EARLY_AFTER if now - job.explained_at > EARLY_EVERY else DIAGNOSE_AFTER
+    return DIAGNOSE_EARLY_AFTER if now - job.diagnosed_at > EARLY_EVERY else DIAGNOSE_AFTER
 
 
-def _is_due(job: ManagedJob, web: WaitGraph, now: float) -> float:
+def _is_due(job: ManagedJob, graph: WaitGraph, now: float) -> float:
     """When to diagnose a job that may be stuck by then, since the processes that it waits for may have moved."""
     assert job.history.progress is not None
     left = job.spec.stuck_after - job.history.progress.still_for(now)
-    stills = [still for pid, still in web.seen.idle_seconds.items() if web.may_be_active(pid)]
+    stills = [still for pid, still in graph.seen.idle_seconds.items() if graph.may_be_active(pid)]
     left = max([left, *(OUTSIDE_STILL_SHARE * job.spec.stuck_after - still for still in stills)])
     return now + left if left > 0 else _NEVER
 

@@ -40,7 +40,7 @@ def view_of(
         cwd=job.surroundings.cwd,
         pty=spec.pty,
         state=life.state,
-        health=job.history.health if is_running else None,  # type: ignore[arg-type]
+        health=job.history.health if is_running else None,
         parent=spec.parent,
         after=spec.after,
         from_=spec.stdin.job if isinstance(spec.stdin, JobInput) else None,
