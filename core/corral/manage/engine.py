@@ -86,7 +86,7 @@ class Engine:
         self._create_queue()
         self._create_executor()
         self.is_attended: Callable[[int], bool] = lambda _: False
-        """Whether somebody sits at the terminal of that job."""
+        """Whether a client is attached to the terminal of that job."""
         self.ends = EndWaiters(self.table)
         self._create_monitor()
         self._create_cleaning()
