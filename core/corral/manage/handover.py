@@ -58,10 +58,10 @@ class HandedJob(Struct, frozen=True, kw_only=True):
     input_pipe: int | None = None
     pidfds: dict[int, int] = {}
     """By stage, of processes that are not our children: once init has reaped one, only this descriptor tells its status."""
-    history: History = msgspec.field(default_factory=History)
+    history: History | None = None
     """The whole of what was observed of it."""
     stages: tuple[StageHistory, ...] = ()
-    """The same of its stages; none where nothing was observed yet."""
+    """The same of its stages. Neither of a job that has not started: there may be very many."""
 
 
 class HandedStop(Struct, frozen=True, kw_only=True):
@@ -236,8 +236,8 @@ class JobHandover:
                 for stage in job.stages
                 if stage.handle.pidfd is not None and stage.handle.popen is None
             },
-            history=job.history,
-            stages=tuple(stage.history for stage in job.stages),
+            history=job.history if job.life.is_started else None,
+            stages=tuple(stage.history for stage in job.stages) if job.life.is_started else (),
         )
 
     def _handed_stop(self, stop: StopOfJob) -> HandedStop:
@@ -307,8 +307,8 @@ class JobHandover:
             return
         if not job.life.is_started:
             return
-        if entry.stages:
-            self._recall(job, entry)
+        if entry.history is not None:
+            self._recall(job, entry.history, entry)
         if entry.feed is not None:
             executor.feeds.begin(job, entry.feed)
         if entry.terminal is not None:
@@ -325,16 +325,16 @@ class JobHandover:
             opened = {(stage, position): descriptor for stage, position, descriptor in entry.opened}
             self._executor.launcher.start(job, opened)
 
-    def _recall(self, job: ManagedJob, entry: HandedJob) -> None:
+    def _recall(self, job: ManagedJob, history: History, entry: HandedJob) -> None:
         for stage, noted in zip(job.stages, entry.stages, strict=True):
             if stage.history.cpu_seconds is not None:  # of its end, by the journal
                 noted.cpu_seconds = stage.history.cpu_seconds
             stage.history, stage.handle.pidfd = noted, entry.pidfds.get(stage.number)
-        job.history = entry.history
-        for stream in job.history.streams:
+        job.history = history
+        for stream in history.streams:
             # What was being set up went with the threads of the program before.
             stream.has_tripwire = stream.has_tripwire is True
-        progress, job.history.progress = job.history.progress, None
+        progress, history.progress = history.progress, None
         if progress is not None:
             self._monitor.go_on(job, progress)
 
