@@ -5,9 +5,6 @@ Internal: one per process, inside the daemon. Everything here runs in one thread
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-
 from corral.decide.life import (
     BeginStop,
     EndStages,
@@ -25,21 +22,12 @@ from corral.manage.cleaning import Cleaner
 from corral.manage.commits import Commits
 from corral.manage.deletion import Deletion
 from corral.manage.explanation import Explanation
-from corral.manage.flows import PipeFollower
 from corral.manage.handover import JobHandover
 from corral.manage.input_commands import InputCommands
 from corral.manage.job_events import JobEvents
 from corral.manage.jobtable import KEPT_ENDED, JobTable
-from corral.manage.judging import Judge
-from corral.manage.keeping import Persistence
-from corral.manage.laststacks import LastStacks
 from corral.manage.local_executor import LocalExecutor
-from corral.manage.member_scan import MemberScan
-from corral.manage.monitor import Monitor
 from corral.manage.needed_jobs import NeededJobs
-from corral.manage.onstuck import StuckStopper
-from corral.manage.output_watch import OutputWatch
-from corral.manage.reasons import WaitsOfJobs
 from corral.manage.recovery import Recovery
 from corral.manage.references import References
 from corral.manage.remove_commands import RemoveCommands
@@ -47,13 +35,11 @@ from corral.manage.restarts import Restarts
 from corral.manage.settings_reader import SettingsReader
 from corral.manage.signal_commands import SignalCommands
 from corral.manage.snapshots import Snapshots
-from corral.manage.spying import StackCapture
 from corral.manage.startqueue import StartQueue
 from corral.manage.stop_commands import StopCommands
 from corral.manage.transitions import Transitions
 from corral.manage.upkeep import Upkeep
 from corral.manage.waiting import EndWaiters
-from corral.observe.holders import Holders
 from corral.system import mark
 from corral.values.home import Home
 
@@ -85,10 +71,7 @@ class Engine:
         )
         self._create_queue()
         self._create_executor()
-        self.is_attended: Callable[[int], bool] = lambda _: False
-        """Whether a client is attached to the terminal of that job."""
         self.ends = EndWaiters(self.table)
-        self._create_monitor()
         self._create_cleaning()
         self._create_commands()
         self._create_recovery()
@@ -131,44 +114,10 @@ class Engine:
             wake=self.queue.wake,
             note_start_failed=self.queue.note_start_failed,
             note_survivors=lambda job_id, text: self.restarts.give_up(job_id, text),
-            note_replaced=lambda job: self.outputs.reopen(job),
-            tree_of=lambda job: self.waits.tree(job),
-        )
-
-    def _create_monitor(self) -> None:
-        """What observes the jobs that run."""
-        self.stacks = StackCapture(self.executor.children.reap, self.executor.mounts)
-        self.last_stacks = LastStacks(self.stacks)
-        self.persistence = Persistence(self.table, self.journal, self.last_stacks, self.snapshots.of)
-        self.members = MemberScan(self.table, self.executor.census)
-        self.waits = WaitsOfJobs(self.table, Holders(os.getpid()))
-        self.outputs = OutputWatch(
-            self.table, self.journal, self.home, self.executor.truncations, self.executor.output_cap
-        )
-        self.monitor = self._new_monitor()
-
-    def _new_monitor(self) -> Monitor:
-        stuck = StuckStopper(
-            self.persistence,
-            self.last_stacks,
-            self.transitions.apply,
-            commit=self.commits.soon,
-            scan=self.members.scan,
-            is_attended=lambda job_id: self.is_attended(job_id),
-        )
-        return Monitor(
-            self.table,
-            self.members,
-            self.outputs,
-            PipeFollower(self.home, self.waits),
-            Judge(self.table, self.members, self.waits, self.persistence, self.snapshots.view),
-            stuck,
-            self.persistence,
-            after_scan=self.executor.leftovers.check,
         )
 
     def _create_cleaning(self) -> None:
-        self.needed_jobs = NeededJobs(self.table, looked_at=lambda: self.monitor.looked_at)
+        self.needed_jobs = NeededJobs(self.table, looked_at=lambda: self.executor.monitor.looked_at)
         self.deletion = Deletion(
             self.home,
             self.table,
@@ -199,7 +148,7 @@ class Engine:
             self.executor,
             self.transitions.apply,
             take_on=self.executor.leftovers.take_on,
-            note_diagnosis=self.persistence.note_stop,
+            note_diagnosis=self.executor.persistence.note_stop,
         )
         self.signals = SignalCommands(
             self.journal,
@@ -234,10 +183,10 @@ class Engine:
             self.journal,
             self.commits,
             self.snapshots,
-            scan=lambda job: self.members.scan([job]),
-            observe=self.waits.look,
-            tree_of=self.waits.tree,
-            story_of=self.persistence.story,
+            scan=self.executor.look,
+            observe=self.executor.waits.look,
+            tree_of=self.executor.processes_of,
+            story_of=self.executor.persistence.story,
             newest=lambda: self.references.resolve(NEWEST),
         )
 
@@ -251,7 +200,7 @@ class Engine:
             self.transitions,
             self.scheduler,
             self.executor,
-            self.monitor,
+            self.executor.monitor,
             enqueue=self.acceptance.enqueue,
             resume_restarts=self.restarts.resume,
             wake=self.queue.wake,
@@ -262,8 +211,8 @@ class Engine:
             self.transitions,
             self.scheduler,
             self.executor,
-            self.monitor,
-            self.persistence,
+            self.executor.monitor,
+            self.executor.persistence,
             enqueue=self.acceptance.enqueue,
             wake=self.queue.wake,
         )
@@ -275,13 +224,7 @@ class Engine:
             self.journal,
             self.snapshots,
             stop_of=self.executor.stop_of,
-            # Its output is closed before it is measured, and measured before its cap is kept to for the last time.
-            finish=(
-                self.executor.close,
-                self.monitor.finish,
-                self.executor.output_cap.finish,
-                self.persistence.finish,
-            ),
+            finish=(self.executor.close,),
             observers=(self.queue, self.cleaner, self.ends, self.executor.leftovers),
         )
         self.transitions.on_start = events.started

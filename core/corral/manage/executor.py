@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from corral.manage.jobs import ManagedJob
 from corral.values.jobs import ProcessView
-from corral.values.reports import OpenedInput, StopReport, Survivor
+from corral.values.reports import Diagnosis, OpenedInput, StopReport, Survivor
 from corral.values.spec import Surroundings
 
 Ability = Literal["pause", "pty", "stdin", "tree"]
@@ -140,6 +140,12 @@ class Executor(Protocol):
     # ---- asking
 
     def observe(self, job: ManagedJob) -> Observation: ...
+
+    def look(self, job: ManagedJob) -> None:
+        """Look at the processes of a job now."""
+
+    async def add_stacks(self, found: Diagnosis, job: ManagedJob, py_spy: str | None) -> Diagnosis:
+        """The diagnosis with the stacks of the job's Python and Java programs. `py_spy` is the client's."""
 
     def processes_of(self, job: ManagedJob) -> tuple[ProcessView, ...]:
         """The tree of a job as of the last look at it."""

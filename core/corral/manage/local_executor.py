@@ -14,13 +14,23 @@ from corral.manage.children import Children
 from corral.manage.commits import Commits
 from corral.manage.executor import HOW_TO_SEND, Ability, Observation, SlowStart, StopSequence
 from corral.manage.feeding import Feeds
+from corral.manage.flows import PipeFollower
 from corral.manage.jobs import ManagedJob
 from corral.manage.jobtable import JobTable
+from corral.manage.judging import Judge
+from corral.manage.keeping import Persistence
+from corral.manage.laststacks import LastStacks
 from corral.manage.launching import Launcher
 from corral.manage.leftovers import Leftovers, live_members
+from corral.manage.member_scan import MemberScan
+from corral.manage.monitor import Monitor
 from corral.manage.observation import observation_of
+from corral.manage.onstuck import StuckStopper
+from corral.manage.output_watch import OutputWatch
+from corral.manage.reasons import WaitsOfJobs
 from corral.manage.signalling import JobSignals
 from corral.manage.snapshots import Snapshots
+from corral.manage.spying import StackCapture
 from corral.manage.starting import Starter
 from corral.manage.stopevents import StopEvents
 from corral.manage.stopping import Stopper, in_doubt
@@ -28,6 +38,7 @@ from corral.manage.terminals import Terminals
 from corral.manage.transitions import Apply
 from corral.manage.truncations import Truncations
 from corral.manage.unmarked import UnmarkedKeeper
+from corral.observe.holders import Holders
 from corral.system.mounts import HangingMounts
 from corral.system.pipes import PipeBudget
 from corral.system.prctl import become_subreaper
@@ -35,7 +46,7 @@ from corral.system.signals import Signaller
 from corral.values.errors import NotSoError
 from corral.values.home import Home
 from corral.values.jobs import ProcessView
-from corral.values.reports import OpenedInput, Survivor
+from corral.values.reports import Diagnosis, OpenedInput, Survivor
 from corral.values.spec import Surroundings
 
 
@@ -47,8 +58,6 @@ class LocalExecutor:
         wake: called when a start may be due.
         note_start_failed: called when the start of a job has failed, whatever of it still runs.
         note_survivors: called with the id of a job that could not be ended, and why.
-        note_replaced: called with a job of whose output files one was removed, or another file put in its place.
-        tree_of: the processes of a job as of the last look at it.
     """
 
     can: frozenset[Ability] = frozenset(("pause", "pty", "stdin", "tree"))
@@ -66,10 +75,12 @@ class LocalExecutor:
         wake: Callable[[], None],
         note_start_failed: Callable[[ManagedJob], None],
         note_survivors: Callable[[int, str], None],
-        note_replaced: Callable[[ManagedJob], None],
-        tree_of: Callable[[ManagedJob], tuple[ProcessView, ...]],
     ) -> None:
         become_subreaper()
+        self._home, self._nonce, self._table, self._journal = home, nonce, table, journal
+        self._commits, self._snapshots, self._apply, self._wake = commits, snapshots, apply, wake
+        self.is_attended: Callable[[int], bool] = lambda _: False
+        """Whether a client is attached to the terminal of that job."""
         self.budget = PipeBudget()
         self.mounts = HangingMounts(home.path)
         self.signaller = Signaller(nonce)
@@ -89,58 +100,105 @@ class LocalExecutor:
         )
         self.adopted = AdoptedProcesses(self.census, self.children)
         self._signals = JobSignals(home.path, self.census, self.signaller)
-        self.processes_of = tree_of
-        stop_events = StopEvents(
-            table.begun,
-            journal,
-            commits,
-            apply,
+        self._create_stopping(note_survivors)
+        self.unmarked = UnmarkedKeeper(table, journal, self.census, self.leftovers)
+        self._create_monitor()
+        self.launcher = self._new_launcher(note_start_failed)
+
+    def _create_stopping(self, note_survivors: Callable[[int, str], None]) -> None:
+        events = StopEvents(
+            self._table.begun,
+            self._journal,
+            self._commits,
+            self._apply,
             self.children,
             note_left=lambda job, doubt: self.leftovers.note(job, 0, doubt),
             note_survivors=note_survivors,
-            wake=wake,
+            wake=self._wake,
         )
-        self.stopper = Stopper(stop_events, self.census, self.signaller, home.path)
+        self.stopper = Stopper(events, self.census, self.signaller, self._home.path)
         self.leftovers = Leftovers(
-            table,
-            journal,
-            snapshots,
-            apply,
+            self._table,
+            self._journal,
+            self._snapshots,
+            self._apply,
             self.census,
             self.births,
             self.stopper,
             reap=self.children.reap,
-            wake=wake,
+            wake=self._wake,
         )
-        self.unmarked = UnmarkedKeeper(table, journal, self.census, self.leftovers)
-        self.feeds = Feeds(home, table.managed, journal, commits, apply)
-        self.output_cap = OutputCap(
-            home, table, journal, snapshots, self.feeds, lambda: self.leftovers.in_hand
+
+    def _create_monitor(self) -> None:
+        home, table, journal = self._home, self._table, self._journal
+        self.feeds = Feeds(home, table.managed, journal, self._commits, self._apply)
+        self._output_cap = OutputCap(
+            home, table, journal, self._snapshots, self.feeds, lambda: self.leftovers.in_hand
         )
-        self.truncations = Truncations(
-            home, journal, self.output_cap, touch=table.touch, note_replaced=note_replaced
-        )
-        self.launcher = Launcher(
-            Starter(home, nonce, self.budget, self.mounts, self.truncations.watch),
+        self._truncations = Truncations(
+            home,
             journal,
-            commits,
-            apply,
+            self._output_cap,
+            touch=table.touch,
+            note_replaced=lambda job: outputs.reopen(job),
+        )
+        outputs = OutputWatch(table, journal, home, self._truncations, self._output_cap)
+        self._stacks = StackCapture(self.children.reap, self.mounts)
+        last_stacks = LastStacks(self._stacks)
+        self.persistence = Persistence(table, journal, last_stacks, self._snapshots.of)
+        self._members = MemberScan(table, self.census)
+        self.waits = WaitsOfJobs(table, Holders(os.getpid()))
+        stuck = StuckStopper(
+            self.persistence,
+            last_stacks,
+            self._apply,
+            commit=self._commits.soon,
+            scan=self._members.scan,
+            is_attended=lambda job_id: self.is_attended(job_id),
+        )
+        self.monitor = Monitor(
+            table,
+            self._members,
+            outputs,
+            PipeFollower(home, self.waits),
+            Judge(table, self._members, self.waits, self.persistence, self._snapshots.view),
+            stuck,
+            self.persistence,
+            after_scan=self.leftovers.check,
+        )
+
+    def _new_launcher(self, note_start_failed: Callable[[ManagedJob], None]) -> Launcher:
+        return Launcher(
+            Starter(self._home, self._nonce, self.budget, self.mounts, self._truncations.watch),
+            self._journal,
+            self._commits,
+            self._apply,
             self.children,
             self.terminals,
             self.feeds,
-            self.output_cap,
-            whole=lambda job_id: snapshots.origin_of(job_id)[0],
-            touch=table.touch,
+            self._output_cap,
+            whole=lambda job_id: self._snapshots.origin_of(job_id)[0],
+            touch=self._table.touch,
             note_failed=note_start_failed,
-            make_room=wake,
+            make_room=self._wake,
         )
 
+    def tick(self) -> None:
+        """Once a second: observe, and reap what has ended unnoticed."""
+        self.monitor.tick()
+        self.unmarked.keep()
+        self.children.reap()
+
     def close(self, job: ManagedJob) -> None:
-        """Its life is over: close what we hold of it."""
+        """Its life is over: close what we hold of it, and observe it for the last time."""
         self.launcher.end(job)
         self.terminals.end(job)
         self.budget.gave_back(job.run.pipe_bytes)
         job.run.pipe_bytes = 0
+        # Its output is closed before it is measured, and measured before its cap is kept to for the last time.
+        self.monitor.finish(job)
+        self._output_cap.finish(job)
+        self.persistence.finish(job)
 
     # ---- starting
 
@@ -204,6 +262,15 @@ class LocalExecutor:
 
     def observe(self, job: ManagedJob) -> Observation:
         return observation_of(job)
+
+    def look(self, job: ManagedJob) -> None:
+        self._members.scan([job])
+
+    def processes_of(self, job: ManagedJob) -> tuple[ProcessView, ...]:
+        return self.waits.tree(job)
+
+    async def add_stacks(self, found: Diagnosis, job: ManagedJob, py_spy: str | None) -> Diagnosis:
+        return await self._stacks.add_stacks(found, frozenset(job.run.members), py_spy)
 
     def alive(self, jobs: Collection[ManagedJob]) -> Mapping[int, int]:
         return {job_id: len(live_members(seen)) for job_id, seen in self.census.take(jobs).items()}

@@ -79,7 +79,7 @@ class Handlers:
         self._publisher = publisher
         self._status = Status(engine)
         self._lists = JobLists(
-            engine.table, engine.journal, engine.commits, engine.snapshots, see=engine.monitor.see
+            engine.table, engine.journal, engine.commits, engine.snapshots, see=engine.executor.monitor.see
         )
         self._stops = StopRequests(engine.table, engine.commits, engine.snapshots, engine.stops)
         self._handlers: dict[type[p.Request], Callable[[Any], Awaitable[Reply]]] = {
@@ -238,7 +238,7 @@ class Handlers:
         found = engine.explanation.why(job_id)
         job = engine.table.managed.get(job_id)
         if request.stacks and job is not None:
-            found = await self._engine.stacks.add_stacks(found, frozenset(job.run.members), request.py_spy)
+            found = await engine.executor.add_stacks(found, job, request.py_spy)
         return found
 
     async def _processes(self, request: p.ListProcesses) -> p.Processes:
@@ -254,7 +254,7 @@ class Handlers:
         return p.Pasts({str(job.id): job.history.recent.values(now) for job in jobs if job is not None})
 
     async def _story(self, request: p.AskStory) -> p.Story:
-        return self._engine.persistence.story(self._engine.references.resolve(request.job))
+        return self._engine.executor.persistence.story(self._engine.references.resolve(request.job))
 
     async def _describe_daemon(self, _: p.AskStatus) -> DaemonStatus:
         return self._status.now()

@@ -46,7 +46,7 @@ class Daemon:
         self.is_private = is_private
         self.clients = Clients[Connection]()
         self.publisher = Publisher(engine.table, engine.snapshots)
-        engine.is_attended = lambda job_id: any(one.attends(job_id) for one in self.clients)
+        engine.executor.is_attended = lambda job_id: any(one.attends(job_id) for one in self.clients)
         self._handlers = Handlers(self, engine, self.publisher)
         self._restart = Restart(self, engine.home, engine.commits, engine.handover)
         self._complaint: str | None = None
@@ -190,7 +190,7 @@ class Daemon:
         looked_at: set[int] = set()
         for connection in self.clients:
             looked_at |= connection.watched_jobs
-        self.engine.monitor.looked_at = looked_at
+        self.engine.executor.monitor.looked_at = looked_at
 
     # ---- requests
 
@@ -248,7 +248,7 @@ class Daemon:
             connection.close()
         if not self.is_private:
             # Last: jobs may end until now, and that must not be lost.
-            self.engine.persistence.keep_all(is_last=True)
+            self.engine.executor.persistence.keep_all(is_last=True)
             self.engine.commits.soon()
 
     async def _let_answers_go(self) -> None:
@@ -284,9 +284,7 @@ class Daemon:
             try:
                 if not self.is_held:
                     self._home_watch.look()
-                self.engine.monitor.tick()
-                self.engine.executor.unmarked.keep()
-                self.engine.executor.children.reap()
+                self.engine.executor.tick()
                 self.engine.commits.for_sure()
                 self.engine.upkeep.look()
                 if began >= next_machine:
