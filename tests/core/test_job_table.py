@@ -111,7 +111,7 @@ async def main(home):
     engine.scheduler.configure(Group(paused=True))
     specs = [JobSpec(parse("true"), "true", name=f"job-{number}") for number in range(2, 12)]
     await engine.acceptance.accept(specs, surroundings())
-    engine.monitor.tick()
+    engine.executor.tick()
     assert engine.references.resolve("job-7") == 7
     assert engine.references.resolve("first") == 1
     engine.explanation.why(1), engine.explanation.why(7), engine.explanation.detail(7)
