@@ -15,7 +15,7 @@ class ManualPage(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         root = Path(self.root)
         sys.path[:0] = [str(root / "core"), str(root / "tui")]
-        from corral_tui.manual_page import manual_page
+        from corral_tui.cli.manual_page import manual_page
 
         page = root / "build" / "corral.1"
         page.parent.mkdir(exist_ok=True)

@@ -14,12 +14,12 @@ import sys
 import time
 
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.marks import UNICODE
 from corral_tui.demo.ending import end
 from corral_tui.demo.engine import DemoManager
 from corral_tui.demo.jobs import ASK
 from corral_tui.demo.screen import Show
 from corral_tui.demo.tools import find_tools
+from corral_tui.text.charset import UNICODE
 
 SIZE = (160, 50)
 WIDTH = 1200

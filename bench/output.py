@@ -19,7 +19,7 @@ import psutil
 from common import Options, Report, Row, Verdict
 
 import corral
-from corral.system import relay
+from corral.output import relay
 
 LINES = "57000000"
 ARGV = ["seq", LINES]

@@ -13,11 +13,11 @@ import common
 from common import Options, Report, Row, Verdict
 
 import corral
-from corral.service.protocol import PeekPipes, ShowJob, WatchJobs
-from corral.system.executables import find_program
-from corral.system.limits import LimitPlan
-from corral.system.pipes import set_capacity
-from corral.system.spawn import spawn
+from corral.platform.files.pipes import set_capacity
+from corral.platform.spawn.executables import find_program
+from corral.platform.spawn.resource_limits import LimitPlan
+from corral.platform.spawn.spawn import spawn
+from corral.protocol.requests import PeekPipes, ShowJob, WatchJobs
 
 BYTES = 2_000_000_000
 STAGES = 4

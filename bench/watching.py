@@ -17,8 +17,8 @@ from idle import share
 from terminal import OnTerminal
 
 import corral
-from corral.service.handles import JobHandle
-from corral.service.protocol import AskWhy
+from corral.library.job_handle import JobHandle
+from corral.protocol.requests import AskWhy
 
 JOBS = 200
 SECONDS = 20.0

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from corral.system import holes
-from corral.values.home import dropped_note
+from corral.model.home import dropped_note
+from corral.platform.files import hole_punching
 
 
 def punch(path: Path, size: int) -> None:
     """Make the hole, without a note. Skips the test where the file system cannot."""
     descriptor = os.open(path, os.O_WRONLY)
     try:
-        holes.punch(descriptor, 0, size)
+        hole_punching.punch(descriptor, 0, size)
     except OSError as error:
         pytest.skip(f"no holes here: {error}")
     finally:

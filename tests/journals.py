@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from corral.decide.rows import new_job
-from corral.values.jobs import Job
-from corral.values.spec import Command, JobSpec, Pipeline, Surroundings
+from corral.journal.rows import new_job
+from corral.model.job import Job
+from corral.model.spec import Command, JobSpec, Pipeline, Surroundings
 from until import running
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

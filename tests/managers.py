@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import corral
-from corral.service.handles import JobHandle
-from corral.service.library import JobManager
-from corral.system import mark
-from corral.system.identity import identify, is_alive
-from corral.values.home import Home
+from corral.library.job_handle import JobHandle
+from corral.library.manager import JobManager
+from corral.model.home import Home
+from corral.platform.process import mark
+from corral.platform.process.identity import identify, is_alive
 from until import ZOO
 
 _Found = TypeVar("_Found")

@@ -22,64 +22,64 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from corral.service.handles import JobError as JobError
-    from corral.service.handles import JobHandle as JobHandle
-    from corral.service.handles import OutputDroppedError as OutputDroppedError
-    from corral.service.handles import Result as Result
-    from corral.service.library import JobManager as JobManager
-    from corral.service.library import connect as connect
-    from corral.service.library import open as open  # noqa: A004
-    from corral.service.manystarts import PartlyStartedError as PartlyStartedError
-    from corral.service.options import CommandLike as CommandLike
-    from corral.service.options import Options as Options
-    from corral.values.commandline import CommandLineError as CommandLineError
-    from corral.values.errors import CannotStartError as CannotStartError
-    from corral.values.errors import CorralError as CorralError
-    from corral.values.errors import DaemonUnavailableError as DaemonUnavailableError
-    from corral.values.errors import NotOpenError as NotOpenError
-    from corral.values.errors import NotSoError as NotSoError
-    from corral.values.errors import OtherSurroundingsError as OtherSurroundingsError
-    from corral.values.errors import ProtocolMismatchError as ProtocolMismatchError
-    from corral.values.errors import UnknownJobError as UnknownJobError
-    from corral.values.errors import UsageError as UsageError
-    from corral.values.errors import WrongTypeError as WrongTypeError
-    from corral.values.history import LifePast as LifePast
-    from corral.values.jobs import Health as Health
-    from corral.values.jobs import Job as Job
-    from corral.values.jobs import Limiter as Limiter
-    from corral.values.jobs import Pipe as Pipe
-    from corral.values.jobs import ProcessView as ProcessView
-    from corral.values.jobs import Stage as Stage
-    from corral.values.jobs import StageTime as StageTime
-    from corral.values.jobs import State as State
-    from corral.values.jobs import Stopping as Stopping
-    from corral.values.reports import Advice as Advice
-    from corral.values.reports import Diagnosis as Diagnosis
-    from corral.values.reports import Frame as Frame
-    from corral.values.reports import PythonStack as PythonStack
-    from corral.values.reports import Root as Root
-    from corral.values.reports import StoppedProcess as StoppedProcess
-    from corral.values.reports import StopReport as StopReport
-    from corral.values.reports import Story as Story
-    from corral.values.reports import Survivor as Survivor
-    from corral.values.reports import Wait as Wait
-    from corral.values.reports import WaitKind as WaitKind
-    from corral.values.spec import Command as Command
-    from corral.values.spec import Pipeline as Pipeline
-    from corral.values.spec import Redirection as Redirection
+    from corral.commandline.parser import CommandLineError as CommandLineError
+    from corral.library.job_handle import JobError as JobError
+    from corral.library.job_handle import JobHandle as JobHandle
+    from corral.library.job_handle import OutputDroppedError as OutputDroppedError
+    from corral.library.job_handle import Result as Result
+    from corral.library.manager import JobManager as JobManager
+    from corral.library.manager import connect as connect
+    from corral.library.manager import open as open  # noqa: A004
+    from corral.library.many_starts import PartlyStartedError as PartlyStartedError
+    from corral.library.options import CommandLike as CommandLike
+    from corral.library.options import Options as Options
+    from corral.model.errors import CannotStartError as CannotStartError
+    from corral.model.errors import CorralError as CorralError
+    from corral.model.errors import DaemonUnavailableError as DaemonUnavailableError
+    from corral.model.errors import NotOpenError as NotOpenError
+    from corral.model.errors import NotSoError as NotSoError
+    from corral.model.errors import OtherSurroundingsError as OtherSurroundingsError
+    from corral.model.errors import ProtocolMismatchError as ProtocolMismatchError
+    from corral.model.errors import UnknownJobError as UnknownJobError
+    from corral.model.errors import UsageError as UsageError
+    from corral.model.errors import WrongTypeError as WrongTypeError
+    from corral.model.history import LifePast as LifePast
+    from corral.model.job import Health as Health
+    from corral.model.job import Job as Job
+    from corral.model.job import Limiter as Limiter
+    from corral.model.job import Pipe as Pipe
+    from corral.model.job import ProcessView as ProcessView
+    from corral.model.job import Stage as Stage
+    from corral.model.job import StageTime as StageTime
+    from corral.model.job import State as State
+    from corral.model.job import Stopping as Stopping
+    from corral.model.reports import Advice as Advice
+    from corral.model.reports import Diagnosis as Diagnosis
+    from corral.model.reports import Frame as Frame
+    from corral.model.reports import PythonStack as PythonStack
+    from corral.model.reports import Root as Root
+    from corral.model.reports import StoppedProcess as StoppedProcess
+    from corral.model.reports import StopReport as StopReport
+    from corral.model.reports import Story as Story
+    from corral.model.reports import Survivor as Survivor
+    from corral.model.reports import Wait as Wait
+    from corral.model.reports import WaitKind as WaitKind
+    from corral.model.spec import Command as Command
+    from corral.model.spec import Pipeline as Pipeline
+    from corral.model.spec import Redirection as Redirection
     from corral.version import __version__ as __version__
 
 _HOMES = {
-    "corral.service.handles": "JobError JobHandle OutputDroppedError Result",
-    "corral.service.library": "JobManager connect open",
-    "corral.service.manystarts": "PartlyStartedError",
-    "corral.service.options": "CommandLike Options",
-    "corral.values.commandline": "CommandLineError",
-    "corral.values.errors": "CannotStartError CorralError DaemonUnavailableError NotOpenError NotSoError OtherSurroundingsError ProtocolMismatchError UnknownJobError UsageError WrongTypeError",
-    "corral.values.jobs": "Health Job Limiter Pipe ProcessView Stage StageTime State Stopping",
-    "corral.values.history": "LifePast",
-    "corral.values.reports": "Advice Diagnosis Frame PythonStack Root StoppedProcess StopReport Story Survivor Wait WaitKind",
-    "corral.values.spec": "Command Pipeline Redirection",
+    "corral.library.job_handle": "JobError JobHandle OutputDroppedError Result",
+    "corral.library.manager": "JobManager connect open",
+    "corral.library.many_starts": "PartlyStartedError",
+    "corral.library.options": "CommandLike Options",
+    "corral.commandline.parser": "CommandLineError",
+    "corral.model.errors": "CannotStartError CorralError DaemonUnavailableError NotOpenError NotSoError OtherSurroundingsError ProtocolMismatchError UnknownJobError UsageError WrongTypeError",
+    "corral.model.job": "Health Job Limiter Pipe ProcessView Stage StageTime State Stopping",
+    "corral.model.history": "LifePast",
+    "corral.model.reports": "Advice Diagnosis Frame PythonStack Root StoppedProcess StopReport Story Survivor Wait WaitKind",
+    "corral.model.spec": "Command Pipeline Redirection",
     "corral.version": "__version__",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

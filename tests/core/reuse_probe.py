@@ -16,16 +16,16 @@ import time
 from datetime import UTC, datetime
 from unittest import mock
 
-from corral.decide.lifecycle import new_life
-from corral.manage.census import Census, kinship_of
-from corral.manage.jobs import ManagedJob, ManagedStage
-from corral.manage.local_run import Member, StageHandle
-from corral.system import mark, pidfd
-from corral.system.identity import ProcessIdentity, identify
-from corral.system.mark import Mark
-from corral.system.procfs import read_stat
-from corral.system.signals import KILL, Kinship, RefusedSignalError, Signaller
-from corral.values.spec import Command, JobSpec, Pipeline, Surroundings
+from corral.jobs.local_run import Member, StageHandle
+from corral.jobs.managed_job import ManagedJob, ManagedStage
+from corral.lifecycle.state_machine import new_life
+from corral.model.spec import Command, JobSpec, Pipeline, Surroundings
+from corral.platform.host.procfs import read_stat
+from corral.platform.process import mark, pidfd
+from corral.platform.process.identity import ProcessIdentity, identify
+from corral.platform.process.mark import Mark
+from corral.platform.process.signalling import KILL, Kinship, RefusedSignalError, Signaller
+from corral.processes.process_scan import Census, kinship_of
 
 NONCE, OTHER_NONCE, JOB, OTHER_JOB = 77, 78, 5, 6
 HOME = "/a home"

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 import pytest
 from msgspec import structs
 
-from corral.manage.buffering import is_unbuffered
-from corral.observe.chains import Observations
-from corral.observe.diagnose import diagnose
-from corral.observe.holders import WaitHolders
-from corral.observe.waits import ProcessWait
-from corral.system.openfiles import OpenFile
-from corral.values.jobs import Job, Stage
-from corral.values.reports import Diagnosis
+from corral.diagnosis.diagnose import diagnose
+from corral.diagnosis.wait_chains import Observations
+from corral.model.job import Job, Stage
+from corral.model.reports import Diagnosis
+from corral.monitor.buffered_output_hint import is_unbuffered
+from corral.platform.inspect.open_files import OpenFile
+from corral.waits.holders import WaitHolders
+from corral.waits.process_wait import ProcessWait
 
 COMMON = ["corral stop 5", "corral restart 5", "corral run --timeout 5m …"]
 

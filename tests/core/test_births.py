@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 import pytest
 from msgspec import structs
 
-from corral.decide.lifecycle import new_life
-from corral.manage import births
-from corral.manage.births import FORGOTTEN, Births
-from corral.manage.jobs import ManagedJob, ManagedStage
-from corral.manage.local_run import StageHandle
-from corral.system import boot
-from corral.system.identity import ProcessIdentity
-from corral.system.procfs import CLOCK_TICKS
-from corral.values.spec import Command, JobSpec, Pipeline, Surroundings
+from corral.jobs.local_run import StageHandle
+from corral.jobs.managed_job import ManagedJob, ManagedStage
+from corral.lifecycle.state_machine import new_life
+from corral.model.spec import Command, JobSpec, Pipeline, Surroundings
+from corral.platform.host.procfs import CLOCK_TICKS
+from corral.platform.process import boot_id
+from corral.platform.process.identity import ProcessIdentity
+from corral.processes import births
+from corral.processes.births import FORGOTTEN, Births
 from until import python, running
 
 SPEC = JobSpec(Pipeline((Command(("sleep", "9")),)), "sleep 9")
@@ -37,7 +37,7 @@ def job(number: int, began: float | None) -> ManagedJob:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr(boot, "clock", lambda: now[0])
+    monkeypatch.setattr(boot_id, "clock", lambda: now[0])
     return now
 
 

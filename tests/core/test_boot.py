@@ -7,15 +7,15 @@ import subprocess
 
 import pytest
 
-from corral.system import boot
-from corral.system.boot import Boot
-from corral.system.identity import identify
+from corral.platform.process import boot_id
+from corral.platform.process.boot_id import Boot
+from corral.platform.process.identity import identify
 from until import python, running, until
 
 
 def test_it_is_the_same_for_every_process_of_this_machine_and_survives_text() -> None:
-    now = boot.current()
-    assert boot.current() == boot.parse(now.text) == now
+    now = boot_id.current()
+    assert boot_id.current() == boot_id.parse(now.text) == now
     assert now.id
     assert now.difference(now) is None
 
@@ -40,16 +40,16 @@ def test_another_boot_outweighs_another_namespace_and_the_unknown_is_no_differen
 
 @pytest.mark.parametrize("text", [None, "", "one", "a b", "a 1 2"])
 def test_what_cannot_be_read_is_not_known(text: str | None) -> None:
-    assert boot.parse(text) == Boot()
+    assert boot_id.parse(text) == Boot()
 
 
 def test_another_pid_namespace_is_seen() -> None:
-    code = "from corral.system import boot; print(boot.current().text)"
+    code = "from corral.platform.process import boot_id; print(boot_id.current().text)"
     argv = ["unshare", "-pf", "--mount-proc", *python(code)[:1], "-c", code]
     ended = subprocess.run(argv, capture_output=True, text=True, check=False)
     if ended.returncode and "unshare" in ended.stderr:
         pytest.skip("namespaces are not to be had here")
-    assert boot.parse(ended.stdout).difference(boot.current()) == "namespace"
+    assert boot_id.parse(ended.stdout).difference(boot_id.current()) == "namespace"
 
 
 def test_an_age_is_that_of_the_process() -> None:
@@ -57,5 +57,5 @@ def test_an_age_is_that_of_the_process() -> None:
         young, own = identify(process.pid), identify(os.getpid())
         assert young is not None
         assert own is not None
-        assert 0 <= boot.age(young) < boot.age(own)
-        until(lambda: boot.age(young) > 0.02, "it to grow older")
+        assert 0 <= boot_id.age(young) < boot_id.age(own)
+        until(lambda: boot_id.age(young) > 0.02, "it to grow older")

@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from corral.manage import capping as module
-from corral.manage.capping import OutputCap, slack_of
-from corral.manage.jobs import ManagedJob, ManagedStage
-from corral.manage.jobtable import JobTable
-from corral.observe.claims import ReaderClaim
-from corral.observe.output import READ_SIZE, Chunk, OutputFile, dropped_bytes
-from corral.service.handles import _read_all
-from corral.system import holes
-from corral.values.home import Home
-from corral.values.jobs import Job, Stage
-from corral.values.spec import DEFAULT_MAX_OUTPUT, Command, JobSpec, Pipeline, Surroundings
+from corral.jobs.job_table import JobTable
+from corral.jobs.managed_job import ManagedJob, ManagedStage
+from corral.library.job_handle import _read_all
+from corral.model.home import Home
+from corral.model.job import Job, Stage
+from corral.model.spec import DEFAULT_MAX_OUTPUT, Command, JobSpec, Pipeline, Surroundings
+from corral.output.reader import READ_SIZE, Chunk, OutputFile, dropped_bytes
+from corral.output.reader_claims import ReaderClaim
+from corral.platform.files import hole_punching
+from corral.runner import output_cap as module
+from corral.runner.output_cap import OutputCap, slack_of
 from holes import drop, on_disk
 from managers import eventually
 
@@ -124,7 +124,7 @@ def test_the_newest_stay_in_whole_lines_and_the_rest_leaves_the_disk(tmp_path: P
         first = int(kept.split(b"\n")[0])
         assert kept == b"".join(LINE % number for number in range(first, size // 64))
         assert len(kept) == size - manager.job.output.stdout_dropped
-        assert on_disk(manager.stdout) <= LIMIT + 64 + holes.BLOCK
+        assert on_disk(manager.stdout) <= LIMIT + 64 + hole_punching.BLOCK
         assert on_disk(Path(f"{manager.stdout}.dropped")) == 0
         assert manager.events == ["stdout has grown past 65543: from now on its oldest bytes are dropped"]
         assert manager.fed[-1] == manager.job.output.stdout_dropped
@@ -183,7 +183,7 @@ def test_a_file_system_without_holes_keeps_everything_and_that_is_said(
 ) -> None:
     """The first call only tries on the note; some refuse not before the second, such as a file that may only grow."""
     calls = 0
-    punch = holes.punch
+    punch = hole_punching.punch
 
     def refuse(descriptor: int, start: int, end: int) -> None:
         nonlocal calls
@@ -192,7 +192,7 @@ def test_a_file_system_without_holes_keeps_everything_and_that_is_said(
             raise OSError(errno.EOPNOTSUPP, "Operation not supported")
         punch(descriptor, start, end)
 
-    monkeypatch.setattr(holes, "punch", refuse)
+    monkeypatch.setattr(hole_punching, "punch", refuse)
 
     async def check(capping: OutputCap, manager: Manager) -> None:
         manager.grow(4 * CAP)
@@ -216,7 +216,7 @@ def test_what_fails_for_now_is_said_once_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def check(capping: OutputCap, manager: Manager) -> None:
-        punch = holes.punch
+        punch = hole_punching.punch
         failures = [0, errno.EIO, errno.ENOSPC, errno.ENOSPC]
 
         def fail(descriptor: int, start: int, end: int) -> None:
@@ -224,7 +224,7 @@ def test_what_fails_for_now_is_said_once_and_tried_again(
                 raise OSError(number, os.strerror(number))
             punch(descriptor, start, end)
 
-        monkeypatch.setattr(holes, "punch", fail)
+        monkeypatch.setattr(hole_punching, "punch", fail)
         manager.grow(4 * CAP)
         look(capping, manager)
         await eventually(lambda: not failures and is_punched(manager), "it to have been tried again")
@@ -242,14 +242,14 @@ def test_the_daemon_never_waits_for_a_write_that_holds_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def check(capping: OutputCap, manager: Manager) -> None:
-        punch, may_punch = holes.punch, threading.Event()
+        punch, may_punch = hole_punching.punch, threading.Event()
 
         def wait(descriptor: int, start: int, end: int) -> None:
             if threading.current_thread() is not threading.main_thread():
                 assert may_punch.wait(20)
             punch(descriptor, start, end)
 
-        monkeypatch.setattr(holes, "punch", wait)
+        monkeypatch.setattr(hole_punching, "punch", wait)
         manager.grow(4 * CAP)
         look(capping, manager)
         noted = manager.job.output.stdout_dropped

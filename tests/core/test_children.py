@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 
-from corral.manage.children import forget_gone
-from corral.manage.jobs import ManagedJob
-from corral.manage.local_run import LocalRun, Member
-from corral.system.identity import ProcessIdentity
+from corral.jobs.local_run import LocalRun, Member
+from corral.jobs.managed_job import ManagedJob
+from corral.platform.process.identity import ProcessIdentity
+from corral.runner.children import forget_gone
 
 
 def test_who_is_gone_is_no_member_any_more_and_who_lives_is() -> None:

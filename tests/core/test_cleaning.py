@@ -15,8 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from corral.decide import compaction
-from corral.decide.cleaning import (
+from corral.config import CleanSettings, read_clean_settings
+from corral.jobs.job_table import JobTable
+from corral.journal import maintenance
+from corral.journal.journal import Journal
+from corral.lifecycle.retention_policy import (
     DRIFT_SECONDS,
     FRESH_SECONDS,
     JUMP_SECONDS,
@@ -26,13 +29,10 @@ from corral.decide.cleaning import (
     choose,
     choose_asked,
 )
-from corral.decide.settings import CleanSettings, read_clean_settings
-from corral.decide.store import Journal
-from corral.manage.jobtable import JobTable
-from corral.manage.needed_jobs import IS_SHOWN, IS_WAITED_FOR, NeededJobs
-from corral.system.disk_usage import delete_folder, usage_of
-from corral.values.home import Home
-from corral.values.rules import NO_RULES, CleanRules, as_ranges
+from corral.model.home import Home
+from corral.model.retention import NO_RULES, CleanRules, as_ranges
+from corral.platform.files.disk_usage import delete_folder, usage_of
+from corral.retention.needed_jobs import IS_SHOWN, IS_WAITED_FOR, NeededJobs
 from journals import AT, PLACE, ended, spec
 
 NOW = 1e9
@@ -295,8 +295,8 @@ def give_back(journal: Journal) -> int:
     while journal.incremental_vacuum(64):
         rounds += 1
     journal.drop_unused()
-    compaction.vacuum(journal.home.journal)
-    compaction.truncate(journal.home.journal)
+    maintenance.vacuum(journal.home.journal)
+    maintenance.truncate(journal.home.journal)
     return rounds
 
 
@@ -339,19 +339,19 @@ def test_a_reader_keeps_nobody_waiting(tmp_path: Path) -> None:
             reader.execute("SELECT * FROM jobs").fetchone()
             journal.remove(ids)
             journal.commit()
-            compaction.truncate(home.journal)
+            maintenance.truncate(home.journal)
             assert os.path.getsize(home.journal + "-wal")
-            assert compaction.checkpoint(home.journal).pages
+            assert maintenance.checkpoint(home.journal).pages
             assert journal.ids() == set()
 
 
 LOGGER = """
 import os, sys
-from corral.system import daemonlog
-daemonlog.LONGEST = 1000
-daemonlog.keep_short(sys.argv[1])
+from corral.platform.host import daemon_log
+daemon_log.LONGEST = 1000
+daemon_log.keep_short(sys.argv[1])
 for number in range(100):
-    daemonlog.log(f"line {number}")
+    daemon_log.log(f"line {number}")
 """
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from corral.values.commandline import (
+from corral.commandline.expansion import EMPTY_CONTEXT
+from corral.commandline.parser import (
     CommandLineError,
     expanded,
     first_problem,
@@ -18,9 +19,8 @@ from corral.values.commandline import (
     shell_pipeline,
     word_at,
 )
-from corral.values.errors import UsageError
-from corral.values.expansion import EMPTY_CONTEXT
-from corral.values.spec import Command, Pipeline, Redirection
+from corral.model.errors import UsageError
+from corral.model.spec import Command, Pipeline, Redirection
 
 PIECES = st.sampled_from(
     [

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from corral.observe.databases import parse_title
-from corral.observe.holders import Holders
-from corral.observe.waits import ProcessWait, wait_of
-from corral.system.file_locks import HeldLock, in_the_way
-from corral.system.procfs import HAS_PROCFS
+from corral.platform.host.procfs import HAS_PROCFS
+from corral.platform.inspect.file_locks import HeldLock, in_the_way
+from corral.waits.holders import Holders
+from corral.waits.postgres import parse_title
+from corral.waits.process_wait import ProcessWait, wait_of
 from until import python, running, until
 
 pytestmark = pytest.mark.skipif(not HAS_PROCFS, reason="waits are read from /proc")

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from corral.system.destinations import DESCRIPTOR, FILE, HANGS, OWN, TERMINAL, destination, file_that_may_hang
-from corral.system.mounts import HangingMounts, parse
+from corral.platform.files.hanging_mounts import HangingMounts, parse
+from corral.platform.files.path_destination import (
+    DESCRIPTOR,
+    FILE,
+    HANGS,
+    OWN,
+    TERMINAL,
+    destination,
+    file_that_may_hang,
+)
 from frozen import file_system
 from until import until
 

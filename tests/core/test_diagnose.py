@@ -12,20 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from corral.observe import chains, slowest
-from corral.observe.chains import Observations, WaitGraph
-from corral.observe.diagnose import diagnose
-from corral.observe.holders import WaitHolders
-from corral.observe.waits import ProcessWait, wait_of
-from corral.system.pipes import inode_of
-from corral.system.procfs import HAS_PROCFS
-from corral.values.jobs import Job, Pipe, Stage, StageTime, Stopping
-from corral.values.programwords import program_name
+from corral.commandline.program_name import program_name
+from corral.diagnosis import slowest_stage, wait_chains
+from corral.diagnosis.diagnose import diagnose
+from corral.diagnosis.wait_chains import Observations, WaitGraph
+from corral.model.job import Job, Pipe, Stage, StageTime, Stopping
+from corral.platform.files.pipes import inode_of
+from corral.platform.host.procfs import HAS_PROCFS
+from corral.waits.holders import WaitHolders
+from corral.waits.process_wait import ProcessWait, wait_of
 from until import python, running, until
 
 
 def is_benign(running: Job, looked: Observations) -> bool | None:
-    return chains.is_benign(WaitGraph(running, looked))
+    return wait_chains.is_benign(WaitGraph(running, looked))
 
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -203,10 +203,10 @@ def test_what_would_make_a_busy_stage_faster(tmp_path: Path, command: str, helps
         until(lambda: os.readlink(f"/proc/{process.pid}/exe").endswith("busy"), "it to run")
         piped = spends(job("cat", command, bottleneck=2), (0.1, 0, 0.9), (0.97, 0.03, 0))
         stages = (piped.stages[0], structs.replace(piped.stages[1], pid=process.pid))
-        found = slowest.advice(structs.replace(piped, stages=stages))
+        found = slowest_stage.advice(structs.replace(piped, stages=stages))
         assert [each.command for each in found] == ([helps] if helps else [])
         waiting = spends(structs.replace(piped, stages=stages), (0.1, 0, 0.9), (0.5, 0.1, 0))
-        assert slowest.advice(waiting) == ()
+        assert slowest_stage.advice(waiting) == ()
 
 
 def test_chain_through_pipes_to_the_root():

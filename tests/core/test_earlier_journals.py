@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from corral.decide import tables
-from corral.decide.reader import JournalReader
-from corral.decide.recovery import unended_jobs
-from corral.decide.schema import JournalError
-from corral.decide.store import Journal
-from corral.values.home import Home
-from corral.values.reports import Detail
+from corral.journal import tables
+from corral.journal.journal import Journal
+from corral.journal.reader import JournalReader
+from corral.journal.schema import JournalError
+from corral.journal.unfinished_jobs import unended_jobs
+from corral.model.home import Home
+from corral.model.reports import Detail
 from e2e.command import Corral
 from smalldisk import fill, small_disk
 from until import until
@@ -110,9 +110,9 @@ def test_what_an_earlier_corral_kept_of_a_job_is_there(home: Home) -> None:
 KILLED = """
 import os, sqlite3, sys
 from contextlib import closing
-from corral.decide import tables
-from corral.decide.store import Journal
-from corral.values.home import Home
+from corral.journal import tables
+from corral.journal.journal import Journal
+from corral.model.home import Home
 
 class Dying:
     def __init__(self, connection, left):

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from corral.decide.endings import all_events, dependency_failure, view_stages
-from corral.decide.life import (
+from corral.lifecycle.outcome import all_events, dependency_failure, view_stages
+from corral.lifecycle.state import (
     DeclaredLost,
     DependencyFailed,
     Ending,
@@ -28,8 +28,8 @@ from corral.decide.life import (
     Ticked,
     TreeEmptied,
 )
-from corral.decide.lifecycle import advance
-from corral.values.jobs import Job, JobEvent, Stage
+from corral.lifecycle.state_machine import advance
+from corral.model.job import Job, JobEvent, Stage
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from corral.service.surroundings import surroundings
-from corral.system import expanding
-from corral.system.expanding import expansion_context
-from corral.values.commandline import CommandLineError, parse
-from corral.values.expansion import ExpansionContext
-from corral.values.spec import Command, Redirection
-from corral.values.wire import from_wire, to_wire
+from corral.client.environment import surroundings
+from corral.commandline import filesystem_lookup
+from corral.commandline.expansion import ExpansionContext
+from corral.commandline.filesystem_lookup import expansion_context
+from corral.commandline.parser import CommandLineError, parse
+from corral.model.spec import Command, Redirection
+from corral.model.wire import from_wire, to_wire
 
 VARIABLES = {"A": "1", "BLANKS": "two words", "STARS": "* ?", "EMPTY": "", "DIR": "sub", "HOME": "/home/me"}
 NAMES = (
@@ -333,7 +333,7 @@ def test_a_directory_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: 
 def test_no_more_is_looked_for_than_a_program_can_be_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expanding, "MOST_BYTES", 1000)
+    monkeypatch.setattr(filesystem_lookup, "MOST_BYTES", 1000)
     for number in range(100):
         (tmp_path / f"{number:010}").touch()
     assert len(words("*[0-4]", tmp_path)) == 50

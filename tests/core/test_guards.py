@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from corral.system import mark
-from corral.system.identity import ProcessIdentity, identify
-from corral.system.procfs import read_stat
-from corral.system.signals import KILL, Kinship, RefusedSignalError, Signaller
+from corral.platform.host.procfs import read_stat
+from corral.platform.process import mark
+from corral.platform.process.identity import ProcessIdentity, identify
+from corral.platform.process.signalling import KILL, Kinship, RefusedSignalError, Signaller
 from e2e.users import as_ordinary_user, his_folder
 
 __all__ = ["his_folder"]

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from corral.manage.handover import FORMAT, HandedJob, Handover, decode_table
-from corral.manage.history import (
+from corral.engine.handover import FORMAT, HandedJob, Handover, decode_table
+from corral.measure.history import (
     Cell,
     History,
     Lifetime,
@@ -22,10 +22,10 @@ from corral.manage.history import (
     Stream,
     encode,
 )
-from corral.observe.progress import Progress
-from corral.observe.traces import Piece
-from corral.system.identity import ProcessIdentity
-from corral.values.reports import Diagnosis
+from corral.measure.progress import Progress
+from corral.model.reports import Diagnosis
+from corral.output.truncation import Piece
+from corral.platform.process.identity import ProcessIdentity
 
 OWN = ProcessIdentity(7, 70)
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.manage.history import History
-from corral.manage.jobtable import JobTable
-from corral.manage.monitor import Monitor
-from corral.observe.progress import MOVES_FOR, ObservationGaps, PollingDetector, Progress, health_of
+from corral.jobs.job_table import JobTable
+from corral.measure.history import History
+from corral.measure.progress import MOVES_FOR, ObservationGaps, PollingDetector, Progress, health_of
+from corral.monitor.monitor import Monitor
 
 STUCK_AFTER = 60.0
 ONE = frozenset({1})
@@ -102,7 +102,7 @@ def test_a_time_without_attention_is_held_against_no_job():
 async def test_the_monitor_passes_over_the_time_that_it_did_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr(
-        "corral.manage.monitor.time", SimpleNamespace(monotonic=lambda: clock[0], process_time=lambda: 0.0)
+        "corral.monitor.monitor.time", SimpleNamespace(monotonic=lambda: clock[0], process_time=lambda: 0.0)
     )
     asked: Any = SimpleNamespace(
         id=1,

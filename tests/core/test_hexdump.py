@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.values.text import hex_rows, is_text, readable_lines
+from corral.model.text import hex_rows, is_text, readable_lines
 
 
 def test_text_is_shown_as_text_and_its_control_characters_made_visible():

@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from corral.observe import threads, unreadable
-from corral.observe.waits import ProcessWait, wait_of
-from corral.system import permission, pyspy
-from corral.system.procfs import HAS_PROCFS, read_file
+from corral.platform.host.procfs import HAS_PROCFS, read_file
+from corral.platform.inspect import ptrace_access, py_spy
+from corral.waits import threads, unreadable
+from corral.waits.process_wait import ProcessWait, wait_of
 from e2e.users import as_ordinary_user, his_folder, why_no_ordinary_user
 from until import python, running, until
 
@@ -21,11 +21,11 @@ pytestmark = pytest.mark.skipif(not HAS_PROCFS, reason="there is no /proc to be 
 
 PROBE = r"""
 import ctypes, fcntl, json, os, signal, subprocess, sys, time
-from corral.observe.progress import Progress, health_of
-from corral.observe.chains import Observations, WaitGraph, is_benign
-from corral.observe.diagnose import diagnose
-from corral.observe.waits import wait_of
-from corral.values.jobs import Job, Stage
+from corral.measure.progress import Progress, health_of
+from corral.diagnosis.wait_chains import Observations, WaitGraph, is_benign
+from corral.diagnosis.diagnose import diagnose
+from corral.waits.process_wait import wait_of
+from corral.model.job import Job, Stage
 from datetime import UTC, datetime
 
 HIDES = "import ctypes, os, sys, time, fcntl, signal\nctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\nos.write(1, b'x')\n"
@@ -85,8 +85,8 @@ def shut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         threads, "read_file", lambda path: None if path.endswith("/syscall") else read_file(path)
     )
-    monkeypatch.setattr(permission, "ptrace_scope", lambda: 1)
-    monkeypatch.setattr(pyspy, "ptrace_scope", lambda: 1)
+    monkeypatch.setattr(ptrace_access, "ptrace_scope", lambda: 1)
+    monkeypatch.setattr(py_spy, "ptrace_scope", lambda: 1)
 
 
 def seen(pid: int, kind: str) -> ProcessWait:
@@ -121,20 +121,20 @@ def test_kernel_function_and_descriptors_tell_after_a_crash(monkeypatch):
 
 def test_words_for_what_the_kernel_refuses(monkeypatch):
     for scope, words in ((0, "the kernel does not show"), (2, "only root"), (3, "nobody")):
-        monkeypatch.setattr(permission, "ptrace_scope", lambda scope=scope: scope)
+        monkeypatch.setattr(ptrace_access, "ptrace_scope", lambda scope=scope: scope)
         assert words in unreadable.reason(os.getpid(), None)
     monkeypatch.setattr(os, "geteuid", lambda: 65534 if os.getuid() != 65534 else 65533)
-    assert permission.why_closed(os.getpid()) == f"it belongs to {permission.user_name(os.getuid())}"
+    assert ptrace_access.why_closed(os.getpid()) == f"it belongs to {ptrace_access.user_name(os.getuid())}"
     shut(monkeypatch)
-    assert "py-spy" not in (permission.why_closed(1 << 22) or "")
-    assert "ptrace_scope 1" in pyspy.why_refused(1 << 22)
+    assert "py-spy" not in (ptrace_access.why_closed(1 << 22) or "")
+    assert "ptrace_scope 1" in py_spy.why_refused(1 << 22)
 
 
 def test_words_for_a_set_uid_program(monkeypatch):
     me, other = 65534, 0
     monkeypatch.setattr(os, "geteuid", lambda: me)
-    monkeypatch.setattr(permission, "users_of", lambda _: (me, other))
-    name = permission.user_name(other)
+    monkeypatch.setattr(ptrace_access, "users_of", lambda _: (me, other))
+    name = ptrace_access.user_name(other)
     assert unreadable.reason(1 << 22, None) == (
         f"it has the rights of {name} (set-uid), so only root may see what it waits for"
     )

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.decide.homedir import check_home, prepare_home
-from corral.service import server
-from corral.service.address import dial, listen
-from corral.service.server import is_own_user
-from corral.system import peer
-from corral.system.trust import why_replaceable
-from corral.values.errors import CorralError
-from corral.values.home import Home
+from corral.daemon import server
+from corral.daemon.server import is_own_user
+from corral.home.directory import check_home, prepare_home
+from corral.model.errors import CorralError
+from corral.model.home import Home
+from corral.platform.files import peer_credentials
+from corral.platform.host.path_trust import why_replaceable
+from corral.protocol.address import dial, listen
 from until import until
 
 NOBODY = 65534
@@ -256,14 +256,14 @@ def test_a_client_of_another_user_is_hung_up_on(home: Home) -> None:
         folder = os.open(home.path, os.O_PATH)
         with other_user(CONNECTS, folder) as client:
             sock, _ = listener.accept()
-            assert peer.peer_of(sock) == (client.pid, NOBODY)
+            assert peer_credentials.peer_of(sock) == (client.pid, NOBODY)
             assert not is_own_user(sock)
             sock.close()
             assert client.wait(20) == 0
         os.close(folder)
         with dial(home) as own, listener.accept()[0] as accepted:
             assert is_own_user(accepted)
-            assert peer.peer_of(own) == (os.getpid(), os.geteuid())
+            assert peer_credentials.peer_of(own) == (os.getpid(), os.geteuid())
 
 
 @as_root
@@ -288,7 +288,7 @@ def test_root_and_we_are_served_and_nobody_else(monkeypatch: Any) -> None:
             (os.geteuid() + 1, False),
             (NOBODY - 1, False),
         ):
-            monkeypatch.setattr(server, "peer_of", lambda _, uid=uid: peer.Peer(1, uid))
+            monkeypatch.setattr(server, "peer_of", lambda _, uid=uid: peer_credentials.Peer(1, uid))
             assert is_own_user(ours) == is_served
 
 
@@ -302,7 +302,7 @@ class OfMacos:
 
 def test_the_peer_is_known_on_macos_too(monkeypatch: Any) -> None:
     monkeypatch.delattr(socket, "SO_PEERCRED")
-    assert peer.peer_of(OfMacos()) == (4242, 501)  # type: ignore[arg-type]
+    assert peer_credentials.peer_of(OfMacos()) == (4242, 501)  # type: ignore[arg-type]
 
 
 @as_root

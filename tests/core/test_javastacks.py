@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from corral.manage.javaspying import JavaStackCapture
-from corral.observe.program_stacks import deadlock_in, java_stacks
-from corral.system import jvm
-from corral.system.mounts import HangingMounts
-from corral.system.procfs import HAS_PROCFS
-from corral.values.reports import Diagnosis, Wait, languages_of
+from corral.diagnosis.program_stacks import deadlock_in, java_stacks
+from corral.model.reports import Diagnosis, Wait, languages_of
+from corral.monitor.java_stacks import JavaStackCapture
+from corral.platform.files.hanging_mounts import HangingMounts
+from corral.platform.host.procfs import HAS_PROCFS
+from corral.platform.inspect import jcmd
 from until import running, until
 
 DUMP = """\
@@ -107,7 +107,7 @@ async def test_jcmd_is_asked_unless_java_would_end_by_it(tmp_path: Path):
     assert found.summary == "java has 2 threads, “buyer” and “main”, that wait for each other's locks"
     assert len(found.stacks) == 2
     with running(java, "-c", "echo; read x", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        until(lambda: jvm.is_java(process.pid), "it to run")
+        until(lambda: jcmd.is_java(process.pid), "it to run")
         found = await _asked(process.pid)
         (tmp_path / "jcmd").unlink()
         without = await _asked(process.pid)
@@ -119,8 +119,8 @@ async def test_jcmd_is_asked_unless_java_would_end_by_it(tmp_path: Path):
 
 
 def test_what_is_no_java_is_not_asked():
-    assert not jvm.is_java(os.getpid())
-    assert jvm.jcmd_of(os.getpid()) is None
+    assert not jcmd.is_java(os.getpid())
+    assert jcmd.jcmd_of(os.getpid()) is None
 
 
 def test_what_java_makes_by_itself_is_left_out():

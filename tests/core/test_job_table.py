@@ -9,14 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from corral.decide.life import Ending, JobEnded
-from corral.manage.acceptance import new_job
-from corral.manage.job_events import JobEvents
-from corral.manage.jobs import ManagedJob
-from corral.manage.jobtable import JobTable
-from corral.values.commandline import parse
-from corral.values.jobs import Job
-from corral.values.spec import JobInput, JobSpec, Surroundings
+from corral.commandline.parser import parse
+from corral.jobs.acceptance import new_job
+from corral.jobs.job_observers import JobEvents
+from corral.jobs.job_table import JobTable
+from corral.jobs.managed_job import ManagedJob
+from corral.lifecycle.state import Ending, JobEnded
+from corral.model.job import Job
+from corral.model.spec import JobInput, JobSpec, Surroundings
 
 
 def job_of(number: int, **fields: Any) -> ManagedJob:
@@ -82,15 +82,15 @@ def test_a_job_is_closed_before_its_last_snapshot_and_observers_hear_of_that() -
 
 NO_LOOP_OVER_ALL = """
 import asyncio, sys
-from corral.decide.homedir import prepare_home
-from corral.decide.scheduler import Group
-from corral.decide.store import Journal
-from corral.manage.engine import Engine
-from corral.manage.jobtable import JobTable
-from corral.service.surroundings import surroundings
-from corral.values.commandline import parse
-from corral.values.home import Home
-from corral.values.spec import JobSpec
+from corral.home.directory import prepare_home
+from corral.lifecycle.scheduler import Group
+from corral.journal.journal import Journal
+from corral.engine.engine import Engine
+from corral.jobs.job_table import JobTable
+from corral.client.environment import surroundings
+from corral.commandline.parser import parse
+from corral.model.home import Home
+from corral.model.spec import JobSpec
 
 class Unlooped(dict):
     def __iter__(self):

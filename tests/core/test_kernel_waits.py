@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from corral.observe.holders import Holders
-from corral.observe.waits import ProcessWait, wait_of
-from corral.system.procfs import HAS_PROCFS
-from corral.system.usermounts import Mount, mount_at, mount_in_call, mounts_of
+from corral.platform.host.procfs import HAS_PROCFS
+from corral.platform.inspect.process_mounts import Mount, mount_at, mount_in_call, mounts_of
+from corral.waits.holders import Holders
+from corral.waits.process_wait import ProcessWait, wait_of
 from frozen import file_system
 from until import python, running, until
 

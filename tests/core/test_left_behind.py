@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from core.test_diagnose import job, wait
-from corral.observe.chains import Observations, WaitGraph, is_benign, is_stuck_polling
-from corral.observe.diagnose import diagnose, diagnose_graph
-from corral.observe.holders import WaitHolders
+from corral.diagnosis.diagnose import diagnose, diagnose_graph
+from corral.diagnosis.wait_chains import Observations, WaitGraph, is_benign, is_stuck_polling
+from corral.waits.holders import WaitHolders
 
 FIFO = "waits for somebody to write to the FIFO /f"
 

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from corral.manage import leftoverwatch
-from corral.manage.leftoverwatch import LeftoverWatch
-from corral.service.library import JobManager, connect
-from corral.system.identity import identify, is_alive
+from corral.library.manager import JobManager, connect
+from corral.platform.process.identity import identify, is_alive
+from corral.runner import leftover_watch
+from corral.runner.leftover_watch import LeftoverWatch
 from e2e.daemons import altered
 from managers import eventually, eventually_so, opened, ready, zoo_argv
 from until import python, running
 
 NEVER_SCANS = """
-from corral.manage import cleaning
-from corral.manage.monitor import Monitor
+from corral.retention import cleaner
+from corral.monitor.monitor import Monitor
 Monitor.scan = lambda self, now: None
-cleaning.FIRST_SECONDS = 1e9
+cleaner.FIRST_SECONDS = 1e9
 """
 
 
@@ -63,7 +63,7 @@ async def test_who_looks_on_is_told_without_another_look_at_all_processes(tmp_pa
 
 
 async def test_only_some_are_watched_and_each_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leftoverwatch, "MOST_WATCHED", 2)
+    monkeypatch.setattr(leftover_watch, "MOST_WATCHED", 2)
     ends: list[bool] = []
     watch = LeftoverWatch(lambda: ends.append(True))
     before = os.listdir("/proc/self/fd")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from corral.service import protocol as p
-from corral.system.identity import identify, is_alive
+from corral.platform.process.identity import identify, is_alive
+from corral.protocol import requests as p
 from managers import eventually_so, marked, nonce_of, opened, python, ready, zoo_argv
 
 FAILS_AND_LEAVES_A_STUBBORN_ONE = python(

@@ -16,9 +16,9 @@ import msgspec
 import pytest
 
 import corral
-from corral.service.handles import JobHandle
-from corral.service.library import JobManager
-from corral.service.options import Options
+from corral.library.job_handle import JobHandle
+from corral.library.manager import JobManager
+from corral.library.options import Options
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.manage.history import History, Lifetime, decode, encode
-from corral.manage.jobs import Persisted
-from corral.manage.jobtable import JobTable
-from corral.manage.keeping import Persistence
-from corral.manage.usage_meter import note_lifetime
-from corral.observe.progress import Progress
-from corral.values.history import MOST_CELLS, LifePast
+from corral.jobs.job_table import JobTable
+from corral.jobs.managed_job import Persisted
+from corral.measure.history import History, Lifetime, decode, encode
+from corral.measure.progress import Progress
+from corral.model.history import MOST_CELLS, LifePast
+from corral.monitor.persistence import Persistence
+from corral.processes.usage_meter import note_lifetime
 
 LOOKS = st.lists(st.tuples(st.floats(0.01, 5000), st.floats(0, 3), st.integers(0, 1 << 40)), min_size=1)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corral.decide.life import (
+from corral.lifecycle.state import (
     Adopted,
     BeginStop,
     DeclaredLost,
@@ -39,8 +39,8 @@ from corral.decide.life import (
     Ticked,
     TreeEmptied,
 )
-from corral.decide.lifecycle import advance
-from corral.values.jobs import State
+from corral.lifecycle.state_machine import advance
+from corral.model.job import State
 
 LEGAL_TRANSITIONS: frozenset[tuple[State, State]] = frozenset(
     {

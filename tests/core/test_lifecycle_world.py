@@ -13,7 +13,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from corral.decide.life import (
+from corral.lifecycle.state import (
     Adopted,
     BeginStop,
     Effect,
@@ -40,7 +40,7 @@ from corral.decide.life import (
     Ticked,
     TreeEmptied,
 )
-from corral.decide.lifecycle import advance
+from corral.lifecycle.state_machine import advance
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 STAGES = 2

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.service.lines import LineReader, LineSplitter, close_all, receive, send_line
-from corral.values.errors import DaemonUnavailableError
+from corral.model.errors import DaemonUnavailableError
+from corral.protocol.framing import LineReader, LineSplitter, close_all, receive, send_line
 
 LIMIT = 50
 

@@ -11,14 +11,15 @@ import msgspec
 import pytest
 
 import corral
-from corral.service import lines, manystarts, parts, protocol
-from corral.service import protocol as p
-from corral.service.fitting import cut_to
-from corral.service.glance import fast_list
-from corral.service.library import JobManager
-from corral.service.session import Session
-from corral.values.errors import CorralError, UsageError
-from corral.values.spec import Command, Pipeline
+from corral.client.fast_list import fast_list
+from corral.client.session import Session
+from corral.library import many_starts
+from corral.library.manager import JobManager
+from corral.model.errors import CorralError, UsageError
+from corral.model.spec import Command, Pipeline
+from corral.protocol import framing, parts, requests
+from corral.protocol import requests as p
+from corral.protocol.reply_size import cut_to
 from e2e.daemons import Daemons, altered, start
 from journals import PLACE, ended, spec
 from managers import eventually, opened
@@ -26,14 +27,14 @@ from managers import eventually, opened
 JOBS = 60
 LINE = 24 << 10
 """Bytes of a line that the clients here take: some forty jobs."""
-SMALL = "from corral.service import listing, parts, publisher\nlisting.A_PASS = 5\npublisher.MOST_STAGES = 20\nparts.PART_BYTES = 4 << 10"
+SMALL = "from corral.daemon import job_list; from corral.protocol import parts; from corral.daemon import publisher\njob_list.A_PASS = 5\npublisher.MOST_STAGES = 20\nparts.PART_BYTES = 4 << 10"
 
 
 @pytest.fixture
 def short_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """This program takes only short lines."""
-    monkeypatch.setattr(protocol, "REPLY_LIMIT", LINE)
-    monkeypatch.setattr(lines, "REPLY_LIMIT", LINE)
+    monkeypatch.setattr(requests, "REPLY_LIMIT", LINE)
+    monkeypatch.setattr(framing, "REPLY_LIMIT", LINE)
 
 
 @pytest.fixture
@@ -54,11 +55,11 @@ def test_pieces_are_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
         whole = p.Jobs(tuple(ended(number, spec("true")) for number in range(1, count + 1)), ("x",), {"7": 1})
         came = parts.Parts()
         made = list(parts.reply_lines(3, whole))
-        envelopes = [came.whole(protocol.read_envelope(line)) for line in made]
+        envelopes = [came.whole(requests.read_envelope(line)) for line in made]
         *firsts, last = envelopes
         assert firsts == [None] * (len(made) - 1)
         assert last is not None
-        assert protocol.read_reply(last, p.ListJobs()) == whole
+        assert requests.read_reply(last, p.ListJobs()) == whole
         assert all(len(line) < 4000 for line in made)
     assert len(made) > 5
     assert len(list(parts.reply_lines(3, p.Done()))) == 1
@@ -115,7 +116,7 @@ def test_a_client_that_takes_no_parts_gets_one_line(daemons: Daemons) -> None:
         (first,) = start(client, ["sleep", "60"])
         start(client, *[["true"]] * JOBS, after=(first,))
     with daemons.raw() as sock, sock.makefile("rb") as received:
-        hello = {"id": 1, "op": "hello", "version": "0", "protocol": protocol.PROTOCOL, "client": "library"}
+        hello = {"id": 1, "op": "hello", "version": "0", "protocol": requests.PROTOCOL, "client": "library"}
         for request in (hello, {"id": 2, "op": "list"}):
             sock.sendall(json.dumps(request).encode() + b"\n")
             reply = json.loads(received.readline())
@@ -134,17 +135,17 @@ async def test_what_fits_into_no_line_is_an_error_and_nobody_waits_for_it(short_
 
 
 def test_requests_are_cut_by_number_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manystarts, "JOBS_A_REQUEST", 3)
-    monkeypatch.setattr(manystarts, "BYTES_A_REQUEST", 5000)
+    monkeypatch.setattr(many_starts, "JOBS_A_REQUEST", 3)
+    monkeypatch.setattr(many_starts, "BYTES_A_REQUEST", 5000)
     specs = [spec("a" * size) for size in (1, 1, 1, 1, 4900, 9000, 1, 1)]
-    sizes = [len(request.specs) for request in manystarts.requests(specs, PLACE)]
+    sizes = [len(request.specs) for request in many_starts.requests(specs, PLACE)]
     assert sizes == [3, 1, 1, 1, 2]
-    assert [one for request in manystarts.requests(specs, PLACE) for one in request.specs] == specs
-    assert list(manystarts.requests([], PLACE)) == []
+    assert [one for request in many_starts.requests(specs, PLACE) for one in request.specs] == specs
+    assert list(many_starts.requests([], PLACE)) == []
 
 
 async def test_what_was_started_before_a_refusal_is_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manystarts, "JOBS_A_REQUEST", 2)
+    monkeypatch.setattr(many_starts, "JOBS_A_REQUEST", 2)
     too_many = Pipeline((Command(("cat",)),) * 300)
     async with opened() as manager:
         with pytest.raises(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import corral
-from corral.values.errors import CannotStartError, NotSoError, UnknownJobError, UsageError
+from corral.model.errors import CannotStartError, NotSoError, UnknownJobError, UsageError
 from managers import eventually, eventually_so, marked, nonce_of, opened, python, ready, state_is, zoo_argv
 
 BOTH = "sh -c 'echo out; echo err >&2'"

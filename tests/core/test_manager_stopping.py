@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from corral.service import protocol as p
-from corral.service.handles import JobHandle
-from corral.system.identity import ProcessIdentity, identify, is_alive
-from corral.values.errors import NotSoError
-from corral.values.reports import StopReport
+from corral.library.job_handle import JobHandle
+from corral.model.errors import NotSoError
+from corral.model.reports import StopReport
+from corral.platform.process.identity import ProcessIdentity, identify, is_alive
+from corral.protocol import requests as p
 from managers import eventually, eventually_so, marked, nonce_of, opened, python, ready, state_is, zoo_argv
 
 IGNORES = {"ignores_term", "ignores_many", "sits_in_vfork"}

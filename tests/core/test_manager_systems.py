@@ -11,8 +11,8 @@ import subprocess
 import pytest
 
 import corral
-from corral.service.handles import JobError
-from corral.values.units import parse_signal
+from corral.library.job_handle import JobError
+from corral.model.units import parse_signal
 from managers import eventually_so, opened, python, ready, state_is, zoo_argv
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here")

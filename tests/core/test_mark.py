@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.system import mark
-from corral.system.mark import Mark
+from corral.platform.process import mark
+from corral.platform.process.mark import Mark
 from until import python, running, until
 
 needs_marks = pytest.mark.skipif(mark.why_not() is not None, reason=f"no marks here: {mark.why_not()}")
@@ -71,7 +71,7 @@ def test_a_failing_spawn_takes_it_off_too() -> None:
 @needs_marks
 def test_a_daemon_that_starts_inside_a_job_takes_it_off() -> None:
     code = (
-        "import os\nfrom corral.system import mark\n"
+        "import os\nfrom corral.platform.process import mark\n"
         "was = mark.read(os.getpid())\nmark.remove_own()\nprint(was, mark.read(os.getpid()), mark.why_not())"
     )
     with mark.applied(Mark(NONCE, 7, 3)):
@@ -84,7 +84,7 @@ def test_a_daemon_that_starts_inside_a_job_takes_it_off() -> None:
 @needs_marks
 def test_a_finite_hard_limit_means_no_marks_and_is_said() -> None:
     code = (
-        "import resource\nfrom corral.system import mark\n"
+        "import resource\nfrom corral.platform.process import mark\n"
         "resource.setrlimit(mark.RLIMIT_LOCKS, (9, 9))\nprint(mark.why_not())"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -142,6 +142,6 @@ def test_a_mark_of_a_stranger_s_process_is_not_believed(monkeypatch: pytest.Monk
 
 @needs_marks
 def test_a_daemon_says_that_it_wears_no_mark_on_purpose() -> None:
-    code = "import os\nfrom corral.system import mark\nmark.remove_own()\nprint(mark.value_of(os.getpid()) == mark.APART)"
+    code = "import os\nfrom corral.platform.process import mark\nmark.remove_own()\nprint(mark.value_of(os.getpid()) == mark.APART)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said == "True\n"

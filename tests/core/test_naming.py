@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from corral.decide.naming import resolve
-from corral.values.errors import NotSoError, UnknownJobError, shorten
+from corral.lifecycle.job_reference import resolve
+from corral.model.errors import NotSoError, UnknownJobError, shorten
 
 UNENDED = [(7, "build"), (8, None), (9, "twice"), (10, "twice"), (11, "twice")]
 ENDED = {"build": 5, "old": 4}

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from corral.system import limits
-from corral.system.descriptors import Reserve, move_high
-from corral.system.executables import find_program
-from corral.system.limits import NOFILE
-from corral.system.openings import empty, may_block, open_redirection
-from corral.system.ownfiles import open_own
-from corral.values.errors import CannotStartError
-from corral.values.spec import Redirection
+from corral.model.errors import CannotStartError
+from corral.model.spec import Redirection
+from corral.output.job_files import open_own
+from corral.platform.files.descriptors import Reserve, move_high
+from corral.platform.files.redirections import empty, may_block, open_redirection
+from corral.platform.spawn import resource_limits
+from corral.platform.spawn.executables import find_program
+from corral.platform.spawn.resource_limits import NOFILE
 
 
 def test_opening_for_writing_keeps_what_is_there_until_it_is_emptied(tmp_path: Path) -> None:
@@ -91,10 +91,12 @@ def test_a_reserve_is_let_go_and_taken_again() -> None:
 
 def test_limits_are_worn_where_that_is_safe_and_set_inside_where_not() -> None:
     own = {NOFILE: (4096, 8192), resource.RLIMIT_CPU: (-1, -1)}
-    assert limits.plan(own, own) == limits.LimitPlan()
-    assert limits.plan({NOFILE: (1024, 8192)}, own) == limits.LimitPlan(((NOFILE, (1024, 8192)),))
+    assert resource_limits.plan(own, own) == resource_limits.LimitPlan()
+    assert resource_limits.plan({NOFILE: (1024, 8192)}, own) == resource_limits.LimitPlan(
+        ((NOFILE, (1024, 8192)),)
+    )
     for inside in ({NOFILE: (8, 8192)}, {NOFILE: (1024, 1024)}, {resource.RLIMIT_CPU: (10, -1)}):
-        assert limits.plan(inside, own) == limits.LimitPlan((), tuple(inside.items()))
+        assert resource_limits.plan(inside, own) == resource_limits.LimitPlan((), tuple(inside.items()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="leases are Linux's")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.observe import ordering
-from corral.observe.ordering import MergedStreams, StreamRun, forget, note_growth, read_order
+from corral.output import stream_order
+from corral.output.stream_order import MergedStreams, StreamRun, forget, note_growth, read_order
 
 
 class Streams:
@@ -128,7 +128,7 @@ def test_a_stream_that_was_emptied_has_no_order_any_more(streams: Streams) -> No
 
 
 def test_what_was_noted_stays_bounded(streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ordering, "MOST_RUNS", 20)
+    monkeypatch.setattr(stream_order, "MOST_RUNS", 20)
     for number in range(100):
         streams.write(number % 2, f"{number}\n")
         streams.look()
@@ -148,7 +148,7 @@ def test_whatever_stands_in_the_notes_each_byte_comes_once(
     streams.write(0, "a\nb\nc")
     streams.write(1, "d\ne\n")
     forget(streams.order)
-    Path(streams.order).write_bytes(b"".join(ordering._RECORD.pack(*run) for run in noted) + rest)
+    Path(streams.order).write_bytes(b"".join(stream_order._RECORD.pack(*run) for run in noted) + rest)
     assert sorted(streams.merged()) == sorted("a\nb\ncd\ne\n")
     assert streams.merged(100) == streams.merged()
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corral.observe.output import CUT, LINE_LIMIT, Chunk, Follower, LineIndex, OutputFile, PollInterval
-from corral.values.text import sanitise
+from corral.model.text import sanitise
+from corral.output.reader import CUT, LINE_LIMIT, Chunk, Follower, LineIndex, OutputFile, PollInterval
 from holes import drop
 
 PAGE = 4096
@@ -335,7 +335,7 @@ def test_a_file_made_shorter_begins_a_new_generation(path: Path) -> None:
 def test_checkpoints_are_thinned_out_and_every_line_is_still_found(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("corral.observe.output._CHECKPOINTS", 8)
+    monkeypatch.setattr("corral.output.reader._CHECKPOINTS", 8)
     line = b"%09d\n"
     path.write_bytes(b"".join(line % number for number in range(300_000)))
     index = indexed(path)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from corral.manage.flows import Moved, moves_elsewhere
-from corral.observe.pipeflow import PipeFlow
-from corral.observe.sampler import bytes_transferred
-from corral.system.cpu_clock import cpu_nanoseconds
-from corral.system.pipes import fill_and_capacity
-from corral.system.procfs import HAS_PROCFS
+from corral.measure.pipe_flow import PipeFlow
+from corral.measure.sampler import bytes_transferred
+from corral.monitor.pipe_watch import Moved, moves_elsewhere
+from corral.platform.files.pipes import fill_and_capacity
+from corral.platform.host.procfs import HAS_PROCFS
+from corral.platform.process.cpu_clock import cpu_nanoseconds
 from managers import eventually_so, opened, python
 from until import running, until
 

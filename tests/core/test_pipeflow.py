@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.observe.pipeflow import Debounced, PipeFlow, limiter
-from corral.observe.sampler import ProcessSampler
-from corral.observe.waits import wait_of
-from corral.system.identity import identify
-from corral.system.pipes import fill_and_capacity
-from corral.system.procfs import HAS_PROCFS
+from corral.measure.pipe_flow import Debounced, PipeFlow, limiter
+from corral.measure.sampler import ProcessSampler
+from corral.platform.files.pipes import fill_and_capacity
+from corral.platform.host.procfs import HAS_PROCFS
+from corral.platform.process.identity import identify
+from corral.waits.process_wait import wait_of
 from until import python, running, until
 
 CAPACITY = 65536

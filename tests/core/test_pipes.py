@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.system import pipes
-from corral.system.pipes import PipeBudget, fill_and_capacity, inode_of, peek_bytes, pipe_of, set_capacity
+from corral.platform.files import pipes
+from corral.platform.files.pipes import (
+    PipeBudget,
+    fill_and_capacity,
+    inode_of,
+    peek_bytes,
+    pipe_of,
+    set_capacity,
+)
 from until import python, running, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pipes are seen from outside on Linux only")

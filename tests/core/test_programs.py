@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from corral.system.executables import find_program
-from corral.values.errors import CannotStartError
+from corral.model.errors import CannotStartError
+from corral.platform.spawn.executables import find_program
 
 
 @pytest.mark.parametrize("by_path", [True, False])

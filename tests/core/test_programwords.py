@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from corral.values.programwords import LONGEST_NAME, program_name, program_words
+from corral.commandline.program_name import LONGEST_NAME, program_name, program_words
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from corral.manage import spying
-from corral.manage.helping import HelperOutput, run_helper
-from corral.manage.spying import StackCapture
-from corral.observe.program_stacks import MOST_FRAMES, informative_frames, python_stacks
-from corral.observe.waits import wait_of
-from corral.system import pyspy
-from corral.system.mounts import HangingMounts
-from corral.system.procfs import HAS_PROCFS, pids, read_stat
-from corral.values.reports import Diagnosis, Frame, PythonStack, Root, Wait
+from corral.diagnosis.program_stacks import MOST_FRAMES, informative_frames, python_stacks
+from corral.model.reports import Diagnosis, Frame, PythonStack, Root, Wait
+from corral.monitor import stack_capture
+from corral.monitor.stack_capture import StackCapture
+from corral.platform.files.hanging_mounts import HangingMounts
+from corral.platform.host.procfs import HAS_PROCFS, pids, read_stat
+from corral.platform.inspect import py_spy
+from corral.processes.helper_process import HelperOutput, run_helper
+from corral.waits.process_wait import wait_of
 from managers import eventually_so, opened
 from until import python, running, until
 
@@ -79,10 +79,10 @@ def test_first_thread_first_and_text_is_data():
 @LINUX
 def test_python_programs_are_known_by_what_they_run():
     with running(*python("import time; time.sleep(60)")) as program, running("sleep", "60") as sleep:
-        until(lambda: pyspy.is_python(program.pid), "the exec")
+        until(lambda: py_spy.is_python(program.pid), "the exec")
         until(lambda: os.readlink(f"/proc/{sleep.pid}/exe").endswith("sleep"), "the other exec")
-        assert not pyspy.is_python(sleep.pid)
-    assert not pyspy.is_python(program.pid)
+        assert not py_spy.is_python(sleep.pid)
+    assert not py_spy.is_python(program.pid)
 
 
 def reap() -> None:
@@ -119,7 +119,7 @@ def spied(pid: int, path: str | None, **values: object) -> Diagnosis:
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """No py-spy beside the interpreter of the tests."""
-    monkeypatch.setattr(pyspy, "beside_interpreter", lambda: None)
+    monkeypatch.setattr(py_spy, "beside_interpreter", lambda: None)
 
 
 @LINUX
@@ -136,7 +136,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_py_spy_cannot_tell_is_said(tmp_path, monkeypatch, script, words):
-    monkeypatch.setattr(spying, "SECONDS", 0.3 if "sleep" in script else 20)
+    monkeypatch.setattr(stack_capture, "SECONDS", 0.3 if "sleep" in script else 20)
     path = program(tmp_path, script)
     found = spied(os.getpid(), path)
     assert found.stacks == ()
@@ -153,7 +153,7 @@ def test_without_py_spy_it_is_said_where_it_would_help(tmp_path, monkeypatch):
     replaceable = program(tmp_path, "echo '[]'")
     os.chmod(replaceable, stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO)
     assert "written by others" in spied(os.getpid(), replaceable).not_looked_at[0]
-    monkeypatch.setattr(pyspy, "beside_interpreter", lambda: replaceable)
+    monkeypatch.setattr(py_spy, "beside_interpreter", lambda: replaceable)
     (tmp_path / "sub").mkdir()
     assert spied(os.getpid(), program(tmp_path / "sub", "echo '[]'")).not_looked_at == ()
     with running("sleep", "60") as other:
@@ -164,13 +164,13 @@ def test_without_py_spy_it_is_said_where_it_would_help(tmp_path, monkeypatch):
 @LINUX
 @pytest.mark.usefixtures("alone")
 def test_of_many_programs_some_are_looked_at(tmp_path, monkeypatch):
-    monkeypatch.setattr(pyspy, "is_python", lambda _: True)
+    monkeypatch.setattr(py_spy, "is_python", lambda _: True)
     one = why(os.getpid())
     many = structs.replace(one, waits=one.waits * 20)
     path = program(tmp_path, f"echo x >> {tmp_path}/runs; echo '{json.dumps([dumped(1, own(1))])}'")
     found = asyncio.run(StackCapture(reap, HangingMounts("/")).add_stacks(many, {os.getpid()}, path))
-    assert (tmp_path / "runs").read_text() == "x\n" * spying.MOST_PROCESSES
-    assert found.not_looked_at == (f"the Python stacks of all but {spying.MOST_PROCESSES} programs",)
+    assert (tmp_path / "runs").read_text() == "x\n" * stack_capture.MOST_PROCESSES
+    assert found.not_looked_at == (f"the Python stacks of all but {stack_capture.MOST_PROCESSES} programs",)
 
 
 @LINUX
@@ -194,8 +194,8 @@ def test_one_that_has_not_run_is_not_looked_at_twice(tmp_path):
 def test_relative_entries_of_the_path_are_passed_over(tmp_path, monkeypatch):
     path = program(tmp_path, "")
     monkeypatch.chdir(tmp_path)
-    assert pyspy.on_path([".", "", "sub/.."]) is None
-    assert pyspy.on_path([".", str(tmp_path)]) == path
+    assert py_spy.on_path([".", "", "sub/.."]) is None
+    assert py_spy.on_path([".", str(tmp_path)]) == path
 
 
 def test_helper_gets_nothing_of_ours_and_leaves_nothing(monkeypatch):
@@ -225,7 +225,7 @@ def test_helper_that_does_not_end_is_ended_by_its_own_alarm():
 
 
 @LINUX
-@pytest.mark.skipif(not (pyspy.beside_interpreter() or pyspy.on_path()), reason="py-spy is not installed")
+@pytest.mark.skipif(not (py_spy.beside_interpreter() or py_spy.on_path()), reason="py-spy is not installed")
 def test_real_stacks_and_the_program_goes_on():
     code = "import signal\nsignal.pthread_sigmask(0, [signal.SIGUSR1])\ndef waits():\n    signal.sigwait([signal.SIGUSR1])\nwaits(); print('on')"
     with running(sys.executable, "-c", code, stdout=-1) as child:
@@ -233,7 +233,7 @@ def test_real_stacks_and_the_program_goes_on():
             lambda: (wait := wait_of(child.pid)) is not None and wait.kind == "unknown",
             "the wait for a signal",
         )
-        found = spied(child.pid, pyspy.on_path())
+        found = spied(child.pid, py_spy.on_path())
         assert found.not_looked_at == ()
         frames = [(f.file, f.line, f.function) for f in found.stacks[0].frames if f.file == "<string>"]
         assert frames == [("<string>", 4, "waits"), ("<string>", 5, "<module>")]
@@ -245,7 +245,7 @@ def test_real_stacks_and_the_program_goes_on():
 
 
 @LINUX
-@pytest.mark.skipif(not (pyspy.beside_interpreter() or pyspy.on_path()), reason="py-spy is not installed")
+@pytest.mark.skipif(not (py_spy.beside_interpreter() or py_spy.on_path()), reason="py-spy is not installed")
 async def test_a_job_is_told_with_its_stacks():
     code = "import signal\ndef waits():\n    signal.pause()\nwaits()"
     async with opened() as manager:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from corral.observe.graph import deadlocked, first_to_move
-from corral.observe.progress import POLLING_WAKEUPS, PollingDetector
+from corral.diagnosis.deadlock import deadlocked, first_to_move
+from corral.measure.progress import POLLING_WAKEUPS, PollingDetector
 
 MILLISECOND = 1_000_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from corral.system.quietstat import kind_of
+from corral.platform.files.file_kind import kind_of
 
 
 def test_it_says_what_stat_says(tmp_path):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from core.test_diagnose import job, wait
-from corral.observe.chains import Observations, WaitGraph, is_benign, is_deadlocked, is_stuck_polling
-from corral.observe.holders import Holders, WaitHolders
-from corral.observe.waits import wait_of
+from corral.diagnosis.wait_chains import Observations, WaitGraph, is_benign, is_deadlocked, is_stuck_polling
+from corral.waits.holders import Holders, WaitHolders
+from corral.waits.process_wait import wait_of
 from until import python, running, until
 
 

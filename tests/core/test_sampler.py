@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from corral.observe.machine import MachineSampler
-from corral.observe.sampler import ProcessSampler, with_last_counters
-from corral.system.cpu_clock import cpu_nanoseconds
-from corral.system.identity import ProcessIdentity, identify
-from corral.system.procfs import read_stat
+from corral.measure.machine import MachineSampler
+from corral.measure.sampler import ProcessSampler, with_last_counters
+from corral.platform.host.procfs import read_stat
+from corral.platform.process.cpu_clock import cpu_nanoseconds
+from corral.platform.process.identity import ProcessIdentity, identify
 from until import python, running, until
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="/proc/PID/io is Linux")

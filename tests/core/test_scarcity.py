@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from corral.manage import jobs
-from corral.manage.jobs import OutputFiles
-from corral.service.numbers import NEWEST_ENDED
-from corral.service.protocol import ChangesPushed
-from corral.service.snapshot import Snapshot
-from corral.system.descriptors import is_scarce
-from corral.values.jobs import Job
+from corral.client.snapshot import Snapshot
+from corral.jobs import managed_job
+from corral.jobs.managed_job import OutputFiles
+from corral.model.job import Job
+from corral.platform.files.descriptors import is_scarce
+from corral.protocol.numbers import NEWEST_ENDED
+from corral.protocol.requests import ChangesPushed
 
 
 def test_scarce_is_a_share_of_the_soft_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,7 @@ def test_sizes_are_the_same_with_descriptors_and_without(
     output, paths = OutputFiles(), written(tmp_path)
     output.open(paths)
     assert (len(output.descriptors), output.sizes()) == (2, [7, 3])
-    monkeypatch.setattr(jobs, "is_scarce", lambda number, share: True)
+    monkeypatch.setattr(managed_job, "is_scarce", lambda number, share: True)
     before = len(os.listdir("/proc/self/fd"))
     output.open(paths)
     assert (output.descriptors, output.sizes()) == ([], [7, 3])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from corral.decide.scheduler import Dependency, FailedWait, Group, Scheduler
+from corral.lifecycle.scheduler import Dependency, FailedWait, Group, Scheduler
 
 
 def limited_to(limit: int | None) -> Scheduler:

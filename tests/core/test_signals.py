@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from corral.system import mark, pidfd, signals
-from corral.system.identity import ProcessIdentity, identify
-from corral.system.mark import Mark
-from corral.system.procfs import read_stat
-from corral.system.signals import KILL, TERM, Kinship, RefusedSignalError, Signaller
-from corral.system.watched import children_of
+from corral.platform.host.procfs import read_stat
+from corral.platform.inspect.fdinfo import children_of
+from corral.platform.process import mark, pidfd, signalling
+from corral.platform.process.identity import ProcessIdentity, identify
+from corral.platform.process.mark import Mark
+from corral.platform.process.signalling import KILL, TERM, Kinship, RefusedSignalError, Signaller
 from until import python, running, until
 
 NONCE = 77
@@ -45,7 +45,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
             calls.append((f"pid {pid}", number))
 
     monkeypatch.setattr(pidfd, "send_signal", through_pidfd)
-    monkeypatch.setattr(signals, "os", RecordingOs())
+    monkeypatch.setattr(signalling, "os", RecordingOs())
     return calls
 
 
@@ -101,9 +101,9 @@ def test_the_daemon_itself_is_refused_even_with_a_mark(signaller: Signaller, sen
 
 ANCESTOR_PROBE = f"""
 import os, resource, sys
-from corral.system import mark, pidfd
-from corral.system.identity import identify
-from corral.system.signals import RefusedSignalError, Signaller
+from corral.platform.process import mark; from corral.platform.process import pidfd
+from corral.platform.process.identity import identify
+from corral.platform.process.signalling import RefusedSignalError, Signaller
 sent = []
 pidfd.send_signal = lambda fd, number: sent.append(number) or True
 os.kill = lambda pid, number: sent.append(number)
@@ -391,7 +391,7 @@ def test_a_pid_that_went_to_somebody_else_while_it_was_marked_is_unmarked_again(
     put_mark(unmarked.pid, Mark(3, 4, 5))
     before = value(unmarked.pid)
     monkeypatch.setattr(mark, "read", lambda _: None)
-    monkeypatch.setattr(signals, "identify", lambda pid: ProcessIdentity(pid, 0))
+    monkeypatch.setattr(signalling, "identify", lambda pid: ProcessIdentity(pid, 0))
     kin = kinship(session=unmarked.pid, group=unmarked.pid)
     assert signaller.restore_mark(who, Mark(NONCE, 5, 1), kin) is False
     assert value(unmarked.pid) == before
@@ -413,7 +413,7 @@ def test_nothing_above_the_guard_signals_by_itself() -> None:
 
     root = os.path.dirname(os.path.abspath(corral.__file__))
     ways = ("os.kill(", "os.killpg(", "pidfd_send_signal(", ".send_signal(", ".terminate()", ".kill()")
-    allowed = {"system/signals.py", "system/pidfd.py"}
+    allowed = {"platform/process/signalling.py", "platform/process/pidfd.py"}
     found = []
     for directory, _, names in os.walk(root):
         for name in names:

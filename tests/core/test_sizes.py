@@ -2,8 +2,8 @@
 
 import pytest
 
-from corral.values.errors import UsageError
-from corral.values.units import format_size, parse_size
+from corral.model.errors import UsageError
+from corral.model.units import format_size, parse_size
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
-from corral.system.procfs import HAS_PROCFS
-from corral.system.sock_diag import silence_of
-from corral.system.sockets import forget_tables, role_of, tables_of
+from corral.platform.host.procfs import HAS_PROCFS
+from corral.platform.inspect.sock_diag import silence_of
+from corral.platform.inspect.sockets import forget_tables, role_of, tables_of
 from until import until
 
 pytestmark = pytest.mark.skipif(not HAS_PROCFS, reason="sockets are read from /proc")

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.observe.spending import (
+from corral.diagnosis.stage_activity import StagePipes, sample_threads
+from corral.measure.stage_times import (
     BOTTLENECK_LEAD,
     BOTTLENECK_LEAD_SECONDS,
     WINDOW,
@@ -22,10 +23,9 @@ from corral.observe.spending import (
     WaitSide,
     pipe_wait_share,
 )
-from corral.observe.stagelooks import StagePipes, sample_threads
-from corral.system.pipes import inode_of
-from corral.system.procfs import HAS_PROCFS
-from corral.values.jobs import StageTime
+from corral.model.job import StageTime
+from corral.platform.files.pipes import inode_of
+from corral.platform.host.procfs import HAS_PROCFS
 from until import python, running, until
 
 SECOND = 1_000_000_000

@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from corral.decide.lifecycle import new_life
-from corral.manage import stopping
-from corral.manage.census import Seen
-from corral.manage.jobs import ManagedJob
-from corral.manage.reaping import ChildEnd
-from corral.manage.stopping import StopOfJob, Stopper, Target, report_on
-from corral.system.identity import ProcessIdentity
-from corral.system.procfs import Stat
-from corral.system.signals import Signaller
-from corral.values.reports import Survivor
-from corral.values.spec import Command, JobSpec, Pipeline, Surroundings
+from corral.jobs.managed_job import ManagedJob
+from corral.lifecycle.state_machine import new_life
+from corral.model.reports import Survivor
+from corral.model.spec import Command, JobSpec, Pipeline, Surroundings
+from corral.platform.host.procfs import Stat
+from corral.platform.process.identity import ProcessIdentity
+from corral.platform.process.signalling import Signaller
+from corral.processes import stop_sequence
+from corral.processes.process_scan import Seen
+from corral.processes.reaping import ChildEnd
+from corral.processes.stop_sequence import StopOfJob, Stopper, Target, report_on
 
 
 def job(number: int) -> ManagedJob:
@@ -67,8 +67,8 @@ async def test_a_fault_at_the_end_of_one_stop_is_said_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     faults: list[str] = []
-    monkeypatch.setattr(stopping, "log_fault", lambda where, error: faults.append(f"{where}: {error}"))
-    monkeypatch.setattr(stopping, "_GIVEN_UP_PAUSE", 0.01)
+    monkeypatch.setattr(stop_sequence, "log_fault", lambda where, error: faults.append(f"{where}: {error}"))
+    monkeypatch.setattr(stop_sequence, "_GIVEN_UP_PAUSE", 0.01)
     owner = FaultyOwner()
     stopper = Stopper(owner, NoProcesses(), Signaller(77), "/a home")  # type: ignore[arg-type]
     stops = [stopper.begin(job(number), "TERM", 5.0) for number in (1, 2)]
@@ -103,7 +103,9 @@ async def test_what_ends_during_a_look_is_told_by_its_own_status() -> None:
 
 def survivor_of(monkeypatch: pytest.MonkeyPatch, wchan: bytes | None, **target: object) -> Survivor:
     """What is said of a process that is left, with what /proc says of where it is."""
-    monkeypatch.setattr(stopping, "read_file", lambda path: wchan if path == "/proc/4711/wchan" else None)
+    monkeypatch.setattr(
+        stop_sequence, "read_file", lambda path: wchan if path == "/proc/4711/wchan" else None
+    )
     left = Target(ProcessIdentity(4711, 1), "dd", 2, "leader", **target)  # type: ignore[arg-type]
     stop = StopOfJob(job(1), "TERM", 5.0, None, 0.0, {left.identity: left}, is_killing=True, gave_up=True)
     (survivor,) = report_on(stop).survivors

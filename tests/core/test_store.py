@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from corral.decide.life import PauseRequested, SlotGranted, StagesSpawned, StopRequested
-from corral.decide.lifecycle import advance, new_life
-from corral.decide.reader import JournalReader
-from corral.decide.recovery import unended_jobs
-from corral.decide.rows import new_job
-from corral.decide.store import Journal, StageStart
-from corral.values.errors import NotSoError, UnknownJobError
-from corral.values.home import Home
-from corral.values.reports import StopReport
-from corral.values.spec import Command, FileInput, JobSpec, Pipeline
-from corral.values.wire import from_wire, to_wire
+from corral.journal.journal import Journal, StageStart
+from corral.journal.reader import JournalReader
+from corral.journal.rows import new_job
+from corral.journal.unfinished_jobs import unended_jobs
+from corral.lifecycle.state import PauseRequested, SlotGranted, StagesSpawned, StopRequested
+from corral.lifecycle.state_machine import advance, new_life
+from corral.model.errors import NotSoError, UnknownJobError
+from corral.model.home import Home
+from corral.model.reports import StopReport
+from corral.model.spec import Command, FileInput, JobSpec, Pipeline
+from corral.model.wire import from_wire, to_wire
 from journals import AT, PLACE, ended, spec
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from corral.decide.reader import JournalReader
-from corral.decide.recovery import unended_jobs
-from corral.decide.schema import DamagedJournalError, JournalError, LockedJournalError
-from corral.decide.store import Journal
-from corral.values.errors import CorralError, UnknownJobError
-from corral.values.home import Home
+from corral.journal.journal import Journal
+from corral.journal.reader import JournalReader
+from corral.journal.schema import DamagedJournalError, JournalError, LockedJournalError
+from corral.journal.unfinished_jobs import unended_jobs
+from corral.model.errors import CorralError, UnknownJobError
+from corral.model.home import Home
 from journals import AT, PLACE, locked, spec
 from until import until
 
@@ -44,9 +44,9 @@ def journal(home: Home) -> Iterator[Journal]:
 KILLED_WRITER = """
 import sys
 from datetime import datetime, UTC
-from corral.decide.store import Journal
-from corral.values.home import Home
-from corral.values.spec import *
+from corral.journal.journal import Journal
+from corral.model.home import Home
+from corral.model.spec import *
 journal = Journal.open(Home(sys.argv[1]))
 specs = [JobSpec(Pipeline((Command(("true",)),)), "true", name="kept")]
 place = Surroundings({"A": "b"}, "/", 18)
@@ -341,7 +341,7 @@ def test_reading_where_nothing_is_makes_nothing(home: Home) -> None:
 
 
 def test_reading_needs_no_asyncio_psutil_or_rich() -> None:
-    code = "import sys, corral.decide.reader; print(*({'asyncio', 'psutil', 'rich', 'textual'} & sys.modules.keys()))"
+    code = "import sys, corral.journal.reader; print(*({'asyncio', 'psutil', 'rich', 'textual'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"\n"
 
 

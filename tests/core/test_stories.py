@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from corral.decide.life import StopRequested
-from corral.decide.reader import JournalReader
-from corral.decide.store import Journal
-from corral.decide.storyrows import MOST_TEXT, MOST_WAITS, HistoryRow, shortened
-from corral.manage.history import History
-from corral.manage.jobs import Persisted
-from corral.manage.jobtable import JobTable
-from corral.manage.keeping import Persistence
-from corral.manage.onstuck import StuckStopper
-from corral.values.history import LifePast
-from corral.values.home import Home
-from corral.values.reports import Diagnosis, Root, Story, Wait
+from corral.jobs.job_table import JobTable
+from corral.jobs.managed_job import Persisted
+from corral.journal.history_rows import MOST_TEXT, MOST_WAITS, HistoryRow, shortened
+from corral.journal.journal import Journal
+from corral.journal.reader import JournalReader
+from corral.lifecycle.state import StopRequested
+from corral.measure.history import History
+from corral.model.history import LifePast
+from corral.model.home import Home
+from corral.model.reports import Diagnosis, Root, Story, Wait
+from corral.monitor.persistence import Persistence
+from corral.monitor.stop_stuck import StuckStopper
 from journals import AT, PLACE, ended, spec
 
 STUCK = Diagnosis(

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from corral.manage.history import History
-from corral.manage.terminals import HandedTerminal, JobTerminal
-from corral.observe.terminalmodes import TerminalModes, entering, leaving
-from corral.system.terminal import open_terminal, read_some, set_size, size_of
+from corral.measure.history import History
+from corral.output.terminal_modes import TerminalModes, entering, leaving
+from corral.platform.files.pty import open_terminal, read_some, set_size, size_of
+from corral.runner.terminals import HandedTerminal, JobTerminal
 from managers import eventually
 
 

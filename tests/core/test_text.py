@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.values.text import (
+from corral.model.text import (
     SgrRun,
     VisibleStream,
     after_carriage_returns,

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corral.observe.output import Chunk, Cursor, LineIndex, OutputFile
-from corral.observe.traces import PIECE_SIZE, Fingerprint, Truncation
-from corral.service.handles import _read_all
-from corral.system.inotify import OPENED, Watcher
-from corral.system.openfiles import appended_up_to
+from corral.library.job_handle import _read_all
+from corral.output.reader import Chunk, Cursor, LineIndex, OutputFile
+from corral.output.truncation import PIECE_SIZE, Fingerprint, Truncation
+from corral.platform.files.inotify import OPENED, Watcher
+from corral.platform.inspect.open_files import appended_up_to
 from holes import drop
 from until import until
 

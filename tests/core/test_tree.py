@@ -6,12 +6,12 @@ import subprocess
 
 import pytest
 
-from corral.observe.sampler import ProcessSampler
-from corral.observe.tree import TreeMember, command_of, process_views
-from corral.observe.waits import wait_of
-from corral.system.identity import ProcessIdentity, identify
-from corral.system.pipes import inode_of
-from corral.system.procfs import HAS_PROCFS
+from corral.diagnosis.process_tree import TreeMember, command_of, process_views
+from corral.measure.sampler import ProcessSampler
+from corral.platform.files.pipes import inode_of
+from corral.platform.host.procfs import HAS_PROCFS
+from corral.platform.process.identity import ProcessIdentity, identify
+from corral.waits.process_wait import wait_of
 from until import ZOO, python, running, until, zoo
 
 LINUX = pytest.mark.skipif(not HAS_PROCFS, reason="told apart by /proc")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from corral.system import holes, tripwire
+from corral.platform.files import hole_punching, truncation_tripwire
 from holes import on_disk
 
 
 @pytest.fixture
 def sectors(tmp_path: Path) -> int:
-    found = tripwire.sectors_in(str(tmp_path))
+    found = truncation_tripwire.sectors_in(str(tmp_path))
     if not found:
         pytest.skip("this file system has no such block")
     return found
@@ -23,7 +23,7 @@ def sectors(tmp_path: Path) -> int:
 @pytest.fixture
 def file(tmp_path: Path, sectors: int) -> Iterator[int]:
     descriptor = os.open(tmp_path / "stdout", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    assert tripwire.set_up(descriptor)
+    assert truncation_tripwire.set_up(descriptor)
     yield descriptor
     os.close(descriptor)
 
@@ -40,16 +40,16 @@ def test_a_truncation_is_remembered_whatever_is_written_before_and_after(
     file: int, sectors: int, before: int, after: int
 ) -> None:
     os.write(file, bytes(before))
-    assert not tripwire.was_touched(os.fstat(file), sectors)
+    assert not truncation_tripwire.was_touched(os.fstat(file), sectors)
     assert os.fstat(file).st_size == before
     opened_anew(file, os.O_TRUNC, b"")
     os.write(file, bytes(after))
-    assert tripwire.was_touched(os.fstat(file), sectors)
+    assert truncation_tripwire.was_touched(os.fstat(file), sectors)
     os.fsync(file)
-    assert tripwire.was_touched(os.fstat(file), sectors)
-    assert tripwire.set_up(file)
+    assert truncation_tripwire.was_touched(os.fstat(file), sectors)
+    assert truncation_tripwire.set_up(file)
     os.write(file, bytes(10))
-    assert not tripwire.was_touched(os.fstat(file), sectors)
+    assert not truncation_tripwire.was_touched(os.fstat(file), sectors)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_truncation_is_remembered_whatever_is_written_before_and_after(
         lambda file: opened_anew(file, 0, b"overwritten"),
         lambda file: os.pwrite(file, bytes(10), 0),
         os.fsync,
-        lambda file: holes.punch(file, 0, 8192),
+        lambda file: hole_punching.punch(file, 0, 8192),
         # A hole of its own: fewer blocks than bytes, which tells nothing.
         lambda file: _write_beyond(file),
     ],
@@ -67,7 +67,7 @@ def test_a_truncation_is_remembered_whatever_is_written_before_and_after(
 def test_nothing_else_raises_an_alarm(file: int, sectors: int, done: Callable[[int], None]) -> None:
     os.write(file, b"x" * 20_000)
     done(file)
-    assert not tripwire.was_touched(os.fstat(file), sectors)
+    assert not truncation_tripwire.was_touched(os.fstat(file), sectors)
 
 
 def _write_beyond(file: int) -> None:
@@ -84,11 +84,11 @@ def test_it_takes_a_block_and_gives_it_back_once_nobody_else_has_the_file_open(
     before = on_disk(path)
     other = os.open(path, os.O_WRONLY)
     try:
-        assert not tripwire.take_away(other)
+        assert not truncation_tripwire.take_away(other)
         assert on_disk(path) == before
         os.close(file)
         os.utime(path, ns=(1_000, 2_000))
-        assert tripwire.take_away(other)
+        assert truncation_tripwire.take_away(other)
         assert on_disk(path) == before - sectors * 512
         assert path.stat().st_mtime_ns == 2_000
         assert path.read_bytes() == b"kept"
@@ -98,7 +98,7 @@ def test_it_takes_a_block_and_gives_it_back_once_nobody_else_has_the_file_open(
 
 
 def test_where_there_is_none_that_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(holes, "_fallocate", lambda: None)
-    assert tripwire.sectors_in(str(tmp_path / "nowhere")) == 0
+    monkeypatch.setattr(hole_punching, "_fallocate", lambda: None)
+    assert truncation_tripwire.sectors_in(str(tmp_path / "nowhere")) == 0
     (tmp_path / "there").mkdir()
-    assert tripwire.sectors_in(str(tmp_path / "there")) == 0
+    assert truncation_tripwire.sectors_in(str(tmp_path / "there")) == 0

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.values.commandline import parse
-from corral.values.errors import UsageError
-from corral.values.units import (
+from corral.commandline.parser import parse
+from corral.model.errors import UsageError
+from corral.model.units import (
     check_name,
     format_duration,
     parse_duration,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from corral.service.handles import JobHandle
-from corral.service.library import JobManager
-from corral.system import mark
-from corral.system.identity import identify, is_alive
+from corral.library.job_handle import JobHandle
+from corral.library.manager import JobManager
+from corral.platform.process import mark
+from corral.platform.process.identity import identify, is_alive
 from managers import eventually, eventually_so, nonce_of, opened, python
 from until import python as quick_python
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.observe.calls import meaning_of
-from corral.observe.waits import ProcessWait, WaitClock, short_text, wait_of
-from corral.system import syscalls
-from corral.system.pipes import inode_of
-from corral.system.procfs import HAS_PROCFS
-from corral.system.syscalls import Call, parse_syscall, signed
+from corral.platform.files.pipes import inode_of
+from corral.platform.host.procfs import HAS_PROCFS
+from corral.platform.inspect import syscalls
+from corral.platform.inspect.syscalls import Call, parse_syscall, signed
+from corral.waits.blocked_syscall import meaning_of
+from corral.waits.process_wait import ProcessWait, WaitClock, short_text, wait_of
 from until import python, running, until, zoo
 
 LINUX = pytest.mark.skipif(not HAS_PROCFS, reason="waits are read from /proc")
@@ -167,7 +167,7 @@ def test_process_that_stopped_itself():
 
 @LINUX
 def test_syscall_that_may_not_be_read_leaves_the_kernel_function(monkeypatch):
-    from corral.observe import threads
+    from corral.waits import threads
 
     real = threads.read_file
     monkeypatch.setattr(threads, "read_file", lambda path: None if path.endswith("/syscall") else real(path))
@@ -187,9 +187,9 @@ def test_syscall_that_may_not_be_read_leaves_the_kernel_function(monkeypatch):
 
 
 def test_system_without_proc_says_so(monkeypatch):
-    from corral.observe import waits
+    from corral.waits import process_wait
 
-    monkeypatch.setattr(waits, "HAS_PROCFS", False)
+    monkeypatch.setattr(process_wait, "HAS_PROCFS", False)
     with running("sleep", "30") as process:
         wait = settled(process.pid, lambda wait: wait.state == "S")
         assert wait.kind == "unknown"

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import corral
-from corral.service.handles import JobHandle
-from corral.service.protocol import ListProcesses, PeekPipes, ShowJob, WatchJobs
-from corral.system.pipes import pipe_of
+from corral.library.job_handle import JobHandle
+from corral.platform.files.pipes import pipe_of
+from corral.protocol.requests import ListProcesses, PeekPipes, ShowJob, WatchJobs
 from managers import eventually, opened, state_is
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pipes are seen from outside on Linux only")

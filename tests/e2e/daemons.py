@@ -11,16 +11,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from corral.service import protocol as p
-from corral.service.address import dial
-from corral.service.client import Client
-from corral.service.surroundings import surroundings
-from corral.system.identity import ProcessIdentity, identify, is_alive
-from corral.values.commandline import parse, parse_argv, quote_pipeline
-from corral.values.errors import CorralError
-from corral.values.home import Home
-from corral.values.jobs import Job
-from corral.values.spec import JobSpec
+from corral.client.blocking import Client
+from corral.client.environment import surroundings
+from corral.commandline.parser import parse, parse_argv, quote_pipeline
+from corral.model.errors import CorralError
+from corral.model.home import Home
+from corral.model.job import Job
+from corral.model.spec import JobSpec
+from corral.platform.process.identity import ProcessIdentity, identify, is_alive
+from corral.protocol import requests as p
+from corral.protocol.address import dial
 from managers import marked, nonce_of
 from until import until
 
@@ -92,8 +92,8 @@ def altered(path: Path, changes: str) -> Iterator[Daemons]:
     """A home whose daemon has run `changes`, lines of Python, before it began. It ends with its jobs."""
     made = Daemons(path)
     code = (
-        f"import sys\nfrom corral.service.main import run_foreground\n{changes}\n"
-        "from corral.values.home import Home\nsys.exit(run_foreground(Home(sys.argv[1])))"
+        f"import sys\nfrom corral.daemon.main import run_foreground\n{changes}\n"
+        "from corral.model.home import Home\nsys.exit(run_foreground(Home(sys.argv[1])))"
     )
     with subprocess.Popen([sys.executable, "-c", code, made.home.path], start_new_session=True) as process:
         until(lambda: made.listens() or process.poll() is not None, "it to listen")

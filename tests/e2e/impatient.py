@@ -2,9 +2,9 @@
 
 import sys
 
-from corral.manage import stopping
-from corral.service.main import run_foreground
-from corral.values.home import Home
+from corral.daemon.main import run_foreground
+from corral.model.home import Home
+from corral.processes import stop_sequence
 
-stopping.PATIENCE_AFTER_KILL = 0.2
+stop_sequence.PATIENCE_AFTER_KILL = 0.2
 sys.exit(run_foreground(Home(sys.argv[1])))

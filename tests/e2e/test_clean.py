@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from corral.values.home import Home
+from corral.model.home import Home
 from e2e.command import Corral
 from e2e.terminal import Terminal
 from faults.cleaning import kill_in_the_middle
@@ -119,11 +119,11 @@ def test_folders_without_a_job_go_when_they_are_named_and_what_makes_no_sense_is
 
 BY_ITSELF = """
 import os, sys
-from corral.manage import cleaning
-cleaning.FIRST_SECONDS = 0
-cleaning.AT_MOST_EVERY_SECONDS = 0.05
-from corral.service.main import run_foreground
-from corral.values.home import Home
+from corral.retention import cleaner
+cleaner.FIRST_SECONDS = 0
+cleaner.AT_MOST_EVERY_SECONDS = 0.05
+from corral.daemon.main import run_foreground
+from corral.model.home import Home
 sys.exit(run_foreground(Home(sys.argv[1])))
 """
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from corral.service import protocol as p
-from corral.values.errors import CorralError
-from corral.values.jobs import Job, ProcessView
+from corral.model.errors import CorralError
+from corral.model.job import Job, ProcessView
+from corral.protocol import requests as p
 from e2e.command import Corral
 from e2e.daemons import Daemons, start, wait
 from until import until

@@ -18,17 +18,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from corral.decide.life import Life
-from corral.manage.history import History, decode
-from corral.manage.jobs import ManagedJob
-from corral.manage.jobtable import JobTable
-from corral.manage.keeping import Persistence
-from corral.observe.progress import Progress
-from corral.service import protocol as p
-from corral.service.surroundings import surroundings
-from corral.system.cpu_clock import cpu_nanoseconds
-from corral.system.identity import identify, is_alive
-from corral.values.spec import DescriptorInput, FileInput, InteractiveInput, JobInput
+from corral.client.environment import surroundings
+from corral.jobs.job_table import JobTable
+from corral.jobs.managed_job import ManagedJob
+from corral.lifecycle.state import Life
+from corral.measure.history import History, decode
+from corral.measure.progress import Progress
+from corral.model.spec import DescriptorInput, FileInput, InteractiveInput, JobInput
+from corral.monitor.persistence import Persistence
+from corral.platform.process.cpu_clock import cpu_nanoseconds
+from corral.platform.process.identity import identify, is_alive
+from corral.protocol import requests as p
 from e2e.daemons import Daemons, job, spec, start, wait
 from managers import marked, zoo_argv
 from until import until

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 import corral as library
-from corral.decide.store import Journal
-from corral.service import protocol as p
-from corral.service.surroundings import surroundings
-from corral.system.identity import identify, is_alive
-from corral.values.errors import DaemonUnavailableError
+from corral.client.environment import surroundings
+from corral.journal.journal import Journal
+from corral.model.errors import DaemonUnavailableError
+from corral.platform.process.identity import identify, is_alive
+from corral.protocol import requests as p
 from e2e.daemons import Daemons, job, spec, start, wait
 from managers import marked, nonce_of, python, zoo_argv
 from until import until
@@ -259,7 +259,7 @@ def test_a_socket_without_a_daemon_is_replaced(daemons: Daemons) -> None:
 
 def test_it_ends_by_itself_when_there_is_nothing_to_do(daemons: Daemons) -> None:
     code = (
-        "import sys\nfrom corral.service import server\nfrom corral.service.main import run_foreground\nfrom corral.values.home import Home\n"
+        "import sys\nfrom corral.daemon import server\nfrom corral.daemon.main import run_foreground\nfrom corral.model.home import Home\n"
         "server.IDLE_SECONDS = 0.3\nsys.exit(run_foreground(Home(sys.argv[1])))"
     )
     with subprocess.Popen([sys.executable, "-c", code, daemons.home.path], start_new_session=True) as process:
@@ -277,7 +277,7 @@ def test_it_ends_by_itself_when_there_is_nothing_to_do(daemons: Daemons) -> None
 def test_a_daemon_that_a_job_starts_is_not_of_its_tree(daemons: Daemons, tmp_path: Path) -> None:
     inner = Daemons(tmp_path / "inner")
     code = (
-        "import sys, time\nfrom corral.service.client import Client\nfrom corral.values.home import Home\n"
+        "import sys, time\nfrom corral.client.blocking import Client\nfrom corral.model.home import Home\n"
         "Client.connect(Home(sys.argv[1]))\nprint('ready', flush=True)\ntime.sleep(60)"
     )
     try:

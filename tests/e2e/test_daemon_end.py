@@ -11,9 +11,9 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from corral.decide.reader import JournalReader
-from corral.service import protocol as p
-from corral.service.surroundings import surroundings
+from corral.client.environment import surroundings
+from corral.journal.reader import JournalReader
+from corral.protocol import requests as p
 from e2e.daemons import Daemons, altered, spec, start, wait
 from until import until
 
@@ -21,7 +21,7 @@ ROUNDS = 6
 JOBS = 30
 
 LATE = """
-from corral.service import server
+from corral.daemon import server
 run = server.Daemon.run
 async def run_and_go_on(self):
     await run(self)

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from corral.service import protocol as p
-from corral.system.identity import identify, is_alive
+from corral.platform.process.identity import identify, is_alive
+from corral.protocol import requests as p
 from e2e.daemons import Daemons, altered, job, start, wait
 from managers import zoo_argv
 from until import until
 
 WITHOUT = {
-    "pidfd": "from corral.system import pidfd; pidfd.is_supported = lambda: False",
-    "marks": "from corral.system import mark; mark.why_not = lambda: 'taken away for a test'",
+    "pidfd": "from corral.platform.process import pidfd; pidfd.is_supported = lambda: False",
+    "marks": "from corral.platform.process import mark; mark.why_not = lambda: 'taken away for a test'",
     "both": (
-        "from corral.system import mark, pidfd; pidfd.is_supported = lambda: False;"
+        "from corral.platform.process import mark; from corral.platform.process import pidfd; pidfd.is_supported = lambda: False;"
         " mark.why_not = lambda: 'taken away for a test'"
     ),
 }

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from corral.service import clients
-from corral.service.clients import Clients, TooManyClientsError
+from corral.daemon import client_limits
+from corral.daemon.client_limits import Clients, TooManyClientsError
 from faults.fuzz import Fuzz
 
 
@@ -53,15 +53,15 @@ def greeted(to: Clients) -> Client:
 
 
 async def test_who_never_says_hello_makes_room_and_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "MOST_UNGREETED", 2)
-    monkeypatch.setattr(clients, "MOST_CLIENTS", 10)
+    monkeypatch.setattr(client_limits, "MOST_UNGREETED", 2)
+    monkeypatch.setattr(client_limits, "MOST_CLIENTS", 10)
     some = Clients()
     old, young, friend = Client(some, 1.0), Client(some, 9.0), greeted(some)
     some.make_room()
     assert [one.is_open for one in (old, young, friend)] == [False, True, True]
-    some.drop_silent(9.0 + clients.HELLO_SECONDS - 0.1)
+    some.drop_silent(9.0 + client_limits.HELLO_SECONDS - 0.1)
     assert young.is_open
-    some.drop_silent(9.0 + clients.HELLO_SECONDS)
+    some.drop_silent(9.0 + client_limits.HELLO_SECONDS)
     assert [young.is_open, friend.is_open] == [False, True]
     others = [greeted(some) for _ in range(9)]
     with pytest.raises(TooManyClientsError, match="10 clients"):
@@ -75,14 +75,14 @@ async def test_who_takes_nothing_goes_when_all_together_cost_too_much() -> None:
     some = Clients()
     reads, idle, stalled, worse = (greeted(some) for _ in range(4))
     idle.takes = stalled.takes = worse.takes = False
-    reads.hold(clients.MOST_HELD // 2)
-    stalled.hold(clients.MOST_HELD // 4)
-    worse.hold(clients.MOST_HELD // 3)
+    reads.hold(client_limits.MOST_HELD // 2)
+    stalled.hold(client_limits.MOST_HELD // 4)
+    worse.hold(client_limits.MOST_HELD // 3)
     assert [one.is_open for one in (reads, idle, stalled, worse)] == [True, True, True, False]
     stalled.hold(0)
-    reads.hold(2 * clients.MOST_HELD)
+    reads.hold(2 * client_limits.MOST_HELD)
     assert reads.is_open
-    reads.hold(2 * clients.MOST_HELD + 1)
+    reads.hold(2 * client_limits.MOST_HELD + 1)
     assert [one.is_open for one in (reads, idle, stalled)] == [False, True, True]
-    idle.hold(clients.MOST_HELD)
+    idle.hold(client_limits.MOST_HELD)
     assert idle.is_open

@@ -15,16 +15,16 @@ from pathlib import Path
 import pytest
 
 import corral as library
-from corral.decide.tables import VERSION
-from corral.manage.handover import FORMAT
-from corral.service import protocol as p
-from corral.service import restarting
-from corral.service.client import Client
-from corral.service.restarting import restart
-from corral.service.surroundings import surroundings
-from corral.system.identity import identify
-from corral.values.errors import CorralError, DaemonUnavailableError, NotSoError
-from corral.values.spec import DescriptorInput, InteractiveInput, JobInput
+from corral.client import restart_daemon
+from corral.client.blocking import Client
+from corral.client.environment import surroundings
+from corral.client.restart_daemon import restart
+from corral.engine.handover import FORMAT
+from corral.journal.tables import VERSION
+from corral.model.errors import CorralError, DaemonUnavailableError, NotSoError
+from corral.model.spec import DescriptorInput, InteractiveInput, JobInput
+from corral.platform.process.identity import identify
+from corral.protocol import requests as p
 from e2e.command import Corral
 from e2e.daemons import Daemons, job, spec, start, wait
 from managers import marked, python, zoo_argv
@@ -43,7 +43,7 @@ def daemons(tmp_path: Path) -> Iterator[Daemons]:
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """That this Python can load the daemon is known here."""
-    monkeypatch.setattr(restarting, "check_own_program", lambda: None)
+    monkeypatch.setattr(restart_daemon, "check_own_program", lambda: None)
 
 
 def stdout(daemons: Daemons, job_id: str) -> bytes:
@@ -198,7 +198,7 @@ def test_what_a_later_format_cannot_read_is_adopted(
         (exits,) = start(client, ["sh", "-c", f"cat {go}; exit 7"])
         (talker,) = start(client, "cat", stdin=InteractiveInput())
         (queued,) = start(client, "true", after=(talker,))
-    for name, value in patched(tmp_path, "import corral.manage.handover as h; h.FORMAT = 0").items():
+    for name, value in patched(tmp_path, "import corral.engine.handover as h; h.FORMAT = 0").items():
         monkeypatch.setenv(name, value)
     assert restart(daemons.home).generation == 2
     with daemons.client() as client:
@@ -289,7 +289,7 @@ def test_where_it_cannot_be_the_daemon_goes_on(
 
 
 def test_another_protocol_number(corral: Corral, tmp_path: Path) -> None:
-    other = patched(tmp_path, "import corral.service.numbers as n; n.PROTOCOL = 7")
+    other = patched(tmp_path, "import corral.protocol.numbers as n; n.PROTOCOL = 7")
     corral.ok("run", "-n", "nap", "sleep", "60")
     for environment, theirs, ours in ((other, 1, 7), ({}, 7, 1)):
         refused = corral("show", "nap", env=environment)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from corral.service import protocol as p
-from corral.service import session, silence
-from corral.service.session import SILENT, Session
-from corral.values.errors import CorralError
+from corral.client import liveness, session
+from corral.client.session import SILENT, Session
+from corral.model.errors import CorralError
+from corral.protocol import requests as p
 from e2e.daemons import Daemons, job, start
 from managers import eventually
 from until import until
@@ -30,7 +30,7 @@ def daemons(tmp_path: Path) -> Iterator[Daemons]:
 async def test_a_suspended_daemon_is_named_and_goes_on_as_if_nothing_was(
     daemons: Daemons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(silence, "SILENT_SECONDS", 0.15)
+    monkeypatch.setattr(liveness, "SILENT_SECONDS", 0.15)
     monkeypatch.setattr(session, "SILENT_SECONDS", 0.15)
     monkeypatch.setattr(session, "LIVENESS_CHECK_SECONDS", 0.05)
     said: list[str] = []

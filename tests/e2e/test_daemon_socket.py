@@ -19,13 +19,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corral.service import protocol as p
-from corral.service.client import Client
-from corral.service.surroundings import surroundings
-from corral.system import mark
-from corral.values.errors import CannotStartError, CorralError, DaemonUnavailableError, NotSoError
-from corral.values.home import Home
-from corral.values.wire import from_wire
+from corral.client.blocking import Client
+from corral.client.environment import surroundings
+from corral.model.errors import CannotStartError, CorralError, DaemonUnavailableError, NotSoError
+from corral.model.home import Home
+from corral.model.wire import from_wire
+from corral.platform.process import mark
+from corral.protocol import requests as p
 from e2e.daemons import Daemons, job, spec, start, wait
 from until import until
 
@@ -243,8 +243,8 @@ def test_a_subscriber_that_never_reads_costs_bounded_memory(daemons: Daemons) ->
 
 def test_out_of_descriptors_the_daemon_goes_on_and_still_ends_jobs(tmp_path: Path) -> None:
     code = (
-        "import resource, sys\nfrom corral.service import clients\nfrom corral.service.main import run_foreground\nfrom corral.values.home import Home\n"
-        "clients.Clients.make_room = lambda _: None\n"  # Clients may take them all.
+        "import resource, sys\nfrom corral.daemon import client_limits\nfrom corral.daemon.main import run_foreground\nfrom corral.model.home import Home\n"
+        "client_limits.Clients.make_room = lambda _: None\n"  # Clients may take them all.
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
         "sys.exit(run_foreground(Home(sys.argv[1])))"
     )
@@ -308,8 +308,8 @@ def test_what_the_client_has_reaches_its_job(daemons: Daemons, tmp_path: Path) -
     """Ignored signals stay with the client; umask, directory, limits, nice and the environment go along."""
     code = (
         "import os, resource, signal, sys\n"
-        "from corral.service import protocol as p\nfrom corral.service.client import Client\n"
-        "from corral.service.surroundings import surroundings\nfrom corral.values.home import Home\n"
+        "from corral.protocol import requests as p\nfrom corral.client.blocking import Client\n"
+        "from corral.client.environment import surroundings\nfrom corral.model.home import Home\n"
         "from e2e.daemons import spec\n"
         "for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGPIPE): signal.signal(number, signal.SIG_IGN)\n"
         "os.umask(0o027); os.chdir(sys.argv[2]); os.nice(3); os.environ['WHO'] = 'client'\n"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from corral.system.terminal import set_size
+from corral.platform.files.pty import set_size
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = """

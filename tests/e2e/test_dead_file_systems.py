@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from corral.service import protocol as p
-from corral.service import restarting
-from corral.service.client import Client
-from corral.service.restarting import restart
-from corral.service.surroundings import surroundings
-from corral.values.spec import FileInput
+from corral.client import restart_daemon
+from corral.client.blocking import Client
+from corral.client.environment import surroundings
+from corral.client.restart_daemon import restart
+from corral.model.spec import FileInput
+from corral.protocol import requests as p
 from e2e.command import Corral
 from e2e.daemons import Daemons, altered, job, spec, start, wait
 from frozen import FileSystem, file_system
 from until import until
 
 IMPATIENT = """
-from corral.manage import ahead
-ahead.DEADLINE_SECONDS, ahead.NOTABLE_SECONDS = 0.3, 0.1
+from corral.runner import waiting_start
+waiting_start.DEADLINE_SECONDS, waiting_start.NOTABLE_SECONDS = 0.3, 0.1
 """
 
 
@@ -86,7 +86,7 @@ def test_each_start_waits_and_nobody_else(
     daemons: Daemons, files: FileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped at once, or going on once it answers, also over a restart of the daemon; each starts once."""
-    monkeypatch.setattr(restarting, "check_own_program", lambda: None)
+    monkeypatch.setattr(restart_daemon, "check_own_program", lambda: None)
     where, link, script = files.path, tmp_path / "link", tmp_path / "script"
     link.symlink_to(where / "script")
     script.write_text(f"#!{where}/true\n")

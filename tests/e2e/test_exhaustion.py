@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corral.system import shortage
+from corral.platform.host import resource_errors
 from faults import for_real, injected
 from faults.injected import Injector
 from faults.injected_daemon import TARGETS
@@ -51,10 +51,12 @@ def test_files_that_may_grow_no_more_are_said_and_end_no_daemon(tmp_path: Path) 
     ],
 )
 def test_a_shortage_names_what_is_lacking(error: Exception, words: str) -> None:
-    assert shortage.is_shortage(error)
-    assert words in shortage.explanation(error)
+    assert resource_errors.is_shortage(error)
+    assert words in resource_errors.explanation(error)
 
 
 def test_what_is_no_shortage_says_what_it_is() -> None:
-    assert not shortage.is_shortage(RuntimeError("no running event loop"))
-    assert shortage.explanation(PermissionError(errno.EACCES, "Permission denied")) == "Permission denied"
+    assert not resource_errors.is_shortage(RuntimeError("no running event loop"))
+    assert (
+        resource_errors.explanation(PermissionError(errno.EACCES, "Permission denied")) == "Permission denied"
+    )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from corral.decide.reader import JournalReader
-from corral.service import protocol as p
+from corral.journal.reader import JournalReader
+from corral.protocol import requests as p
 from e2e.command import Corral
 from e2e.daemons import Daemons, job, start, wait
 from smalldisk import fill, small_disk

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 import corral as library
-from corral.service import mending, restarting, starter
-from corral.service import protocol as p
-from corral.service.client import Client
-from corral.service.restarting import restart
-from corral.service.surroundings import surroundings
-from corral.system.identity import identify, is_alive
-from corral.values.errors import DaemonUnavailableError
-from corral.values.home import Home
+from corral.client import reconnect, restart_daemon, start_daemon
+from corral.client.blocking import Client
+from corral.client.environment import surroundings
+from corral.client.restart_daemon import restart
+from corral.model.errors import DaemonUnavailableError
+from corral.model.home import Home
+from corral.platform.process.identity import identify, is_alive
+from corral.protocol import requests as p
 from e2e.command import Corral, read_all
 from e2e.daemons import Daemons, job, spec, start, wait
 from managers import eventually, zoo_argv
@@ -40,8 +40,8 @@ def daemons(tmp_path: Path) -> Iterator[Daemons]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """That this Python can load the daemon is known here; and no service manager is about to start one."""
-    monkeypatch.setattr(restarting, "check_own_program", lambda: None)
-    monkeypatch.setattr(mending, "PATIENCE_AFTER_END", 0.2)
+    monkeypatch.setattr(restart_daemon, "check_own_program", lambda: None)
+    monkeypatch.setattr(reconnect, "PATIENCE_AFTER_END", 0.2)
 
 
 def daemon_of(corral: Corral) -> int:
@@ -109,9 +109,9 @@ def test_the_search_for_a_daemon_is_bounded(daemons: Daemons, monkeypatch: pytes
         (one,) = start(client, "sleep 60")
         waiting = client.begin(p.WaitForJobs(ids=(one,)))
         with monkeypatch.context() as patch:
-            patch.setattr(mending, "PATIENCE_SECONDS", 0.2)
-            patch.setattr(starter, "START_SECONDS", 0.1)
-            patch.setattr(starter, "LAUNCH", "no.such.program")
+            patch.setattr(reconnect, "PATIENCE_SECONDS", 0.2)
+            patch.setattr(start_daemon, "START_SECONDS", 0.1)
+            patch.setattr(start_daemon, "LAUNCH", "no.such.program")
             os.kill(client.hello.pid, signal.SIGKILL)
             with pytest.raises(DaemonUnavailableError, match=r"gone away \(.*its jobs go on"):
                 waiting.result(20)

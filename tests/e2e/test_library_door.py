@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import corral
-from corral.service.options import Options
+from corral.library.options import Options
 from managers import opened
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from corral.decide.reader import JournalReader
-from corral.service import protocol as p
-from corral.service.surroundings import surroundings
-from corral.values.home import Home
+from corral.client.environment import surroundings
+from corral.journal.reader import JournalReader
+from corral.model.home import Home
+from corral.protocol import requests as p
 from e2e.command import Corral
 from e2e.daemons import Daemons, altered, spec, start, wait
 from journals import locked
@@ -55,7 +55,7 @@ def test_stops_and_time_limits_wait_for_no_lock_and_everything_is_answered(daemo
 
 
 def test_what_cannot_be_noted_is_refused_with_who_locks_and_half_of_nothing_is_done(tmp_path: Path) -> None:
-    impatient = "from corral.manage import commits\ncommits.PATIENCE_SECONDS = 0.2"
+    impatient = "from corral.journal import commits\ncommits.PATIENCE_SECONDS = 0.2"
     with altered(tmp_path / "home", impatient):
         corral = Corral(tmp_path / "home", tmp_path)
         assert corral.ok("run", "--wait", "-n", "first", "--", "echo", "kept") == "kept"
@@ -109,7 +109,7 @@ def test_neither_a_crash_nor_the_end_of_a_daemon_loses_what_it_could_not_note(da
 
 
 def test_who_reads_an_old_state_for_ever_is_named(tmp_path: Path) -> None:
-    small = "from corral.manage import upkeep\nupkeep._LONG_LOG = 4096\nupkeep.WORK_OFF_CHANGES = 1"
+    small = "from corral.journal import upkeep\nupkeep._LONG_LOG = 4096\nupkeep.WORK_OFF_CHANGES = 1"
     with altered(tmp_path / "home", small) as daemons, daemons.client() as client:
         wait(client, *start(client, "true"))
         with locked(daemons.home.journal, "BEGIN", "SELECT * FROM jobs") as who:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from corral.decide.store import Journal
-from corral.service import protocol as p
-from corral.service.library import connect
-from corral.values.home import Home
+from corral.journal.journal import Journal
+from corral.library.manager import connect
+from corral.model.home import Home
+from corral.protocol import requests as p
 from e2e.command import Corral
 from e2e.daemons import Daemons, altered, start, wait
 from journals import PLACE, ended, spec
@@ -29,10 +29,12 @@ def fill(home: Home, count: int, word: str = "x") -> list[str]:
     return [str(number) for number in ids]
 
 
-@pytest.mark.parametrize("few", ["parts.PART_BYTES = 2000", "listing.A_PASS = parts.PART_BYTES = 1"])
+@pytest.mark.parametrize("few", ["parts.PART_BYTES = 2000", "job_list.A_PASS = parts.PART_BYTES = 1"])
 def test_a_list_in_parts_is_whole(few: str, tmp_path: Path) -> None:
     ids = fill(Home(str(tmp_path / "home")), 24)
-    with altered(tmp_path / "home", f"from corral.service import listing, parts\n{few}") as daemons:
+    with altered(
+        tmp_path / "home", f"from corral.daemon import job_list; from corral.protocol import parts\n{few}"
+    ) as daemons:
         corral = Corral(tmp_path / "home", tmp_path)
         with daemons.client() as client:
             ids += start(client, ["sleep", "60"], name="runs")
@@ -44,14 +46,14 @@ def test_a_list_in_parts_is_whole(few: str, tmp_path: Path) -> None:
 
 async def test_the_library_has_all_of_them_too(tmp_path: Path) -> None:
     ids = fill(Home(str(tmp_path / "home")), 9)
-    with altered(tmp_path / "home", "from corral.service import parts\nparts.PART_BYTES = 1") as daemons:
+    with altered(tmp_path / "home", "from corral.protocol import parts\nparts.PART_BYTES = 1") as daemons:
         async with connect(home=daemons.home.path) as manager:
             assert [job.id for job in await manager.jobs(all=True)] == ids
 
 
 def test_a_client_that_takes_no_parts_gets_the_newest_that_fit(tmp_path: Path) -> None:
     ids = fill(Home(str(tmp_path / "home")), 24)
-    changes = "from corral.service import listing, parts\nlisting.A_PASS = parts.PART_BYTES = 1\nparts.REPLY_LIMIT = 9000"
+    changes = "from corral.daemon import job_list; from corral.protocol import parts\njob_list.A_PASS = parts.PART_BYTES = 1\nparts.REPLY_LIMIT = 9000"
     with altered(tmp_path / "home", changes) as daemons, daemons.raw() as sock, sock.makefile("rb") as lines:
         hello = {"id": 1, "op": "hello", "version": "0", "protocol": p.PROTOCOL, "client": "library"}
         for number, request in enumerate((hello, {"op": "list", "all": True}), 1):
@@ -65,7 +67,7 @@ def test_a_client_that_takes_no_parts_gets_the_newest_that_fit(tmp_path: Path) -
 def test_long_commands_are_cut_so_that_all_fit(tmp_path: Path) -> None:
     home = Home(str(tmp_path / "home"))
     short, long = fill(home, 30), fill(home, 2, "y" * 100_000)
-    less = "from corral.service import fitting, listing\nlisting.share_of = lambda sizes: fitting.share_of(sizes, 60_000)"
+    less = "from corral.protocol import reply_size; from corral.daemon import job_list\njob_list.share_of = lambda sizes: reply_size.share_of(sizes, 60_000)"
     with altered(tmp_path / "home", less) as daemons, daemons.client() as client:
         commands = {job.id: job.command for job in client.call(p.ListJobs(all=True)).jobs}
     assert {commands[job] for job in short} == {"true | x"}

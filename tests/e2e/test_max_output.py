@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import corral as library
-from corral.observe.output import dropped_bytes
-from corral.service import protocol as p
-from corral.values.home import Home
+from corral.model.home import Home
+from corral.output.reader import dropped_bytes
+from corral.protocol import requests as p
 from e2e.command import Corral, read_all
 from e2e.daemons import Daemons, start, wait
 from holes import on_disk

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from corral.system import inheritance
-from corral.system.spawn import spawn
-from corral.values.errors import CannotStartError
+from corral.model.errors import CannotStartError
+from corral.platform.spawn import inheritance
+from corral.platform.spawn.spawn import spawn
 from e2e.command import Corral
 from e2e.users import NOBODY, as_ordinary_user, his_folder
 
@@ -195,7 +195,7 @@ def test_what_the_kernel_refuses_is_named() -> None:
 
 
 def test_a_child_of_the_same_surroundings_costs_no_fork() -> None:
-    from corral.service.surroundings import surroundings
+    from corral.client.environment import surroundings
 
     own = inheritance.own_of_this()
     assert inheritance.child_settings(surroundings(), own) == inheritance.ChildSettings()
@@ -206,7 +206,7 @@ def test_a_policy_that_cannot_be_left_is_refused() -> None:
     """Not with real processes: on a busy machine what is SCHED_IDLE does not get to start a daemon."""
     from msgspec.structs import replace
 
-    from corral.service.surroundings import surroundings
+    from corral.client.environment import surroundings
 
     own = inheritance.own_of_this()
     assert own.scheduling is not None
@@ -228,9 +228,9 @@ def test_a_policy_that_cannot_be_left_is_refused() -> None:
 def test_a_standing_that_no_process_can_have_is_refused() -> None:
     from msgspec.structs import replace
 
-    from corral.manage.checking import check_surroundings
-    from corral.service.surroundings import surroundings
-    from corral.values.errors import UsageError
+    from corral.client.environment import surroundings
+    from corral.lifecycle.spec_check import check_surroundings
+    from corral.model.errors import UsageError
 
     own = surroundings()
     check_surroundings(own)

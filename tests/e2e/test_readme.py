@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from corral_tui.cli.group import corral as program
+from corral_tui.cli.verbs import corral as program
 from corral_tui.main import main
 from e2e.command import Corral
 

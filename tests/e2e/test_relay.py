@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from corral.manage import relaying
-from corral.service import protocol as p
-from corral.system.mark import read as mark_of
-from corral.values.errors import UsageError
-from corral.values.home import Home
-from corral.values.jobs import Job
+from corral.model.errors import UsageError
+from corral.model.home import Home
+from corral.model.job import Job
+from corral.platform.process.mark import read as mark_of
+from corral.protocol import requests as p
+from corral.runner import output_relay
 from e2e.command import Corral
 from e2e.daemons import Daemons, job, start, wait
 from managers import eventually, eventually_so, opened, python
@@ -244,4 +244,4 @@ async def test_a_job_that_cannot_start_leaves_no_relay() -> None:
 
 
 def test_the_program_of_the_relay_fits_into_the_smallest_pipe() -> None:
-    assert len(relaying._PROGRAM) < 4096
+    assert len(output_relay._PROGRAM) < 4096

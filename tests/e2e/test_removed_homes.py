@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from corral.decide.homeidentity import LOCK
-from corral.service import protocol as p
-from corral.service.client import Client
-from corral.system.file_locks import flock_holders
-from corral.system.identity import identify, is_alive
+from corral.client.blocking import Client
+from corral.home.identity import LOCK
+from corral.platform.inspect.file_locks import flock_holders
+from corral.platform.process.identity import identify, is_alive
+from corral.protocol import requests as p
 from e2e.command import Corral
 from e2e.daemons import Daemons, start, wait
 from until import until
@@ -193,9 +193,9 @@ def test_a_home_that_is_moved_is_followed(corral: Corral, tmp_path: Path) -> Non
 
 UNREACHABLE = """
 import sys
-from corral.service.main import run_foreground
-from corral.service.watching_home import HomeWatch
-from corral.values.home import Home
+from corral.daemon.main import run_foreground
+from corral.daemon.home_watch import HomeWatch
+from corral.model.home import Home
 HomeWatch.look = lambda _: None
 sys.exit(run_foreground(Home(sys.argv[1])))
 """

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from corral.service import protocol as p
-from corral.values.errors import CorralError
+from corral.model.errors import CorralError
+from corral.protocol import requests as p
 from e2e.command import Corral
 from e2e.daemons import altered, job, start, wait
 from until import until
@@ -105,7 +105,7 @@ def test_others_are_served_while_a_job_is_deleted(tmp_path: Path) -> None:
     go = tmp_path / "go"
     os.mkfifo(go)
     slowly = f"""
-from corral.manage import deletion
+from corral.retention import deletion
 delete = deletion.delete_folder
 def delete_slowly(path):
     open({str(go)!r}).close()

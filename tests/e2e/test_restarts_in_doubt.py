@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from corral.service import protocol as p
-from corral.service.client import Client
-from corral.values.errors import NotSoError
-from corral.values.home import Home
-from corral.values.jobs import Job
+from corral.client.blocking import Client
+from corral.model.errors import NotSoError
+from corral.model.home import Home
+from corral.model.job import Job
+from corral.protocol import requests as p
 from e2e.command import Corral, read_all
 from e2e.daemons import Daemons, altered, job, start
 from managers import zoo_argv
@@ -156,9 +156,9 @@ def test_what_was_to_be_removed_is_removed_though_the_daemon_is_killed(corral: C
 
 SPARED = """
 import os
-from corral.manage import stopping
-from corral.system.signals import RefusedSignalError, Signaller
-stopping.PATIENCE_AFTER_KILL = 0.05
+from corral.processes import stop_sequence
+from corral.platform.process.signalling import RefusedSignalError, Signaller
+stop_sequence.PATIENCE_AFTER_KILL = 0.05
 send = Signaller.send
 def spare(self, *arguments, **options):
     if not os.path.exists({no_more!r}):
@@ -197,8 +197,8 @@ def test_while_anything_survives_nothing_is_started(tmp_path: Path) -> None:
 def test_a_daemon_killed_before_the_stop_was_noted(tmp_path: Path) -> None:
     daemons = Daemons(tmp_path / "home")
     code = (
-        "import os, signal, sys\nfrom corral.manage.restarts import Restarts\nfrom corral.service.main import run_foreground\n"
-        "from corral.values.home import Home\n"
+        "import os, signal, sys\nfrom corral.commands.restart import Restarts\nfrom corral.daemon.main import run_foreground\n"
+        "from corral.model.home import Home\n"
         "Restarts._stop = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "sys.exit(run_foreground(Home(sys.argv[1])))"
     )

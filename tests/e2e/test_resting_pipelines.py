@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from corral.system.procfs import HAS_PROCFS
+from corral.platform.host.procfs import HAS_PROCFS
 from e2e.daemons import Daemons, job, start
 from until import until
 
 pytestmark = pytest.mark.skipif(not HAS_PROCFS, reason="pipes are seen from outside on Linux only")
 COUNTING = """
 import sys
-from corral.manage import flows, monitor
-from corral.service.main import run_foreground
-from corral.values.home import Home
+from corral.monitor import pipe_watch; from corral.monitor import monitor
+from corral.daemon.main import run_foreground
+from corral.model.home import Home
 log = open(sys.argv[2], "w", buffering=1)
 
 def counted(letter, call):
@@ -31,7 +31,7 @@ def counted(letter, call):
 
 monitor.SLEEPY_AFTER = 1.5
 monitor.Monitor.tick = counted("t", monitor.Monitor.tick)
-flows.PipeFollower.follow = counted("f", flows.PipeFollower.follow)
+pipe_watch.PipeFollower.follow = counted("f", pipe_watch.PipeFollower.follow)
 sys.exit(run_foreground(Home(sys.argv[1])))
 """
 """A daemon that notes each of its passes, and each measurement of pipes."""

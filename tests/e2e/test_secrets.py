@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from corral.service.address import dial
-from corral.values.home import Home
+from corral.model.home import Home
+from corral.protocol.address import dial
 from corral_tui.main import main
 from e2e.command import Corral
 from faults.hostile import HELLO

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from corral.system.identity import identify, is_alive
+from corral.platform.process.identity import identify, is_alive
 from e2e.command import Corral, read_all
 from e2e.daemons import Daemons, job, start
 from faults import escape, storm
@@ -64,13 +64,13 @@ def test_the_second_stop_of_a_command_skips_the_grace(corral: Corral) -> None:
 
 REMOVED_BEFORE_THE_NEXT_PASS = """
 import asyncio, sys
-from corral.decide.homedir import prepare_home
-from corral.decide.store import Journal
-from corral.manage.engine import Engine
-from corral.service.surroundings import surroundings
-from corral.values.commandline import parse
-from corral.values.home import Home
-from corral.values.spec import JobSpec
+from corral.home.directory import prepare_home
+from corral.journal.journal import Journal
+from corral.engine.engine import Engine
+from corral.client.environment import surroundings
+from corral.commandline.parser import parse
+from corral.model.home import Home
+from corral.model.spec import JobSpec
 
 async def end_of(engine, number):
     await asyncio.wait_for(asyncio.gather(*engine.ends.of([number])), 20)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from corral.service import protocol as p
-from corral.system import pyspy
-from corral.values.jobs import Job
+from corral.model.job import Job
+from corral.platform.inspect import py_spy
+from corral.protocol import requests as p
 from e2e.command import Corral
 from e2e.daemons import Daemons, job, start, wait
 from until import until
@@ -46,7 +46,7 @@ def test_what_was_ended_at_night_is_explained_in_the_morning(corral: Corral, tmp
     corral.ok("run", "-n", "short", "true | cat")
     ring = corral("run", "--wait", "--on-stuck", "stop", "python3", str(program))
     assert (ring.returncode, ring.stdout) == (3, "stories at the first signal: 1\n")
-    if pyspy.beside_interpreter() is not None:
+    if py_spy.beside_interpreter() is not None:
         (stack,) = json.loads(corral.ok("show", "--json", "@"))["story"]["diagnosis"]["stacks"]
         assert stack["frames"][0]["line"] == len(READS_ITS_OWN_PIPE.splitlines())
         assert f"{program.name}:{stack['frames'][0]['line']}" in corral.ok("why", "@")

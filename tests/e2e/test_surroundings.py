@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from corral.system import limits
+from corral.platform.spawn import resource_limits
 from e2e.command import Corral
 
 LOOK = """
@@ -45,7 +45,7 @@ def seen(corral: Corral, prepare: Callable[[], None] | None = None) -> dict[str,
 def own() -> dict[str, Any]:
     """This process's, as `LOOK` says it."""
     return {
-        "limits": {str(number): list(pair) for number, pair in limits.current().items()},
+        "limits": {str(number): list(pair) for number, pair in resource_limits.current().items()},
         "umask": 0o022,
         "nice": os.nice(0),
         "cpus": sorted(os.sched_getaffinity(0)),

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from corral.service import protocol as p
-from corral.system import tripwire
-from corral.values.home import Home
+from corral.model.home import Home
+from corral.platform.files import truncation_tripwire
+from corral.protocol import requests as p
 from e2e.command import Corral, read_all
 from e2e.daemons import Daemons, job, start, wait
 from holes import on_disk
@@ -134,7 +134,7 @@ SHORT = {
 async def test_it_is_known_also_of_what_is_over_in_a_moment_and_nothing_else_is_suspected() -> None:
     async with opened() as manager:
         home = manager.session.home
-        if not tripwire.sectors_in(home.jobs):
+        if not truncation_tripwire.sectors_in(home.jobs):
             pytest.skip("this file system remembers no truncation")
         for line, is_truncated in SHORT.items():
             result = await manager.run(line, shell=True)

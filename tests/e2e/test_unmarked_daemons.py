@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from corral.service import protocol as p
-from corral.system import mark
-from corral.system.identity import identify, is_alive
+from corral.platform.process import mark
+from corral.platform.process.identity import identify, is_alive
+from corral.protocol import requests as p
 from e2e.daemons import Daemons, job, start, wait
 from until import until
 
@@ -78,7 +78,7 @@ def test_a_doubt_outlives_its_daemon(daemons: Daemons, way: str) -> None:
         if way == "crash":
             daemons.signal()
         else:
-            from corral.service.restarting import restart
+            from corral.client.restart_daemon import restart
 
             restart(daemons.home)
         with daemons.client() as again:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from corral.service import protocol as p
-from corral.service.client import Client
-from corral.system.procfs import HAS_PROCFS
+from corral.client.blocking import Client
+from corral.platform.host.procfs import HAS_PROCFS
+from corral.protocol import requests as p
 from e2e.daemons import Daemons, start
 from until import until
 from zoo.cases import begin, fine_cases, healths, shows, stuck_cases, surroundings, told, why

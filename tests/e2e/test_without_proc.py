@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from corral.observe import unreadable
-from corral.service import protocol as p
+from corral.protocol import requests as p
+from corral.waits import unreadable
 from e2e.daemons import Daemons, altered, job, start
 from managers import python
 from until import until
 
 POORER = """
-from corral.system import cpu_clock
+from corral.platform.process import cpu_clock
 for module in list(sys.modules.values()):
     if module.__name__.startswith("corral.") and hasattr(module, "HAS_PROCFS"):
         module.HAS_PROCFS = False

@@ -7,10 +7,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from corral.decide.endings import HALF_STARTED, LOST
-from corral.system.identity import ProcessIdentity, identify, is_alive
-from corral.values.home import Home
-from corral.values.jobs import Job
+from corral.lifecycle.outcome import HALF_STARTED, LOST
+from corral.model.home import Home
+from corral.model.job import Job
+from corral.platform.process.identity import ProcessIdentity, identify, is_alive
 
 PROGRAMS = {
     # TOKEN COUNT TAG STATUS: numbered lines, 20 and a rest at a time.

@@ -25,11 +25,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from corral.manage.capping import NOTABLE_GROWTH, slack_of
-from corral.observe.output import OutputFile
-from corral.service import protocol as p
-from corral.service.client import Client
-from corral.system import holes
+from corral.client.blocking import Client
+from corral.output.reader import OutputFile
+from corral.platform.files import hole_punching
+from corral.protocol import requests as p
+from corral.runner.output_cap import NOTABLE_GROWTH, slack_of
 from e2e.daemons import Daemons, job, start, wait
 from until import python, until
 
@@ -105,7 +105,7 @@ def crash(folder: Path, kills: int, seed: int) -> str:
                 dropped, size = check_kept(path, cap)
                 if (each.stdout_bytes, each.stdout_dropped_bytes) != (size, dropped):
                     raise Lost(f"{path}: {dropped} of {size} dropped, but the journal says {each}")
-                limit = cap + slack_of(cap) + holes.BLOCK
+                limit = cap + slack_of(cap) + hole_punching.BLOCK
                 until(lambda path=path, limit=limit: on_disk(path) <= limit, "the last hole")  # type: ignore[misc]
     finally:
         daemons.end()

@@ -25,14 +25,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from msgspec.structs import replace
 
-from corral.decide.reader import JournalReader
-from corral.decide.store import Journal
-from corral.service import protocol as p
-from corral.service.client import Client
-from corral.service.surroundings import surroundings
-from corral.values.errors import CorralError
-from corral.values.home import Home
-from corral.values.rules import CleanReport
+from corral.client.blocking import Client
+from corral.client.environment import surroundings
+from corral.journal.journal import Journal
+from corral.journal.reader import JournalReader
+from corral.model.errors import CorralError
+from corral.model.home import Home
+from corral.model.retention import CleanReport
+from corral.protocol import requests as p
 from e2e.daemons import Daemons, start
 from journals import ended, spec
 

@@ -22,9 +22,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from corral.service import protocol as p
-from corral.service.client import Client
-from corral.values.jobs import Job
+from corral.client.blocking import Client
+from corral.model.job import Job
+from corral.protocol import requests as p
 from e2e.daemons import Daemons, job, start, wait
 from faults.injected import Broken, demand
 from faults.moved_daemon import Shift

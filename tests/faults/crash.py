@@ -25,11 +25,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import msgspec
 
-from corral.service import protocol as p
-from corral.service.client import Client
-from corral.system.identity import ProcessIdentity, identify, is_alive
-from corral.values.home import Home
-from corral.values.jobs import Job
+from corral.client.blocking import Client
+from corral.model.home import Home
+from corral.model.job import Job
+from corral.platform.process.identity import ProcessIdentity, identify, is_alive
+from corral.protocol import requests as p
 from e2e.command import Corral
 from faults.accounts import Book, Broken, Gap
 from faults.load import Load

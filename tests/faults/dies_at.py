@@ -15,20 +15,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from corral.decide.pending import Pending
-from corral.decide.store import Journal
-from corral.manage.acceptance import Acceptance
-from corral.manage.children import Children
-from corral.manage.job_events import JobEvents
-from corral.manage.launching import Launcher
-from corral.manage.local_executor import LocalExecutor
-from corral.manage.recovery import Recovery
-from corral.manage.starting import Starter
-from corral.manage.stopevents import StopEvents
-from corral.manage.stopping import Stopper
-from corral.service.main import run_foreground
-from corral.system import standins
-from corral.values.home import Home
+from corral.daemon.main import run_foreground
+from corral.engine.recovery import Recovery
+from corral.executors.local import LocalExecutor
+from corral.jobs.acceptance import Acceptance
+from corral.jobs.job_observers import JobEvents
+from corral.journal.journal import Journal
+from corral.journal.write_buffer import Pending
+from corral.model.home import Home
+from corral.platform.spawn import stand_in_launcher
+from corral.processes.stop_sequence import Stopper
+from corral.runner.children import Children
+from corral.runner.launcher import Launcher
+from corral.runner.start import Starter
+from corral.runner.stop_events import StopEvents
 
 
 class Moment(NamedTuple):
@@ -66,7 +66,7 @@ MOMENTS = {
     "all processes, their pids not noted": Moment(Journal, "stages_started"),
     "all that went ahead are ready": Moment(Launcher, "_note_ready"),
     "starting is committed, none has the word": Moment(Starter, "let_go_ahead"),
-    "one of those that went ahead has the word": Moment(standins, "send_go", True),
+    "one of those that went ahead has the word": Moment(stand_in_launcher, "send_go", True),
     "all that went ahead have the word": Moment(Starter, "let_go_ahead", True),
     "pids noted, not committed": Moment(Journal, "stages_started", True),
     "inside the write of new jobs": Moment(Pending, "write", True, partial(_has, "jobs")),

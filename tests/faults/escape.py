@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import corral
-from corral.system import mark
-from corral.system.identity import identify, is_alive
-from corral.values.home import Home
+from corral.model.home import Home
+from corral.platform.process import mark
+from corral.platform.process.identity import identify, is_alive
 from e2e.command import Corral
 from faults.holding import Token, zoo_argv
 from managers import nonce_of

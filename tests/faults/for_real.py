@@ -17,13 +17,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from corral.decide.reader import JournalReader
-from corral.service import protocol as p
-from corral.service.client import Client
-from corral.service.surroundings import surroundings
-from corral.values.errors import CannotStartError, CorralError
-from corral.values.home import Home
-from corral.values.spec import DescriptorInput
+from corral.client.blocking import Client
+from corral.client.environment import surroundings
+from corral.journal.reader import JournalReader
+from corral.model.errors import CannotStartError, CorralError
+from corral.model.home import Home
+from corral.model.spec import DescriptorInput
+from corral.protocol import requests as p
 from e2e.daemons import Daemons, job, spec, start, wait
 from faults.injected import demand
 from until import until

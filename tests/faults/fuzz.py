@@ -36,8 +36,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
-from corral.service import clients
-from corral.service import protocol as p
+from corral.daemon import client_limits
+from corral.protocol import requests as p
 from e2e.daemons import Daemons, job, start
 from faults.hostile import HELLO, broken, by_hand, encoded, requests
 from faults.probing import Prober
@@ -337,7 +337,7 @@ class Fuzz:
 
     def beyond(self) -> int:
         """More clients than the daemon takes: it says so, and goes on."""
-        count = clients.MOST_CLIENTS + 200
+        count = client_limits.MOST_CLIENTS + 200
         refused = 0
         with contextlib.ExitStack() as stack:
             for _ in range(count):
@@ -403,7 +403,7 @@ class Fuzz:
                     quiet.send(bytes([byte]))
             else:
                 raise Broken("nobody hung up on who never said hello")
-            if time.monotonic() - began > clients.HELLO_SECONDS + 5:
+            if time.monotonic() - began > client_limits.HELLO_SECONDS + 5:
                 raise Broken("it took too long to hang up")
         return 2
 

@@ -21,8 +21,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from corral.decide.homeidentity import LOCK
-from corral.system.file_locks import flock_holders
+from corral.home.identity import LOCK
+from corral.platform.inspect.file_locks import flock_holders
 from e2e.command import Corral
 from until import until
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from corral.service import protocol as p
+from corral.protocol import requests as p
 
 HELLO = b'{"id":1,"op":"hello","version":"0","protocol":%d,"client":"library"}\n' % p.PROTOCOL
 NEVER = ("Shutdown", "RestartDaemon")

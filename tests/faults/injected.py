@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from corral.service import protocol as p
-from corral.service.client import Client
-from corral.service.surroundings import surroundings
-from corral.values.errors import CorralError
-from corral.values.jobs import Job
-from corral.values.spec import DescriptorInput, InteractiveInput, JobInput
+from corral.client.blocking import Client
+from corral.client.environment import surroundings
+from corral.model.errors import CorralError
+from corral.model.job import Job
+from corral.model.spec import DescriptorInput, InteractiveInput, JobInput
+from corral.protocol import requests as p
 from e2e.daemons import Daemons, spec
 from faults.injected_daemon import TARGETS, Control, Target
 from managers import marked
@@ -287,7 +287,7 @@ SCENARIOS: tuple[Callable[[Client, Attempt], None], ...] = (
 
 
 def client_home(client: Client) -> object:
-    from corral.values.home import Home
+    from corral.model.home import Home
 
     return Home(client.hello.home)
 

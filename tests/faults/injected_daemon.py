@@ -169,8 +169,8 @@ def _failing(control: Control, number: int, target: Target) -> Callable[..., Any
 
 def main(arguments: list[str]) -> int:
     control = Control(arguments[1])
-    from corral.service.main import run_foreground
-    from corral.values.home import Home
+    from corral.daemon.main import run_foreground
+    from corral.model.home import Home
 
     inject(control)
     return run_foreground(Home(arguments[0]))

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from corral.service import protocol as p
-from corral.service.client import Client
-from corral.service.surroundings import surroundings
-from corral.values.commandline import parse, parse_argv, quote_pipeline
-from corral.values.errors import CorralError, DaemonUnavailableError
-from corral.values.spec import JobInput, JobSpec
+from corral.client.blocking import Client
+from corral.client.environment import surroundings
+from corral.commandline.parser import parse, parse_argv, quote_pipeline
+from corral.model.errors import CorralError, DaemonUnavailableError
+from corral.model.spec import JobInput, JobSpec
+from corral.protocol import requests as p
 from faults.accounts import Account, Book, counted, write_programs
 
 BATCH = 20

@@ -24,10 +24,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import corral
-from corral.service.library import JobManager
-from corral.service.session import Session
-from corral.values.home import Home
-from corral.values.spec import Command, Pipeline
+from corral.client.session import Session
+from corral.library.manager import JobManager
+from corral.model.home import Home
+from corral.model.spec import Command, Pipeline
 from e2e.daemons import Daemons
 from e2e.terminal import Terminal
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from corral.service.address import dial
-from corral.service.client import Client
-from corral.values.errors import CorralError
+from corral.client.blocking import Client
+from corral.model.errors import CorralError
+from corral.protocol.address import dial
 from faults.accounts import Broken, Gap
 from faults.crash import Run
 from faults.dies_at import MOMENTS, ONCE

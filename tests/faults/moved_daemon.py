@@ -60,8 +60,8 @@ def move(shift: Shift) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    from corral.service.main import run_foreground
-    from corral.values.home import Home
+    from corral.daemon.main import run_foreground
+    from corral.model.home import Home
 
     move(Shift(arguments[1]))
     return run_foreground(Home(arguments[0]))

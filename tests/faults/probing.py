@@ -13,8 +13,8 @@ class Prober:
     """Another client, a program of its own, which asks all the time; how long it waits at most."""
 
     CODE = (
-        "import select, sys, time\nfrom corral.service import protocol as p\nfrom corral.service.client import Client\n"
-        "from corral.values.home import Home\nslowest = 0.0\n"
+        "import select, sys, time\nfrom corral.protocol import requests as p\nfrom corral.client.blocking import Client\n"
+        "from corral.model.home import Home\nslowest = 0.0\n"
         "with Client.connect(Home(sys.argv[1]), start=False) as client:\n"
         "    print('ready', flush=True)\n"
         "    while not select.select([0], [], [], 0.02)[0]:\n"

@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from corral.system.identity import identify
+from corral.platform.process.identity import identify
 from e2e.command import Corral
 from until import until
 

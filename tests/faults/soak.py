@@ -28,11 +28,11 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import corral
-from corral.service import protocol as p
-from corral.service.client import Client
-from corral.service.session import Session
-from corral.service.surroundings import surroundings
-from corral.values.home import Home
+from corral.client.blocking import Client
+from corral.client.environment import surroundings
+from corral.client.session import Session
+from corral.model.home import Home
+from corral.protocol import requests as p
 from e2e.daemons import Daemons, spec, start, wait
 from until import until
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from corral.system.identity import is_alive
+from corral.platform.process.identity import is_alive
 from faults.crash import Run
 
 

@@ -23,12 +23,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from corral.service import protocol as p
-from corral.service.client import Client
-from corral.service.surroundings import surroundings
-from corral.values.errors import CorralError, DaemonUnavailableError, NotSoError
-from corral.values.jobs import ENDED_STATES, Job
-from corral.values.spec import Command, JobSpec, Pipeline
+from corral.client.blocking import Client
+from corral.client.environment import surroundings
+from corral.model.errors import CorralError, DaemonUnavailableError, NotSoError
+from corral.model.job import ENDED_STATES, Job
+from corral.model.spec import Command, JobSpec, Pipeline
+from corral.protocol import requests as p
 from e2e.daemons import Daemons
 from faults.holding import Token, zoo_argv
 from managers import marked

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
-from corral.system.mark import RLIMIT_LOCKS
+from corral.platform.process.mark import RLIMIT_LOCKS
 from e2e.command import Corral
 from faults.troubled import ANSWER_SECONDS, World, demand
 from managers import zoo_argv

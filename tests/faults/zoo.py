@@ -25,10 +25,10 @@ from typing import Any
 sys.path.pop(0)  # this folder, in which `zoo` would be this very file
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from corral.service import protocol as p
-from corral.service.client import Client
-from corral.system import mark
-from corral.system.cpu_clock import cpu_nanoseconds
+from corral.client.blocking import Client
+from corral.platform.process import mark
+from corral.platform.process.cpu_clock import cpu_nanoseconds
+from corral.protocol import requests as p
 from e2e.daemons import Daemons
 from e2e.users import NOBODY, as_ordinary_user, why_no_ordinary_user
 from zoo.cases import Case, begin, fine_cases, healths, shows, stuck_cases, surroundings, told, why

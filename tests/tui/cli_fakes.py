@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from corral.service.protocol import PROTOCOL, Hello, Request
-from corral.values.jobs import Job, Pipe, Stage
-from corral_tui.cli import connect, job_list
+from corral.model.job import Job, Pipe, Stage
+from corral.protocol.requests import PROTOCOL, Hello, Request
+from corral_tui.cli.jobs import job_list
+from corral_tui.cli.support import connect
 
 CREATED = datetime(2026, 11, 22, 13, 0, 0, tzinfo=UTC)
 

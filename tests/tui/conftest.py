@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 from textual import _wait
 
-from corral_tui.dashboard.opened import panes
-from corral_tui.dashboard.opened import screen as opened
-from corral_tui.dashboard.sheets import base, stop
-from corral_tui.dashboard.sheets import quit as quitting
+from corral_tui.dashboard.dialogs import base, stop
+from corral_tui.dashboard.dialogs import quit as quitting
+from corral_tui.dashboard.job import panes
+from corral_tui.dashboard.job import screen as opened
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from corral.values.jobs import Job, Pipe, Stage, StageTime, Stopping
+from corral.model.job import Job, Pipe, Stage, StageTime, Stopping
 
 NOW = datetime(2026, 11, 22, 14, 2, 11, tzinfo=UTC)
 """The fixed clock of the tests."""

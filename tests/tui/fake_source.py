@@ -10,7 +10,23 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from corral.service.protocol import (
+from corral.client.snapshot import Snapshot
+from corral.model.errors import CorralError, UnknownJobError
+from corral.model.history import LifePast
+from corral.model.home import Home
+from corral.model.job import Job, ProcessView, Stopping
+from corral.model.reports import (
+    Advice,
+    DaemonStatus,
+    Detail,
+    Diagnosis,
+    PeekedPipe,
+    Root,
+    StopReport,
+    Story,
+    Wait,
+)
+from corral.protocol.requests import (
     AskPast,
     AskStatus,
     AskStopping,
@@ -43,22 +59,6 @@ from corral.service.protocol import (
     Stops,
     Subscribe,
     WatchJobs,
-)
-from corral.service.snapshot import Snapshot
-from corral.values.errors import CorralError, UnknownJobError
-from corral.values.history import LifePast
-from corral.values.home import Home
-from corral.values.jobs import Job, ProcessView, Stopping
-from corral.values.reports import (
-    Advice,
-    DaemonStatus,
-    Detail,
-    Diagnosis,
-    PeekedPipe,
-    Root,
-    StopReport,
-    Story,
-    Wait,
 )
 from tui.fake_jobs import NOW, job
 

@@ -13,9 +13,9 @@ from typing import Any
 from textual.pilot import Pilot
 
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.board_screen import BoardScreen
-from corral_tui.dashboard.marks import UNICODE, Charset
-from corral_tui.dashboard.settings import Settings
+from corral_tui.dashboard.board.screen import BoardScreen
+from corral_tui.settings.dashboard import Settings
+from corral_tui.text.charset import UNICODE, Charset
 from tui.fake_jobs import fixed_clock
 from tui.fake_source import FakeSource
 

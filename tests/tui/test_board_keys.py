@@ -7,10 +7,18 @@ from pathlib import Path
 import pytest
 from textual.widget import Widget
 
-from corral.service.protocol import AskPast, HideJobs, PauseJobs, RestartJobs, ResumeJobs, StopJobs, WatchJobs
-from corral.values.errors import NotSoError
+from corral.model.errors import NotSoError
+from corral.protocol.requests import (
+    AskPast,
+    HideJobs,
+    PauseJobs,
+    RestartJobs,
+    ResumeJobs,
+    StopJobs,
+    WatchJobs,
+)
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.settings import Settings
+from corral_tui.settings.dashboard import Settings
 from tui.fake_jobs import Clock, ended_job, job, many_jobs, six_jobs, stuck_job, three_hundred_jobs
 from tui.fake_source import FakeSource
 from tui.screens import board_of, running, screen_text, shown, until

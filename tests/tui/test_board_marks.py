@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corral_tui.dashboard.marks import (
+from corral_tui.text.charset import (
     ASCII,
     CPU_FLOOR,
     UNICODE,

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from msgspec import structs
 
-from corral.service.snapshot import Snapshot
-from corral.values.jobs import Job
-from corral_tui.dashboard.model import Model
+from corral.client.snapshot import Snapshot
+from corral.model.job import Job
+from corral_tui.dashboard.board.model import Model
 from tui.fake_jobs import NOW, Clock, ended_job, job, queued_job, six_jobs, stuck_job, three_hundred_jobs
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from corral_tui.dashboard.marks import ASCII, UNICODE
-from corral_tui.dashboard.settings import Settings
+from corral_tui.settings.dashboard import Settings
+from corral_tui.text.charset import ASCII, UNICODE
 from tui.fake_jobs import (
     SIX_OUTPUTS,
     ended_job,

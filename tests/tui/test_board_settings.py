@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from corral.values.home import Home
-from corral_tui.dashboard.settings import read_settings
+from corral.model.home import Home
+from corral_tui.settings.dashboard import read_settings
 from tui.fake_jobs import six_jobs
 from tui.fake_source import FakeSource
 from tui.screens import running, shown

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from corral_tui.dashboard.ansi import StyledLine, output_line
-from corral_tui.dashboard.tails import KEPT_LINES, Tails
+from corral_tui.dashboard.paint.ansi import StyledLine, output_line
+from corral_tui.dashboard.paint.output_tails import KEPT_LINES, Tails
 from tui.fake_jobs import ended_job, job, pipeline_job
 from tui.fake_source import FakeSource
 

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from corral.service.protocol import StopJobs
-from corral.values.jobs import ProcessView
-from corral_tui.dashboard.actions import ACTIONS, Context, action
-from corral_tui.dashboard.doings import summary_of
+from corral.model.job import ProcessView
+from corral.protocol.requests import StopJobs
+from corral_tui.dashboard.action_handlers import summary_of
+from corral_tui.dashboard.dialogs.stop import StopSheet
+from corral_tui.dashboard.frame.actions import ACTIONS, Context, action
 from corral_tui.dashboard.help import help_lines
-from corral_tui.dashboard.lines import text
-from corral_tui.dashboard.marks import UNICODE
-from corral_tui.dashboard.opened.tree_text import tree_lines
-from corral_tui.dashboard.settings import Settings
-from corral_tui.dashboard.sheets.prompt import PromptSheet
-from corral_tui.dashboard.sheets.stop import StopSheet
-from corral_tui.dashboard.words import end_reason
+from corral_tui.dashboard.job.tree_text import tree_lines
+from corral_tui.dashboard.paint.labels import end_reason
+from corral_tui.dashboard.paint.lines import text
+from corral_tui.dashboard.prompt.prompt import PromptSheet
+from corral_tui.settings.dashboard import Settings
+from corral_tui.text.charset import UNICODE
 from tui.fake_jobs import NOW, ended_job, job, pipeline_job, stage, stuck_job
 from tui.fake_source import FakeSource
 from tui.screens import running, screen_text, shown, until

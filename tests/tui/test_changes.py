@@ -12,7 +12,7 @@ from textual._compositor import ChopsUpdate
 from textual.strip import Strip
 
 from corral_tui.dashboard.changes import ChangedCells, smaller
-from corral_tui.dashboard.painter import Row, changed
+from corral_tui.dashboard.paint.painter import Row, changed
 
 WIDTH, HEIGHT = 12, 3
 CONSOLE = Console(color_system="truecolor", force_terminal=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from corral_tui.cli import completion_items
+from corral_tui.cli.support import completion_items
 from corral_tui.main import main
 from tui.cli_fakes import ended_job, make_job, pipeline_job
 

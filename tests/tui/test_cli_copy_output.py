@@ -11,9 +11,16 @@ from typing import Any
 
 import pytest
 
-from corral.values.text import VisibleStream
-from corral_tui.cli.copy_output import LONGEST_LINE, Copier, FileSource, Outlet, Prefixed, transform_for
-from corral_tui.cli.interrupts import Interrupts
+from corral.model.text import VisibleStream
+from corral_tui.cli.support.copy_output import (
+    LONGEST_LINE,
+    Copier,
+    FileSource,
+    Outlet,
+    Prefixed,
+    transform_for,
+)
+from corral_tui.cli.support.interrupts import Interrupts
 from holes import drop
 
 _NO_DROP = [0].append

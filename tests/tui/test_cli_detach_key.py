@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from corral.values.errors import UsageError
-from corral_tui.cli.detach_key import DEFAULT_KEY, parse_key
+from corral.model.errors import UsageError
+from corral_tui.cli.run.detach_key import DEFAULT_KEY, parse_key
 
 
 @pytest.mark.parametrize(

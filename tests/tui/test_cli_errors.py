@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from corral.service.protocol import ListJobs, ShowJob, StartJobs, WaitForJobs
-from corral.values.errors import (
+from corral.model.errors import (
     CannotStartError,
     CorralError,
     DaemonUnavailableError,
@@ -19,7 +18,8 @@ from corral.values.errors import (
     UnknownJobError,
     UsageError,
 )
-from corral_tui.cli.errors import guarded
+from corral.protocol.requests import ListJobs, ShowJob, StartJobs, WaitForJobs
+from corral_tui.cli.support.errors import guarded
 from corral_tui.main import main
 from tui.cli_fakes import FakeDaemon, fake
 

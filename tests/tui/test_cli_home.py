@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from corral.values.errors import CorralError
-from corral_tui.cli.home import chosen_home
+from corral.model.errors import CorralError
+from corral_tui.cli.support.home import chosen_home
 from corral_tui.main import main
 
 _IS_ROOT = os.geteuid() == 0

@@ -39,15 +39,15 @@ def _loaded(code: str, home: Path) -> set[str]:
 @pytest.mark.parametrize("words", [["ps"], ["ps", "-a", "-q"], ["ps", "--state", "running"]])
 def test_ps_loads_neither_click_nor_anything_heavy(words: list[str], tmp_path: Path) -> None:
     loaded = _loaded(f"from corral_tui.main import main; assert main({words!r}) == 0", tmp_path / "home")
-    assert "corral_tui.cli.job_list" in loaded
+    assert "corral_tui.cli.jobs.job_list" in loaded
     assert loaded & (_HEAVY | {"click"}) == set()
 
 
 def test_run_loads_nothing_heavy(tmp_path: Path) -> None:
-    code = "from corral_tui.main import main; import corral_tui.cli.run_and_wait; assert main(['run', 'a |']) == 125"
+    code = "from corral_tui.main import main; import corral_tui.cli.run.run_and_wait; assert main(['run', 'a |']) == 125"
     loaded = _loaded(code, tmp_path / "home")
-    assert "corral_tui.cli.run" in loaded
+    assert "corral_tui.cli.run.run" in loaded
     # click itself loads shutil. Where the settings are, which may have defaults for `run`, platformdirs knows (5 ms; where
     # CORRAL_HOME is not set it is asked for the home anyway).
     assert loaded & (_HEAVY - {"shutil", "tempfile", "platformdirs"}) == set()
-    assert "corral_tui.cli.show" not in loaded
+    assert "corral_tui.cli.jobs.show" not in loaded

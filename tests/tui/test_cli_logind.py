@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from corral.values.home import Home
-from corral_tui.cli import logind
+from corral.model.home import Home
+from corral_tui.cli.run import logind
 
 
 def _write(base: Path, name: str, text: str) -> str:

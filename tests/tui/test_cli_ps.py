@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from corral.service.protocol import Jobs, ListJobs
-from corral.values.jobs import ENDED_STATES, UNENDED_STATES
-from corral_tui.cli import job_list
-from corral_tui.cli.group import invoke
-from corral_tui.cli.lines import cells, cut, lay_out
+from corral.model.job import ENDED_STATES, UNENDED_STATES
+from corral.protocol.requests import Jobs, ListJobs
+from corral_tui.cli.jobs import job_list
+from corral_tui.cli.verbs import invoke
 from corral_tui.main import main
+from corral_tui.text.lines import cells, cut, lay_out
 from tui.cli_fakes import FakeDaemon, ended_job, fake, make_job
 
 __all__ = ["fake"]
@@ -60,7 +60,7 @@ def test_what_is_not_plain_is_left_to_click(words: list[str]) -> None:
 
 
 def test_every_option_of_click_is_in_the_fast_table() -> None:
-    from corral_tui.cli.ps import command
+    from corral_tui.cli.jobs.ps import command
 
     written = {name for option in command.params for name in option.opts if name.startswith("-")}
     assert written == {*job_list.FLAGS, *job_list.CHOICES}

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from corral.service.protocol import Jobs, ListJobs, Started, StartJobs
-from corral.values.errors import CannotStartError, UsageError
-from corral.values.spec import DescriptorInput, FileInput, InteractiveInput, JobInput, JobSpec, NullInput
-from corral_tui.cli.request import RunOptions, job_environment, prepare
+from corral.model.errors import CannotStartError, UsageError
+from corral.model.spec import DescriptorInput, FileInput, InteractiveInput, JobInput, JobSpec, NullInput
+from corral.protocol.requests import Jobs, ListJobs, Started, StartJobs
+from corral_tui.cli.run.request import RunOptions, job_environment, prepare
 from corral_tui.main import main
 from tui.cli_fakes import FakeDaemon, ended_job, fake, make_job
 
@@ -22,7 +22,7 @@ __all__ = ["fake"]
 
 @pytest.fixture(autouse=True)
 def _no_notice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("corral_tui.cli.logind.warn_once", lambda home: None)
+    monkeypatch.setattr("corral_tui.cli.run.logind.warn_once", lambda home: None)
 
 
 def _spec(fake: FakeDaemon, *words: str) -> JobSpec:
@@ -57,7 +57,7 @@ def test_what_no_option_says_comes_from_the_settings(
     fake: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     config = tmp_path / "config.toml"
-    monkeypatch.setattr("corral.values.home.config_path", lambda: str(config))
+    monkeypatch.setattr("corral.model.home.config_path", lambda: str(config))
 
     def asked(text: str, *words: str) -> tuple[float, str]:
         config.write_text(text)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from corral.values.jobs import Job
-from corral.values.reports import Detail
-from corral_tui.cli.job_details import detail_lines
-from corral_tui.dashboard import lines
-from corral_tui.dashboard.marks import UNICODE
-from corral_tui.dashboard.opened.about_text import about_lines
+from corral.model.job import Job
+from corral.model.reports import Detail
+from corral_tui.dashboard.job.about_text import about_lines
+from corral_tui.dashboard.paint import lines
+from corral_tui.text.charset import UNICODE
+from corral_tui.text.job_details import detail_lines
 from tui.fake_jobs import job
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from corral_tui.cli.lines import ALERT, HEADING, StyledLine, print_lines
-from corral_tui.cli.terminal_output import note, put_json, say
+from corral_tui.text.lines import ALERT, HEADING, StyledLine, print_lines
+from corral_tui.text.terminal_output import note, put_json, say
 
 HOSTILE = "\x7f\u009b31m\u202e\u2066\u200b\ufeff\U000e0041\u2028 é 日本 👩\u200d🚀 \x1b]0;t\x07"
 

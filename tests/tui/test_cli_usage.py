@@ -9,7 +9,7 @@ import click
 import pytest
 
 from corral import __version__
-from corral_tui.cli.group import corral
+from corral_tui.cli.verbs import corral
 from corral_tui.main import main
 
 

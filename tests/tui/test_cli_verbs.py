@@ -10,7 +10,23 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from corral.service.protocol import (
+from corral.model.errors import DaemonUnavailableError, NotSoError
+from corral.model.job import JobEvent, ProcessView
+from corral.model.reports import (
+    Advice,
+    DaemonStatus,
+    Detail,
+    Diagnosis,
+    Frame,
+    PeekedPipe,
+    PythonStack,
+    Root,
+    StoppedProcess,
+    StopReport,
+    Survivor,
+    Wait,
+)
+from corral.protocol.requests import (
     AskStatus,
     AskWhy,
     CloseInput,
@@ -33,24 +49,8 @@ from corral.service.protocol import (
     Waited,
     WaitForJobs,
 )
-from corral.values.errors import DaemonUnavailableError, NotSoError
-from corral.values.jobs import JobEvent, ProcessView
-from corral.values.reports import (
-    Advice,
-    DaemonStatus,
-    Detail,
-    Diagnosis,
-    Frame,
-    PeekedPipe,
-    PythonStack,
-    Root,
-    StoppedProcess,
-    StopReport,
-    Survivor,
-    Wait,
-)
-from corral_tui.cli.stop_report import report_lines, result_sentence
 from corral_tui.main import main
+from corral_tui.text.stop_report import report_lines, result_sentence
 from tui.cli_fakes import CREATED, FakeDaemon, ended_job, fake, make_job, pipeline_job
 
 __all__ = ["fake"]

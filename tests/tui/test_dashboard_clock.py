@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from corral.service.snapshot import Snapshot
-from corral.values.home import Home
-from corral.values.jobs import Job
-from corral_tui.dashboard.clock import SettledTimes
-from corral_tui.dashboard.marks import UNICODE, status_of, time_of
+from corral.client.snapshot import Snapshot
+from corral.model.home import Home
+from corral.model.job import Job
+from corral_tui.dashboard.frame.clock import SettledTimes
 from corral_tui.demo.engine import DemoSession
+from corral_tui.text.charset import UNICODE, status_of, time_of
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTES = timedelta(minutes=5)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from corral.values.home import Home
-from corral_tui.dashboard.actions import ACTIONS, Action, key_name
-from corral_tui.dashboard.marks import ASCII, UNICODE
-from corral_tui.dashboard.settings import read_settings
+from corral.model.home import Home
+from corral_tui.dashboard.frame.actions import ACTIONS, Action, key_name
+from corral_tui.settings.dashboard import read_settings
+from corral_tui.text.charset import ASCII, UNICODE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "dashboard.md").read_text(encoding="utf-8")
 TABLES: dict[str, frozenset[str]] = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from corral_tui.dashboard.opened.output import OutputView
-from corral_tui.dashboard.opened.output_rows import OutputRows
-from corral_tui.dashboard.tails import Tails
+from corral_tui.dashboard.job.output.rows import OutputRows
+from corral_tui.dashboard.job.output.view import OutputView
+from corral_tui.dashboard.paint.output_tails import Tails
 from holes import drop
 from tui.fake_jobs import job
 from tui.fake_source import FakeSource

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from corral_tui.dashboard.history import History
-from corral_tui.dashboard.marks import SPARK_CELL_SECONDS
+from corral_tui.dashboard.board.sparklines import History
+from corral_tui.text.charset import SPARK_CELL_SECONDS
 from tui.fake_jobs import NOW, job
 
 

@@ -10,8 +10,8 @@ import subprocess
 import click
 import pytest
 
-from corral_tui.cli.group import corral
-from corral_tui.manual_page import manual_page
+from corral_tui.cli.manual_page import manual_page
+from corral_tui.cli.verbs import corral
 
 PAGE = manual_page("2026-11-22")
 

@@ -8,11 +8,18 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from corral.service.snapshot import Snapshot
-from corral.values.home import Home
-from corral.values.jobs import Job
-from corral_tui.dashboard.notices import FIRST_GAP, LONGEST_GAP, BellPace, TerminalTitle, ringing, title_of
-from corral_tui.dashboard.settings import Settings, read_settings
+from corral.client.snapshot import Snapshot
+from corral.model.home import Home
+from corral.model.job import Job
+from corral_tui.dashboard.notifications import (
+    FIRST_GAP,
+    LONGEST_GAP,
+    BellPace,
+    TerminalTitle,
+    ringing,
+    title_of,
+)
+from corral_tui.settings.dashboard import Settings, read_settings
 from tui.fake_jobs import NOW, ended_job, job, stuck_job
 from tui.fake_source import FakeSource
 from tui.screens import running, until

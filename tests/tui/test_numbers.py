@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corral_tui import numbers
+from corral_tui.text import numbers
 
 
 @pytest.mark.parametrize(

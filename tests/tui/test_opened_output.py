@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from rich.style import Style
 
-from corral.service.protocol import StopJobs
-from corral_tui.dashboard.ansi import output_line
+from corral.protocol.requests import StopJobs
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.opened import output_filter
-from corral_tui.dashboard.opened.output import OutputView
-from corral_tui.dashboard.opened.output_filter import FilteredRows, pattern_of
-from corral_tui.dashboard.opened.output_layout import Top, with_hits, wrapped_line
-from corral_tui.dashboard.opened.output_rows import OutputRows
-from corral_tui.dashboard.opened.panes import TreePane
-from corral_tui.dashboard.opened.screen import JobScreen
-from corral_tui.numbers import cells
+from corral_tui.dashboard.job.output import line_filter
+from corral_tui.dashboard.job.output.layout import Top, with_hits, wrapped_line
+from corral_tui.dashboard.job.output.line_filter import FilteredRows, pattern_of
+from corral_tui.dashboard.job.output.rows import OutputRows
+from corral_tui.dashboard.job.output.view import OutputView
+from corral_tui.dashboard.job.panes import TreePane
+from corral_tui.dashboard.job.screen import JobScreen
+from corral_tui.dashboard.paint.ansi import output_line
+from corral_tui.text.numbers import cells
 from holes import drop
 from tui.fake_jobs import job
 from tui.fake_source import FakeSource
@@ -224,7 +224,7 @@ def lines(filtered: FilteredRows) -> list[bytes]:
 def test_what_is_seen_is_looked_at(
     words: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output_filter, "_CHUNK", 7)
+    monkeypatch.setattr(line_filter, "_CHUNK", 7)
     path = tmp_path / "stdout"
     path.write_text(f"first\ncase of 31\n{line if len(line) < 1000 else line[-5000:]}\nlast\n")
     rows, filtered = found_in(path, words)
@@ -257,7 +257,7 @@ def test_a_file_that_is_emptied_or_loses_its_head_is_looked_through_as_it_is(tmp
 def test_of_more_lines_than_are_kept_the_newest_are_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output_filter, "MOST_FOUND", 100)
+    monkeypatch.setattr(line_filter, "MOST_FOUND", 100)
     path = tmp_path / "stdout"
     path.write_text("".join(f"hit {number}\n" for number in range(1000)))
     rows, filtered = found_in(path, "hit")

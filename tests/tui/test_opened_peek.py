@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from corral.service.protocol import PeekPipes, Pipes
-from corral.values.reports import PeekedPipe
-from corral_tui.dashboard import lines
-from corral_tui.dashboard.marks import ASCII, UNICODE
-from corral_tui.dashboard.opened.peek_text import Peek, peek_head, peek_lines
-from corral_tui.dashboard.opened.pipeline_pane import FIRST_BYTES, MOST_BYTES, PipelinePane
+from corral.model.reports import PeekedPipe
+from corral.protocol.requests import PeekPipes, Pipes
+from corral_tui.dashboard.job.peek_text import Peek, peek_head, peek_lines
+from corral_tui.dashboard.job.pipeline_pane import FIRST_BYTES, MOST_BYTES, PipelinePane
+from corral_tui.dashboard.paint import lines
+from corral_tui.text.charset import ASCII, UNICODE
 from tui.fake_jobs import pipeline_job
 from tui.fake_source import FakeSource, peeked
 from tui.screens import running, screen_text, shown, until

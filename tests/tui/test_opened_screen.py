@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from corral.service.protocol import (
+from corral.model.errors import NotSoError
+from corral.model.job import JobEvent
+from corral.model.reports import Detail, Diagnosis, PeekedPipe, Story
+from corral.protocol.requests import (
     AskStory,
     AskWhy,
     ListProcesses,
@@ -21,17 +24,14 @@ from corral.service.protocol import (
     ShowJob,
     WatchJobs,
 )
-from corral.values.errors import NotSoError
-from corral.values.jobs import JobEvent
-from corral.values.reports import Detail, Diagnosis, PeekedPipe, Story
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.marks import ASCII, UNICODE, Charset
-from corral_tui.dashboard.opened.output import OutputView
-from corral_tui.dashboard.opened.panes import AboutPane, TreePane
-from corral_tui.dashboard.opened.screen import JobScreen
-from corral_tui.dashboard.sheets.prompt import PromptSheet
-from corral_tui.dashboard.sheets.signal import SignalSheet
-from corral_tui.dashboard.sheets.stop import StopSheet
+from corral_tui.dashboard.dialogs.signal import SignalSheet
+from corral_tui.dashboard.dialogs.stop import StopSheet
+from corral_tui.dashboard.job.output.view import OutputView
+from corral_tui.dashboard.job.panes import AboutPane, TreePane
+from corral_tui.dashboard.job.screen import JobScreen
+from corral_tui.dashboard.prompt.prompt import PromptSheet
+from corral_tui.text.charset import ASCII, UNICODE, Charset
 from tui.fake_jobs import NOW, Clock, ended_job, job, pipeline_job
 from tui.fake_source import FakeSource
 from tui.screens import running, screen_text, shown, until

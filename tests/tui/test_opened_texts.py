@@ -9,13 +9,11 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from corral.values.history import LifePast, Past
-from corral.values.jobs import Job, Pipe, ProcessView
-from corral.values.reports import Advice, Diagnosis, Root, Wait
-from corral_tui.dashboard import lines
-from corral_tui.dashboard.marks import ASCII, UNICODE, Charset
-from corral_tui.dashboard.opened.about_text import about_lines
-from corral_tui.dashboard.opened.charts_text import (
+from corral.model.history import LifePast, Past
+from corral.model.job import Job, Pipe, ProcessView
+from corral.model.reports import Advice, Diagnosis, Root, Wait
+from corral_tui.dashboard.job.about_text import about_lines
+from corral_tui.dashboard.job.charts_text import (
     Series,
     chart_lines,
     laid_out,
@@ -23,13 +21,15 @@ from corral_tui.dashboard.opened.charts_text import (
     life_series,
     peak_words,
 )
-from corral_tui.dashboard.opened.head import tab_at, tab_line
-from corral_tui.dashboard.opened.output_rows import MOST_RUNS, QUIET_SECONDS, OutputRows
-from corral_tui.dashboard.opened.pipeline_text import DrawingContext, draw, pipeline_lines
-from corral_tui.dashboard.opened.screen import shared
-from corral_tui.dashboard.opened.tree_text import in_tree_order, tree_lines
-from corral_tui.dashboard.opened.why_text import why_as_text
-from corral_tui.stage_times import time_words
+from corral_tui.dashboard.job.header import tab_at, tab_line
+from corral_tui.dashboard.job.output.rows import MOST_RUNS, QUIET_SECONDS, OutputRows
+from corral_tui.dashboard.job.pipeline_text import DrawingContext, draw, pipeline_lines
+from corral_tui.dashboard.job.screen import shared
+from corral_tui.dashboard.job.tree_text import in_tree_order, tree_lines
+from corral_tui.dashboard.job.why_text import why_as_text
+from corral_tui.dashboard.paint import lines
+from corral_tui.text.charset import ASCII, UNICODE, Charset
+from corral_tui.text.stage_times import time_words
 from tui.fake_jobs import NOW, job, pipeline_job, stage
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from corral.service.protocol import AskWhy
-from corral.values.reports import Advice, Diagnosis, Frame, PythonStack, Root, Wait
-from corral_tui.dashboard import lines
-from corral_tui.dashboard.marks import ASCII, UNICODE, Charset
-from corral_tui.dashboard.opened.chain_text import MOST_LINKS
-from corral_tui.dashboard.opened.screen import JobScreen
-from corral_tui.dashboard.opened.why_pane import WhyPane
-from corral_tui.dashboard.opened.why_text import MOST_ENTRIES, WhyContext, why_lines
+from corral.model.reports import Advice, Diagnosis, Frame, PythonStack, Root, Wait
+from corral.protocol.requests import AskWhy
+from corral_tui.dashboard.job.chain_text import MOST_LINKS
+from corral_tui.dashboard.job.screen import JobScreen
+from corral_tui.dashboard.job.why_pane import WhyPane
+from corral_tui.dashboard.job.why_text import MOST_ENTRIES, WhyContext, why_lines
+from corral_tui.dashboard.paint import lines
+from corral_tui.text.charset import ASCII, UNICODE, Charset
 from tui.fake_jobs import NOW, ended_job, job, stage
 from tui.fake_source import FakeSource
 from tui.screens import running, screen_text, shown, until

@@ -8,7 +8,7 @@ from rich.style import Style
 from textual.color import Color
 
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.styles import Palette
+from corral_tui.dashboard.paint.styles import Palette
 from tui.fake_jobs import job
 from tui.fake_source import FakeSource
 from tui.screens import board_of, running, until

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from corral.observe.output import OutputFile
-from corral_tui.dashboard.ansi import StyledLine
-from corral_tui.dashboard.emulator import Emulator
-from corral_tui.dashboard.presentscreen import MOST_BEHIND, Budget, PresentScreen, draws_in_place
-from corral_tui.dashboard.tails import Tails
+from corral.output.reader import OutputFile
+from corral_tui.dashboard.paint.ansi import StyledLine
+from corral_tui.dashboard.paint.emulator import Emulator
+from corral_tui.dashboard.paint.output_tails import Tails
+from corral_tui.dashboard.paint.terminal_preview import MOST_BEHIND, Budget, PresentScreen, draws_in_place
 from tui.fake_jobs import ended_job, job
 from tui.fake_source import FakeSource
 from tui.screens import running, screen_text, shown

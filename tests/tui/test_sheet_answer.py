@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from corral.service.protocol import CloseInput
-from corral.values.errors import CorralError
-from corral_tui.dashboard.fields import LineInput
-from corral_tui.dashboard.sheets.answer import AnswerSheet
+from corral.model.errors import CorralError
+from corral.protocol.requests import CloseInput
+from corral_tui.dashboard.dialogs.answer import AnswerSheet
+from corral_tui.dashboard.paint.text_field import LineInput
 from tui.fake_jobs import ended_job, job
 from tui.fake_source import FakeSource
 from tui.screens import running, screen_text, shown, until

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from corral.service.protocol import (
+from corral.model.errors import NotSoError
+from corral.model.reports import StopReport, Survivor
+from corral.protocol.requests import (
     AskStopping,
     ListProcesses,
     Outcome,
@@ -18,14 +20,12 @@ from corral.service.protocol import (
     StopJobs,
     Stops,
 )
-from corral.values.errors import NotSoError
-from corral.values.reports import StopReport, Survivor
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.settings import Settings
-from corral_tui.dashboard.sheets.base import BottomSheet
-from corral_tui.dashboard.sheets.quit import QuitSheet
-from corral_tui.dashboard.sheets.restart import RestartSheet
-from corral_tui.dashboard.sheets.signal import SignalSheet
+from corral_tui.dashboard.dialogs.base import BottomSheet
+from corral_tui.dashboard.dialogs.quit import QuitSheet
+from corral_tui.dashboard.dialogs.restart import RestartSheet
+from corral_tui.dashboard.dialogs.signal import SignalSheet
+from corral_tui.settings.dashboard import Settings
 from tui.fake_jobs import ended_job, job
 from tui.fake_source import FakeSource
 from tui.screens import board_of, running, screen_text, shown, until

@@ -9,16 +9,16 @@ import pytest
 from textual.geometry import Size
 from textual.widgets import Input
 
-from corral.service.protocol import StartJobs
-from corral.values.errors import CannotStartError
-from corral.values.spec import InteractiveInput, JobInput, NullInput
+from corral.model.errors import CannotStartError
+from corral.model.spec import InteractiveInput, JobInput, NullInput
+from corral.protocol.requests import StartJobs
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.canvas import Block
-from corral_tui.dashboard.settings import Settings
-from corral_tui.dashboard.sheets.prompt import PromptSheet, edited
-from corral_tui.dashboard.sheets.prompt_draft import earlier_commands
-from corral_tui.dashboard.sheets.prompt_fields import Cycle
-from corral_tui.run_defaults import RunDefaults
+from corral_tui.dashboard.paint.canvas import Block
+from corral_tui.dashboard.prompt.draft import earlier_commands
+from corral_tui.dashboard.prompt.fields import Cycle
+from corral_tui.dashboard.prompt.prompt import PromptSheet, edited
+from corral_tui.settings.dashboard import Settings
+from corral_tui.settings.run_defaults import RunDefaults
 from tui.fake_jobs import ended_job, job
 from tui.fake_source import FakeSource
 from tui.screens import board_of, running, screen_text, shown, until

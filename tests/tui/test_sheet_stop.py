@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from corral.service.protocol import (
+from corral.model.errors import NotSoError
+from corral.model.job import ProcessView
+from corral.model.reports import StoppedProcess, StopReport, Survivor
+from corral.protocol.requests import (
     AskStopping,
     HideJobs,
     ListProcesses,
@@ -20,15 +23,12 @@ from corral.service.protocol import (
     StopJobs,
     Stops,
 )
-from corral.values.errors import NotSoError
-from corral.values.jobs import ProcessView
-from corral.values.reports import StoppedProcess, StopReport, Survivor
-from corral_tui.dashboard import lines
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.marks import ASCII, UNICODE
-from corral_tui.dashboard.settings import Settings
-from corral_tui.dashboard.sheets.stop import StopSheet
-from corral_tui.dashboard.sheets.stop_text import WIDEST, ProcessNotes, ending_sentence, progress_lines
+from corral_tui.dashboard.dialogs.stop import StopSheet
+from corral_tui.dashboard.dialogs.stop_text import WIDEST, ProcessNotes, ending_sentence, progress_lines
+from corral_tui.dashboard.paint import lines
+from corral_tui.settings.dashboard import Settings
+from corral_tui.text.charset import ASCII, UNICODE
 from tui.fake_jobs import NOW, ended_job, job, stopping_job
 from tui.fake_source import FakeSource
 from tui.screens import running, screen_text, shown, until

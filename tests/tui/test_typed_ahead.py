@@ -10,18 +10,18 @@ from textual import events
 from textual.keys import _character_to_key
 from textual.widgets import Input
 
-from corral.service.protocol import PauseJobs, Started, StartJobs, StopJobs
-from corral.values.errors import CannotStartError
-from corral_tui.dashboard import keyboard
+from corral.model.errors import CannotStartError
+from corral.protocol.requests import PauseJobs, Started, StartJobs, StopJobs
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.fields import MOST_PASTED, pasted_lines
-from corral_tui.dashboard.footer import Footer
+from corral_tui.dashboard.dialogs import base
+from corral_tui.dashboard.dialogs.stop import StopSheet
+from corral_tui.dashboard.frame import keyboard
+from corral_tui.dashboard.frame.footer import Footer
 from corral_tui.dashboard.help import HelpScreen
-from corral_tui.dashboard.opened.output import OutputView
-from corral_tui.dashboard.opened.screen import JobScreen
-from corral_tui.dashboard.sheets import base
-from corral_tui.dashboard.sheets.prompt import PromptSheet
-from corral_tui.dashboard.sheets.stop import StopSheet
+from corral_tui.dashboard.job.output.view import OutputView
+from corral_tui.dashboard.job.screen import JobScreen
+from corral_tui.dashboard.paint.text_field import MOST_PASTED, pasted_lines
+from corral_tui.dashboard.prompt.prompt import PromptSheet
 from tui.fake_jobs import job, six_jobs
 from tui.fake_source import FakeSource
 from tui.screens import board_of, running, screen_text, shown, until

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from corral.service import protocol as p
-from corral.service.client import Client
-from corral.values.reports import Diagnosis
-from corral.values.spec import InteractiveInput, JobInput, NullInput, StdinSource
+from corral.client.blocking import Client
+from corral.model.reports import Diagnosis
+from corral.model.spec import InteractiveInput, JobInput, NullInput, StdinSource
+from corral.protocol import requests as p
 from e2e.daemons import start
 
 ZOO = Path(__file__).parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
-from corral.system.prctl import end_with_parent
+from corral.platform.process.prctl import end_with_parent
 from corral_tui.main import main
 
 if __name__ == "__main__":

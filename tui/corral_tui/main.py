@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from corral_tui.cli.completion_variable import COMPLETION_VARIABLE
-from corral_tui.cli.errors import guarded
+from corral_tui.cli.support.errors import guarded
 from corral_tui.lazy import load
 
 
@@ -20,11 +20,11 @@ def _dispatch(words: list[str]) -> int:
     status: int
     if words[:1] == ["ps"] and COMPLETION_VARIABLE not in os.environ:
         # `ps` is run in loops and scripts: its usual forms are parsed without loading click (25 ms).
-        options = load("corral_tui.cli.job_list:plain_options")(words[1:])
+        options = load("corral_tui.cli.jobs.job_list:plain_options")(words[1:])
         if options is not None:
-            status = load("corral_tui.cli.job_list:list_jobs")(options)
+            status = load("corral_tui.cli.jobs.job_list:list_jobs")(options)
             return status
-    status = load("corral_tui.cli.group:invoke")(words)
+    status = load("corral_tui.cli.verbs:invoke")(words)
     return status
 
 

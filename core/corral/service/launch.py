@@ -8,7 +8,7 @@ name and with these arguments. So neither may change, wherever the code of the d
 
 import sys
 
-from corral.service.process_setup import become_background, ensure_utf8
+from corral.daemon.process_setup import become_background, ensure_utf8
 
 if __name__ == "__main__":
     ensure_utf8()
@@ -16,6 +16,6 @@ if __name__ == "__main__":
     if how[:1] != ["resume"]:
         become_background(path, {int(report), *map(int, how[1:2])})
     # Imported once detached: it takes 0.2 s, in which a Ctrl-C at the client's terminal must not end the daemon.
-    from corral.service.main import main
+    from corral.daemon.main import main
 
     sys.exit(main(path, int(report), how))

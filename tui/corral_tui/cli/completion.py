@@ -17,7 +17,7 @@ from click.shell_completion import (
 )
 
 from corral_tui.cli.completion_variable import COMPLETION_VARIABLE
-from corral_tui.cli.terminal_output import put
+from corral_tui.text.terminal_output import put
 
 _ZSH = """\
 #compdef %(prog_name)s

@@ -11,28 +11,28 @@ import click
 from msgspec import structs
 
 from corral import __version__
-from corral.decide import homeidentity
-from corral.service import ending
-from corral.service.client import Client
-from corral.service.protocol import PROTOCOL, AskStatus, Hello, Jobs, ListJobs, ShowJob, Shutdown, Stops
-from corral.service.restarting import shut_down
-from corral.system.daemonlog import OLDER
-from corral.system.identity import identify, is_alive
-from corral.values.errors import CorralError, DaemonUnavailableError, NotSoError, UnreachableDaemonError
-from corral.values.home import Home
-from corral.values.jobs import Job
-from corral.values.reports import DaemonStatus
-from corral.values.wire import to_wire
-from corral_tui import numbers
-from corral_tui.cli import connect
-from corral_tui.cli.errors import complain
-from corral_tui.cli.group import Group
-from corral_tui.cli.home import chosen_home
-from corral_tui.cli.options import json_option
-from corral_tui.cli.phrases import leftovers_line
-from corral_tui.cli.stop import print_stops
-from corral_tui.cli.terminal_output import print_json, say, visible
-from corral_tui.numbers import counted
+from corral.client import end_daemon
+from corral.client.blocking import Client
+from corral.client.restart_daemon import shut_down
+from corral.home import identity
+from corral.model.errors import CorralError, DaemonUnavailableError, NotSoError, UnreachableDaemonError
+from corral.model.home import Home
+from corral.model.job import Job
+from corral.model.reports import DaemonStatus
+from corral.model.wire import to_wire
+from corral.platform.host.daemon_log import OLDER
+from corral.platform.process.identity import identify, is_alive
+from corral.protocol.requests import PROTOCOL, AskStatus, Hello, Jobs, ListJobs, ShowJob, Shutdown, Stops
+from corral_tui.cli.jobs.stop import print_stops
+from corral_tui.cli.support import connect
+from corral_tui.cli.support.errors import complain
+from corral_tui.cli.support.home import chosen_home
+from corral_tui.cli.support.options import json_option
+from corral_tui.cli.verbs import Group
+from corral_tui.text import numbers
+from corral_tui.text.numbers import counted
+from corral_tui.text.phrases import leftovers_line
+from corral_tui.text.terminal_output import print_json, say, visible
 
 NONE_RUNS = 3
 _LOG_BYTES_PER_LINE = 4096
@@ -91,13 +91,13 @@ def _show_other_version(hello: Hello, *, as_json: bool) -> int:
 
 def _unwatched() -> str:
     """What the journal tells about jobs left running without a daemon, after a crash or by `--jobs leave`."""
-    from corral_tui.cli.offline import Offline
+    from corral_tui.cli.support.offline import Offline
 
     home = chosen_home()
     try:
         with Offline.open(home) as offline:
             count = offline.unended()
-        original = homeidentity.copy_of(home) if count else None
+        original = identity.copy_of(home) if count else None
     except CorralError as error:
         return f"; {visible(str(error))}"
     if not count:
@@ -132,8 +132,8 @@ def _print_status(status: DaemonStatus) -> None:
 @command.command("run", epilog="Example: corral daemon run")
 def run_in_foreground() -> int:
     """Run the daemon here, in the foreground, for a service manager or to watch it work."""
-    from corral.service.main import run_foreground
-    from corral.service.process_setup import ensure_utf8
+    from corral.daemon.main import run_foreground
+    from corral.daemon.process_setup import ensure_utf8
 
     ensure_utf8()
     return run_foreground(chosen_home())
@@ -177,7 +177,7 @@ def _stop(client: Client, request: Shutdown, *, as_json: bool) -> int:
             raise
         # It has been ended by someone else meanwhile, as requested.
         stops = Stops(())
-    ending.wait_for_end(daemon)
+    end_daemon.wait_for_end(daemon)
     if jobs == "stop" and daemon != first:
         stops = _with_earlier_stops(stops, began)
     titles = {job: f"{job} {title}" for job, title in stops.titles.items()}
@@ -190,7 +190,7 @@ def _stop(client: Client, request: Shutdown, *, as_json: bool) -> int:
 
 def _with_earlier_stops(stops: Stops, began: datetime) -> Stops:
     """Add, from the journal, the jobs that were stopped by a daemon that was killed during the stop."""
-    from corral_tui.cli.offline import Offline
+    from corral_tui.cli.support.offline import Offline
 
     reported = {report.id for report in stops.reports}
     with Offline.open(chosen_home()) as offline:
@@ -208,13 +208,13 @@ def _stop_unreachable(error: UnreachableDaemonError, request: Shutdown, *, as_js
     """End a daemon that does not answer. With `--jobs stop` a new daemon takes over its jobs and stops them."""
     home = chosen_home()
     if request.jobs is None:
-        from corral_tui.cli.offline import Offline
+        from corral_tui.cli.support.offline import Offline
 
         with Offline.open(home) as offline:
             unended = offline.call(ListJobs()).jobs
         if unended:
             raise NotSoError(_choose_jobs_option(unended))
-    ending.end_unreachable(home, error.pid)
+    end_daemon.end_unreachable(home, error.pid)
     if request.jobs == "stop":
         with connect.daemon() as client:
             return _stop(client, request, as_json=as_json)
@@ -226,7 +226,7 @@ def _stop_other_version(client: Client, request: Shutdown, *, as_json: bool) -> 
     """Stop a daemon with another protocol version, whose reports we cannot read."""
     daemon = identify(client.daemon_pid)
     survivors = shut_down(client, request)
-    ending.wait_for_end(daemon)
+    end_daemon.wait_for_end(daemon)
     if as_json:
         say("[]")
     else:
@@ -239,16 +239,16 @@ def _stop_other_version(client: Client, request: Shutdown, *, as_json: bool) -> 
 @command.command("restart", epilog="Example: corral daemon restart")
 def restart() -> int:
     """Put this version of the daemon in place of the one that runs; no job notices. Without one, start one."""
-    from corral.service import restarting
+    from corral.client import restart_daemon
 
     home = chosen_home()
     with connect.running_daemon(any_protocol=True) as client:
         has_run = client is not None
-        differs = client is not None and restarting.what_differs(client) is not None
-    if has_run and not (differs and restarting.take_over(home)):
-        restarting.restart(home)
+        differs = client is not None and restart_daemon.what_differs(client) is not None
+    if has_run and not (differs and restart_daemon.take_over(home)):
+        restart_daemon.restart(home)
     with connect.daemon() as client:
-        kept = restarting.what_differs(client) if differs else None
+        kept = restart_daemon.what_differs(client) if differs else None
         if kept is not None:
             complain(f"daemon restart: {kept}")
         left = sum(client.call(AskStatus()).jobs.values())

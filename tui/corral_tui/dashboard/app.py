@@ -18,25 +18,25 @@ from textual.filter import Monochrome
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
-from corral.service.protocol import WatchJobs
-from corral.service.snapshot import Snapshot
-from corral.service.source import Source
-from corral.values.errors import CorralError
-from corral.values.jobs import Job
-from corral_tui.dashboard.actions import ACTIONS, Action, Scope, action
-from corral_tui.dashboard.board_screen import BoardScreen
+from corral.client.snapshot import Snapshot
+from corral.client.source import Source
+from corral.model.errors import CorralError
+from corral.model.job import Job
+from corral.protocol.requests import WatchJobs
+from corral_tui.dashboard.action_handlers import ActionHandlers
+from corral_tui.dashboard.board.screen import BoardScreen
 from corral_tui.dashboard.changes import smaller
-from corral_tui.dashboard.clock import SettledTimes, steady_clock
-from corral_tui.dashboard.doings import ActionHandlers
-from corral_tui.dashboard.driver import DashboardDriver
-from corral_tui.dashboard.keyboard import Keyboard, KeyTaken
-from corral_tui.dashboard.marks import Charset, charset_of_terminal
-from corral_tui.dashboard.notices import Notices
-from corral_tui.dashboard.opened.screen import JobScreen
-from corral_tui.dashboard.settings import Settings
-from corral_tui.dashboard.themes import DARK, THEMES, WithoutColours
-from corral_tui.dashboard.view import DashboardScreen, Sheet
+from corral_tui.dashboard.frame.actions import ACTIONS, Action, Scope, action
+from corral_tui.dashboard.frame.clock import SettledTimes, steady_clock
+from corral_tui.dashboard.frame.driver import DashboardDriver
+from corral_tui.dashboard.frame.keyboard import Keyboard, KeyTaken
+from corral_tui.dashboard.frame.screen import DashboardScreen, Sheet
+from corral_tui.dashboard.frame.themes import DARK, THEMES, WithoutColours
+from corral_tui.dashboard.job.screen import JobScreen
+from corral_tui.dashboard.notifications import Notices
+from corral_tui.settings.dashboard import Settings
 from corral_tui.stuck_terminal import LastResort
+from corral_tui.text.charset import Charset, charset_of_terminal
 
 SNAPSHOT_INTERVAL = 0.25
 """Seconds between two snapshots at least; the board shows values once a second."""

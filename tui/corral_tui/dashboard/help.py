@@ -8,12 +8,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
-from corral_tui.dashboard.actions import ACTIONS, Action, Scope, key_name
-from corral_tui.dashboard.canvas import ScrolledLines
-from corral_tui.dashboard.lines import Line
-from corral_tui.dashboard.marks import Charset, Role, stuck_label
-from corral_tui.dashboard.view import OfOneSize
-from corral_tui.numbers import left
+from corral_tui.dashboard.frame.actions import ACTIONS, Action, Scope, key_name
+from corral_tui.dashboard.frame.screen import OfOneSize
+from corral_tui.dashboard.paint.canvas import ScrolledLines
+from corral_tui.dashboard.paint.lines import Line
+from corral_tui.text.charset import Charset, Role, stuck_label
+from corral_tui.text.numbers import left
 
 _TITLES: dict[Scope, str] = {
     "board": "On the list",

@@ -12,11 +12,11 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, OptionList
 
-from corral.service.snapshot import Snapshot
-from corral.service.source import Source
-from corral_tui.dashboard.actions import Context, actions_of, key_name
-from corral_tui.dashboard.lines import clean
-from corral_tui.dashboard.view import DashboardScreen, OfOneSize
+from corral.client.snapshot import Snapshot
+from corral.client.source import Source
+from corral_tui.dashboard.frame.actions import Context, actions_of, key_name
+from corral_tui.dashboard.frame.screen import DashboardScreen, OfOneSize
+from corral_tui.dashboard.paint.lines import clean
 
 JOBS_AT_FIRST = 20
 """How many jobs are offered before anything is typed."""

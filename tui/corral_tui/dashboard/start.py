@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from corral.service.source import Source
+from corral.client.source import Source
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.settings import read_settings
+from corral_tui.settings.dashboard import read_settings
 
 FIRST_SNAPSHOT = 0.25
 """Seconds to wait for the first snapshot, so that the first paint already shows the jobs."""

@@ -8,9 +8,9 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from corral.service.handles import JobHandle
-from corral.values.errors import CorralError
-from corral.values.jobs import Job
+from corral.library.job_handle import JobHandle
+from corral.model.errors import CorralError
+from corral.model.job import Job
 from corral_tui.demo import feeding
 from corral_tui.demo.engine import DIRECTORY, DemoManager
 from corral_tui.demo.tools import Tools, output_of, password_environment

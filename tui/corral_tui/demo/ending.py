@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from corral.service.protocol import AskStopping, ListJobs, StopJobs
-from corral.values.errors import DaemonUnavailableError
-from corral.values.jobs import Job
-from corral.values.reports import StopReport
-from corral_tui.cli.terminal_output import visible
+from corral.model.errors import DaemonUnavailableError
+from corral.model.job import Job
+from corral.model.reports import StopReport
+from corral.protocol.requests import AskStopping, ListJobs, StopJobs
 from corral_tui.demo.engine import DemoSession
-from corral_tui.numbers import counted
+from corral_tui.text.numbers import counted
+from corral_tui.text.terminal_output import visible
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,18 +12,18 @@ from typing import Self
 
 from msgspec import structs
 
-from corral.service.handles import JobHandle
-from corral.service.library import JobManager
-from corral.service.protocol import Answers, Reply_, StartJobs
-from corral.service.session import Session
-from corral.service.snapshot import Snapshot
-from corral.service.surroundings import surroundings
-from corral.system.interpreter import interpreter
-from corral.values.commandline import parse, parse_argv, quote_pipeline
-from corral.values.jobs import Job
-from corral.values.reports import Advice, Diagnosis
-from corral.values.spec import DescriptorInput, JobSpec
-from corral.values.units import quote
+from corral.client.environment import surroundings
+from corral.client.session import Session
+from corral.client.snapshot import Snapshot
+from corral.commandline.parser import parse, parse_argv, quote_pipeline
+from corral.library.job_handle import JobHandle
+from corral.library.manager import JobManager
+from corral.model.job import Job
+from corral.model.reports import Advice, Diagnosis
+from corral.model.spec import DescriptorInput, JobSpec
+from corral.model.units import quote
+from corral.platform.host.python_interpreter import interpreter
+from corral.protocol.requests import Answers, Reply_, StartJobs
 
 NICE = 19
 CORES = 2

@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from corral_tui.cli.terminal_output import is_terminal
 from corral_tui.lazy import load
+from corral_tui.text.terminal_output import is_terminal
 
 
 @click.command(

@@ -6,12 +6,12 @@ import asyncio
 import sys
 import time
 
-from corral_tui.cli.lines import styled_console
-from corral_tui.cli.terminal_output import is_terminal, say, visible, width_of
 from corral_tui.demo.checks import KINDS, Bench, Finding, check
 from corral_tui.demo.ending import DemoSummary, end
 from corral_tui.demo.engine import DemoManager
 from corral_tui.demo.tools import find_tools
+from corral_tui.text.lines import styled_console
+from corral_tui.text.terminal_output import is_terminal, say, visible, width_of
 
 HEADINGS = ("KIND", "EXPECTED", "FOUND", "")
 

@@ -10,11 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from corral.service.options import Options
-from corral.values.errors import CannotStartError
-from corral_tui.cli.errors import INTERRUPTED
-from corral_tui.cli.terminal_output import note, say, visible, width_of
-from corral_tui.dashboard.marks import Charset
+from corral.library.options import Options
+from corral.model.errors import CannotStartError
+from corral_tui.cli.support.errors import INTERRUPTED
 from corral_tui.demo import feeding
 from corral_tui.demo.checks import KINDS, Bench, Finding, check
 from corral_tui.demo.ending import DemoSummary, end
@@ -23,8 +21,10 @@ from corral_tui.demo.jobs import DemoJob, long_jobs
 from corral_tui.demo.steps import StepProgress
 from corral_tui.demo.tools import Tools, find_tools, password_environment
 from corral_tui.lazy import load
-from corral_tui.numbers import counted
 from corral_tui.stuck_terminal import LastResort
+from corral_tui.text.charset import Charset
+from corral_tui.text.numbers import counted
+from corral_tui.text.terminal_output import note, say, visible, width_of
 
 FEED_PAUSE = 0.1
 """Seconds between two chunks: 100 MB then take 40 s."""

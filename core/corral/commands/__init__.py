@@ -1,0 +1,1 @@
+"""What clients ask the engine for: stop, signal, send input, remove, restart, explain."""

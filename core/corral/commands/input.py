@@ -1,0 +1,41 @@
+"""Sending to jobs: the write end of an interactive job's stdin, or the master of its terminal."""
+
+from __future__ import annotations
+
+from corral.jobs.executor import HOW_TO_SEND, Executor
+from corral.jobs.job_table import JobTable
+from corral.jobs.managed_job import ManagedJob
+from corral.model.errors import NotSoError
+from corral.model.reports import OpenedInput
+from corral.model.spec import InteractiveInput
+
+
+class InputCommands:
+    """Opens and closes what clients send to."""
+
+    def __init__(self, table: JobTable, executor: Executor) -> None:
+        self._table = table
+        self._executor = executor
+
+    def open(self, job_id: int) -> tuple[OpenedInput, int]:
+        """What reaches the job when it is written to, and what that is; the descriptor stays the daemon's.
+
+        Raises NotSoError with how to start a job that has one.
+        """
+        return self._executor.open_input(self._job_with_input(job_id))
+
+    def close(self, job_id: int) -> None:
+        """Close the daemon's end: EOF, once nobody else holds a copy. Of a terminal: type what means EOF there."""
+        self._executor.close_input(self._job_with_input(job_id))
+
+    def _job_with_input(self, job_id: int) -> ManagedJob:
+        job = self._table.unended(job_id)
+        if job is None:
+            raise NotSoError(f"job {job_id} has ended and reads nothing any more")
+        if job.spec.pty:
+            return job
+        if not isinstance(job.spec.stdin, InteractiveInput):
+            raise NotSoError(f"job {job_id} has no open stdin; {HOW_TO_SEND}")
+        if job.life.state == "queued":
+            raise NotSoError(f"job {job_id} is queued and has no stdin yet")
+        return job

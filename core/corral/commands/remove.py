@@ -1,0 +1,97 @@
+"""Removing ended jobs for good, and hiding them from the dashboards' lists."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from msgspec import structs
+
+from corral.commands.stop import StopCommands
+from corral.jobs.executor import Executor
+from corral.jobs.job_table import JobTable
+from corral.jobs.snapshots import Snapshots
+from corral.journal.commits import Commits
+from corral.journal.journal import Journal
+from corral.journal.upkeep import Upkeep
+from corral.model.errors import UnknownJobError
+from corral.retention.deletion import Deletion
+
+
+class RemoveCommands:
+    """Removes and hides jobs. `wake`: starts what may start."""
+
+    def __init__(
+        self,
+        table: JobTable,
+        journal: Journal,
+        commits: Commits,
+        upkeep: Upkeep,
+        snapshots: Snapshots,
+        executor: Executor,
+        stops: StopCommands,
+        deletion: Deletion,
+        *,
+        wake: Callable[[], None],
+    ) -> None:
+        self._table = table
+        self._journal = journal
+        self._commits = commits
+        self._upkeep = upkeep
+        self._snapshots = snapshots
+        self._executor = executor
+        self._stops = stops
+        self._deletion = deletion
+        self._wake = wake
+
+    async def remove(self, job_ids: Sequence[int], *, force: bool) -> tuple[list[str], list[str]]:
+        """Delete ended jobs and their output; (what was done, what was not). With `force` running ones are stopped first."""
+        errors, going = list[str](), list[int]()
+        running = [job_id for job_id in job_ids if not self._snapshots.of(job_id).is_ended]
+        if force:
+            for job_id in running:
+                self._stops.request(job_id, by="to remove it")
+            await asyncio.gather(*(self._stops.report(job_id, wait=True) for job_id in running))
+        for job_id in dict.fromkeys(job_ids):
+            problem = self._why_not_removable(job_id, force=force)
+            if problem is None:
+                going.append(job_id)
+            else:
+                errors.append(problem)
+        # No output goes whose row cannot go after it, so that the answer tells of both.
+        await self._commits.unlocked()
+        gone, problems = await self._deletion.delete(going)
+        await self._commits.done()
+        await self._upkeep.empty_log()
+        return [f"job {job_id} removed" for job_id in gone], errors + problems
+
+    def _why_not_removable(self, job_id: int, *, force: bool) -> str | None:
+        try:
+            view = self._snapshots.of(job_id)
+        except UnknownJobError as error:
+            return str(error)  # another client removed it while ours was being stopped
+        if not view.is_ended:
+            hint = "something of it survives" if force else "corral rm --force stops it first"
+            return f"job {job_id} is {view.state}; {hint}"
+        job = self._table.managed.get(job_id)
+        if job is not None and self._executor.alive([job]).get(job_id):
+            return f"processes of job {job_id} are still alive; corral stop {job_id} ends them"
+        return None
+
+    def hide(self, job_ids: Sequence[int], hidden: bool) -> tuple[list[str], list[str]]:
+        """Take ended jobs off the dashboards' lists, or put them back; (what was done, what was not)."""
+        done, errors = [], []
+        for job_id in job_ids:
+            view = self._snapshots.of(job_id)
+            if not view.is_ended:
+                errors.append(f"job {job_id} runs; corral stop {job_id} ends it")
+                continue
+            if job_id in self._table.ended:
+                self._table.ended[job_id] = structs.replace(view, hidden=hidden)
+            if job_id in self._table.managed:
+                self._table.managed[job_id].hidden = hidden
+            self._journal.set_hidden([job_id], hidden)
+            self._table.note_changed(job_id)
+            done.append(f"job {job_id} is off the list" if hidden else f"job {job_id} is on the list")
+        self._wake()
+        return done, errors

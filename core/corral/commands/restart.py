@@ -1,0 +1,163 @@
+"""Restarting: a job that replaces another one stands in the queue until that one is gone.
+
+So the request is in the journal before anything is stopped, has its id at once, and is carried out by whichever daemon
+is there when nothing of the old job is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+from msgspec import structs
+
+from corral.commands.stop import StopCommands
+from corral.jobs.job_table import JobTable
+from corral.jobs.managed_job import ManagedJob
+from corral.jobs.snapshots import Snapshots
+from corral.jobs.transitions import Apply
+from corral.lifecycle.clock import moment
+from corral.lifecycle.outcome import OUT_OF_SIGHT
+from corral.lifecycle.scheduler import Dependency
+from corral.lifecycle.state import DependencyFailed
+from corral.model.errors import NotSoError, UnknownJobError
+from corral.model.home import Home
+from corral.model.spec import DescriptorInput, JobInput, JobSpec, Origin, Surroundings
+
+_BY = "to restart it"
+_CLOCK_TOLERANCE = 1.0
+"""Seconds: between the client's clock, and what it computed from it, and ours."""
+
+Accept = Callable[[Sequence[JobSpec], Surroundings], Awaitable[list[int]]]
+
+
+class Restarts:
+    """Replaces jobs by new runs of the same specification. `accept`: takes jobs on, as in `Acceptance`."""
+
+    def __init__(
+        self,
+        home: Home,
+        table: JobTable,
+        snapshots: Snapshots,
+        stops: StopCommands,
+        apply: Apply,
+        *,
+        accept: Accept,
+    ) -> None:
+        self._home = home
+        self._table = table
+        self._snapshots = snapshots
+        self._stops = stops
+        self._apply = apply
+        self._accept = accept
+        self._accepting = asyncio.Lock()
+        """While a replacement is being accepted: the next restart of the same job is to find it."""
+
+    async def restart(self, job_id: int, origin: Origin, asked_at: float | None = None) -> int:
+        """Run the job again with the same specification and surroundings; the new id. A running one is stopped first.
+
+        Where that was asked before, and the new run waits already, that one is meant; with `asked_at` also one that was
+        accepted since then.
+
+        Raises:
+            NotSoError: it cannot be run again, or something of it survives; nothing was started then.
+        """
+        async with self._accepting:
+            replacement = self._replacement_of(job_id) or self._restarted_since(job_id, asked_at)
+            if replacement is None:
+                replacement = await self._accept_replacement(job_id, origin)
+        job = self._table.unended(job_id)
+        if job is None or replacement == job_id:
+            return replacement
+        self._stop(job)
+        report = await self._stops.report(job_id, wait=True)
+        if report.survivors:
+            self.give_up(job_id, "still there")
+            names = ", ".join(f"{survivor.pid} {survivor.name}" for survivor in report.survivors)
+            raise NotSoError(f"job {job_id} was not restarted: {names} is still there")
+        return replacement
+
+    def _replacement_of(self, job_id: int) -> int | None:
+        """The job that waits to replace this one; the job itself, where it waits to replace another one."""
+        job = self._table.unended(job_id)
+        if job is None:
+            return None
+        if job.life.state == "queued" and any(map(self._is_unended, job.spec.instead_of)):
+            return job_id
+        return next((each.id for each in self._table.queued_replacements_of(job_id)), None)
+
+    def _restarted_since(self, job_id: int, asked_at: float | None) -> int | None:
+        if asked_at is None:
+            return None
+        since, origin = asked_at - _CLOCK_TOLERANCE, str(job_id)
+        restarts = [each.id for each in self._table.restarts.of(origin) if each.created.timestamp() >= since]
+        restarts += [
+            int(each.id)
+            for each in self._table.ended.values()
+            if each.restarted_from == origin and each.created.timestamp() >= since
+        ]
+        return max(restarts, default=None)
+
+    async def _accept_replacement(self, job_id: int, origin: Origin) -> int:
+        spec, surroundings = self._snapshots.origin_of(job_id)
+        self._check(job_id, spec)
+        again = structs.replace(
+            spec,
+            after=(),
+            restarted_from=str(job_id),
+            # Also what the job itself was to replace: that may not be gone, and was why it never started.
+            instead_of=tuple(filter(self._is_unended, (str(job_id), *spec.instead_of))),
+            origin=origin,
+        )
+        return (await self._accept([again], surroundings))[0]
+
+    def _check(self, job_id: int, spec: JobSpec) -> None:
+        if isinstance(spec.stdin, DescriptorInput):
+            raise NotSoError(
+                f"job {job_id} read the stdin of the command that started it, which is gone;"
+                " start it with --stdin FILE to be able to restart it"
+            )
+        if isinstance(spec.stdin, JobInput) and not os.path.lexists(self._home.stdout(spec.stdin.job)):
+            raise NotSoError(
+                f"job {job_id} read the output of job {spec.stdin.job}, which was removed; start it with --stdin FILE"
+            )
+
+    def _stop(self, job: ManagedJob) -> None:
+        if job.life.state != "stopping":
+            self._stops.request(job.id, by=_BY)
+
+    def _is_unended(self, reference: str) -> bool:
+        return self._table.unended(int(reference)) is not None
+
+    # ---- what the engine asks
+
+    def dependencies(self, job: ManagedJob) -> Iterator[Dependency]:
+        """The jobs that have to be gone before it starts."""
+        for reference in job.spec.instead_of:
+            number = int(reference)
+            old = self._table.unended(number)
+            if old is not None:
+                yield Dependency(number, old.spec.name, by_end=True)
+            elif self._may_live_elsewhere(number):
+                yield Dependency(number, None, succeeded=False)
+
+    def _may_live_elsewhere(self, job_id: int) -> bool:
+        try:
+            return self._snapshots.of(job_id).reason == OUT_OF_SIGHT
+        except UnknownJobError:
+            return False
+
+    def resume(self) -> None:
+        """Stop what is to be replaced, where the daemon before had noted no more than the replacement."""
+        for job in list(self._table.managed.values()):
+            for reference in job.spec.instead_of if job.life.state == "queued" else ():
+                old = self._table.unended(int(reference))
+                if old is not None:
+                    self._stop(old)
+
+    def give_up(self, job_id: int, why: str) -> None:
+        """Something of the job survives: what was to replace it never starts."""
+        for job in self._table.queued_replacements_of(job_id):
+            message = f"job {job_id}, which it replaces, is {why}"
+            self._apply(job, DependencyFailed(**moment(), message=message))

@@ -1,0 +1,165 @@
+"""Stopping jobs, their leftovers, and single stages, as clients ask for it; and the reports on that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from msgspec import structs
+
+from corral.jobs.executor import Executor
+from corral.jobs.job_table import JobTable
+from corral.jobs.managed_job import ManagedJob
+from corral.jobs.snapshots import Snapshots
+from corral.jobs.transitions import Apply
+from corral.journal.journal import Journal
+from corral.lifecycle.clock import moment
+from corral.lifecycle.state import BeginStop, Effect, RemovedFromQueue, StopCause, StopRequested
+from corral.model import validators
+from corral.model.errors import UsageError
+from corral.model.job import State
+from corral.model.reports import StopReport
+from corral.model.units import parse_signal, signal_name
+
+
+class StopCommands:
+    """Asks for stops and reports on them; the stop sequence itself is the `Stopper`'s.
+
+    Args:
+        take_on: looks after an ended job again, of which processes are alive.
+        note_diagnosis: keeps what a job waited for, since it is about to be stopped.
+    """
+
+    def __init__(
+        self,
+        table: JobTable,
+        journal: Journal,
+        snapshots: Snapshots,
+        executor: Executor,
+        apply: Apply,
+        *,
+        take_on: Callable[[int], ManagedJob],
+        note_diagnosis: Callable[[ManagedJob, StopCause], None],
+    ) -> None:
+        self._table = table
+        self._journal = journal
+        self._snapshots = snapshots
+        self._executor = executor
+        self._apply = apply
+        self._take_on = take_on
+        self._note_diagnosis = note_diagnosis
+
+    def request(
+        self,
+        job_id: int,
+        *,
+        by: str,
+        signal: str | None = None,
+        grace: float | None = None,
+        cause: StopCause = "user",
+        left: Mapping[int, int] | None = None,
+    ) -> bool:
+        """Ask for the end of a job, or of the leftovers of an ended one. Returns at once: whether there was anything.
+
+        `left`, where many are asked for: what `left_of_ended` has found.
+        """
+        job = self._table.managed.get(job_id)
+        if job is None or job.life.is_ended:
+            count = left.get(job_id) if left is not None else None
+            if not (self.left_of_ended([job_id])[job_id] if count is None else count):
+                return False
+            job = job or self._take_on(job_id)
+        name = None if signal is None else signal_name(parse_signal(signal))
+        validators.OWN_SECONDS("grace", grace)
+        if job.life.state == "queued" and not job.life.is_starting:
+            self._apply(job, RemovedFromQueue(**moment()))
+            return True
+        if grace == 0 and job.life.state == "stopping":
+            self._executor.skip_grace(job)
+        self._apply(
+            job, StopRequested(**moment(), cause=cause, reason=f"stopped {by}", signal=name, grace=grace)
+        )
+        return True
+
+    def left_of_ended(self, job_ids: Sequence[int]) -> dict[int, int]:
+        """One look for those of these jobs that have ended: how many processes of each are alive, none of most."""
+        known = {job_id: self._table.managed.get(job_id) for job_id in job_ids}
+        ended = {job_id: job for job_id, job in known.items() if job is None or job.life.is_ended}
+        found = self._executor.alive([job for job in ended.values() if job is not None]) if ended else {}
+        return {job_id: found.get(job_id, 0) for job_id in ended}
+
+    async def stop_stage(
+        self, job_id: int, number: int, signal: str | None, grace: float | None, *, wait: bool
+    ) -> StopReport:
+        """Run the stop sequence on one stage's processes only. Asked a second time it skips the grace."""
+        job = self._snapshots.running_job(job_id, "stopped")
+        if not 1 <= number <= len(job.stages):
+            raise UsageError(f"job {job_id} has no stage {number}; it has {len(job.stages)}")
+        name = signal_name(parse_signal(signal or job.spec.stop_signal))
+        validators.OWN_SECONDS("grace", grace)
+        if self._executor.stop_of(job, number) is not None:
+            self._executor.skip_grace(job, number)
+        stop = self._executor.stop(job, name, job.spec.stop_grace if grace is None else grace, number)
+        if wait:
+            await self._executor.outcome(job, number)
+        return stop.report()
+
+    def begin(self, job: ManagedJob, effect: BeginStop) -> None:
+        """Begin the stop sequence, which the job's life asks for."""
+        self._note_diagnosis(job, effect.cause)
+        self._executor.stop(job, effect.signal, effect.grace)
+
+    def kill(self, job: ManagedJob, _: Effect) -> None:
+        """End what was started of it, without a grace."""
+        self._executor.stop(job, "KILL", 0.0)
+
+    # ---- reports
+
+    async def report(self, job_id: int, *, wait: bool) -> StopReport:
+        """The report on a stop that was asked for: now, or once nothing is left or nothing more helps."""
+        job = self._table.managed.get(job_id)
+        stop = self._executor.stop_of(job) if job is not None else None
+        if job is None or stop is None:
+            return self._stored_report(job_id)
+        if not wait:
+            return stop.report()
+        await self._executor.outcome(job)
+        if stop.is_done and job.report is not None:
+            return self._with_children_named(job_id, job.report)
+        return stop.report()
+
+    async def report_on_held(self, job: ManagedJob, *, wait: bool) -> StopReport:
+        """The same of a job in hand. Where it has ended meanwhile the journal, which may not have that yet, is not asked."""
+        if not job.life.is_ended or self._executor.stop_of(job) is not None:
+            return await self.report(job.id, wait=wait)
+        state, ending = job.life.state, job.life.ending
+        if job.report is not None:
+            return self._with_children_named(job.id, structs.replace(job.report, state=state))
+        never_started = ending is not None and ending.reason == "never started"
+        return self._report_without_stop(job.id, state, never_started=never_started)
+
+    def _stored_report(self, job_id: int) -> StopReport:
+        view = self._snapshots.of(job_id)
+        report = self._journal.stop_report(job_id) if view.is_ended else None
+        if report is None:
+            return self._report_without_stop(job_id, view.state, never_started=view.reason == "never started")
+        doubt = self._executor.in_doubt(job_id)
+        return structs.replace(report, state=view.state, in_doubt=doubt)
+
+    def _report_without_stop(self, job_id: int, state: State, *, never_started: bool) -> StopReport:
+        return StopReport(
+            id=str(job_id),
+            state=state,
+            seconds=0.0,
+            in_doubt=self._executor.in_doubt(job_id),
+            note="never started" if never_started else "already ended",
+            looked_at=datetime.now(UTC),
+        )
+
+    def _with_children_named(self, job_id: int, report: StopReport) -> StopReport:
+        """Name the jobs that were started from within: they are not of its tree and go on."""
+        within = [str(job.id) for job in self._table.children.of(str(job_id)) if not job.life.is_ended]
+        if not within:
+            return report
+        note = f"jobs started from within it go on: {', '.join(within)}; corral stop {' '.join(within)} ends them"
+        return structs.replace(report, note=note if report.note is None else f"{report.note}; {note}")

@@ -1,0 +1,1 @@
+"""The daemon: serves the engine to clients, publishes changes, restarts in place."""

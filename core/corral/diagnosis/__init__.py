@@ -1,0 +1,1 @@
+"""Why a job does not go on or has failed: from waits and evidence to a sentence."""

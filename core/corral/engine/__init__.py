@@ -1,0 +1,1 @@
+"""The root: creates all parts of one home's process manager and connects them; recovery and handover."""

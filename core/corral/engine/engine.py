@@ -1,0 +1,238 @@
+"""The engine: the root that creates all parts of one home's process manager and connects them.
+
+Internal: one per process, inside the daemon. Everything here runs in one thread on one event loop.
+"""
+
+from __future__ import annotations
+
+from corral.commands.explain import Explanation
+from corral.commands.input import InputCommands
+from corral.commands.remove import RemoveCommands
+from corral.commands.restart import Restarts
+from corral.commands.signal import SignalCommands
+from corral.commands.stop import StopCommands
+from corral.engine.handover import JobHandover
+from corral.engine.recovery import Recovery
+from corral.executors.local import LocalExecutor
+from corral.jobs.acceptance import Acceptance
+from corral.jobs.job_observers import JobEvents
+from corral.jobs.job_table import KEPT_ENDED, JobTable
+from corral.jobs.references import References
+from corral.jobs.snapshots import Snapshots
+from corral.jobs.start_queue import StartQueue
+from corral.jobs.transitions import Transitions
+from corral.jobs.waiters import EndWaiters
+from corral.journal.commits import Commits
+from corral.journal.journal import Journal
+from corral.journal.upkeep import Upkeep
+from corral.lifecycle.job_reference import NEWEST
+from corral.lifecycle.scheduler import Group, Scheduler
+from corral.lifecycle.state import (
+    BeginStop,
+    EndStages,
+    JobEnded,
+    PauseTree,
+    ResumeTree,
+    SkipGrace,
+    StartStages,
+)
+from corral.model.home import Home
+from corral.platform.process import mark
+from corral.retention.cleaner import Cleaner
+from corral.retention.deletion import Deletion
+from corral.retention.needed_jobs import NeededJobs
+from corral.retention.settings_reader import SettingsReader
+
+
+class Engine:
+    """Runs, watches and ends the jobs of one home.
+
+    Args:
+        journal: open for writing; its owner is this engine.
+        parallel: how many jobs may run at a time, None for any number.
+    """
+
+    def __init__(self, home: Home, journal: Journal, *, parallel: int | None = None) -> None:
+        self.home = home
+        self.journal = journal
+        self.why_no_marks = mark.why_not()
+        self._nonce = None if self.why_no_marks else journal.nonce
+        self.table = JobTable(journal.ended(KEPT_ENDED))
+        self.transitions = Transitions(self.table, journal)
+        self.scheduler = Scheduler()
+        self.scheduler.configure(Group(limit=parallel))
+        self.commits = Commits(journal, on_unlocked=lambda: self.queue.wake())
+        self.upkeep = Upkeep(journal)
+        self.snapshots = Snapshots(
+            self.table,
+            journal,
+            waiting_for=lambda job: self.queue.waiting_for(job),
+            executor=lambda: self.executor,
+        )
+        self._create_queue()
+        self._create_executor()
+        self.ends = EndWaiters(self.table)
+        self._create_cleaning()
+        self._create_commands()
+        self._create_recovery()
+        self._connect()
+
+    def _create_queue(self) -> None:
+        """What decides which job starts, and takes jobs on."""
+        self.queue = StartQueue(
+            self.table,
+            self.journal,
+            self.scheduler,
+            self.commits,
+            self.transitions.apply,
+            executor=lambda: self.executor,
+            state_of=self.snapshots.state_of,
+        )
+        self.references = References(
+            self.table, self.journal, is_going=lambda job_id: job_id in self.deletion.under_way
+        )
+        self.acceptance = Acceptance(
+            self.table,
+            self.journal,
+            self.commits,
+            self.queue,
+            self.snapshots,
+            executor=lambda: self.executor,
+            resolve=self.references.resolve,
+            replaces=lambda job: self.restarts.dependencies(job),
+        )
+
+    def _create_executor(self) -> None:
+        self.executor = LocalExecutor(
+            self.home,
+            self._nonce,
+            self.table,
+            self.journal,
+            self.commits,
+            self.snapshots,
+            self.transitions.apply,
+            wake=self.queue.wake,
+            note_start_failed=self.queue.note_start_failed,
+            note_survivors=lambda job_id, text: self.restarts.give_up(job_id, text),
+        )
+
+    def _create_cleaning(self) -> None:
+        self.needed_jobs = NeededJobs(self.table, looked_at=lambda: self.executor.monitor.looked_at)
+        self.deletion = Deletion(
+            self.home,
+            self.table,
+            self.journal,
+            self.commits,
+            fail_waiters=self.queue.fail_waiters,
+            let_go=self.executor.leftovers.let_go,
+        )
+        self.cleaner = Cleaner(
+            self.home,
+            self.table,
+            self.journal,
+            self.commits,
+            self.upkeep,
+            self.executor,
+            self.needed_jobs,
+            self.deletion,
+            SettingsReader(self.executor.mounts, reap=self.executor.children.reap),
+            check_leftovers=self.executor.leftovers.check,
+        )
+
+    def _create_commands(self) -> None:
+        """What clients ask for."""
+        self.stops = StopCommands(
+            self.table,
+            self.journal,
+            self.snapshots,
+            self.executor,
+            self.transitions.apply,
+            take_on=self.executor.leftovers.take_on,
+            note_diagnosis=self.executor.persistence.note_stop,
+        )
+        self.signals = SignalCommands(
+            self.journal,
+            self.commits,
+            self.snapshots,
+            self.executor,
+            self.transitions.apply,
+        )
+        self.inputs = InputCommands(self.table, self.executor)
+        self.restarts = Restarts(
+            self.home,
+            self.table,
+            self.snapshots,
+            self.stops,
+            self.transitions.apply,
+            accept=self.acceptance.accept,
+        )
+        self.removals = RemoveCommands(
+            self.table,
+            self.journal,
+            self.commits,
+            self.upkeep,
+            self.snapshots,
+            self.executor,
+            self.stops,
+            self.deletion,
+            wake=self.queue.wake,
+        )
+        self.explanation = Explanation(
+            self.home,
+            self.table,
+            self.journal,
+            self.commits,
+            self.snapshots,
+            scan=self.executor.look,
+            observe=self.executor.waits.look,
+            tree_of=self.executor.processes_of,
+            story_of=self.executor.persistence.story,
+            newest=lambda: self.references.resolve(NEWEST),
+        )
+
+    def _create_recovery(self) -> None:
+        """What takes over from an earlier daemon, and hands over to the next program of this one."""
+        self.recovery = Recovery(
+            self.home,
+            self.table,
+            self.journal,
+            self.commits,
+            self.transitions,
+            self.scheduler,
+            self.executor,
+            self.executor.monitor,
+            enqueue=self.acceptance.enqueue,
+            resume_restarts=self.restarts.resume,
+            wake=self.queue.wake,
+        )
+        self.handover = JobHandover(
+            self.table,
+            self.journal,
+            self.transitions,
+            self.scheduler,
+            self.executor,
+            self.executor.monitor,
+            self.executor.persistence,
+            enqueue=self.acceptance.enqueue,
+            wake=self.queue.wake,
+        )
+
+    def _connect(self) -> None:
+        """Who does what the state machine asks for, and who hears of starts and ends."""
+        events = JobEvents(
+            self.table,
+            self.journal,
+            self.snapshots,
+            stop_of=self.executor.stop_of,
+            finish=(self.executor.close,),
+            observers=(self.queue, self.cleaner, self.ends, self.executor.leftovers),
+        )
+        self.transitions.on_start = events.started
+        handle = self.transitions.handle
+        handle(StartStages, self.queue.start_stages)
+        handle(BeginStop, self.stops.begin)
+        handle(EndStages, self.stops.kill)
+        handle(SkipGrace, lambda job, _: self.executor.skip_grace(job))
+        handle(PauseTree, self.signals.pause_tree)
+        handle(ResumeTree, self.signals.resume_tree)
+        handle(JobEnded, events.ended)

@@ -1,0 +1,1 @@
+"""What runs jobs. `local`: as child processes of the daemon."""

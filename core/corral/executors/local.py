@@ -1,0 +1,290 @@
+"""The executor of this machine: jobs as child processes of the daemon, found again by their marks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from corral.jobs.executor import HOW_TO_SEND, Ability, Observation, SlowStart, StopSequence
+from corral.jobs.job_table import JobTable
+from corral.jobs.managed_job import ManagedJob
+from corral.jobs.snapshots import Snapshots
+from corral.jobs.transitions import Apply
+from corral.journal.commits import Commits
+from corral.journal.journal import Journal
+from corral.model.errors import NotSoError
+from corral.model.home import Home
+from corral.model.job import ProcessView
+from corral.model.reports import Diagnosis, OpenedInput, Survivor
+from corral.model.spec import Surroundings
+from corral.monitor.health import Judge
+from corral.monitor.last_stacks import LastStacks
+from corral.monitor.monitor import Monitor
+from corral.monitor.output_watch import OutputWatch
+from corral.monitor.persistence import Persistence
+from corral.monitor.pipe_watch import PipeFollower
+from corral.monitor.stack_capture import StackCapture
+from corral.monitor.stop_stuck import StuckStopper
+from corral.monitor.waits_of_job import WaitsOfJobs
+from corral.platform.files.hanging_mounts import HangingMounts
+from corral.platform.files.pipes import PipeBudget
+from corral.platform.process.prctl import become_subreaper
+from corral.platform.process.signalling import Signaller
+from corral.processes.births import Births
+from corral.processes.member_scan import MemberScan
+from corral.processes.observation import observation_of
+from corral.processes.process_scan import Census
+from corral.processes.signalling import JobSignals
+from corral.processes.stop_sequence import Stopper, in_doubt
+from corral.runner.adopted_processes import AdoptedProcesses
+from corral.runner.children import Children
+from corral.runner.feed import Feeds
+from corral.runner.launcher import Launcher
+from corral.runner.leftovers import Leftovers, live_members
+from corral.runner.output_cap import OutputCap
+from corral.runner.start import Starter
+from corral.runner.stop_events import StopEvents
+from corral.runner.terminals import Terminals
+from corral.runner.truncations import Truncations
+from corral.runner.unmarked import UnmarkedKeeper
+from corral.waits.holders import Holders
+
+
+class LocalExecutor:
+    """Creates and connects all that starts, counts, signals and reaps processes.
+
+    Args:
+        nonce: of this home's marks; None where marks do not work.
+        wake: called when a start may be due.
+        note_start_failed: called when the start of a job has failed, whatever of it still runs.
+        note_survivors: called with the id of a job that could not be ended, and why.
+    """
+
+    can: frozenset[Ability] = frozenset(("pause", "pty", "stdin", "tree"))
+
+    def __init__(
+        self,
+        home: Home,
+        nonce: int | None,
+        table: JobTable,
+        journal: Journal,
+        commits: Commits,
+        snapshots: Snapshots,
+        apply: Apply,
+        *,
+        wake: Callable[[], None],
+        note_start_failed: Callable[[ManagedJob], None],
+        note_survivors: Callable[[int, str], None],
+    ) -> None:
+        become_subreaper()
+        self._home, self._nonce, self._table, self._journal = home, nonce, table, journal
+        self._commits, self._snapshots, self._apply, self._wake = commits, snapshots, apply, wake
+        self.is_attended: Callable[[int], bool] = lambda _: False
+        """Whether a client is attached to the terminal of that job."""
+        self.budget = PipeBudget()
+        self.mounts = HangingMounts(home.path)
+        self.signaller = Signaller(nonce)
+        self.births = Births(table.begun)
+        self.census = Census(nonce, home.path, self.signaller, table.begun, self.births.of)
+        self.terminals = Terminals(journal, table.touch)
+        self.children = Children(
+            home,
+            nonce,
+            table.begun,
+            journal,
+            apply,
+            self.terminals,
+            touch=table.touch,
+            note_end=wake,
+            note_noticed=lambda: self.stopper.wake(),
+        )
+        self.adopted = AdoptedProcesses(self.census, self.children)
+        self._signals = JobSignals(home.path, self.census, self.signaller)
+        self._create_stopping(note_survivors)
+        self.unmarked = UnmarkedKeeper(table, journal, self.census, self.leftovers)
+        self._create_monitor()
+        self.launcher = self._new_launcher(note_start_failed)
+
+    def _create_stopping(self, note_survivors: Callable[[int, str], None]) -> None:
+        events = StopEvents(
+            self._table.begun,
+            self._journal,
+            self._commits,
+            self._apply,
+            self.children,
+            note_left=lambda job, doubt: self.leftovers.note(job, 0, doubt),
+            note_survivors=note_survivors,
+            wake=self._wake,
+        )
+        self.stopper = Stopper(events, self.census, self.signaller, self._home.path)
+        self.leftovers = Leftovers(
+            self._table,
+            self._journal,
+            self._snapshots,
+            self._apply,
+            self.census,
+            self.births,
+            self.stopper,
+            reap=self.children.reap,
+            wake=self._wake,
+        )
+
+    def _create_monitor(self) -> None:
+        home, table, journal = self._home, self._table, self._journal
+        self.feeds = Feeds(home, table.managed, journal, self._commits, self._apply)
+        self._output_cap = OutputCap(
+            home, table, journal, self._snapshots, self.feeds, lambda: self.leftovers.in_hand
+        )
+        self._truncations = Truncations(
+            home,
+            journal,
+            self._output_cap,
+            touch=table.touch,
+            note_replaced=lambda job: outputs.reopen(job),
+        )
+        outputs = OutputWatch(table, journal, home, self._truncations, self._output_cap)
+        self._stacks = StackCapture(self.children.reap, self.mounts)
+        last_stacks = LastStacks(self._stacks)
+        self.persistence = Persistence(table, journal, last_stacks, self._snapshots.of)
+        self._members = MemberScan(table, self.census)
+        self.waits = WaitsOfJobs(table, Holders(os.getpid()))
+        stuck = StuckStopper(
+            self.persistence,
+            last_stacks,
+            self._apply,
+            commit=self._commits.soon,
+            scan=self._members.scan,
+            is_attended=lambda job_id: self.is_attended(job_id),
+        )
+        self.monitor = Monitor(
+            table,
+            self._members,
+            outputs,
+            PipeFollower(home, self.waits),
+            Judge(table, self._members, self.waits, self.persistence, self._snapshots.view),
+            stuck,
+            self.persistence,
+            after_scan=self.leftovers.check,
+        )
+
+    def _new_launcher(self, note_start_failed: Callable[[ManagedJob], None]) -> Launcher:
+        return Launcher(
+            Starter(self._home, self._nonce, self.budget, self.mounts, self._truncations.watch),
+            self._journal,
+            self._commits,
+            self._apply,
+            self.children,
+            self.terminals,
+            self.feeds,
+            self._output_cap,
+            whole=lambda job_id: self._snapshots.origin_of(job_id)[0],
+            touch=self._table.touch,
+            note_failed=note_start_failed,
+            make_room=self._wake,
+        )
+
+    def tick(self) -> None:
+        """Once a second: observe, and reap what has ended unnoticed."""
+        self.monitor.tick()
+        self.unmarked.keep()
+        self.children.reap()
+
+    def close(self, job: ManagedJob) -> None:
+        """Its life is over: close what we hold of it, and observe it for the last time."""
+        self.launcher.end(job)
+        self.terminals.end(job)
+        self.budget.gave_back(job.run.pipe_bytes)
+        job.run.pipe_bytes = 0
+        # Its output is closed before it is measured, and measured before its cap is kept to for the last time.
+        self.monitor.finish(job)
+        self._output_cap.finish(job)
+        self.persistence.finish(job)
+
+    # ---- starting
+
+    def check(self, surroundings: Surroundings) -> None:
+        self.launcher.check(surroundings)
+
+    def keep_stdin(self, job: ManagedJob, descriptor: int) -> None:
+        job.run.stdin_descriptor = descriptor
+
+    def start(self, job: ManagedJob) -> None:
+        self.launcher.start(job)
+
+    def slow_start(self, job: ManagedJob) -> SlowStart | None:
+        return self.launcher.ahead_of(job)
+
+    # ---- ending
+
+    def stop(self, job: ManagedJob, signal: str, grace: float, stage: int | None = None) -> StopSequence:
+        return self.stopper.begin(job, signal, grace, stage)
+
+    def skip_grace(self, job: ManagedJob, stage: int | None = None) -> None:
+        self.stopper.skip_grace(job, stage)
+
+    def stop_of(self, job: ManagedJob, stage: int | None = None) -> StopSequence | None:
+        return self.stopper.of(job, stage)
+
+    async def outcome(self, job: ManagedJob, stage: int | None = None) -> None:
+        await self.stopper.outcome(job, stage)
+
+    # ---- signals
+
+    def signal_leaders(self, job: ManagedJob, signal: str) -> list[int]:
+        return self._signals.to_leaders(job, signal)
+
+    def signal_tree(self, job: ManagedJob, signal: str, stage: int | None = None) -> list[int]:
+        return self._signals.to_tree(job, signal, stage)
+
+    def signal_process(self, job: ManagedJob, signal: str, pid: int) -> list[int]:
+        return self._signals.to_process(job, signal, pid)
+
+    def leads(self, job: ManagedJob, pid: int) -> int | None:
+        return self._signals.leads(job, pid)
+
+    # ---- input
+
+    def open_input(self, job: ManagedJob) -> tuple[OpenedInput, int]:
+        if not job.spec.pty:
+            return OpenedInput(), _stdin_of(job)
+        terminal = self.terminals.of(job)
+        opened = OpenedInput(is_terminal=True, modes=terminal.modes, printed=terminal.printed)
+        return opened, terminal.master
+
+    def close_input(self, job: ManagedJob) -> None:
+        if job.spec.pty:
+            self.terminals.send_end_of_input(job)
+            return
+        os.close(_stdin_of(job))
+        job.run.stdin_writer = None
+
+    # ---- asking
+
+    def observe(self, job: ManagedJob) -> Observation:
+        return observation_of(job)
+
+    def look(self, job: ManagedJob) -> None:
+        self._members.scan([job])
+
+    def processes_of(self, job: ManagedJob) -> tuple[ProcessView, ...]:
+        return self.waits.tree(job)
+
+    async def add_stacks(self, found: Diagnosis, job: ManagedJob, py_spy: str | None) -> Diagnosis:
+        return await self._stacks.add_stacks(found, frozenset(job.run.members), py_spy)
+
+    def alive(self, jobs: Collection[ManagedJob]) -> Mapping[int, int]:
+        return {job_id: len(live_members(seen)) for job_id, seen in self.census.take(jobs).items()}
+
+    def in_doubt(self, job_id: int) -> tuple[Survivor, ...]:
+        return in_doubt(self.census.doubtful(job_id), self.census)
+
+    # ---- what ended jobs have left
+
+    def check_leftovers(self, jobs: Iterable[int] | None = None) -> None:
+        self.leftovers.look(jobs)
+
+
+def _stdin_of(job: ManagedJob) -> int:
+    if job.run.stdin_writer is None:
+        raise NotSoError(f"the stdin of job {job.id} was closed; {HOW_TO_SEND}")
+    return job.run.stdin_writer

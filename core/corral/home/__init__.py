@@ -1,0 +1,1 @@
+"""The directory of a CORRAL_HOME: made private, identified, with its nonce."""

@@ -1,0 +1,123 @@
+"""Taking jobs on: checked, written to the journal, and put into the queue."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+from msgspec import structs
+
+from corral.commandline.abbreviation import with_short_argv, with_short_command
+from corral.commandline.program_name import program_name
+from corral.jobs.executor import Executor
+from corral.jobs.job_table import JobTable
+from corral.jobs.managed_job import ManagedJob, ManagedStage
+from corral.jobs.snapshots import Snapshots
+from corral.jobs.start_queue import StartQueue
+from corral.journal.commits import Commits
+from corral.journal.journal import Journal
+from corral.lifecycle.scheduler import Dependency
+from corral.lifecycle.spec_check import check_surroundings, check_values
+from corral.lifecycle.state_machine import new_life
+from corral.model.errors import UnknownJobError
+from corral.model.spec import JobInput, JobSpec, Surroundings
+
+
+def new_job(job_id: int, spec: JobSpec, surroundings: Surroundings, created: datetime) -> ManagedJob:
+    """A job that has done nothing yet. Of a long command only what is shown of it is kept: the journal has all."""
+    spec = with_short_argv(spec)
+    stages = [
+        ManagedStage(number, program_name(command.argv), command.argv)
+        for number, command in enumerate(spec.pipeline.stages, 1)
+    ]
+    life = new_life(spec, [stage.name for stage in stages])
+    return ManagedJob(job_id, spec, surroundings, created, life, stages)
+
+
+class Acceptance:
+    """Takes jobs on.
+
+    Args:
+        resolve: the number of the job that a reference means.
+        replaces: what a job waits for to be gone before it takes its place.
+    """
+
+    def __init__(
+        self,
+        table: JobTable,
+        journal: Journal,
+        commits: Commits,
+        queue: StartQueue,
+        snapshots: Snapshots,
+        *,
+        executor: Callable[[], Executor],
+        resolve: Callable[[str], int],
+        replaces: Callable[[ManagedJob], Iterable[Dependency]],
+    ) -> None:
+        self._table = table
+        self._journal = journal
+        self._commits = commits
+        self._queue = queue
+        self._snapshots = snapshots
+        self._executor = executor
+        self._resolve = resolve
+        self._replaces = replaces
+
+    async def accept(
+        self, specs: Sequence[JobSpec], surroundings: Surroundings, descriptor: int | None = None
+    ) -> list[int]:
+        """Take jobs on: their rows are committed when this returns. `descriptor`, the first one's stdin, is taken over
+        in any case.
+
+        Raises:
+            UsageError, UnknownJobError: nothing was accepted.
+            JournalError: neither; the journal could not be written, or was locked for too long.
+        """
+        with ExitStack() as unless_accepted:
+            if descriptor is not None:
+                unless_accepted.callback(os.close, descriptor)
+            check_surroundings(surroundings)
+            specs = [self._checked(spec) for spec in specs]
+            created = datetime.now(UTC)
+            ids = self._journal.add_jobs(specs, surroundings, created)
+            try:
+                await self._commits.done()
+            finally:
+                # The client may leave while a lock is waited for: what was written by then is accepted all the same.
+                if not self._journal.take_back(ids):
+                    unless_accepted.pop_all()
+                    for job_id, spec in zip(ids, specs, strict=True):
+                        job = new_job(job_id, spec, surroundings, created)
+                        if descriptor is not None:
+                            self._executor().keep_stdin(job, descriptor)
+                            descriptor = None
+                        self.enqueue(job)
+        return ids
+
+    def enqueue(self, job: ManagedJob) -> None:
+        """Put a job that is in the journal into the queue."""
+        self._table.add(job, is_queued=True)
+        after = [self._dependency(int(reference)) for reference in job.spec.after]
+        self._queue.add(job, [*after, *self._replaces(job)])
+
+    def _dependency(self, job_id: int) -> Dependency:
+        job = self._table.unended(job_id)
+        if job is not None:
+            return Dependency(job_id, job.spec.name)
+        try:
+            view = self._snapshots.of(job_id)
+        except UnknownJobError:
+            # Removed since, and it had succeeded: else this job would not be queued any more.
+            return Dependency(job_id, None, True)
+        return Dependency(job_id, view.name, view.state == "succeeded")
+
+    def _checked(self, spec: JobSpec) -> JobSpec:
+        """The specification with its references made numbers. Raises UsageError, UnknownJobError."""
+        check_values(spec)
+        after = tuple(str(self._resolve(reference)) for reference in spec.after)
+        stdin = spec.stdin
+        if isinstance(stdin, JobInput):
+            stdin = JobInput(str(self._resolve(stdin.job)))
+        return structs.replace(with_short_command(spec), after=after, stdin=stdin)

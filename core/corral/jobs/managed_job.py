@@ -1,0 +1,221 @@
+"""What the engine holds of a job: the handles, and what was observed. Private; snapshots are what leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from corral.commandline.abbreviation import ShortCommand, short_command_of
+from corral.jobs.local_run import LocalRun, StageHandle
+from corral.lifecycle.state import Life
+from corral.measure.history import History, OutputHistory, StageHistory
+from corral.measure.pipe_flow import PipeFlow
+from corral.measure.progress import PollingDetector
+from corral.model.job import Job, Pipe
+from corral.model.reports import Diagnosis, StopReport
+from corral.model.spec import Command, JobSpec, Surroundings
+from corral.output.job_files import open_own, stat_own
+from corral.platform.files.descriptors import is_scarce, move_high
+from corral.waits.process_wait import WaitClock
+
+
+@dataclass(slots=True)
+class ManagedStage:
+    """One stage: what was observed of it."""
+
+    number: int
+    name: str
+    argv: tuple[str, ...]
+    handle: StageHandle = field(default_factory=StageHandle)
+    started: datetime | None = None
+    ended: datetime | None = None
+    history: StageHistory = field(default_factory=StageHistory)
+
+    @property
+    def is_running(self) -> bool:
+        return self.ended is None and (self.handle.identity is not None or self.handle.popen is not None)
+
+
+MOST_FOR_OUTPUT = 0.5
+"""Of all descriptors that the daemon may have, up to where those of output files are kept."""
+
+
+@dataclass(slots=True)
+class OutputFiles:
+    """The output files of a running job, looked at by their size only."""
+
+    paths: tuple[str, ...] = ()
+    """stdout first, then stderr by stage; empty while nobody looks."""
+    descriptors: list[int] = field(default_factory=list)
+    """Of the same files, read-only: a description of our own, since on the child's lseek(2) would wait for its write
+    to end. None are kept where they are scarce; stat(2) by path does as well, at 2 µs instead of 0.2."""
+    is_gone: bool = False
+    """Whether somebody removed one of them while nobody had it open: then there is nothing to look at."""
+
+    def open(self, paths: tuple[str, ...]) -> None:
+        """Begin to look. Raises OSError where one of them cannot be opened, for want of descriptors aside."""
+        self.close()
+        try:
+            self.descriptors.extend(move_high(open_own(path, os.O_RDONLY)) for path in paths)
+        except FileNotFoundError:
+            self._give_up()
+            return
+        except OSError as error:
+            self.close()
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+        if self.descriptors and is_scarce(self.descriptors[-1], MOST_FOR_OUTPUT):
+            self.close()
+        self.paths = paths
+
+    def written_at(self, number: int) -> int:
+        """When that one was written to last, nanoseconds; 0 where nobody can say."""
+        try:
+            where = self.descriptors[number] if self.descriptors else self.paths[number]
+            return os.stat(where).st_mtime_ns
+        except OSError:
+            return 0
+
+    def sizes(self) -> list[int]:
+        """Bytes of each now; nothing where nobody looks. Raises OSError."""
+        if self.descriptors:
+            return [os.lseek(descriptor, 0, os.SEEK_END) for descriptor in self.descriptors]
+        try:
+            return [stat_own(path).st_size for path in self.paths]
+        except FileNotFoundError:
+            self._give_up()
+            return []
+
+    def _give_up(self) -> None:
+        self.close()
+        self.is_gone = True
+
+    def is_elsewhere(self, number: int) -> bool:
+        """Whether another file stands by now where this one was opened, or none."""
+        if not self.descriptors:
+            return False
+        ours = os.fstat(self.descriptors[number])
+        try:
+            return not os.path.samestat(ours, os.lstat(self.paths[number]))
+        except OSError:
+            return True
+
+    def size(self, number: int) -> int:
+        """Of one of them. Raises OSError."""
+        if self.descriptors:
+            return os.lseek(self.descriptors[number], 0, os.SEEK_END)
+        return stat_own(self.paths[number]).st_size
+
+    def close(self) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors.clear()
+        self.paths = ()
+
+
+@dataclass(slots=True)
+class Persisted:
+    """What the journal has of a job's history (`corral.monitor.persistence`)."""
+
+    usage: bytes = b""
+    """The row of it."""
+    peak_memory_bytes: int | None = None
+    rests_since: float | None = None
+    """Since when the job had not moved, where that is in the row."""
+    until: float = 0.0
+    """Up to when it has the lifetime (monotonic seconds)."""
+    lacks_diagnosis: bool = False
+    """It does not have `history.stuck` yet."""
+
+
+@dataclass(slots=True, eq=False)
+class ManagedJob:
+    """One job that has not ended, or one whose leftovers are looked after."""
+
+    id: int
+    spec: JobSpec
+    surroundings: Surroundings
+    created: datetime
+    life: Life
+    stages: list[ManagedStage]
+    run: LocalRun = field(default_factory=LocalRun)
+    shown: ShortCommand = field(init=False)
+    """What lists have of its command."""
+    history: History = field(default_factory=History)
+    """What was observed of it: all that a restart in place hands over."""
+    persisted: Persisted = field(default_factory=Persisted)
+    files: OutputFiles = field(default_factory=OutputFiles)
+    pipes: list[PipeFlow] = field(default_factory=list)
+    pipe_views: tuple[Pipe, ...] = ()
+    pipes_rest: bool = False
+    """No stage has moved for so long that nothing about the pipes changes until one does."""
+    wait_clock: WaitClock = field(default_factory=WaitClock)
+    polling: PollingDetector | None = None
+    """Since when it only polls, if it does."""
+    diagnosis: Diagnosis | None = None
+    """Of the time since it last moved; None until it is diagnosed, and again once it moves."""
+    noted_diagnosis: Diagnosis | None = None
+    """The diagnosis that `history.stuck` was made from."""
+    is_benign: bool | None = None
+    """Whether the waits in `diagnosis` resolve by themselves; None if that is unknown."""
+    is_deadlocked: bool = False
+    """Whether they are a ring that can never be resolved."""
+    diagnosed_at: float = 0.0
+    """When it was diagnosed last (monotonic seconds)."""
+    look_again_at: float = float("inf")
+    """When the diagnosis of a still job is renewed (monotonic seconds), if its waits end at processes outside it."""
+    next_visit: int = 0
+    """The tick at which the monitor looks at it again, unless somebody looks at it before."""
+    bottleneck: int | None = None
+    leftovers: int = 0
+    in_doubt: int = 0
+    is_full_screen: bool = False
+    """Whether its program draws on the whole of its terminal."""
+    terminal_size: tuple[int, int] | None = None
+    """Columns and rows of its terminal when it printed last."""
+    timeout_timer: asyncio.TimerHandle | None = None
+    report: StopReport | None = None
+    hidden: bool = False
+    view: Job | None = None
+    """The snapshot built last; None when something changed since."""
+
+    def __post_init__(self) -> None:
+        self.shown = short_command_of(self.spec)
+
+    def use(self, spec: JobSpec) -> None:
+        """From now on this is its specification: with all of a long command while it is being started, else without."""
+        self.spec = spec
+        for stage, command in zip(self.stages, spec.pipeline.stages, strict=True):
+            stage.argv = command.argv
+
+    @property
+    def output(self) -> OutputHistory:
+        return self.history.output
+
+    @property
+    def output_rate(self) -> float | None:
+        """Bytes per second of stdout and stderr over the last 5 s; None while nobody looks."""
+        return self.output.rate() if len(self.output.recent) > 1 or self.files.paths else None
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        return self.spec.pipeline.stages
+
+    @property
+    def title(self) -> str:
+        return self.spec.name or (self.stages[0].name if self.stages else self.spec.command)
+
+    def stream_name(self, number: int) -> str:
+        """What people call its output file of that number: `stdout`, `stderr of stage 2 (gzip)`."""
+        if number == 0:
+            return "stdout"
+        return (
+            f"stderr of stage {number} ({self.stages[number - 1].name})" if len(self.stages) > 1 else "stderr"
+        )
+
+    @property
+    def running_stages(self) -> list[ManagedStage]:
+        return [stage for stage in self.stages if stage.is_running]

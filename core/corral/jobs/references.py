@@ -1,0 +1,40 @@
+"""What a number, a name or `@` means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from corral.jobs.job_table import JobTable
+from corral.journal.journal import Journal
+from corral.lifecycle.job_reference import resolve
+from corral.model.errors import UnknownJobError
+
+
+class References:
+    """Finds jobs by what users call them. `is_going`: whether a job is being cleaned just now."""
+
+    def __init__(self, table: JobTable, journal: Journal, *, is_going: Callable[[int], bool]) -> None:
+        self._table = table
+        self._journal = journal
+        self._is_going = is_going
+
+    def resolve(self, reference: str) -> int:
+        """The id of the job that is meant. Raises UnknownJobError, NotSoError."""
+        table, journal = self._table, self._journal
+        job_id = resolve(
+            reference,
+            self._candidates(reference),
+            exists=lambda job_id: table.is_known(job_id) or journal.exists(job_id),
+            newest_ended=journal.newest_ended,
+            newest=journal.newest,
+        )
+        if self._is_going(job_id):
+            raise UnknownJobError(f"no job {job_id}: it is being cleaned")
+        return job_id
+
+    def _candidates(self, name: str) -> Iterator[tuple[int, str | None]]:
+        """(id, name) of those that have not ended. The name of one that is being replaced belongs to the job that
+        replaces it. Not iterated for a reference by number."""
+        for job in self._table.named.of(name):
+            if not job.life.is_ended and not self._table.queued_replacements_of(job.id):
+                yield job.id, name

@@ -1,0 +1,148 @@
+"""Snapshots of jobs: from handles and observations to a frozen value."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from corral.jobs.executor import Observation, StopSequence
+from corral.jobs.managed_job import ManagedJob, ManagedStage
+from corral.lifecycle.outcome import StageOutcome, view_stages
+from corral.model.job import Job, Pipe, Stage, Stopping
+from corral.model.spec import (
+    DescriptorInput,
+    FileInput,
+    InteractiveInput,
+    JobInput,
+    NullInput,
+    StdinSource,
+)
+
+_STDIN_NAMES: dict[type[StdinSource], str] = {
+    NullInput: "none",
+    FileInput: "file",
+    DescriptorInput: "descriptor",
+    InteractiveInput: "interactive",
+    JobInput: "job",
+}
+
+
+def view_of(
+    job: ManagedJob, now: float, waiting_for: str | None, seen: Observation, stop: StopSequence | None
+) -> Job:
+    """The job as it is at `now` (monotonic seconds)."""
+    life, spec = job.life, job.spec
+    is_running = life.state == "running"
+    ending = life.ending
+    return Job(
+        id=str(job.id),
+        name=spec.name,
+        command=job.shown.command,
+        cwd=job.surroundings.cwd,
+        pty=spec.pty,
+        state=life.state,
+        health=job.history.health if is_running else None,
+        parent=spec.parent,
+        after=spec.after,
+        from_=spec.stdin.job if isinstance(spec.stdin, JobInput) else None,
+        restarted_from=spec.restarted_from,
+        created=job.created,
+        started=life.started,
+        ended=life.ended,
+        elapsed=_rounded(life.elapsed(now)),
+        exit_status=ending.exit_status if ending else None,
+        signal=ending.signal if ending else None,
+        reason=ending.reason if ending else None,
+        timeout=spec.timeout,
+        stop_signal=spec.stop_signal,
+        stop_grace=spec.stop_grace,
+        stuck_after=spec.stuck_after,
+        on_stuck=spec.on_stuck,
+        on_leftovers=spec.leftovers,
+        max_output=spec.max_output,
+        cpu_percent=None if life.is_ended else job.history.cpu_percent,
+        cpu_seconds=_rounded(seen.cpu_seconds) if life.started else None,
+        memory_bytes=None if life.is_ended else job.history.memory_bytes,
+        peak_memory_bytes=job.history.peak_memory_bytes,
+        processes=0 if life.is_ended else seen.processes,
+        leftovers=job.leftovers,
+        in_doubt=job.in_doubt,
+        stdout_bytes=job.output.stdout,
+        stderr_bytes=sum(stage.history.stderr_bytes for stage in job.stages),
+        stdout_dropped_bytes=job.output.stdout_dropped,
+        stderr_dropped_bytes=sum(stage.history.stderr_dropped for stage in job.stages),
+        output_bytes_per_second=None if life.is_ended else job.output_rate,
+        last_output=job.output.last_output,
+        bottleneck=job.bottleneck if is_running else None,
+        origin=spec.origin,
+        waiting_for=waiting_for if life.state == "queued" else None,
+        stages=tuple(
+            _stage(job, *each) for each in zip(job.stages, view_stages(life), seen.pids, strict=True)
+        ),
+        pipes=job.pipe_views or _unseen_pipes(job),
+        health_since=job.history.health_since if is_running else None,
+        summary=job.diagnosis.summary if job.diagnosis and is_running else None,
+        paused_since=life.paused_since,
+        stopping=_stopping(job, stop, now) if life.state == "stopping" else None,
+        hidden=job.hidden,
+        stdin="terminal" if spec.pty else _STDIN_NAMES[type(spec.stdin)],
+        full_screen=job.is_full_screen and not life.is_ended,
+        terminal_size=job.terminal_size,
+        disk_full=job.history.disk_full,
+        cut=job.shown.is_cut,
+        output=spec.output,
+        stdout_truncated_bytes=job.history.streams[0].lost if job.history.streams else 0,
+        stderr_truncated_bytes=sum(stream.lost for stream in job.history.streams[1:]),
+        output_truncated=job.history.truncated,
+    )
+
+
+def _stage(job: ManagedJob, stage: ManagedStage, seen: StageOutcome, pid: int | None) -> Stage:
+    lived = job.life.stages[stage.number - 1]
+    usage = stage.history.usage
+    return Stage(
+        number=stage.number,
+        name=stage.name,
+        argv=job.shown.argvs[stage.number - 1],
+        pid=pid,
+        state=seen.state,
+        started=lived.started,
+        ended=lived.end.at if lived.end else None,
+        exit_status=lived.end.exit_status if lived.end else None,
+        signal=lived.end.signal if lived.end else None,
+        reason=seen.reason,
+        cpu_percent=stage.history.cpu_percent if lived.is_running else None,
+        cpu_seconds=_rounded(stage.history.cpu_seconds),
+        memory_bytes=usage.memory_bytes if usage and lived.is_running else None,
+        read_bytes=usage.read_bytes if usage else None,
+        written_bytes=usage.written_bytes if usage else None,
+        stderr_bytes=stage.history.stderr_bytes,
+        stderr_dropped_bytes=stage.history.stderr_dropped,
+        stderr_truncated_bytes=job.history.streams[stage.number].lost if job.history.streams else 0,
+        waits=stage.history.does if lived.is_running else None,
+        time=stage.history.time if lived.is_running else None,
+    )
+
+
+def _unseen_pipes(job: ManagedJob) -> tuple[Pipe, ...]:
+    return tuple(
+        Pipe(number=stage.number, from_stage=stage.number, to_stage=stage.number + 1)
+        for stage in job.stages[:-1]
+    )
+
+
+def _stopping(job: ManagedJob, stop: StopSequence | None, now: float) -> Stopping | None:
+    life = job.life
+    if stop is None or life.stop is None:
+        return None
+    since = life.stop.since
+    return Stopping(
+        since=since,
+        signal=life.stop.signal or stop.signal,
+        total=stop.total,
+        left=stop.left,
+        kill_at=None if stop.is_killing else since + timedelta(seconds=stop.grace),
+    )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -1,0 +1,80 @@
+"""Snapshots of jobs as they are now: built from what is held in memory, or read from the journal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from msgspec import structs
+
+from corral.jobs import snapshot_builder
+from corral.jobs.executor import Executor
+from corral.jobs.job_table import JobTable
+from corral.jobs.managed_job import ManagedJob
+from corral.journal.journal import Journal
+from corral.model.errors import NotSoError
+from corral.model.job import Job
+from corral.model.spec import JobSpec, Surroundings
+
+
+class Snapshots:
+    """Snapshots of all jobs of one home."""
+
+    def __init__(
+        self,
+        table: JobTable,
+        journal: Journal,
+        *,
+        waiting_for: Callable[[ManagedJob], str | None],
+        executor: Callable[[], Executor],
+    ) -> None:
+        self._table = table
+        self._journal = journal
+        self._waiting_for = waiting_for
+        self._executor = executor
+
+    def of(self, job_id: int) -> Job:
+        """The job as it is now. Raises UnknownJobError."""
+        job = self._table.unended(job_id)
+        if job is not None:
+            return self.view(job)
+        return self._table.ended.get(job_id) or self._journal.job(job_id)
+
+    def fresh(self, job_id: int, now: float) -> Job:
+        """The same with `elapsed` as of `now` (monotonic seconds), which no change of the job carries along."""
+        view = self.of(job_id)
+        job = self._table.unended(job_id)
+        if job is None or job.life.started is None:
+            return view
+        elapsed = job.life.elapsed(now)
+        return structs.replace(view, elapsed=None if elapsed is None else round(elapsed, 3))
+
+    def view(self, job: ManagedJob) -> Job:
+        """Of a job in hand, built again only when something changed."""
+        if job.view is None:
+            waiting_for = self._waiting_for(job) if job.life.state == "queued" else None
+            executor = self._executor()
+            job.view = snapshot_builder.view_of(
+                job, time.monotonic(), waiting_for, executor.observe(job), executor.stop_of(job)
+            )
+        return job.view
+
+    def running_job(self, job_id: int, what: str) -> ManagedJob:
+        """The job in hand, which has started and not ended. Raises NotSoError that says why it cannot be `what`."""
+        job = self._table.unended(job_id)
+        if job is None:
+            raise NotSoError(f"job {job_id} cannot be {what}: it has ended ({self.of(job_id).state})")
+        if not job.life.is_started:
+            raise NotSoError(f"job {job_id} cannot be {what}: it is queued")
+        return job
+
+    def state_of(self, job_id: int) -> str:
+        job = self._table.managed.get(job_id)
+        return job.life.state if job is not None else self.of(job_id).state
+
+    def origin_of(self, job_id: int) -> tuple[JobSpec, Surroundings]:
+        """What a job was started with. Raises NotSoError where the journal does not know."""
+        job = self._table.managed.get(job_id)
+        if job is None or job.shown.is_cut:
+            return self._journal.origin(job_id)
+        return job.spec, job.surroundings

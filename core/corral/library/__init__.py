@@ -1,0 +1,1 @@
+"""The library's public objects: managers and job handles."""

@@ -1,1 +1,0 @@
-"""Layer 5: the engine, the single-threaded owner of the children of its process."""

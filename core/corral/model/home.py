@@ -1,0 +1,109 @@
+"""The paths in a CORRAL_HOME. Nothing is opened here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from corral.model.errors import CorralError
+
+
+class Home(NamedTuple):
+    """The directory of one journal, its output files and its daemon."""
+
+    path: str
+
+    @property
+    def journal(self) -> str:
+        return os.path.join(self.path, "corral.db")
+
+    @property
+    def daemon_log(self) -> str:
+        return os.path.join(self.path, "daemon.log")
+
+    @property
+    def daemon_lock(self) -> str:
+        return os.path.join(self.path, "daemon.lock")
+
+    @property
+    def socket(self) -> str:
+        return os.path.join(self.path, "socket")
+
+    @property
+    def identity_file(self) -> str:
+        """`home.json`: a second copy of the nonce, in case the journal is lost."""
+        return os.path.join(self.path, "home.json")
+
+    @property
+    def handover(self) -> str:
+        """What a daemon hands over to its successor. Exists only for a moment."""
+        return os.path.join(self.path, "handover.json")
+
+    @property
+    def jobs(self) -> str:
+        return os.path.join(self.path, "jobs")
+
+    def job(self, job_id: str | int) -> str:
+        """The folder of one job. Raises ValueError unless it is a number, so that no text leads out of `jobs`."""
+        return os.path.join(self.jobs, str(int(job_id)))
+
+    def stdout(self, job_id: str | int) -> str:
+        return os.path.join(self.job(job_id), "stdout")
+
+    def stderr(self, job_id: str | int, stage: int) -> str:
+        """Stages are numbered from 1."""
+        return os.path.join(self.job(job_id), f"stderr.{int(stage)}")
+
+    def order(self, job_id: str | int) -> str:
+        """The order in which stdout and stderr were written (`corral.output.stream_order`)."""
+        return os.path.join(self.job(job_id), "order")
+
+
+def dropped_note(path: str) -> str:
+    """Beside an output file: a sparse file as long as what was dropped of the head, once something was."""
+    return path + ".dropped"
+
+
+def default_home() -> Home:
+    """`$CORRAL_HOME`, else `corral` in the platform's state directory (XDG_STATE_HOME on Linux).
+
+    Raises:
+        CorralError: neither is set, nor HOME, and the system does not know this user (a container, cron).
+    """
+    chosen = os.environ.get("CORRAL_HOME")
+    if chosen:
+        try:
+            return Home(os.path.abspath(chosen))
+        except FileNotFoundError:
+            raise CorralError(
+                f"CORRAL_HOME {chosen} is relative to the current directory, which has been removed; cd to one that exists"
+            ) from None
+    from platformdirs import user_state_path
+
+    path = _absolute(user_state_path)
+    if path is None:
+        raise CorralError(
+            "cannot tell where this user's files belong: HOME is not set to a directory; set CORRAL_HOME to a directory of yours"
+        )
+    return Home(path)
+
+
+def config_path() -> str:
+    """The user's settings: `corral/config.toml` in the platform's config directory (XDG_CONFIG_HOME on Linux).
+
+    If that directory is unknown there are none: the path leads nowhere.
+    """
+    from platformdirs import user_config_path
+
+    path = _absolute(user_config_path)
+    return os.path.join(path or os.devnull, "config.toml")
+
+
+def _absolute(ask: Callable[..., os.PathLike[str]]) -> str | None:
+    """The answer of platformdirs; None if it begins with a `~` that could not be expanded (expanduser leaves it as it is)."""
+    try:
+        path = os.fspath(ask("corral", appauthor=False))
+    except RuntimeError:
+        return None
+    return path if os.path.isabs(path) else None

@@ -1,0 +1,1 @@
+"""Watching running jobs, once a second: usage, output, pipes, health, stacks."""

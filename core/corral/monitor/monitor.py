@@ -1,0 +1,253 @@
+"""The monitor: one pass a second over all jobs, cheap for jobs that sleep, thorough for those that move or are on a screen."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+
+from corral.jobs.job_table import JobTable
+from corral.jobs.local_run import Member
+from corral.jobs.managed_job import ManagedJob
+from corral.measure.pipe_flow import PipeFlow
+from corral.measure.progress import ObservationGaps, Progress
+from corral.monitor.health import Judge, is_settled
+from corral.monitor.output_watch import OutputWatch
+from corral.monitor.persistence import KEEP_TICKS, Persistence
+from corral.monitor.pipe_watch import PipeFollower, close_pipes
+from corral.monitor.stage_times_sampler import StageTimes
+from corral.monitor.stop_stuck import StuckStopper, is_to_be_ended
+from corral.platform.host import resource_errors
+from corral.processes.member_scan import MemberScan
+from corral.processes.process_scan import Seen
+from corral.processes.usage_meter import UsageMeter, note_history
+
+TICK_SECONDS = 1.0
+SCAN_SECONDS = 5.0
+"""How often the whole process table is read for marks when nothing asks for it sooner."""
+SLEEPY_AFTER = 8.0
+"""A job that has not moved for so long is visited at each tick only while there are few, or somebody looks at it."""
+FEW_JOBS = 200
+MOST_TICKS = 5
+"""Ticks between two visits of a job that sleeps, however many there are."""
+
+
+class Monitor:
+    """Observes the jobs of a table. `tick` is called once a second.
+
+    Args:
+        after_scan: called once the members of all jobs are up to date.
+    """
+
+    def __init__(
+        self,
+        table: JobTable,
+        members: MemberScan,
+        outputs: OutputWatch,
+        pipes: PipeFollower,
+        judge: Judge,
+        stuck: StuckStopper,
+        persistence: Persistence,
+        *,
+        after_scan: Callable[[], None],
+    ) -> None:
+        self._table = table
+        self._members = members
+        self._outputs = outputs
+        self._pipes = pipes
+        self._judge = judge
+        self._stuck = stuck
+        self._persistence = persistence
+        self._after_scan = after_scan
+        self._usage = UsageMeter()
+        self._stage_times = StageTimes()
+        self._followed_since: dict[int, float] = {}
+        """Since when this daemon follows the pipes of each job (monotonic seconds)."""
+        self._attention = ObservationGaps()
+        self._ticks = 0
+        self._has_moved = False
+        """Whether any job has, since the last scan."""
+        self._to_end: list[ManagedJob] = []
+        """Jobs that were found stuck in this pass, and are to be stopped then."""
+        self.looked_at: set[int] = set()
+        """Jobs on somebody's screen."""
+
+    def tick(self) -> None:
+        """One pass over everything."""
+        now = time.monotonic()
+        self._ticks += 1
+        self._pass_over(self._attention.missed(now, time.process_time(), TICK_SECONDS), now)
+        if now - self._members.last_scan >= self._scan_interval:
+            self.scan(now)
+        for job in list(self._table.begun.values()):
+            if job.life.is_started and (job.next_visit <= self._ticks or job.id in self.looked_at):
+                self._visit_safely(job, now)
+        self._outputs.tick()
+        self._stage_times.tick(self.looked_at)
+        if self._to_end:
+            self._stuck.stop(self._to_end, self._has_moved_since_visit)
+            self._to_end.clear()
+        if self._ticks % KEEP_TICKS == 0:
+            self._persistence.keep_all()
+
+    def _pass_over(self, seconds: float, now: float) -> None:
+        """So many seconds without a look are held against no job."""
+        if not seconds:
+            return
+        for job in self._table.begun.values():
+            for observed in (job.history.progress, job.polling):
+                if observed is not None:
+                    observed.pass_over(seconds, now)
+
+    # ---- the trees
+
+    def scan(self, now: float) -> None:
+        """Read the process table and give every job its members."""
+        self._members.scan_all(now)
+        self._after_scan()
+        self._forget_the_gone()
+        self._has_moved = False
+
+    def _forget_the_gone(self) -> None:
+        jobs = self._table.begun
+        self._usage.forget_all_but(
+            {member.identity for job in jobs.values() for member in job.run.members.values()}
+        )
+        for job_id in self._followed_since.keys() - jobs.keys():
+            del self._followed_since[job_id]
+            self._stage_times.forget(job_id)
+
+    @property
+    def _scan_interval(self) -> float:
+        """Each tick while a job moves, were that not more than a thousandth of a core; else now and then."""
+        if not self._has_moved:
+            return SCAN_SECONDS
+        return min(SCAN_SECONDS, max(0.9 * TICK_SECONDS, 1000 * self._members.cost))
+
+    # ---- taking on
+
+    def see(self, job: ManagedJob) -> None:
+        """Have a first look at a job that was started since the last tick, for somebody who asks already."""
+        if job.history.last_sampled is None and job.life.is_started:
+            self._visit_safely(job, time.monotonic())
+
+    def recall(self, job: ManagedJob, seen: Sequence[Seen]) -> None:
+        """Go on from what a daemon before has kept of a job. `seen` are its processes now."""
+        progress = self._persistence.recall(job)
+        if progress is not None:
+            # Whatever ran meanwhile has used CPU, written or forked, and then the first look finds it otherwise.
+            self._members.set_members(job, seen)
+            self.go_on(job, progress)
+
+    def go_on(self, job: ManagedJob, progress: Progress) -> None:
+        """Go on from what was observed of a job before; its members come with the next scan."""
+        try:
+            self._begin(job)
+        except OSError:
+            return  # as for a new one: the first visit tries again, and notes it
+        job.history.progress = progress
+        self._outputs.look_at_cap(job)
+
+    def _begin(self, job: ManagedJob) -> None:
+        self._outputs.open(job)
+        job.pipes = [PipeFlow(stage.number) for stage in job.stages[:-1]]
+        self._followed_since[job.id] = time.monotonic()
+
+    def finish(self, job: ManagedJob) -> None:
+        """Every stage has ended."""
+        self._outputs.finish(job)
+        if len(job.stages) > 1:
+            close_pipes(job)
+
+    # ---- visits
+
+    def _visit_safely(self, job: ManagedJob, now: float) -> None:
+        """One job that cannot be observed, such as one whose output file was removed, keeps no other from it."""
+        try:
+            self._visit(job, now)
+        except (OSError, MemoryError) as error:
+            what = resource_errors.explanation(error) if resource_errors.is_shortage(error) else error
+            self._outputs.note_trouble(job, f"cannot be observed: {what}")
+        self._outputs.note_if_gone(job)
+
+    def _visit(self, job: ManagedJob, now: float) -> None:
+        """Look at one job: cheaply first, and at the rest only if that could have changed."""
+        progress = job.history.progress
+        if progress is None:
+            self._members.scan([job])
+            self._begin(job)
+            progress = job.history.progress = Progress(now)
+        ran, is_writing = self._look(job, progress, now)
+        job.next_visit = self._next_visit(job, progress.still_for(now))
+        job.pipes_rest = bool(job.pipes) and self._pipes_rest(job, progress, now)
+        if ran or is_writing or self._needs_sample(job, now):
+            self._sample(job, now, ran)
+        elif is_settled(job):
+            if job.history.lifetime is not None:
+                job.history.lifetime.rest(now)
+            return
+        elif job.history.cpu_percent:
+            self._usage.note_idle(job, now)
+            self._table.touch(job)
+        self._judge.judge(job, now)
+        if is_to_be_ended(job):
+            self._to_end.append(job)
+            job.next_visit = self._ticks + 1
+        note_history(job, now)
+        if job.life.state == "stopping":
+            self._table.touch(job)
+
+    def _look(self, job: ManagedJob, progress: Progress, now: float) -> tuple[list[Member], bool]:
+        """Note whether it has moved. Those of its processes that ran, and whether it wrote anything."""
+        cpu_ns, ran = self._usage.read_clocks(job)
+        is_writing = self._outputs.look(job, now)
+        if (ran or is_writing or not _has_its_members(job)) and _observe(job, progress, now, cpu_ns):
+            self._has_moved = True
+        return ran, is_writing
+
+    def _has_moved_since_visit(self, job: ManagedJob) -> bool:
+        """Whether it has moved since the visit that is just over; its members are up to date."""
+        progress, now = job.history.progress, time.monotonic()
+        assert progress is not None
+        cpu_ns, _ = self._usage.read_clocks(job)
+        with contextlib.suppress(OSError):  # its output file was removed: the clocks have to do
+            self._outputs.read_sizes(job, now)
+        return _observe(job, progress, now, cpu_ns)
+
+    def _next_visit(self, job: ManagedJob, still_for: float) -> int:
+        """The tick of it. Those of the jobs that sleep are spread by their ids."""
+        if still_for < SLEEPY_AFTER:
+            return self._ticks + 1
+        period = min(MOST_TICKS, 1 + len(self._table.begun) // FEW_JOBS)
+        return self._ticks + period - (self._ticks + job.id) % period
+
+    def _pipes_rest(self, job: ManagedJob, progress: Progress, now: float) -> bool:
+        """Whether nothing moved for so long that rates are 0 and the bottleneck has settled: only a stage changes a pipe."""
+        since = max(progress.last_moved, self._followed_since.get(job.id, now))
+        return now - since >= SLEEPY_AFTER
+
+    def _needs_sample(self, job: ManagedJob, now: float) -> bool:
+        """Also where nothing ran: the first time, now and then, and while its pipes may be moving."""
+        is_first = job.history.last_sampled is None
+        return is_first or (bool(job.pipes) and not job.pipes_rest) or self._usage.is_due(job, now)
+
+    def _sample(self, job: ManagedJob, now: float, ran: Sequence[Member]) -> None:
+        self._usage.sample(job, now, ran)
+        if job.pipes:
+            self._pipes.follow(job, now)
+            self._stage_times.follow(job)
+        self._table.touch(job)
+
+
+def _has_its_members(job: ManagedJob) -> bool:
+    """Whether its processes are those of the visit before."""
+    before, job.run.members_seen = job.run.members_seen, (job.run.members, len(job.run.members))
+    return before is not None and before[0] is job.run.members and before[1] == len(job.run.members)
+
+
+def _observe(job: ManagedJob, progress: Progress, now: float, cpu_ns: int) -> bool:
+    output_bytes = job.output.stdout + job.output.stderr
+    has_moved = progress.observe(now, cpu_ns, output_bytes, frozenset(job.run.members))
+    if has_moved:
+        job.diagnosis = None
+    return has_moved

@@ -1,1 +1,0 @@
-"""Layer 3: observing. Usage, pipe flow, waits and diagnosis, output files."""

@@ -1,0 +1,1 @@
+"""The output files of jobs: reading, order of streams, truncation, relay."""

@@ -1,0 +1,1 @@
+"""Files, pipes, terminals and mounts."""

@@ -1,0 +1,1 @@
+"""The machine and this program: /proc, log, memory, errors of resources."""

@@ -1,0 +1,1 @@
+"""Looking into processes: open files, sockets, locks, memory, system calls, stacks."""

@@ -1,0 +1,1 @@
+"""Processes: identity, mark, signals, pidfd, clocks."""

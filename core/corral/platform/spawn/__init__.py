@@ -1,0 +1,1 @@
+"""Starting processes: look-ups, limits, credentials, spawn, stand-ins."""

@@ -1,0 +1,55 @@
+"""Which processes belong to each job: all jobs by one look at the process table, or one job at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from corral.jobs.job_table import JobTable
+from corral.jobs.local_run import Member
+from corral.jobs.managed_job import ManagedJob
+from corral.platform.host.procfs import read_stat
+from corral.platform.process.identity import ProcessIdentity, identify
+from corral.processes.process_scan import Census, Seen
+
+
+class MemberScan:
+    """Keeps `members` of the jobs of a table up to date."""
+
+    def __init__(self, table: JobTable, census: Census) -> None:
+        self._table = table
+        self._census = census
+        self.last_scan = 0.0
+        """When the members of all jobs were updated last (monotonic seconds)."""
+        self.cost = 0.0
+        """CPU seconds that this took."""
+
+    def scan_all(self, now: float) -> None:
+        """Read the process table and give every job its members."""
+        self.last_scan = now
+        began = time.process_time()
+        self.scan(list(self._table.begun.values()))
+        self.cost = time.process_time() - began
+
+    def scan(self, jobs: Sequence[ManagedJob]) -> None:
+        """The same for some jobs."""
+        found = self._census.take(jobs)
+        for job in jobs:
+            self.set_members(job, found.get(job.id, ()))
+
+    def set_members(self, job: ManagedJob, found: Sequence[Seen]) -> None:
+        """These are its processes; zombies are left out."""
+        if len(found) == len(job.run.members) and all(seen.pid in job.run.members for seen in found):
+            return
+        members: dict[int, Member] = {}
+        for pid, stage, _ in found:
+            known = job.run.members.get(pid)
+            if known is not None and identify(pid) == known.identity:
+                members[pid] = known
+                continue
+            stat = read_stat(pid)
+            if stat is not None and not stat.has_ended:
+                members[pid] = Member(ProcessIdentity(pid, stat.started), stage, -1, stat.cpu_seconds)
+        if members.keys() != job.run.members.keys():
+            job.run.members = members
+            self._table.touch(job)

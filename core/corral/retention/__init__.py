@@ -1,0 +1,1 @@
+"""Cleaning: which ended jobs go, and their deletion."""

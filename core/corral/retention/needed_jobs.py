@@ -1,0 +1,61 @@
+"""The ended jobs that somebody still needs: what is cleaned by rules spares them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+
+from corral.jobs.job_table import JobTable
+
+LIVES = "processes of it are alive"
+IS_READ = "a job that has not ended reads its output"
+IS_AWAITED = "a queued job waits for it"
+IS_WAITED_FOR = "a client waits for it"
+IS_SHOWN = "a dashboard shows it"
+
+
+class NeededJobs:
+    """Knows why an ended job is still needed. `looked_at`: the jobs on somebody's screen."""
+
+    def __init__(self, table: JobTable, *, looked_at: Callable[[], Collection[int]]) -> None:
+        self._table = table
+        self._looked_at = looked_at
+        self._held: Counter[int] = Counter()
+
+    @contextlib.contextmanager
+    def holding(self, job_ids: Iterable[int]) -> Iterator[None]:
+        """Spare these jobs meanwhile: a client is to be told of them."""
+        held = list(job_ids)
+        self._held.update(held)
+        try:
+            yield
+        finally:
+            self._held.subtract(held)
+            self._held += Counter()
+
+    def all(self, *, shown: bool) -> dict[int, str]:
+        """All of them with the reason; with `shown`, those on a screen too."""
+        table = self._table
+        reasons: dict[int, str] = dict.fromkeys(self._looked_at(), IS_SHOWN) if shown else {}
+        reasons.update(dict.fromkeys(self._held, IS_WAITED_FOR))
+        reasons.update((job.id, LIVES) for job in table.begun.values() if job.life.is_ended)
+        reasons.update((int(key), IS_AWAITED) for key in table.waiters.keys if self._is_awaited(key))
+        reasons.update((int(key), IS_READ) for key in table.readers.keys if self._is_read(key))
+        return reasons
+
+    def includes(self, job_id: int, *, shown: bool) -> bool:
+        """The same for one of them."""
+        return (
+            job_id in self._table.managed
+            or job_id in self._held
+            or (shown and job_id in self._looked_at())
+            or self._is_awaited(str(job_id))
+            or self._is_read(str(job_id))
+        )
+
+    def _is_awaited(self, job: str) -> bool:
+        return any(each.life.state == "queued" for each in self._table.waiters.of(job))
+
+    def _is_read(self, job: str) -> bool:
+        return any(not each.life.is_ended for each in self._table.readers.of(job))

@@ -1,0 +1,88 @@
+"""What the stop sequences ask for and find out, as the rest is to know it: events in the lives of their jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from msgspec import structs
+
+from corral.jobs.managed_job import ManagedJob
+from corral.jobs.transitions import Apply
+from corral.journal.commits import Commits
+from corral.journal.journal import Journal
+from corral.lifecycle.clock import moment
+from corral.lifecycle.state import SignalSent, StageSignalled, SurvivorsFound, TreeEmptied
+from corral.platform.process.identity import ProcessIdentity
+from corral.processes.reaping import ChildEnd
+from corral.processes.stop_sequence import BY_STOP, StopOfJob, report_on
+from corral.runner.children import Children
+
+
+class StopEvents:
+    """Implements `corral.processes.stop_sequence.Owner`.
+
+    Args:
+        jobs: all jobs that have begun, by id.
+        note_left: called when the leftovers of an ended job were stopped, with how many are in doubt.
+        note_survivors: called with the id of a job that could not be ended, and why.
+        wake: called when a start may be due.
+    """
+
+    def __init__(
+        self,
+        jobs: Mapping[int, ManagedJob],
+        journal: Journal,
+        commits: Commits,
+        apply: Apply,
+        children: Children,
+        *,
+        note_left: Callable[[ManagedJob, int], None],
+        note_survivors: Callable[[int, str], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._jobs = jobs
+        self._journal = journal
+        self._commits = commits
+        self._apply = apply
+        self._children = children
+        self._note_left = note_left
+        self._note_survivors = note_survivors
+        self._wake = wake
+
+    def unended(self) -> Collection[ManagedJob]:
+        return self._jobs.values()
+
+    def note_stops(self) -> None:
+        self._commits.for_sure()
+
+    def reap(self) -> None:
+        self._children.reap()
+
+    def end_of(self, identity: ProcessIdentity) -> ChildEnd | None:
+        return self._children.end_of(identity)
+
+    def signal_sent(self, stop: StopOfJob, signal: str) -> None:
+        if stop.stage is None:
+            self._apply(stop.job, SignalSent(**moment(), signal=signal))
+        else:
+            self._apply(stop.job, StageSignalled(**moment(), number=stop.stage, signal=signal, by=BY_STOP))
+
+    def tree_emptied(self, stop: StopOfJob) -> None:
+        job = stop.job
+        if stop.stage is not None or self._jobs.get(job.id) is not job:
+            # Of one stage only; or the job was removed meanwhile, its leftovers having ended.
+            return
+        job.report = report_on(stop)
+        job.leftovers = 0
+        was_ended = job.life.is_ended
+        self._apply(job, TreeEmptied(**moment()))
+        job.report = structs.replace(job.report, state=job.life.state)
+        self._journal.stop_reported(job.id, job.report)
+        if was_ended:
+            self._note_left(job, len(job.report.in_doubt))
+        self._wake()
+
+    def survivors_found(self, stop: StopOfJob, text: str) -> None:
+        self._apply(stop.job, SurvivorsFound(**moment(), text=text))
+        if stop.stage is None:
+            self._note_survivors(stop.job.id, text)

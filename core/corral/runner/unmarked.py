@@ -1,0 +1,64 @@
+"""What carries no mark, kept for the next daemon: once this one is gone its orphans are init's, and nothing tells of them."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from corral.jobs.job_table import JobTable
+from corral.journal.journal import Journal
+from corral.platform.process.identity import ProcessIdentity, is_alive
+from corral.processes.process_scan import Census
+from corral.runner.leftovers import Leftovers
+
+
+class Unmarked(Struct, frozen=True, omit_defaults=True):
+    """By job: processes that were proven to be its own and cannot be marked, and those that may be its own."""
+
+    proven: dict[int, tuple[ProcessIdentity, ...]] = {}
+    doubtful: dict[int, tuple[ProcessIdentity, ...]] = {}
+
+
+_NOTHING = "{}"
+_decoder = msgspec.json.Decoder(Unmarked)
+_encoder = msgspec.json.Encoder()
+
+
+class UnmarkedKeeper:
+    """Keeps them in the journal, and takes them back from there."""
+
+    def __init__(self, table: JobTable, journal: Journal, census: Census, leftovers: Leftovers) -> None:
+        self._table = table
+        self._journal = journal
+        self._census = census
+        self._leftovers = leftovers
+
+    def keep(self) -> None:
+        """Note it, to be committed with the rest, where it has changed."""
+        jobs = (self._table.begun.get(job_id) for job_id in sorted(self._census.unmarked))
+        proven = {
+            job.id: tuple(job.run.proven.values()) for job in jobs if job is not None and job.run.proven
+        }
+        noted = _encoder.encode(Unmarked(proven, self._census.suspected())).decode()
+        if noted != (self._journal.unmarked or _NOTHING):
+            self._journal.note_unmarked(noted)
+
+    def recall(self) -> None:
+        """Go on from what the daemon before has kept, under the same boot. Jobs that have ended are in hand again for it."""
+        try:
+            kept = _decoder.decode(self._journal.unmarked or _NOTHING)
+        except msgspec.DecodeError:
+            return  # a damaged row: what it told of is unknown again
+        for job_id, identities in kept.proven.items():
+            for identity in filter(is_alive, identities):
+                if self._is_in_hand(job_id):
+                    self._table.managed[job_id].run.proven[identity.pid] = identity
+        for job_id, identities in kept.doubtful.items():
+            for identity in filter(is_alive, identities):
+                if self._is_in_hand(job_id):
+                    self._census.suspect(job_id, identity)
+
+    def _is_in_hand(self, job_id: int) -> bool:
+        if job_id not in self._table.managed and self._journal.exists(job_id):
+            self._leftovers.take_on(job_id)
+        return job_id in self._table.managed

@@ -1,1 +1,0 @@
-"""Layer 1: values. Frozen, serialisable, without handles and without I/O."""

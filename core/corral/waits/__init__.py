@@ -1,0 +1,1 @@
+"""What a process waits for, and who can end that wait."""

@@ -1,0 +1,1 @@
+"""The verbs about jobs that are there."""

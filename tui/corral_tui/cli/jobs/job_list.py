@@ -1,0 +1,211 @@
+"""`corral ps` without click, which would take most of its time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from corral.client.fast_list import FastList, fast_list
+from corral.model.wire import to_wire
+from corral_tui.cli.support.errors import complain
+from corral_tui.cli.support.home import chosen_home
+from corral_tui.text import numbers
+from corral_tui.text.lines import cells, cut, lay_out
+from corral_tui.text.phrases import leftovers_line, reason_text
+from corral_tui.text.terminal_output import is_terminal, note, put_json, say, visible, width_of
+
+UNENDED = ("queued", "running", "paused", "stopping")
+ENDED = ("succeeded", "failed", "stopped", "timed_out", "lost")
+"""Copied from `corral.model.job`, which loads msgspec; a test compares them."""
+
+FLAGS = {
+    "-a": "everything",
+    "--all": "everything",
+    "-q": "only_ids",
+    "--quiet": "only_ids",
+    "--json": "as_json",
+}
+CHOICES = {
+    "--state": ("states", (*UNENDED, *ENDED)),
+    "--health": ("healths", ("active", "waiting", "stuck")),
+    "--sort": ("sorts", ("id", "health", "name", "cpu", "memory", "time")),
+}
+"""The options of `ps`, for `plain_options` and for click."""
+
+_HEADER = ("ID", "NAME", "STATE", "HEALTH", "EXIT", "CPU%", "MEM", "TIME", "COMMAND")
+_NUMBERS = frozenset({0, 4, 5, 6, 7})
+_HEALTHS = ("stuck", "waiting", "active", None)
+"""In the order of `--sort health`."""
+_DASH = "— "
+_INDENT = "    "
+
+
+class ListOptions(NamedTuple):
+    """What to list and how."""
+
+    ids: tuple[str, ...] = ()
+    everything: bool = False
+    only_ids: bool = False
+    as_json: bool = False
+    states: tuple[str, ...] = ()
+    healths: tuple[str, ...] = ()
+    sorts: tuple[str, ...] = ()
+    """The last one applies."""
+
+    @property
+    def wants_ended(self) -> bool:
+        """Also if a state is requested that only ended jobs have."""
+        return self.everything or any(state in ENDED for state in self.states)
+
+
+def plain_options(words: list[str]) -> ListOptions | None:
+    """The options in `words`; None if they need click's parser: bundled, abbreviated, invalid."""
+    flags: set[str] = set()
+    chosen: dict[str, list[str]] = {name: [] for name, _ in CHOICES.values()}
+    ids: list[str] = []
+    waiting = iter(words)
+    for word in waiting:
+        if word in FLAGS:
+            flags.add(FLAGS[word])
+        elif word in CHOICES:
+            name, allowed = CHOICES[word]
+            value = next(waiting, "")
+            if value not in allowed:
+                return None
+            chosen[name].append(value)
+        elif word.startswith("-") or not word:
+            return None
+        else:
+            ids.append(to_wire(word))
+    return ListOptions(
+        ids=tuple(ids),
+        everything="everything" in flags,
+        only_ids="only_ids" in flags,
+        as_json="as_json" in flags,
+        states=tuple(chosen["states"]),
+        healths=tuple(chosen["healths"]),
+        sorts=tuple(chosen["sorts"]),
+    )
+
+
+def list_jobs(options: ListOptions) -> int:
+    """Print the requested jobs; 1 if an id is unknown."""
+    found = fast_list(chosen_home(), options.ids, everything=options.wants_ended) or _query(options)
+    for notice in found.notices:
+        complain(notice)
+    _print(_sorted([job for job in found.jobs if _is_selected(job, options)], options.sorts), options)
+    if found.leftovers and options == ListOptions() and is_terminal(sys.stderr):
+        note(f"corral: {leftovers_line(found.leftovers)}")
+    for problem in found.unknown:
+        complain(problem)
+    return 1 if found.unknown else 0
+
+
+def _query(options: ListOptions) -> FastList:
+    """From the daemon by the full client, or from the journal."""
+    from msgspec import to_builtins
+
+    from corral.protocol.requests import ListJobs
+    from corral_tui.cli.support import connect
+
+    with connect.reader() as caller:
+        found = caller.call(ListJobs(ids=options.ids, all=options.wants_ended))
+    return FastList(to_builtins(found.jobs), list(found.unknown), found.leftovers, [])
+
+
+def _is_selected(job: dict[str, Any], options: ListOptions) -> bool:
+    return (not options.states or job["state"] in options.states) and (
+        not options.healths or job["health"] in options.healths
+    )
+
+
+def _sorted(jobs: list[dict[str, Any]], sorts: tuple[str, ...]) -> list[dict[str, Any]]:
+    """By the last sort key, then by id. Stuck jobs and large numbers first."""
+    if not sorts or sorts[-1] == "id":
+        return jobs
+    keys: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "health": lambda job: _HEALTHS.index(job["health"]),
+        "name": lambda job: job["name"] or _first_program(job),
+        "cpu": lambda job: -(job["cpu_percent"] or 0),
+        "memory": lambda job: -(job["memory_bytes"] or 0),
+        "time": lambda job: -(job["elapsed"] or 0),
+    }
+    return sorted(jobs, key=keys[sorts[-1]])
+
+
+def _print(jobs: list[dict[str, Any]], options: ListOptions) -> None:
+    if options.as_json:
+        _print_json(jobs)
+    elif options.only_ids:
+        for job in jobs:
+            say(job["id"])
+    else:
+        sys.stdout.write("\n".join(_lines(jobs, width_of(sys.stdout))) + "\n")
+
+
+def _print_json(jobs: list[dict[str, Any]]) -> None:
+    import json
+
+    if is_terminal(sys.stdout):
+        put_json(json.dumps(jobs, ensure_ascii=False, indent=2))
+    else:
+        put_json(json.dumps(jobs, ensure_ascii=False, separators=(",", ":")))
+
+
+def _lines(jobs: list[dict[str, Any]], width: int | None) -> Iterator[str]:
+    """The table. A job that did not succeed is followed by the reason, a stuck one by its diagnosis, on the same line
+    if the terminal has room."""
+    rows = [_row(job, is_cut=width is not None) for job in jobs]
+    header, *lines = lay_out(_HEADER, rows, _NUMBERS, width)
+    yield header
+    for job, line in zip(jobs, lines, strict=True):
+        reason = _reason(job)
+        if not reason:
+            yield line
+        elif width is None or cells(line) + 2 + cells(reason) <= width:
+            yield f"{line}  {reason}"
+        else:
+            yield line
+            yield cut(_INDENT + reason, width)
+
+
+def _reason(job: dict[str, Any]) -> str:
+    if job["state"] in ENDED:
+        reason = reason_text(job["state"], job["reason"])
+    else:
+        reason = job["summary"] if job["health"] == "stuck" else None
+    return _DASH + visible(reason) if reason else ""
+
+
+def _row(job: dict[str, Any], *, is_cut: bool) -> tuple[str, ...]:
+    is_alive = job["state"] not in ENDED
+    return (
+        job["id"],
+        visible(job["name"] or _first_program(job)),
+        _state(job),
+        job["health"] or "-",
+        "-" if job["exit_status"] is None else str(job["exit_status"]),
+        numbers.cpu(job["cpu_percent"]) if is_alive else "-",
+        numbers.size(job["memory_bytes"]) if is_alive else "-",
+        numbers.duration(job["elapsed"]),
+        _first_line(job["command"]) if is_cut else visible(job["command"]),
+    )
+
+
+def _state(job: dict[str, Any]) -> str:
+    left = f" +{job['leftovers']} left" if job["leftovers"] else ""
+    # Missing in the replies of earlier releases.
+    doubt = f" +{job['in_doubt']} in doubt" if job.get("in_doubt") else ""
+    return f"{job['state']}{left}{doubt}"
+
+
+def _first_line(command: str) -> str:
+    """The first line of the command, which may be a whole script."""
+    first, _, rest = command.strip().partition("\n")
+    return visible(first) + (" …" if rest else "")
+
+
+def _first_program(job: dict[str, Any]) -> str:
+    """The title of a job without a name."""
+    return str(job["stages"][0]["name"] if job["stages"] else job["command"])

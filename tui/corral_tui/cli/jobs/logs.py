@@ -1,0 +1,313 @@
+"""`corral logs`: prints the output of jobs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from typing import NamedTuple
+
+import click
+
+from corral.client.blocking import Client
+from corral.model.errors import NotSoError, UsageError
+from corral.model.home import Home
+from corral.model.job import Job
+from corral.model.units import format_size
+from corral.output.reader import OutputFile, PollInterval
+from corral.output.stream_order import MergedStreams
+from corral.protocol.requests import ListJobs, WaitForJobs
+from corral_tui.cli.support import connect
+from corral_tui.cli.support.copy_output import (
+    Copier,
+    CopySource,
+    FileSource,
+    Outlet,
+    Transform,
+    transform_for,
+)
+from corral_tui.cli.support.errors import complain
+from corral_tui.cli.support.home import chosen_home
+from corral_tui.cli.support.options import ids_argument
+from corral_tui.text import numbers
+from corral_tui.text.lost_output import (
+    disk_full_sentence,
+    stream_name,
+    truncated_by_stream,
+    truncation_sentences,
+)
+from corral_tui.text.terminal_output import visible
+
+
+class LogOptions(NamedTuple):
+    """Which streams to print, and how."""
+
+    stdout: bool
+    stderr: bool
+    stage: int | None
+    tail: int | None
+    raw: bool
+    follow: bool
+    merged: bool = False
+
+
+@click.command(
+    "logs", short_help="Print what jobs wrote; -f follows.", epilog="Example: corral logs -f --tail 20 build"
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@click.option(
+    "-n",
+    "--tail",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Only the last N lines: of each stream, or of both merged.",
+)
+@click.option("--merged", is_flag=True, help="Both on stdout, in the order in which they came.")
+@click.option("--stdout", "stdout", is_flag=True, help="Only stdout.")
+@click.option("--stderr", "stderr", is_flag=True, help="Only stderr.")
+@click.option("--stage", type=click.IntRange(min=1), help="Only the stderr of this stage.")
+@click.option("--raw", is_flag=True, help="On a terminal too: every byte as it is.")
+@ids_argument(required=False)
+def command(
+    follow: bool,
+    tail: int | None,
+    merged: bool,
+    stdout: bool,
+    stderr: bool,
+    stage: int | None,
+    raw: bool,
+    ids: tuple[str, ...],
+) -> int:
+    """Print the stdout of jobs on stdout and their stderr on stderr; without an id, those of the newest job.
+
+    On a terminal, and with --merged, both of one job in the order in which they came, recorded once a
+    second. Of several jobs each line begins with the job's name. On a terminal control sequences are made visible;
+    colours are kept.
+    """
+    if merged and (stdout or stderr or stage is not None or len(ids) > 1):
+        raise UsageError(
+            "logs: --merged is all of one job; leave --stdout, --stderr, --stage and other ids out"
+        )
+    if stage is not None and stdout:
+        raise UsageError("logs: --stage N is the stderr of one stage; leave --stdout out")
+    has_choice = stdout or stderr or stage is not None
+    choice = LogOptions(
+        stdout=stdout or not has_choice,
+        stderr=stderr or stage is not None or not has_choice,
+        stage=stage,
+        tail=tail,
+        raw=raw,
+        follow=follow,
+        merged=merged or (not (has_choice or len(ids) > 1) and os.isatty(1) and os.isatty(2)),
+    )
+    return print_logs(ids or ("@",), choice)
+
+
+def print_logs(ids: tuple[str, ...], choice: LogOptions) -> int:
+    """Print the chosen streams of these jobs; 1 if an id is unknown."""
+    home = chosen_home()
+    with connect.reader() as caller:
+        found = caller.call(ListJobs(ids=ids))
+        for problem in found.unknown:
+            complain(problem)
+        running = [job for job in found.jobs if not job.is_ended]
+        with ExitStack() as closing_files:
+            streams = list(_streams(home, found.jobs, choice))
+            copier = closing_files.enter_context(closing(Copier(streams)))
+            known = {job.id: job for job in found.jobs}
+            _report_losses(found.jobs, choice)
+            if choice.follow and running and isinstance(caller, Client):
+                ended = _follow(copier, caller, running)
+                _drain(copier)
+                _report_losses(ended, choice, reported=found.jobs)
+                known |= {job.id: job for job in ended}
+            else:
+                copier.fix_ends()
+                _drain(copier)
+    for sentence in filter(None, map(disk_full_sentence, known.values())):
+        complain(sentence)
+    return 1 if found.unknown else 0
+
+
+def _streams(home: Home, jobs: tuple[Job, ...], choice: LogOptions) -> Iterator[CopySource]:
+    if choice.merged:
+        yield from (_merged(home, job, choice) for job in jobs)
+        return
+    out, err = Outlet(1), Outlet(2)
+    is_several = len(jobs) > 1
+    for job in jobs:
+        if choice.stage is not None and choice.stage > len(job.stages):
+            raise NotSoError(f"job {job.id}: it has no stage {choice.stage}; its last is {len(job.stages)}")
+        for path, stream, outlet in _files(home, job, choice, out, err):
+            name = stream_name(job, stream)
+            _report_if_removed(job, name, path)
+            prefix = f"{visible(job.title)} | " if is_several else ""
+            start = _start(path, choice.tail)
+            yield FileSource(
+                path,
+                outlet,
+                start=start,
+                transform=transform_for(outlet.descriptor, prefix, raw=choice.raw),
+                on_drop=_DropReporter(job, name, at_head=start == 0),
+                on_shorter=_TruncationReporter(job, name),
+            )
+
+
+def _merged(home: Home, job: Job, choice: LogOptions) -> MergedSource:
+    out = Outlet(1)
+    watched = []
+    paths = [path for path, _, _ in _files(home, job, choice, out, out)]
+    for number, path in enumerate(paths):
+        name = stream_name(job, number)
+        _report_if_removed(job, name, path)
+        transform = transform_for(out.descriptor, "", raw=choice.raw)
+        watched.append(
+            StreamHandlers(
+                transform,
+                _DropReporter(job, name, at_head=choice.tail is None),
+                _TruncationReporter(job, name),
+            )
+        )
+    merged = MergedStreams(paths, home.order(job.id))
+    if choice.tail is not None:
+        merged.skip_to_last_lines(choice.tail)
+    return MergedSource(merged, out, watched)
+
+
+def _report_if_removed(job: Job, name: str, path: str) -> None:
+    if job.started is not None and not os.path.lexists(path):
+        complain(f"job {job.id}: its {name} was removed: {visible(path)} is not there any more")
+
+
+def _files(
+    home: Home, job: Job, choice: LogOptions, out: Outlet, err: Outlet
+) -> Iterator[tuple[str, int, Outlet]]:
+    """Path, stream number (0 is stdout, then stderr by stage), and outlet of each chosen stream."""
+    if choice.stdout:
+        yield home.stdout(job.id), 0, out
+    if choice.stderr:
+        stages = [choice.stage] if choice.stage is not None else range(1, len(job.stages) + 1)
+        for stage in stages:
+            yield home.stderr(job.id, stage), stage, err
+
+
+def _report_losses(jobs: Sequence[Job], choice: LogOptions, reported: Sequence[Job] = ()) -> None:
+    """Report what the jobs' own programs truncated, except what was `reported` before."""
+    before = {job.id: truncated_by_stream(job) for job in reported}
+    for job in jobs:
+        streams = {
+            stream
+            for stream, lost in truncated_by_stream(job).items()
+            if (choice.stdout if stream == 0 else choice.stderr and choice.stage in (None, stream))
+            and lost != before.get(job.id, {}).get(stream)
+        }
+        for sentence in truncation_sentences(job, streams):
+            complain(sentence)
+
+
+def _start(path: str, lines: int | None) -> int:
+    if lines is None:
+        return 0
+    with OutputFile(path) as file:
+        start = file.start_of_last_lines(lines)
+        # If earlier lines were dropped, start at 0 so that the loss is reported.
+        return start if start > file.first_kept() else 0
+
+
+class _DropReporter:
+    """Reports dropped output on stderr: once for the start of the stream, then for each piece we were too late for."""
+
+    def __init__(self, job: Job, name: str, *, at_head: bool) -> None:
+        self._job = job
+        self._name = name
+        self._at_head = at_head
+
+    def __call__(self, dropped: int) -> None:
+        size, cap = f"{dropped} bytes ({numbers.size(dropped)})", self._job.max_output
+        kept = "" if cap is None else f"; the newest {format_size(cap)} are kept (--max-output)"
+        if self._at_head:
+            complain(f"job {self._job.id}: the first {size} of its {self._name} were dropped{kept}")
+        else:
+            complain(
+                f"job {self._job.id}: {size} of its {self._name} were dropped before they could be read{kept}"
+            )
+        self._at_head = False
+
+
+class _TruncationReporter:
+    """Reports once on stderr that a stream that we follow was truncated."""
+
+    def __init__(self, job: Job, name: str) -> None:
+        self._sentence = f"job {job.id}: its {name} was made shorter just now: what follows was written since"
+        self._is_reported = False
+
+    def __call__(self) -> None:
+        if not self._is_reported:
+            complain(self._sentence)
+        self._is_reported = True
+
+
+def _follow(copier: Copier, client: Client, jobs: list[Job]) -> tuple[Job, ...]:
+    """Copy until all of `jobs` have ended. Returns the ended jobs."""
+    waiting = client.begin(WaitForJobs(ids=tuple(job.id for job in jobs)))
+    pace = PollInterval(time.monotonic())
+    while (waited := waiting.result(0)) is None:
+        has_moved = copier.step()
+        delay = pace.delay(time.monotonic(), had_output=has_moved)
+        copier.wait(0 if has_moved else delay, (waiting.fileno(),))
+    copier.fix_ends()
+    return waited.jobs
+
+
+def _drain(copier: Copier) -> None:
+    while not copier.is_done:
+        if not copier.step():
+            copier.wait(PollInterval.SLOW, ())
+
+
+class StreamHandlers:
+    """How one stream is transformed, and the callbacks for its losses."""
+
+    def __init__(
+        self, transform: Transform, on_drop: Callable[[int], None], on_shorter: Callable[[], None]
+    ) -> None:
+        self.transform, self.on_drop, self.on_shorter = transform, on_drop, on_shorter
+
+
+class MergedSource:
+    """The streams of one job in the order in which they were written, as one source of a `Copier`."""
+
+    def __init__(self, merged: MergedStreams, outlet: Outlet, watched: Sequence[StreamHandlers]) -> None:
+        self.outlet = outlet
+        self._merged = merged
+        self._watched = watched
+        self._ends: list[int] | None = None
+        self.is_read = False
+
+    def fix_end(self) -> None:
+        """Do not copy what is written after this moment."""
+        if self._ends is None:
+            self._ends = self._merged.sizes()
+
+    def read_some(self) -> bool:
+        """Read a piece into the outlet if that has room. Returns whether anything was read."""
+        if self.is_read or self.outlet.is_full:
+            return False
+        found = self._merged.read(ends=self._ends)
+        if found is None:
+            if self._ends is not None:
+                self.outlet.put(b"".join(each.transform.flush() for each in self._watched))
+                self.is_read = True
+            return False
+        number, chunk = found
+        watched = self._watched[number]
+        if chunk.after_truncation:
+            watched.on_shorter()
+        if chunk.dropped:
+            watched.on_drop(chunk.dropped)
+        self.outlet.put(watched.transform.feed(chunk.data))
+        return True
+
+    def close(self) -> None:
+        self._merged.close()

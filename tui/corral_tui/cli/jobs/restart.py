@@ -1,0 +1,47 @@
+"""`corral restart`: runs jobs again."""
+
+from __future__ import annotations
+
+import click
+
+from corral.model.errors import CannotStartError, NotSoError
+from corral.protocol.requests import ListJobs, RestartJobs
+from corral_tui.cli.support import connect
+from corral_tui.cli.support.errors import complain
+from corral_tui.cli.support.options import ids_argument
+from corral_tui.cli.support.outcomes import start_failure_advice
+from corral_tui.text.terminal_output import say
+
+
+@click.command(
+    "restart", short_help="Run jobs again, and print the new ids.", epilog="Example: corral restart build"
+)
+@ids_argument()
+def command(ids: tuple[str, ...]) -> int:
+    """Run jobs again as they were first started, and print the new ids.
+
+    A running one is stopped first; if something of it survives, nothing is started.
+    """
+    status = 0
+    with connect.daemon() as client:
+        numbers, unknown = connect.resolve_ids(client, ids)
+        for line in unknown:
+            complain(line)
+            status = NotSoError.exit_status
+        for job in numbers:
+            # One at a time: a failure must not hide the new ids of the jobs that were restarted.
+            try:
+                started = client.call(RestartJobs(ids=(job,)))
+            except NotSoError as error:
+                complain(str(error))
+                status = error.exit_status
+                continue
+            for line in started.left:
+                complain(line)
+            for new in started.ids:
+                say(new)
+            for each in client.call(ListJobs(ids=started.ids)).jobs:
+                if each.state == "failed" and each.started is None:
+                    status = each.exit_status or CannotStartError.exit_status
+                    complain(f"restart: {each.id}: {each.reason}{start_failure_advice(each.reason or '')}")
+    return status

@@ -1,0 +1,1 @@
+"""The verbs that start a job or attach to one."""

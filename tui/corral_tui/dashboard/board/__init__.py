@@ -1,0 +1,1 @@
+"""The board: all jobs, as panels and as a table."""

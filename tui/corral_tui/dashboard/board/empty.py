@@ -1,0 +1,114 @@
+"""What the board shows when nothing runs: how to start something, and what ended before."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from corral.model.job import Job
+from corral_tui.dashboard.board.view_state import ViewState, padded_line
+from corral_tui.dashboard.paint.labels import title
+from corral_tui.dashboard.paint.lines import Span, clean
+from corral_tui.dashboard.paint.painter import EMPTY, Row, Spans
+from corral_tui.text.charset import Role, needs_a_human
+from corral_tui.text.numbers import cut_middle, duration, left
+
+
+def draw_empty(
+    view_state: ViewState, jobs: list[Job], width: int, height: int
+) -> tuple[list[Row], dict[int, str]]:
+    """`height` rows, and which row belongs to which job. `jobs` ended before, the newest first."""
+    if not view_state.is_ready:
+        return [EMPTY] * height, {}
+    margin = 36 if width >= 150 else (8 if width >= 100 else 2)
+    lines = _words(width - margin, height, is_private=view_state.is_private)
+    first, shown = len(lines), 0
+    if jobs and height - first >= 3:
+        lines += (
+            [(), (("Ended before:", "plain"),)] if height - first > 4 else [(("Ended before:", "plain"),)]
+        )
+        first = len(lines)
+        shown = min(len(jobs), height - first, 10)
+        lines += [_ended(view_state, job, width - margin) for job in jobs[:shown]]
+    top = max((height - len(lines)) // 3, 0) if height > 24 else min(1, max(height - len(lines), 0))
+    rows = [EMPTY] * top
+    places: dict[int, str] = {}
+    for number, line in enumerate(lines):
+        job_id = jobs[number - first].id if first <= number < first + shown else None
+        is_selected = job_id is not None and job_id == view_state.model.selected_id
+        if job_id is not None:
+            places[top + number] = job_id
+        edge = view_state.charset.cursor if is_selected else " "
+        pieces: Spans = ((edge, "rule-selected"), (" " * (margin - 1), "plain"), *line)
+        rows.append(Row(padded_line(pieces, width, ""), "cursor" if is_selected else None))
+    rows += [EMPTY] * (height - len(rows))
+    return rows[:height], places
+
+
+def _words(width: int, height: int, *, is_private: bool) -> list[Spans]:
+    if height < 8 or width < 60:
+        return _few_words(height)
+    example = "zcat big.gz | sort | uniq -c > top.txt"
+    start: list[Spans] = [
+        (("n", "key"), ("    start something here, such as   ", "plain"), ("make -j8", "bold")),
+        (("                                or   ", "plain"), (example, "bold")),
+    ]
+    lines: list[Spans] = [
+        (("Nothing runs.", "bold"),),
+        (),
+        *start,
+        (),
+        (("In any other terminal of yours, this starts a job that shows up here:", "plain"),),
+        (("     corral run make -j8", "bold"),),
+        ((f"     corral run '{example}'", "bold"),),
+    ]
+    if height >= 14:
+        lines += [
+            (),
+            (
+                ("corral demo", "bold"),
+                ("    real jobs of every kind, some of which hang, to try on", "plain"),
+            ),
+            (),
+            (
+                (
+                    "What runs here ends when you leave (q)."
+                    if is_private
+                    else "What runs here goes on when you leave (q) and when the line drops.",
+                    "plain",
+                ),
+            ),
+        ]
+    return lines
+
+
+def _few_words(height: int) -> list[Spans]:
+    lines: list[Spans] = [
+        (("Nothing runs.", "bold"),),
+        (("n", "key"), ("  start something here", "plain")),
+        (("or elsewhere: ", "plain"), ("corral run make -j8", "bold")),
+    ]
+    return lines[: max(height, 1)]
+
+
+def _ended(view_state: ViewState, job: Job, width: int) -> Spans:
+    """`9 vacuum       ✓ 4m40s   today 13:20   psql -c "vacuum analyze"`"""
+    status = view_state.status(job)
+    role: Role = status.mark_role if needs_a_human(job) else "muted"
+    ended = f"{status.mark} {status.word if needs_a_human(job) else duration(job.elapsed)}"
+    line: list[Span] = [
+        (f"{job.id:>5} ", "muted"),
+        (left(cut_middle(title(job), 14, view_state.charset.ellipsis), 15), "plain"),
+        (left(ended, 12), role),
+    ]
+    if width >= 40:
+        line.append((left(_when(job.ended, view_state.now), 14), "muted"))
+    return padded_line((*line, (clean(job.command), "muted")), max(width - 1, 0), view_state.charset.ellipsis)
+
+
+def _when(at: datetime | None, now: datetime) -> str:
+    if at is None:
+        return ""
+    here, there = now.astimezone(), at.astimezone()
+    if here.date() == there.date():
+        return there.strftime("today %H:%M")
+    return there.strftime("%d %b %H:%M")

@@ -1,0 +1,152 @@
+"""Line 1: how many jobs do what, the machine, the clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from corral.model.job import Job
+from corral.model.machine import Machine
+from corral_tui.dashboard.board.view_state import ViewState, cut_line
+from corral_tui.dashboard.paint.lines import Span, clean
+from corral_tui.dashboard.paint.painter import Spans
+from corral_tui.text.charset import Charset, needs_a_human, sparks
+from corral_tui.text.numbers import cells, size
+
+_WIDE = 100
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many jobs of the list do what."""
+
+    running: int = 0
+    stuck: int = 0
+    paused: int = 0
+    stopping: int = 0
+    queued: int = 0
+    failed: int = 0
+    well: int = 0
+
+    @property
+    def is_quiet(self) -> bool:
+        return not (self.running or self.paused or self.stopping or self.queued)
+
+
+def count_jobs(view_state: ViewState) -> Counts:
+    """Jobs that were taken off the list do not count; those that ended well count for today."""
+    counts = Counts()
+    today = view_state.now.astimezone().date()
+    for job in view_state.model.snapshot.jobs.values():
+        if job.hidden:
+            continue
+        if job.is_ended:
+            _count_ended(job, counts, job.ended is None or job.ended.astimezone().date() == today)
+        elif job.state == "running":
+            counts.running += 1
+            counts.stuck += job.health == "stuck"
+        else:
+            setattr(counts, job.state, getattr(counts, job.state) + 1)
+    return counts
+
+
+def _count_ended(job: Job, counts: Counts, is_today: bool) -> None:
+    if needs_a_human(job):
+        counts.failed += 1
+    elif job.state == "succeeded" and is_today:
+        counts.well += 1
+
+
+def header(view_state: ViewState, counts: Counts, width: int) -> Spans:
+    """The line, in at most `width` cells; the machine's part goes before the counts do."""
+    is_wide = width >= _WIDE
+    left = _left(view_state, counts, width)
+    for right in _rights(view_state, width):
+        missing = width - _width(left) - _width(right)
+        if missing >= 1:
+            return (*left, (" " * missing, "plain"), *right)
+    return cut_line(left, width, view_state.charset.ellipsis if is_wide else "")
+
+
+def _left(view_state: ViewState, counts: Counts, width: int) -> Spans:
+    is_wide = width >= _WIDE
+    trouble = view_state.model.snapshot.trouble
+    brand: Spans = ((" CORRAL", "bold"), ("   ", "plain")) if is_wide else ((" ", "plain"),)
+    if not view_state.is_ready:
+        return (*brand, ("connecting", "muted"))
+    if trouble:
+        return (*brand, (f" {clean(trouble)} ", "error-alert"))
+    if counts.is_quiet and not counts.failed:
+        return (*brand, ("nothing runs", "plain"))
+    is_crowded = bool(counts.paused or counts.stopping or counts.failed)
+    gap = (
+        ("  " if is_crowded else "   ") if width >= 140 else ("  " if width >= 60 and not is_crowded else " ")
+    )
+    parts = [part for part in _parts(counts, width) if part]
+    line: list[Span] = list(brand)
+    for number, part in enumerate(parts):
+        line += [(gap, "plain")] if number else []
+        line += part
+    return tuple(line)
+
+
+def _parts(counts: Counts, width: int) -> list[Spans]:
+    is_full = width >= 60
+    is_crowded = bool(counts.paused or counts.stopping or counts.queued > 9) and width < _WIDE
+    running = "run" if not is_full or is_crowded else "running"
+    edge = " " if width >= _WIDE else ""
+    failed: Spans = (
+        ((f"[{edge}{counts.failed} FAILED{edge}]", "error-alert"),)
+        if counts.failed
+        else (("0 failed", "muted"),)
+    )
+    if is_crowded and not counts.failed:
+        failed = ()
+    stuck: Spans = ((f"[{edge}{counts.stuck} STUCK{edge}]", "alert"),) if counts.stuck else ()
+    parts: list[Spans] = [((f"{counts.running} {running}", "plain"),), stuck, failed]
+    parts += [
+        ((f"{number} {word}", "plain"),) if number else ()
+        for number, word in ((counts.paused, "paused"), (counts.stopping, "stopping"))
+    ]
+    if is_full:
+        parts.append(((f"{counts.queued} queued", "plain" if counts.queued else "muted"),))
+    if width >= 120:
+        crowded = counts.paused or counts.stopping or counts.failed
+        parts.append(((f"{counts.well} {'well' if crowded else 'ended well'}", "muted"),))
+    return parts
+
+
+def _rights(view_state: ViewState, width: int) -> list[Spans]:
+    """The machine and the clock, the fullest form first."""
+    machine, charset = view_state.model.snapshot.machine, view_state.charset
+    clock = view_state.now.astimezone()
+    if machine is None:
+        return [((clock.strftime("%H:%M:%S "), "plain"),), ((clock.strftime("%H:%M "), "plain"),)]
+    cpu = f"{machine.cpu_percent:.0f}%"
+    used, total = size(machine.memory_used_bytes), size(machine.memory_total_bytes)
+    short: Spans = (("cpu ", "muted"), (cpu, "plain"), ("  mem ", "muted"), (f"{used}/{total}", "plain"))
+    forms: list[Spans] = []
+    if width >= _WIDE:
+        forms.append((*_with_sparks(machine, charset), (clock.strftime("   %H:%M:%S "), "plain")))
+        forms.append((*short, (clock.strftime("   %H:%M:%S "), "plain")))
+    forms.append((*short, (clock.strftime("  %H:%M "), "plain")))
+    forms.append((*short, (" ", "plain")))
+    forms.append((("cpu ", "muted"), (f"{cpu} ", "plain")))
+    return forms
+
+
+def _with_sparks(machine: Machine, charset: Charset) -> Spans:
+    cpu, memory = list(machine.cpu_past), list(machine.memory_past)
+    cores = f"{machine.cpu_percent:3.0f}% of {machine.cores} core{'s' if machine.cores != 1 else ''}"
+    used, total = size(machine.memory_used_bytes), size(machine.memory_total_bytes)
+    return (
+        ("cpu ", "muted"),
+        (sparks(cpu, 8, 100.0, charset), "spark"),
+        (f" {cores}", "plain"),
+        ("   mem ", "muted"),
+        (sparks(memory, 8, 100.0, charset), "spark"),
+        (f" {used:>5} of {total}", "plain"),
+    )
+
+
+def _width(line: Spans) -> int:
+    return sum(cells(text) for text, _ in line)

@@ -1,0 +1,131 @@
+"""What the layouts draw from: the board's state at one moment, and the words for one job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from corral.model.job import Job
+from corral_tui.dashboard.board.model import Model
+from corral_tui.dashboard.board.sparklines import History
+from corral_tui.dashboard.paint.labels import end_reason
+from corral_tui.dashboard.paint.lines import Span, clean
+from corral_tui.dashboard.paint.output_tails import Tails
+from corral_tui.text.charset import (
+    CPU_FLOOR,
+    MEMORY_FLOOR,
+    OUTPUT_FLOOR,
+    Charset,
+    Status,
+    needs_a_human,
+    sparks,
+    status_of,
+    time_of,
+)
+from corral_tui.text.numbers import cells, cut_end
+
+RECENT_OUTPUT = 30.0
+"""Seconds for which a waiting job's last line tells more than what it waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """One moment of the board."""
+
+    model: Model
+    history: History
+    tails: Tails
+    now: datetime
+    charset: Charset
+    is_ready: bool = True
+    """False until the first snapshot came: nothing is known yet, not even that nothing runs."""
+    is_private: bool = False
+    """Whether the jobs end with the dashboard, as in the demo."""
+
+    def status(self, job: Job) -> Status:
+        return status_of(job, self.now, self.charset)
+
+    def time(self, job: Job) -> str:
+        """How long it runs, or ran; blank before it started."""
+        return time_of(job, self.now)
+
+    def why(self, job: Job) -> str | None:
+        """The sentence that says more than the job's last line does; None where there is none."""
+        if job.state == "running":
+            if job.health == "stuck":
+                return clean(job.summary or "nothing moves")
+            if job.health is None:
+                return clean(job.summary) if job.summary else None
+            return clean(job.summary) if job.summary and self._is_quiet(job) else None
+        if job.state == "queued":
+            return clean(job.waiting_for or "waits for its turn")
+        if job.state == "stopping":
+            return stopping_line(job, self.now, self.charset)
+        is_told = job.state in ("timed_out", "lost") or job.was_ended_as_stuck
+        return end_reason(job, is_behind_status=True) if is_told else None
+
+    def _is_quiet(self, job: Job) -> bool:
+        if job.health != "waiting":
+            return False
+        return job.last_output is None or (self.now - job.last_output).total_seconds() > RECENT_OUTPUT
+
+    def last_line(self, job: Job) -> tuple[Span, ...]:
+        """Its last line of output, else why there is none."""
+        tail = self.tails.of(job)
+        line = tail.last_line() if tail else ()
+        if line:
+            return line
+        fallback = end_reason(job, is_behind_status=True) if job.is_ended else job.summary
+        if tail is not None and tail.problem:
+            fallback = tail.problem
+        return ((clean(fallback), "muted"),) if fallback else ()
+
+    def cpu_spark(self, job: Job, width: int) -> str:
+        past = self.history.of(job.id)
+        return sparks(list(past.cpu), width, CPU_FLOOR, self.charset) if past else " " * width
+
+    def memory_spark(self, job: Job, width: int) -> str:
+        past = self.history.of(job.id)
+        return sparks(list(past.memory), width, MEMORY_FLOOR, self.charset) if past else " " * width
+
+    def output_spark(self, job: Job, width: int) -> str:
+        past = self.history.of(job.id)
+        return sparks(list(past.output), width, OUTPUT_FLOOR, self.charset) if past else " " * width
+
+
+def stopping_line(job: Job, now: datetime, charset: Charset) -> str:
+    """`TERM sent to 2 · 1 left · KILL in 3 s`."""
+    stopping = job.stopping
+    if stopping is None:
+        return "is being stopped"
+    parts = [f"{stopping.signal} sent to {stopping.total}", f"{stopping.left} left"]
+    if stopping.kill_at is not None:
+        parts.append(f"KILL in {max(round((stopping.kill_at - now).total_seconds()), 0)} s")
+    return f" {charset.dot} ".join(parts)
+
+
+def ended_badly(job: Job) -> bool:
+    return job.is_ended and needs_a_human(job)
+
+
+def cut_line(line: tuple[Span, ...], width: int, ellipsis: str) -> tuple[Span, ...]:
+    """A line in at most `width` cells, styles kept."""
+    if width <= 0:
+        return ()
+    room = width
+    kept: list[Span] = []
+    for place, (text, look) in enumerate(line):
+        needed = cells(text)
+        if needed > room or (needed == room and place + 1 < len(line)):
+            kept.append((cut_end(text + ellipsis, room, ellipsis), look))
+            return tuple(kept)
+        kept.append((text, look))
+        room -= needed
+    return tuple(kept)
+
+
+def padded_line(line: tuple[Span, ...], width: int, ellipsis: str) -> tuple[Span, ...]:
+    """A line in exactly `width` cells."""
+    cut = cut_line(line, width, ellipsis)
+    missing = width - sum(cells(text) for text, _ in cut)
+    return (*cut, (" " * missing, "plain")) if missing > 0 else cut

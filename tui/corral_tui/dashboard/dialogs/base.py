@@ -1,0 +1,235 @@
+"""What all sheets share: a title rule, a body that scrolls when it must, buttons, and a line of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from time import monotonic
+from typing import ClassVar
+
+from rich.style import Style
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.geometry import Size
+
+from corral.model.errors import CorralError
+from corral.protocol.requests import Answers, Reply_
+from corral_tui.dashboard.frame.screen import Sheet, SheetHost
+from corral_tui.dashboard.paint.canvas import Block
+from corral_tui.dashboard.paint.lines import Line, hints, plain, rule
+from corral_tui.text.numbers import cells
+
+NARROW = 60
+"""Columns below which labels are short."""
+LOW = 18
+"""Rows below which no line is left blank."""
+SOONEST_ANSWER = 0.3
+"""Seconds from a question to an answer: a letter that comes earlier was typed as part of a word."""
+
+
+class ChoiceButton(Block, can_focus=True):
+    """A button with a letter: `y  stop it`. It acts on its letter, on enter where it has the focus, and on a click."""
+
+    DEFAULT_CSS = """
+    ChoiceButton { width: auto; height: 1; margin: 0 1 0 2; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "press", show=False)]
+
+    def __init__(self, key: str, label: str, short: str, act: Callable[[], None], *, id: str) -> None:  # noqa: A002
+        super().__init__(self._build_label, id=id)
+        self.key = key
+        self.label = label
+        self.short = short
+        self.act = act
+
+    def relabel(self, label: str, short: str) -> None:
+        self.label, self.short = label, short
+        self.redraw()
+        self.refresh(layout=True)
+
+    def _words(self) -> str:
+        return self.short if self.app.size.width < NARROW else self.label
+
+    def _build_label(self, width: int) -> list[Line]:
+        return [[(" ", "plain"), (self.key, "key"), (f"  {self._words()} ", "plain")]]
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        return cells(f" {self.key}  {self._words()} ")
+
+    def overlay(self) -> Style | None:
+        return Style(reverse=True) if self.has_focus else None
+
+    def on_focus(self) -> None:
+        self.refresh()
+
+    def on_blur(self) -> None:
+        self.refresh()
+
+    def action_press(self) -> None:
+        self.act()
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        self.act()
+
+
+class BottomSheet(Sheet, can_focus=True):
+    """A sheet with a title, a body and a line of keys. While `is_modal`, no other key acts."""
+
+    DEFAULT_CSS = """
+    BottomSheet { layout: vertical; height: auto; overflow: hidden; }
+    BottomSheet > .sheet--body { height: auto; max-height: 60vh; scrollbar-size-vertical: 1; }
+    BottomSheet > .sheet--choices { height: auto; width: 100%; margin: 1 0 0 0; }
+    BottomSheet.-low > .sheet--choices { margin: 0; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", show=False),
+        Binding("ctrl+c", "app.act('app.hint')", show=False),
+        Binding("ctrl+z", "app.act('app.suspend')", show=False),
+        Binding("down,j", "scroll_body(1)", show=False),
+        Binding("up,k", "scroll_body(-1)", show=False),
+        Binding("right,l,tab", "next_choice(1)", show=False),
+        Binding("left,h,shift+tab", "next_choice(-1)", show=False),
+    ]
+
+    def __init__(self, host: SheetHost, job_ids: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.host = host
+        self.job_ids = tuple(job_ids)
+        self.set_class(host.size.height < LOW, "-low")
+        self.is_asking = True
+        """Whether it is a question: then keys that it does not know do nothing at all."""
+        self.asked_at = 0.0
+        """When the question was put last, by the monotonic clock."""
+        self.problem: str | None = None
+        """What went wrong, in one line; shown above the keys."""
+
+    @property
+    def is_modal(self) -> bool:
+        # Textual ends the chain of bindings at a modal node; it asks every node, not only screens (8.2).
+        return self.is_asking
+
+    @property
+    def is_narrow(self) -> bool:
+        return self.host.size.width < NARROW
+
+    # ---- what a sheet says; each overrides what it needs ----
+
+    def title(self) -> tuple[Line, Line]:
+        """Left and right of the rule."""
+        return [], []
+
+    def body_lines(self, width: int) -> list[Line]:
+        return []
+
+    def keys(self) -> list[tuple[str, str]]:
+        return [("esc", "leave")]
+
+    def compose_choices(self) -> Sequence[ChoiceButton]:
+        return ()
+
+    def compose_body(self) -> ComposeResult:
+        yield Block(self.body_lines, id="sheet-body")
+
+    # ---- its frame ----
+
+    def compose(self) -> ComposeResult:
+        yield Block(self._head_lines, id="sheet-head")
+        with VerticalScroll(classes="sheet--body", can_focus=False):
+            yield from self.compose_body()
+        choices = self.compose_choices()
+        if choices:
+            with Horizontal(classes="sheet--choices"):
+                yield from choices
+        yield Block(self._key_lines, id="sheet-keys")
+
+    def on_mount(self) -> None:
+        self.asked_at = monotonic()
+
+    def _head_lines(self, width: int) -> list[Line]:
+        left, right = self.title()
+        return [rule(left, right, width, self.host.charset.heavy_rule, "rule-selected")]
+
+    def _key_lines(self, width: int) -> list[Line]:
+        lines: list[Line] = [[(f" {self.problem}", "error")]] if self.problem else []
+        return [*lines, hints(self.keys(), width)]
+
+    def redraw(self) -> None:
+        """Show what is known now."""
+        for block in self.query(Block):
+            block.redraw()
+
+    def ticked(self, now: datetime) -> None:
+        self.redraw()
+
+    def show_problem(self, problem: str | None) -> None:
+        self.problem = problem
+        self.redraw()
+
+    async def ask(self, request: Answers[Reply_]) -> Reply_ | None:
+        """Ask the daemon; an error is shown in the sheet, and the answer is None."""
+        try:
+            return await self.host.source.call(request)
+        except CorralError as error:
+            self.show_problem(str(error))
+            return None
+
+    def end_asking(self) -> None:
+        """The question is answered: from now on keys that the sheet does not know go to the list again."""
+        self.is_asking = False
+        self.query(".sheet--choices").remove()
+        self.focus()
+        self.refresh_bindings()
+        self.redraw()
+
+    def on_resize(self) -> None:
+        self.set_class(self.host.size.height < LOW, "-low")
+        self.redraw()
+
+    # ---- keys ----
+
+    def choices(self) -> list[ChoiceButton]:
+        return list(self.query(ChoiceButton))
+
+    def choose(self, key: str) -> None:
+        """Do what the button with that letter does, if there is one."""
+        for choice in self.choices():
+            if choice.key == key:
+                choice.act()
+                return
+
+    def action_choose(self, key: str) -> None:
+        if not self.is_too_soon():
+            self.choose(key)
+
+    def is_too_soon(self) -> bool:
+        """Whether a key came before the question can have been read; if so, says it."""
+        if self.host.keyboard.typed_at - self.asked_at >= SOONEST_ANSWER:
+            return False
+        self.show_problem("that came too soon to be an answer; once more, and it is one")
+        return True
+
+    def action_next_choice(self, step: int) -> None:
+        choices = self.choices()
+        if choices:
+            focused = next((number for number, one in enumerate(choices) if one.has_focus), 0)
+            choices[(focused + step) % len(choices)].focus()
+
+    def action_scroll_body(self, step: int) -> None:
+        for body in self.query(".sheet--body"):
+            body.scroll_relative(y=step, animate=False)
+
+    def action_leave(self) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Close it, changing nothing."""
+        if self.host.sheet is self:
+            self.host.close_sheet()
+
+
+def sentence(text: str) -> list[Line]:
+    """One line of plain text behind the sheet's margin."""
+    return [plain(" " + text)]

@@ -1,0 +1,387 @@
+"""`s`: asks, naming every process that will end; then shows the stop sequence to the proof that nothing is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import monotonic
+from typing import ClassVar, Literal
+
+from textual.binding import Binding, BindingType
+
+from corral.client.snapshot import Snapshot
+from corral.model.errors import CorralError
+from corral.model.job import STARTED_STATES, Job, ProcessView
+from corral.model.reports import StopReport
+from corral.protocol.requests import AskStopping, HideJobs, ListProcesses, StopJobs
+from corral_tui.dashboard.dialogs import stop_text
+from corral_tui.dashboard.dialogs.base import BottomSheet, ChoiceButton
+from corral_tui.dashboard.dialogs.restart import RestartSheet
+from corral_tui.dashboard.frame.screen import SheetHost
+from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, spread, wrapped
+from corral_tui.text import numbers
+from corral_tui.text.charset import status_of, time_of
+
+POLL_SECONDS = 0.25
+PROCESSES_EVERY = 4
+"""Polls between two looks at what the processes that are left do."""
+SEEN_SECONDS = 2.5
+"""How long a sheet that has nothing to ask any more says why, before it closes."""
+GRACES = (0.0, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0)
+BY = "from the dashboard"
+
+Phase = Literal["question", "going on", "over", "pointless"]
+
+
+def is_stoppable(job: Job | None) -> bool:
+    """Whether there is anything to stop: the job itself, or what it left behind."""
+    return job is not None and (not job.is_ended or job.leftovers > 0)
+
+
+class StopSheet(BottomSheet):
+    """Stops the jobs it was opened for, and no others, whatever is selected meanwhile."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "yes", show=False),
+        Binding("n", "no", show=False),
+        Binding("0", "choose('0')", show=False),
+        Binding("plus", "grace(1)", show=False),
+        Binding("minus", "grace(-1)", show=False),
+        Binding("s", "again", show=False),
+        Binding("r", "restart", show=False),
+        Binding("x", "take_off", show=False),
+        Binding("enter", "open", show=False),
+    ]
+
+    def __init__(
+        self, host: SheetHost, job_ids: Sequence[str], *, hidden_by_filter: Sequence[str] = ()
+    ) -> None:
+        super().__init__(host, [each for each in job_ids if is_stoppable(host.job(each))])
+        self.jobs = tuple(job for each in self.job_ids if (job := host.job(each)))
+        self.hidden_by_filter = tuple(each for each in hidden_by_filter if each in self.job_ids)
+        self.phase: Phase = "question" if self.jobs else "pointless"
+        self.grace: float | None = None
+        """None until the user changes it: each job's own."""
+        self.reports: dict[str, StopReport] = {}
+        self.processes: dict[str, tuple[ProcessView, ...]] = {}
+        self.is_asking_again = False
+        self._polls = 0
+
+    # ---- its life ----
+
+    def on_mount(self) -> None:
+        self.set_interval(POLL_SECONDS, self._poll)
+        if self.phase == "pointless":
+            self._close_soon()
+        elif all(job.state == "stopping" for job in self.jobs):
+            self._go_on(asks_again=True)
+        elif not self.host.settings.asks:
+            self.run_worker(self._begin(self.grace), exit_on_error=True)
+        else:
+            self._focus_leave()
+        self.run_worker(self._list_processes(), group="processes", exclusive=True)
+
+    def _focus_leave(self) -> None:
+        self.call_after_refresh(lambda: [one.focus() for one in self.choices() if one.key == "n"])
+
+    def snapshot_applied(self, snapshot: Snapshot) -> None:
+        if self.phase != "question":
+            return
+        self.jobs = tuple(job for each in self.job_ids if (job := snapshot.jobs.get(each)))
+        left = [job.id for job in self.jobs if is_stoppable(job)]
+        if not left:
+            self.phase = "pointless"
+            self._close_soon()
+        elif len(left) < len(self.job_ids):
+            self.job_ids = tuple(left)
+            self.jobs = tuple(job for job in self.jobs if job.id in left)
+        self.redraw()
+
+    def _close_soon(self) -> None:
+        self.end_asking()
+        self.set_timer(SEEN_SECONDS, self.leave)
+
+    async def _list_processes(self) -> None:
+        """For a single job; of several their numbers are enough."""
+        if len(self.jobs) != 1:
+            return
+        try:
+            reply = await self.host.source.call(ListProcesses(job=self.jobs[0].id))
+        except CorralError as error:
+            self.show_problem(str(error))
+            return
+        self.processes[self.jobs[0].id] = reply.processes
+        self.redraw()
+
+    async def _begin(self, grace: float | None) -> None:
+        reply = await self.ask(StopJobs(ids=self.job_ids, grace=grace, wait=False, by=BY))
+        if reply is None:
+            return
+        self.problem = None
+        self.reports |= {report.id: report for report in reply.reports}
+        self.host.did("job.stop", self.job_ids)
+        self._go_on()
+
+    def _go_on(self, *, asks_again: bool = False) -> None:
+        if self.phase != "going on":
+            self.phase = "going on"
+            self.end_asking()
+        self.is_asking_again = asks_again
+        self.redraw()
+
+    async def _poll(self) -> None:
+        """Textual awaits a timer's callback before the next tick, so two polls never overlap."""
+        if self.phase != "going on":
+            return
+        self._polls += 1
+        if self._polls % PROCESSES_EVERY == 1:
+            await self._list_processes()
+        reply = await self.ask(AskStopping(ids=self.job_ids))
+        if reply is None:
+            return
+        self.reports |= {report.id: report for report in reply.reports}
+        if reply.reports and all(report.nothing_is_left for report in reply.reports):
+            self.phase = "over"
+            self.is_asking_again = False
+        self.redraw()
+
+    # ---- keys ----
+
+    def compose_choices(self) -> Sequence[ChoiceButton]:
+        several = len(self.jobs) != 1
+        these = f"stop these {len(self.jobs)}" if several else "stop it"
+        stay = "leave them" if several else "leave it running"
+        return (
+            ChoiceButton("y", these, "stop", lambda: self._start(self.grace), id="yes"),
+            ChoiceButton("n", stay, "leave", self.leave, id="no"),
+            ChoiceButton("0", "kill now, no grace", "kill now", lambda: self._start(0.0), id="now"),
+        )
+
+    def _start(self, grace: float | None) -> None:
+        if self.phase == "question":
+            self.run_worker(self._begin(grace), group="begin", exclusive=True)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        single = len(self.jobs) == 1
+        possible = {
+            "yes": self.phase == "question" or self.is_asking_again,
+            "no": self.phase == "question" or self.is_asking_again,
+            "choose": self.phase == "question",
+            "grace": self.phase == "question",
+            "again": self.phase in ("question", "going on"),
+            "restart": self.phase == "over" and single,
+            "take_off": self.phase == "over",
+            "open": self.phase == "over" and single,
+            "scroll_body": self.phase == "question",
+            "next_choice": self.phase == "question",
+        }
+        return possible.get(action, True)
+
+    def action_yes(self) -> None:
+        if self.is_too_soon():
+            return
+        if self.is_asking_again:
+            self.is_asking_again = False
+            self.run_worker(self._begin(0.0), group="begin", exclusive=True)
+        else:
+            self.choose("y")
+
+    def action_no(self) -> None:
+        if self.is_asking_again:
+            self.is_asking_again = False
+            self.redraw()
+        else:
+            self.leave()
+
+    def action_again(self) -> None:
+        """A second `s`: it asks once more, and `y` skips the grace. On the question it does nothing."""
+        if self.phase == "going on":
+            self.is_asking_again, self.asked_at = True, monotonic()
+            self.redraw()
+
+    def action_grace(self, step: int) -> None:
+        now = self.shown_grace
+        higher = [each for each in GRACES if each > now]
+        lower = [each for each in GRACES if each < now]
+        self.grace = (higher[:1] or [now])[0] if step > 0 else (lower[-1:] or [now])[0]
+        self.redraw()
+
+    def action_restart(self) -> None:
+        self.host.show_sheet(RestartSheet(self.host, self.job_ids[0]))
+
+    def action_take_off(self) -> None:
+        self.run_worker(self._take_off())
+
+    async def _take_off(self) -> None:
+        if await self.ask(HideJobs(ids=self.job_ids)) is not None:
+            self.leave()
+
+    def action_open(self) -> None:
+        job_id = self.job_ids[0]
+        self.leave()
+        self.host.open_job(job_id)
+
+    # ---- what it says ----
+
+    @property
+    def shown_grace(self) -> float:
+        return max((job.stop_grace for job in self.jobs), default=0.0) if self.grace is None else self.grace
+
+    def _subject(self) -> str:
+        if len(self.jobs) == 1:
+            return f"{self.jobs[0].id} {clean(self.jobs[0].title)}"
+        return f"{len(self.jobs)} jobs"
+
+    def title(self) -> tuple[Line, Line]:
+        if self.phase == "question":
+            why = (
+                "named when you pressed s; it does not change"
+                if len(self.jobs) == 1
+                else "these, and no others"
+            )
+            return plain(f"Stop {self._subject()}?", "title"), plain(why, "muted")
+        if self.phase == "pointless":
+            return plain(f"{self._subject() if self.jobs else 'Nothing to stop'}: ended", "title"), []
+        return (self._title_over if self.phase == "over" else self._title_going_on)()
+
+    def _title_over(self) -> tuple[Line, Line]:
+        seconds = max((report.seconds for report in self.reports.values()), default=0.0)
+        verb = "is" if len(self.jobs) == 1 else "are"
+        return plain(f"{self._subject()} {verb} stopped", "title"), plain(f"in {seconds:.1f} s", "muted")
+
+    def _title_going_on(self) -> tuple[Line, Line]:
+        survivors = sum(len(report.left) for report in self.reports.values())
+        seconds = max((report.seconds for report in self.reports.values()), default=0.0)
+        if survivors and self.kill_in is None:
+            total = sum(len(report.processes) for report in self.reports.values())
+            left: Line = plain(f"{self._subject()} could not be stopped", "title")
+            return left, plain(f"{seconds:.0f} s · {survivors} of {total} left", "muted")
+        kill_in = self.kill_in
+        when = "KILL sent" if kill_in is None else f"KILL in {stop_text.whole_seconds(kill_in)} s"
+        return plain(f"Stopping {self._subject()}", "title"), plain(f"{seconds:.0f} s · {when}", "muted")
+
+    @property
+    def kill_in(self) -> float | None:
+        """Until the first KILL that is still to come."""
+        times = [report.kill_in for report in self.reports.values() if report.kill_in is not None]
+        return min(times) if times else None
+
+    def keys(self) -> list[tuple[str, str]]:
+        if self.phase == "question":
+            grace = stop_text.grace_words(self.shown_grace)
+            return [("y", "stop"), ("n", "or esc leave"), ("0", "kill now"), ("+ -", f"grace {grace}")]
+        if self.phase == "pointless":
+            return [("esc", "close")]
+        if self.phase == "over":
+            single = [("r", "restart"), ("enter", "open")] if len(self.jobs) == 1 else []
+            return [("esc", "close"), *single, ("x", "take off the list")]
+        if self.is_asking_again:
+            return [("y", f"kill the {self._left()} left now"), ("n", "let the grace run out")]
+        return [("s", "skip the grace"), ("esc", "hide (it goes on)"), ("j k", "other jobs")]
+
+    def _left(self) -> int:
+        return sum(len(stop_text.living(report)) for report in self.reports.values())
+
+    def body_lines(self, width: int) -> list[Line]:
+        if self.phase == "pointless":
+            return self._pointless_lines(width)
+        single = len(self.jobs) == 1
+        if self.phase == "question":
+            return self._question_of_one(width) if single else self._question_of_several(width)
+        if not single:
+            return self._reports_of_several(width)
+        report = self.reports.get(self.job_ids[0])
+        if report is None:
+            return [plain(" asking the daemon")]
+        return (
+            self._report_over(report, width) if self.phase == "over" else self._report_going_on(report, width)
+        )
+
+    def _pointless_lines(self, width: int) -> list[Line]:
+        if not self.jobs:
+            return [plain(" None of them runs any more.")]
+        words = [
+            f" {job.id} {clean(job.title)} ended by itself: {self._status_words(job)}." for job in self.jobs
+        ]
+        return [plain(line) for line in words]
+
+    def _status_words(self, job: Job) -> str:
+        return status_of(job, self.host.clock(), self.host.charset).word
+
+    def _question_of_one(self, width: int) -> list[Line]:
+        job = self.jobs[0]
+        charset = self.host.charset
+        listed = self.processes.get(job.id)
+        count = len(listed) if listed else job.processes or job.leftovers
+        ran = time_of(job, self.host.clock())
+        state = f"{self._status_words(job)}, {ran}   {numbers.counted(count, 'process')}"
+        command = plain(" " + clean(job.command))
+        if self.is_narrow:
+            lines: list[Line] = [cut(command, width, charset.ellipsis), plain(" " + state, "muted")]
+        else:
+            lines = [spread(command, plain(state + " ", "muted"), width, charset.ellipsis)]
+        if job.state == "queued":
+            return [*lines, plain(" It has not started: it is taken from the queue.")]
+        if listed:
+            lines += [[], *stop_text.process_lines(listed, width, charset), []]
+        return [*lines, *wrapped(stop_text.plan_words(count, job.stop_signal, self.shown_grace), width)]
+
+    def _question_of_several(self, width: int) -> list[Line]:
+        lines = stop_text.job_names(self.jobs, width)
+        hidden = [job for job in self.jobs if job.id in self.hidden_by_filter]
+        if hidden:
+            names = ", ".join(f"{job.id} {clean(job.title)}" for job in hidden)
+            verb = "is" if len(hidden) == 1 else "are"
+            words = f"{len(hidden)} of them {verb} hidden by the filter: {names}"
+            lines += wrapped(words, width, indent="   ", role="accent")
+        count = sum(
+            job.processes or job.leftovers
+            for job in self.jobs
+            if job.state in STARTED_STATES or job.leftovers
+        )
+        signals = {job.stop_signal for job in self.jobs}
+        signal = signals.pop() if len(signals) == 1 else "its stop signal"
+        plan = f"{signal} to all, KILL after {stop_text.grace_words(self.shown_grace)}."
+        plan = "KILL to all at once." if self.shown_grace <= 0 else plan
+        return [*lines, *wrapped(f"{numbers.counted(count, 'process')}. {plan}", width, indent="   ")]
+
+    def _reports_of_several(self, width: int) -> list[Line]:
+        titles = {job.id: clean(job.title) for job in self.jobs}
+        shown = [
+            stop_text.report_line(self.reports[each], titles.get(each, each), width, self.host.charset)
+            for each in self.job_ids
+            if each in self.reports
+        ]
+        if self.phase == "over":
+            every = [one for report in self.reports.values() for one in report.processes]
+            counts = stop_text.ending_counts(every)
+            total = numbers.counted(len(every), "process")
+            shown.append(
+                plain(f" Nothing of them is left. {total}: {counts}." if counts else " Nothing is left.")
+            )
+        return shown
+
+    def _report_over(self, report: StopReport, width: int) -> list[Line]:
+        lines = wrapped(stop_text.ending_sentence(report), width)
+        if report.note and report.processes:
+            lines += wrapped(clean(report.note), width, role="muted")
+        looked = stop_text.looked_words(report)
+        return [*lines, *wrapped(looked, width, role="muted")] if looked else lines
+
+    def _report_going_on(self, report: StopReport, width: int) -> list[Line]:
+        if report.left and report.kill_in is None:
+            return stop_text.survivor_lines(report, width)
+        listed = self.processes.get(report.id, ())
+        known = stop_text.ProcessNotes(
+            {one.pid: one.command for one in listed if one.command},
+            {one.pid: one.does for one in listed if one.does},
+        )
+        charset = self.host.charset
+        left = len(stop_text.living(report))
+        gone = f" {len(report.processes) - left} gone, {left} left."
+        return [
+            stop_text.sequence_line(report, report.kill_in, width, charset),
+            [],
+            *stop_text.progress_lines(report, known, width, charset),
+            [],
+            plain(gone),
+        ]

@@ -1,0 +1,1 @@
+"""What all screens have: actions, keys, footer, themes, the terminal's driver."""

@@ -1,0 +1,1 @@
+"""Lines, styles and canvases, and the emulator of terminals."""

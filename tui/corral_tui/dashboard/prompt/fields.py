@@ -1,0 +1,175 @@
+"""The fields of the prompt: small texts, and values that are chosen from a few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from rich.style import Style
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.geometry import Size
+
+from corral_tui.dashboard.paint.canvas import Block
+from corral_tui.dashboard.paint.lines import Line
+from corral_tui.dashboard.paint.text_field import FieldInput, Label
+from corral_tui.text.numbers import cells
+
+
+class TextField(Horizontal):
+    """A label and a short text."""
+
+    DEFAULT_CSS = """
+    TextField { width: auto; height: 1; margin: 0 2 0 0; }
+    TextField > Block { width: auto; }
+    """
+
+    def __init__(self, label: str, value: str, placeholder: str, cells_wide: int, *, id: str) -> None:  # noqa: A002
+        super().__init__(id=f"field-{id}")
+        self._label = label
+        self.input = FieldInput(value, placeholder=placeholder, compact=True, select_on_focus=True, id=id)
+        self.input.styles.width = cells_wide
+
+    def compose(self) -> ComposeResult:
+        yield Label(self._label)
+        yield self.input
+
+
+class Cycle(Block, can_focus=True):
+    """One of a few values: space, the arrows and a click go to the next. `options` are asked for when it is used."""
+
+    DEFAULT_CSS = "Cycle { width: auto; height: 1; margin: 0 2 0 0; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space,right", "turn(1)", show=False),
+        Binding("left", "turn(-1)", show=False),
+    ]
+
+    def __init__(
+        self,
+        label: str,
+        options: Callable[[], Sequence[tuple[str, str]]],
+        changed: Callable[[], None],
+        *,
+        menu: str = "",
+        id: str,  # noqa: A002
+    ) -> None:
+        super().__init__(self._build_cycle, id=id)
+        self._label = f"{label} " if label else ""
+        self._options = options
+        self._changed = changed
+        self._menu = menu
+        self.value, self.words = options()[0]
+
+    def put(self, value: str) -> None:
+        """Choose the option of that value, if it is still one."""
+        for each, words in self._options():
+            if each == value:
+                self.value, self.words = each, words
+                self.redraw()
+                self.refresh(layout=True)
+                self._changed()
+
+    def action_turn(self, step: int) -> None:
+        values = [value for value, _ in self._options()]
+        here = values.index(self.value) if self.value in values else 0
+        self.put(values[(here + step) % len(values)])
+
+    def on_click(self) -> None:
+        self.focus()
+        self.action_turn(1)
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key == "enter":
+            return
+
+    def _text(self) -> str:
+        return f"{self.words}{self._menu}"
+
+    def _build_cycle(self, width: int) -> list[Line]:
+        return [[(self._label, "muted"), (self._text(), "plain")]]
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        return cells(f"{self._label}{self._text()}")
+
+    def overlay(self) -> Style | None:
+        return Style(reverse=True) if self.has_focus else None
+
+    def on_focus(self) -> None:
+        self.refresh()
+
+    def on_blur(self) -> None:
+        self.refresh()
+
+
+class Radio(Block, can_focus=True):
+    """One of a few sentences, all of them shown: the arrows choose, a click does."""
+
+    DEFAULT_CSS = "Radio { width: 1fr; height: auto; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space,right,down", "turn(1)", show=False),
+        Binding("left,up", "turn(-1)", show=False),
+    ]
+
+    def __init__(
+        self,
+        label: str,
+        options: Sequence[tuple[str, str]],
+        changed: Callable[[], None],
+        *,
+        id: str,  # noqa: A002
+    ) -> None:
+        super().__init__(self._build_radio, id=id)
+        self._label = label
+        self._options = tuple(options)
+        self._changed = changed
+        self.value = self._options[0][0]
+
+    def put(self, value: str) -> None:
+        self.value = value
+        self.redraw()
+        self._changed()
+
+    def action_turn(self, step: int) -> None:
+        values = [value for value, _ in self._options]
+        self.put(values[(values.index(self.value) + step) % len(values)])
+
+    def on_click(self, event: events.Click) -> None:
+        self.focus()
+        for value, y, start, end in self._places(self.size.width):
+            if event.y == y and start <= event.x < end:
+                self.put(value)
+
+    def _places(self, width: int) -> list[tuple[str, int, int, int]]:
+        """Where each option stands: its value, row, first and last column."""
+        places: list[tuple[str, int, int, int]] = []
+        start = cells(self._label) + 2
+        x, y = start, 0
+        for value, words in self._options:
+            needed = cells(f"( ) {words}")
+            if x > start and x + needed > width:
+                x, y = start, y + 1
+            places.append((value, y, x, x + needed))
+            x += needed + 2
+        return places
+
+    def _build_radio(self, width: int) -> list[Line]:
+        words_of = dict(self._options)
+        lines: list[Line] = []
+        for value, y, x, _ in self._places(width):
+            if y == len(lines):
+                lines.append([(f" {self._label} " if y == 0 else " " * x, "muted")])
+            else:
+                lines[y].append(("  ", "plain"))
+            is_chosen = value == self.value
+            look: Style | str = "title" if is_chosen else "plain"
+            text = f"{'(•)' if is_chosen else '( )'} {words_of[value]}"
+            lines[y].append((text, Style(reverse=True) if is_chosen and self.has_focus else look))  # type: ignore[arg-type]
+        return lines
+
+    def on_focus(self) -> None:
+        self.redraw()
+
+    def on_blur(self) -> None:
+        self.redraw()

@@ -1,0 +1,104 @@
+"""Lines and tables for the terminal: bold and coloured on a terminal, plain text elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from corral_tui.text.terminal_output import has_colour, say, visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+HEADING = "bold"
+ALERT = "bold yellow"
+FAILURE = "bold red"
+MUTED = "dim"
+
+
+class StyledLine(NamedTuple):
+    """A line with a rich style, which is never needed to understand it."""
+
+    text: str = ""
+    style: str = ""
+
+
+def styled_console(width: int | None = None) -> Console:
+    """rich's console for stdout. Colour is decided by `has_colour`, since rich reads NO_COLOR and the like differently."""
+    from rich.console import Console
+
+    return Console(
+        file=sys.stdout,
+        width=width,
+        color_system="standard" if has_colour(sys.stdout) else None,
+        force_terminal=True,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def print_lines(lines: Iterable[StyledLine]) -> None:
+    """Print on stdout. Loads rich, which takes 60 ms, only for colour."""
+    if not has_colour(sys.stdout):
+        for line in lines:
+            say(line.text)
+        return
+    from rich.text import Text
+
+    console = styled_console()
+    for line in lines:
+        console.print(Text(visible(line.text), style=line.style, end=""), soft_wrap=True)
+
+
+GAP = "  "
+
+
+def lay_out(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int], width: int | None
+) -> Iterator[str]:
+    """A table as lines without trailing blanks, columns two spaces apart; the last column is cut to the width.
+
+    `right` are the right-aligned columns; with `width` None nothing is cut.
+    """
+    table = [header, *rows]
+    widths = [max(map(cells, column)) for column in zip(*table, strict=True)]
+    last = len(header) - 1
+    room = None if width is None else max(width - sum(widths[:last]) - len(GAP) * last, 0)
+    for row in table:
+        fields = [_padded(field, widths[number], number in right) for number, field in enumerate(row[:last])]
+        fields.append(row[last] if room is None else cut(row[last], room))
+        line = GAP.join(fields).rstrip()
+        yield line if width is None else cut(line, width)
+
+
+def cells(text: str) -> int:
+    """The width of `text` in terminal cells. Without rich, whose import takes longer than all of `ps`."""
+    return len(text) if text.isascii() else sum(map(_cells_of, text))
+
+
+def cut(text: str, width: int) -> str:
+    """`text` in at most `width` cells, with an ellipsis if it was cut."""
+    if cells(text) <= width:
+        return text
+    taken: list[str] = []
+    room = width - 1
+    for letter in text:
+        room -= _cells_of(letter)
+        if room < 0:
+            break
+        taken.append(letter)
+    return "".join(taken) + "…" if width > 0 else ""
+
+
+def _cells_of(letter: str) -> int:
+    if unicodedata.combining(letter) or unicodedata.category(letter) == "Cf":
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+
+
+def _padded(field: str, width: int, is_right: bool) -> str:
+    blanks = " " * (width - cells(field))
+    return blanks + field if is_right else field + blanks
