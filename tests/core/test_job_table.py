@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from msgspec.structs import replace
+
 from corral.commandline.parser import parse
 from corral.jobs.acceptance import new_job
 from corral.jobs.job_observers import JobEvents
@@ -43,6 +45,9 @@ def test_jobs_are_found_by_what_they_name_until_they_are_removed() -> None:
     )
     assert table.newest_queued() is table.managed[3]
     assert list(table.begun) == [1]
+    table.managed[1].life = replace(table.managed[1].life, state="succeeded")
+    assert ids(list(table.all_unended())) == [2, 3]
+    assert table.queued_count == table.unended_count == 2
     for number in (2, 3):
         table.remove(number)
     assert ids(table.named.of("backup")) == [1]
@@ -118,6 +123,8 @@ async def main(home):
     engine.stops.request(8, by="by a test")
     assert (await engine.stops.report(8, wait=True)).state == "stopped"
     assert await engine.restarts.restart(7, "command_line") == 12
+    engine.restarts.resume()
+    assert engine.table.unended_count == 10
     engine.stops.request(1, by="by a test")
     assert (await engine.stops.report(1, wait=True)).state == "stopped"
     engine.executor.leftovers.check()

@@ -150,11 +150,10 @@ class Restarts:
 
     def resume(self) -> None:
         """Stop what is to be replaced, where the daemon before had noted no more than the replacement."""
-        for job in list(self._table.managed.values()):
-            for reference in job.spec.instead_of if job.life.state == "queued" else ():
-                old = self._table.unended(int(reference))
-                if old is not None:
-                    self._stop(old)
+        for reference in list(self._table.replacements.keys):
+            old = self._table.unended(int(reference))
+            if old is not None and self._table.queued_replacements_of(old.id):
+                self._stop(old)
 
     def give_up(self, job_id: int, why: str) -> None:
         """Something of the job survives: what was to replace it never starts."""

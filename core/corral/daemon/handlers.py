@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 from typing import Any, NoReturn, Protocol
 
 from msgspec import Struct, structs
@@ -43,6 +44,8 @@ NAMES_A_PASS = 50
 """Names looked up in one pass of the loop: one may take a tenth of a millisecond."""
 
 
+MOST_NAMED = 8
+"""Jobs that a refusal to end names."""
 MOST_WATCHED = 1000
 MOST_STARTS = 5000
 """Jobs in one request. They are accepted in one pass of the loop: some tenths of a second."""
@@ -419,11 +422,11 @@ class Handlers:
 
     async def _shutdown(self, request: p.Shutdown) -> p.Stops:
         engine = self._engine
-        running = [job for job in engine.table.managed.values() if not job.life.is_ended]
         stops = p.Stops(())
-        if request.jobs is None and running:
-            names = ", ".join(f"{job.id} {job.title}" for job in running[:8])
-            more = f" and {len(running) - 8} more" if len(running) > 8 else ""
+        if request.jobs is None and (count := engine.table.unended_count):
+            first = islice(engine.table.all_unended(), MOST_NAMED)
+            names = ", ".join(f"{job.id} {job.title}" for job in first)
+            more = f" and {count - MOST_NAMED} more" if count > MOST_NAMED else ""
             raise NotSoError(
                 f"jobs have not ended: {names}{more}; corral daemon stop --jobs stop ends them,"
                 " --jobs leave leaves them running"

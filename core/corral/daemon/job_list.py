@@ -80,10 +80,10 @@ class JobLists:
         if request.all:
             self._commits.soon()
             sizes = self._journal.sizes_of_ended()
-        for job in list(self._table.managed.values()):
+        for job in list(self._table.begun.values()):
             self._see(job)
-            if not job.life.is_ended:
-                sizes[job.id] = size_of(self._snapshots.view(job))
+        for job in self._table.all_unended():
+            sizes[job.id] = size_of(self._snapshots.view(job))
         return sizes
 
     def _jobs(self, ids: Iterable[int]) -> list[Job]:

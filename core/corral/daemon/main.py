@@ -103,7 +103,7 @@ def run_resumed(path: str, report_descriptor: int, lock: int, listener: int, gen
         if isinstance(found, Handover):
             engine.handover.take_back(found)
         _take_over_all(engine)
-        unended = sum(not job.life.is_ended for job in engine.table.managed.values())
+        unended = engine.table.unended_count
         how = (
             "handed over"
             if isinstance(found, Handover)

@@ -100,7 +100,7 @@ class Publisher:
             self._push(ChangesPushed(rev=self._rev, machine=self._machine))
 
     def _all(self, ended: int) -> list[int]:
-        unended = (job.id for job in self._table.managed.values() if not job.life.is_ended)
+        unended = (job.id for job in self._table.all_unended())
         newest = sorted(self._table.ended)[-ended:] if ended else []
         return sorted((*newest, *unended))
 

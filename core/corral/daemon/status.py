@@ -48,7 +48,7 @@ class Status:
     def _jobs_by_state(self) -> dict[str, int]:
         table = self._engine.table
         counts = Counter[str](job.life.state for job in table.begun.values() if not job.life.is_ended)
-        counts["queued"] += len(table.managed) - len(table.begun)
+        counts["queued"] += table.queued_count
         return dict(+counts)
 
     def _own_cpu_percent(self) -> float | None:

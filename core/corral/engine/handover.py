@@ -209,11 +209,10 @@ class JobHandover:
 
     def gather(self, process: ProcessIdentity) -> Handover:
         """The table, as of now. The engine must do nothing more once this is written."""
-        jobs = (job for job in self._table.managed.values() if not job.life.is_ended)
         return Handover(
             format=FORMAT,
             process=process,
-            jobs=tuple(map(self._handed, jobs)),
+            jobs=tuple(map(self._handed, self._table.all_unended())),
             stops=tuple(map(self._handed_stop, self._executor.stopper.under_way())),
             notices=tuple(self._journal.notices),
         )

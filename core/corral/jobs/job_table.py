@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from corral.jobs.managed_job import ManagedJob
@@ -113,6 +113,18 @@ class JobTable:
         """The job, unless it has ended or is not known."""
         job = self.managed.get(job_id)
         return None if job is None or job.life.is_ended else job
+
+    def all_unended(self) -> Iterator[ManagedJob]:
+        """In the order in which they were added, the queued ones included: there may be very many."""
+        return (job for job in self.managed.values() if not job.life.is_ended)
+
+    @property
+    def queued_count(self) -> int:
+        return len(self.managed) - len(self.begun)
+
+    @property
+    def unended_count(self) -> int:
+        return self.queued_count + sum(not job.life.is_ended for job in self.begun.values())
 
     def newest_queued(self) -> ManagedJob | None:
         """Jobs are added in the order of their ids: those that wait in the queue stand at the end."""

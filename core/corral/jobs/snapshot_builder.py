@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from msgspec import structs
+
 from corral.jobs.executor import Observation, StopSequence
 from corral.jobs.managed_job import ManagedJob, ManagedStage
 from corral.lifecycle.outcome import StageOutcome, view_stages
@@ -31,16 +33,14 @@ def view_of(
 ) -> Job:
     """The job as it is at `now` (monotonic seconds)."""
     life, spec = job.life, job.spec
-    is_running = life.state == "running"
     ending = life.ending
-    return Job(
+    view = Job(
         id=str(job.id),
         name=spec.name,
         command=job.shown.command,
         cwd=job.surroundings.cwd,
         pty=spec.pty,
         state=life.state,
-        health=job.history.health if is_running else None,
         parent=spec.parent,
         after=spec.after,
         from_=spec.stdin.job if isinstance(spec.stdin, JobInput) else None,
@@ -59,33 +59,23 @@ def view_of(
         on_stuck=spec.on_stuck,
         on_leftovers=spec.leftovers,
         max_output=spec.max_output,
-        cpu_percent=None if life.is_ended else job.history.cpu_percent,
         cpu_seconds=_rounded(seen.cpu_seconds) if life.started else None,
-        memory_bytes=None if life.is_ended else job.history.memory_bytes,
         peak_memory_bytes=job.history.peak_memory_bytes,
-        processes=0 if life.is_ended else seen.processes,
         leftovers=job.leftovers,
         in_doubt=job.in_doubt,
         stdout_bytes=job.output.stdout,
         stderr_bytes=sum(stage.history.stderr_bytes for stage in job.stages),
         stdout_dropped_bytes=job.output.stdout_dropped,
         stderr_dropped_bytes=sum(stage.history.stderr_dropped for stage in job.stages),
-        output_bytes_per_second=None if life.is_ended else job.output_rate,
         last_output=job.output.last_output,
-        bottleneck=job.bottleneck if is_running else None,
         origin=spec.origin,
-        waiting_for=waiting_for if life.state == "queued" else None,
         stages=tuple(
             _stage(job, *each) for each in zip(job.stages, view_stages(life), seen.pids, strict=True)
         ),
         pipes=job.pipe_views or _unseen_pipes(job),
-        health_since=job.history.health_since if is_running else None,
-        summary=job.diagnosis.summary if job.diagnosis and is_running else None,
         paused_since=life.paused_since,
-        stopping=_stopping(job, stop, now) if life.state == "stopping" else None,
         hidden=job.hidden,
         stdin="terminal" if spec.pty else _STDIN_NAMES[type(spec.stdin)],
-        full_screen=job.is_full_screen and not life.is_ended,
         terminal_size=job.terminal_size,
         disk_full=job.history.disk_full,
         cut=job.shown.is_cut,
@@ -93,6 +83,34 @@ def view_of(
         stdout_truncated_bytes=job.history.streams[0].lost if job.history.streams else 0,
         stderr_truncated_bytes=sum(stream.lost for stream in job.history.streams[1:]),
         output_truncated=job.history.truncated,
+    )
+    return view if life.is_ended else _with_present(view, job, now, waiting_for, seen, stop)
+
+
+def _with_present(
+    view: Job,
+    job: ManagedJob,
+    now: float,
+    waiting_for: str | None,
+    seen: Observation,
+    stop: StopSequence | None,
+) -> Job:
+    """The snapshot with what only a job has that has not ended."""
+    life, history = job.life, job.history
+    is_running = life.state == "running"
+    return structs.replace(
+        view,
+        health=history.health if is_running else None,
+        health_since=history.health_since if is_running else None,
+        bottleneck=job.bottleneck if is_running else None,
+        summary=job.diagnosis.summary if job.diagnosis and is_running else None,
+        cpu_percent=history.cpu_percent,
+        memory_bytes=history.memory_bytes,
+        processes=seen.processes,
+        output_bytes_per_second=job.output_rate,
+        full_screen=job.is_full_screen,
+        waiting_for=waiting_for if life.state == "queued" else None,
+        stopping=_stopping(job, stop, now) if life.state == "stopping" else None,
     )
 
 
