@@ -106,6 +106,9 @@ def test_what_is_printed_on_a_terminal_waits_for_room_and_is_whole(daemons: Daem
         assert not any("attach" in (each.command or "") for each in why.advice)
         os.unlink(disk / "filler")
         until(lambda: not job(client, "shown").disk_full, "room for what is printed")
+        (ended,) = wait(client, "shown")
+        assert (ended.state, ended.disk_full) == ("succeeded", None)
+        assert Path(daemons.home.stdout(1)).read_bytes().endswith(b"\r\n100000\r\n")
         start(client, ["sh", "-c", "echo Name?; read name"], name="asks", pty=True)
         until(lambda: "attach 2" in client.call(p.AskWhy(job="asks")).summary, "the question")
         fill(disk / "filler")
@@ -115,7 +118,3 @@ def test_what_is_printed_on_a_terminal_waits_for_room_and_is_whole(daemons: Daem
         )
         assert [each.command for each in why.advice][:2] == ["df -h", "corral send 2 TEXT"]
         assert client.call(p.StopJobs(ids=("asks",))).reports[0].state == "stopped"
-        os.unlink(disk / "filler")
-        (ended,) = wait(client, "shown")
-        assert (ended.state, ended.disk_full) == ("succeeded", None)
-        assert Path(daemons.home.stdout(1)).read_bytes().endswith(b"\r\n100000\r\n")

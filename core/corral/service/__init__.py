@@ -1,1 +1,1 @@
-"""Layer 6: protocol, daemon, client and the library's front door."""
+"""The door by which a daemon of any release starts the program of the one that is installed now."""
