@@ -19,7 +19,7 @@ import psutil
 from common import Options, Report, Row, Verdict
 
 import corral
-from corral.output import relay
+from corral.output import relay_program
 
 LINES = "57000000"
 ARGV = ["seq", LINES]
@@ -113,7 +113,7 @@ async def memory_of_relay(manager: corral.JobManager) -> float:
 
 def _is_relay(pid: int, folder: bytes) -> bool:
     try:
-        is_ready = Path(f"/proc/{pid}/comm").read_bytes() == relay.NAME + b"\n"
+        is_ready = Path(f"/proc/{pid}/comm").read_bytes() == relay_program.NAME + b"\n"
         return is_ready and folder in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False

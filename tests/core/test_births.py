@@ -16,8 +16,8 @@ from corral.model.spec import Command, JobSpec, Pipeline, Surroundings
 from corral.platform.host.procfs import CLOCK_TICKS
 from corral.platform.process import boot_id
 from corral.platform.process.identity import ProcessIdentity
-from corral.processes import births
-from corral.processes.births import FORGOTTEN, Births
+from corral.processes import job_lifetimes
+from corral.processes.job_lifetimes import FORGOTTEN, Births
 from until import python, running
 
 SPEC = JobSpec(Pipeline((Command(("sleep", "9")),)), "sleep 9")
@@ -78,7 +78,7 @@ def test_what_was_born_before_anybody_looked_may_be_of_others(clock: list[float]
 
 
 def test_what_was_forgotten_is_not_ruled_out(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(births, "KEPT", 1)
+    monkeypatch.setattr(job_lifetimes, "KEPT", 1)
     hands = Hands()
     for number in (1, 2):
         clock[0] += 5

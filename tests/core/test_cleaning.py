@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from corral.config import CleanSettings, read_clean_settings
 from corral.jobs.job_table import JobTable
 from corral.journal import maintenance
 from corral.journal.journal import Journal
@@ -32,6 +31,7 @@ from corral.lifecycle.retention_policy import (
 from corral.model.home import Home
 from corral.model.retention import NO_RULES, CleanRules, as_ranges
 from corral.platform.files.disk_usage import delete_folder, usage_of
+from corral.retention.clean_settings import CleanSettings, read_clean_settings
 from corral.retention.needed_jobs import IS_SHOWN, IS_WAITED_FOR, NeededJobs
 from journals import AT, PLACE, ended, spec
 

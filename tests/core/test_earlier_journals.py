@@ -15,8 +15,8 @@ import pytest
 
 from corral.journal import tables
 from corral.journal.journal import Journal
+from corral.journal.opening import JournalError
 from corral.journal.reader import JournalReader
-from corral.journal.schema import JournalError
 from corral.journal.unfinished_jobs import unended_jobs
 from corral.model.home import Home
 from corral.model.reports import Detail

@@ -22,7 +22,7 @@ from corral.measure.history import (
     Stream,
     encode,
 )
-from corral.measure.progress import Progress
+from corral.measure.stuck_rule import Progress
 from corral.model.reports import Diagnosis
 from corral.output.truncation import Piece
 from corral.platform.process.identity import ProcessIdentity

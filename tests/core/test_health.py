@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from corral.jobs.job_table import JobTable
 from corral.measure.history import History
-from corral.measure.progress import MOVES_FOR, ObservationGaps, PollingDetector, Progress, health_of
+from corral.measure.stuck_rule import MOVES_FOR, ObservationGaps, PollingDetector, Progress, health_of
 from corral.monitor.monitor import Monitor
 
 STUCK_AFTER = 60.0

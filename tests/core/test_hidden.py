@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not HAS_PROCFS, reason="there is no /proc to be 
 
 PROBE = r"""
 import ctypes, fcntl, json, os, signal, subprocess, sys, time
-from corral.measure.progress import Progress, health_of
+from corral.measure.stuck_rule import Progress, health_of
 from corral.diagnosis.wait_chains import Observations, WaitGraph, is_benign
 from corral.diagnosis.diagnose import diagnose
 from corral.waits.process_wait import wait_of

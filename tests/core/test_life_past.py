@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import Persisted
 from corral.measure.history import History, Lifetime, decode, encode
-from corral.measure.progress import Progress
+from corral.measure.stuck_rule import Progress
 from corral.model.history import MOST_CELLS, LifePast
-from corral.monitor.persistence import Persistence
+from corral.monitor.history_store import Persistence
 from corral.processes.usage_meter import note_lifetime
 
 LOOKS = st.lists(st.tuples(st.floats(0.01, 5000), st.floats(0, 3), st.integers(0, 1 << 40)), min_size=1)

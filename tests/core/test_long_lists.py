@@ -17,7 +17,7 @@ from corral.library import many_starts
 from corral.library.manager import JobManager
 from corral.model.errors import CorralError, UsageError
 from corral.model.spec import Command, Pipeline
-from corral.protocol import framing, parts, requests
+from corral.protocol import framing, long_lists, requests
 from corral.protocol import requests as p
 from corral.protocol.reply_size import cut_to
 from e2e.daemons import Daemons, altered, start
@@ -27,7 +27,7 @@ from managers import eventually, opened
 JOBS = 60
 LINE = 24 << 10
 """Bytes of a line that the clients here take: some forty jobs."""
-SMALL = "from corral.daemon import job_list; from corral.protocol import parts; from corral.daemon import publisher\njob_list.A_PASS = 5\npublisher.MOST_STAGES = 20\nparts.PART_BYTES = 4 << 10"
+SMALL = "from corral.daemon import list_reply; from corral.protocol import long_lists; from corral.daemon import publisher\nlist_reply.A_PASS = 5\npublisher.MOST_STAGES = 20\nlong_lists.PART_BYTES = 4 << 10"
 
 
 @pytest.fixture
@@ -50,11 +50,11 @@ async def waiting(manager: JobManager) -> list[corral.JobHandle]:
 
 
 def test_pieces_are_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "PART_BYTES", 2000)
+    monkeypatch.setattr(long_lists, "PART_BYTES", 2000)
     for count in (0, 1, 2, 3, 4, 5, 20):
         whole = p.Jobs(tuple(ended(number, spec("true")) for number in range(1, count + 1)), ("x",), {"7": 1})
-        came = parts.Parts()
-        made = list(parts.reply_lines(3, whole))
+        came = long_lists.Parts()
+        made = list(long_lists.reply_lines(3, whole))
         envelopes = [came.whole(requests.read_envelope(line)) for line in made]
         *firsts, last = envelopes
         assert firsts == [None] * (len(made) - 1)
@@ -62,7 +62,7 @@ def test_pieces_are_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
         assert requests.read_reply(last, p.ListJobs()) == whole
         assert all(len(line) < 4000 for line in made)
     assert len(made) > 5
-    assert len(list(parts.reply_lines(3, p.Done()))) == 1
+    assert len(list(long_lists.reply_lines(3, p.Done()))) == 1
 
 
 async def test_a_program_lists_waits_and_stops(daemons: Daemons, short_lines: None) -> None:

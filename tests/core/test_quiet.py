@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corral.diagnosis.deadlock import deadlocked, first_to_move
-from corral.measure.progress import POLLING_WAKEUPS, PollingDetector
+from corral.measure.stuck_rule import POLLING_WAKEUPS, PollingDetector
 
 MILLISECOND = 1_000_000
 

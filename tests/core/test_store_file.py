@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from corral.journal.journal import Journal
+from corral.journal.opening import DamagedJournalError, JournalError, LockedJournalError
 from corral.journal.reader import JournalReader
-from corral.journal.schema import DamagedJournalError, JournalError, LockedJournalError
 from corral.journal.unfinished_jobs import unended_jobs
 from corral.model.errors import CorralError, UnknownJobError
 from corral.model.home import Home

@@ -20,7 +20,7 @@ from corral.measure.history import History
 from corral.model.history import LifePast
 from corral.model.home import Home
 from corral.model.reports import Diagnosis, Root, Story, Wait
-from corral.monitor.persistence import Persistence
+from corral.monitor.history_store import Persistence
 from corral.monitor.stop_stuck import StuckStopper
 from journals import AT, PLACE, ended, spec
 

@@ -14,8 +14,8 @@ from corral.platform.files.pipes import inode_of
 from corral.platform.host.procfs import HAS_PROCFS
 from corral.platform.inspect import syscalls
 from corral.platform.inspect.syscalls import Call, parse_syscall, signed
-from corral.waits.blocked_syscall import meaning_of
 from corral.waits.process_wait import ProcessWait, WaitClock, short_text, wait_of
+from corral.waits.syscall_meanings import meaning_of
 from until import python, running, until, zoo
 
 LINUX = pytest.mark.skipif(not HAS_PROCFS, reason="waits are read from /proc")

@@ -23,9 +23,9 @@ from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
 from corral.lifecycle.state import Life
 from corral.measure.history import History, decode
-from corral.measure.progress import Progress
+from corral.measure.stuck_rule import Progress
 from corral.model.spec import DescriptorInput, FileInput, InteractiveInput, JobInput
-from corral.monitor.persistence import Persistence
+from corral.monitor.history_store import Persistence
 from corral.platform.process.cpu_clock import cpu_nanoseconds
 from corral.platform.process.identity import identify, is_alive
 from corral.protocol import requests as p

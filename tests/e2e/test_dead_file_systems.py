@@ -20,8 +20,8 @@ from frozen import FileSystem, file_system
 from until import until
 
 IMPATIENT = """
-from corral.runner import waiting_start
-waiting_start.DEADLINE_SECONDS, waiting_start.NOTABLE_SECONDS = 0.3, 0.1
+from corral.runner import stand_ins
+stand_ins.DEADLINE_SECONDS, stand_ins.NOTABLE_SECONDS = 0.3, 0.1
 """
 
 

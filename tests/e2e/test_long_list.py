@@ -29,11 +29,14 @@ def fill(home: Home, count: int, word: str = "x") -> list[str]:
     return [str(number) for number in ids]
 
 
-@pytest.mark.parametrize("few", ["parts.PART_BYTES = 2000", "job_list.A_PASS = parts.PART_BYTES = 1"])
+@pytest.mark.parametrize(
+    "few", ["long_lists.PART_BYTES = 2000", "list_reply.A_PASS = long_lists.PART_BYTES = 1"]
+)
 def test_a_list_in_parts_is_whole(few: str, tmp_path: Path) -> None:
     ids = fill(Home(str(tmp_path / "home")), 24)
     with altered(
-        tmp_path / "home", f"from corral.daemon import job_list; from corral.protocol import parts\n{few}"
+        tmp_path / "home",
+        f"from corral.daemon import list_reply; from corral.protocol import long_lists\n{few}",
     ) as daemons:
         corral = Corral(tmp_path / "home", tmp_path)
         with daemons.client() as client:
@@ -46,14 +49,16 @@ def test_a_list_in_parts_is_whole(few: str, tmp_path: Path) -> None:
 
 async def test_the_library_has_all_of_them_too(tmp_path: Path) -> None:
     ids = fill(Home(str(tmp_path / "home")), 9)
-    with altered(tmp_path / "home", "from corral.protocol import parts\nparts.PART_BYTES = 1") as daemons:
+    with altered(
+        tmp_path / "home", "from corral.protocol import long_lists\nlong_lists.PART_BYTES = 1"
+    ) as daemons:
         async with connect(home=daemons.home.path) as manager:
             assert [job.id for job in await manager.jobs(all=True)] == ids
 
 
 def test_a_client_that_takes_no_parts_gets_the_newest_that_fit(tmp_path: Path) -> None:
     ids = fill(Home(str(tmp_path / "home")), 24)
-    changes = "from corral.daemon import job_list; from corral.protocol import parts\njob_list.A_PASS = parts.PART_BYTES = 1\nparts.REPLY_LIMIT = 9000"
+    changes = "from corral.daemon import list_reply; from corral.protocol import long_lists\nlist_reply.A_PASS = long_lists.PART_BYTES = 1\nlong_lists.REPLY_LIMIT = 9000"
     with altered(tmp_path / "home", changes) as daemons, daemons.raw() as sock, sock.makefile("rb") as lines:
         hello = {"id": 1, "op": "hello", "version": "0", "protocol": p.PROTOCOL, "client": "library"}
         for number, request in enumerate((hello, {"op": "list", "all": True}), 1):
@@ -67,7 +72,7 @@ def test_a_client_that_takes_no_parts_gets_the_newest_that_fit(tmp_path: Path) -
 def test_long_commands_are_cut_so_that_all_fit(tmp_path: Path) -> None:
     home = Home(str(tmp_path / "home"))
     short, long = fill(home, 30), fill(home, 2, "y" * 100_000)
-    less = "from corral.protocol import reply_size; from corral.daemon import job_list\njob_list.share_of = lambda sizes: reply_size.share_of(sizes, 60_000)"
+    less = "from corral.protocol import reply_size; from corral.daemon import list_reply\nlist_reply.share_of = lambda sizes: reply_size.share_of(sizes, 60_000)"
     with altered(tmp_path / "home", less) as daemons, daemons.client() as client:
         commands = {job.id: job.command for job in client.call(p.ListJobs(all=True)).jobs}
     assert {commands[job] for job in short} == {"true | x"}

@@ -27,7 +27,7 @@ from corral.platform.spawn import stand_in_launcher
 from corral.processes.stop_sequence import Stopper
 from corral.runner.children import Children
 from corral.runner.launcher import Launcher
-from corral.runner.start import Starter
+from corral.runner.open_and_spawn import Starter
 from corral.runner.stop_events import StopEvents
 
 

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from corral.client.snapshot import Snapshot
 from corral.model.job import Job
-from corral_tui.dashboard.board.model import Model
+from corral_tui.dashboard.board.order_and_selection import Model
 from tui.fake_jobs import NOW, Clock, ended_job, job, queued_job, six_jobs, stuck_job, three_hundred_jobs
 
 

@@ -23,7 +23,7 @@ from corral.model.spec import Origin
 from corral.platform.files.peer_credentials import peer_of
 from corral.protocol import requests
 from corral.protocol.framing import LineReader, send_line
-from corral.protocol.parts import Parts
+from corral.protocol.long_lists import Parts
 from corral.protocol.requests import Answers, AskPast, Hello, Reply_, SayHello, WaitForJobs
 from corral.version import __version__
 

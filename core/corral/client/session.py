@@ -32,7 +32,7 @@ from corral.platform.process.identity import ProcessIdentity, identify
 from corral.protocol import requests
 from corral.protocol.channel import Channel
 from corral.protocol.framing import close_all
-from corral.protocol.parts import Parts
+from corral.protocol.long_lists import Parts
 from corral.protocol.requests import (
     Answers,
     Envelope,

@@ -17,7 +17,7 @@ from corral.platform.host.daemon_log import log, log_fault
 from corral.protocol import requests as p
 from corral.protocol.channel import Channel
 from corral.protocol.framing import close_all
-from corral.protocol.parts import ListReply, length, list_lines, reply_lines
+from corral.protocol.long_lists import ListReply, length, list_lines, reply_lines
 
 MOST_REQUESTS = 20_000
 """Requests of one client under way at a time. A program may wait for thousands of jobs one by one."""

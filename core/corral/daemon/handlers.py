@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Protocol
 from msgspec import Struct, structs
 
 from corral.daemon.connection import Answer, Caller
-from corral.daemon.job_list import JobLists
+from corral.daemon.list_reply import JobLists
 from corral.daemon.publisher import Publisher
 from corral.daemon.status import Status, leftovers_of_ended
 from corral.daemon.stop_many import StopRequests
@@ -35,7 +35,7 @@ from corral.platform.files.path_destination import HANGING_FILE_REFUSED, file_th
 from corral.platform.host.resource_errors import no_descriptors
 from corral.platform.spawn import scheduling
 from corral.protocol import requests as p
-from corral.protocol.parts import ListReply
+from corral.protocol.long_lists import ListReply
 from corral.protocol.reply_size import fit
 from corral.retention.cleaning_plan import CleanRequest
 from corral.version import __version__

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 
 from corral.daemon.home_lock import take_first_lock
 from corral.daemon.process_setup import close_all_but, normalise
-from corral.daemon.restart import read_table
+from corral.daemon.replace_program import read_table
 from corral.daemon.server import Daemon
 from corral.engine.engine import Engine
 from corral.engine.handover import Handover

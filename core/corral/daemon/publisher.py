@@ -15,7 +15,7 @@ from corral.jobs.snapshots import Snapshots
 from corral.measure.machine import MachineSampler
 from corral.model.job import Job
 from corral.model.machine import Machine
-from corral.protocol.parts import pieces
+from corral.protocol.long_lists import pieces
 from corral.protocol.reply_size import cut_to
 from corral.protocol.requests import ChangesPushed, Push, SnapshotPushed, push_line
 

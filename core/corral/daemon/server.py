@@ -17,7 +17,7 @@ from corral.daemon.connection import Answer, Caller, Connection
 from corral.daemon.handlers import Handlers
 from corral.daemon.home_watch import HomeWatch
 from corral.daemon.publisher import MACHINE_SECONDS, Publisher
-from corral.daemon.restart import Restart
+from corral.daemon.replace_program import Restart
 from corral.daemon.stop_many import StopRequests
 from corral.engine.engine import Engine
 from corral.model.errors import CorralError

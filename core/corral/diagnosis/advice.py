@@ -12,7 +12,7 @@ from corral.diagnosis.wait_chains import Chain, WaitGraph, benign_end
 from corral.model.job import Job
 from corral.model.reports import Advice
 from corral.model.text import one_line
-from corral.output import relay
+from corral.output import relay_program
 from corral.waits.process_wait import ProcessWait
 
 _PASSED_ON = ("pipe_read", "pipe_write", "timer")
@@ -75,9 +75,9 @@ def _of_others(web: WaitGraph, root: Chain) -> list[Advice]:
     other = web.seen.jobs.get(first.pid)
     if other is None:
         name = one_line(first.name)
-        if web.job.output == "pipe" and name == relay.WAITING.decode():
+        if web.job.output == "pipe" and name == relay_program.WAITING.decode():
             return [Advice("make room where its output is written to", "df -h")]
-        if web.job.output == "pipe" and name == relay.NAME.decode():
+        if web.job.output == "pipe" and name == relay_program.NAME.decode():
             return [Advice(f"let {name} ({first.pid}) go on, which writes its output", f"ps -fp {first.pid}")]
         return [Advice(f"look at {name} ({first.pid}), which is none of Corral's", f"ps -fp {first.pid}")]
     found = [Advice("see why the other job does not go on", f"corral why {other}")]

@@ -5,23 +5,23 @@ Internal: one per process, inside the daemon. Everything here runs in one thread
 
 from __future__ import annotations
 
-from corral.commands.explain import Explanation
 from corral.commands.input import InputCommands
 from corral.commands.remove import RemoveCommands
 from corral.commands.restart import Restarts
 from corral.commands.signal import SignalCommands
 from corral.commands.stop import StopCommands
+from corral.commands.why import Explanation
 from corral.engine.handover import JobHandover
 from corral.engine.recovery import Recovery
 from corral.executors.local import LocalExecutor
 from corral.jobs.acceptance import Acceptance
+from corral.jobs.end_waiters import EndWaiters
 from corral.jobs.job_observers import JobEvents
 from corral.jobs.job_table import KEPT_ENDED, JobTable
-from corral.jobs.references import References
+from corral.jobs.reference_lookup import References
 from corral.jobs.snapshots import Snapshots
 from corral.jobs.start_queue import StartQueue
 from corral.jobs.transitions import Transitions
-from corral.jobs.waiters import EndWaiters
 from corral.journal.commits import Commits
 from corral.journal.journal import Journal
 from corral.journal.upkeep import Upkeep
@@ -38,10 +38,10 @@ from corral.lifecycle.state import (
 )
 from corral.model.home import Home
 from corral.platform.process import mark
+from corral.retention.clean_settings_reader import SettingsReader
 from corral.retention.cleaner import Cleaner
 from corral.retention.deletion import Deletion
 from corral.retention.needed_jobs import NeededJobs
-from corral.retention.settings_reader import SettingsReader
 
 
 class Engine:

@@ -26,14 +26,14 @@ from corral.lifecycle.clock import moment
 from corral.lifecycle.scheduler import Scheduler
 from corral.lifecycle.state import Adopted
 from corral.measure.history import UNKNOWN, History, StageHistory, decode, encode
+from corral.monitor.history_store import Persistence
 from corral.monitor.monitor import Monitor
-from corral.monitor.persistence import Persistence
 from corral.platform.process.identity import ProcessIdentity
 from corral.processes.reaping import ChildEnd
 from corral.processes.stop_sequence import StopOfJob, Target
 from corral.runner.feed import Feed
+from corral.runner.stand_ins import HandedStandIn
 from corral.runner.terminals import HandedTerminal
-from corral.runner.waiting_start import HandedStandIn
 
 FORMAT = 2
 """Of the table. It grows with every change after which an older table would be misread; `decode_table` reads those."""

@@ -18,10 +18,10 @@ from corral.model.job import ProcessView
 from corral.model.reports import Diagnosis, OpenedInput, Survivor
 from corral.model.spec import Surroundings
 from corral.monitor.health import Judge
+from corral.monitor.history_store import Persistence
 from corral.monitor.last_stacks import LastStacks
 from corral.monitor.monitor import Monitor
 from corral.monitor.output_watch import OutputWatch
-from corral.monitor.persistence import Persistence
 from corral.monitor.pipe_watch import PipeFollower
 from corral.monitor.stack_capture import StackCapture
 from corral.monitor.stop_stuck import StuckStopper
@@ -30,22 +30,22 @@ from corral.platform.files.hanging_mounts import HangingMounts
 from corral.platform.files.pipes import PipeBudget
 from corral.platform.process.prctl import become_subreaper
 from corral.platform.process.signalling import Signaller
-from corral.processes.births import Births
+from corral.processes.job_lifetimes import Births
+from corral.processes.job_signals import JobSignals
 from corral.processes.member_scan import MemberScan
 from corral.processes.observation import observation_of
 from corral.processes.process_scan import Census
-from corral.processes.signalling import JobSignals
 from corral.processes.stop_sequence import Stopper, in_doubt
 from corral.runner.adopted_processes import AdoptedProcesses
 from corral.runner.children import Children
 from corral.runner.feed import Feeds
 from corral.runner.launcher import Launcher
 from corral.runner.leftovers import Leftovers, live_members
+from corral.runner.open_and_spawn import Starter
 from corral.runner.output_cap import OutputCap
-from corral.runner.start import Starter
 from corral.runner.stop_events import StopEvents
 from corral.runner.terminals import Terminals
-from corral.runner.truncations import Truncations
+from corral.runner.truncation_watch import Truncations
 from corral.runner.unmarked import UnmarkedKeeper
 from corral.waits.holders import Holders
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from corral.measure.sampler import Usage
-from corral.output.drop_head import CappedStream
+from corral.output.capped_stream import CappedStream
 from corral.platform.process.identity import ProcessIdentity
 
 

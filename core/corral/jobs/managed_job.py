@@ -13,7 +13,7 @@ from corral.jobs.local_run import LocalRun, StageHandle
 from corral.lifecycle.state import Life
 from corral.measure.history import History, OutputHistory, StageHistory
 from corral.measure.pipe_flow import PipeFlow
-from corral.measure.progress import PollingDetector
+from corral.measure.stuck_rule import PollingDetector
 from corral.model.job import Job, Pipe
 from corral.model.reports import Diagnosis, StopReport
 from corral.model.spec import Command, JobSpec, Surroundings
@@ -118,7 +118,7 @@ class OutputFiles:
 
 @dataclass(slots=True)
 class Persisted:
-    """What the journal has of a job's history (`corral.monitor.persistence`)."""
+    """What the journal has of a job's history (`corral.monitor.history_store`)."""
 
     usage: bytes = b""
     """The row of it."""

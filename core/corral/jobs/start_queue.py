@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+from corral.jobs.end_waiters import Waiters
 from corral.jobs.executor import Executor
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
 from corral.jobs.transitions import Apply
-from corral.jobs.waiters import Waiters
 from corral.journal.commits import Commits
 from corral.journal.journal import Journal
 from corral.lifecycle.clock import moment

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from corral.journal.journal import Journal
-from corral.journal.schema import LockedJournalError
+from corral.journal.opening import LockedJournalError
 from corral.model.errors import CorralError
 from corral.platform.host.daemon_log import log
 

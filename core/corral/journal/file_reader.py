@@ -12,6 +12,7 @@ import msgspec
 
 from corral.commandline.abbreviation import with_full_command
 from corral.journal.history_rows import HistoryRow, decode_history, story_of
+from corral.journal.opening import as_journal_error
 from corral.journal.rows import (
     StageRow,
     damaged_job,
@@ -24,7 +25,6 @@ from corral.journal.rows import (
     to_time,
     with_state,
 )
-from corral.journal.schema import as_journal_error
 from corral.lifecycle.job_reference import resolve
 from corral.model.errors import NotSoError, UnknownJobError
 from corral.model.home import Home

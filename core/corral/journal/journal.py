@@ -19,6 +19,15 @@ from corral.home import identity
 from corral.home.directory import prepare_home, private_file
 from corral.journal import maintenance, rewrite, spill_files
 from corral.journal.history_rows import HistoryRow, encode_history
+from corral.journal.opening import (
+    DamagedJournalError,
+    JournalError,
+    LockedJournalError,
+    NoSpaceError,
+    as_journal_error,
+    open_for_writing,
+    set_aside,
+)
 from corral.journal.reader import JournalReader
 from corral.journal.rows import (
     encode,
@@ -27,15 +36,6 @@ from corral.journal.rows import (
     encode_spec,
     encode_surroundings,
     to_seconds,
-)
-from corral.journal.schema import (
-    DamagedJournalError,
-    JournalError,
-    LockedJournalError,
-    NoSpaceError,
-    as_journal_error,
-    open_for_writing,
-    set_aside,
 )
 from corral.journal.wal_recovery import LostWrites, save_damaged_wal
 from corral.journal.write_buffer import EndedRow, Pending

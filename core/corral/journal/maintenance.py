@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from corral.journal.schema import as_journal_error, configure, connect
+from corral.journal.opening import as_journal_error, configure, connect
 
 _INCREMENTAL = 2
 _SLACK_PAGES = 256

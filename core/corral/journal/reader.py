@@ -17,8 +17,8 @@ from corral.home.directory import check_home
 from corral.journal import spill_files
 from corral.journal.file_reader import UNREADABLE, FileReader
 from corral.journal.history_rows import HistoryRow, decode_history
+from corral.journal.opening import BUSY_SECONDS, open_for_reading
 from corral.journal.rows import StageRow, decode_job, decode_stop, to_time
-from corral.journal.schema import BUSY_SECONDS, open_for_reading
 from corral.journal.write_buffer import Pending
 from corral.model.home import Home
 from corral.model.job import Job, JobEvent

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from corral.home.directory import private_file
-from corral.journal.schema import as_journal_error, open_for_writing
+from corral.journal.opening import as_journal_error, open_for_writing
 from corral.model.errors import CorralError
 from corral.model.home import Home
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from msgspec import Struct
 
-from corral.client.asking import ask_why
+from corral.client.ask_why import ask_why
 from corral.client.session import Session
 from corral.lifecycle.job_reference import parse_id
 from corral.model import validators

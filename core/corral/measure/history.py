@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct
 
-from corral.measure.progress import Progress
 from corral.measure.sampler import Usage
+from corral.measure.stuck_rule import Progress
 from corral.model.history import CELL_SECONDS, FIRST_CELL_SECONDS, KEPT_CELLS, MOST_CELLS, LifePast, Past
 from corral.model.job import Health, StageTime
 from corral.model.reports import Diagnosis

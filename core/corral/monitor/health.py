@@ -17,9 +17,9 @@ from corral.diagnosis.wait_chains import (
 )
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
-from corral.measure.progress import PollingDetector, Progress, health_of
+from corral.measure.stuck_rule import PollingDetector, Progress, health_of
 from corral.model.job import Health, Job
-from corral.monitor.persistence import Persistence
+from corral.monitor.history_store import Persistence
 from corral.monitor.stop_stuck import is_to_be_ended
 from corral.monitor.waits_of_job import WaitsOfJobs, words_for
 from corral.processes.member_scan import MemberScan

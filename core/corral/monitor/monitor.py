@@ -10,10 +10,10 @@ from corral.jobs.job_table import JobTable
 from corral.jobs.local_run import Member
 from corral.jobs.managed_job import ManagedJob
 from corral.measure.pipe_flow import PipeFlow
-from corral.measure.progress import ObservationGaps, Progress
+from corral.measure.stuck_rule import ObservationGaps, Progress
 from corral.monitor.health import Judge, is_settled
+from corral.monitor.history_store import KEEP_TICKS, Persistence
 from corral.monitor.output_watch import OutputWatch
-from corral.monitor.persistence import KEEP_TICKS, Persistence
 from corral.monitor.pipe_watch import PipeFollower, close_pipes
 from corral.monitor.stage_times_sampler import StageTimes
 from corral.monitor.stop_stuck import StuckStopper, is_to_be_ended

@@ -9,8 +9,8 @@ from corral.jobs.transitions import Apply
 from corral.journal.history_rows import cut
 from corral.lifecycle.clock import moment
 from corral.lifecycle.state import StopRequested
+from corral.monitor.history_store import Persistence
 from corral.monitor.last_stacks import LastStacks
-from corral.monitor.persistence import Persistence
 
 
 def is_to_be_ended(job: ManagedJob) -> bool:

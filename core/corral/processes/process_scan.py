@@ -12,8 +12,8 @@ from corral.platform.host.procfs import Stat, pids, read_stat
 from corral.platform.process import mark
 from corral.platform.process.identity import ProcessIdentity
 from corral.platform.process.signalling import ENOUGH_EVIDENCE, Kinship, Signaller
-from corral.processes.births import FORGOTTEN
-from corral.processes.kinship import Claims, Seen, kinship_of, near, stage_of
+from corral.processes.claims import Claims, Seen, kinship_of, near, stage_of
+from corral.processes.job_lifetimes import FORGOTTEN
 
 __all__ = ["Census", "Seen", "kinship_of"]
 

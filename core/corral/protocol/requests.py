@@ -399,7 +399,7 @@ class Envelope(Struct):
     part: msgspec.Raw = msgspec.Raw()
     """A piece of a list whose answer is still to come."""
     before: tuple[msgspec.Raw, ...] = ()
-    """The pieces that came before this answer; `corral.protocol.parts` fills it in."""
+    """The pieces that came before this answer; `corral.protocol.long_lists` fills it in."""
 
 
 class RequestId(Struct):

@@ -14,7 +14,6 @@ from functools import partial
 
 from msgspec import structs
 
-from corral.config import CleanSettings
 from corral.jobs.executor import Executor
 from corral.jobs.job_table import JobTable
 from corral.journal.commits import Commits
@@ -28,10 +27,11 @@ from corral.model.retention import CleanReport, CleanRules
 from corral.platform.files.disk_usage import delete_folder
 from corral.platform.host import malloc
 from corral.platform.host.daemon_log import keep_short, log, log_fault
+from corral.retention.clean_settings import CleanSettings
+from corral.retention.clean_settings_reader import SettingsReader
 from corral.retention.cleaning_plan import CleanRequest, Plan, make_plan
 from corral.retention.deletion import Deletion
 from corral.retention.needed_jobs import LIVES, NeededJobs
-from corral.retention.settings_reader import SettingsReader
 
 FIRST_SECONDS = 10.0
 """After its start the daemon serves its first clients."""

@@ -20,11 +20,11 @@ from corral.platform.host import resource_errors
 from corral.platform.spawn import inheritance
 from corral.runner.children import Children
 from corral.runner.feed import Feed, Feeds
+from corral.runner.open_and_spawn import Starter, spawned_stages
 from corral.runner.output_cap import OutputCap
 from corral.runner.preparation import OpenFiles, Preparation, StartError
-from corral.runner.start import Starter, spawned_stages
+from corral.runner.stand_ins import Ahead, HandedStandIn
 from corral.runner.terminals import Terminals
-from corral.runner.waiting_start import Ahead, HandedStandIn
 
 RETRY_SECONDS = 1.0
 """Until the next try where the journal cannot be written."""

@@ -22,7 +22,7 @@ from corral.model.job import Job
 from corral.model.spec import Command, JobSpec, Pipeline, Surroundings
 from corral.platform.host.procfs import read_stat
 from corral.platform.process.identity import ProcessIdentity, identify, is_alive
-from corral.processes.births import Births
+from corral.processes.job_lifetimes import Births
 from corral.processes.process_scan import Census, Seen
 from corral.processes.stop_sequence import Stopper
 from corral.runner.leftover_watch import LeftoverWatch

@@ -23,7 +23,7 @@ from corral.model.home import Home
 from corral.model.job import Job
 from corral.model.spec import DEFAULT_MAX_OUTPUT
 from corral.model.units import format_size
-from corral.output.drop_head import (
+from corral.output.capped_stream import (
     SOONEST_SECONDS,
     CappedStream,
     begin_note,

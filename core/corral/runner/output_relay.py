@@ -21,7 +21,7 @@ from corral.journal.journal import Journal
 from corral.lifecycle.state import Event
 from corral.model.errors import CannotStartError
 from corral.model.home import Home
-from corral.output import relay
+from corral.output import relay_program
 from corral.output.job_files import open_own
 from corral.processes.reaping import ChildEnd
 
@@ -29,7 +29,7 @@ LAST_SECONDS = 1.0
 """How long the end of a job waits for what is still in the pipes: a process that it leaves behind may keep them open."""
 LOOK_SECONDS = 1.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
-_PROGRAM = inspect.getsource(relay).encode()
+_PROGRAM = inspect.getsource(relay_program).encode()
 
 
 def connect(job: ManagedJob, folder: str, files: Sequence[int], owned: Callable[[int], int]) -> list[int]:

@@ -46,7 +46,7 @@ class Preparation:
     """Of the paths of redirections, by stage number and position in its list."""
     opened: OpenFiles = field(default_factory=dict)
     may_wait: bool = False
-    """Looking at one of its paths, or opening it, could wait for ever: that is for others to do (`corral.runner.waiting_start`)."""
+    """Looking at one of its paths, or opening it, could wait for ever: that is for others to do (`corral.runner.stand_ins`)."""
 
     def paths(self) -> Iterator[tuple[int, int, Redirection, str]]:
         """(stage, position, redirection, absolute path) of all redirections to paths, in the order written."""

@@ -22,7 +22,7 @@ from corral.platform.inspect.open_files import OpenFile, descriptors_of, modes, 
 from corral.platform.inspect.process_memory import read_fd_set, read_pollfds
 from corral.platform.inspect.sock_diag import unix_peer
 from corral.platform.inspect.sockets import is_nameless, role_of
-from corral.waits.blocked_syscall import Meaning, descriptor_count
+from corral.waits.syscall_meanings import Meaning, descriptor_count
 
 MOST_WATCHED = 64
 """What watches more is a server."""

@@ -23,8 +23,8 @@ from corral.platform.inspect.sockets import role_of
 from corral.platform.inspect.suspension import is_frozen, stopped_by
 from corral.platform.process.cpu_clock import cpu_nanoseconds
 from corral.waits import postgres, unreadable
-from corral.waits.blocked_syscall import Meaning
 from corral.waits.polled_fds import polled_wait
+from corral.waits.syscall_meanings import Meaning
 from corral.waits.threads import (
     THREADS_LOOKED_AT,
     ThreadWait,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from corral.platform.host.procfs import Stat, parse_stat, read_file
 from corral.platform.inspect.syscalls import Call, parse_syscall
-from corral.waits.blocked_syscall import Meaning, meaning_of
+from corral.waits.syscall_meanings import Meaning, meaning_of
 
 THREADS_LOOKED_AT = 256
 _ORDER = {"socket_accept": 0, "event_loop": 0, "unknown": 2, "timer": 3, "child": 4, "futex": 5}

@@ -23,6 +23,7 @@ from corral.client.source import Source
 from corral.model.errors import CorralError
 from corral.model.job import Job
 from corral.protocol.requests import WatchJobs
+from corral_tui.blocked_terminal import LastResort
 from corral_tui.dashboard.action_handlers import ActionHandlers
 from corral_tui.dashboard.board.screen import BoardScreen
 from corral_tui.dashboard.changes import smaller
@@ -35,7 +36,6 @@ from corral_tui.dashboard.frame.themes import DARK, THEMES, WithoutColours
 from corral_tui.dashboard.job.screen import JobScreen
 from corral_tui.dashboard.notifications import Notices
 from corral_tui.settings.dashboard import Settings
-from corral_tui.stuck_terminal import LastResort
 from corral_tui.text.charset import Charset, charset_of_terminal
 
 SNAPSHOT_INTERVAL = 0.25

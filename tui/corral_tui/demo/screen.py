@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from corral.library.options import Options
 from corral.model.errors import CannotStartError
+from corral_tui.blocked_terminal import LastResort
 from corral_tui.cli.support.errors import INTERRUPTED
 from corral_tui.demo import feeding
 from corral_tui.demo.checks import KINDS, Bench, Finding, check
@@ -21,7 +22,6 @@ from corral_tui.demo.jobs import DemoJob, long_jobs
 from corral_tui.demo.steps import StepProgress
 from corral_tui.demo.tools import Tools, find_tools, password_environment
 from corral_tui.lazy import load
-from corral_tui.stuck_terminal import LastResort
 from corral_tui.text.charset import Charset
 from corral_tui.text.numbers import counted
 from corral_tui.text.terminal_output import note, say, visible, width_of

@@ -11,8 +11,8 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from corral.config import TABLES
 from corral.model.home import Home, config_path
+from corral.retention.clean_settings import TABLES
 from corral_tui.settings.run_defaults import TABLE as RUN_TABLE
 from corral_tui.settings.run_defaults import RunDefaults, run_defaults
 

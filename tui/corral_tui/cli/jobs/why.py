@@ -7,7 +7,7 @@ from datetime import datetime
 
 import click
 
-from corral.client.asking import ask_why
+from corral.client.ask_why import ask_why
 from corral.model.reports import Diagnosis, PythonStack, Wait, languages_of
 from corral_tui.cli.support import connect
 from corral_tui.cli.support.options import id_argument, json_option

@@ -12,7 +12,7 @@ from typing import Any, Self
 from corral.model.spec import DEFAULT_TERMINAL_SIZE
 from corral.output.terminal_modes import TerminalModes, entering, leaving
 from corral.platform.files.pty import size_of, write_within
-from corral_tui.stuck_terminal import PATIENCE, silence_terminal
+from corral_tui.blocked_terminal import PATIENCE, silence_terminal
 
 INPUT, OUTPUT = 0, 1
 _RESET = (

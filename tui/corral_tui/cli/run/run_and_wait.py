@@ -13,6 +13,7 @@ from corral.model.home import Home
 from corral.model.job import Job
 from corral.output.reader import PollInterval
 from corral.protocol.requests import Started, StopJobs, Stops, Waited, WaitForJobs
+from corral_tui.blocked_terminal import PATIENCE
 from corral_tui.cli.run.request import PreparedRequest
 from corral_tui.cli.support import connect
 from corral_tui.cli.support.copy_output import Copier, FileSource, Outlet, transform_for
@@ -20,7 +21,6 @@ from corral_tui.cli.support.errors import INTERRUPTED, OUTPUT_CLOSED, complain
 from corral_tui.cli.support.home import chosen_home
 from corral_tui.cli.support.interrupts import Interrupts
 from corral_tui.cli.support.outcomes import exit_status_of, report_start_failure
-from corral_tui.stuck_terminal import PATIENCE
 from corral_tui.text import numbers
 from corral_tui.text.lost_output import disk_full_sentence, truncation_sentences
 from corral_tui.text.phrases import reason_text

@@ -19,7 +19,7 @@ from corral.model.text import VisibleStream
 from corral.output.reader import READ_SIZE, Cursor, OutputFile
 from corral.output.reader_claims import ReaderClaim
 from corral.platform.files.pty import reopen
-from corral_tui.stuck_terminal import silence
+from corral_tui.blocked_terminal import silence
 
 _QUEUE_LIMIT = READ_SIZE
 _INCOMPLETE = re.compile(rb"(?:\x1b(?:\[[0-9;:]*)?|[\xc0-\xff][\x80-\xbf]*)\Z")

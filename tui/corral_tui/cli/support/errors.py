@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from corral.model.errors import CannotStartError, CorralError
-from corral_tui.stuck_terminal import silence
+from corral_tui.blocked_terminal import silence
 from corral_tui.text.terminal_output import visible
 
 CORRAL_FAILED = 125

@@ -8,8 +8,8 @@ from typing import Any, NoReturn, Self, cast
 
 from msgspec import structs
 
+from corral.journal.opening import DamagedJournalError
 from corral.journal.reader import JournalReader
-from corral.journal.schema import DamagedJournalError
 from corral.lifecycle.outcome import all_events
 from corral.model.errors import CorralError, NotSoError
 from corral.model.home import Home

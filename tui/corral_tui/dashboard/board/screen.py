@@ -15,7 +15,7 @@ from corral.model.job import Job
 from corral.protocol.requests import AskPast
 from corral_tui.dashboard.board.board import Board
 from corral_tui.dashboard.board.header import count_jobs, header
-from corral_tui.dashboard.board.model import ORDERS, Model, order_words
+from corral_tui.dashboard.board.order_and_selection import ORDERS, Model, order_words
 from corral_tui.dashboard.board.sparklines import History
 from corral_tui.dashboard.board.status_line import Events, sentence
 from corral_tui.dashboard.board.top_lines import TopLines

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from corral.model.job import Job
-from corral_tui.dashboard.board.model import Model
+from corral_tui.dashboard.board.order_and_selection import Model
 from corral_tui.dashboard.board.sparklines import History
 from corral_tui.dashboard.paint.labels import end_reason
 from corral_tui.dashboard.paint.lines import Span, clean

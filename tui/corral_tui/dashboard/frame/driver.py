@@ -14,8 +14,8 @@ from textual.events import Resize
 from textual.message import Message
 
 from corral.platform.files.pty import size_of
+from corral_tui.blocked_terminal import LastResort, silence_terminal
 from corral_tui.dashboard.frame.terminal_writer import Outflow
-from corral_tui.stuck_terminal import LastResort, silence_terminal
 
 PATIENCE, LAST_PATIENCE = 5.0, 0.5
 """Seconds for which a terminal that is being left may take nothing, before it is given up; and where we have to end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from corral.client.asking import ask_why
+from corral.client.ask_why import ask_why
 from corral.model.errors import CorralError
 from corral.model.job import STARTED_STATES, Job
 from corral.model.reports import Diagnosis, PythonStack

@@ -20,7 +20,7 @@ from corral.jobs.managed_job import ManagedJob
 from corral.journal.journal import Journal
 from corral.measure.history import Stream
 from corral.model.home import Home
-from corral.output.drop_head import in_thread, open_to_punch, read_ready
+from corral.output.capped_stream import in_thread, open_to_punch, read_ready
 from corral.output.reader import dropped_bytes
 from corral.output.truncation import ReadAt, Truncation
 from corral.platform.files import truncation_tripwire

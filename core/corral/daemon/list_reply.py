@@ -19,7 +19,7 @@ from corral.journal.journal import Journal
 from corral.model.errors import UnknownJobError
 from corral.model.job import Job
 from corral.platform.host import malloc
-from corral.protocol.parts import ListReply
+from corral.protocol.long_lists import ListReply
 from corral.protocol.reply_size import cut_to, share_of, size_of
 from corral.protocol.requests import ListJobs
 

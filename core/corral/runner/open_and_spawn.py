@@ -53,7 +53,7 @@ from corral.platform.spawn.inheritance import ChildSettings
 from corral.platform.spawn.spawn import spawn
 from corral.runner.output_relay import connect
 from corral.runner.preparation import Preparation, StartError
-from corral.runner.waiting_start import Ahead
+from corral.runner.stand_ins import Ahead
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _MOST_FOR_PIDFDS = 0.75

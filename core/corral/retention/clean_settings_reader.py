@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from corral.config import CleanSettings, parse_settings, read_clean_settings, unreadable_settings
 from corral.model.home import config_path
 from corral.platform.files.hanging_mounts import HangingMounts
 from corral.platform.files.path_destination import HANGS, destination
 from corral.processes.helper_process import run_helper
+from corral.retention.clean_settings import (
+    CleanSettings,
+    parse_settings,
+    read_clean_settings,
+    unreadable_settings,
+)
 
 _PRINTING = ("/bin/sh", "-c", '! test -e "$1" || exec cat "$1"', "sh")
 PATIENCE = 10.0

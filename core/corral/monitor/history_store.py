@@ -15,7 +15,7 @@ from corral.journal.history_rows import HistoryRow, shortened
 from corral.journal.journal import Journal
 from corral.lifecycle.state import StopCause
 from corral.measure.history import History, Lifetime, decode, encode
-from corral.measure.progress import MOVES_FOR, Progress
+from corral.measure.stuck_rule import MOVES_FOR, Progress
 from corral.model.history import LifePast
 from corral.model.job import Job
 from corral.model.reports import Story
