@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from corral_tui.text.attention import needs_a_human
 from corral_tui.text.charset import (
     ASCII,
     CPU_FLOOR,
@@ -11,7 +12,6 @@ from corral_tui.text.charset import (
     Charset,
     bar,
     charset_of_terminal,
-    needs_a_human,
     sparks,
     status_of,
 )

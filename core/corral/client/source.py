@@ -1,4 +1,4 @@
-"""What a screen needs from a daemon. Tests implement it with a fake."""
+"""`Source`: the Protocol of what a screen needs from a daemon. `Session` implements it; tests have a fake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a number, a name or `@` means."""
+"""Finds the job that is meant by a number, a name or `@`, among those in memory and in the journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When what the journal collected is written. Nothing here ever waits for a lock of another program in the loop.
+"""When the journal is committed, and tried again while another program keeps it locked. Never blocks the loop.
 
 What cannot be written is kept and tried again: by every pass of the loop and, where a lock is in the way, by a timer. Only
 an answer that says that something is noted waits for that; the loop goes on meanwhile, and the wait is bounded.

@@ -1,4 +1,4 @@
-"""Opens the journal's file, checks and upgrades it, and sets a damaged one aside."""
+"""Opens the journal's file, checks and upgrades it, sets a damaged one aside; the errors of a locked or full one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a running job makes progress, from the evidence of what moved. Pure: time is data."""
+"""The rule for stuck: whether a job makes progress, from the evidence of what moved. Pure: time is data."""
 
 from __future__ import annotations
 

@@ -10,6 +10,8 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from corral.model.spec import DEFAULT_STOP_GRACE
+
 State = Literal[
     "queued", "running", "paused", "stopping", "succeeded", "failed", "stopped", "timed_out", "lost"
 ]
@@ -161,7 +163,7 @@ class Job(Struct, frozen=True, kw_only=True):
     """Its time limit in seconds; None for none."""
     stop_signal: str = "TERM"
     """The first signal of its stop sequence."""
-    stop_grace: float = 5.0
+    stop_grace: float = DEFAULT_STOP_GRACE
     """Seconds from that to KILL."""
     stuck_after: float = 60.0
     """Seconds without any progress until it may count as stuck."""

@@ -1,4 +1,4 @@
-"""The health of each running job, and its diagnosis once it stands still."""
+"""Decides whether a running job is active, waiting or stuck, and diagnoses it once it stands still."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dropping the head of one output file: what is known of it, its note, the hole."""
+"""One output file under `--max-output`: what is known of it, and how its head is dropped. `output_cap` decides when."""
 
 from __future__ import annotations
 

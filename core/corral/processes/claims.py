@@ -1,4 +1,4 @@
-"""What is a job's without saying so: proven by other ways than the mark, and marked again where that is possible.
+"""Processes of a job that have lost its mark: proven by other ways, and marked again where that is possible.
 
 sudo and PAM reset limits, and a program may do so itself (setrlimit(2)); what copies the limits of another process has
 the mark of another job. Decision 0018 has the proofs and their order.

@@ -1,4 +1,4 @@
-"""Which processes belong to each job: all jobs by one look at the process table, or one job at once."""
+"""Gives each running job its members, from what the process scan has found: all jobs at once, or one now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the local executor tells of the processes of a job, for its snapshot."""
+"""The pids, process count and CPU time of a job, as the local executor gives them to its snapshot."""
 
 from __future__ import annotations
 

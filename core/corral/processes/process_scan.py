@@ -1,4 +1,4 @@
-"""Which processes belong to which job: one pass over the process table for all jobs together."""
+"""Finds the processes of every job: one pass over the process table, by marks, trees, groups and sessions."""
 
 from __future__ import annotations
 

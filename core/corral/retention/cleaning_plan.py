@@ -1,4 +1,4 @@
-"""The plan of a cleaning: read from the journal and the files, by a thread, with nothing of the engine's in hand."""
+"""The plan of a cleaning: read from the journal and the files by a thread; `retention_policy` decides what goes."""
 
 from __future__ import annotations
 

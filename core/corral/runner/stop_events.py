@@ -1,4 +1,4 @@
-"""What the stop sequences ask for and find out, as the rest is to know it: events in the lives of their jobs."""
+"""Turns what a stop sequence does and finds into events of its job: signals sent, survivors, an empty tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What carries no mark, kept for the next daemon: once this one is gone its orphans are init's, and nothing tells of them."""
+"""Processes without a mark, noted for the next daemon: with this one's end they become init's children."""
 
 from __future__ import annotations
 

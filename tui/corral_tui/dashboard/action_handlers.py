@@ -35,7 +35,8 @@ from corral_tui.dashboard.paint.labels import end_reason
 from corral_tui.dashboard.paint.lines import clean
 from corral_tui.dashboard.palette import Palette
 from corral_tui.dashboard.prompt.prompt import PromptSheet
-from corral_tui.text.charset import needs_a_human, time_of
+from corral_tui.text.attention import needs_a_human
+from corral_tui.text.charset import time_of
 from corral_tui.text.numbers import counted
 
 

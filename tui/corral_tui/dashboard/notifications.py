@@ -17,7 +17,7 @@ from corral.client.source import Source
 from corral.model.job import Job
 from corral_tui.dashboard.paint.lines import clean
 from corral_tui.settings.dashboard import Bell, Settings
-from corral_tui.text.charset import needs_a_human
+from corral_tui.text.attention import needs_a_human
 from corral_tui.text.numbers import cut_end
 
 LONG_SECONDS = 10.0

@@ -271,13 +271,6 @@ def stuck_label(charset: Charset) -> list[RoleSpan]:
     return [(before, "alert-edge"), ("STUCK", "alert"), (after, "alert-edge")]
 
 
-def needs_a_human(job: Job) -> bool:
-    """Stuck, or ended badly. What was stopped because it was stuck ended so, too: nobody was there to want it."""
-    if job.state == "running":
-        return job.health == "stuck"
-    return job.state in ("failed", "timed_out", "lost") or job.was_ended_as_stuck
-
-
 def sparks(values: Sequence[float | None], width: int, floor: float, charset: Charset) -> str:
     """The last `width` values, each a glyph of `charset`, scaled to the biggest of them but never below `floor`.
 

@@ -1,4 +1,4 @@
-"""Resets inherited process state that neither Python nor the C library has a name for."""
+"""Resets the personality and the internal signals that a process inherits, for which Python has no name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request came to: the lines that say so, and the exit status."""
+"""What a request came to: the lines that say so, advice after a failed start, and the exit status."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ from corral_tui.dashboard.board.view_state import ViewState, padded_line
 from corral_tui.dashboard.paint.labels import title
 from corral_tui.dashboard.paint.lines import Span, clean
 from corral_tui.dashboard.paint.painter import EMPTY, Row, Spans
-from corral_tui.text.charset import Role, needs_a_human
+from corral_tui.text.attention import needs_a_human
+from corral_tui.text.charset import Role
 from corral_tui.text.numbers import cut_middle, duration, left
 
 

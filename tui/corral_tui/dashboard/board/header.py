@@ -9,7 +9,8 @@ from corral.model.machine import Machine
 from corral_tui.dashboard.board.view_state import ViewState, cut_line
 from corral_tui.dashboard.paint.lines import Span, clean
 from corral_tui.dashboard.paint.painter import Spans
-from corral_tui.text.charset import Charset, needs_a_human, sparks
+from corral_tui.text.attention import needs_a_human
+from corral_tui.text.charset import Charset, sparks
 from corral_tui.text.numbers import cells, size
 
 _WIDE = 100

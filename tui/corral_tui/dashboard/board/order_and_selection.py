@@ -8,7 +8,8 @@ from datetime import datetime
 from corral.client.snapshot import Snapshot
 from corral.model.job import Job
 from corral_tui.settings.dashboard import Order
-from corral_tui.text.charset import Role, needs_a_human
+from corral_tui.text.attention import needs_a_human
+from corral_tui.text.charset import Role
 
 ORDERS: tuple[Order, ...] = ("started", "name", "status", "cpu", "mem", "procs", "out", "time")
 MOVING: frozenset[Order] = frozenset({"status", "cpu", "mem", "procs", "out"})

@@ -10,7 +10,8 @@ from corral_tui.dashboard.board.view_state import ViewState, cut_line
 from corral_tui.dashboard.paint.labels import end_reason, title
 from corral_tui.dashboard.paint.lines import clean
 from corral_tui.dashboard.paint.painter import Spans
-from corral_tui.text.charset import Charset, needs_a_human, stuck_label
+from corral_tui.text.attention import needs_a_human
+from corral_tui.text.charset import Charset, stuck_label
 from corral_tui.text.numbers import cells, duration
 
 SAID_SECONDS = 6.0

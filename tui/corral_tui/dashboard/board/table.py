@@ -12,7 +12,8 @@ from corral_tui.dashboard.paint.labels import title
 from corral_tui.dashboard.paint.lines import Span
 from corral_tui.dashboard.paint.painter import EMPTY, Row
 from corral_tui.settings.dashboard import Order
-from corral_tui.text.charset import Role, Status, needs_a_human, stuck_label
+from corral_tui.text.attention import needs_a_human
+from corral_tui.text.charset import Role, Status, stuck_label
 from corral_tui.text.numbers import cells, count, cpu, cut_end, cut_middle, left, rate, right, size
 
 ColumnName = Literal[

@@ -11,13 +11,13 @@ from corral_tui.dashboard.board.sparklines import History
 from corral_tui.dashboard.paint.labels import end_reason
 from corral_tui.dashboard.paint.lines import Span, clean
 from corral_tui.dashboard.paint.output_tails import Tails
+from corral_tui.text.attention import needs_a_human
 from corral_tui.text.charset import (
     CPU_FLOOR,
     MEMORY_FLOOR,
     OUTPUT_FLOOR,
     Charset,
     Status,
-    needs_a_human,
     sparks,
     status_of,
     time_of,

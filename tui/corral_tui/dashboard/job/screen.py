@@ -28,7 +28,7 @@ from corral_tui.dashboard.job.pipeline_pane import PipelinePane
 from corral_tui.dashboard.job.why_pane import WhyPane
 from corral_tui.dashboard.paint.canvas import Block
 from corral_tui.dashboard.paint.lines import Line, plain, rule
-from corral_tui.text.charset import needs_a_human
+from corral_tui.text.attention import needs_a_human
 
 ALL_COLUMNS, ALL_ROWS = 120, 36
 """From this size on all panes are shown at once."""

@@ -14,7 +14,7 @@ from corral.model.text import after_carriage_returns, end_of_line, skip_control_
 from corral.output.reader import OutputFile, TruncationDetector
 from corral_tui.dashboard.paint.ansi import StyledLine, output_line
 from corral_tui.dashboard.paint.terminal_preview import Budget, PresentScreen, after_screens, draws_in_place
-from corral_tui.text.charset import needs_a_human
+from corral_tui.text.attention import needs_a_human
 
 TAIL_BYTES = 4096
 KEPT_LINES = 80
