@@ -25,7 +25,8 @@ from corral.platform.process import mark, pidfd
 from corral.platform.process.identity import ProcessIdentity, identify
 from corral.platform.process.mark import Mark
 from corral.platform.process.signalling import KILL, Kinship, RefusedSignalError, Signaller
-from corral.processes.process_scan import Census, kinship_of
+from corral.processes.claims import kinship_of
+from corral.processes.process_scan import ProcessScan
 
 NONCE, OTHER_NONCE, JOB, OTHER_JOB = 77, 78, 5, 6
 HOME = "/a home"
@@ -155,7 +156,7 @@ def counted() -> list[object]:
     while identity_of(pid) == known:
         end(pid)
         start_again(pid, None)
-    found = Census(None, HOME).take([ended_job(known)])
+    found = ProcessScan(None, HOME).take([ended_job(known)])
     end(pid)
     return [found.get(JOB, []), True]
 

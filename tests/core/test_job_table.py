@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from corral.commandline.parser import parse
 from corral.jobs.acceptance import new_job
-from corral.jobs.job_observers import JobEvents
+from corral.jobs.job_observers import JobNotifier
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
 from corral.lifecycle.state import Ending, JobEnded
@@ -71,17 +71,16 @@ def test_a_job_is_closed_before_its_last_snapshot_and_observers_hear_of_that() -
 
     table, job = JobTable(), job_of(1)
     table.add(job, is_queued=True)
-    events = JobEvents(
+    events = JobNotifier(
         table,
         SimpleNamespace(job_ended=lambda *_: heard.append("journal")),  # type: ignore[arg-type]
         SimpleNamespace(view=view),  # type: ignore[arg-type]
-        stop_of=lambda _: None,
-        finish=(lambda _: heard.append("closed"), lambda _: heard.append("measured")),
+        SimpleNamespace(stop_of=lambda _: None, close=lambda _: heard.append("closed")),  # type: ignore[arg-type]
         observers=(Observer(),),
     )
     events.started(job)
     events.ended(job, JobEnded(Ending("succeeded", 0, None, None)))
-    assert heard == ["snapshot", "started 1", "closed", "measured", "snapshot", "journal", "ended 1"]
+    assert heard == ["snapshot", "started 1", "closed", "snapshot", "journal", "ended 1"]
     assert list(table.ended) == [1]
 
 

@@ -14,7 +14,7 @@ from corral.jobs.managed_job import Persisted
 from corral.measure.history import History, Lifetime, decode, encode
 from corral.measure.stuck_rule import Progress
 from corral.model.history import MOST_CELLS, LifePast
-from corral.monitor.history_store import Persistence
+from corral.monitor.history_store import HistoryStore
 from corral.processes.usage_meter import note_lifetime
 
 LOOKS = st.lists(st.tuples(st.floats(0.01, 5000), st.floats(0, 3), st.integers(0, 1 << 40)), min_size=1)
@@ -85,12 +85,12 @@ def test_after_a_crash_what_moved_meanwhile_has_a_gap_and_what_did_not_has_reste
     job.history.progress = Progress(last_moved)
     table = JobTable()
     table.begun = {1: job}
-    persistence = Persistence(table, journal, SimpleNamespace(), lambda _: pytest.fail("it runs"))  # type: ignore[arg-type]
-    persistence.keep_all()
+    history_store = HistoryStore(table, journal, SimpleNamespace(), lambda _: pytest.fail("it runs"))  # type: ignore[arg-type]
+    history_store.keep_all()
     assert not kept  # it is young
-    persistence.keep_all(is_last=True)
+    history_store.keep_all(is_last=True)
     job.history = History(memory_bytes=50)
-    persistence.recall(job)
+    history_store.recall(job)
     job.history.progress = Progress(last_moved)
     for now, job.history.last_cpu_seconds in ((300.0, 20.0), (304.0, 22.0)):
         note_lifetime(job, now)

@@ -20,7 +20,7 @@ from corral.measure.history import History
 from corral.model.history import LifePast
 from corral.model.home import Home
 from corral.model.reports import Diagnosis, Root, Story, Wait
-from corral.monitor.history_store import Persistence
+from corral.monitor.history_store import HistoryStore
 from corral.monitor.stop_stuck import StuckStopper
 from journals import AT, PLACE, ended, spec
 
@@ -177,9 +177,9 @@ def test_a_stuck_job_is_ended_once_its_diagnosis_is_written_unless_it_moves_agai
     paused: Any = SimpleNamespace(**vars(job) | {"life": SimpleNamespace(state="paused")})
     journal: Any = SimpleNamespace(keep_history=lambda *_: did.append("kept"))
     stacks: Any = SimpleNamespace(are_known=lambda _: True, add_to=lambda _, found: found)
-    persistence = Persistence(JobTable(), journal, stacks, lambda _: pytest.fail("nobody asked"))
+    history_store = HistoryStore(JobTable(), journal, stacks, lambda _: pytest.fail("nobody asked"))
     stopper = StuckStopper(
-        persistence, stacks, apply, commit=commit_soon, scan=lambda _: None, is_attended=lambda _: False
+        history_store, stacks, apply, commit=commit_soon, scan=lambda _: None, is_attended=lambda _: False
     )
     stopper.stop([job, paused], look_again)
     assert did == expected

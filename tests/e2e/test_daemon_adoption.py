@@ -25,7 +25,7 @@ from corral.lifecycle.state import Life
 from corral.measure.history import History, decode
 from corral.measure.stuck_rule import Progress
 from corral.model.spec import DescriptorInput, FileInput, InteractiveInput, JobInput
-from corral.monitor.history_store import Persistence
+from corral.monitor.history_store import HistoryStore
 from corral.platform.process.cpu_clock import cpu_nanoseconds
 from corral.platform.process.identity import identify, is_alive
 from corral.protocol import requests as p
@@ -269,13 +269,13 @@ def test_only_what_changed_is_kept_again() -> None:
     table.add(managed)
     journal: Any = SimpleNamespace(keep_usage=lambda _, raw: written.append(raw))
     nothing: Any = None
-    persistence = Persistence(table, journal, nothing, nothing)
-    persistence.keep_all()
+    history_store = HistoryStore(table, journal, nothing, nothing)
+    history_store.keep_all()
     assert decode(written[0], History) == History(progress=progress, peak_memory_bytes=1000)
     managed.history.peak_memory_bytes = 1001
-    persistence.keep_all()
+    history_store.keep_all()
     assert len(written) == 1
     managed.history.peak_memory_bytes = 2000
     progress.touch(time.monotonic())
-    persistence.keep_all()
+    history_store.keep_all()
     assert decode(written[1], History) == History(peak_memory_bytes=2000)

@@ -31,7 +31,7 @@ def counted(letter, call):
 
 monitor.SLEEPY_AFTER = 1.5
 monitor.Monitor.tick = counted("t", monitor.Monitor.tick)
-pipe_watch.PipeFollower.follow = counted("f", pipe_watch.PipeFollower.follow)
+pipe_watch.PipeWatch.follow = counted("f", pipe_watch.PipeWatch.follow)
 sys.exit(run_foreground(Home(sys.argv[1])))
 """
 """A daemon that notes each of its passes, and each measurement of pipes."""

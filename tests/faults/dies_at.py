@@ -19,12 +19,12 @@ from corral.daemon.main import run_foreground
 from corral.engine.recovery import Recovery
 from corral.executors.local import LocalExecutor
 from corral.jobs.acceptance import Acceptance
-from corral.jobs.job_observers import JobEvents
+from corral.jobs.job_observers import JobNotifier
 from corral.journal.journal import Journal
 from corral.journal.write_buffer import Pending
 from corral.model.home import Home
 from corral.platform.spawn import stand_in_launcher
-from corral.processes.stop_sequence import Stopper
+from corral.processes.stop_sequence import StopSequences
 from corral.runner.children import Children
 from corral.runner.launcher import Launcher
 from corral.runner.open_and_spawn import Starter
@@ -73,9 +73,9 @@ MOMENTS = {
     "inside the write of starting": Moment(Pending, "write", True, partial(_has, "starting")),
     "inside the write of ends": Moment(Pending, "write", True, partial(_has, "ended")),
     "a stage has ended, not noted": Moment(Children, "_note_end"),
-    "a job has ended, not noted": Moment(JobEvents, "ended"),
-    "a job has ended, not committed": Moment(JobEvents, "ended", True),
-    "a stop begun, nothing sent": Moment(Stopper, "begin", True),
+    "a job has ended, not noted": Moment(JobNotifier, "ended"),
+    "a job has ended, not committed": Moment(JobNotifier, "ended", True),
+    "a stop begun, nothing sent": Moment(StopSequences, "begin", True),
     "TERM sent, not noted": Moment(StopEvents, "signal_sent", only=partial(_signal_is, "TERM")),
     "between TERM and KILL": Moment(StopEvents, "signal_sent", True, partial(_signal_is, "TERM")),
     "KILL sent, nothing reaped": Moment(StopEvents, "signal_sent", only=partial(_signal_is, "KILL")),

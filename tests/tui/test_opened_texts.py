@@ -23,7 +23,7 @@ from corral_tui.dashboard.job.charts_text import (
 )
 from corral_tui.dashboard.job.header import tab_at, tab_line
 from corral_tui.dashboard.job.output.rows import MOST_RUNS, QUIET_SECONDS, OutputRows
-from corral_tui.dashboard.job.pipeline_text import DrawingContext, draw, pipeline_lines
+from corral_tui.dashboard.job.pipeline_text import DrawingContext, StagePasts, draw
 from corral_tui.dashboard.job.screen import shared
 from corral_tui.dashboard.job.tree_text import in_tree_order, tree_lines
 from corral_tui.dashboard.job.why_text import why_as_text
@@ -38,6 +38,11 @@ def texts(drawn: list[lines.Line]) -> list[str]:
 
 
 # ---- pipelines ------------------------------------------------------------------------------------------------------
+
+
+def pipeline_lines(job: Job, pasts: StagePasts, width: int, charset: Charset) -> list[lines.Line]:
+    """Drawn without a chosen pipe."""
+    return draw(job, DrawingContext(pasts, width, charset)).lines
 
 
 def test_a_pipeline_drawn_downwards() -> None:

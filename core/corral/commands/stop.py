@@ -23,7 +23,7 @@ from corral.model.units import parse_signal, signal_name
 
 
 class StopCommands:
-    """Asks for stops and reports on them; the stop sequence itself is the `Stopper`'s.
+    """Asks for stops and reports on them; the sequence itself is run by `StopSequences`.
 
     Args:
         take_on: looks after an ended job again, of which processes are alive.

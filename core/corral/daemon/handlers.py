@@ -257,7 +257,7 @@ class Handlers:
         return p.Pasts({str(job.id): job.history.recent.values(now) for job in jobs if job is not None})
 
     async def _story(self, request: p.AskStory) -> p.Story:
-        return self._engine.executor.persistence.story(self._engine.references.resolve(request.job))
+        return self._engine.executor.history_store.story(self._engine.references.resolve(request.job))
 
     async def _describe_daemon(self, _: p.AskStatus) -> DaemonStatus:
         return self._status.now()

@@ -248,7 +248,7 @@ class Daemon:
             connection.close()
         if not self.is_private:
             # Last: jobs may end until now, and that must not be lost.
-            self.engine.executor.persistence.keep_all(is_last=True)
+            self.engine.executor.history_store.keep_all(is_last=True)
             self.engine.commits.soon()
 
     async def _let_answers_go(self) -> None:

@@ -16,9 +16,9 @@ from corral.engine.recovery import Recovery
 from corral.executors.local import LocalExecutor
 from corral.jobs.acceptance import Acceptance
 from corral.jobs.end_waiters import EndWaiters
-from corral.jobs.job_observers import JobEvents
+from corral.jobs.job_observers import JobNotifier
 from corral.jobs.job_table import KEPT_ENDED, JobTable
-from corral.jobs.reference_lookup import References
+from corral.jobs.reference_lookup import ReferenceLookup
 from corral.jobs.snapshots import Snapshots
 from corral.jobs.start_queue import StartQueue
 from corral.jobs.transitions import Transitions
@@ -38,7 +38,7 @@ from corral.lifecycle.state import (
 )
 from corral.model.home import Home
 from corral.platform.process import mark
-from corral.retention.clean_settings_reader import SettingsReader
+from corral.retention.clean_settings_reader import CleanSettingsReader
 from corral.retention.cleaner import Cleaner
 from corral.retention.deletion import Deletion
 from corral.retention.needed_jobs import NeededJobs
@@ -88,7 +88,7 @@ class Engine:
             executor=lambda: self.executor,
             state_of=self.snapshots.state_of,
         )
-        self.references = References(
+        self.references = ReferenceLookup(
             self.table, self.journal, is_going=lambda job_id: job_id in self.deletion.under_way
         )
         self.acceptance = Acceptance(
@@ -135,7 +135,7 @@ class Engine:
             self.executor,
             self.needed_jobs,
             self.deletion,
-            SettingsReader(self.executor.mounts, reap=self.executor.children.reap),
+            CleanSettingsReader(self.executor.mounts, reap=self.executor.children.reap),
             check_leftovers=self.executor.leftovers.check,
         )
 
@@ -148,7 +148,7 @@ class Engine:
             self.executor,
             self.transitions.apply,
             take_on=self.executor.leftovers.take_on,
-            note_diagnosis=self.executor.persistence.note_stop,
+            note_diagnosis=self.executor.history_store.note_stop,
         )
         self.signals = SignalCommands(
             self.journal,
@@ -186,7 +186,7 @@ class Engine:
             scan=self.executor.look,
             observe=self.executor.waits.look,
             tree_of=self.executor.processes_of,
-            story_of=self.executor.persistence.story,
+            story_of=self.executor.history_store.story,
             newest=lambda: self.references.resolve(NEWEST),
         )
 
@@ -212,19 +212,18 @@ class Engine:
             self.scheduler,
             self.executor,
             self.executor.monitor,
-            self.executor.persistence,
+            self.executor.history_store,
             enqueue=self.acceptance.enqueue,
             wake=self.queue.wake,
         )
 
     def _connect(self) -> None:
         """Who does what the state machine asks for, and who hears of starts and ends."""
-        events = JobEvents(
+        events = JobNotifier(
             self.table,
             self.journal,
             self.snapshots,
-            stop_of=self.executor.stop_of,
-            finish=(self.executor.close,),
+            self.executor,
             observers=(self.queue, self.cleaner, self.ends, self.executor.leftovers),
         )
         self.transitions.on_start = events.started

@@ -26,11 +26,11 @@ from corral.lifecycle.clock import moment
 from corral.lifecycle.scheduler import Scheduler
 from corral.lifecycle.state import Adopted
 from corral.measure.history import UNKNOWN, History, StageHistory, decode, encode
-from corral.monitor.history_store import Persistence
+from corral.monitor.history_store import HistoryStore
 from corral.monitor.monitor import Monitor
 from corral.platform.process.identity import ProcessIdentity
 from corral.processes.reaping import ChildEnd
-from corral.processes.stop_sequence import StopOfJob, Target
+from corral.processes.stop_sequence import LocalStop, Target
 from corral.runner.feed import Feed
 from corral.runner.stand_ins import HandedStandIn
 from corral.runner.terminals import HandedTerminal
@@ -181,7 +181,7 @@ class JobHandover:
         scheduler: Scheduler,
         executor: LocalExecutor,
         monitor: Monitor,
-        persistence: Persistence,
+        history_store: HistoryStore,
         *,
         enqueue: Callable[[ManagedJob], None],
         wake: Callable[[], None],
@@ -192,7 +192,7 @@ class JobHandover:
         self._scheduler = scheduler
         self._executor = executor
         self._monitor = monitor
-        self._persistence = persistence
+        self._history_store = history_store
         self._enqueue = enqueue
         self._wake = wake
 
@@ -204,7 +204,7 @@ class JobHandover:
         for job in self._table.begun.values():
             if job.life.is_started and not job.life.is_ended:
                 self._journal.state_changed(job.id, job.life)
-        self._persistence.keep_all(is_last=True)
+        self._history_store.keep_all(is_last=True)
         self._journal.commit()
 
     def gather(self, process: ProcessIdentity) -> Handover:
@@ -239,7 +239,7 @@ class JobHandover:
             stages=tuple(stage.history for stage in job.stages) if job.life.is_started else (),
         )
 
-    def _handed_stop(self, stop: StopOfJob) -> HandedStop:
+    def _handed_stop(self, stop: LocalStop) -> HandedStop:
         end_of = self._executor.children.end_of
         ends = ((target.identity, end_of(target.identity)) for target in stop.alive)
         return HandedStop(
@@ -345,7 +345,7 @@ class JobHandover:
             job.life = replace(job.life, sweeping=True)
         for identity, end in handed.ends:
             executor.children.remember(identity, end)
-        stop = StopOfJob(job, handed.signal, handed.grace, handed.stage, handed.began)
+        stop = LocalStop(job, handed.signal, handed.grace, handed.stage, handed.began)
         stop.targets = {target.identity: target for target in handed.targets}
         stop.is_killing, stop.gave_up = handed.is_killing, handed.is_hopeless
         stop.last_change, stop.note = handed.last_change, handed.note

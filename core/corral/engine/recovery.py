@@ -28,7 +28,7 @@ from corral.model.wire import to_wire
 from corral.monitor.monitor import Monitor
 from corral.platform.host.daemon_log import log
 from corral.platform.process import boot_id
-from corral.processes.process_scan import Seen
+from corral.processes.claims import Seen
 from corral.processes.stop_sequence import BY_STOP
 from corral.runner.feed import FED
 from corral.runner.leftovers import live_members

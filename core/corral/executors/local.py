@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from corral.jobs.executor import HOW_TO_SEND, Ability, Observation, SlowStart, StopSequence
+from corral.jobs.executor import HOW_TO_SEND, Observation, SlowStart, StopSequence
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
 from corral.jobs.snapshots import Snapshots
@@ -17,12 +17,12 @@ from corral.model.home import Home
 from corral.model.job import ProcessView
 from corral.model.reports import Diagnosis, OpenedInput, Survivor
 from corral.model.spec import Surroundings
-from corral.monitor.health import Judge
-from corral.monitor.history_store import Persistence
+from corral.monitor.health import HealthJudge
+from corral.monitor.history_store import HistoryStore
 from corral.monitor.last_stacks import LastStacks
 from corral.monitor.monitor import Monitor
 from corral.monitor.output_watch import OutputWatch
-from corral.monitor.pipe_watch import PipeFollower
+from corral.monitor.pipe_watch import PipeWatch
 from corral.monitor.stack_capture import StackCapture
 from corral.monitor.stop_stuck import StuckStopper
 from corral.monitor.waits_of_job import WaitsOfJobs
@@ -30,12 +30,12 @@ from corral.platform.files.hanging_mounts import HangingMounts
 from corral.platform.files.pipes import PipeBudget
 from corral.platform.process.prctl import become_subreaper
 from corral.platform.process.signalling import Signaller
-from corral.processes.job_lifetimes import Births
+from corral.processes.job_lifetimes import JobLifetimes
 from corral.processes.job_signals import JobSignals
 from corral.processes.member_scan import MemberScan
 from corral.processes.observation import observation_of
-from corral.processes.process_scan import Census
-from corral.processes.stop_sequence import Stopper, in_doubt
+from corral.processes.process_scan import ProcessScan
+from corral.processes.stop_sequence import StopSequences, in_doubt
 from corral.runner.adopted_processes import AdoptedProcesses
 from corral.runner.children import Children
 from corral.runner.feed import Feeds
@@ -45,7 +45,7 @@ from corral.runner.open_and_spawn import Starter
 from corral.runner.output_cap import OutputCap
 from corral.runner.stop_events import StopEvents
 from corral.runner.terminals import Terminals
-from corral.runner.truncation_watch import Truncations
+from corral.runner.truncation_watch import TruncationWatch
 from corral.runner.unmarked import UnmarkedKeeper
 from corral.waits.holders import Holders
 
@@ -59,8 +59,6 @@ class LocalExecutor:
         note_start_failed: called when the start of a job has failed, whatever of it still runs.
         note_survivors: called with the id of a job that could not be ended, and why.
     """
-
-    can: frozenset[Ability] = frozenset(("pause", "pty", "stdin", "tree"))
 
     def __init__(
         self,
@@ -84,8 +82,8 @@ class LocalExecutor:
         self.budget = PipeBudget()
         self.mounts = HangingMounts(home.path)
         self.signaller = Signaller(nonce)
-        self.births = Births(table.begun)
-        self.census = Census(nonce, home.path, self.signaller, table.begun, self.births.of)
+        self.lifetimes = JobLifetimes(table.begun)
+        self.process_scan = ProcessScan(nonce, home.path, self.signaller, table.begun, self.lifetimes.of)
         self.terminals = Terminals(journal, table.touch)
         self.children = Children(
             home,
@@ -98,10 +96,10 @@ class LocalExecutor:
             note_end=wake,
             note_noticed=lambda: self.stopper.wake(),
         )
-        self.adopted = AdoptedProcesses(self.census, self.children)
-        self._signals = JobSignals(home.path, self.census, self.signaller)
+        self.adopted = AdoptedProcesses(self.process_scan, self.children)
+        self._signals = JobSignals(home.path, self.process_scan, self.signaller)
         self._create_stopping(note_survivors)
-        self.unmarked = UnmarkedKeeper(table, journal, self.census, self.leftovers)
+        self.unmarked = UnmarkedKeeper(table, journal, self.process_scan, self.leftovers)
         self._create_monitor()
         self.launcher = self._new_launcher(note_start_failed)
 
@@ -116,14 +114,14 @@ class LocalExecutor:
             note_survivors=note_survivors,
             wake=self._wake,
         )
-        self.stopper = Stopper(events, self.census, self.signaller, self._home.path)
+        self.stopper = StopSequences(events, self.process_scan, self.signaller, self._home.path)
         self.leftovers = Leftovers(
             self._table,
             self._journal,
             self._snapshots,
             self._apply,
-            self.census,
-            self.births,
+            self.process_scan,
+            self.lifetimes,
             self.stopper,
             reap=self.children.reap,
             wake=self._wake,
@@ -135,7 +133,7 @@ class LocalExecutor:
         self._output_cap = OutputCap(
             home, table, journal, self._snapshots, self.feeds, lambda: self.leftovers.in_hand
         )
-        self._truncations = Truncations(
+        self._truncations = TruncationWatch(
             home,
             journal,
             self._output_cap,
@@ -145,11 +143,11 @@ class LocalExecutor:
         outputs = OutputWatch(table, journal, home, self._truncations, self._output_cap)
         self._stacks = StackCapture(self.children.reap, self.mounts)
         last_stacks = LastStacks(self._stacks)
-        self.persistence = Persistence(table, journal, last_stacks, self._snapshots.of)
-        self._members = MemberScan(table, self.census)
+        self.history_store = HistoryStore(table, journal, last_stacks, self._snapshots.of)
+        self._members = MemberScan(table, self.process_scan)
         self.waits = WaitsOfJobs(table, Holders(os.getpid()))
         stuck = StuckStopper(
-            self.persistence,
+            self.history_store,
             last_stacks,
             self._apply,
             commit=self._commits.soon,
@@ -160,10 +158,10 @@ class LocalExecutor:
             table,
             self._members,
             outputs,
-            PipeFollower(home, self.waits),
-            Judge(table, self._members, self.waits, self.persistence, self._snapshots.view),
+            PipeWatch(home, self.waits),
+            HealthJudge(table, self._members, self.waits, self.history_store, self._snapshots.view),
             stuck,
-            self.persistence,
+            self.history_store,
             after_scan=self.leftovers.check,
         )
 
@@ -198,7 +196,7 @@ class LocalExecutor:
         # Its output is closed before it is measured, and measured before its cap is kept to for the last time.
         self.monitor.finish(job)
         self._output_cap.finish(job)
-        self.persistence.finish(job)
+        self.history_store.finish(job)
 
     # ---- starting
 
@@ -273,10 +271,10 @@ class LocalExecutor:
         return await self._stacks.add_stacks(found, frozenset(job.run.members), py_spy)
 
     def alive(self, jobs: Collection[ManagedJob]) -> Mapping[int, int]:
-        return {job_id: len(live_members(seen)) for job_id, seen in self.census.take(jobs).items()}
+        return {job_id: len(live_members(seen)) for job_id, seen in self.process_scan.take(jobs).items()}
 
     def in_doubt(self, job_id: int) -> tuple[Survivor, ...]:
-        return in_doubt(self.census.doubtful(job_id), self.census)
+        return in_doubt(self.process_scan.doubtful(job_id), self.process_scan)
 
     # ---- what ended jobs have left
 

@@ -7,15 +7,12 @@ comes back as events in the life of the job (`corral.jobs.transitions.Apply`).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from corral.jobs.managed_job import ManagedJob
 from corral.model.job import ProcessView
 from corral.model.reports import Diagnosis, OpenedInput, StopReport, Survivor
 from corral.model.spec import Surroundings
-
-Ability = Literal["pause", "pty", "stdin", "tree"]
-"""What not every executor can do."""
 
 HOW_TO_SEND = "start it with corral run -i, or --pty, to be able to send to it"
 
@@ -74,9 +71,6 @@ class StopSequence(Protocol):
 
 class Executor(Protocol):
     """Runs jobs."""
-
-    @property
-    def can(self) -> frozenset[Ability]: ...
 
     # ---- starting
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
-from corral.jobs.executor import StopSequence
+from corral.jobs.executor import Executor
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
 from corral.jobs.snapshots import Snapshots
 from corral.journal.journal import Journal
 from corral.lifecycle.state import Effect
 from corral.model.job import Job
-
-Finish = Callable[[ManagedJob], None]
 
 
 class JobObserver(Protocol):
@@ -26,12 +24,11 @@ class JobObserver(Protocol):
         """The snapshot is the last one, and the journal has it."""
 
 
-class JobEvents:
+class JobNotifier:
     """Ends jobs, and tells the observers of starts and ends.
 
     Args:
-        finish: what is done to a job that has ended before its last snapshot is taken, in this order: what it holds is
-            closed, and what it has printed is measured.
+        executor: closes what it holds of a job that has ended, and measures it, before the last snapshot is taken.
         observers: those who hear of it then.
     """
 
@@ -40,16 +37,14 @@ class JobEvents:
         table: JobTable,
         journal: Journal,
         snapshots: Snapshots,
+        executor: Executor,
         *,
-        stop_of: Callable[[ManagedJob], StopSequence | None],
-        finish: Iterable[Finish],
         observers: Iterable[JobObserver],
     ) -> None:
         self._table = table
         self._journal = journal
         self._snapshots = snapshots
-        self._stop_of = stop_of
-        self._finish = tuple(finish)
+        self._executor = executor
         self._observers = tuple(observers)
 
     def started(self, job: ManagedJob) -> None:
@@ -60,9 +55,8 @@ class JobEvents:
 
     def ended(self, job: ManagedJob, _: Effect) -> None:
         """Its life is over."""
-        for finish in self._finish:
-            finish(job)
-        stop = self._stop_of(job)
+        self._executor.close(job)
+        stop = self._executor.stop_of(job)
         if stop is not None:
             job.report = stop.report()
         view = self._last_snapshot(job)

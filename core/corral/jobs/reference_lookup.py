@@ -10,7 +10,7 @@ from corral.lifecycle.job_reference import resolve
 from corral.model.errors import UnknownJobError
 
 
-class References:
+class ReferenceLookup:
     """Finds jobs by what users call them. `is_going`: whether a job is being cleaned just now."""
 
     def __init__(self, table: JobTable, journal: Journal, *, is_going: Callable[[int], bool]) -> None:

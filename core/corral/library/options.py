@@ -65,7 +65,7 @@ class Options(TypedDict, total=False):
         leftovers: `leave` (unless given) or `stop` what outlives the job.
         max_output: bytes kept of each output stream, the newest; 1 GiB unless given, None keeps all.
         output: `file` (unless given), or `pipe`: through a relay, so that no program can empty what it wrote before
-            by opening `/dev/stdout` anew; not with `pty`.
+            by opening `/dev/stdout` again; not with `pty`.
         after: jobs that have to succeed first.
         shell: run a str with /bin/sh, as one stage.
         pty: give it a terminal of its own, of 80 by 24; one stage only, and no `stdin`. stderr is part of its stdout.

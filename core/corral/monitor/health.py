@@ -19,7 +19,7 @@ from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
 from corral.measure.stuck_rule import PollingDetector, Progress, health_of
 from corral.model.job import Health, Job
-from corral.monitor.history_store import Persistence
+from corral.monitor.history_store import HistoryStore
 from corral.monitor.stop_stuck import is_to_be_ended
 from corral.monitor.waits_of_job import WaitsOfJobs, words_for
 from corral.processes.member_scan import MemberScan
@@ -47,7 +47,7 @@ class _Verdict(NamedTuple):
     """It is stuck although it wakes up now and then, only to check whether what it waits for has come."""
 
 
-class Judge:
+class HealthJudge:
     """Judges jobs, one at a time, as the monitor visits them.
 
     Args:
@@ -59,13 +59,13 @@ class Judge:
         table: JobTable,
         members: MemberScan,
         waits: WaitsOfJobs,
-        persistence: Persistence,
+        history_store: HistoryStore,
         view: Callable[[ManagedJob], Job],
     ) -> None:
         self._table = table
         self._members = members
         self._waits = waits
-        self._persistence = persistence
+        self._history_store = history_store
         self._view = view
         self._tick = 0.0
         self._spent = 0.0
@@ -88,7 +88,7 @@ class Judge:
             job.polling = None
             self._settle(job, _Verdict(None, None), now)
         if job.history.health == "stuck":
-            self._persistence.note_stuck(job)
+            self._history_store.note_stuck(job)
         if (job.history.health, job.bottleneck, job.diagnosis) != before:
             self._table.touch(job)
 

@@ -32,7 +32,7 @@ _WORTH_KEEPING = 1.02
 """How much a peak has to grow to be written again."""
 
 
-class Persistence:
+class HistoryStore:
     """Writes histories to the journal, and reads them again.
 
     Args:

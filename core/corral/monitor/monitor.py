@@ -11,15 +11,15 @@ from corral.jobs.local_run import Member
 from corral.jobs.managed_job import ManagedJob
 from corral.measure.pipe_flow import PipeFlow
 from corral.measure.stuck_rule import ObservationGaps, Progress
-from corral.monitor.health import Judge, is_settled
-from corral.monitor.history_store import KEEP_TICKS, Persistence
+from corral.monitor.health import HealthJudge, is_settled
+from corral.monitor.history_store import KEEP_TICKS, HistoryStore
 from corral.monitor.output_watch import OutputWatch
-from corral.monitor.pipe_watch import PipeFollower, close_pipes
+from corral.monitor.pipe_watch import PipeWatch, close_pipes
 from corral.monitor.stage_times_sampler import StageTimes
 from corral.monitor.stop_stuck import StuckStopper, is_to_be_ended
 from corral.platform.host import resource_errors
+from corral.processes.claims import Seen
 from corral.processes.member_scan import MemberScan
-from corral.processes.process_scan import Seen
 from corral.processes.usage_meter import UsageMeter, note_history
 
 TICK_SECONDS = 1.0
@@ -44,10 +44,10 @@ class Monitor:
         table: JobTable,
         members: MemberScan,
         outputs: OutputWatch,
-        pipes: PipeFollower,
-        judge: Judge,
+        pipes: PipeWatch,
+        judge: HealthJudge,
         stuck: StuckStopper,
-        persistence: Persistence,
+        history_store: HistoryStore,
         *,
         after_scan: Callable[[], None],
     ) -> None:
@@ -57,7 +57,7 @@ class Monitor:
         self._pipes = pipes
         self._judge = judge
         self._stuck = stuck
-        self._persistence = persistence
+        self._history_store = history_store
         self._after_scan = after_scan
         self._usage = UsageMeter()
         self._stage_times = StageTimes()
@@ -88,7 +88,7 @@ class Monitor:
             self._stuck.stop(self._to_end, self._has_moved_since_visit)
             self._to_end.clear()
         if self._ticks % KEEP_TICKS == 0:
-            self._persistence.keep_all()
+            self._history_store.keep_all()
 
     def _pass_over(self, seconds: float, now: float) -> None:
         """So many seconds without a look are held against no job."""
@@ -133,7 +133,7 @@ class Monitor:
 
     def recall(self, job: ManagedJob, seen: Sequence[Seen]) -> None:
         """Go on from what a daemon before has kept of a job. `seen` are its processes now."""
-        progress = self._persistence.recall(job)
+        progress = self._history_store.recall(job)
         if progress is not None:
             # Whatever ran meanwhile has used CPU, written or forked, and then the first look finds it otherwise.
             self._members.set_members(job, seen)

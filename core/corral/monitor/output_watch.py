@@ -16,7 +16,7 @@ from corral.output import stream_order
 from corral.output.job_files import stat_own
 from corral.platform.files.disk_usage import is_full
 from corral.runner.output_cap import OutputCap
-from corral.runner.truncation_watch import Truncations
+from corral.runner.truncation_watch import TruncationWatch
 
 _FULL_NOW = "the disk of its output is full: what it writes now may be missing"
 _FULL_AT_END = "as it ended the disk of its output was full: what it wrote last may be missing"
@@ -30,7 +30,7 @@ class OutputWatch:
         table: JobTable,
         journal: Journal,
         home: Home,
-        truncations: Truncations,
+        truncations: TruncationWatch,
         output_cap: OutputCap,
     ) -> None:
         self._table = table

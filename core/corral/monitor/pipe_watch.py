@@ -30,7 +30,7 @@ class Moved(NamedTuple):
     cpu_seconds: float
 
 
-class PipeFollower:
+class PipeWatch:
     """Measures the pipes of running jobs."""
 
     def __init__(self, home: Home, waits: WaitsOfJobs) -> None:

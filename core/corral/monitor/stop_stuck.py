@@ -9,7 +9,7 @@ from corral.jobs.transitions import Apply
 from corral.journal.history_rows import cut
 from corral.lifecycle.clock import moment
 from corral.lifecycle.state import StopRequested
-from corral.monitor.history_store import Persistence
+from corral.monitor.history_store import HistoryStore
 from corral.monitor.last_stacks import LastStacks
 
 
@@ -28,7 +28,7 @@ class StuckStopper:
 
     def __init__(
         self,
-        persistence: Persistence,
+        history_store: HistoryStore,
         last_stacks: LastStacks,
         apply: Apply,
         *,
@@ -36,7 +36,7 @@ class StuckStopper:
         scan: Callable[[Sequence[ManagedJob]], None],
         is_attended: Callable[[int], bool],
     ) -> None:
-        self._persistence = persistence
+        self._history_store = history_store
         self._last_stacks = last_stacks
         self._apply = apply
         self._commit = commit
@@ -57,8 +57,8 @@ class StuckStopper:
         if not stuck:
             return
         for job in stuck:
-            self._persistence.note_stuck(job)
-            self._persistence.keep(job)
+            self._history_store.note_stuck(job)
+            self._history_store.keep(job)
         if not self._commit():
             return
         self._scan(stuck)

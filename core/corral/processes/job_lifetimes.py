@@ -16,7 +16,7 @@ FORGOTTEN = 0
 """In place of the ids of jobs that are forgotten; no job has it."""
 
 
-class Births:
+class JobLifetimes:
     """Knows the jobs in hand, and remembers the lives of those that were. Times are those of `boot.clock`."""
 
     def __init__(self, in_hand: Mapping[int, ManagedJob]) -> None:

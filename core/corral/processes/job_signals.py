@@ -7,7 +7,8 @@ from corral.model.errors import NotSoError
 from corral.model.units import parse_signal
 from corral.platform.process.identity import ProcessIdentity, identify
 from corral.platform.process.signalling import RefusedSignalError, Signaller
-from corral.processes.process_scan import Census, kinship_of
+from corral.processes.claims import kinship_of
+from corral.processes.process_scan import ProcessScan
 
 
 class JobSignals:
@@ -15,9 +16,9 @@ class JobSignals:
     PermissionError where none did.
     """
 
-    def __init__(self, home: str, census: Census, signaller: Signaller) -> None:
+    def __init__(self, home: str, process_scan: ProcessScan, signaller: Signaller) -> None:
         self._home = home
-        self._census = census
+        self._process_scan = process_scan
         self._signaller = signaller
 
     def to_leaders(self, job: ManagedJob, signal: str) -> list[int]:
@@ -33,7 +34,7 @@ class JobSignals:
         sent: set[ProcessIdentity] = set()
         refusal: Exception | None = None
         for _ in range(2):
-            for entry in self._census.take([job]).get(job.id, []):
+            for entry in self._process_scan.take([job]).get(job.id, []):
                 identity = identify(entry.pid)
                 if identity is None or identity in sent or (stage is not None and entry.stage != stage):
                     continue
@@ -58,7 +59,7 @@ class JobSignals:
         return next(leads, None)
 
     def _identity_of(self, job: ManagedJob, pid: int) -> ProcessIdentity:
-        found = {entry.pid for entry in self._census.take([job]).get(job.id, [])}
+        found = {entry.pid for entry in self._process_scan.take([job]).get(job.id, [])}
         identity = identify(pid) if pid in found else None
         if identity is None:
             raise NotSoError(f"pid {pid} is no process of job {job.id}")

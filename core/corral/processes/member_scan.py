@@ -10,15 +10,16 @@ from corral.jobs.local_run import Member
 from corral.jobs.managed_job import ManagedJob
 from corral.platform.host.procfs import read_stat
 from corral.platform.process.identity import ProcessIdentity, identify
-from corral.processes.process_scan import Census, Seen
+from corral.processes.claims import Seen
+from corral.processes.process_scan import ProcessScan
 
 
 class MemberScan:
     """Keeps `members` of the jobs of a table up to date."""
 
-    def __init__(self, table: JobTable, census: Census) -> None:
+    def __init__(self, table: JobTable, process_scan: ProcessScan) -> None:
         self._table = table
-        self._census = census
+        self._process_scan = process_scan
         self.last_scan = 0.0
         """When the members of all jobs were updated last (monotonic seconds)."""
         self.cost = 0.0
@@ -33,7 +34,7 @@ class MemberScan:
 
     def scan(self, jobs: Sequence[ManagedJob]) -> None:
         """The same for some jobs."""
-        found = self._census.take(jobs)
+        found = self._process_scan.take(jobs)
         for job in jobs:
             self.set_members(job, found.get(job.id, ()))
 

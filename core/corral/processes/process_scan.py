@@ -15,8 +15,6 @@ from corral.platform.process.signalling import ENOUGH_EVIDENCE, Kinship, Signall
 from corral.processes.claims import Claims, Seen, kinship_of, near, stage_of
 from corral.processes.job_lifetimes import FORGOTTEN
 
-__all__ = ["Census", "Seen", "kinship_of"]
-
 MOST_PASSES = 8
 """Over the table in one count. Against what forks without pause the next count goes on."""
 
@@ -29,7 +27,7 @@ class _Rest(NamedTuple):
     """With one of another home, or with the sign of a daemon."""
 
 
-class Census:
+class ProcessScan:
     """Counts the processes of jobs.
 
     Args:

@@ -23,7 +23,8 @@ from corral.platform.host.procfs import Stat, read_file, read_stat
 from corral.platform.inspect.ptrace_access import why_not_signalled
 from corral.platform.process.identity import ProcessIdentity, is_alive
 from corral.platform.process.signalling import RefusedSignalError, Signaller
-from corral.processes.process_scan import Census, Seen, kinship_of
+from corral.processes.claims import Seen, kinship_of
+from corral.processes.process_scan import ProcessScan
 from corral.processes.reaping import ChildEnd
 
 PATIENCE_AFTER_KILL = 5.0
@@ -58,7 +59,7 @@ class Target:
 
 
 @dataclass(slots=True, eq=False)
-class StopOfJob:
+class LocalStop:
     """The stop sequence of one job, or of one of its stages."""
 
     job: ManagedJob
@@ -101,7 +102,7 @@ class StopOfJob:
         return report_on(self)
 
 
-class Owner(Protocol):
+class StopListener(Protocol):
     """What the stop sequence needs of the rest."""
 
     def reap(self) -> None:
@@ -113,49 +114,51 @@ class Owner(Protocol):
     def note_stops(self) -> None:
         """Make sure that a next daemon knows what is being stopped, and why. Called before anything is signalled."""
 
-    def signal_sent(self, stop: StopOfJob, signal: str) -> None: ...
+    def signal_sent(self, stop: LocalStop, signal: str) -> None: ...
 
-    def tree_emptied(self, stop: StopOfJob) -> None: ...
+    def tree_emptied(self, stop: LocalStop) -> None: ...
 
-    def survivors_found(self, stop: StopOfJob, text: str) -> None: ...
+    def survivors_found(self, stop: LocalStop, text: str) -> None: ...
 
     def unended(self) -> Collection[ManagedJob]: ...
 
 
-class Stopper:
+class StopSequences:
     """Runs every stop sequence in one task."""
 
-    def __init__(self, owner: Owner, census: Census, signaller: Signaller, home: str) -> None:
+    def __init__(
+        self, owner: StopListener, process_scan: ProcessScan, signaller: Signaller, home: str
+    ) -> None:
         self._owner = owner
-        self._census = census
+        self._process_scan = process_scan
         self._signaller = signaller
         self._home = home
-        self._stops: dict[tuple[int, int | None], StopOfJob] = {}
+        self._stops: dict[tuple[int, int | None], LocalStop] = {}
         self._task: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         self._reserve = Reserve(_RESERVED)
 
     # ---- asked by the engine
 
-    def begin(self, job: ManagedJob, signal: str, grace: float, stage: int | None = None) -> StopOfJob:
+    def begin(self, job: ManagedJob, signal: str, grace: float, stage: int | None = None) -> LocalStop:
         """Begin, or return the one that goes on."""
         known = self._stops.get((job.id, stage))
         if known is not None:
             return known
         now = time.monotonic()
-        stop = StopOfJob(job, signal, grace, stage, now, last_change=now)
+        stop = LocalStop(job, signal, grace, stage, now, last_change=now)
         stop.is_killing = signal == "KILL" or grace <= 0
         self.go_on(stop)
         return stop
 
-    def go_on(self, stop: StopOfJob) -> None:
+    def go_on(self, stop: LocalStop) -> None:
         """Run a sequence from where it is."""
         self._stops[stop.job.id, stop.stage] = stop
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="stop sequences")
         self._woken.set()
 
-    def under_way(self) -> list[StopOfJob]:
+    def under_way(self) -> list[LocalStop]:
         """Every sequence that goes on."""
         return list(self._stops.values())
 
@@ -165,7 +168,7 @@ class Stopper:
             stop.grace = 0.0
             self._woken.set()
 
-    def of(self, job: ManagedJob, stage: int | None = None) -> StopOfJob | None:
+    def of(self, job: ManagedJob, stage: int | None = None) -> LocalStop | None:
         return self._stops.get((job.id, stage))
 
     def wake(self) -> None:
@@ -236,7 +239,7 @@ class Stopper:
         """One look at everything that is being stopped. Whether anything was new."""
         self._owner.reap()
         self._owner.note_stops()
-        found = self._census.take(self._owner.unended())
+        found = self._process_scan.take(self._owner.unended())
         has_changed = False
         seemingly_empty = []
         for stop in list(self._stops.values()):
@@ -247,7 +250,7 @@ class Stopper:
             self._prove(seemingly_empty)
         return has_changed
 
-    def _look_at(self, stop: StopOfJob, seen: list[Seen]) -> bool:
+    def _look_at(self, stop: LocalStop, seen: list[Seen]) -> bool:
         """Note what is new and what is gone, and signal. Whether anything has changed."""
         now = time.monotonic()
         alive, new = self._compare(stop, [*seen, *_unseen_leaders(stop, seen)])
@@ -266,7 +269,7 @@ class Stopper:
             self._report_survivors(stop)
         return bool(new or gone)
 
-    def _compare(self, stop: StopOfJob, seen: list[Seen]) -> tuple[set[ProcessIdentity], bool]:
+    def _compare(self, stop: LocalStop, seen: list[Seen]) -> tuple[set[ProcessIdentity], bool]:
         """The identities that are alive, and whether some were not known before."""
         alive: set[ProcessIdentity] = set()
         is_new = False
@@ -286,7 +289,7 @@ class Stopper:
             target.state = stat.state
         return alive, is_new
 
-    def _note_gone(self, stop: StopOfJob, alive: set[ProcessIdentity], now: float) -> bool:
+    def _note_gone(self, stop: LocalStop, alive: set[ProcessIdentity], now: float) -> bool:
         # Not seen is not gone: it may have left every group it was known by, or lost its mark to setrlimit(2).
         gone = [
             target for target in stop.alive if target.identity not in alive and not is_alive(target.identity)
@@ -298,7 +301,7 @@ class Stopper:
             target.ended_by = _ended_by(target, self._owner.end_of(target.identity))
         return bool(gone)
 
-    def _signal(self, stop: StopOfJob) -> None:
+    def _signal(self, stop: LocalStop) -> None:
         """Send the signal of this phase to everybody who has not had it."""
         signal = stop.phase_signal
         fresh = [target for target in stop.alive if signal not in target.signals and target.refusal is None]
@@ -320,51 +323,51 @@ class Stopper:
         if is_first and any(signal in target.signals for target in stop.targets.values()):
             self._owner.signal_sent(stop, signal)
 
-    def _prove(self, stops: list[StopOfJob]) -> None:
+    def _prove(self, stops: list[LocalStop]) -> None:
         """Of these nothing was found and every child of ours is reaped: look once more, for all at once."""
         jobs = [stop.job for stop in stops]
-        found = self._census.take(jobs)
-        alike = self._census.lookalikes(jobs, found)
+        found = self._process_scan.take(jobs)
+        alike = self._process_scan.lookalikes(jobs, found)
         for stop in stops:
             if not self._compare(stop, found.get(stop.job.id, []))[0]:
                 self._finish(stop, alike.get(stop.job.id, []))
 
-    def _finish(self, stop: StopOfJob, alike: list[Stat]) -> None:
+    def _finish(self, stop: LocalStop, alike: list[Stat]) -> None:
         stop.looked_at = datetime.now(UTC)
         stop.is_done = True
-        notes = [_NO_MARKS] if not self._census.has_marks else []
+        notes = [_NO_MARKS] if not self._process_scan.has_marks else []
         notes += stop.job.run.contradictions.values()
         stop.note = "; ".join(notes) or None
         if stop.stage is None:
-            stop.in_doubt = in_doubt(alike, self._census)
+            stop.in_doubt = in_doubt(alike, self._process_scan)
         self._stops.pop((stop.job.id, stop.stage), None)
         try:
             self._owner.tree_emptied(stop)
         finally:
             self._answer(stop)
 
-    def _report_survivors(self, stop: StopOfJob) -> None:
+    def _report_survivors(self, stop: LocalStop) -> None:
         stop.gave_up = True
         names = ", ".join(f"{target.identity.pid} {target.name}" for target in stop.alive)
         self._owner.survivors_found(stop, f"still there after KILL: {names}")
         self._answer(stop)
 
     @staticmethod
-    def _answer(stop: StopOfJob) -> None:
+    def _answer(stop: LocalStop) -> None:
         waiters, stop.waiters = stop.waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
 
-def _has_running_stage(stop: StopOfJob) -> bool:
+def _has_running_stage(stop: LocalStop) -> bool:
     """Also until what its stages wrote last is in the files."""
     if stop.job.run.is_draining:
         return True
     return any(stage.is_running and stop.stage in (None, stage.number) for stage in stop.job.stages)
 
 
-def _unseen_leaders(stop: StopOfJob, seen: list[Seen]) -> list[Seen]:
+def _unseen_leaders(stop: LocalStop, seen: list[Seen]) -> list[Seen]:
     """Stages that run and were not found: of another uid with their mark unreadable, or without it by setrlimit(2)."""
     found = {entry.pid for entry in seen}
     return [
@@ -396,7 +399,7 @@ def _ended_by(target: Target, end: ChildEnd | None) -> str:
     return target.signals[-1] if target.signals else "itself"
 
 
-def report_on(stop: StopOfJob) -> StopReport:
+def report_on(stop: LocalStop) -> StopReport:
     """The report as of now."""
     now = time.monotonic()
     targets = sorted(
@@ -432,7 +435,7 @@ def _stopped(target: Target) -> StoppedProcess:
     )
 
 
-def in_doubt(alike: Collection[Stat], census: Census) -> tuple[Survivor, ...]:
+def in_doubt(alike: Collection[Stat], process_scan: ProcessScan) -> tuple[Survivor, ...]:
     """What may be of a job, and is not signalled."""
     return tuple(
         Survivor(
@@ -441,7 +444,7 @@ def in_doubt(alike: Collection[Stat], census: Census) -> tuple[Survivor, ...]:
             stage=None,
             state=stat.state,
             blocked_in=_blocked_in(stat.pid),
-            reason=_why_in_doubt(stat, census.jobs_that_may_have(stat)),
+            reason=_why_in_doubt(stat, process_scan.jobs_that_may_have(stat)),
         )
         for stat in sorted(alike)
     )

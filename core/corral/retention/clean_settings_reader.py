@@ -22,7 +22,7 @@ PATIENCE = 10.0
 LONGEST_SETTINGS = 1 << 20
 
 
-class SettingsReader:
+class CleanSettingsReader:
     """Reads the settings as they are now. `reap`: reaps every child that has ended."""
 
     def __init__(self, mounts: HangingMounts, *, reap: Callable[[], None]) -> None:

@@ -28,7 +28,7 @@ from corral.platform.files.disk_usage import delete_folder
 from corral.platform.host import malloc
 from corral.platform.host.daemon_log import keep_short, log, log_fault
 from corral.retention.clean_settings import CleanSettings
-from corral.retention.clean_settings_reader import SettingsReader
+from corral.retention.clean_settings_reader import CleanSettingsReader
 from corral.retention.cleaning_plan import CleanRequest, Plan, make_plan
 from corral.retention.deletion import Deletion
 from corral.retention.needed_jobs import LIVES, NeededJobs
@@ -63,7 +63,7 @@ class Cleaner:
         executor: Executor,
         needed: NeededJobs,
         deletion: Deletion,
-        settings: SettingsReader,
+        settings: CleanSettingsReader,
         *,
         check_leftovers: Callable[[], None],
     ) -> None:

@@ -14,7 +14,8 @@ from corral.platform.files.descriptors import move_high
 from corral.platform.host.procfs import read_stat
 from corral.platform.process.identity import ProcessIdentity
 from corral.platform.process.pidfd import open_pidfd_if_possible
-from corral.processes.process_scan import Census, Seen
+from corral.processes.claims import Seen
+from corral.processes.process_scan import ProcessScan
 from corral.runner.children import Children
 
 SETTLE_SECONDS = 0.5
@@ -23,8 +24,8 @@ SETTLE_SECONDS = 0.5
 class AdoptedProcesses:
     """Gives jobs the processes that they have."""
 
-    def __init__(self, census: Census, children: Children) -> None:
-        self._census = census
+    def __init__(self, process_scan: ProcessScan, children: Children) -> None:
+        self._process_scan = process_scan
         self._children = children
 
     def find_all(self, stored: Sequence[StoredJob]) -> dict[int, list[Seen]]:
@@ -36,7 +37,7 @@ class AdoptedProcesses:
         nameless = [job for job in stored if job.is_starting and not job.stages]
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
-            found = self._census.take([])
+            found = self._process_scan.take([])
             on_their_way = [job for job in nameless if (seen := found.get(job.id)) and _leader(seen) is None]
             if not on_their_way or time.monotonic() > deadline:
                 return found

@@ -22,9 +22,10 @@ from corral.model.job import Job
 from corral.model.spec import Command, JobSpec, Pipeline, Surroundings
 from corral.platform.host.procfs import read_stat
 from corral.platform.process.identity import ProcessIdentity, identify, is_alive
-from corral.processes.job_lifetimes import Births
-from corral.processes.process_scan import Census, Seen
-from corral.processes.stop_sequence import Stopper
+from corral.processes.claims import Seen
+from corral.processes.job_lifetimes import JobLifetimes
+from corral.processes.process_scan import ProcessScan
+from corral.processes.stop_sequence import StopSequences
 from corral.runner.leftover_watch import LeftoverWatch
 
 CHECK_SECONDS = 0.05
@@ -54,9 +55,9 @@ class Leftovers:
         journal: Journal,
         snapshots: Snapshots,
         apply: Apply,
-        census: Census,
-        births: Births,
-        stopper: Stopper,
+        process_scan: ProcessScan,
+        lifetimes: JobLifetimes,
+        stopper: StopSequences,
         *,
         reap: Callable[[], None],
         wake: Callable[[], None],
@@ -65,8 +66,8 @@ class Leftovers:
         self._journal = journal
         self._snapshots = snapshots
         self._apply = apply
-        self._census = census
-        self._births = births
+        self._process_scan = process_scan
+        self._lifetimes = lifetimes
         self._stopper = stopper
         self._reap = reap
         self._wake = wake
@@ -118,7 +119,7 @@ class Leftovers:
     def told(self, names: Collection[str | None], ids: Collection[int] = ()) -> tuple[str, ...]:
         """The same in words, for who is about to start a job of that name."""
         jobs = self.named(names, ids)
-        found = self._census.take(jobs) if jobs else {}
+        found = self._process_scan.take(jobs) if jobs else {}
         return tuple(_told(job.id, live) for job in jobs if (live := live_members(found.get(job.id, []))))
 
     def check(self) -> None:
@@ -142,12 +143,12 @@ class Leftovers:
             self._watch.watch(())
             return
         self._reap()
-        found = self._census.take(done)
+        found = self._process_scan.take(done)
         left = {job.id: live_members(found.get(job.id, [])) for job in done}
         self._watch.watch(chain.from_iterable(left.values()))
         for job in done:
             count = len(left[job.id])
-            self.note(job, count, len(self._census.doubtful(job.id)))
+            self.note(job, count, len(self._process_scan.doubtful(job.id)))
             if count and job.spec.leftovers == "stop" and not job.life.sweeping:
                 self._sweep(job)
 
@@ -182,7 +183,7 @@ class Leftovers:
         job = self._table.remove(job_id)
         self._ended.discard(job_id)
         if job is not None:
-            self._births.note_over(job)
+            self._lifetimes.note_over(job)
 
     def forget_the_gone(self) -> None:
         """Nothing is left any more of what the last daemon had counted and this one does not find."""

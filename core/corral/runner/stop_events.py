@@ -14,12 +14,12 @@ from corral.lifecycle.clock import moment
 from corral.lifecycle.state import SignalSent, StageSignalled, SurvivorsFound, TreeEmptied
 from corral.platform.process.identity import ProcessIdentity
 from corral.processes.reaping import ChildEnd
-from corral.processes.stop_sequence import BY_STOP, StopOfJob, report_on
+from corral.processes.stop_sequence import BY_STOP, LocalStop, report_on
 from corral.runner.children import Children
 
 
 class StopEvents:
-    """Implements `corral.processes.stop_sequence.Owner`.
+    """Implements `corral.processes.stop_sequence.StopListener`.
 
     Args:
         jobs: all jobs that have begun, by id.
@@ -61,13 +61,13 @@ class StopEvents:
     def end_of(self, identity: ProcessIdentity) -> ChildEnd | None:
         return self._children.end_of(identity)
 
-    def signal_sent(self, stop: StopOfJob, signal: str) -> None:
+    def signal_sent(self, stop: LocalStop, signal: str) -> None:
         if stop.stage is None:
             self._apply(stop.job, SignalSent(**moment(), signal=signal))
         else:
             self._apply(stop.job, StageSignalled(**moment(), number=stop.stage, signal=signal, by=BY_STOP))
 
-    def tree_emptied(self, stop: StopOfJob) -> None:
+    def tree_emptied(self, stop: LocalStop) -> None:
         job = stop.job
         if stop.stage is not None or self._jobs.get(job.id) is not job:
             # Of one stage only; or the job was removed meanwhile, its leftovers having ended.
@@ -82,7 +82,7 @@ class StopEvents:
             self._note_left(job, len(job.report.in_doubt))
         self._wake()
 
-    def survivors_found(self, stop: StopOfJob, text: str) -> None:
+    def survivors_found(self, stop: LocalStop, text: str) -> None:
         self._apply(stop.job, SurvivorsFound(**moment(), text=text))
         if stop.stage is None:
             self._note_survivors(stop.job.id, text)

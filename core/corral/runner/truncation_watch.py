@@ -38,7 +38,7 @@ LATEST_SECONDS = 60.0
 ADVICE = "run --output pipe keeps all"
 
 
-class Truncations:
+class TruncationWatch:
     """Watches the output files of running jobs.
 
     Args:

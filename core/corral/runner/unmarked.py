@@ -8,7 +8,7 @@ from msgspec import Struct
 from corral.jobs.job_table import JobTable
 from corral.journal.journal import Journal
 from corral.platform.process.identity import ProcessIdentity, is_alive
-from corral.processes.process_scan import Census
+from corral.processes.process_scan import ProcessScan
 from corral.runner.leftovers import Leftovers
 
 
@@ -27,19 +27,21 @@ _encoder = msgspec.json.Encoder()
 class UnmarkedKeeper:
     """Keeps them in the journal, and takes them back from there."""
 
-    def __init__(self, table: JobTable, journal: Journal, census: Census, leftovers: Leftovers) -> None:
+    def __init__(
+        self, table: JobTable, journal: Journal, process_scan: ProcessScan, leftovers: Leftovers
+    ) -> None:
         self._table = table
         self._journal = journal
-        self._census = census
+        self._process_scan = process_scan
         self._leftovers = leftovers
 
     def keep(self) -> None:
         """Note it, to be committed with the rest, where it has changed."""
-        jobs = (self._table.begun.get(job_id) for job_id in sorted(self._census.unmarked))
+        jobs = (self._table.begun.get(job_id) for job_id in sorted(self._process_scan.unmarked))
         proven = {
             job.id: tuple(job.run.proven.values()) for job in jobs if job is not None and job.run.proven
         }
-        noted = _encoder.encode(Unmarked(proven, self._census.suspected())).decode()
+        noted = _encoder.encode(Unmarked(proven, self._process_scan.suspected())).decode()
         if noted != (self._journal.unmarked or _NOTHING):
             self._journal.note_unmarked(noted)
 
@@ -56,7 +58,7 @@ class UnmarkedKeeper:
         for job_id, identities in kept.doubtful.items():
             for identity in filter(is_alive, identities):
                 if self._is_in_hand(job_id):
-                    self._census.suspect(job_id, identity)
+                    self._process_scan.suspect(job_id, identity)
 
     def _is_in_hand(self, job_id: int) -> bool:
         if job_id not in self._table.managed and self._journal.exists(job_id):

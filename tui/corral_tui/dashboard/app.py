@@ -34,7 +34,7 @@ from corral_tui.dashboard.frame.keyboard import Keyboard, KeyTaken
 from corral_tui.dashboard.frame.screen import DashboardScreen, Sheet
 from corral_tui.dashboard.frame.themes import DARK, THEMES, WithoutColours
 from corral_tui.dashboard.job.screen import JobScreen
-from corral_tui.dashboard.notifications import Notices
+from corral_tui.dashboard.notifications import Notifications
 from corral_tui.settings.dashboard import Settings
 from corral_tui.text.charset import Charset, charset_of_terminal
 
@@ -93,7 +93,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         self._wanted: tuple[str, ...] = ()
         self._is_look_due = False
         self._handlers = ActionHandlers(self)
-        self.notices = Notices(self, self._write_to_terminal)
+        self.notices = Notifications(self, self._write_to_terminal)
         self.keyboard = Keyboard(self, super().on_event)
         self._is_sheet_settled = True
         self._take_theme()

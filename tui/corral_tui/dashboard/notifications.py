@@ -13,10 +13,10 @@ from datetime import datetime
 from typing import Protocol
 
 from corral.client.snapshot import Snapshot
-from corral.client.source import Source
 from corral.model.job import Job
+from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.paint.lines import clean
-from corral_tui.settings.dashboard import Bell, Settings
+from corral_tui.settings.dashboard import Bell
 from corral_tui.text.attention import needs_a_human
 from corral_tui.text.numbers import cut_end
 
@@ -146,24 +146,16 @@ def has_title(environment: Mapping[str, str] = os.environ) -> bool:
 # ---- both, in the dashboard ----------------------------------------------------------------------------------------
 
 
-class NoticeHost(Protocol):
+class NotificationHost(Host, Protocol):
     """What the bell and the title depend on."""
 
-    @property
-    def source(self) -> Source: ...
-    @property
-    def snapshot(self) -> Snapshot: ...
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def clock(self) -> Callable[[], datetime]: ...
     def unseen(self) -> list[Job]: ...
 
 
-class Notices:
+class Notifications:
     """The bell and the title of one dashboard."""
 
-    def __init__(self, host: NoticeHost, write: Callable[[str], None]) -> None:
+    def __init__(self, host: NotificationHost, write: Callable[[str], None]) -> None:
         self._host = host
         self._write = write
         self._pace = BellPace()

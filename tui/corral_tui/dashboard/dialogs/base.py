@@ -7,7 +7,6 @@ from datetime import datetime
 from time import monotonic
 from typing import ClassVar
 
-from rich.style import Style
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -17,7 +16,7 @@ from textual.geometry import Size
 from corral.model.errors import CorralError
 from corral.protocol.requests import Answers, Reply_
 from corral_tui.dashboard.frame.screen import Sheet, SheetHost
-from corral_tui.dashboard.paint.canvas import Block
+from corral_tui.dashboard.paint.canvas import Block, FocusBlock
 from corral_tui.dashboard.paint.lines import Line, hints, plain, rule
 from corral_tui.text.numbers import cells
 
@@ -29,7 +28,7 @@ SOONEST_ANSWER = 0.3
 """Seconds from a question to an answer: a letter that comes earlier was typed as part of a word."""
 
 
-class ChoiceButton(Block, can_focus=True):
+class ChoiceButton(FocusBlock):
     """A button with a letter: `y  stop it`. It acts on its letter, on enter where it has the focus, and on a click."""
 
     DEFAULT_CSS = """
@@ -57,15 +56,6 @@ class ChoiceButton(Block, can_focus=True):
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
         return cells(f" {self.key}  {self._words()} ")
-
-    def overlay(self) -> Style | None:
-        return Style(reverse=True) if self.has_focus else None
-
-    def on_focus(self) -> None:
-        self.refresh()
-
-    def on_blur(self) -> None:
-        self.refresh()
 
     def action_press(self) -> None:
         self.act()

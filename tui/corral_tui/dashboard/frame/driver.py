@@ -15,7 +15,7 @@ from textual.message import Message
 
 from corral.platform.files.pty import size_of
 from corral_tui.blocked_terminal import LastResort, silence_terminal
-from corral_tui.dashboard.frame.terminal_writer import Outflow
+from corral_tui.dashboard.frame.terminal_writer import TerminalWriter
 
 PATIENCE, LAST_PATIENCE = 5.0, 0.5
 """Seconds for which a terminal that is being left may take nothing, before it is given up; and where we have to end."""
@@ -44,7 +44,7 @@ class DashboardDriver(LinuxDriver):
         assert sys.__stdout__ is not None
         self._terminal = sys.__stdout__  # Textual's stderr may be a file; stdout is a terminal here
         self._has_screen = self._is_suspended = False
-        self._outflow = Outflow(
+        self._outflow = TerminalWriter(
             self._terminal.fileno(), self.fileno, on_gone=self._gone, on_caught_up=self._caught_up
         )
 

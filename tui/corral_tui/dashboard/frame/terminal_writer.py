@@ -16,7 +16,7 @@ MOST_BEHIND = 64 << 10
 _AT_ONCE = 16 << 10
 
 
-class Outflow:
+class TerminalWriter:
     """Writes in a thread of its own, so that nobody else waits for the terminal.
 
     The same thread notices at once when the terminal has gone, also where no SIGHUP comes (it is not our controlling

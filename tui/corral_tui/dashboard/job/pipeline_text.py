@@ -62,11 +62,6 @@ class DrawingContext(NamedTuple):
     """The pipe that `enter` looks into."""
 
 
-def pipeline_lines(job: Job, pasts: StagePasts, width: int, charset: Charset) -> list[Line]:
-    """The lines of `draw`, without a chosen pipe."""
-    return draw(job, DrawingContext(pasts, width, charset)).lines
-
-
 def draw(job: Job, context: DrawingContext) -> Drawing:
     """Side by side where at most four stages fit so, else one below the other; and what it all means.
 

@@ -69,6 +69,19 @@ class Block(Widget):
         return None
 
 
+class FocusBlock(Block, can_focus=True):
+    """One that is reversed while it has the focus."""
+
+    def overlay(self) -> Style | None:
+        return Style(reverse=True) if self.has_focus else None
+
+    def on_focus(self) -> None:
+        self.refresh()
+
+    def on_blur(self) -> None:
+        self.refresh()
+
+
 class ScrolledLines(ScrollView, can_focus=True):
     """Lines that may be more than fit: scrolled by keys and the wheel, with a selected line if `cursor` is set."""
 

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.geometry import Size
 
-from corral_tui.dashboard.paint.canvas import Block
+from corral_tui.dashboard.paint.canvas import Block, FocusBlock
 from corral_tui.dashboard.paint.lines import Line
 from corral_tui.dashboard.paint.text_field import FieldInput, Label
 from corral_tui.text.numbers import cells
@@ -37,7 +37,7 @@ class TextField(Horizontal):
         yield self.input
 
 
-class Cycle(Block, can_focus=True):
+class Cycle(FocusBlock):
     """One of a few values: space, the arrows and a click go to the next. `options` are asked for when it is used."""
 
     DEFAULT_CSS = "Cycle { width: auto; height: 1; margin: 0 2 0 0; }"
@@ -92,15 +92,6 @@ class Cycle(Block, can_focus=True):
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
         return cells(f"{self._label}{self._text()}")
-
-    def overlay(self) -> Style | None:
-        return Style(reverse=True) if self.has_focus else None
-
-    def on_focus(self) -> None:
-        self.refresh()
-
-    def on_blur(self) -> None:
-        self.refresh()
 
 
 class Radio(Block, can_focus=True):

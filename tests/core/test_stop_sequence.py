@@ -16,9 +16,9 @@ from corral.platform.host.procfs import Stat
 from corral.platform.process.identity import ProcessIdentity
 from corral.platform.process.signalling import Signaller
 from corral.processes import stop_sequence
-from corral.processes.process_scan import Seen
+from corral.processes.claims import Seen
 from corral.processes.reaping import ChildEnd
-from corral.processes.stop_sequence import StopOfJob, Stopper, Target, report_on
+from corral.processes.stop_sequence import LocalStop, StopSequences, Target, report_on
 
 
 def job(number: int) -> ManagedJob:
@@ -27,7 +27,7 @@ def job(number: int) -> ManagedJob:
 
 
 class NoProcesses:
-    """A census that finds nothing."""
+    """A process_scan that finds nothing."""
 
     has_marks = True
 
@@ -50,14 +50,14 @@ class FaultyOwner:
 
     def end_of(self, identity: ProcessIdentity) -> ChildEnd | None: ...
 
-    def signal_sent(self, stop: StopOfJob, signal: str) -> None: ...
+    def signal_sent(self, stop: LocalStop, signal: str) -> None: ...
 
-    def survivors_found(self, stop: StopOfJob, text: str) -> None: ...
+    def survivors_found(self, stop: LocalStop, text: str) -> None: ...
 
     def unended(self) -> Collection[ManagedJob]:
         return ()
 
-    def tree_emptied(self, stop: StopOfJob) -> None:
+    def tree_emptied(self, stop: LocalStop) -> None:
         self.emptied.append(stop.job.id)
         if stop.job.id == 1:
             raise KeyError("removed meanwhile")
@@ -70,7 +70,7 @@ async def test_a_fault_at_the_end_of_one_stop_is_said_and_the_others_go_on(
     monkeypatch.setattr(stop_sequence, "log_fault", lambda where, error: faults.append(f"{where}: {error}"))
     monkeypatch.setattr(stop_sequence, "_GIVEN_UP_PAUSE", 0.01)
     owner = FaultyOwner()
-    stopper = Stopper(owner, NoProcesses(), Signaller(77), "/a home")  # type: ignore[arg-type]
+    stopper = StopSequences(owner, NoProcesses(), Signaller(77), "/a home")  # type: ignore[arg-type]
     stops = [stopper.begin(job(number), "TERM", 5.0) for number in (1, 2)]
     async with asyncio.timeout(20):
         await asyncio.gather(*(stopper.outcome(stop.job) for stop in stops))
@@ -92,7 +92,7 @@ class LateOwner(FaultyOwner):
 
 
 async def test_what_ends_during_a_look_is_told_by_its_own_status() -> None:
-    stopper = Stopper(LateOwner(), NoProcesses(), Signaller(77), "/a home")  # type: ignore[arg-type]
+    stopper = StopSequences(LateOwner(), NoProcesses(), Signaller(77), "/a home")  # type: ignore[arg-type]
     stop = stopper.begin(job(2), "TERM", 5.0)
     gone = Target(ProcessIdentity(1 << 30, 1), "python", 1, "leader", signals=["TERM"])
     stop.targets[gone.identity] = gone
@@ -107,7 +107,7 @@ def survivor_of(monkeypatch: pytest.MonkeyPatch, wchan: bytes | None, **target: 
         stop_sequence, "read_file", lambda path: wchan if path == "/proc/4711/wchan" else None
     )
     left = Target(ProcessIdentity(4711, 1), "dd", 2, "leader", **target)  # type: ignore[arg-type]
-    stop = StopOfJob(job(1), "TERM", 5.0, None, 0.0, {left.identity: left}, is_killing=True, gave_up=True)
+    stop = LocalStop(job(1), "TERM", 5.0, None, 0.0, {left.identity: left}, is_killing=True, gave_up=True)
     (survivor,) = report_on(stop).survivors
     assert (survivor.pid, survivor.name, survivor.stage) == (4711, "dd", 2)
     return survivor

@@ -17,7 +17,7 @@ from corral.platform.host.procfs import CLOCK_TICKS
 from corral.platform.process import boot_id
 from corral.platform.process.identity import ProcessIdentity
 from corral.processes import job_lifetimes
-from corral.processes.job_lifetimes import FORGOTTEN, Births
+from corral.processes.job_lifetimes import FORGOTTEN, JobLifetimes
 from until import python, running
 
 SPEC = JobSpec(Pipeline((Command(("sleep", "9")),)), "sleep 9")
@@ -42,16 +42,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 class Hands:
-    """Jobs in hand, and what is known of the births of processes."""
+    """Jobs in hand, and what is known of the lifetimes of processes."""
 
     def __init__(self) -> None:
         self.jobs: dict[int, ManagedJob] = {}
-        self.births = Births(self.jobs)
+        self.lifetimes = JobLifetimes(self.jobs)
 
     def of(self, born: float, *jobs: ManagedJob) -> list[int]:
         self.jobs.clear()
         self.jobs.update((each.id, each) for each in jobs)
-        return self.births.of(at(born))
+        return self.lifetimes.of(at(born))
 
 
 def test_jobs_in_hand_have_what_was_born_after_they_began(clock: list[float]) -> None:
@@ -66,8 +66,8 @@ def test_jobs_in_hand_have_what_was_born_after_they_began(clock: list[float]) ->
 def test_what_is_over_is_remembered(clock: list[float]) -> None:
     hands = Hands()
     clock[0] = 1005.0
-    hands.births.note_over(job(1, 1001.0))
-    hands.births.note_over(job(2, None))
+    hands.lifetimes.note_over(job(1, 1001.0))
+    hands.lifetimes.note_over(job(2, None))
     clock[0] = 1010.0
     assert hands.of(1004.9, job(3, 1002.0)) == [3, 1]
     assert hands.of(1006.0, job(3, 1002.0)) == [3]
@@ -82,7 +82,7 @@ def test_what_was_forgotten_is_not_ruled_out(clock: list[float], monkeypatch: py
     hands = Hands()
     for number in (1, 2):
         clock[0] += 5
-        hands.births.note_over(job(number, clock[0] - 1))
+        hands.lifetimes.note_over(job(number, clock[0] - 1))
     clock[0] += 5
     assert hands.of(1004.5, job(3, 1004.0)) == [FORGOTTEN, 3]
     assert hands.of(1009.5, job(3, 1004.0)) == [3, 2]
