@@ -15,7 +15,6 @@ from common import Options, Report, Row, Verdict
 import corral
 from corral.platform.files.pipes import set_capacity
 from corral.platform.spawn.executables import find_program
-from corral.platform.spawn.resource_limits import LimitPlan
 from corral.platform.spawn.spawn import spawn
 from corral.protocol.requests import PeekPipes, ShowJob, WatchJobs
 
@@ -52,7 +51,6 @@ def unwatched(output: str) -> None:
                 environment=os.environb,
                 umask=0o022,
                 carried_mark=None,
-                limit_plan=LimitPlan((), None),
             )
         )
         os.close(sink)

@@ -16,7 +16,6 @@ import time
 from datetime import UTC, datetime
 from unittest import mock
 
-from corral.jobs.local_run import Member, StageHandle
 from corral.jobs.managed_job import ManagedJob, ManagedStage
 from corral.lifecycle.state_machine import new_life
 from corral.model.spec import Command, JobSpec, Pipeline, Surroundings
@@ -26,6 +25,7 @@ from corral.platform.process.identity import ProcessIdentity, identify
 from corral.platform.process.mark import Mark
 from corral.platform.process.signalling import KILL, Kinship, RefusedSignalError, Signaller
 from corral.processes.claims import kinship_of
+from corral.processes.local_run import Member, StageHandle, run_of
 from corral.processes.process_scan import ProcessScan
 
 NONCE, OTHER_NONCE, JOB, OTHER_JOB = 77, 78, 5, 6
@@ -74,7 +74,9 @@ def identity_of(pid: int) -> ProcessIdentity:
 def ended_job(leader: ProcessIdentity) -> ManagedJob:
     """A job whose only stage was `leader`, which has ended."""
     spec = JobSpec(Pipeline((Command(("sleep", "9")),)), "sleep 9")
-    stage = ManagedStage(1, "sleep", ("sleep", "9"), StageHandle(identity=leader), ended=datetime.now(UTC))
+    stage = ManagedStage(
+        1, "sleep", ("sleep", "9"), held=StageHandle(identity=leader), ended=datetime.now(UTC)
+    )
     where = Surroundings({}, "/", 0o022)
     return ManagedJob(JOB, spec, where, datetime.now(UTC), new_life(spec, ["sleep"]), [stage])
 
@@ -120,7 +122,7 @@ def marked_again(worn: Mark | None, *, is_same: bool) -> list[object]:
         known = identity_of(pid)
     child = start_within(pid)
     job = ended_job(known)
-    job.run.members = {pid: Member(known, 1)} if not is_same else {}
+    run_of(job).members = {pid: Member(known, 1)} if not is_same else {}
     kin = kinship_of(job, HOME)
     answers = []
     for target in (known, identity_of(pid), identity_of(child)):

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from msgspec import structs
 
+from corral.diagnosis.buffered_output_hint import is_unbuffered
 from corral.diagnosis.diagnose import diagnose
 from corral.diagnosis.wait_chains import Observations
 from corral.model.job import Job, Stage
 from corral.model.reports import Diagnosis
-from corral.monitor.buffered_output_hint import is_unbuffered
 from corral.platform.inspect.open_files import OpenFile
 from corral.waits.holders import WaitHolders
 from corral.waits.process_wait import ProcessWait

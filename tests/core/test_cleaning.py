@@ -183,7 +183,9 @@ def test_ids_come_back_from_their_ranges(ids: list[int]) -> None:
 
 
 def test_who_is_waited_for_or_shown_is_needed_for_so_long() -> None:
-    needed = NeededJobs(JobTable(), looked_at=lambda: {5, 6})
+    table = JobTable()
+    table.on_screen = {5, 6}
+    needed = NeededJobs(table)
     with needed.holding([6, 7]):
         with needed.holding([7]):
             assert needed.all(shown=False) == {6: IS_WAITED_FOR, 7: IS_WAITED_FOR}

@@ -11,6 +11,8 @@ import msgspec
 from msgspec import structs
 
 from corral.engine.handover import FORMAT, HandedJob, Handover, decode_table
+from corral.executors.local_takeover import HandedProcesses
+from corral.jobs.takeover import Handed
 from corral.measure.history import (
     Cell,
     History,
@@ -20,6 +22,7 @@ from corral.measure.history import (
     RecentUsage,
     StageHistory,
     Stream,
+    decode,
     encode,
 )
 from corral.measure.stuck_rule import Progress
@@ -66,7 +69,9 @@ def test_no_field_of_a_history_is_lost() -> None:
     for record in (history, stage, history.output, history.progress, history.streams[0], history.lifetime):
         for field in structs.fields(record):
             assert getattr(record, field.name) != field.default, f"{field.name} is not tried"
-    job = HandedJob(id=1, history=history, stages=(stage,), pidfds={1: 9})
+    held = HandedProcesses(pidfds={1: 9}, pipe_bytes=7)
+    handed = Handed(msgspec.Raw(encode(held)), held.descriptors)
+    job = HandedJob(id=1, history=history, stages=(stage,), held=handed)
     table = Handover(format=FORMAT, process=OWN, jobs=(job,))
     found = decode_table(encode(table), OWN)
     assert found == table
@@ -96,7 +101,9 @@ def test_a_table_of_the_release_before_is_read_whole() -> None:
     assert isinstance(found, Handover), found
     job, starting = found.jobs
     assert (starting.is_starting, starting.stages, found.notices) == (True, (), ("said to nobody yet",))
-    assert (job.stdin_writer, job.pipe_inodes, job.input_pipe, job.pidfds) == (12, {99: 1}, 98, {1: 9})
+    held = decode(bytes(job.held.content), HandedProcesses)
+    assert (held.stdin_writer, held.pipe_inodes, held.input_pipe, held.pidfds) == (12, {99: 1}, 98, {1: 9})
+    assert (job.held.descriptors, starting.held.descriptors) == ((12, 9), ())
     assert job.stages == (StageHistory(1.5, 2.5, does="waits"), StageHistory())
     assert job.history == History(
         health="stuck",
@@ -126,6 +133,27 @@ def test_a_table_of_the_release_before_is_read_whole() -> None:
         stuck=Diagnosis(id="1", health="stuck", since=None, summary="waits"),
         stuck_at=AT,
     )
+
+
+FORMAT_2 = """
+{"format":2,"process":[7,70],"jobs":[{"id":1,"is_starting":false,"opened":[[1,0,20]],"ahead":[{"stage":1,"identity":[9,90],
+"line":21,"phase":"looks","step":"","heard":""}],"stdin_descriptor":22,"stdin_writer":23,"terminal":{"master":24,"inner":25,
+"sink":26,"unwritten":"","modes":[]},"feed":{"writer":27,"reader":28,"offset":7,"source":5},"pipe_bytes":65536,
+"pipe_inodes":{"99":1},"input_pipe":98,"pidfds":{"1":29},"history":{"health":"stuck"},"stages":[{"cpu_seconds":1.5}]}],
+"stops":[],"notices":[]}
+"""
+
+
+def test_a_table_of_format_2_is_read_with_all_its_descriptors() -> None:
+    found = decode_table(FORMAT_2.encode(), OWN)
+    assert isinstance(found, Handover), found
+    (job,) = found.jobs
+    assert found.descriptors == frozenset(range(20, 30))
+    held = decode(bytes(job.held.content), HandedProcesses)
+    assert frozenset(held.descriptors) == found.descriptors
+    assert (held.pipe_bytes, held.input_pipe) == (65536, 98)
+    assert job.history == History(health="stuck")
+    assert job.stages == (StageHistory(1.5),)
 
 
 def test_a_table_that_is_not_ours_to_read_is_refused() -> None:

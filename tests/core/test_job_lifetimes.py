@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 import pytest
 from msgspec import structs
 
-from corral.jobs.local_run import StageHandle
 from corral.jobs.managed_job import ManagedJob, ManagedStage
 from corral.lifecycle.state_machine import new_life
 from corral.model.spec import Command, JobSpec, Pipeline, Surroundings
@@ -18,6 +17,7 @@ from corral.platform.process import boot_id
 from corral.platform.process.identity import ProcessIdentity
 from corral.processes import job_lifetimes
 from corral.processes.job_lifetimes import FORGOTTEN, JobLifetimes
+from corral.processes.local_run import StageHandle
 from until import python, running
 
 SPEC = JobSpec(Pipeline((Command(("sleep", "9")),)), "sleep 9")
@@ -29,7 +29,7 @@ def at(seconds: float) -> ProcessIdentity:
 
 def job(number: int, began: float | None) -> ManagedJob:
     handle = StageHandle(identity=None if began is None else at(began))
-    stage = ManagedStage(1, "sleep", ("sleep", "9"), handle)
+    stage = ManagedStage(1, "sleep", ("sleep", "9"), held=handle)
     where = Surroundings({}, "/", 0o022)
     return ManagedJob(number, SPEC, where, datetime.now(UTC), new_life(SPEC, ["sleep"]), [stage])
 

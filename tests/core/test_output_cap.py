@@ -23,6 +23,7 @@ from corral.model.spec import DEFAULT_MAX_OUTPUT, Command, JobSpec, Pipeline, Su
 from corral.output.reader import READ_SIZE, Chunk, OutputFile, dropped_bytes
 from corral.output.reader_claims import ReaderClaim
 from corral.platform.files import hole_punching
+from corral.processes.local_run import run_of
 from corral.runner import output_cap as module
 from corral.runner.output_cap import OutputCap, slack_of
 from holes import drop, on_disk
@@ -103,8 +104,8 @@ def on_capping(check: Callable[[OutputCap, Manager], Any], path: Path, cap: int 
 
 
 def is_punched(manager: Manager) -> bool:
-    return manager.job.run.capped is not None and not any(
-        stream.is_punching or stream.punched < stream.hole_end for stream in manager.job.run.capped
+    return run_of(manager.job).capped is not None and not any(
+        stream.is_punching or stream.punched < stream.hole_end for stream in run_of(manager.job).capped
     )
 
 
@@ -198,7 +199,7 @@ def test_a_file_system_without_holes_keeps_everything_and_that_is_said(
         manager.grow(4 * CAP)
         look(capping, manager)
         await eventually(
-            lambda: manager.job.run.capped and manager.job.run.capped[0].cannot, "it to be refused"
+            lambda: run_of(manager.job).capped and run_of(manager.job).capped[0].cannot, "it to be refused"
         )
         look(capping, manager)
         capping.finish(manager.job)

@@ -18,7 +18,7 @@ from corral.monitor.stack_capture import StackCapture
 from corral.platform.files.hanging_mounts import HangingMounts
 from corral.platform.host.procfs import HAS_PROCFS, pids, read_stat
 from corral.platform.inspect import py_spy
-from corral.processes.helper_process import HelperOutput, run_helper
+from corral.platform.process.helper_process import HelperOutput, run_helper
 from corral.waits.process_wait import wait_of
 from managers import eventually_so, opened
 from until import python, running, until

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from corral.client.snapshot import Snapshot
-from corral.jobs import managed_job
-from corral.jobs.managed_job import OutputFiles
 from corral.model.job import Job
 from corral.platform.files.descriptors import is_scarce
+from corral.processes import output_files
+from corral.processes.output_files import OutputFiles
 from corral.protocol.numbers import NEWEST_ENDED
 from corral.protocol.requests import ChangesPushed
 
@@ -39,7 +39,7 @@ def test_sizes_are_the_same_with_descriptors_and_without(
     output, paths = OutputFiles(), written(tmp_path)
     output.open(paths)
     assert (len(output.descriptors), output.sizes()) == (2, [7, 3])
-    monkeypatch.setattr(managed_job, "is_scarce", lambda number, share: True)
+    monkeypatch.setattr(output_files, "is_scarce", lambda number, share: True)
     before = len(os.listdir("/proc/self/fd"))
     output.open(paths)
     assert (output.descriptors, output.sizes()) == ([], [7, 3])

@@ -76,9 +76,9 @@ class SignalCommands:
 
     def _note_signalled(self, job: ManagedJob, name: str, stage: int | None) -> None:
         """Before it is sent: the end that it causes may come at once."""
-        for each in job.running_stages:
-            if stage in (None, each.number):
-                event = StageSignalled(**moment(), number=each.number, signal=name, by="corral signal")
+        for number, lived in enumerate(job.life.stages, start=1):
+            if lived.is_running and stage in (None, number):
+                event = StageSignalled(**moment(), number=number, signal=name, by="corral signal")
                 self._apply(job, event)
         self._commits.for_sure()
 

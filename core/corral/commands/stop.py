@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from msgspec import structs
@@ -23,12 +23,7 @@ from corral.model.units import parse_signal, signal_name
 
 
 class StopCommands:
-    """Asks for stops and reports on them; the sequence itself is run by `StopSequences`.
-
-    Args:
-        take_on: looks after an ended job again, of which processes are alive.
-        note_diagnosis: keeps what a job waited for, since it is about to be stopped.
-    """
+    """Asks for stops and reports on them; the sequence itself is run by the executor."""
 
     def __init__(
         self,
@@ -37,17 +32,12 @@ class StopCommands:
         snapshots: Snapshots,
         executor: Executor,
         apply: Apply,
-        *,
-        take_on: Callable[[int], ManagedJob],
-        note_diagnosis: Callable[[ManagedJob, StopCause], None],
     ) -> None:
         self._table = table
         self._journal = journal
         self._snapshots = snapshots
         self._executor = executor
         self._apply = apply
-        self._take_on = take_on
-        self._note_diagnosis = note_diagnosis
 
     def request(
         self,
@@ -68,7 +58,7 @@ class StopCommands:
             count = left.get(job_id) if left is not None else None
             if not (self.left_of_ended([job_id])[job_id] if count is None else count):
                 return False
-            job = job or self._take_on(job_id)
+            job = job or self._executor.leftovers.take_on(job_id)
         name = None if signal is None else signal_name(parse_signal(signal))
         validators.OWN_SECONDS("grace", grace)
         if job.life.state == "queued" and not job.life.is_starting:
@@ -106,7 +96,7 @@ class StopCommands:
 
     def begin(self, job: ManagedJob, effect: BeginStop) -> None:
         """Begin the stop sequence, which the job's life asks for."""
-        self._note_diagnosis(job, effect.cause)
+        self._executor.note_stop(job, effect.cause)
         self._executor.stop(job, effect.signal, effect.grace)
 
     def kill(self, job: ManagedJob, _: Effect) -> None:

@@ -10,36 +10,34 @@ from itertools import chain
 from msgspec import structs
 
 from corral.commandline.abbreviation import with_full_command
+from corral.diagnosis.buffered_output_hint import with_buffering_advice
 from corral.diagnosis.diagnose import diagnose, on_full_disk
 from corral.diagnosis.postmortem import explain_failure
-from corral.diagnosis.wait_chains import Observations
+from corral.diagnosis.repeated_output import with_repeated_line
+from corral.jobs.executor import Executor
 from corral.jobs.job_table import JobTable
-from corral.jobs.managed_job import ManagedJob
 from corral.jobs.snapshots import Snapshots
 from corral.journal.commits import Commits
 from corral.journal.journal import Journal
 from corral.lifecycle.outcome import all_events
+from corral.model.errors import NotSoError, UsageError
 from corral.model.home import Home
 from corral.model.job import Job, ProcessView
-from corral.model.reports import Detail, Diagnosis, PeekedPipe, Story, with_story
-from corral.monitor.buffered_output_hint import with_buffering_advice
-from corral.monitor.peek import peek
-from corral.monitor.repeated_output import with_repeated_line
+from corral.model.reports import Detail, Diagnosis, PeekedPipe, with_story
 from corral.output.job_files import stat_own
 from corral.platform.files.disk_usage import is_full
 
 _URGENCY = {"stuck": 0, "active": 3, "waiting": 2}
 _URGENCY_OF_OTHERS = 1
 
+MOST_PEEKED = 1 << 20
+"""Bytes of one pipe: the largest that an ordinary user may have (pipe-max-size)."""
+
 
 class Explanation:
     """Answers what clients ask about one job.
 
     Args:
-        scan: reads the process table for one job.
-        observe: what the processes of a job wait for.
-        tree_of: the processes of a job.
-        story_of: what is kept of a job beyond its end.
         newest: the newest job of all. Raises UnknownJobError.
     """
 
@@ -50,11 +48,8 @@ class Explanation:
         journal: Journal,
         commits: Commits,
         snapshots: Snapshots,
+        executor: Executor,
         *,
-        scan: Callable[[ManagedJob], None],
-        observe: Callable[[ManagedJob], Observations],
-        tree_of: Callable[[ManagedJob], tuple[ProcessView, ...]],
-        story_of: Callable[[int], Story],
         newest: Callable[[], int],
     ) -> None:
         self._home = home
@@ -62,10 +57,7 @@ class Explanation:
         self._journal = journal
         self._commits = commits
         self._snapshots = snapshots
-        self._scan = scan
-        self._observe = observe
-        self._tree_of = tree_of
-        self._story_of = story_of
+        self._executor = executor
         self._newest = newest
 
     def why(self, job_id: int) -> Diagnosis:
@@ -74,14 +66,14 @@ class Explanation:
         view = self._snapshots.of(job_id)
         if view.is_ended:
             self._commits.soon()
-            found = with_story(diagnose(view), view, self._story_of(job_id))
+            found = with_story(diagnose(view), view, self._executor.history(job_id))
             return explain_failure(found, view, self._journal)
         if job is None or not job.life.is_started:
             return diagnose(view)
-        self._scan(job)
+        self._executor.look(job)
         view = self._snapshots.of(job_id)
         printed = max(view.stdout_bytes, _size_of(self._home.stdout(job_id)))
-        found = with_buffering_advice(diagnose(view, self._observe(job)), view, printed)
+        found = with_buffering_advice(diagnose(view, self._executor.waits_of(job)), view, printed)
         found = with_repeated_line(found, view, self._home) if printed else found
         return on_full_disk(view, found) if is_full(self._home.jobs) else found
 
@@ -105,12 +97,27 @@ class Explanation:
         job = self._table.managed.get(job_id)
         if job is None:
             return ()
-        self._scan(job)
-        return self._tree_of(job)
+        self._executor.look(job)
+        return self._executor.processes_of(job)
 
     def peek(self, job_id: int, pipe: int | None, limit: int | None) -> tuple[PeekedPipe, ...]:
-        """What is in its pipes. Raises NotSoError, UsageError."""
-        return peek(self._snapshots.of(job_id), self._table.unended(job_id), pipe, limit)
+        """The fill of one of its pipes or of all, read now; with `limit` the oldest bytes in each.
+
+        Raises:
+            NotSoError: it has no such pipe.
+            UsageError: a limit below 1 or above 1 MiB.
+        """
+        if limit is not None and not 1 <= limit <= MOST_PEEKED:
+            raise UsageError(f"{limit} bytes: at least 1 and at most {MOST_PEEKED} can be peeked at")
+        count = len(self._snapshots.of(job_id).stages) - 1
+        if pipe is not None and not 1 <= pipe <= count:
+            has = "no pipes: it has one stage" if count == 0 else f"pipes 1 to {count}"
+            raise NotSoError(f"job {job_id} has no pipe {pipe}; it has {has}")
+        job = self._table.unended(job_id)
+        numbers = range(1, count + 1) if pipe is None else [pipe]
+        if job is None:
+            return tuple(map(_gone_pipe, numbers))
+        return tuple(self._executor.peek(job, number, limit) for number in numbers)
 
     def detail(self, job_id: int) -> Detail:
         """All of one job."""
@@ -122,7 +129,7 @@ class Explanation:
         job = self._table.managed.get(job_id)
         report = job.report if job is not None and job.report is not None else found.stop
         events = all_events(view, self._journal.events(job_id))
-        told = self._story_of(job_id)
+        told = self._executor.history(job_id)
         return structs.replace(
             found,
             job=view,
@@ -133,6 +140,11 @@ class Explanation:
             diagnosis=told.diagnosis,
             diagnosed=told.diagnosed,
         )
+
+
+def _gone_pipe(number: int) -> PeekedPipe:
+    note = "the job has ended: its pipes are gone"
+    return PeekedPipe(number=number, from_stage=number, to_stage=number + 1, note=note)
 
 
 def _size_of(path: str) -> int:

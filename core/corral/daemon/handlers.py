@@ -82,7 +82,7 @@ class Handlers:
         self._publisher = publisher
         self._status = Status(engine)
         self._lists = JobLists(
-            engine.table, engine.journal, engine.commits, engine.snapshots, see=engine.executor.monitor.see
+            engine.table, engine.journal, engine.commits, engine.snapshots, see=engine.executor.see
         )
         self._stops = StopRequests(engine.table, engine.commits, engine.snapshots, engine.stops)
         self._handlers: dict[type[p.Request], Callable[[Any], Awaitable[Reply]]] = {
@@ -168,7 +168,7 @@ class Handlers:
                 raise UsageError(
                     "a job that reads the client's stdin needs exactly one descriptor, and to be alone"
                 )
-            if file_that_may_hang(caller.descriptors[0], self._engine.executor.mounts.may_hang) is not None:
+            if file_that_may_hang(caller.descriptors[0], self._engine.mounts.may_hang) is not None:
                 raise UsageError(f"stdin: {HANGING_FILE_REFUSED}")
             descriptor = caller.descriptors.pop()
         assert caller.client.hello is not None
@@ -257,7 +257,7 @@ class Handlers:
         return p.Pasts({str(job.id): job.history.recent.values(now) for job in jobs if job is not None})
 
     async def _story(self, request: p.AskStory) -> p.Story:
-        return self._engine.executor.history_store.story(self._engine.references.resolve(request.job))
+        return self._engine.executor.history(self._engine.references.resolve(request.job))
 
     async def _describe_daemon(self, _: p.AskStatus) -> DaemonStatus:
         return self._status.now()

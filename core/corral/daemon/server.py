@@ -20,9 +20,9 @@ from corral.daemon.publisher import MACHINE_SECONDS, Publisher
 from corral.daemon.replace_program import Restart
 from corral.daemon.stop_many import StopRequests
 from corral.engine.engine import Engine
+from corral.jobs.executor import TICK_SECONDS
 from corral.model.errors import CorralError
 from corral.model.home import Home
-from corral.monitor.monitor import TICK_SECONDS
 from corral.platform.files.descriptors import move_high
 from corral.platform.files.peer_credentials import peer_of
 from corral.platform.host import resource_errors
@@ -187,10 +187,7 @@ class Daemon:
             self._ending.set()
 
     def note_watched_jobs(self) -> None:
-        looked_at: set[int] = set()
-        for connection in self.clients:
-            looked_at |= connection.watched_jobs
-        self.engine.executor.monitor.looked_at = looked_at
+        self.engine.table.on_screen = set().union(*(one.watched_jobs for one in self.clients))
 
     # ---- requests
 
@@ -248,7 +245,7 @@ class Daemon:
             connection.close()
         if not self.is_private:
             # Last: jobs may end until now, and that must not be lost.
-            self.engine.executor.history_store.keep_all(is_last=True)
+            self.engine.executor.keep_histories()
             self.engine.commits.soon()
 
     async def _let_answers_go(self) -> None:

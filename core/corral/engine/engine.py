@@ -16,6 +16,7 @@ from corral.engine.recovery import Recovery
 from corral.executors.local import LocalExecutor
 from corral.jobs.acceptance import Acceptance
 from corral.jobs.end_waiters import EndWaiters
+from corral.jobs.executor import Executor
 from corral.jobs.job_observers import JobNotifier
 from corral.jobs.job_table import KEPT_ENDED, JobTable
 from corral.jobs.reference_lookup import ReferenceLookup
@@ -37,6 +38,7 @@ from corral.lifecycle.state import (
     StartStages,
 )
 from corral.model.home import Home
+from corral.platform.files.hanging_mounts import HangingMounts
 from corral.platform.process import mark
 from corral.retention.clean_settings_reader import CleanSettingsReader
 from corral.retention.cleaner import Cleaner
@@ -103,9 +105,11 @@ class Engine:
         )
 
     def _create_executor(self) -> None:
-        self.executor = LocalExecutor(
+        self.mounts = HangingMounts(self.home.path)
+        self.executor: Executor = LocalExecutor(
             self.home,
             self._nonce,
+            self.mounts,
             self.table,
             self.journal,
             self.commits,
@@ -117,7 +121,7 @@ class Engine:
         )
 
     def _create_cleaning(self) -> None:
-        self.needed_jobs = NeededJobs(self.table, looked_at=lambda: self.executor.monitor.looked_at)
+        self.needed_jobs = NeededJobs(self.table)
         self.deletion = Deletion(
             self.home,
             self.table,
@@ -135,8 +139,7 @@ class Engine:
             self.executor,
             self.needed_jobs,
             self.deletion,
-            CleanSettingsReader(self.executor.mounts, reap=self.executor.children.reap),
-            check_leftovers=self.executor.leftovers.check,
+            CleanSettingsReader(self.mounts, reap=self.executor.reap),
         )
 
     def _create_commands(self) -> None:
@@ -147,8 +150,6 @@ class Engine:
             self.snapshots,
             self.executor,
             self.transitions.apply,
-            take_on=self.executor.leftovers.take_on,
-            note_diagnosis=self.executor.history_store.note_stop,
         )
         self.signals = SignalCommands(
             self.journal,
@@ -183,10 +184,7 @@ class Engine:
             self.journal,
             self.commits,
             self.snapshots,
-            scan=self.executor.look,
-            observe=self.executor.waits.look,
-            tree_of=self.executor.processes_of,
-            story_of=self.executor.history_store.story,
+            self.executor,
             newest=lambda: self.references.resolve(NEWEST),
         )
 
@@ -200,7 +198,6 @@ class Engine:
             self.transitions,
             self.scheduler,
             self.executor,
-            self.executor.monitor,
             enqueue=self.acceptance.enqueue,
             resume_restarts=self.restarts.resume,
             wake=self.queue.wake,
@@ -211,8 +208,6 @@ class Engine:
             self.transitions,
             self.scheduler,
             self.executor,
-            self.executor.monitor,
-            self.executor.history_store,
             enqueue=self.acceptance.enqueue,
             wake=self.queue.wake,
         )

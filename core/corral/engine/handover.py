@@ -1,7 +1,7 @@
 """What a daemon hands to the program that takes its place in the same process: all that is not in the journal.
 
-That is descriptors, how far stops and feeds are, whose turn had come, and what was observed. The rest, lives included,
-is committed before, so that a program that cannot read this table takes over as after a crash and loses only these.
+That is what the executor has of each job, whose turn had come, and what was observed. The rest, lives included, is
+committed before, so that a program that cannot read this table takes over as after a crash and loses only these.
 """
 
 from __future__ import annotations
@@ -9,33 +9,26 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from corral.executors.local import LocalExecutor
 from corral.jobs.acceptance import new_job
+from corral.jobs.executor import Executor
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
+from corral.jobs.takeover import Handed
 from corral.jobs.transitions import Transitions
 from corral.journal.journal import Journal
 from corral.journal.unfinished_jobs import StoredJob, unended_jobs
-from corral.lifecycle.clock import moment
 from corral.lifecycle.scheduler import Scheduler
-from corral.lifecycle.state import Adopted
 from corral.measure.history import UNKNOWN, History, StageHistory, decode, encode
-from corral.monitor.history_store import HistoryStore
-from corral.monitor.monitor import Monitor
 from corral.platform.process.identity import ProcessIdentity
-from corral.processes.reaping import ChildEnd
-from corral.processes.stop_sequence import LocalStop, Target
-from corral.runner.feed import Feed
-from corral.runner.stand_ins import HandedStandIn
-from corral.runner.terminals import HandedTerminal
 
-FORMAT = 2
+FORMAT = 3
 """Of the table. It grows with every change after which an older table would be misread; `decode_table` reads those."""
 
 
@@ -45,40 +38,12 @@ class HandedJob(Struct, frozen=True, kw_only=True):
     id: int
     is_starting: bool = False
     """Its turn had come, and no process of it exists yet."""
-    opened: tuple[tuple[int, int, int], ...] = ()
-    """(stage, position, descriptor) of redirections that are open while others are waited for; the program before may have left some."""
-    ahead: tuple[HandedStandIn, ...] = ()
-    """What goes ahead of its stages."""
-    stdin_descriptor: int | None = None
-    stdin_writer: int | None = None
-    terminal: HandedTerminal | None = None
-    feed: Feed | None = None
-    pipe_bytes: int = 0
-    pipe_inodes: dict[int, int] = {}
-    input_pipe: int | None = None
-    pidfds: dict[int, int] = {}
-    """By stage, of processes that are not our children: once init has reaped one, only this descriptor tells its status."""
+    held: Handed = Handed()
+    """By the executor."""
     history: History | None = None
     """The whole of what was observed of it."""
     stages: tuple[StageHistory, ...] = ()
     """The same of its stages. Neither of a job that has not started: there may be very many."""
-
-
-class HandedStop(Struct, frozen=True, kw_only=True):
-    """A stop sequence that goes on."""
-
-    job: int
-    stage: int | None
-    signal: str
-    grace: float
-    began: float
-    is_killing: bool
-    last_change: float
-    is_hopeless: bool
-    note: str | None
-    targets: tuple[Target, ...]
-    ends: tuple[tuple[ProcessIdentity, ChildEnd], ...] = ()
-    """Of targets that were reaped and not yet noted as gone."""
 
 
 class Handover(Struct, frozen=True, kw_only=True):
@@ -87,24 +52,15 @@ class Handover(Struct, frozen=True, kw_only=True):
     format: int
     process: ProcessIdentity
     jobs: tuple[HandedJob, ...] = ()
-    stops: tuple[HandedStop, ...] = ()
+    stops: msgspec.Raw = msgspec.Raw(b"[]")
+    """Stop sequences that go on: the executor's as well."""
     notices: tuple[str, ...] = ()
     """What no command line has been told yet."""
 
     @property
     def descriptors(self) -> frozenset[int]:
         """Every descriptor that is handed over."""
-        found: set[int | None] = set()
-        for job in self.jobs:
-            found |= {job.stdin_descriptor, job.stdin_writer}
-            found |= {descriptor for _, _, descriptor in job.opened}
-            found |= {one.line for one in job.ahead}
-            if job.terminal is not None:
-                found |= job.terminal.descriptors
-            if job.feed is not None:
-                found |= {job.feed.writer, job.feed.reader}
-            found |= set(job.pidfds.values())
-        return frozenset(descriptor for descriptor in found if descriptor is not None)
+        return frozenset(chain.from_iterable(job.held.descriptors for job in self.jobs))
 
 
 # ---- written ------------------------------------------------------------------------------------------------------
@@ -125,10 +81,11 @@ def decode_table(content: bytes, own: ProcessIdentity | None) -> Handover | str:
             return "was written by another process"
         if not 1 <= head.format <= FORMAT:
             return f"has format {head.format}, this program reads {FORMAT}"
-        if head.format == 1:
+        if head.format < FORMAT:
             table = msgspec.json.decode(content)
-            table["jobs"] = [_from_format_1(job) for job in table["jobs"]]
-            content = encode(table)
+            if head.format == 1:
+                table["jobs"] = [_from_format_1(job) for job in table["jobs"]]
+            content = encode(table | {"jobs": [_from_format_2(job) for job in table["jobs"]]})
         return decode(content, Handover)
     except msgspec.DecodeError as error:
         return f"cannot be read: {error}"
@@ -158,6 +115,23 @@ def _from_format_1(job: dict[str, Any]) -> dict[str, Any]:
     return job | {"history": history, "stages": stages, "pidfds": pidfds}
 
 
+_OF_ENGINE = {"id", "is_starting", "history", "stages"}
+
+
+def _from_format_2(job: dict[str, Any]) -> dict[str, Any]:
+    """An entry that has what is held of it side by side with the rest."""
+    held = {name: value for name, value in job.items() if name not in _OF_ENGINE}
+    descriptors = [held.get("stdin_descriptor"), held.get("stdin_writer")]
+    descriptors += [opened[2] for opened in held.get("opened", ())]
+    descriptors += [one["line"] for one in held.get("ahead", ())]
+    for name, parts in (("terminal", ("master", "inner", "sink")), ("feed", ("writer", "reader"))):
+        descriptors += [held[name][part] for part in parts] if held.get(name) else ()
+    descriptors += held.get("pidfds", {}).values()
+    return {name: job[name] for name in _OF_ENGINE if name in job} | {
+        "held": {"content": held, "descriptors": [one for one in descriptors if one is not None]}
+    }
+
+
 def _lifetime_of_format_1(life: dict[str, Any] | None) -> dict[str, Any] | None:
     if life is None:
         return None
@@ -179,9 +153,7 @@ class JobHandover:
         journal: Journal,
         transitions: Transitions,
         scheduler: Scheduler,
-        executor: LocalExecutor,
-        monitor: Monitor,
-        history_store: HistoryStore,
+        executor: Executor,
         *,
         enqueue: Callable[[ManagedJob], None],
         wake: Callable[[], None],
@@ -191,8 +163,7 @@ class JobHandover:
         self._transitions = transitions
         self._scheduler = scheduler
         self._executor = executor
-        self._monitor = monitor
-        self._history_store = history_store
+        self._takeover = executor.takeover
         self._enqueue = enqueue
         self._wake = wake
 
@@ -200,11 +171,11 @@ class JobHandover:
 
     def note_lives(self) -> None:
         """Commit all that the journal can hold, ends of the last moment included. Raises CorralError where it cannot be written."""
-        self._executor.children.reap()
+        self._executor.reap()
         for job in self._table.begun.values():
             if job.life.is_started and not job.life.is_ended:
                 self._journal.state_changed(job.id, job.life)
-        self._history_store.keep_all(is_last=True)
+        self._executor.keep_histories()
         self._journal.commit()
 
     def gather(self, process: ProcessIdentity) -> Handover:
@@ -213,47 +184,17 @@ class JobHandover:
             format=FORMAT,
             process=process,
             jobs=tuple(map(self._handed, self._table.all_unended())),
-            stops=tuple(map(self._handed_stop, self._executor.stopper.under_way())),
+            stops=self._takeover.hand_over_stops(),
             notices=tuple(self._journal.notices),
         )
 
     def _handed(self, job: ManagedJob) -> HandedJob:
-        executor = self._executor
         return HandedJob(
             id=job.id,
             is_starting=job.life.is_starting and not job.life.is_started,
-            ahead=() if (ahead := executor.launcher.ahead_of(job)) is None else ahead.handed(),
-            stdin_descriptor=job.run.stdin_descriptor,
-            stdin_writer=job.run.stdin_writer,
-            terminal=executor.terminals.handed(job),
-            feed=executor.feeds.of(job),
-            pipe_bytes=job.run.pipe_bytes,
-            pipe_inodes=job.run.pipe_inodes,
-            input_pipe=job.run.input_pipe,
-            pidfds={
-                stage.number: stage.handle.pidfd
-                for stage in job.stages
-                if stage.handle.pidfd is not None and stage.handle.popen is None
-            },
+            held=self._takeover.hand_over(job),
             history=job.history if job.life.is_started else None,
             stages=tuple(stage.history for stage in job.stages) if job.life.is_started else (),
-        )
-
-    def _handed_stop(self, stop: LocalStop) -> HandedStop:
-        end_of = self._executor.children.end_of
-        ends = ((target.identity, end_of(target.identity)) for target in stop.alive)
-        return HandedStop(
-            job=stop.job.id,
-            stage=stop.stage,
-            signal=stop.signal,
-            grace=stop.grace,
-            began=stop.began,
-            is_killing=stop.is_killing,
-            last_change=stop.last_change,
-            is_hopeless=stop.gave_up,
-            note=stop.note,
-            targets=tuple(stop.targets.values()),
-            ends=tuple((identity, end) for identity, end in ends if end is not None),
         )
 
     # ---- taking
@@ -270,83 +211,46 @@ class JobHandover:
             if stored.id in handed
         ]
         self._journal.notices.extend(table.notices)
-        unknown = Handover(format=FORMAT, process=table.process, jobs=tuple(handed.values()))
-        for descriptor in unknown.descriptors:
-            os.close(descriptor)
+        for unknown in handed.values():
+            for descriptor in unknown.held.descriptors:
+                os.close(descriptor)
         for job, entry in taken:
             self._resume(job, entry)
-        for stop in table.stops:
-            self._resume_stop(stop)
+        self._takeover.resume_stops(table.stops)
         for job, _ in taken:
             if job.life.is_started:
-                self._executor.children.relays.apply_once_through(job, Adopted(**moment()))
+                self._takeover.settle(job)
         self._wake()
 
     def _take_on(self, stored: StoredJob, entry: HandedJob) -> ManagedJob:
         """The job as the journal and the table tell, in the queue or beyond it."""
         job = new_job(stored.id, stored.spec, stored.surroundings, stored.created)
         job.life, job.hidden = stored.life, stored.hidden
-        job.run.stdin_descriptor, job.run.stdin_writer = entry.stdin_descriptor, entry.stdin_writer
-        job.run.pipe_inodes, job.run.input_pipe = dict(entry.pipe_inodes), entry.input_pipe
-        job.run.pipe_bytes = entry.pipe_bytes
-        self._executor.budget.took(entry.pipe_bytes)
+        self._takeover.take_back(job, entry.held)
         if job.life.state == "queued" and not entry.is_starting:
             self._enqueue(job)
             return job
         self._table.add(job)
         self._scheduler.adopt(job.id)
         job.life = replace(job.life, is_starting=entry.is_starting)
-        self._executor.adopted.assign(job, stored)
+        self._takeover.assign(job, stored)
         return job
 
     def _resume(self, job: ManagedJob, entry: HandedJob) -> None:
-        executor = self._executor
         if job.life.is_starting:
-            self._resume_start(job, entry)
-            return
-        if not job.life.is_started:
-            return
-        if entry.history is not None:
-            self._recall(job, entry.history, entry)
-        if entry.feed is not None:
-            executor.feeds.begin(job, entry.feed)
-        if entry.terminal is not None:
-            executor.terminals.go_on(job, entry.terminal)
-        executor.adopted.watch(job)
-        self._transitions.arm_timeout(job)
-
-    def _resume_start(self, job: ManagedJob, entry: HandedJob) -> None:
-        if entry.ahead:
-            if entry.terminal is not None:
-                self._executor.terminals.go_on(job, entry.terminal)
-            self._executor.launcher.go_on_ahead(job, entry.ahead)
-        else:
-            opened = {(stage, position): descriptor for stage, position, descriptor in entry.opened}
-            self._executor.launcher.start(job, opened)
+            self._takeover.resume(job)
+        elif job.life.is_started:
+            if entry.history is not None:
+                self._recall(job, entry.history, entry)
+            self._takeover.resume(job)
+            self._transitions.arm_timeout(job)
 
     def _recall(self, job: ManagedJob, history: History, entry: HandedJob) -> None:
         for stage, noted in zip(job.stages, entry.stages, strict=True):
             if stage.history.cpu_seconds is not None:  # of its end, by the journal
                 noted.cpu_seconds = stage.history.cpu_seconds
-            stage.history, stage.handle.pidfd = noted, entry.pidfds.get(stage.number)
+            stage.history = noted
         job.history = history
         for stream in history.streams:
             # What was being set up went with the threads of the program before.
             stream.has_tripwire = stream.has_tripwire is True
-        progress, history.progress = history.progress, None
-        if progress is not None:
-            self._monitor.go_on(job, progress)
-
-    def _resume_stop(self, handed: HandedStop) -> None:
-        """What was sent is not sent again, and the grace that is left is what is left."""
-        executor = self._executor
-        job = self._table.managed.get(handed.job) or executor.leftovers.take_on(handed.job)
-        if job.life.is_ended:
-            job.life = replace(job.life, sweeping=True)
-        for identity, end in handed.ends:
-            executor.children.remember(identity, end)
-        stop = LocalStop(job, handed.signal, handed.grace, handed.stage, handed.began)
-        stop.targets = {target.identity: target for target in handed.targets}
-        stop.is_killing, stop.gave_up = handed.is_killing, handed.is_hopeless
-        stop.last_change, stop.note = handed.last_change, handed.note
-        executor.stopper.go_on(stop)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from corral.executors.local import LocalExecutor
 from corral.jobs.acceptance import new_job
+from corral.jobs.executor import BY_STOP, Executor
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
 from corral.jobs.transitions import Transitions
@@ -20,18 +20,13 @@ from corral.journal.unfinished_jobs import StoredJob, unended_jobs
 from corral.lifecycle.clock import moment
 from corral.lifecycle.outcome import HALF_STARTED, OUT_OF_SIGHT, RESTARTED
 from corral.lifecycle.scheduler import Scheduler
-from corral.lifecycle.state import Adopted, DeclaredLost, FeedFailed, StagesSpawned, StopRequested
+from corral.lifecycle.state import DeclaredLost, FeedFailed, StagesSpawned, StopRequested
 from corral.model.home import Home
 from corral.model.job import Job
-from corral.model.spec import DescriptorInput, InteractiveInput, JobInput
+from corral.model.spec import DescriptorInput
 from corral.model.wire import to_wire
-from corral.monitor.monitor import Monitor
 from corral.platform.host.daemon_log import log
 from corral.platform.process import boot_id
-from corral.processes.claims import Seen
-from corral.processes.stop_sequence import BY_STOP
-from corral.runner.feed import FED
-from corral.runner.leftovers import live_members
 
 UNKNOWN_COMMAND = "(unknown)"
 _WHY_LOST: dict[boot_id.Difference | None, str] = {"boot": RESTARTED, "namespace": OUT_OF_SIGHT}
@@ -54,8 +49,7 @@ class Recovery:
         commits: Commits,
         transitions: Transitions,
         scheduler: Scheduler,
-        executor: LocalExecutor,
-        monitor: Monitor,
+        executor: Executor,
         *,
         enqueue: Callable[[ManagedJob], None],
         resume_restarts: Callable[[], None],
@@ -69,7 +63,7 @@ class Recovery:
         self._apply = transitions.apply
         self._scheduler = scheduler
         self._executor = executor
-        self._monitor = monitor
+        self._takeover = executor.takeover
         self._enqueue = enqueue
         self._resume_restarts = resume_restarts
         self._wake = wake
@@ -84,15 +78,15 @@ class Recovery:
         if journal.copy_of is not None:
             self._disown(journal.copy_of)
         stored = unended_jobs(journal, time.monotonic(), is_same_boot=why_lost is None)
-        found = self._executor.adopted.find_all(stored)
+        found = self._takeover.find(stored)
         for job in stored:
             if job.id not in self._table.managed:
-                self._take_over(job, found.get(job.id, []), why_lost)
-        for job_id, seen in found.items():
-            if job_id not in self._table.managed:
-                self._add_leftovers(job_id, seen)
+                self._take_over(job, job.id in found, why_lost)
+        for job_id, alive in found.items():
+            if alive and job_id not in self._table.managed:
+                self._add_leftovers(job_id, alive)
         if why_lost is None:
-            self._executor.unmarked.recall()
+            self._takeover.recall_unmarked()
         self._executor.leftovers.forget_the_gone()
         self._resume_restarts()
         journal.note_boot(now)
@@ -116,30 +110,28 @@ class Recovery:
         journal.notices.append(notice)
         log(notice)
 
-    def _take_over(self, stored: StoredJob, seen: Sequence[Seen], why_lost: str | None) -> None:
+    def _take_over(self, stored: StoredJob, is_seen: bool, why_lost: str | None) -> None:
         job = new_job(stored.id, stored.spec, stored.surroundings, stored.created)
         job.life, job.hidden = stored.life, stored.hidden
-        if job.life.state == "queued" and not stored.is_starting and not self._has_run(job, seen):
+        if job.life.state == "queued" and not stored.is_starting and not self._has_run(job, is_seen):
             self._queue_again(job)
             return
         self._table.add(job)
         self._scheduler.adopt(job.id)
         if why_lost is None:
-            self._find_processes(job, stored, seen)
+            self._find_processes(job, stored)
         if why_lost is not None or job.life.state == "queued" or not job.life.is_started:
             self._apply(job, DeclaredLost(**moment(), reason=why_lost or HALF_STARTED))
             return
         self._journal.record(job.id, datetime.now(UTC), "adopted", "taken over by a new daemon")
-        self._note_lost_input(job)
-        self._monitor.recall(job, seen)
-        self._executor.adopted.watch(job)
+        self._takeover.adopt(job)
         self._transitions.arm_timeout(job)
-        self._executor.children.relays.apply_once_through(job, Adopted(**moment()))
+        self._takeover.settle(job)
         self._resume_stage_stops(job)
 
-    def _has_run(self, job: ManagedJob, seen: Sequence[Seen]) -> bool:
+    def _has_run(self, job: ManagedJob, is_seen: bool) -> bool:
         """Whether it was started after all, which a damaged journal has forgotten: its folder is made for its first process."""
-        return bool(seen) or os.path.lexists(self._home.job(job.id))
+        return is_seen or os.path.lexists(self._home.job(job.id))
 
     def _queue_again(self, job: ManagedJob) -> None:
         self._enqueue(job)
@@ -148,45 +140,25 @@ class Recovery:
             reason = "its stdin was lost with the daemon that held it; --stdin FILE can be opened again"
             self._apply(job, FeedFailed(**moment(), reason=reason))
 
-    def _note_lost_input(self, job: ManagedJob) -> None:
-        """It reads EOF: the daemon held the other end of its stdin. Of a job whose input broke off no success is believed."""
-        source = job.spec.stdin
-        if job.spec.pty:
-            self._executor.terminals.note_lost(job)
-        elif isinstance(source, InteractiveInput):
-            text = "its stdin was closed: the daemon that held it open has ended"
-            self._journal.record(job.id, datetime.now(UTC), "feed", text)
-        elif isinstance(source, JobInput) and not self._was_fed(job):
-            reason = f"the daemon ended before all of job {source.job} was fed to it"
-            self._apply(job, FeedFailed(**moment(), reason=reason))
-
-    def _was_fed(self, job: ManagedJob) -> bool:
-        return any(event.kind == FED for event in self._journal.events(job.id))
-
     def _resume_stage_stops(self, job: ManagedJob) -> None:
         """`stop --stage` that was under way: with its whole grace again, since only the signal was noted."""
         for stage, lived in zip(job.stages, job.life.stages, strict=True):
             sent = [signal for signal, by in lived.signalled if by == BY_STOP]
             if sent and lived.is_running and job.life.state != "stopping":
-                self._executor.stopper.begin(job, sent[-1], job.life.stop_grace, stage.number)
+                self._executor.stop(job, sent[-1], job.life.stop_grace, stage.number)
 
-    def _find_processes(self, job: ManagedJob, stored: StoredJob, seen: Sequence[Seen]) -> None:
-        """Give each stage its process: as the journal noted it, else, where the daemon died while starting, by the mark."""
-        found = self._executor.adopted.assign(job, stored, seen)
+    def _find_processes(self, job: ManagedJob, stored: StoredJob) -> None:
+        """Give each stage its process, and go on with what the daemon before was about to note."""
+        found = self._takeover.assign(job, stored)
         if found:
-            self._journal.stages_started(job.id, found, datetime.now(UTC))
             job.life = replace(job.life, is_starting=True)
-            numbers = tuple(stage.number for stage in found)
-            self._apply(job, StagesSpawned(**moment(), numbers=numbers))
+            self._apply(job, StagesSpawned(**moment(), numbers=found))
         if job.life.is_starting:
             # What had not been started when the daemon died never will be.
             job.life = replace(job.life, is_starting=False)
 
-    def _add_leftovers(self, job_id: int, seen: Sequence[Seen]) -> None:
+    def _add_leftovers(self, job_id: int, alive: int) -> None:
         """Processes with our mark of a job that has ended, or that the journal knows nothing of."""
-        alive = live_members(seen)
-        if not alive:
-            return
         if not self._journal.exists(job_id):
             now = datetime.now(UTC)
             lost = Job(
@@ -198,7 +170,7 @@ class Recovery:
                 created=now,
                 ended=now,
                 reason="found by its mark; the journal does not know it",
-                leftovers=len(alive),
+                leftovers=alive,
             )
             self._journal.add_recovered(lost)
             self._commits.soon()

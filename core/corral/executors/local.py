@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
+from corral.diagnosis.wait_chains import Observations
+from corral.executors.local_takeover import LocalTakeover
 from corral.jobs.executor import HOW_TO_SEND, Observation, SlowStart, StopSequence
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
@@ -12,16 +14,18 @@ from corral.jobs.snapshots import Snapshots
 from corral.jobs.transitions import Apply
 from corral.journal.commits import Commits
 from corral.journal.journal import Journal
+from corral.lifecycle.state import StopCause
 from corral.model.errors import NotSoError
 from corral.model.home import Home
 from corral.model.job import ProcessView
-from corral.model.reports import Diagnosis, OpenedInput, Survivor
+from corral.model.reports import Diagnosis, OpenedInput, PeekedPipe, Story, Survivor
 from corral.model.spec import Surroundings
 from corral.monitor.health import HealthJudge
 from corral.monitor.history_store import HistoryStore
 from corral.monitor.last_stacks import LastStacks
 from corral.monitor.monitor import Monitor
 from corral.monitor.output_watch import OutputWatch
+from corral.monitor.peek import peek
 from corral.monitor.pipe_watch import PipeWatch
 from corral.monitor.stack_capture import StackCapture
 from corral.monitor.stop_stuck import StuckStopper
@@ -32,6 +36,7 @@ from corral.platform.process.prctl import become_subreaper
 from corral.platform.process.signalling import Signaller
 from corral.processes.job_lifetimes import JobLifetimes
 from corral.processes.job_signals import JobSignals
+from corral.processes.local_run import run_of
 from corral.processes.member_scan import MemberScan
 from corral.processes.observation import observation_of
 from corral.processes.process_scan import ProcessScan
@@ -54,6 +59,7 @@ class LocalExecutor:
     """Creates and connects all that starts, counts, signals and reaps processes.
 
     Args:
+        mounts: what may hang of the file systems.
         nonce: of this home's marks; None where marks do not work.
         wake: called when a start may be due.
         note_start_failed: called when the start of a job has failed, whatever of it still runs.
@@ -64,6 +70,7 @@ class LocalExecutor:
         self,
         home: Home,
         nonce: int | None,
+        mounts: HangingMounts,
         table: JobTable,
         journal: Journal,
         commits: Commits,
@@ -79,29 +86,43 @@ class LocalExecutor:
         self._commits, self._snapshots, self._apply, self._wake = commits, snapshots, apply, wake
         self.is_attended: Callable[[int], bool] = lambda _: False
         """Whether a client is attached to the terminal of that job."""
-        self.budget = PipeBudget()
-        self.mounts = HangingMounts(home.path)
-        self.signaller = Signaller(nonce)
-        self.lifetimes = JobLifetimes(table.begun)
-        self.process_scan = ProcessScan(nonce, home.path, self.signaller, table.begun, self.lifetimes.of)
-        self.terminals = Terminals(journal, table.touch)
-        self.children = Children(
+        self._mounts = mounts
+        self._budget = PipeBudget()
+        self._signaller = Signaller(nonce)
+        self._lifetimes = JobLifetimes(table.begun)
+        self._process_scan = ProcessScan(nonce, home.path, self._signaller, table.begun, self._lifetimes.of)
+        self._terminals = Terminals(journal, table.touch)
+        self._children = Children(
             home,
             nonce,
             table.begun,
             journal,
             apply,
-            self.terminals,
+            self._terminals,
             touch=table.touch,
             note_end=wake,
-            note_noticed=lambda: self.stopper.wake(),
+            note_noticed=lambda: self._stopper.wake(),
         )
-        self.adopted = AdoptedProcesses(self.process_scan, self.children)
-        self._signals = JobSignals(home.path, self.process_scan, self.signaller)
+        self._signals = JobSignals(home.path, self._process_scan, self._signaller)
         self._create_stopping(note_survivors)
-        self.unmarked = UnmarkedKeeper(table, journal, self.process_scan, self.leftovers)
+        self._unmarked = UnmarkedKeeper(table, journal, self._process_scan, self.leftovers)
         self._create_monitor()
-        self.launcher = self._new_launcher(note_start_failed)
+        self._launcher = self._new_launcher(note_start_failed)
+        self.takeover = LocalTakeover(
+            table,
+            journal,
+            apply,
+            AdoptedProcesses(self._process_scan, self._children),
+            self._children,
+            self._monitor,
+            self._terminals,
+            self._feeds,
+            self._launcher,
+            self._stopper,
+            self.leftovers,
+            self._unmarked,
+            self._budget,
+        )
 
     def _create_stopping(self, note_survivors: Callable[[int, str], None]) -> None:
         events = StopEvents(
@@ -109,29 +130,29 @@ class LocalExecutor:
             self._journal,
             self._commits,
             self._apply,
-            self.children,
+            self._children,
             note_left=lambda job, doubt: self.leftovers.note(job, 0, doubt),
             note_survivors=note_survivors,
             wake=self._wake,
         )
-        self.stopper = StopSequences(events, self.process_scan, self.signaller, self._home.path)
+        self._stopper = StopSequences(events, self._process_scan, self._signaller, self._home.path)
         self.leftovers = Leftovers(
             self._table,
             self._journal,
             self._snapshots,
             self._apply,
-            self.process_scan,
-            self.lifetimes,
-            self.stopper,
-            reap=self.children.reap,
+            self._process_scan,
+            self._lifetimes,
+            self._stopper,
+            reap=self._children.reap,
             wake=self._wake,
         )
 
     def _create_monitor(self) -> None:
         home, table, journal = self._home, self._table, self._journal
-        self.feeds = Feeds(home, table.managed, journal, self._commits, self._apply)
+        self._feeds = Feeds(home, table.managed, journal, self._commits, self._apply)
         self._output_cap = OutputCap(
-            home, table, journal, self._snapshots, self.feeds, lambda: self.leftovers.in_hand
+            home, table, journal, self._snapshots, self._feeds, lambda: self.leftovers.in_hand
         )
         self._truncations = TruncationWatch(
             home,
@@ -141,39 +162,39 @@ class LocalExecutor:
             note_replaced=lambda job: outputs.reopen(job),
         )
         outputs = OutputWatch(table, journal, home, self._truncations, self._output_cap)
-        self._stacks = StackCapture(self.children.reap, self.mounts)
+        self._stacks = StackCapture(self._children.reap, self._mounts)
         last_stacks = LastStacks(self._stacks)
-        self.history_store = HistoryStore(table, journal, last_stacks, self._snapshots.of)
-        self._members = MemberScan(table, self.process_scan)
-        self.waits = WaitsOfJobs(table, Holders(os.getpid()))
+        self._history_store = HistoryStore(table, journal, last_stacks, self._snapshots.of)
+        self._members = MemberScan(table, self._process_scan)
+        self._waits = WaitsOfJobs(table, Holders(os.getpid()))
         stuck = StuckStopper(
-            self.history_store,
+            self._history_store,
             last_stacks,
             self._apply,
             commit=self._commits.soon,
             scan=self._members.scan,
             is_attended=lambda job_id: self.is_attended(job_id),
         )
-        self.monitor = Monitor(
+        self._monitor = Monitor(
             table,
             self._members,
             outputs,
-            PipeWatch(home, self.waits),
-            HealthJudge(table, self._members, self.waits, self.history_store, self._snapshots.view),
+            PipeWatch(home, self._waits),
+            HealthJudge(table, self._members, self._waits, self._history_store, self._snapshots.view),
             stuck,
-            self.history_store,
+            self._history_store,
             after_scan=self.leftovers.check,
         )
 
     def _new_launcher(self, note_start_failed: Callable[[ManagedJob], None]) -> Launcher:
         return Launcher(
-            Starter(self._home, self._nonce, self.budget, self.mounts, self._truncations.watch),
+            Starter(self._home, self._nonce, self._budget, self._mounts, self._truncations.watch),
             self._journal,
             self._commits,
             self._apply,
-            self.children,
-            self.terminals,
-            self.feeds,
+            self._children,
+            self._terminals,
+            self._feeds,
             self._output_cap,
             whole=lambda job_id: self._snapshots.origin_of(job_id)[0],
             touch=self._table.touch,
@@ -182,49 +203,50 @@ class LocalExecutor:
         )
 
     def tick(self) -> None:
-        """Once a second: observe, and reap what has ended unnoticed."""
-        self.monitor.tick()
-        self.unmarked.keep()
-        self.children.reap()
+        self._monitor.tick()
+        self._unmarked.keep()
+        self._children.reap()
 
     def close(self, job: ManagedJob) -> None:
-        """Its life is over: close what we hold of it, and observe it for the last time."""
-        self.launcher.end(job)
-        self.terminals.end(job)
-        self.budget.gave_back(job.run.pipe_bytes)
-        job.run.pipe_bytes = 0
+        self._launcher.end(job)
+        self._terminals.end(job)
+        self._budget.gave_back(run_of(job).pipe_bytes)
+        run_of(job).pipe_bytes = 0
         # Its output is closed before it is measured, and measured before its cap is kept to for the last time.
-        self.monitor.finish(job)
+        self._monitor.finish(job)
         self._output_cap.finish(job)
-        self.history_store.finish(job)
+        self._history_store.finish(job)
+
+    def reap(self) -> None:
+        self._children.reap()
 
     # ---- starting
 
     def check(self, surroundings: Surroundings) -> None:
-        self.launcher.check(surroundings)
+        self._launcher.check(surroundings)
 
     def keep_stdin(self, job: ManagedJob, descriptor: int) -> None:
-        job.run.stdin_descriptor = descriptor
+        run_of(job).stdin_descriptor = descriptor
 
     def start(self, job: ManagedJob) -> None:
-        self.launcher.start(job)
+        self._launcher.start(job)
 
     def slow_start(self, job: ManagedJob) -> SlowStart | None:
-        return self.launcher.ahead_of(job)
+        return self._launcher.ahead_of(job)
 
     # ---- ending
 
     def stop(self, job: ManagedJob, signal: str, grace: float, stage: int | None = None) -> StopSequence:
-        return self.stopper.begin(job, signal, grace, stage)
+        return self._stopper.begin(job, signal, grace, stage)
 
     def skip_grace(self, job: ManagedJob, stage: int | None = None) -> None:
-        self.stopper.skip_grace(job, stage)
+        self._stopper.skip_grace(job, stage)
 
     def stop_of(self, job: ManagedJob, stage: int | None = None) -> StopSequence | None:
-        return self.stopper.of(job, stage)
+        return self._stopper.of(job, stage)
 
     async def outcome(self, job: ManagedJob, stage: int | None = None) -> None:
-        await self.stopper.outcome(job, stage)
+        await self._stopper.outcome(job, stage)
 
     # ---- signals
 
@@ -245,16 +267,16 @@ class LocalExecutor:
     def open_input(self, job: ManagedJob) -> tuple[OpenedInput, int]:
         if not job.spec.pty:
             return OpenedInput(), _stdin_of(job)
-        terminal = self.terminals.of(job)
+        terminal = self._terminals.of(job)
         opened = OpenedInput(is_terminal=True, modes=terminal.modes, printed=terminal.printed)
         return opened, terminal.master
 
     def close_input(self, job: ManagedJob) -> None:
         if job.spec.pty:
-            self.terminals.send_end_of_input(job)
+            self._terminals.send_end_of_input(job)
             return
         os.close(_stdin_of(job))
-        job.run.stdin_writer = None
+        run_of(job).stdin_writer = None
 
     # ---- asking
 
@@ -265,24 +287,40 @@ class LocalExecutor:
         self._members.scan([job])
 
     def processes_of(self, job: ManagedJob) -> tuple[ProcessView, ...]:
-        return self.waits.tree(job)
+        return self._waits.tree(job)
 
     async def add_stacks(self, found: Diagnosis, job: ManagedJob, py_spy: str | None) -> Diagnosis:
-        return await self._stacks.add_stacks(found, frozenset(job.run.members), py_spy)
+        return await self._stacks.add_stacks(found, frozenset(run_of(job).members), py_spy)
 
     def alive(self, jobs: Collection[ManagedJob]) -> Mapping[int, int]:
-        return {job_id: len(live_members(seen)) for job_id, seen in self.process_scan.take(jobs).items()}
+        return {job_id: len(live_members(seen)) for job_id, seen in self._process_scan.take(jobs).items()}
 
     def in_doubt(self, job_id: int) -> tuple[Survivor, ...]:
-        return in_doubt(self.process_scan.doubtful(job_id), self.process_scan)
+        return in_doubt(self._process_scan.doubtful(job_id), self._process_scan)
 
-    # ---- what ended jobs have left
+    def see(self, job: ManagedJob) -> None:
+        self._monitor.see(job)
 
-    def check_leftovers(self, jobs: Iterable[int] | None = None) -> None:
-        self.leftovers.look(jobs)
+    def waits_of(self, job: ManagedJob) -> Observations:
+        return self._waits.look(job)
+
+    def peek(self, job: ManagedJob, pipe: int, limit: int | None) -> PeekedPipe:
+        return peek(job, pipe, limit)
+
+    # ---- what is kept of a job
+
+    def note_stop(self, job: ManagedJob, cause: StopCause) -> None:
+        self._history_store.note_stop(job, cause)
+
+    def keep_histories(self) -> None:
+        self._history_store.keep_all(is_last=True)
+
+    def history(self, job_id: int) -> Story:
+        return self._history_store.story(job_id)
 
 
 def _stdin_of(job: ManagedJob) -> int:
-    if job.run.stdin_writer is None:
+    writer = run_of(job).stdin_writer
+    if writer is None:
         raise NotSoError(f"the stdin of job {job.id} was closed; {HOW_TO_SEND}")
-    return job.run.stdin_writer
+    return writer

@@ -6,14 +6,20 @@ comes back as events in the life of the job (`corral.jobs.transitions.Apply`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
+from corral.diagnosis.wait_chains import Observations
 from corral.jobs.managed_job import ManagedJob
-from corral.model.job import ProcessView
-from corral.model.reports import Diagnosis, OpenedInput, StopReport, Survivor
+from corral.jobs.takeover import Takeover
+from corral.lifecycle.state import StopCause
+from corral.model.job import Job, ProcessView
+from corral.model.reports import Diagnosis, OpenedInput, PeekedPipe, StopReport, Story, Survivor
 from corral.model.spec import Surroundings
 
+TICK_SECONDS = 1.0
+BY_STOP = "corral stop"
+"""By whom a stage was signalled that is ended by `corral stop --stage`."""
 HOW_TO_SEND = "start it with corral run -i, or --pty, to be able to send to it"
 
 
@@ -26,6 +32,8 @@ class Observation(NamedTuple):
     """How many are alive, its stages included."""
     cpu_seconds: float
     """Of the whole tree, ended processes included."""
+    output_rate: float | None
+    """Bytes per second of stdout and stderr over the last 5 s; None while nobody looks."""
 
 
 class SlowStart(Protocol):
@@ -69,8 +77,56 @@ class StopSequence(Protocol):
         """As of now."""
 
 
+class Leftovers(Protocol):
+    """What jobs that have ended left alive."""
+
+    def job_started(self, job: Job) -> None: ...
+
+    def job_ended(self, job: Job) -> None:
+        """Look soon what is left of it."""
+
+    def look(self, jobs: Iterable[int] | None = None) -> None:
+        """Look at once what is left of these jobs, or of all, where anything may be."""
+
+    def check(self) -> None:
+        """Look at all at once."""
+
+    def named(self, names: Collection[str | None], ids: Collection[int] = ()) -> list[ManagedJob]:
+        """The ended jobs of one of these names, or ids, that have left something alive."""
+
+    def told(self, names: Collection[str | None], ids: Collection[int] = ()) -> tuple[str, ...]:
+        """The same in words, for who is about to start a job of that name."""
+
+    async def until_swept(self, job_ids: Iterable[int]) -> None:
+        """Return once nothing is left of those of these jobs whose leftovers are to be stopped, or nothing more helps."""
+
+    def take_on(self, job_id: int) -> ManagedJob:
+        """An ended job of which processes are alive, as a managed job again."""
+
+    def let_go(self, job_id: int) -> None:
+        """Nothing is left of that job."""
+
+    def forget_the_gone(self) -> None:
+        """Nothing is left any more of what the last daemon had counted and this one does not find."""
+
+
 class Executor(Protocol):
-    """Runs jobs."""
+    """Runs jobs, and observes them."""
+
+    is_attended: Callable[[int], bool]
+    """Set by the daemon: whether a client is attached to the terminal of that job."""
+
+    @property
+    def leftovers(self) -> Leftovers: ...
+
+    @property
+    def takeover(self) -> Takeover: ...
+
+    def tick(self) -> None:
+        """Once in `TICK_SECONDS`: observe, and notice what has ended unnoticed."""
+
+    def reap(self) -> None:
+        """Notice now what has ended."""
 
     # ---- starting
 
@@ -150,7 +206,22 @@ class Executor(Protocol):
     def in_doubt(self, job_id: int) -> tuple[Survivor, ...]:
         """What the last look found that may be of that job, and nothing proves it."""
 
-    # ---- what ended jobs have left
+    def see(self, job: ManagedJob) -> None:
+        """Observe a job that was started since the last tick, for somebody who asks already."""
 
-    def check_leftovers(self, jobs: Iterable[int] | None = None) -> None:
-        """Look at once what is left of these jobs, or of all."""
+    def waits_of(self, job: ManagedJob) -> Observations:
+        """What its processes wait for now."""
+
+    def peek(self, job: ManagedJob, pipe: int, limit: int | None) -> PeekedPipe:
+        """What is in one of its pipes now, with `limit` the oldest bytes of it."""
+
+    # ---- what is kept of a job
+
+    def note_stop(self, job: ManagedJob, cause: StopCause) -> None:
+        """Keep what the job waits for, since it is about to be stopped."""
+
+    def keep_histories(self) -> None:
+        """Have the journal keep what was observed of every job, since this daemon observes no more."""
+
+    def history(self, job_id: int) -> Story:
+        """What is kept of a job, running or ended. Raises UnknownJobError."""

@@ -85,6 +85,8 @@ class JobTable:
             self.readers,
         )
         self.ended: OrderedDict[int, Job] = OrderedDict((int(view.id), view) for view in ended)
+        self.on_screen: set[int] = set()
+        """Those that somebody looks at."""
         self.on_change: Callable[[], None] = lambda: None
         """Called at least once after any job changed, before the next pass of the loop ends."""
         self._changes = Changes(set(), set())

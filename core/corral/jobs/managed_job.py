@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from corral.commandline.abbreviation import ShortCommand, short_command_of
-from corral.jobs.local_run import LocalRun, StageHandle
 from corral.lifecycle.state import Life
 from corral.measure.history import History, OutputHistory, StageHistory
 from corral.measure.pipe_flow import PipeFlow
@@ -17,8 +14,6 @@ from corral.measure.stuck_rule import PollingDetector
 from corral.model.job import Job, Pipe
 from corral.model.reports import Diagnosis, StopReport
 from corral.model.spec import Command, JobSpec, Surroundings
-from corral.output.job_files import open_own, stat_own
-from corral.platform.files.descriptors import is_scarce, move_high
 from corral.waits.process_wait import WaitClock
 
 
@@ -29,91 +24,11 @@ class ManagedStage:
     number: int
     name: str
     argv: tuple[str, ...]
-    handle: StageHandle = field(default_factory=StageHandle)
+    held: object = None
+    """What the executor holds of it, if anything: only the executor looks in."""
     started: datetime | None = None
     ended: datetime | None = None
     history: StageHistory = field(default_factory=StageHistory)
-
-    @property
-    def is_running(self) -> bool:
-        return self.ended is None and (self.handle.identity is not None or self.handle.popen is not None)
-
-
-MOST_FOR_OUTPUT = 0.5
-"""Of all descriptors that the daemon may have, up to where those of output files are kept."""
-
-
-@dataclass(slots=True)
-class OutputFiles:
-    """The output files of a running job, looked at by their size only."""
-
-    paths: tuple[str, ...] = ()
-    """stdout first, then stderr by stage; empty while nobody looks."""
-    descriptors: list[int] = field(default_factory=list)
-    """Of the same files, read-only: a description of our own, since on the child's lseek(2) would wait for its write
-    to end. None are kept where they are scarce; stat(2) by path does as well, at 2 µs instead of 0.2."""
-    is_gone: bool = False
-    """Whether somebody removed one of them while nobody had it open: then there is nothing to look at."""
-
-    def open(self, paths: tuple[str, ...]) -> None:
-        """Begin to look. Raises OSError where one of them cannot be opened, for want of descriptors aside."""
-        self.close()
-        try:
-            self.descriptors.extend(move_high(open_own(path, os.O_RDONLY)) for path in paths)
-        except FileNotFoundError:
-            self._give_up()
-            return
-        except OSError as error:
-            self.close()
-            if error.errno not in (errno.EMFILE, errno.ENFILE):
-                raise
-        if self.descriptors and is_scarce(self.descriptors[-1], MOST_FOR_OUTPUT):
-            self.close()
-        self.paths = paths
-
-    def written_at(self, number: int) -> int:
-        """When that one was written to last, nanoseconds; 0 where nobody can say."""
-        try:
-            where = self.descriptors[number] if self.descriptors else self.paths[number]
-            return os.stat(where).st_mtime_ns
-        except OSError:
-            return 0
-
-    def sizes(self) -> list[int]:
-        """Bytes of each now; nothing where nobody looks. Raises OSError."""
-        if self.descriptors:
-            return [os.lseek(descriptor, 0, os.SEEK_END) for descriptor in self.descriptors]
-        try:
-            return [stat_own(path).st_size for path in self.paths]
-        except FileNotFoundError:
-            self._give_up()
-            return []
-
-    def _give_up(self) -> None:
-        self.close()
-        self.is_gone = True
-
-    def is_elsewhere(self, number: int) -> bool:
-        """Whether another file stands by now where this one was opened, or none."""
-        if not self.descriptors:
-            return False
-        ours = os.fstat(self.descriptors[number])
-        try:
-            return not os.path.samestat(ours, os.lstat(self.paths[number]))
-        except OSError:
-            return True
-
-    def size(self, number: int) -> int:
-        """Of one of them. Raises OSError."""
-        if self.descriptors:
-            return os.lseek(self.descriptors[number], 0, os.SEEK_END)
-        return stat_own(self.paths[number]).st_size
-
-    def close(self) -> None:
-        for descriptor in self.descriptors:
-            os.close(descriptor)
-        self.descriptors.clear()
-        self.paths = ()
 
 
 @dataclass(slots=True)
@@ -141,13 +56,13 @@ class ManagedJob:
     created: datetime
     life: Life
     stages: list[ManagedStage]
-    run: LocalRun = field(default_factory=LocalRun)
+    held: object = None
+    """What the executor holds of it, if anything: only the executor looks in."""
     shown: ShortCommand = field(init=False)
     """What lists have of its command."""
     history: History = field(default_factory=History)
     """What was observed of it: all that a restart in place hands over."""
     persisted: Persisted = field(default_factory=Persisted)
-    files: OutputFiles = field(default_factory=OutputFiles)
     pipes: list[PipeFlow] = field(default_factory=list)
     pipe_views: tuple[Pipe, ...] = ()
     pipes_rest: bool = False
@@ -196,11 +111,6 @@ class ManagedJob:
         return self.history.output
 
     @property
-    def output_rate(self) -> float | None:
-        """Bytes per second of stdout and stderr over the last 5 s; None while nobody looks."""
-        return self.output.rate() if len(self.output.recent) > 1 or self.files.paths else None
-
-    @property
     def commands(self) -> tuple[Command, ...]:
         return self.spec.pipeline.stages
 
@@ -215,7 +125,3 @@ class ManagedJob:
         return (
             f"stderr of stage {number} ({self.stages[number - 1].name})" if len(self.stages) > 1 else "stderr"
         )
-
-    @property
-    def running_stages(self) -> list[ManagedStage]:
-        return [stage for stage in self.stages if stage.is_running]

@@ -107,7 +107,7 @@ def _with_present(
         cpu_percent=history.cpu_percent,
         memory_bytes=history.memory_bytes,
         processes=seen.processes,
-        output_bytes_per_second=job.output_rate,
+        output_bytes_per_second=seen.output_rate,
         full_screen=job.is_full_screen,
         waiting_for=waiting_for if life.state == "queued" else None,
         stopping=_stopping(job, stop, now) if life.state == "stopping" else None,

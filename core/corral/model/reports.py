@@ -227,8 +227,8 @@ class PeekedPipe(Struct, frozen=True, kw_only=True):
     number: int
     from_stage: int
     to_stage: int
-    fill_bytes: int | None
-    capacity_bytes: int | None
+    fill_bytes: int | None = None
+    capacity_bytes: int | None = None
     note: str | None = None
     content: bytes | None = None
 

@@ -22,6 +22,7 @@ from corral.model.job import Health, Job
 from corral.monitor.history_store import HistoryStore
 from corral.monitor.stop_stuck import is_to_be_ended
 from corral.monitor.waits_of_job import WaitsOfJobs, words_for
+from corral.processes.local_run import is_running, leader_of, run_of
 from corral.processes.member_scan import MemberScan
 
 DIAGNOSE_AFTER = 1.5
@@ -134,7 +135,7 @@ class HealthJudge:
             job.polling = None
             return None
         polling = job.polling = job.polling or PollingDetector(now)
-        clocks = {pid: member.cpu_ns for pid, member in job.run.members.items()}
+        clocks = {pid: member.cpu_ns for pid, member in run_of(job).members.items()}
         polling.observe(now, clocks, (transferred, job.output.stdout, job.output.stderr))
         if not polling.has_stirred:
             return None
@@ -160,9 +161,9 @@ class HealthJudge:
         """Whether the job has processes that the last scan did not find: it was before the job's last movement."""
         if self._members.last_scan > progress.last_moved:
             return False
-        known = set(job.run.members)
+        known = set(run_of(job).members)
         self._members.scan([job])
-        return job.run.members.keys() != known
+        return run_of(job).members.keys() != known
 
     def _is_late(self, job: ManagedJob, progress: Progress, now: float) -> bool:
         """Whether a job has to wait for the next tick: when many become still at once, clients would wait for answers."""
@@ -201,7 +202,7 @@ class HealthJudge:
         seen = self._waits.look(job)
         job.view = None
         for stage in job.stages:
-            leader = stage.handle.identity if stage.is_running else None
+            leader = leader_of(stage) if is_running(stage) else None
             stage.history.does = None if leader is None else words_for(seen, leader.pid)
         return WaitGraph(self._view(job), seen)
 
@@ -231,7 +232,7 @@ def _is_due(job: ManagedJob, graph: WaitGraph, now: float) -> float:
 def _transferred(job: ManagedJob) -> int | None:
     """Bytes that its processes have read and written; None if the kernel hides that of one, as of another user's."""
     total = 0
-    for usage in [member.usage for member in job.run.members.values() if member.usage is not None]:
+    for usage in [member.usage for member in run_of(job).members.values() if member.usage is not None]:
         if usage.read_bytes is None or usage.written_bytes is None:
             return None
         total += usage.read_bytes + usage.written_bytes

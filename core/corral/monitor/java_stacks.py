@@ -15,8 +15,8 @@ from corral.model.text import one_line
 from corral.platform.files.hanging_mounts import HangingMounts
 from corral.platform.files.path_destination import HANGS, destination
 from corral.platform.inspect import jcmd
+from corral.platform.process.helper_process import ask_helper
 from corral.platform.process.identity import ProcessIdentity, identify
-from corral.processes.helper_process import ask_helper
 
 SECONDS = 2.5
 """For one program; jcmd takes 0.2 to 0.5 s, most of it CPU time of its own."""

@@ -11,6 +11,7 @@ from msgspec import structs
 from corral.jobs.managed_job import ManagedJob
 from corral.model.reports import Diagnosis
 from corral.monitor.stack_capture import StackCapture
+from corral.processes.local_run import run_of
 
 
 class _Captured(NamedTuple):
@@ -33,7 +34,7 @@ class LastStacks:
         if job.diagnosis is None or self._captured_now(job) is not None:
             return True
         if job.id not in self._tasks:
-            if not self._stacks.can_capture(job.diagnosis, job.run.members):
+            if not self._stacks.can_capture(job.diagnosis, run_of(job).members):
                 return True
             self._tasks[job.id] = asyncio.create_task(self._capture(job))
         return False
@@ -64,7 +65,7 @@ class LastStacks:
         found, since = job.diagnosis, job.history.health_since
         try:
             if found is not None:
-                found = await self._stacks.add_stacks(found, frozenset(job.run.members), None)
+                found = await self._stacks.add_stacks(found, frozenset(run_of(job).members), None)
         finally:
             # Whatever has become of it, the job is not to wait for another one.
             del self._tasks[job.id]

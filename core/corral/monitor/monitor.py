@@ -6,8 +6,8 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 
+from corral.jobs.executor import TICK_SECONDS
 from corral.jobs.job_table import JobTable
-from corral.jobs.local_run import Member
 from corral.jobs.managed_job import ManagedJob
 from corral.measure.pipe_flow import PipeFlow
 from corral.measure.stuck_rule import ObservationGaps, Progress
@@ -19,10 +19,10 @@ from corral.monitor.stage_times_sampler import StageTimes
 from corral.monitor.stop_stuck import StuckStopper, is_to_be_ended
 from corral.platform.host import resource_errors
 from corral.processes.claims import Seen
+from corral.processes.local_run import Member, run_of
 from corral.processes.member_scan import MemberScan
 from corral.processes.usage_meter import UsageMeter, note_history
 
-TICK_SECONDS = 1.0
 SCAN_SECONDS = 5.0
 """How often the whole process table is read for marks when nothing asks for it sooner."""
 SLEEPY_AFTER = 8.0
@@ -69,8 +69,6 @@ class Monitor:
         """Whether any job has, since the last scan."""
         self._to_end: list[ManagedJob] = []
         """Jobs that were found stuck in this pass, and are to be stopped then."""
-        self.looked_at: set[int] = set()
-        """Jobs on somebody's screen."""
 
     def tick(self) -> None:
         """One pass over everything."""
@@ -80,10 +78,10 @@ class Monitor:
         if now - self._members.last_scan >= self._scan_interval:
             self.scan(now)
         for job in list(self._table.begun.values()):
-            if job.life.is_started and (job.next_visit <= self._ticks or job.id in self.looked_at):
+            if job.life.is_started and (job.next_visit <= self._ticks or job.id in self._table.on_screen):
                 self._visit_safely(job, now)
         self._outputs.tick()
-        self._stage_times.tick(self.looked_at)
+        self._stage_times.tick(self._table.on_screen)
         if self._to_end:
             self._stuck.stop(self._to_end, self._has_moved_since_visit)
             self._to_end.clear()
@@ -111,7 +109,7 @@ class Monitor:
     def _forget_the_gone(self) -> None:
         jobs = self._table.begun
         self._usage.forget_all_but(
-            {member.identity for job in jobs.values() for member in job.run.members.values()}
+            {member.identity for job in jobs.values() for member in run_of(job).members.values()}
         )
         for job_id in self._followed_since.keys() - jobs.keys():
             del self._followed_since[job_id]
@@ -241,13 +239,16 @@ class Monitor:
 
 def _has_its_members(job: ManagedJob) -> bool:
     """Whether its processes are those of the visit before."""
-    before, job.run.members_seen = job.run.members_seen, (job.run.members, len(job.run.members))
-    return before is not None and before[0] is job.run.members and before[1] == len(job.run.members)
+    before, run_of(job).members_seen = (
+        run_of(job).members_seen,
+        (run_of(job).members, len(run_of(job).members)),
+    )
+    return before is not None and before[0] is run_of(job).members and before[1] == len(run_of(job).members)
 
 
 def _observe(job: ManagedJob, progress: Progress, now: float, cpu_ns: int) -> bool:
     output_bytes = job.output.stdout + job.output.stderr
-    has_moved = progress.observe(now, cpu_ns, output_bytes, frozenset(job.run.members))
+    has_moved = progress.observe(now, cpu_ns, output_bytes, frozenset(run_of(job).members))
     if has_moved:
         job.diagnosis = None
     return has_moved

@@ -15,6 +15,7 @@ from corral.model.wire import to_wire
 from corral.output import stream_order
 from corral.output.job_files import stat_own
 from corral.platform.files.disk_usage import is_full
+from corral.processes.local_run import leaders_of, run_of
 from corral.runner.output_cap import OutputCap
 from corral.runner.truncation_watch import TruncationWatch
 
@@ -50,7 +51,7 @@ class OutputWatch:
 
     def reopen(self, job: ManagedJob) -> None:
         """Somebody removed a file of its output that we have open, or put something else in its place."""
-        job.files.close()
+        run_of(job).files.close()
         self.open(job)
         job.next_visit = 0  # the next tick notes that it is gone
 
@@ -72,7 +73,7 @@ class OutputWatch:
             self._journal.record(job.id, datetime.now(UTC), "trouble", text)
 
     def note_if_gone(self, job: ManagedJob) -> None:
-        if job.files.is_gone:
+        if run_of(job).files.is_gone:
             folder = to_wire(self._home.job(job.id))
             self.note_trouble(job, f"its output was removed from {folder}: what it prints is lost")
 
@@ -85,8 +86,8 @@ class OutputWatch:
                 OSError
             ):  # then the order of what was written in its last second is unknown
                 before = (output.stdout, *(stage.history.stderr_bytes for stage in job.stages))
-                self._note_order(job, before, job.files.sizes() or before, was_shorter=False)
-        job.files.close()
+                self._note_order(job, before, run_of(job).files.sizes() or before, was_shorter=False)
+        run_of(job).files.close()
         self._read_final_sizes(job)
         has_written = job.output.stdout or any(stage.history.stderr_bytes for stage in job.stages)
         has_run = job.life.started is not None
@@ -107,7 +108,7 @@ class OutputWatch:
         self._table.touch(job)
 
     def _read_final_sizes(self, job: ManagedJob) -> None:
-        if job.life.started is None and not any(stage.handle.identity for stage in job.stages):
+        if job.life.started is None and not leaders_of(job.stages):
             return
         # EIO, ENOMEM: a job that has ended has ended; its sizes stay those that were last seen.
         with contextlib.suppress(OSError):
@@ -118,7 +119,7 @@ class OutputWatch:
     def read_sizes(self, job: ManagedJob, now: float) -> bool:
         """The sizes of the output files; whether anything was written. Raises OSError."""
         output = job.output
-        sizes = job.files.sizes()
+        sizes = run_of(job).files.sizes()
         if not sizes:
             return False
         before = (output.stdout, *(stage.history.stderr_bytes for stage in job.stages))
@@ -152,7 +153,9 @@ class OutputWatch:
             stream_order.forget(path)
             output.newest = None
         else:
-            output.newest = stream_order.note_growth(path, output.newest, before, sizes, job.files.written_at)
+            output.newest = stream_order.note_growth(
+                path, output.newest, before, sizes, run_of(job).files.written_at
+            )
 
 
 def size_of(path: str) -> int:

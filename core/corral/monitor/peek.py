@@ -7,50 +7,21 @@ import os
 from msgspec import structs
 
 from corral.jobs.managed_job import ManagedJob
-from corral.model.errors import NotSoError, UsageError
-from corral.model.job import Job
 from corral.model.reports import PeekedPipe
 from corral.platform.files.pipes import fill_and_capacity, peek_bytes
 from corral.platform.host.procfs import HAS_PROCFS
-
-MOST_BYTES = 1 << 20
-"""Of one pipe: the largest that an ordinary user may have (pipe-max-size)."""
+from corral.processes.local_run import is_running, leader_of
 
 
-def peek(
-    view: Job, job: ManagedJob | None, pipe: int | None, limit: int | None = None
-) -> tuple[PeekedPipe, ...]:
-    """The fill of one pipe or of all, read now; with `limit` the oldest bytes in each. `job` is None once it has ended.
-
-    Raises:
-        NotSoError: it has no such pipe.
-        UsageError: a limit below 1 or above 1 MiB.
-    """
-    if limit is not None and not 1 <= limit <= MOST_BYTES:
-        raise UsageError(f"{limit} bytes: at least 1 and at most {MOST_BYTES} can be peeked at")
-    count = len(view.stages) - 1
-    if pipe is not None and not 1 <= pipe <= count:
-        has = "no pipes: it has one stage" if count == 0 else f"pipes 1 to {count}"
-        raise NotSoError(f"job {view.id} has no pipe {pipe}; it has {has}")
-    numbers = range(1, count + 1) if pipe is None else [pipe]
-    return tuple(_with_content(job, _unseen(number), limit) for number in numbers)
-
-
-def _unseen(number: int) -> PeekedPipe:
-    return PeekedPipe(
-        number=number, from_stage=number, to_stage=number + 1, fill_bytes=None, capacity_bytes=None
-    )
-
-
-def _with_content(job: ManagedJob | None, pipe: PeekedPipe, limit: int | None) -> PeekedPipe:
-    if job is None:
-        return structs.replace(pipe, note="the job has ended: its pipes are gone")
+def peek(job: ManagedJob, number: int, limit: int | None) -> PeekedPipe:
+    """The fill of one pipe, read now; with `limit` the oldest bytes in it."""
+    pipe = PeekedPipe(number=number, from_stage=number, to_stage=number + 1)
     # The reader first: while it lives the pipe has a reader, and a second one for a moment changes nothing for the writer.
-    ends = [(job.stages[pipe.number], 0), (job.stages[pipe.number - 1], 1)]
+    ends = [(job.stages[number], 0), (job.stages[number - 1], 1)]
     alive = [
-        (stage.handle.identity.pid, descriptor)
+        (leader.pid, descriptor)
         for stage, descriptor in ends
-        if stage.is_running and stage.handle.identity is not None
+        if is_running(stage) and (leader := leader_of(stage)) is not None
     ]
     found = next(((*end, *sizes) for end in alive if (sizes := fill_and_capacity(*end)) is not None), None)
     if found is None:

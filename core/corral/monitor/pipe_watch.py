@@ -16,6 +16,7 @@ from corral.model.home import Home
 from corral.monitor.waits_of_job import WaitsOfJobs
 from corral.platform.files.pipes import fill_and_capacity
 from corral.platform.inspect.open_files import descriptors_of, modes
+from corral.processes.local_run import is_running, leader_of, leaders_of, run_of
 
 MOST_PROCESSES = 64
 """Of one stage whose counters are read; `xargs -P` may have more, and then the smaller number is what is known."""
@@ -40,11 +41,11 @@ class PipeWatch:
     def follow(self, job: ManagedJob, now: float) -> None:
         """One look at each pipe, at `now` (monotonic seconds)."""
         waits = {wait.pid: wait for wait in self._waits.look(job, leaders_only=True).waits}
+        doing = {stage.number: waits.get(leader.pid) for stage, leader in leaders_of(job.stages)}
         moved = [moved_by(job, stage) for stage in job.stages]
         for flow, writer, reader in zip(job.pipes, job.stages, job.stages[1:], strict=False):
             fill, capacity = _measured(writer, reader) or (None, None)
-            writing = waits.get(writer.handle.identity.pid) if writer.handle.identity else None
-            reading = waits.get(reader.handle.identity.pid) if reader.handle.identity else None
+            writing, reading = doing.get(writer.number), doing.get(reader.number)
             flow.observe(
                 now,
                 moved[writer.number - 1],
@@ -55,9 +56,9 @@ class PipeWatch:
                 reader_waits=reading.kind if reading else None,
                 writer_pending=writing.pending if writing else 0,
                 writer_stderr_bytes=writer.history.stderr_bytes,
-                writer_is_alone=sum(m.stage == writer.number for m in job.run.members.values()) <= 1,
-                writer_runs=writer.is_running,
-                reader_runs=reader.is_running,
+                writer_is_alone=sum(m.stage == writer.number for m in run_of(job).members.values()) <= 1,
+                writer_runs=is_running(writer),
+                reader_runs=is_running(reader),
             )
             if flow.suspect is not None:
                 self._settle(job, flow, flow.suspect)
@@ -70,10 +71,10 @@ class PipeWatch:
         """
         other = flow.to_stage if side == "writer" else flow.from_stage
         link = next(
-            (f"pipe:[{inode}]" for inode, number in job.run.pipe_inodes.items() if number == flow.number),
+            (f"pipe:[{inode}]" for inode, number in run_of(job).pipe_inodes.items() if number == flow.number),
             None,
         )
-        pids = [pid for pid, member in job.run.members.items() if member.stage == other]
+        pids = [pid for pid, member in run_of(job).members.items() if member.stage == other]
         # What goes to the stage's stderr is known by the size of that file, and taken off.
         stderr = self._home.stderr(job.id, other)
         known = [_as_linked(stderr)] if side == "reader" else []
@@ -85,7 +86,7 @@ class PipeWatch:
 
 def close_pipes(job: ManagedJob) -> None:
     """Every stage has ended: what was counted at its end is what went through. Of what never ran nothing was counted."""
-    if not any(stage.handle.identity for stage in job.stages):
+    if not leaders_of(job.stages):
         return
     now = time.monotonic()
     # A job that ran for less than a tick was never observed.
@@ -114,23 +115,24 @@ def moved_by(job: ManagedJob, stage: ManagedStage) -> Moved | None:
 
     None where that is not known: of a stage that has ended and left processes, whose counters it takes with it.
     """
+    members, leader = run_of(job).members, leader_of(stage)
     others = [
         member.identity
-        for member in job.run.members.values()
-        if member.stage == stage.number and member.identity != stage.handle.identity
+        for member in members.values()
+        if member.stage == stage.number and member.identity != leader
     ]
     usage = stage.history.usage
     if usage is None:
         return None
-    leader = job.run.members.get(stage.handle.identity.pid) if stage.handle.identity else None
+    member = None if leader is None else members.get(leader.pid)
     # The clock of the whole process in nanoseconds; psutil's is in hundredths of a second.
-    cpu_seconds = leader.cpu_ns / 1e9 if leader is not None else usage.cpu_seconds
+    cpu_seconds = member.cpu_ns / 1e9 if member is not None else usage.cpu_seconds
     if not others:
         return Moved(usage.read_bytes, usage.written_bytes, cpu_seconds)
-    if not stage.is_running or stage.handle.identity is None:
+    if not is_running(stage) or leader is None:
         return None
     # Parents first: a child that ends meanwhile is missed this time, instead of being counted twice.
-    pids = [stage.handle.identity.pid, *(one.pid for one in sorted(others, key=lambda one: one.started))]
+    pids = [leader.pid, *(one.pid for one in sorted(others, key=lambda one: one.started))]
     counters = [found for found in map(bytes_transferred, pids[:MOST_PROCESSES]) if found is not None]
     if not counters:
         return None
@@ -139,12 +141,13 @@ def moved_by(job: ManagedJob, stage: ManagedStage) -> Moved | None:
 
 def _measured(writer: ManagedStage, reader: ManagedStage) -> tuple[int, int] | None:
     """Fill and capacity, by whichever end there is."""
-    measured = None
-    if reader.is_running and reader.handle.identity:
-        measured = fill_and_capacity(reader.handle.identity.pid, 0)
-    if measured is None and writer.is_running and writer.handle.identity:
-        measured = fill_and_capacity(writer.handle.identity.pid, 1)
-    return measured
+    for stage, descriptor in ((reader, 0), (writer, 1)):
+        leader = leader_of(stage)
+        if leader is not None and is_running(stage):
+            measured = fill_and_capacity(leader.pid, descriptor)
+            if measured is not None:
+                return measured
+    return None
 
 
 def _as_linked(path: str) -> str:

@@ -20,8 +20,8 @@ from corral.platform.files.path_destination import HANGS, destination
 from corral.platform.host.path_trust import why_untrusted_program
 from corral.platform.inspect import py_spy
 from corral.platform.process.cpu_clock import cpu_nanoseconds
+from corral.platform.process.helper_process import ask_helper
 from corral.platform.process.identity import ProcessIdentity, identify
-from corral.processes.helper_process import ask_helper
 
 SECONDS = 2.5
 """For all programs of one job together; one takes 70 ms."""

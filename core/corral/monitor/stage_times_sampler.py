@@ -10,6 +10,7 @@ from corral.diagnosis.stage_activity import sample_threads, stage_pipes
 from corral.jobs.managed_job import ManagedJob
 from corral.measure.stage_times import BottleneckTracker, StageTimeMeter
 from corral.model.job import StageTime
+from corral.processes.local_run import is_running, leaders_of, run_of, running_stages
 
 LOOKS_A_TICK = 4
 LOOK_SECONDS = 0.23
@@ -32,18 +33,17 @@ class Times:
     def look(self, job: ManagedJob) -> None:
         """One look at each running stage."""
         now = time.monotonic()
-        for stage in job.running_stages:
-            if stage.handle.identity is not None:
-                leader = stage.handle.identity.pid
-                others = [m.identity.pid for m in job.run.members.values() if m.stage == stage.number]
-                pids = dict.fromkeys((leader, *others))
-                ends = stage_pipes(stage.number, job.run.pipe_inodes, job.run.input_pipe)
-                self.of_stages[stage.number].observe(now, sample_threads(pids, ends))
+        run = run_of(job)
+        for stage, leader in leaders_of(running_stages(job)):
+            others = [m.identity.pid for m in run.members.values() if m.stage == stage.number]
+            pids = dict.fromkeys((leader.pid, *others))
+            ends = stage_pipes(stage.number, run.pipe_inodes, run.input_pipe)
+            self.of_stages[stage.number].observe(now, sample_threads(pids, ends))
 
     def settle(self, job: ManagedJob) -> None:
         """Note the shares, and which stage holds up the rest."""
         for stage in job.stages:
-            stage.history.time = self.of_stages[stage.number].time() if stage.is_running else None
+            stage.history.time = self.of_stages[stage.number].time() if is_running(stage) else None
         times: dict[int, StageTime] = {
             stage.number: stage.history.time for stage in job.stages if stage.history.time is not None
         }

@@ -15,6 +15,7 @@ from corral.model.job import ProcessView
 from corral.platform.host.procfs import read_stat
 from corral.platform.inspect.open_files import feeds
 from corral.platform.process.cpu_clock import cpu_nanoseconds
+from corral.processes.local_run import leaders_of, run_of, running_stages
 from corral.waits.holders import Holders, WaitHolders
 from corral.waits.machine_files import KEPT_SECONDS
 from corral.waits.process_wait import ProcessWait, short_text, wait_of
@@ -38,11 +39,9 @@ class WaitsOfJobs:
 
     def look(self, job: ManagedJob, *, leaders_only: bool = False) -> Observations:
         """The waits of the stages' own processes and, unless `leaders_only`, of the whole tree."""
-        pids = [
-            stage.handle.identity.pid for stage in job.running_stages if stage.handle.identity is not None
-        ]
+        pids = [leader.pid for _, leader in leaders_of(running_stages(job))]
         if not leaders_only:
-            pids += [pid for pid in job.run.members if pid not in pids]
+            pids += [pid for pid in run_of(job).members if pid not in pids]
         cuts: tuple[str, ...] = ()
         if len(pids) > MOST_PROCESSES:
             cuts = (f"{len(pids) - MOST_PROCESSES:,} of its {len(pids):,} processes",)
@@ -72,9 +71,9 @@ class WaitsOfJobs:
             idle_seconds = {wait.pid: self._holders.still_for(wait.pid) for wait in outside}
         return Observations(
             waits=waits,
-            stages={pid: member.stage for pid, member in job.run.members.items()},
-            pipes=job.run.pipe_inodes,
-            input_pipe=job.run.input_pipe,
+            stages={pid: member.stage for pid, member in run_of(job).members.items()},
+            pipes=run_of(job).pipe_inodes,
+            input_pipe=run_of(job).input_pipe,
             parents=parents,
             since={wait.pid: job.wait_clock.since(wait, now) for wait in waits},
             holders=holders,
@@ -94,23 +93,19 @@ class WaitsOfJobs:
 
     def tree(self, job: ManagedJob) -> tuple[ProcessView, ...]:
         """The tree of the job as a screen shows it; the caller has just scanned it."""
-        seen = self.look(job)
+        seen, run, leaders = self.look(job), run_of(job), leaders_of(job.stages)
         return process_tree.process_views(
-            [process_tree.TreeMember(member.identity, member.stage) for member in job.run.members.values()],
-            {
-                stage.number: stage.handle.identity
-                for stage in job.stages
-                if stage.handle.identity is not None
-            },
-            usages={m.identity: m.usage for m in job.run.members.values() if m.usage is not None},
+            [process_tree.TreeMember(member.identity, member.stage) for member in run.members.values()],
+            {stage.number: leader for stage, leader in leaders},
+            usages={m.identity: m.usage for m in run.members.values() if m.usage is not None},
             cpu_percents={
-                stage.handle.identity: stage.history.cpu_percent
-                for stage in job.stages
-                if stage.handle.identity is not None and stage.history.cpu_percent is not None
+                leader: stage.history.cpu_percent
+                for stage, leader in leaders
+                if stage.history.cpu_percent is not None
             },
             waits={wait.pid: wait for wait in seen.waits},
-            pipes=job.run.pipe_inodes,
-            input_pipe=job.run.input_pipe,
+            pipes=run_of(job).pipe_inodes,
+            input_pipe=run_of(job).input_pipe,
         )
 
     def _holders_of(
@@ -125,7 +120,7 @@ class WaitsOfJobs:
     def _job_of(self, but: ManagedJob, pid: int) -> str | None:
         """The other job that a process belongs to."""
         for job in self._table.begun.values():
-            if job is not but and pid in job.run.members:
+            if job is not but and pid in run_of(job).members:
                 return str(job.id)
         return None
 
@@ -133,7 +128,7 @@ class WaitsOfJobs:
 def _still(job: ManagedJob) -> Mapping[int, float]:
     """Those that have stood still for so long that the job would be stuck if all had, and for how many seconds."""
     now = time.monotonic()
-    still = {pid: now - member.moved_at for pid, member in job.run.members.items() if member.cpu_ns >= 0}
+    still = {pid: now - member.moved_at for pid, member in run_of(job).members.items() if member.cpu_ns >= 0}
     return {pid: seconds for pid, seconds in still.items() if seconds >= job.spec.stuck_after}
 
 

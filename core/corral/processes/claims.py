@@ -22,6 +22,7 @@ from corral.platform.process.signalling import (
     Signaller,
     job_in_environment,
 )
+from corral.processes.local_run import handle_of, is_running, leader_of, leaders_of, run_of
 
 _DAEMON_PROGRAM = b"corral.service.launch"
 
@@ -43,27 +44,20 @@ def kinship_of(
     marked: Collection[ProcessIdentity] = (),
 ) -> Kinship:
     """What is known of the job's processes by other ways than the mark; `marked` are some that have it."""
-    leaders = {
-        stage.handle.identity
-        for stage in job.stages
-        if stage.handle.identity is not None and _is_held(stage, stage.handle.identity)
-    }
+    begun = leaders_of(job.stages)
+    leaders = {leader for stage, leader in begun if _is_held(stage, leader)}
     known = {
         *leaders,
-        *(member.identity for member in job.run.members.values()),
-        *job.run.proven.values(),
+        *(member.identity for member in run_of(job).members.values()),
+        *run_of(job).proven.values(),
         *marked,
     }
     # Orphans come to this process, a subreaper; which job they are of, another way has to tell.
     ancestors, numbers = {os.getpid()}, set[int]()
     if not has_marks:
         # Each stage leads a session and a group of its own, so their numbers are its pid (setsid(2)).
-        numbers = {
-            stage.handle.identity.pid
-            for stage in job.stages
-            if stage.handle.identity is not None and not _is_reused(stage)
-        }
-        ancestors |= numbers | set(job.run.members)
+        numbers = {leader.pid for stage, leader in begun if not _is_reused(stage)}
+        ancestors |= numbers | set(run_of(job).members)
     return Kinship(job.id, ancestors, numbers, numbers, home, known, born, leaders)
 
 
@@ -71,9 +65,9 @@ def _is_held(stage: ManagedStage, identity: ProcessIdentity) -> bool:
     """Whether the process that was started for a stage is still that one: our own child that was not reaped, which keeps
     its pid, or one that an earlier daemon started and that leads a session, as each stage does.
     """
-    if not stage.is_running:
+    if not is_running(stage):
         return False
-    if stage.handle.popen is not None:
+    if handle_of(stage).popen is not None:
         return True
     try:
         return os.getsid(identity.pid) == identity.pid and identify(identity.pid) == identity
@@ -87,10 +81,11 @@ def _is_reused(stage: ManagedStage) -> bool:
     The kernel gives no process a number while a session or a group has it, so nothing of the stage's own is left in them.
     An unreaped child of ours keeps its pid.
     """
-    if stage.handle.identity is None or (stage.handle.popen is not None and stage.is_running):
+    leader = leader_of(stage)
+    if leader is None or (handle_of(stage).popen is not None and is_running(stage)):
         return False
-    now = identify(stage.handle.identity.pid)
-    return now is not None and now != stage.handle.identity
+    now = identify(leader.pid)
+    return now is not None and now != leader
 
 
 def near(stats: list[Stat], known: set[int]) -> list[Stat]:
@@ -112,14 +107,10 @@ def near(stats: list[Stat], known: set[int]) -> list[Stat]:
 
 def stage_of(stat: Stat, job: ManagedJob) -> int:
     """The stage that a process is of, as far as its session, its group or its parent tell."""
-    for stage in job.stages:
-        if stage.handle.identity is not None and stage.handle.identity.pid in (
-            stat.pid,
-            stat.session,
-            stat.process_group,
-        ):
+    for stage, leader in leaders_of(job.stages):
+        if leader.pid in (stat.pid, stat.session, stat.process_group):
             return stage.number
-    known = job.run.members.get(stat.ppid)
+    known = run_of(job).members.get(stat.ppid)
     return known.stage if known is not None else 1
 
 
@@ -162,22 +153,22 @@ class Claims:
         owner_of, note_leader = self.owners.get, self._leaders.add
         for job in self._jobs.values():
             for stage in job.stages:
-                identity = stage.handle.identity
+                identity = leader_of(stage)
                 if identity is None or stage.ended is not None:
                     continue
                 pid = identity[0]
                 note_leader(pid)
                 if owner_of(pid) != job.id:
                     self._claim(job, identity, stage.number, kinship_of(job, self._home))
-            if job.run.proven:
+            if run_of(job).proven:
                 self.unmarked.add(job.id)
                 self._claim_proven(job)
 
     def _claim_proven(self, job: ManagedJob) -> None:
-        for pid, identity in list(job.run.proven.items()):
+        for pid, identity in list(run_of(job).proven.items()):
             stat = read_stat(pid)
             if stat is None or stat.started != identity.started or stat.has_ended:
-                del job.run.proven[pid]
+                del run_of(job).proven[pid]
             elif self.owners.get(pid) != job.id:
                 self._claim(job, identity, stage_of(stat, job), kinship_of(job, self._home))
 
@@ -200,9 +191,9 @@ class Claims:
         self._found.setdefault(job.id, []).append(Seen(identity.pid, stage, False))
         self.owners[identity.pid] = job.id
         if self._is_marked(identity.pid, job):
-            job.run.proven.pop(identity.pid, None)
+            run_of(job).proven.pop(identity.pid, None)
         else:
-            job.run.proven[identity.pid] = identity
+            run_of(job).proven[identity.pid] = identity
             self.unmarked.add(job.id)
         return True
 
@@ -221,7 +212,7 @@ class Claims:
         """Look at marked processes that were not looked at before: whether all else says that they are of another job."""
         for pid, job_id in self.owners.items() - settled.items():
             job = self._jobs.get(job_id)
-            if job is None or pid in self._leaders or pid in job.run.proven:
+            if job is None or pid in self._leaders or pid in run_of(job).proven:
                 continue
             stat = read_stat(pid)
             if stat is None or stat.has_ended or self.owners.get(stat.ppid) == job_id:
@@ -237,18 +228,18 @@ class Claims:
         against = 1 + self._kin(stat, job).agreeing_evidence(stat)
         who = f"{stat.pid} {stat.name}"
         if ways >= ENOUGH_EVIDENCE and ways > against:
-            rival.run.proven[stat.pid] = identity  # which the guard goes by
+            run_of(rival).proven[stat.pid] = identity  # which the guard goes by
             if self._claim(rival, identity, self._stage_of(stat, rival), kinship_of(rival, self._home)):
-                job.run.contradictions[identity] = (
+                run_of(job).contradictions[identity] = (
                     f"{who} wore the mark of this job, but is a process of job {rival.id}"
                 )
-                rival.run.contradictions[identity] = f"{who} wore the mark of job {job.id}"
+                run_of(rival).contradictions[identity] = f"{who} wore the mark of job {job.id}"
                 return
-            del rival.run.proven[stat.pid]
-        job.run.contradictions[identity] = (
+            del run_of(rival).proven[stat.pid]
+        run_of(job).contradictions[identity] = (
             f"{who} wears the mark of this job, but something says job {rival.id}"
         )
-        rival.run.contradictions[identity] = (
+        run_of(rival).contradictions[identity] = (
             f"something says that {who} is of this job, but it wears the mark of job {job.id}, which ends it"
         )
 

@@ -10,6 +10,7 @@ from corral.jobs.managed_job import ManagedJob
 from corral.platform.inspect.fdinfo import children_of
 from corral.platform.process import boot_id
 from corral.platform.process.identity import ProcessIdentity, identify, is_alive
+from corral.processes.local_run import handle_of, leaders_of
 
 KEPT = 1000
 FORGOTTEN = 0
@@ -50,7 +51,7 @@ class JobLifetimes:
     def _has_jobs_orphans_only(self) -> bool:
         """Whether orphans that come to this process descend from a job: init gets everybody's (pid_namespaces(7))."""
         self._inherited = [identity for identity in self._inherited if is_alive(identity)]
-        own = {stage.handle.identity for job in self._in_hand.values() for stage in job.stages}
+        own = {leader for job in self._in_hand.values() for _, leader in leaders_of(job.stages)}
         return os.getpid() != 1 and own.issuperset(self._inherited)
 
 
@@ -59,9 +60,8 @@ def _had_begun(job: ManagedJob, born: float) -> bool:
     begun = _begun(job)
     if begun is not None:
         return begun <= born
-    return job.life.is_ended or any(stage.handle.popen is not None for stage in job.stages)
+    return job.life.is_ended or any(handle_of(stage).popen is not None for stage in job.stages)
 
 
 def _begun(job: ManagedJob) -> float | None:
-    started = [stage.handle.identity for stage in job.stages if stage.handle.identity is not None]
-    return min((boot_id.started(identity) for identity in started), default=None)
+    return min((boot_id.started(leader) for _, leader in leaders_of(job.stages)), default=None)

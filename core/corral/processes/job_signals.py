@@ -8,6 +8,7 @@ from corral.model.units import parse_signal
 from corral.platform.process.identity import ProcessIdentity, identify
 from corral.platform.process.signalling import RefusedSignalError, Signaller
 from corral.processes.claims import kinship_of
+from corral.processes.local_run import leader_of, leaders_of, running_stages
 from corral.processes.process_scan import ProcessScan
 
 
@@ -23,8 +24,8 @@ class JobSignals:
 
     def to_leaders(self, job: ManagedJob, signal: str) -> list[int]:
         """To the first process of each stage that runs."""
-        leaders = [stage.handle.identity for stage in job.running_stages if stage.handle.identity is not None]
-        return [pid for leader in leaders for pid in self._send(job, leader, signal)]
+        leaders = leaders_of(running_stages(job))
+        return [pid for _, leader in leaders for pid in self._send(job, leader, signal)]
 
     def to_tree(self, job: ManagedJob, signal: str, stage: int | None = None) -> list[int]:
         """To every process of the tree, or of one stage.
@@ -55,7 +56,7 @@ class JobSignals:
     def leads(self, job: ManagedJob, pid: int) -> int | None:
         """The stage of which that is the first process. Raises NotSoError as `to_process` does."""
         identity = self._identity_of(job, pid)
-        leads = (stage.number for stage in job.running_stages if stage.handle.identity == identity)
+        leads = (stage.number for stage in running_stages(job) if leader_of(stage) == identity)
         return next(leads, None)
 
     def _identity_of(self, job: ManagedJob, pid: int) -> ProcessIdentity:

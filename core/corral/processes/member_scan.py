@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 
 from corral.jobs.job_table import JobTable
-from corral.jobs.local_run import Member
 from corral.jobs.managed_job import ManagedJob
 from corral.platform.host.procfs import read_stat
 from corral.platform.process.identity import ProcessIdentity, identify
 from corral.processes.claims import Seen
+from corral.processes.local_run import Member, run_of
 from corral.processes.process_scan import ProcessScan
 
 
@@ -40,17 +40,17 @@ class MemberScan:
 
     def set_members(self, job: ManagedJob, found: Sequence[Seen]) -> None:
         """These are its processes; zombies are left out."""
-        if len(found) == len(job.run.members) and all(seen.pid in job.run.members for seen in found):
+        if len(found) == len(run_of(job).members) and all(seen.pid in run_of(job).members for seen in found):
             return
         members: dict[int, Member] = {}
         for pid, stage, _ in found:
-            known = job.run.members.get(pid)
+            known = run_of(job).members.get(pid)
             if known is not None and identify(pid) == known.identity:
                 members[pid] = known
                 continue
             stat = read_stat(pid)
             if stat is not None and not stat.has_ended:
                 members[pid] = Member(ProcessIdentity(pid, stat.started), stage, -1, stat.cpu_seconds)
-        if members.keys() != job.run.members.keys():
-            job.run.members = members
+        if members.keys() != run_of(job).members.keys():
+            run_of(job).members = members
             self._table.touch(job)

@@ -14,6 +14,7 @@ from corral.platform.process.identity import ProcessIdentity
 from corral.platform.process.signalling import ENOUGH_EVIDENCE, Kinship, Signaller
 from corral.processes.claims import Claims, Seen, kinship_of, near, stage_of
 from corral.processes.job_lifetimes import FORGOTTEN
+from corral.processes.local_run import leaders_of, run_of
 
 MOST_PASSES = 8
 """Over the table in one count. Against what forks without pause the next count goes on."""
@@ -209,9 +210,9 @@ def _pids_of(jobs: Iterable[ManagedJob]) -> set[int]:
     """Of all that is known of these jobs, and of this process, the parent of orphans."""
     known = {os.getpid()}
     for job in jobs:
-        known.update(stage.handle.identity.pid for stage in job.stages if stage.handle.identity is not None)
-        known.update(job.run.members)
-        known.update(job.run.proven)
+        known.update(leader.pid for _, leader in leaders_of(job.stages))
+        known.update(run_of(job).members)
+        known.update(run_of(job).proven)
     return known
 
 

@@ -13,6 +13,7 @@ from corral.jobs.managed_job import ManagedStage
 from corral.model.units import signal_name
 from corral.platform.host.procfs import read_stat
 from corral.platform.process.pidfd import wait_status_of_reaped
+from corral.processes.local_run import handle_of
 
 REAP_SECONDS = 10.0
 """How long init gets to reap a process whose status only its pidfd will tell."""
@@ -54,7 +55,7 @@ def poll(stage: ManagedStage) -> ChildEnd | None:
     wait4(2) instead of `Popen.poll`, which loses the usage. The result goes to `Popen.returncode` at once, so that
     the handle never waits for a pid that has been given back.
     """
-    popen = stage.handle.popen
+    popen = handle_of(stage).popen
     if popen is None or popen.returncode is not None:
         return None
     try:
@@ -105,7 +106,8 @@ def poll_adopted(stage: ManagedStage) -> ChildEnd | None:
     While it is a zombie its status stands in /proc/PID/stat (field 52), afterwards in its pidfd. None while it runs, and
     while only its pidfd will tell, once init has reaped it: in some containers that takes seconds.
     """
-    identity = stage.handle.identity
+    handle = handle_of(stage)
+    identity = handle.identity
     if identity is None:
         return None
     stat = read_stat(identity.pid)
@@ -116,7 +118,7 @@ def poll_adopted(stage: ManagedStage) -> ChildEnd | None:
         if not _tells_status(identity.pid):
             return None if _may_be_told_yet(stage) else ChildEnd(None, None, stat.cpu_seconds)
         return decode(stat.wait_status, stat.cpu_seconds)
-    status = None if stage.handle.pidfd is None else wait_status_of_reaped(stage.handle.pidfd)
+    status = None if handle.pidfd is None else wait_status_of_reaped(handle.pidfd)
     if status is None:
         return ChildEnd(None, None, stage.history.cpu_seconds or 0.0)
     return decode(status, stage.history.cpu_seconds or 0.0)
@@ -136,7 +138,8 @@ def _tells_status(pid: int) -> bool:
 
 def _may_be_told_yet(stage: ManagedStage) -> bool:
     """Whether it is worth waiting for the process that has to reap it."""
+    handle = handle_of(stage)
     now = time.monotonic()
-    if stage.handle.untold_since is None:
-        stage.handle.untold_since = now
-    return stage.handle.pidfd is not None and now - stage.handle.untold_since < REAP_SECONDS
+    if handle.untold_since is None:
+        handle.untold_since = now
+    return handle.pidfd is not None and now - handle.untold_since < REAP_SECONDS

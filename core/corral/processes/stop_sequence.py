@@ -24,6 +24,7 @@ from corral.platform.inspect.ptrace_access import why_not_signalled
 from corral.platform.process.identity import ProcessIdentity, is_alive
 from corral.platform.process.signalling import RefusedSignalError, Signaller
 from corral.processes.claims import Seen, kinship_of
+from corral.processes.local_run import is_running, leader_of, leaders_of, run_of, running_stages
 from corral.processes.process_scan import ProcessScan
 from corral.processes.reaping import ChildEnd
 
@@ -31,8 +32,6 @@ PATIENCE_AFTER_KILL = 5.0
 """Seconds without any change after KILL was sent to all, until what is left is named as surviving."""
 _RESERVED = 4
 """Descriptors that a step of a stop sequence needs at a time: a listing, a file in /proc, a pidfd, one to spare."""
-BY_STOP = "corral stop"
-"""Whom a stage was signalled by that is ended by `corral stop --stage`."""
 _NO_MARKS = "marks do not work here: a process that left its session and cleared its environment is not seen"
 _MOST_JOBS = 5
 """Named in one sentence."""
@@ -336,7 +335,7 @@ class StopSequences:
         stop.looked_at = datetime.now(UTC)
         stop.is_done = True
         notes = [_NO_MARKS] if not self._process_scan.has_marks else []
-        notes += stop.job.run.contradictions.values()
+        notes += run_of(stop.job).contradictions.values()
         stop.note = "; ".join(notes) or None
         if stop.stage is None:
             stop.in_doubt = in_doubt(alike, self._process_scan)
@@ -362,18 +361,18 @@ class StopSequences:
 
 def _has_running_stage(stop: LocalStop) -> bool:
     """Also until what its stages wrote last is in the files."""
-    if stop.job.run.is_draining:
+    if run_of(stop.job).is_draining:
         return True
-    return any(stage.is_running and stop.stage in (None, stage.number) for stage in stop.job.stages)
+    return any(is_running(stage) and stop.stage in (None, stage.number) for stage in stop.job.stages)
 
 
 def _unseen_leaders(stop: LocalStop, seen: list[Seen]) -> list[Seen]:
     """Stages that run and were not found: of another uid with their mark unreadable, or without it by setrlimit(2)."""
     found = {entry.pid for entry in seen}
     return [
-        Seen(stage.handle.identity.pid, stage.number, False)
-        for stage in stop.job.stages
-        if stage.is_running and stage.handle.identity is not None and stage.handle.identity.pid not in found
+        Seen(leader.pid, stage.number, False)
+        for stage, leader in leaders_of(running_stages(stop.job))
+        if leader.pid not in found
     ]
 
 
@@ -384,7 +383,7 @@ def _new_target(
 
 
 def _whereabouts(job: ManagedJob, entry: Seen, stat: Stat, tree: set[int]) -> str:
-    leader = job.stages[entry.stage - 1].handle.identity if 0 < entry.stage <= len(job.stages) else None
+    leader = leader_of(job.stages[entry.stage - 1]) if 0 < entry.stage <= len(job.stages) else None
     if leader is not None and leader.pid == entry.pid:
         return "leader"
     return where_of(stat, None if leader is None else leader.pid, tree)

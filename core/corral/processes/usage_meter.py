@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
-from corral.jobs.local_run import Member
 from corral.jobs.managed_job import ManagedJob
 from corral.measure.history import Lifetime
 from corral.measure.sampler import ProcessSampler
 from corral.platform.host.procfs import CLOCK_TICKS, read_stat
 from corral.platform.process.cpu_clock import cpu_nanoseconds
 from corral.platform.process.identity import ProcessIdentity
+from corral.processes.local_run import Member, is_running, leaders_of, run_of, running_stages
 
 IDLE_SAMPLE_SECONDS = 180.0
 """How often a process that has not run is sampled all the same: its memory may have been reclaimed."""
@@ -35,7 +35,7 @@ class UsageMeter:
         total = 0
         moved = []
         now = time.monotonic()
-        for member in job.run.members.values():
+        for member in run_of(job).members.values():
             clock = cpu_nanoseconds(member.identity.pid)
             if clock is None:
                 continue
@@ -53,7 +53,7 @@ class UsageMeter:
     def sample(self, job: ManagedJob, now: float, moved: Iterable[Member]) -> None:
         """Ask the system about what moved, or about all where that is due, and add up."""
         is_full = job.history.last_sampled is None or self.is_due(job, now)
-        for member in job.run.members.values() if is_full else moved:
+        for member in run_of(job).members.values() if is_full else moved:
             member.usage = self._sampler.usage(member.identity) or member.usage
             member.cpu_seconds = _with_children(member)
         self._add_up(job, now - (job.history.last_sampled or now))
@@ -64,14 +64,14 @@ class UsageMeter:
         """Nothing used CPU since the last visit."""
         job.history.cpu_percent = 0.0
         for stage in job.stages:
-            if stage.is_running and stage.history.cpu_percent:
+            if is_running(stage) and stage.history.cpu_percent:
                 stage.history.cpu_percent = 0.0
         job.history.last_sampled = now
 
     @staticmethod
     def _add_up(job: ManagedJob, seconds: float) -> None:
-        for stage in job.stages:
-            member = job.run.members.get(stage.handle.identity.pid) if stage.handle.identity else None
+        for stage, leader in leaders_of(job.stages):
+            member = run_of(job).members.get(leader.pid)
             if member is None:
                 continue
             stage.history.usage = member.usage
@@ -87,7 +87,7 @@ class UsageMeter:
             age = time.monotonic() - started if started is not None else 0.0
             job.history.cpu_percent = round(100 * total / age, 1) if age > _SHORTEST_AGE else 0.0
         job.history.last_cpu_seconds = total
-        resident = [member.usage.memory_bytes for member in job.run.members.values() if member.usage]
+        resident = [member.usage.memory_bytes for member in run_of(job).members.values() if member.usage]
         job.history.memory_bytes = sum(resident) if resident else job.history.memory_bytes
         if job.history.memory_bytes is not None:
             job.history.peak_memory_bytes = max(job.history.peak_memory_bytes or 0, job.history.memory_bytes)
@@ -109,7 +109,7 @@ def note_history(job: ManagedJob, now: float) -> None:
         now,
         None if job.life.state == "paused" else job.history.cpu_percent,
         job.history.memory_bytes,
-        job.output_rate,
+        output_rate_of(job),
         tuple(stage.history.cpu_percent for stage in job.stages) if len(job.stages) > 1 else (),
     )
 
@@ -135,8 +135,13 @@ def note_lifetime(job: ManagedJob, now: float) -> None:
 
 def cpu_seconds_of(job: ManagedJob) -> float:
     """CPU seconds of the whole tree, ended children included."""
-    leaders = {
-        stage.handle.identity.pid for stage in job.stages if stage.handle.identity and stage.is_running
-    }
+    leaders = {leader.pid for _, leader in leaders_of(running_stages(job))}
     total = job.history.reaped_cpu_seconds + sum(stage.history.cpu_seconds or 0.0 for stage in job.stages)
-    return total + sum(member.cpu_seconds for pid, member in job.run.members.items() if pid not in leaders)
+    return total + sum(
+        member.cpu_seconds for pid, member in run_of(job).members.items() if pid not in leaders
+    )
+
+
+def output_rate_of(job: ManagedJob) -> float | None:
+    """Bytes per second of stdout and stderr over the last 5 s; None while nobody looks."""
+    return job.output.rate() if len(job.output.recent) > 1 or run_of(job).files.paths else None

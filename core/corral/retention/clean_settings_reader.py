@@ -8,7 +8,7 @@ from collections.abc import Callable
 from corral.model.home import config_path
 from corral.platform.files.hanging_mounts import HangingMounts
 from corral.platform.files.path_destination import HANGS, destination
-from corral.processes.helper_process import run_helper
+from corral.platform.process.helper_process import run_helper
 from corral.retention.clean_settings import (
     CleanSettings,
     parse_settings,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from functools import partial
 
 from msgspec import structs
@@ -47,11 +46,7 @@ _SOME = 10
 
 
 class Cleaner:
-    """Cleans one home: by the rules of the user's settings, and when asked to.
-
-    Args:
-        check_leftovers: looks for what ended jobs have left alive.
-    """
+    """Cleans one home: by the rules of the user's settings, and when asked to."""
 
     def __init__(
         self,
@@ -64,8 +59,6 @@ class Cleaner:
         needed: NeededJobs,
         deletion: Deletion,
         settings: CleanSettingsReader,
-        *,
-        check_leftovers: Callable[[], None],
     ) -> None:
         self._home = home
         self._table = table
@@ -76,7 +69,6 @@ class Cleaner:
         self._needed = needed
         self._deletion = deletion
         self._settings = settings
-        self._check_leftovers = check_leftovers
         keep_short(home.daemon_log)
         self.notices: tuple[str, ...] = ()
         """What of the user's settings was not understood, as of the last look."""
@@ -171,7 +163,7 @@ class Cleaner:
         )
 
     async def _planned(self, request: CleanRequest) -> Plan:
-        self._check_leftovers()
+        self._executor.leftovers.check()
         self._commits.soon()
         marked = self._executor.alive([])
         needed = self._needed.all(shown=request.is_by_itself) | dict.fromkeys(marked, LIVES)

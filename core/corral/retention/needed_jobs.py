@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from corral.jobs.job_table import JobTable
 
@@ -16,11 +16,10 @@ IS_SHOWN = "a dashboard shows it"
 
 
 class NeededJobs:
-    """Knows why an ended job is still needed. `looked_at`: the jobs on somebody's screen."""
+    """Knows why an ended job is still needed."""
 
-    def __init__(self, table: JobTable, *, looked_at: Callable[[], Collection[int]]) -> None:
+    def __init__(self, table: JobTable) -> None:
         self._table = table
-        self._looked_at = looked_at
         self._held: Counter[int] = Counter()
 
     @contextlib.contextmanager
@@ -37,7 +36,7 @@ class NeededJobs:
     def all(self, *, shown: bool) -> dict[int, str]:
         """All of them with the reason; with `shown`, those on a screen too."""
         table = self._table
-        reasons: dict[int, str] = dict.fromkeys(self._looked_at(), IS_SHOWN) if shown else {}
+        reasons: dict[int, str] = dict.fromkeys(table.on_screen, IS_SHOWN) if shown else {}
         reasons.update(dict.fromkeys(self._held, IS_WAITED_FOR))
         reasons.update((job.id, LIVES) for job in table.begun.values() if job.life.is_ended)
         reasons.update((int(key), IS_AWAITED) for key in table.waiters.keys if self._is_awaited(key))
@@ -49,7 +48,7 @@ class NeededJobs:
         return (
             job_id in self._table.managed
             or job_id in self._held
-            or (shown and job_id in self._looked_at())
+            or (shown and job_id in self._table.on_screen)
             or self._is_awaited(str(job_id))
             or self._is_read(str(job_id))
         )

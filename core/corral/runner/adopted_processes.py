@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Sequence
 
-from corral.jobs.local_run import InheritedChild, StageHandle
 from corral.jobs.managed_job import ManagedJob
 from corral.journal.journal import StageStart
 from corral.journal.unfinished_jobs import StoredJob
@@ -15,6 +14,7 @@ from corral.platform.host.procfs import read_stat
 from corral.platform.process.identity import ProcessIdentity
 from corral.platform.process.pidfd import open_pidfd_if_possible
 from corral.processes.claims import Seen
+from corral.processes.local_run import InheritedChild, StageHandle, handle_of, is_running
 from corral.processes.process_scan import ProcessScan
 from corral.runner.children import Children
 
@@ -53,21 +53,21 @@ class AdoptedProcesses:
         for stage in job.stages:
             row = rows.get(stage.number)
             if row is not None and row.pid is not None and row.started_ticks is not None:
-                stage.handle.identity = ProcessIdentity(row.pid, row.started_ticks)
+                handle_of(stage).identity = ProcessIdentity(row.pid, row.started_ticks)
                 stage.started, stage.ended = row.started, row.ended
                 stage.history.cpu_seconds = row.cpu_seconds
                 continue
             leader = _leader([entry for entry in seen if entry.stage == stage.number])
             if leader is not None:
-                stage.handle.identity = leader
+                handle_of(stage).identity = leader
                 found.append(StageStart(stage.number, leader.pid, leader.started))
         return found
 
     def watch(self, job: ManagedJob) -> None:
         """Have the ends of its running stages noticed, those included that have ended since."""
         for stage in job.stages:
-            handle = stage.handle
-            if not stage.is_running or handle.identity is None:
+            handle = handle_of(stage)
+            if not is_running(stage) or handle.identity is None:
                 continue
             pid = handle.identity.pid
             if handle.pidfd is None:

@@ -18,6 +18,7 @@ from corral.platform.process import mark
 from corral.platform.process.cpu_clock import cpu_nanoseconds
 from corral.platform.process.identity import ProcessIdentity, identify
 from corral.processes import reaping
+from corral.processes.local_run import handle_of, is_running, run_of
 from corral.processes.reaping import ChildEnd, Orphan
 from corral.runner.output_relay import Relays
 from corral.runner.terminals import Terminals
@@ -31,8 +32,8 @@ _UNSEEN = Usage(0.0, 0, None, None, "?", 1)
 
 def forget_gone(job: ManagedJob) -> None:
     """Those that a stage had waited for before it ended: wait4(2) counts their CPU time in the stage's own."""
-    for pid in [pid for pid in job.run.members if cpu_nanoseconds(pid) is None]:
-        del job.run.members[pid]
+    for pid in [pid for pid in run_of(job).members if cpu_nanoseconds(pid) is None]:
+        del run_of(job).members[pid]
 
 
 class Children:
@@ -76,44 +77,42 @@ class Children:
 
     def watch(self, job: ManagedJob, stage: ManagedStage) -> None:
         """Let the stage's pidfd wake us when it ends. Without one it is polled, 50 times a second."""
-        if stage.handle.popen is not None:
-            self._stages[stage.handle.popen.pid] = (job, stage)
-        if not self._is_waking(job, stage) and stage.is_running:
+        handle = handle_of(stage)
+        if handle.popen is not None:
+            self._stages[handle.popen.pid] = (job, stage)
+        if not self._is_waking(job, stage) and is_running(stage):
             self._polled.append((job, stage))
             self._poll_soon()
 
     def _is_waking(self, job: ManagedJob, stage: ManagedStage) -> bool:
         """Whether its pidfd will wake us. ENOSPC: the user watches all that epoll lets him (max_user_watches, epoll(7))."""
-        if stage.handle.pidfd is None:
+        handle = handle_of(stage)
+        if handle.pidfd is None:
             return False
         try:
-            self._loop.add_reader(stage.handle.pidfd, self._note_readable, job, stage)
+            self._loop.add_reader(handle.pidfd, self._note_readable, job, stage)
         except OSError:
-            os.close(stage.handle.pidfd)
-            stage.handle.pidfd = None
-        return stage.handle.pidfd is not None
+            os.close(handle.pidfd)
+            handle.pidfd = None
+        return handle.pidfd is not None
 
     def catch_up(self, job: ManagedJob, stage: ManagedStage) -> None:
         """It may have ended, and been reaped as nobody's, before it counted as a stage."""
-        end = (
-            None
-            if stage.handle.identity is None or not stage.is_running
-            else self.end_of(stage.handle.identity)
-        )
-        if end is not None and stage.handle.popen is not None:
-            stage.handle.popen.returncode = 0
+        handle = handle_of(stage)
+        end = None if handle.identity is None or not is_running(stage) else self.end_of(handle.identity)
+        if end is not None and handle.popen is not None:
+            handle.popen.returncode = 0
             self._note_end(job, stage, end)
 
     def poll(self, job: ManagedJob, stage: ManagedStage) -> bool:
         """Reap the stage if it has ended. Whether it had. Never blocks."""
-        if not stage.is_running:
+        handle = handle_of(stage)
+        if not is_running(stage):
             return False
-        if stage.handle.identity is not None and (stage.history.usage is not None or len(job.stages) > 1):
+        if handle.identity is not None and (stage.history.usage is not None or len(job.stages) > 1):
             # Reaping takes the counters away; a zombie still has them.
-            stage.history.usage = with_last_counters(
-                stage.history.usage or _UNSEEN, stage.handle.identity.pid
-            )
-        end = reaping.poll(stage) if stage.handle.popen is not None else reaping.poll_adopted(stage)
+            stage.history.usage = with_last_counters(stage.history.usage or _UNSEEN, handle.identity.pid)
+        end = reaping.poll(stage) if handle.popen is not None else reaping.poll_adopted(stage)
         if end is None:
             return False
         self._note_end(job, stage, end)
@@ -150,23 +149,25 @@ class Children:
         for job, stage in polled:
             if self.poll(job, stage):
                 self._note_noticed()
-            elif stage.is_running:
+            elif is_running(stage):
                 self._polled.append((job, stage))
         if self._polled:
             self._poll_soon()
 
     def _note_readable(self, job: ManagedJob, stage: ManagedStage) -> None:
         """The pidfd of a stage says that it has ended."""
-        if stage.handle.pidfd is not None:
-            self._loop.remove_reader(stage.handle.pidfd)
+        handle = handle_of(stage)
+        if handle.pidfd is not None:
+            self._loop.remove_reader(handle.pidfd)
         if self.poll(job, stage):
             self.reap()
             self._note_noticed()
-        elif stage.is_running:
+        elif is_running(stage):
             self._polled.append((job, stage))
             self._poll_soon()
 
     def _note_end(self, job: ManagedJob, stage: ManagedStage, end: ChildEnd) -> None:
+        handle = handle_of(stage)
         self._unwatch(stage)
         if job.spec.pty:
             # Before its end counts: what it printed last is still in the terminal.
@@ -176,12 +177,12 @@ class Children:
         stage.history.cpu_seconds = end.cpu_seconds
         if end.peak_memory_bytes is not None:
             job.history.peak_memory_bytes = max(job.history.peak_memory_bytes or 0, end.peak_memory_bytes)
-        if stage.handle.popen is not None:
-            self._stages.pop(stage.handle.popen.pid, None)
-        if stage.handle.identity is not None:
-            job.run.members.pop(stage.handle.identity.pid, None)
+        if handle.popen is not None:
+            self._stages.pop(handle.popen.pid, None)
+        if handle.identity is not None:
+            run_of(job).members.pop(handle.identity.pid, None)
             forget_gone(job)
-            self.remember(stage.handle.identity, end)
+            self.remember(handle.identity, end)
         self._journal.stage_ended(
             job.id, stage.number, now["at"], end.exit_status, end.signal, end.cpu_seconds
         )
@@ -194,10 +195,11 @@ class Children:
         self._note_noticed()
 
     def _unwatch(self, stage: ManagedStage) -> None:
-        if stage.handle.pidfd is not None:
-            self._loop.remove_reader(stage.handle.pidfd)
-            os.close(stage.handle.pidfd)
-            stage.handle.pidfd = None
+        handle = handle_of(stage)
+        if handle.pidfd is not None:
+            self._loop.remove_reader(handle.pidfd)
+            os.close(handle.pidfd)
+            handle.pidfd = None
 
     def _job_of_zombie(self, pid: int) -> int | None:
         """Whose orphan it was: a zombie keeps its limits, and so its mark, until it is reaped."""
@@ -213,7 +215,7 @@ class Children:
         self.relays.note_end(orphan.pid, orphan.end)
         job = self._jobs.get(job_id) if job_id is not None else None
         if job is not None:
-            job.run.members.pop(orphan.pid, None)
+            run_of(job).members.pop(orphan.pid, None)
             job.history.reaped_cpu_seconds += orphan.end.cpu_seconds
 
     def remember(self, identity: ProcessIdentity, end: ChildEnd) -> None:

@@ -18,6 +18,7 @@ from corral.model.errors import CannotStartError
 from corral.model.spec import JobInput, JobSpec, Surroundings
 from corral.platform.host import resource_errors
 from corral.platform.spawn import inheritance
+from corral.processes.local_run import leaders_of, run_of
 from corral.runner.children import Children
 from corral.runner.feed import Feed, Feeds
 from corral.runner.open_and_spawn import Starter, spawned_stages
@@ -202,9 +203,7 @@ class Launcher:
 
     def _note_spawned(self, job: ManagedJob) -> None:
         rows = [
-            StageStart(stage.number, stage.handle.identity.pid, stage.handle.identity.started)
-            for stage in job.stages
-            if stage.handle.identity is not None
+            StageStart(stage.number, leader.pid, leader.started) for stage, leader in leaders_of(job.stages)
         ]
         if rows:
             self._journal.stages_started(job.id, rows, datetime.now(UTC))
@@ -227,7 +226,7 @@ class Launcher:
         self._note_failed(job)
 
     def _begin_feed(self, job: ManagedJob, source: JobInput) -> None:
-        writer, job.run.stdin_writer = job.run.stdin_writer, None
+        writer, run_of(job).stdin_writer = run_of(job).stdin_writer, None
         if writer is not None:
             self._feeds.begin(job, Feed(int(source.job), writer))
 
@@ -242,7 +241,7 @@ def _explained(job: ManagedJob, error: Exception) -> StartError:
 
 def close_stdin(job: ManagedJob) -> None:
     """Close our ends of its stdin."""
-    for descriptor in (job.run.stdin_descriptor, job.run.stdin_writer):
+    for descriptor in (run_of(job).stdin_descriptor, run_of(job).stdin_writer):
         if descriptor is not None:
             os.close(descriptor)
-    job.run.stdin_descriptor = job.run.stdin_writer = None
+    run_of(job).stdin_descriptor = run_of(job).stdin_writer = None

@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from corral.home.directory import check_folder
-from corral.jobs.local_run import OpenTerminal
 from corral.jobs.managed_job import ManagedJob, ManagedStage
 from corral.measure.history import Stream
 from corral.model.errors import CannotStartError, CorralError, OtherSurroundingsError
@@ -51,6 +50,7 @@ from corral.platform.spawn.executables import (
 )
 from corral.platform.spawn.inheritance import ChildSettings
 from corral.platform.spawn.spawn import spawn
+from corral.processes.local_run import OpenTerminal, handle_of, run_of
 from corral.runner.output_relay import connect
 from corral.runner.preparation import Preparation, StartError
 from corral.runner.stand_ins import Ahead
@@ -257,7 +257,8 @@ class Starter:
         job = preparation.job
         index = stage.number - 1
         shared = self._shared_of(job.surroundings)
-        stage.handle.popen = spawn(
+        terminal, handle = run_of(job).terminal, handle_of(stage)
+        popen = handle.popen = spawn(
             [from_wire(word) for word in stage.argv],
             preparation.programs[index],
             table,
@@ -266,15 +267,14 @@ class Starter:
             umask=job.surroundings.umask,
             carried_mark=None if self._nonce is None else Mark(self._nonce, job.id, stage.number),
             settings=shared.settings,
-            terminal=None if job.run.terminal is None else job.run.terminal.inner,
+            terminal=None if terminal is None else terminal.inner,
         )
-        pid = stage.handle.popen.pid
         # Unreaped, so it still has its pid, even if it ended already. Where /proc cannot be read now the start fails,
         # and the stop sequence finds by its mark what was started.
-        stage.handle.identity = identify(pid)
-        if stage.handle.identity is None:
+        handle.identity = identify(popen.pid)
+        if handle.identity is None:
             raise CannotStartError(f"{stage.name}: its process could not be looked at in /proc", 125)
-        stage.handle.pidfd = _kept(open_pidfd_if_possible(pid))
+        handle.pidfd = _kept(open_pidfd_if_possible(popen.pid))
 
     def _wire(self, preparation: Preparation, always_closed: ExitStack) -> list[tuple[int, int, int]]:
         """The descriptors 0, 1 and 2 of every stage. All are closed when `always_closed` is."""
@@ -310,7 +310,7 @@ class Starter:
         self._watch(job)  # to set one up counts as a write
         if job.spec.output == "file":
             return files
-        job.run.pipe_bytes += DEFAULT_CAPACITY * len(files)
+        run_of(job).pipe_bytes += DEFAULT_CAPACITY * len(files)
         self._budget.took(DEFAULT_CAPACITY * len(files))
         return connect(job, self._home.job(job.id), files, owned)
 
@@ -330,26 +330,27 @@ class Starter:
                 else resource_errors.explanation(error)
             )
             raise CannotStartError(f"no terminal for it: {why}", 125) from None
-        job.run.terminal = OpenTerminal(move_high(master), move_high(inner), sink)
-        return _redirected(preparation, 1, [job.run.terminal.inner] * 3)
+        terminal = run_of(job).terminal = OpenTerminal(move_high(master), move_high(inner), sink)
+        return _redirected(preparation, 1, [terminal.inner] * 3)
 
     def _open_pipe(self, job: ManagedJob, number: int, owned: Owned) -> tuple[int, int]:
         reader, writer = map(owned, os.pipe())
-        job.run.pipe_inodes[inode_of(reader)] = number
+        run_of(job).pipe_inodes[inode_of(reader)] = number
         size = self._budget.size_for_next()
         taken = (set_capacity(writer, size) if size else None) or DEFAULT_CAPACITY
         self._budget.took(taken)
-        job.run.pipe_bytes += taken
+        run_of(job).pipe_bytes += taken
         return reader, writer
 
     def _open_stdin(self, job: ManagedJob, owned: Owned) -> int:
-        if job.run.stdin_descriptor is not None:
-            descriptor, job.run.stdin_descriptor = job.run.stdin_descriptor, None
+        run = run_of(job)
+        if run.stdin_descriptor is not None:
+            descriptor, run.stdin_descriptor = run.stdin_descriptor, None
             return owned(descriptor)
         if isinstance(job.spec.stdin, InteractiveInput | JobInput):
             reader, writer = os.pipe()
-            job.run.stdin_writer = move_high(writer)
-            job.run.input_pipe = inode_of(owned(reader))
+            run.stdin_writer = move_high(writer)
+            run.input_pipe = inode_of(owned(reader))
             return reader
         return owned(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
@@ -399,7 +400,7 @@ def _suit_terminal(environment: dict[bytes, bytes]) -> None:
 
 def spawned_stages(job: ManagedJob) -> tuple[int, ...]:
     """Those that have a process."""
-    return tuple(stage.number for stage in job.stages if stage.handle.popen is not None)
+    return tuple(stage.number for stage in job.stages if handle_of(stage).popen is not None)
 
 
 def _explained(error: OSError) -> str:
@@ -451,7 +452,7 @@ def _redirections(job: ManagedJob, number: int) -> tuple[Redirection, ...]:
 
 def _redirected(preparation: Preparation, number: int, table: list[int]) -> tuple[int, int, int]:
     """Apply a stage's redirections in the order written, as POSIX sh does. What goes ahead of a stage does it by itself."""
-    terminal = preparation.job.run.terminal
+    terminal = run_of(preparation.job).terminal
     own = [] if preparation.may_wait else preparation.redirections[number - 1]
     for position, redirection in enumerate(own):
         found = preparation.destinations.get((number, position))

@@ -37,6 +37,7 @@ from corral.output.job_files import stat_own
 from corral.output.reader import dropped_bytes
 from corral.output.reader_claims import first_claimed
 from corral.platform.files import hole_punching
+from corral.processes.local_run import run_of
 from corral.runner.feed import Feeds
 
 FIRST_LOOK_SECONDS = 0.1
@@ -99,7 +100,7 @@ class OutputCap:
         fresh, self._fresh = self._fresh, []
         for job in fresh:
             cap = job.spec.max_output
-            if cap is None or not job.life.is_started or job.run.capped is not None:
+            if cap is None or not job.life.is_started or run_of(job).capped:
                 continue
             # At this pace, what will it be by the next tick?
             if self._total(job) * (1 + 2 * LATEST_SECONDS / FIRST_LOOK_SECONDS) > cap:
@@ -110,7 +111,7 @@ class OutputCap:
         cap, output = job.spec.max_output, job.output
         if cap is None:
             return
-        if job.run.capped is None:
+        if not run_of(job).capped:
             total = output.stdout + output.stderr
             growth = output.recent[-1][1] - output.recent[-2][1] if len(output.recent) > 1 else total
             if total + 2 * growth <= cap:
@@ -130,7 +131,7 @@ class OutputCap:
             return
         for job in self._table.begun.values():
             cap, output = job.spec.max_output, job.output
-            if cap is None or not job.files.paths:
+            if cap is None or not run_of(job).files.paths:
                 continue
             total = self._total(job)
             if total > output.stdout + output.stderr:
@@ -155,7 +156,7 @@ class OutputCap:
         if timer is not None:
             timer.cancel()
         cap = job.spec.max_output
-        if cap is None or (job.run.capped is None and job.output.stdout + job.output.stderr <= cap):
+        if cap is None or (not run_of(job).capped and job.output.stdout + job.output.stderr <= cap):
             return
         self._look_closely(job)
         self._publish(job)
@@ -166,7 +167,7 @@ class OutputCap:
         cap = job.spec.max_output
         if cap is not None and any(
             stream.spared and stream.size - stream.noted > cap + slack_of(cap)
-            for stream in job.run.capped or ()
+            for stream in run_of(job).capped
         ):
             self._spared[job.id] = job
         else:
@@ -177,18 +178,15 @@ class OutputCap:
         cap = job.spec.max_output
         if cap is None:
             return
-        if job.run.capped is None and self._total(job) <= cap:
+        if not run_of(job).capped and self._total(job) <= cap:
             return
         before = job.output.stdout_dropped, [stage.history.stderr_dropped for stage in job.stages]
         self._look_closely(job)
         self._note_spared(job)
-        if job.run.capped is None or before == (
-            job.run.capped[0].noted,
-            [each.noted for each in job.run.capped[1:]],
-        ):
+        sizes = [stream.size for stream in run_of(job).capped]
+        noted = [stream.noted for stream in run_of(job).capped]
+        if not noted or before == (noted[0], noted[1:]):
             return
-        sizes = [stream.size for stream in job.run.capped]
-        noted = [stream.noted for stream in job.run.capped]
         job.output.stdout = sizes[0]
         for stage, size in zip(job.stages, sizes[1:], strict=True):
             stage.history.stderr_bytes = size
@@ -209,7 +207,7 @@ class OutputCap:
             looked_at = list(zip(self._streams(job), self._sizes(job), strict=True))
         except OSError as error:
             # EIO, ENOMEM: nothing is dropped unseen, and there will be another look. EPERM: it is not the file any more.
-            for stream in job.run.capped or ():
+            for stream in run_of(job).capped:
                 if stream.path == error.filename:
                     self._complain(job, stream, error)
             return
@@ -239,21 +237,21 @@ class OutputCap:
             self._look_closely(job)
 
     def _streams(self, job: ManagedJob) -> Sequence[CappedStream]:
-        if job.run.capped is None:
+        if not run_of(job).capped:
             home = self._home
             paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
             # What stands there by now may have come within the last second, for all we know.
             since = max(job.life.started_now or 0.0, self._loop.time() - LATEST_SECONDS)
-            job.run.capped = [
+            run_of(job).capped = [
                 CappedStream(path, job.stream_name(number), _noted(path), measured_at=since)
                 for number, path in enumerate(paths)
             ]
-        return job.run.capped
+        return run_of(job).capped
 
     def _sizes(self, job: ManagedJob) -> list[int]:
         """stdout, then stderr by stage."""
-        if job.files.paths:
-            return job.files.sizes()
+        if run_of(job).files.paths:
+            return run_of(job).files.sizes()
         home = self._home
         paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
         return [_size_of(path) for path in paths]
@@ -267,9 +265,9 @@ class OutputCap:
 
     def _publish(self, job: ManagedJob) -> None:
         """The counts go out beside the sizes that were read with them."""
-        if job.run.capped is None:
+        if not run_of(job).capped:
             return
-        stdout, *stderr = job.run.capped
+        stdout, *stderr = run_of(job).capped
         job.output.stdout_dropped = stdout.noted
         for stage, stream in zip(job.stages, stderr, strict=True):
             stage.history.stderr_dropped = stream.noted
@@ -327,9 +325,9 @@ class OutputCap:
 
     def note_shorter(self, job: ManagedJob, number: int, size: int) -> None:
         """Its file of that number was made as short as that, at most, and may have grown since."""
-        stream = None if job.run.capped is None else job.run.capped[number]
-        if stream is not None and size < stream.noted:
-            self._begin_anew(job, stream)
+        capped = run_of(job).capped
+        if capped and size < capped[number].noted:
+            self._begin_anew(job, capped[number])
 
     def _begin_anew(self, job: ManagedJob, stream: CappedStream) -> None:
         """A writer has made the file shorter, as `> /dev/stdout` in a shell does: what comes now is new."""

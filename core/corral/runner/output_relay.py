@@ -23,6 +23,7 @@ from corral.model.errors import CannotStartError
 from corral.model.home import Home
 from corral.output import relay_program
 from corral.output.job_files import open_own
+from corral.processes.local_run import is_running, run_of
 from corral.processes.reaping import ChildEnd
 
 LAST_SECONDS = 1.0
@@ -59,7 +60,7 @@ def connect(job: ManagedJob, folder: str, files: Sequence[int], owned: Callable[
         actions = [(os.POSIX_SPAWN_DUP2, program, 0)]
         actions += [(os.POSIX_SPAWN_DUP2, each, each) for each in (*readers, *files)]
         argv = [sys.executable, "-I", "-S", "-", folder, *routes]
-        job.run.relay = os.posix_spawn(sys.executable, argv, {}, file_actions=actions, setsigmask=())
+        run_of(job).relay = os.posix_spawn(sys.executable, argv, {}, file_actions=actions, setsigmask=())
     finally:
         os.close(program)
     return writers
@@ -94,11 +95,12 @@ class Relays:
         """By the pid of the relay, of those that we have started."""
 
     def note_started(self, job: ManagedJob) -> None:
-        if job.run.relay is None:
+        relay = run_of(job).relay
+        if relay is None:
             return
         if not self._jobs:
             self._loop.call_later(LOOK_SECONDS, self._look_after)
-        self._jobs[job.run.relay] = job
+        self._jobs[relay] = job
 
     def note_end(self, pid: int, end: ChildEnd) -> None:
         """A child of ours has ended that is no stage."""
@@ -120,10 +122,14 @@ class Relays:
 
     def apply_once_through(self, job: ManagedJob, event: Event) -> None:
         """Apply the event; if it is the end of the last stage, once all that it wrote is in its files."""
-        if job.spec.output != "pipe" or any(stage.is_running for stage in job.stages) or job.run.is_draining:
+        if (
+            job.spec.output != "pipe"
+            or any(is_running(stage) for stage in job.stages)
+            or run_of(job).is_draining
+        ):
             self._apply(job, event)
             return
-        job.run.is_draining = True
+        run_of(job).is_draining = True
         if job.timeout_timer is not None:
             # It has ended in time.
             job.timeout_timer.cancel()
@@ -135,7 +141,7 @@ class Relays:
         if not is_late and self._is_at_work(job):
             self._loop.call_later(pause, self._look, job, event, deadline, min(_LONGEST_PAUSE, 1.5 * pause))
             return
-        job.run.is_draining = False
+        run_of(job).is_draining = False
         if is_late:
             text = "ended while its output is still open: something it left behind may write there, or there is no room"
             self._journal.record(job.id, datetime.now(UTC), "output", text)

@@ -16,7 +16,6 @@ from typing import Literal
 
 from msgspec import Struct
 
-from corral.jobs.local_run import InheritedChild
 from corral.jobs.managed_job import ManagedJob
 from corral.model.errors import CannotStartError
 from corral.platform.files.descriptors import move_high
@@ -25,6 +24,7 @@ from corral.platform.process.pidfd import open_pidfd_if_possible
 from corral.platform.process.signalling import end_own_child
 from corral.platform.spawn import stand_in
 from corral.platform.spawn.stand_in_launcher import StartedStandIn, moved_high, receive
+from corral.processes.local_run import InheritedChild, handle_of
 from corral.runner.preparation import StartError
 
 DEADLINE_SECONDS = 30.0
@@ -257,9 +257,9 @@ class Ahead:
     def _fill_in(self) -> tuple[int, ...]:
         started = [one for one in self.all if one.phase in _IS_STAGE]
         for one in started:
-            stage = self._job.stages[one.stage - 1]
-            stage.handle.popen, stage.handle.identity = InheritedChild(one.identity.pid), one.identity
-            stage.handle.pidfd, one.pidfd = one.pidfd, None
+            handle = handle_of(self._job.stages[one.stage - 1])
+            handle.popen, handle.identity = InheritedChild(one.identity.pid), one.identity
+            handle.pidfd, one.pidfd = one.pidfd, None
         return tuple(one.stage for one in started)
 
 

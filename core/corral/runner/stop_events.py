@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from msgspec import structs
 
+from corral.jobs.executor import BY_STOP
 from corral.jobs.managed_job import ManagedJob
 from corral.jobs.transitions import Apply
 from corral.journal.commits import Commits
@@ -14,7 +15,7 @@ from corral.lifecycle.clock import moment
 from corral.lifecycle.state import SignalSent, StageSignalled, SurvivorsFound, TreeEmptied
 from corral.platform.process.identity import ProcessIdentity
 from corral.processes.reaping import ChildEnd
-from corral.processes.stop_sequence import BY_STOP, LocalStop, report_on
+from corral.processes.stop_sequence import LocalStop, report_on
 from corral.runner.children import Children
 
 

@@ -21,6 +21,7 @@ from corral.model.errors import NotSoError
 from corral.output.terminal_modes import TerminalModes
 from corral.platform.files.pty import end_of_input, read_some, size_of
 from corral.platform.host import resource_errors
+from corral.processes.local_run import run_of
 
 PASS_SIZE = 64 << 10
 LAST_SIZE = 1 << 20
@@ -189,7 +190,7 @@ class Terminals:
 
     def begin(self, job: ManagedJob) -> None:
         """The job was started: read what it prints. Takes over what was opened for it."""
-        opened, job.run.terminal = job.run.terminal, None
+        opened, run_of(job).terminal = run_of(job).terminal, None
         if opened is not None:
             self.go_on(job, HandedTerminal(*opened))
 
@@ -203,7 +204,7 @@ class Terminals:
 
     def end(self, job: ManagedJob) -> None:
         """Its process has ended, or could not be started: keep what it printed, and close the terminal."""
-        opened, job.run.terminal = job.run.terminal, None
+        opened, run_of(job).terminal = run_of(job).terminal, None
         for descriptor in opened or ():
             os.close(descriptor)
         terminal = self._by_job.pop(job.id, None)

@@ -26,6 +26,7 @@ from corral.output.truncation import ReadAt, Truncation
 from corral.platform.files import truncation_tripwire
 from corral.platform.files.inotify import LEFT, ONCE, OPENED, WRITTEN, Watcher
 from corral.platform.inspect.open_files import appended_up_to
+from corral.processes.local_run import is_running, leader_of, run_of
 from corral.runner.output_cap import OutputCap
 
 SPAN_SECONDS = 0.2
@@ -83,32 +84,32 @@ class TruncationWatch:
             watch = self._watcher.watch(path, OPENED | LEFT)
             if watch is not None:
                 self._watched[watch] = job, number
-                job.run.watches.append(watch)
+                run_of(job).watches.append(watch)
             first = self._firsts.watch(path, OPENED | WRITTEN | ONCE)
             if first is not None:
                 self._first_of[first] = job, number
-                job.run.first_watches.append(first)
+                run_of(job).first_watches.append(first)
 
     def _take_firsts(self) -> None:
         for watch, mask in self._firsts.changes():
             job, number = self._first_of.pop(watch, (None, 0))
             if job is not None and mask & WRITTEN:
-                job.run.written_first.add(number)
+                run_of(job).written_first.add(number)
 
     def open(self, job: ManagedJob) -> None:
         """Look at its files from now on. Short jobs that print nothing do without.
 
         Raises OSError where one cannot be opened.
         """
-        if job.files.paths:
+        if run_of(job).files.paths:
             return
-        if not job.run.watches:
+        if not run_of(job).watches:
             self.watch(job)
-        job.files.open(self._paths(job))
-        if job.files.is_gone:
+        run_of(job).files.open(self._paths(job))
+        if run_of(job).files.is_gone:
             return
         if not job.history.streams:
-            job.history.streams = [Stream() for _ in job.files.paths]
+            job.history.streams = [Stream() for _ in run_of(job).files.paths]
         for number in range(len(job.history.streams)):
             self._look_at(job, number)
 
@@ -126,16 +127,16 @@ class TruncationWatch:
                 # What is still to be heard of tells whether anything stood there before.
                 self._take_changes()
                 self.open(job)
-            self.look(job, job.files.sizes(), range(len(job.history.streams)))
-        for watch in job.run.watches:
+            self.look(job, run_of(job).files.sizes(), range(len(job.history.streams)))
+        for watch in run_of(job).watches:
             if self._watched.pop(watch, None) is not None:
                 self._plan(partial(self._watcher.forget, watch), GIVE_BACK_SECONDS)
-        job.run.watches.clear()
+        run_of(job).watches.clear()
         self._take_firsts()
-        for first in job.run.first_watches:
+        for first in run_of(job).first_watches:
             if self._first_of.pop(first, None) is not None:
                 self._plan(partial(self._firsts.forget, first), GIVE_BACK_SECONDS)
-        job.run.first_watches.clear()
+        run_of(job).first_watches.clear()
         self._give_back(job)
 
     def _give_back(self, job: ManagedJob) -> None:
@@ -195,7 +196,7 @@ class TruncationWatch:
         for watch in {change.watch for change in changes} & self._watched.keys():
             job, number = self._watched[watch]
             with suppress(OSError):  # the monitor says what is wrong with it
-                if watch in left and job.files.is_elsewhere(number):
+                if watch in left and run_of(job).files.is_elsewhere(number):
                     self._note_replaced(job)
                 self.open(job)
                 self._look_at(job, number)
@@ -221,19 +222,20 @@ class TruncationWatch:
         before = stream.end
         was_touched = self._was_touched(job, number)
         # Asked after both: what they tell of has happened then.
-        size = job.files.size(number)
-        first_kept = 0 if job.run.capped is None else job.run.capped[number].noted
+        run = run_of(job)
+        size = run.files.size(number)
+        first_kept = run.capped[number].noted if run.capped else 0
         read: ReadAt = _read_nothing
-        if number < len(job.files.descriptors):
-            read = partial(_read, job.files.descriptors[number])
+        if number < len(run.files.descriptors):
+            read = partial(_read, run.files.descriptors[number])
         found = stream.look(read, size, first_kept)
-        if found is not None and job.run.capped is None:
+        if found is not None and not run.capped:
             # The daemon before us may have dropped what we look for.
-            first_kept = dropped_bytes(job.files.paths[number]) or 0
+            first_kept = dropped_bytes(run.files.paths[number]) or 0
             found = stream.look(read, size, first_kept) if first_kept else found
         if was_touched and not stream.held:
             self._take_firsts()
-            stream.held = position > 0 or number in job.run.written_first
+            stream.held = position > 0 or number in run.written_first
         if size < position != stream.position:
             found = found or Truncation(min(before, size), size)
             before = max(before, position)
@@ -290,11 +292,12 @@ class TruncationWatch:
         """Where the last write through the descriptor ended that the stage was given; 0 where that cannot be told."""
         if not _writes_itself(job):
             return 0
-        stage = job.stages[number - 1]
-        if stage.handle.identity is None or not stage.is_running or number >= len(job.files.descriptors):
+        stage, descriptors = job.stages[number - 1], run_of(job).files.descriptors
+        leader = leader_of(stage)
+        if leader is None or not is_running(stage) or number >= len(descriptors):
             return 0
-        inode = os.fstat(job.files.descriptors[number]).st_ino
-        return appended_up_to(stage.handle.identity.pid, 2 if number else 1, inode)
+        inode = os.fstat(descriptors[number]).st_ino
+        return appended_up_to(leader.pid, 2 if number else 1, inode)
 
     def _note(self, job: ManagedJob, number: int, most: int, lost: int) -> None:
         stream = job.history.streams[number]

@@ -8,6 +8,7 @@ from msgspec import Struct
 from corral.jobs.job_table import JobTable
 from corral.journal.journal import Journal
 from corral.platform.process.identity import ProcessIdentity, is_alive
+from corral.processes.local_run import run_of
 from corral.processes.process_scan import ProcessScan
 from corral.runner.leftovers import Leftovers
 
@@ -39,7 +40,9 @@ class UnmarkedKeeper:
         """Note it, to be committed with the rest, where it has changed."""
         jobs = (self._table.begun.get(job_id) for job_id in sorted(self._process_scan.unmarked))
         proven = {
-            job.id: tuple(job.run.proven.values()) for job in jobs if job is not None and job.run.proven
+            job.id: tuple(run_of(job).proven.values())
+            for job in jobs
+            if job is not None and run_of(job).proven
         }
         noted = _encoder.encode(Unmarked(proven, self._process_scan.suspected())).decode()
         if noted != (self._journal.unmarked or _NOTHING):
@@ -54,7 +57,7 @@ class UnmarkedKeeper:
         for job_id, identities in kept.proven.items():
             for identity in filter(is_alive, identities):
                 if self._is_in_hand(job_id):
-                    self._table.managed[job_id].run.proven[identity.pid] = identity
+                    run_of(self._table.managed[job_id]).proven[identity.pid] = identity
         for job_id, identities in kept.doubtful.items():
             for identity in filter(is_alive, identities):
                 if self._is_in_hand(job_id):

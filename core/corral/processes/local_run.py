@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from corral.jobs.managed_job import ManagedJob, ManagedStage
 from corral.measure.sampler import Usage
 from corral.output.capped_stream import CappedStream
 from corral.platform.process.identity import ProcessIdentity
+from corral.processes.output_files import OutputFiles
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class OpenTerminal(NamedTuple):
 class LocalRun:
     """The processes and descriptors of one job."""
 
+    files: OutputFiles = field(default_factory=OutputFiles)
     members: dict[int, Member] = field(default_factory=dict)
     """The tree as of the last scan, by pid. Replaced as a whole when others come, made smaller in place when one is reaped."""
     members_seen: tuple[dict[int, Member], int] | None = None
@@ -86,5 +89,45 @@ class LocalRun:
     first_watches: list[int] = field(default_factory=list)
     written_first: set[int] = field(default_factory=set)
     """Those of its output files that were written to before anybody opened them again."""
-    capped: Sequence[CappedStream] | None = None
+    capped: Sequence[CappedStream] = ()
     """Its output files, stdout first, once one of them comes near its cap."""
+
+
+def run_of(job: ManagedJob) -> LocalRun:
+    """What we hold of a job."""
+    held = job.held
+    if held is None:
+        held = job.held = LocalRun()
+    assert isinstance(held, LocalRun)
+    return held
+
+
+def handle_of(stage: ManagedStage) -> StageHandle:
+    """What we hold of a stage."""
+    held = stage.held
+    if held is None:
+        held = stage.held = StageHandle()
+    assert isinstance(held, StageHandle)
+    return held
+
+
+def leader_of(stage: ManagedStage) -> ProcessIdentity | None:
+    """The process that was started for a stage."""
+    return None if stage.held is None else handle_of(stage).identity
+
+
+def leaders_of(stages: Iterable[ManagedStage]) -> list[tuple[ManagedStage, ProcessIdentity]]:
+    """Those of these stages that have begun, each with its process."""
+    found = ((stage, leader_of(stage)) for stage in stages)
+    return [(stage, leader) for stage, leader in found if leader is not None]
+
+
+def is_running(stage: ManagedStage) -> bool:
+    if stage.ended is not None or stage.held is None:
+        return False
+    handle = handle_of(stage)
+    return handle.identity is not None or handle.popen is not None
+
+
+def running_stages(job: ManagedJob) -> list[ManagedStage]:
+    return [stage for stage in job.stages if is_running(stage)]
