@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+from e2e import forkserver
+
+ARGV = (sys.executable, "-m", "corral_tui.main")
 TIMEOUT = 30
 """Seconds that one command may take."""
 
@@ -25,23 +28,23 @@ class Corral:
             "HOME": os.fspath(directory),
             "TERM": "xterm-256color",
         }
-        self.argv = (sys.executable, "-m", "corral_tui.main")
+        self.argv = ARGV
 
     def __call__(self, *words: str, env: dict[str, str] | None = None, **options: Any) -> Any:
         """Run `corral words…`; a `subprocess.CompletedProcess` with text streams. stdin is null unless given."""
-        settings: dict[str, Any] = {
-            "capture_output": True,
-            "text": True,
+        settings = {
             "timeout": TIMEOUT,
-            "check": False,
             "cwd": self.directory,
             "env": self.environment | (env or {}),
-        }
+        } | options
+        if self.argv == ARGV and forkserver.can_run(env or {}, options):
+            return forkserver.run(words, **settings)
+        settings = {"text": True, "check": False} | settings
         if not {"stdin", "input"} & options.keys():
             settings["stdin"] = subprocess.DEVNULL
-        if {"stdout", "stderr"} & options.keys():
-            del settings["capture_output"]
-        return subprocess.run([*self.argv, *words], **(settings | options))
+        if not {"stdout", "stderr"} & options.keys():
+            settings["capture_output"] = True
+        return subprocess.run([*self.argv, *words], **settings)
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
         """`corral words…` in the background; the test waits for its end."""
