@@ -33,13 +33,15 @@ SLEEPS = ("sleep", "3600")
 
 @asynccontextmanager
 async def shown(
-    options: Options, jobs: Sequence[tuple[str, ...]], **settings: str
+    options: Options, jobs: Sequence[tuple[str, ...]], *, max_output: int | None = None
 ) -> AsyncIterator[tuple[OnTerminal, int]]:
     """A dashboard over these jobs once all run and all has settled, and the pid of their daemon."""
     with common.home(options) as home:
         async with corral.connect(home) as manager:
             for start in range(0, len(jobs), 500):
-                await manager.start_many([list(argv) for argv in jobs[start : start + 500]], **settings)
+                await manager.start_many(
+                    [list(argv) for argv in jobs[start : start + 500]], max_output=max_output
+                )
             async with asyncio.timeout(120):
                 while sum(job.state == "running" for job in await manager.jobs()) < len(jobs):
                     await asyncio.sleep(0.1)
