@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corral_tui.text.attention import needs_a_human
+from corral.model.urgency import needs_a_human
 from corral_tui.text.charset import (
     ASCII,
     CPU_FLOOR,

@@ -34,7 +34,7 @@ from corral_tui.dashboard.prompt.prompt import PromptSheet
 from corral_tui.text.charset import ASCII, UNICODE, Charset
 from tui.fake_jobs import NOW, Clock, ended_job, job, pipeline_job
 from tui.fake_source import FakeSource
-from tui.screens import running, screen_text, shown, until
+from tui.screens import board_of, running, screen_text, shown, until
 from tui.settled import assert_settled_snapshot
 from tui.test_board_screens import SIZES, six
 from tui.test_sheet_stop import over, tree
@@ -154,6 +154,20 @@ async def test_brackets_go_to_the_other_jobs(tmp_path: Path) -> None:
         await shown(app, lambda text: "‹ 2 build" in text and "LD      libstore.so" in text, "the one before")
         assert screen.job_id == "2"
         await until(lambda: source.asked(WatchJobs)[-1].ids == ("2",), "the daemon to be told")
+
+
+async def test_an_exclamation_mark_goes_to_the_job_that_needs_a_human(tmp_path: Path) -> None:
+    """In the order of the board, which then has the same job selected; a failed one only until it was looked at."""
+    source = six(tmp_path)
+    source.put(ended_job(2, "b", "failed", ended_ago=5))
+    async with running(source) as (app, pilot):
+        screen = await opened(app, "1")
+        for wanted in ("4", "2", "4"):
+            await pilot.press("exclamation_mark")
+            await until(lambda wanted=wanted: screen.job_id == wanted, f"job {wanted}")
+        await pilot.press("exclamation_mark")
+        await shown(app, lambda text: "no other job needs you" in text, "the answer")
+        assert board_of(app).model.selected_id == "4"
 
 
 async def test_keys_act_on_the_opened_job(tmp_path: Path) -> None:

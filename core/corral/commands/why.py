@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from itertools import chain
 
 from msgspec import structs
@@ -22,13 +21,11 @@ from corral.journal.journal import Journal
 from corral.lifecycle.outcome import all_events
 from corral.model.errors import NotSoError, UsageError
 from corral.model.home import Home
-from corral.model.job import Job, ProcessView
+from corral.model.job import ProcessView
 from corral.model.reports import Detail, Diagnosis, PeekedPipe, with_story
+from corral.model.urgency import urgency
 from corral.output.job_files import stat_own
 from corral.platform.files.disk_usage import is_full
-
-_URGENCY = {"stuck": 0, "active": 3, "waiting": 2}
-_URGENCY_OF_OTHERS = 1
 
 MOST_PEEKED = 1 << 20
 """Bytes of one pipe: the largest that an ordinary user may have (pipe-max-size)."""
@@ -78,19 +75,11 @@ class Explanation:
         return on_full_disk(view, found) if is_full(self._home.jobs) else found
 
     def most_urgent(self) -> int:
-        """The job that needs attention most: stuck, else the one that waits longest, else the newest."""
+        """The most urgent of those that have not ended; where there is none, the newest."""
         queued = self._table.newest_queued()
         begun = (job for job in self._table.begun.values() if not job.life.is_ended)
         views = [self._snapshots.view(job) for job in chain(begun, () if queued is None else (queued,))]
-        if not views:
-            return self._newest()
-        now = datetime.now(UTC)
-
-        def urgency(view: Job) -> tuple[int, datetime, int]:
-            rank = _URGENCY.get(view.health or "", _URGENCY_OF_OTHERS)
-            return rank, view.health_since or now, -int(view.id)
-
-        return int(min(views, key=urgency).id)
+        return int(min(views, key=urgency).id) if views else self._newest()
 
     def processes(self, job_id: int) -> tuple[ProcessView, ...]:
         """The tree of a job, counted now; empty for one that has ended without leftovers."""

@@ -12,6 +12,7 @@ from textual.screen import Screen
 
 from corral.model.errors import CorralError
 from corral.model.job import Job
+from corral.model.urgency import needs_a_human
 from corral.protocol.requests import (
     Answers,
     HideJobs,
@@ -35,7 +36,6 @@ from corral_tui.dashboard.paint.labels import end_reason
 from corral_tui.dashboard.paint.lines import clean
 from corral_tui.dashboard.palette import Palette
 from corral_tui.dashboard.prompt.prompt import PromptSheet
-from corral_tui.text.attention import needs_a_human
 from corral_tui.text.charset import time_of
 from corral_tui.text.numbers import counted
 

@@ -180,8 +180,21 @@ class DashboardApp(App[int], inherit_bindings=False):
 
     def unseen(self) -> list[Job]:
         """The jobs that need the user, without those that were looked at since they ended."""
+        board = self._board
+        return [] if board is None else board.model.urgent()
+
+    def next_urgent(self, after: str) -> Job | None:
+        """Select the next job that needs a human, seen from this one."""
+        board = self._board
+        if board is None:
+            return None
+        board.model.select(after)
+        return board.model.next_urgent()
+
+    @property
+    def _board(self) -> BoardScreen | None:
         board = self.screen_stack[0] if self.screen_stack else None
-        return board.model.urgent() if isinstance(board, BoardScreen) and board.is_mounted else []
+        return board if isinstance(board, BoardScreen) and board.is_mounted else None
 
     def _settle_sheet(self, sheet: Widget) -> None:
         if sheet is self.sheet and isinstance(self.screen, DashboardScreen):

@@ -14,10 +14,10 @@ from typing import Protocol
 
 from corral.client.snapshot import Snapshot
 from corral.model.job import Job
+from corral.model.urgency import is_stuck, needs_a_human
 from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.paint.lines import clean
 from corral_tui.settings.dashboard import Bell
-from corral_tui.text.attention import needs_a_human
 from corral_tui.text.numbers import cut_end
 
 LONG_SECONDS = 10.0
@@ -47,8 +47,8 @@ def ringing(before: Snapshot, now: Snapshot, bell: Bell) -> list[Job]:
 def _rings(old: Job | None, job: Job, bell: Bell) -> bool:
     if job.hidden:
         return False
-    if _is_stuck(job):
-        return old is None or not _is_stuck(old)
+    if is_stuck(job):
+        return old is None or not is_stuck(old)
     if not job.is_ended or (old is not None and old.is_ended):
         return False
     if job.state == "stopped":
@@ -57,10 +57,6 @@ def _rings(old: Job | None, job: Job, bell: Bell) -> bool:
     if bell == "stuck":
         return False
     return bell == "all" or needs_a_human(job) or (job.elapsed or 0.0) >= LONG_SECONDS
-
-
-def _is_stuck(job: Job) -> bool:
-    return job.state == "running" and job.health == "stuck"
 
 
 class BellPace:

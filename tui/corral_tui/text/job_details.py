@@ -10,6 +10,7 @@ from corral.commandline.abbreviation import expanded_argvs
 from corral.model.job import Job, JobEvent, Pipe, ProcessView, Stage
 from corral.model.reports import Detail
 from corral.model.units import format_duration, format_size
+from corral.model.urgency import ended_badly, is_stuck
 from corral_tui.text import numbers
 from corral_tui.text.life_charts import life_lines
 from corral_tui.text.lines import ALERT, FAILURE, HEADING, MUTED, StyledLine, lay_out
@@ -57,9 +58,9 @@ def _status(job: Job) -> str:
 
 
 def _style(job: Job) -> str:
-    if job.state in ("failed", "timed_out", "lost") or job.was_ended_as_stuck:
+    if ended_badly(job):
         return FAILURE
-    return ALERT if job.health == "stuck" else HEADING
+    return ALERT if is_stuck(job) else HEADING
 
 
 def _facts(job: Job, stdin: str) -> Iterator[tuple[str, str]]:

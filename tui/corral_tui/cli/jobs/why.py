@@ -12,6 +12,7 @@ from corral.model.reports import Diagnosis, PythonStack, Wait, languages_of
 from corral_tui.cli.support import connect
 from corral_tui.cli.support.options import id_argument, json_option
 from corral_tui.text import numbers
+from corral_tui.text.diagnosis_text import kept_heading
 from corral_tui.text.lines import ALERT, HEADING, MUTED, StyledLine, print_lines
 from corral_tui.text.stage_times import share_words
 from corral_tui.text.terminal_output import print_json, visible
@@ -39,7 +40,7 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[StyledLine]:
     yield StyledLine(f"{diagnosis.id}: {summary}", ALERT if diagnosis.health == "stuck" else HEADING)
     if diagnosis.kept is not None:
         yield StyledLine()
-        yield StyledLine(f"{kept_heading(diagnosis)}:")
+        yield StyledLine(kept_heading(diagnosis))
         yield StyledLine(f"  {visible(diagnosis.kept.summary)}", ALERT)
     yield from _reasons(diagnosis.kept or diagnosis)
     if diagnosis.evidence:
@@ -57,16 +58,6 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[StyledLine]:
     for missing in (diagnosis.kept or diagnosis).not_looked_at:
         yield StyledLine()
         yield StyledLine(f"not looked at{past}: {visible(missing)}", MUTED)
-
-
-def kept_heading(diagnosis: Diagnosis) -> str:
-    """The heading of an ended job's kept diagnosis: when it was made, and that the job has ended since."""
-    kept = diagnosis.kept
-    assert kept is not None
-    ended = "" if diagnosis.ended is None else f"It ended {_date(diagnosis.ended)}; "
-    what = "when it was last stuck" if kept.health == "stuck" else "what it waited for when it was ended"
-    text = f"{ended}{what}" if kept.taken is None else f"{ended}{what}, at {_date(kept.taken)}"
-    return text[0].upper() + text[1:]
 
 
 def _reasons(diagnosis: Diagnosis) -> Iterator[StyledLine]:
@@ -138,10 +129,6 @@ def _root(diagnosis: Diagnosis) -> str:
             return f"{wait.pid} {visible(wait.name)}{stage}: {visible(wait.detail)}"
     process = "outside the job" if root.pid is None else f"process {root.pid}"
     return f"{process}{stage}: {root.kind}"
-
-
-def _date(at: datetime) -> str:
-    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _clock(at: datetime) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from corral.model.job import Job
+from corral.model.urgency import ended_badly
 from corral_tui.dashboard.board.view_state import ViewState, padded_line
 from corral_tui.dashboard.paint.labels import title
 from corral_tui.dashboard.paint.lines import Span, clean
 from corral_tui.dashboard.paint.painter import EMPTY, Row, Spans
-from corral_tui.text.attention import needs_a_human
 from corral_tui.text.charset import Role
 from corral_tui.text.numbers import cut_middle, duration, left
 
@@ -94,8 +94,8 @@ def _few_words(height: int) -> list[Spans]:
 def _ended(view_state: ViewState, job: Job, width: int) -> Spans:
     """`9 vacuum       ✓ 4m40s   today 13:20   psql -c "vacuum analyze"`"""
     status = view_state.status(job)
-    role: Role = status.mark_role if needs_a_human(job) else "muted"
-    ended = f"{status.mark} {status.word if needs_a_human(job) else duration(job.elapsed)}"
+    role: Role = status.mark_role if ended_badly(job) else "muted"
+    ended = f"{status.mark} {status.word if ended_badly(job) else duration(job.elapsed)}"
     line: list[Span] = [
         (f"{job.id:>5} ", "muted"),
         (left(cut_middle(title(job), 14, view_state.charset.ellipsis), 15), "plain"),

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from corral.model.job import Job
 from corral.model.machine import Machine
+from corral.model.urgency import ended_badly, is_stuck
 from corral_tui.dashboard.board.view_state import ViewState, cut_line
 from corral_tui.dashboard.paint.lines import Span, clean
 from corral_tui.dashboard.paint.painter import Spans
-from corral_tui.text.attention import needs_a_human
 from corral_tui.text.charset import Charset, sparks
 from corral_tui.text.numbers import cells, size
 
@@ -44,14 +44,14 @@ def count_jobs(view_state: ViewState) -> Counts:
             _count_ended(job, counts, job.ended is None or job.ended.astimezone().date() == today)
         elif job.state == "running":
             counts.running += 1
-            counts.stuck += job.health == "stuck"
+            counts.stuck += is_stuck(job)
         else:
             setattr(counts, job.state, getattr(counts, job.state) + 1)
     return counts
 
 
 def _count_ended(job: Job, counts: Counts, is_today: bool) -> None:
-    if needs_a_human(job):
+    if ended_badly(job):
         counts.failed += 1
     elif job.state == "succeeded" and is_today:
         counts.well += 1

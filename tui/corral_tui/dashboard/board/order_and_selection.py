@@ -7,8 +7,8 @@ from datetime import datetime
 
 from corral.client.snapshot import Snapshot
 from corral.model.job import Job
+from corral.model.urgency import ended_badly, is_stuck, needs_a_human, urgency
 from corral_tui.settings.dashboard import Order
-from corral_tui.text.attention import needs_a_human
 from corral_tui.text.charset import Role
 
 ORDERS: tuple[Order, ...] = ("started", "name", "status", "cpu", "mem", "procs", "out", "time")
@@ -17,34 +17,22 @@ MOVING: frozenset[Order] = frozenset({"status", "cpu", "mem", "procs", "out"})
 HOLD_SECONDS = 3.0
 ENDED_BEFORE = 10
 """How many ended jobs are listed where nothing runs."""
-_STATUS_RANK = {
-    "failed": 1,
-    "timed_out": 2,
-    "lost": 3,
-    "stopping": 4,
-    "paused": 5,
-    "running": 6,
-    "queued": 7,
-    "stopped": 8,
-    "succeeded": 9,
-}
+_STATES = ("failed", "timed_out", "lost", "stopping", "paused", "running", "queued", "stopped", "succeeded")
 
 
 def _ended_well(job: Job) -> bool:
     """Ended so that nobody needs to look: folded into one line."""
-    return job.is_ended and not needs_a_human(job)
+    return job.is_ended and not ended_badly(job)
 
 
-def _status_rank(job: Job) -> int:
-    if job.state == "running" and job.health == "stuck":
-        return 0
-    return _STATUS_RANK["failed" if job.was_ended_as_stuck else job.state]
+def _status_key(job: Job) -> object:
+    return not is_stuck(job), not ended_badly(job), _STATES.index(job.state), int(job.id)
 
 
 _KEYS: dict[Order, Callable[[Job], object]] = {
     "started": lambda job: int(job.id),
     "name": lambda job: (job.title.lower(), int(job.id)),
-    "status": lambda job: (_status_rank(job), int(job.id)),
+    "status": _status_key,
     "cpu": lambda job: (-(job.cpu_percent or 0.0), int(job.id)),
     "mem": lambda job: (-(job.memory_bytes or 0), int(job.id)),
     "procs": lambda job: (-job.processes, int(job.id)),
@@ -130,17 +118,9 @@ class Model:
         return len(self.marks - {job.id for job in self.shown}) if self.marks else 0
 
     def urgent(self) -> list[Job]:
-        """The jobs that need a human: stuck ones by how long, then those that ended badly and were not looked at."""
-        jobs = self.snapshot.jobs.values()
-        stuck = [job for job in jobs if job.state == "running" and job.health == "stuck"]
-        stuck.sort(key=lambda job: job.health_since.timestamp() if job.health_since else 0.0)
-        bad = [
-            job
-            for job in jobs
-            if job.is_ended and needs_a_human(job) and not job.hidden and job.id not in self.looked_at
-        ]
-        bad.sort(key=lambda job: job.ended.timestamp() if job.ended else 0.0, reverse=True)
-        return stuck + bad
+        """The jobs that need a human, the most urgent first, without those that were looked at since they ended."""
+        jobs = (job for job in self.snapshot.jobs.values() if needs_a_human(job))
+        return sorted((job for job in jobs if not job.hidden and job.id not in self.looked_at), key=urgency)
 
     # ---- changing ----
 

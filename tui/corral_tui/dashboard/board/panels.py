@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from corral.model.job import Job
-from corral_tui.dashboard.board.view_state import ViewState, ended_badly, padded_line
+from corral.model.urgency import ended_badly, is_stuck
+from corral_tui.dashboard.board.view_state import ViewState, padded_line
 from corral_tui.dashboard.paint.labels import end_reason, title
 from corral_tui.dashboard.paint.lines import Span, clean, wrapped
 from corral_tui.dashboard.paint.painter import EMPTY, Row, Spans
@@ -331,14 +332,14 @@ def _key_lines(view_state: ViewState, job: Job, width: int, room: int) -> list[S
             *_pipeline_lines(view_state, job, width, room - len(blank)),
             *_stuck_lines(view_state, job, width),
         ]
-    if job.state == "running" and job.health == "stuck":
+    if is_stuck(job):
         return [*blank, *_stuck_lines(view_state, job, width)]
     why = None if job.is_ended else view_state.why(job)  # the meters' line already says how it ended
     return _sentence(why, width, "plain") if why else []
 
 
 def _stuck_lines(view_state: ViewState, job: Job, width: int) -> list[Spans]:
-    if job.health != "stuck" or job.state != "running":
+    if not is_stuck(job):
         return []
     lines = _sentence(view_state.why(job) or "", width, "bold")
     tail = view_state.tails.of(job) if job.pty and not job.full_screen else None

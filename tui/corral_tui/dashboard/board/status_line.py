@@ -6,11 +6,11 @@ from datetime import datetime
 
 from corral.client.snapshot import Snapshot
 from corral.model.job import Job
+from corral.model.urgency import ended_badly
 from corral_tui.dashboard.board.view_state import ViewState, cut_line
 from corral_tui.dashboard.paint.labels import end_reason, title
 from corral_tui.dashboard.paint.lines import clean
 from corral_tui.dashboard.paint.painter import Spans
-from corral_tui.text.attention import needs_a_human
 from corral_tui.text.charset import Charset, stuck_label
 from corral_tui.text.numbers import cells, duration
 
@@ -66,7 +66,7 @@ class Events:
 def _event(old: Job, job: Job, charset: Charset) -> Spans | None:
     name = f"{job.id} {title(job)}"
     if job.is_ended and not old.is_ended:
-        if needs_a_human(job):
+        if ended_badly(job):
             return (
                 (f"{charset.failed} ", "error"),
                 (name, "bold"),

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from corral.model.job import Job
+from corral.model.urgency import ended_badly, is_stuck, needs_a_human
 from corral_tui.dashboard.board.view_state import ViewState, padded_line
 from corral_tui.dashboard.paint.labels import title
 from corral_tui.dashboard.paint.lines import Span
 from corral_tui.dashboard.paint.painter import EMPTY, Row
 from corral_tui.settings.dashboard import Order
-from corral_tui.text.attention import needs_a_human
 from corral_tui.text.charset import Role, Status, stuck_label
 from corral_tui.text.numbers import cells, count, cpu, cut_end, cut_middle, left, rate, right, size
 
@@ -248,7 +248,7 @@ def _cell(view_state: ViewState, job: Job, column: Column) -> Span:
     if column.name == "id":
         return right(job.id, width), "muted"
     if column.name == "name":
-        role: Role = "muted" if job.is_ended and not needs_a_human(job) else "plain"
+        role: Role = "muted" if job.is_ended and not ended_badly(job) else "plain"
         return left(cut_middle(title(job), width, view_state.charset.ellipsis), width), role
     if column.name == "time":
         return right(view_state.time(job), width), "plain"
@@ -297,7 +297,6 @@ def scrollbar(view_state: ViewState, height: int, offset: int) -> list[tuple[str
     for place, job in enumerate(jobs):
         if needs_a_human(job):
             y = min(place * height // total, height - 1)
-            is_stuck = job.state == "running"
             if bar[y][1] != "warning":
-                bar[y] = (charset.stuck, "warning") if is_stuck else (charset.failed, "error")
+                bar[y] = (charset.stuck, "warning") if is_stuck(job) else (charset.failed, "error")
     return bar

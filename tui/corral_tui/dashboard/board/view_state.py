@@ -11,7 +11,6 @@ from corral_tui.dashboard.board.sparklines import History
 from corral_tui.dashboard.paint.labels import end_reason
 from corral_tui.dashboard.paint.lines import Span, clean
 from corral_tui.dashboard.paint.output_tails import Tails
-from corral_tui.text.attention import needs_a_human
 from corral_tui.text.charset import (
     CPU_FLOOR,
     MEMORY_FLOOR,
@@ -102,10 +101,6 @@ def stopping_line(job: Job, now: datetime, charset: Charset) -> str:
     if stopping.kill_at is not None:
         parts.append(f"KILL in {max(round((stopping.kill_at - now).total_seconds()), 0)} s")
     return f" {charset.dot} ".join(parts)
-
-
-def ended_badly(job: Job) -> bool:
-    return job.is_ended and needs_a_human(job)
 
 
 def cut_line(line: tuple[Span, ...], width: int, ellipsis: str) -> tuple[Span, ...]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from corral.client.snapshot import Snapshot
 from corral.model.job import ENDED_STATES, Job
 from corral.model.units import format_duration
+from corral.model.urgency import is_stuck
 from corral_tui.dashboard.paint.labels import end_reason
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, spread
 from corral_tui.text import numbers
@@ -87,7 +88,7 @@ def _others(job: Job, snapshot: Snapshot, width: int) -> Line:
     ids = [each.id for each in snapshot.jobs.values() if not each.hidden or each.id == job.id]
     if width >= WIDE and job.id in ids:
         line.append((f"      job {ids.index(job.id) + 1} of {len(ids)}", "muted"))
-    stuck = sum(each.health == "stuck" and each.state == "running" for each in snapshot.jobs.values())
+    stuck = sum(is_stuck(each) for each in snapshot.jobs.values())
     if stuck and width >= 60:
         line += [("  ", "plain"), (f"[{stuck} STUCK]", "alert"), (" !", "key")]
     return [*line, (" ", "plain")]

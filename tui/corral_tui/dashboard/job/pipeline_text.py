@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from corral.model.job import Job, Pipe, Stage
+from corral.model.urgency import is_stuck
 from corral_tui.dashboard.paint.labels import end_reason, words_of_stage
 from corral_tui.dashboard.paint.lines import Line, Span, clean, cut, padded, width_of, wrapped
 from corral_tui.dashboard.paint.pipeline_line import FULL, at_most, fill_of
@@ -82,7 +83,7 @@ def _meaning(job: Job, width: int, charset: Charset) -> list[Line]:
     if job.is_ended:
         reason = end_reason(job)
         return wrapped(reason, width) if reason else []
-    if job.state == "running" and job.health == "stuck" and job.summary:
+    if is_stuck(job) and job.summary:
         return _stuck_words(clean(job.summary), width, charset)
     if job.bottleneck is None:
         return wrapped(clean(job.summary), width) if job.summary else []

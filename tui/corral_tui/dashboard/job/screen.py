@@ -15,6 +15,7 @@ from textual.widgets import Input
 
 from corral.client.snapshot import Snapshot
 from corral.model.job import Job
+from corral.model.urgency import is_stuck
 from corral_tui.dashboard.dialogs.signal import SignalSheet
 from corral_tui.dashboard.frame.actions import Context, Scope
 from corral_tui.dashboard.frame.footer import Footer, StripLine
@@ -28,7 +29,6 @@ from corral_tui.dashboard.job.pipeline_pane import PipelinePane
 from corral_tui.dashboard.job.why_pane import WhyPane
 from corral_tui.dashboard.paint.canvas import Block
 from corral_tui.dashboard.paint.lines import Line, plain, rule
-from corral_tui.text.attention import needs_a_human
 
 ALL_COLUMNS, ALL_ROWS = 120, 36
 """From this size on all panes are shown at once."""
@@ -88,7 +88,7 @@ class JobScreen(DashboardScreen):
         """A stuck one opens on Why, a pipeline on its drawing, any other on its output."""
         if self._wanted_pane in PANE_NUMBERS:
             return PANE_NUMBERS[self._wanted_pane or ""]
-        if (job.health == "stuck" and job.state == "running") or job.was_ended_as_stuck:
+        if is_stuck(job) or job.was_ended_as_stuck:
             return 5
         return 1 if len(job.stages) > 1 else 2
 
@@ -371,11 +371,9 @@ class JobScreen(DashboardScreen):
         self.open_other(ids[(here + by) % len(ids)])
 
     def _go_to_urgent(self) -> None:
-        urgent = [job.id for job in self.host.snapshot.jobs.values() if needs_a_human(job) and not job.hidden]
-        after = [each for each in urgent if int(each) > int(self.job_id)] or urgent
-        others = [each for each in after if each != self.job_id]
-        if others:
-            self.open_other(others[0])
+        job = self.host.next_urgent(self.job_id)
+        if job is not None and job.id != self.job_id:
+            self.open_other(job.id)
         else:
             self.show_said("no other job needs you")
 

@@ -14,6 +14,7 @@ from corral_tui.dashboard.job.chain_text import chain_lines, on_the_way, process
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, text, wrapped
 from corral_tui.text import numbers
 from corral_tui.text.charset import Charset
+from corral_tui.text.diagnosis_text import kept_heading
 from corral_tui.text.stage_times import share_words
 
 COMMAND_COLUMN = 27
@@ -41,7 +42,7 @@ def why_lines(found: Diagnosis, context: WhyContext) -> list[Line]:
     reasons = found
     if found.kept is not None:
         reasons = found.kept
-        lines += [[], *wrapped(kept_words(found), context.width, role="muted")]
+        lines += [[], *wrapped(kept_heading(found), context.width, role="muted")]
         if reasons.summary not in found.summary:
             lines += wrapped(clean(reasons.summary), context.width, role="bold")
         context = context._replace(now=reasons.taken or found.ended or context.now)
@@ -70,21 +71,6 @@ def why_as_text(
     """The same, for a bug report."""
     context = WhyContext(now, TEXT_WIDTH, charset, job, owners or {})
     return "\n".join(text(line).rstrip() for line in why_lines(found, context)) + "\n"
-
-
-def kept_words(found: Diagnosis) -> str:
-    """Of what time the kept diagnosis of an ended job is."""
-    kept = found.kept
-    assert kept is not None
-    what = "when it was last stuck" if kept.health == "stuck" else "what it waited for when it was ended"
-    ended = "" if found.ended is None else f"it ended {_date(found.ended)}; "
-    taken = "" if kept.taken is None else f", looked at {_date(kept.taken)}"
-    words = f"{ended}{what}{taken}:"
-    return words[0].upper() + words[1:]
-
-
-def _date(at: datetime) -> str:
-    return f"{at.astimezone():%d %b %H:%M:%S}"
 
 
 def _reasons(found: Diagnosis, context: WhyContext, *, is_over: bool) -> list[Line]:

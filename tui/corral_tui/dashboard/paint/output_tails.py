@@ -11,10 +11,10 @@ from rich.style import Style
 from corral.model.home import Home
 from corral.model.job import Job
 from corral.model.text import after_carriage_returns, end_of_line, skip_control_string_end
+from corral.model.urgency import ended_badly
 from corral.output.reader import OutputFile, TruncationDetector
 from corral_tui.dashboard.paint.ansi import StyledLine, output_line
 from corral_tui.dashboard.paint.terminal_preview import Budget, PresentScreen, after_screens, draws_in_place
-from corral_tui.text.attention import needs_a_human
 
 TAIL_BYTES = 4096
 KEPT_LINES = 80
@@ -106,7 +106,7 @@ class Tail:
         grown = [(stream, size) for stream, size, old in both if size != old]
         if len(grown) > 1:
             # Where the clock of the files is too coarse to tell, stdout is taken for the newer one.
-            is_bad = job.is_ended and needs_a_human(job)
+            is_bad = ended_badly(job)
             grown.sort(key=lambda one: (is_bad and one[0] is not self._streams[0], one[0].written()))
         for stream, size in grown:
             self._read(stream, size)
