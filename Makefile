@@ -1,7 +1,7 @@
 # One command is the whole truth: `make check`.
 BIN ?= .venv/bin/
 
-.PHONY: check format lint types contracts test soak
+.PHONY: check format lint types contracts test reliability soak
 
 check: format lint types contracts test
 
@@ -20,6 +20,10 @@ contracts:
 test:
 	$(BIN)pytest
 
+# Each program of `reliability/` once, in its short form: half an hour.
+reliability:
+	$(BIN)python -m reliability
+
 # What people do to a running Corral, at random. make soak MINUTES=60
 soak:
-	$(BIN)python tests/faults/troubled.py --minutes $(or $(MINUTES),30)
+	$(BIN)python -m reliability troubled --minutes $(or $(MINUTES),30)

@@ -13,7 +13,7 @@ from pathlib import Path
 from corral.model.home import Home
 from e2e.command import Corral
 from e2e.terminal import Terminal
-from faults.cleaning import kill_in_the_middle
+from reliability.cleaning import kill_in_the_middle
 from until import until
 
 DAYS_AGO = time.time() - 2 * 86400

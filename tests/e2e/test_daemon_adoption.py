@@ -33,7 +33,7 @@ from e2e.daemons import Daemons, job, spec, start, wait
 from managers import marked, zoo_argv
 from until import until
 
-DIES_AT = os.path.join(os.path.dirname(__file__), "..", "faults", "dies_at.py")
+DIES_AT = os.path.join(os.path.dirname(__file__), "..", "..", "reliability", "dies_at.py")
 HALF_STARTED = "the daemon ended while it was starting this job"
 
 

@@ -1,4 +1,4 @@
-"""The quick form of `tests/faults/fuzz.py`: hostile bytes, and what each client may cost at most."""
+"""The quick form of `reliability/fuzz.py`: hostile bytes, and what each client may cost at most."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from corral.daemon import client_limits
 from corral.daemon.client_limits import Clients, TooManyClientsError
-from faults.fuzz import Fuzz
+from reliability.fuzz import Fuzz
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Nothing left: a few of the shortages that `tests/faults/exhaust.py` injects everywhere."""
+"""Nothing left: a few of the shortages that `reliability/exhaust.py` injects everywhere."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from corral.platform.host import resource_errors
-from faults import for_real, injected
-from faults.injected import Injector
-from faults.injected_daemon import TARGETS
+from reliability import for_real, injected
+from reliability.injected import Injector
+from reliability.injected_daemon import TARGETS
 
 CASES = (
     ("fork", errno.EAGAIN, injected.pipeline),

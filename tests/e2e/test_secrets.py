@@ -14,7 +14,7 @@ from corral.model.home import Home
 from corral.protocol.address import dial
 from corral_tui.main import main
 from e2e.command import Corral
-from faults.hostile import HELLO
+from reliability.hostile import HELLO
 from until import until
 
 TOKENS = {kind: f"{kind}-{secrets.token_hex(8)}" for kind in ("option", "file", "inherited", "wrong")}

@@ -1,4 +1,4 @@
-"""The quick form of tests/faults/escape.py and storm.py, and what they once found."""
+"""The quick form of reliability/escape.py and storm.py, and what they once found."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from corral.platform.process.identity import identify, is_alive
 from e2e.command import Corral, read_all
 from e2e.daemons import Daemons, job, start
-from faults import escape, storm
 from managers import zoo_argv
+from reliability import escape, storm
 from until import until
 
 
