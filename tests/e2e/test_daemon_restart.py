@@ -211,6 +211,24 @@ def test_what_a_later_format_cannot_read_is_adopted(
     assert f"has format {FORMAT}, this program reads 0" in log
 
 
+def test_an_older_program_is_refused_where_a_job_would_lose_its_stdin(corral: Corral, tmp_path: Path) -> None:
+    older = patched(tmp_path, "import corral.protocol.numbers as n; n.HANDOVER = 1")
+    corral.ok("run", "-n", "plain", "sleep", "60")
+    corral.ok("run", "-n", "talker", "-i", "cat")
+    refused = corral("daemon", "restart", env=older)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert (
+        "cannot take over the open stdin or terminal of job 2; the daemon goes on as it was" in refused.stderr
+    )
+    corral.ok("send", "--eof", "talker", "still open")
+    assert corral("wait", "talker").returncode == 0
+    assert corral.ok("logs", "talker") == "still open"
+    # Nothing of the other can be lost.
+    assert "1 job left running" in corral.ok("daemon", "restart", env=older)
+    assert "taken over as after a crash" in (corral.home / "daemon.log").read_text()
+    assert json.loads(corral.ok("show", "--json", "plain"))["state"] == "running"
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_a_signal_between_the_two_programs_waits(
     daemons: Daemons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

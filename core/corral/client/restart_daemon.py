@@ -28,6 +28,7 @@ from corral.model.home import Home
 from corral.model.wire import to_wire
 from corral.platform.host.python_interpreter import interpreter
 from corral.platform.process.identity import identify
+from corral.protocol.numbers import HANDOVER
 from corral.protocol.requests import Done, Hello, RestartDaemon, Shutdown, StartJobs
 
 WAIT_SECONDS = 20.0
@@ -126,7 +127,7 @@ def _ask(client: Client, home: Home) -> str:
     environment = {to_wire(name): to_wire(value) for name, value in _environment().items()}
     reader, writer = os.pipe()
     try:
-        request = RestartDaemon(program=to_wire(interpreter()), environment=environment)
+        request = RestartDaemon(program=to_wire(interpreter()), environment=environment, reads=HANDOVER)
         try:
             pending = client.begin(request, (writer,))
         finally:

@@ -27,6 +27,7 @@ from corral.platform.host.daemon_log import log, log_fault
 from corral.platform.process.exec_in_place import block_signals, exec_program, unblock_signals
 from corral.platform.process.identity import identify
 from corral.protocol import requests as p
+from corral.protocol.numbers import HANDOVER
 
 PATIENCE_SECONDS = 3.0
 """How long to wait for requests that clients could not send again. Clients report a silent daemon after 5 s."""
@@ -74,7 +75,7 @@ class Restart:
     async def follow_home(self, home: Home, on_refusal: Callable[[CorralError], None]) -> None:
         """Restart this same program, with the home at its new path."""
         environment = {to_wire(name): to_wire(value) for name, value in os.environ.items()}
-        request = p.RestartDaemon(program=to_wire(sys.executable), environment=environment)
+        request = p.RestartDaemon(program=to_wire(sys.executable), environment=environment, reads=HANDOVER)
         report = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         try:
             await self.replace_program(request, report, home)
@@ -167,6 +168,7 @@ class Restart:
                 "daemon restart: /proc does not show this process; the daemon goes on as it was"
             )
         table = self._handover.gather(process)
+        _check_reader(request, table)
         lock, listener = daemon.lock, daemon.listener.fileno()
         argv = [from_wire(request.program), "-P", "-m", LAUNCH, home.path, str(report)]
         argv += ["resume", str(lock), str(listener), str(daemon.generation + 1)]
@@ -183,6 +185,18 @@ class Restart:
             why = f"daemon restart: {argv[0]}: {error.strerror}; the daemon goes on as it was"
             log(why)
             raise CorralError(why) from None
+
+
+def _check_reader(request: p.RestartDaemon, table: Handover) -> None:
+    """Refuse an older program that cannot read the table, where jobs would lose an open stdin, terminal or feed."""
+    if request.reads >= table.format:
+        return
+    if jobs := [job.id for job in table.jobs if job.held.descriptors]:
+        more = f" and {len(jobs) - 1} more jobs" if jobs[1:] else ""
+        raise NotSoError(
+            f"daemon restart: the Corral of this command is older, and cannot take over the open stdin or terminal of job {jobs[0]}{more};"
+            " the daemon goes on as it was. To go on without them: corral daemon stop --jobs leave, then corral ps"
+        )
 
 
 # ---- the table that the program before leaves to the next one

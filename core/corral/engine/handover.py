@@ -27,9 +27,9 @@ from corral.journal.unfinished_jobs import StoredJob, unended_jobs
 from corral.lifecycle.scheduler import Scheduler
 from corral.measure.history import UNKNOWN, History, StageHistory, decode, encode
 from corral.platform.process.identity import ProcessIdentity
+from corral.protocol.numbers import HANDOVER
 
-FORMAT = 3
-"""Of the table. It grows with every change after which an older table would be misread; `decode_table` reads those."""
+FORMAT = HANDOVER
 
 
 class HandedJob(Struct, frozen=True, kw_only=True):

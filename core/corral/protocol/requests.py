@@ -299,6 +299,8 @@ class RestartDaemon(Request, Answers[Done], tag="restart_daemon"):
     """Path of the Python, in wire form."""
     environment: dict[str, str] = {}
     """That of the new program, in wire form."""
+    reads: int = 1
+    """The newest `HANDOVER` that it reads. Programs that do not say so yet read the first."""
 
 
 AnyRequest = (
