@@ -18,7 +18,9 @@ PAGES = {page.name: page.read_text(encoding="utf-8") for page in (ARCHITECTURE, 
 _BELOW = {"corral": "core", "corral_tui": "tui"}
 _BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`\n]+)`")
-_PATH = re.compile(r"(corral|corral_tui|core|tui|tests|docs|bench|reliability)/[\w./-]*|[\w-]+\.(md|toml)|Makefile")
+_PATH = re.compile(
+    r"(corral|corral_tui|core|tui|tests|docs|bench|reliability)/[\w./-]*|[\w-]+\.(md|toml)|Makefile"
+)
 _NAME = re.compile(r"(_*[A-Z]\w*)(\.\w+)?|_*[a-z]\w*\(\)")
 """`Class`, `CONSTANT`, `Class.member` and `function()`."""
 _NOT_OURS = re.compile(r"(config|dashboard)\.toml|corral/config\.toml|PATH|VERB")
