@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -16,9 +17,22 @@ from until import until
 @pytest.fixture
 def corral(tmp_path: Path) -> Iterator[Corral]:
     """The command. At the end its daemon and jobs are ended; a process that is left fails the test."""
-    directory = tmp_path / "work"
+    with _ending(tmp_path) as command:
+        yield command
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Corral]:
+    """The same for all tests of a file that name each job by the id that it was given."""
+    with _ending(tmp_path_factory.mktemp("shared")) as command:
+        yield command
+
+
+@contextlib.contextmanager
+def _ending(folder: Path) -> Iterator[Corral]:
+    directory = folder / "work"
     directory.mkdir()
-    command = Corral(tmp_path / "home", directory)
+    command = Corral(folder / "home", directory)
     yield command
     if command.processes():  # Many tests need no daemon, and no program more to find none.
         command("daemon", "stop", "--jobs", "stop")

@@ -120,9 +120,8 @@ def test_ids_names_and_the_newest(corral: Corral) -> None:
         (["rm", "99"], 1),
     ],
 )
-def test_an_unknown_id(words: list[str], status: int, corral: Corral) -> None:
-    corral.ok("run", "-q", "true")
-    ended = corral(*words)
+def test_an_unknown_id(words: list[str], status: int, shared: Corral) -> None:
+    ended = shared(*words)
     assert ended.returncode == status
     (line,) = ended.stderr.splitlines()
     assert line.startswith("corral: no job ")
@@ -392,11 +391,11 @@ def test_send_and_its_end(corral: Corral) -> None:
     ],
 )
 def test_that_python_keeps_back_what_it_prints_is_said(
-    options: tuple[str, ...], line: str, is_said: bool, corral: Corral
+    options: tuple[str, ...], line: str, is_said: bool, shared: Corral
 ) -> None:
-    job = corral.ok("run", "-i", *options, line, env={"PYTHONUNBUFFERED": ""})
-    until(lambda: "waits for input" in corral.ok("why", job), "it to wait for input")
-    assert ("PYTHONUNBUFFERED=1 …" in corral.ok("why", job)) is is_said
+    job = shared.ok("run", "-i", *options, line, env={"PYTHONUNBUFFERED": ""})
+    until(lambda: "waits for input" in shared.ok("why", job), "it to wait for input")
+    assert ("PYTHONUNBUFFERED=1 …" in shared.ok("why", job)) is is_said
 
 
 def test_send_to_a_job_without_an_open_stdin(corral: Corral) -> None:

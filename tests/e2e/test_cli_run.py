@@ -68,8 +68,8 @@ def test_a_pipeline_without_a_shell(corral: Corral) -> None:
         (["--from", "99", "cat"], 125),
     ],
 )
-def test_exit_statuses(words: list[str], status: int, corral: Corral) -> None:
-    ended = corral("run", "--wait", *words)
+def test_exit_statuses(words: list[str], status: int, shared: Corral) -> None:
+    ended = shared("run", "--wait", *words)
     assert (ended.returncode, ended.stdout) == (status, "")
     if status in (125, 126, 127):
         assert len(ended.stderr.splitlines()) == 1

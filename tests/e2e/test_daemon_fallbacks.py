@@ -24,10 +24,10 @@ WITHOUT = {
 }
 
 
-@pytest.fixture(params=sorted(WITHOUT))
-def daemons(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Daemons]:
+@pytest.fixture(params=sorted(WITHOUT), scope="module")
+def daemons(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemons]:
     """A daemon of a poorer system."""
-    with altered(tmp_path / "home", WITHOUT[request.param]) as made:
+    with altered(tmp_path_factory.mktemp("poorer") / "home", WITHOUT[request.param]) as made:
         yield made
 
 

@@ -40,6 +40,13 @@ def daemons(tmp_path: Path) -> Iterator[Daemons]:
     made.end()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemons]:
+    made = Daemons(tmp_path_factory.mktemp("shared") / "home")
+    yield made
+    made.end()
+
+
 def answer(sock: socket.socket) -> dict[str, Any]:
     line = b""
     while not line.endswith(b"\n"):
@@ -122,16 +129,17 @@ def with_redirection(**redirection: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_line_that_is_no_request_is_answered_and_harms_nobody(daemons: Daemons, line: bytes) -> None:
-    with greeted(daemons) as sock:
+def test_a_line_that_is_no_request_is_answered_and_harms_nobody(shared: Daemons, line: bytes) -> None:
+    pid = shared.pid()
+    with greeted(shared) as sock:
         sock.sendall(line + b"\n")
         assert answer(sock)["error"]["message"]
         sock.sendall(b'{"id":8,"op":"list"}\n')
         assert answer(sock)["id"] == 8
-    with daemons.client() as client:
+    with shared.client() as client:
         assert wait(client, *start(client, "true"))[0].state == "succeeded"
-        status = client.call(p.AskStatus())
-        assert status.jobs == {}
+        assert client.call(p.AskStatus()).jobs == {}
+    assert shared.pid() == pid
 
 
 def test_before_hello_there_is_no_service(daemons: Daemons) -> None:

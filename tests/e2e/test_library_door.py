@@ -144,31 +144,29 @@ async def test_no_value_of_any_argument_hangs_or_gives_an_internal_error() -> No
         assert len(await manager.jobs(all=True)) == 2
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"timout": 0.2}, "timout=0.2: no such option; did you mean timeout? There are name, cwd, env, "),
-        ({"text": True}, "text=True: no such option; stdout and stderr are always kept, as bytes (Result, "),
-        ({"shel": True}, "shel=True: no such option; did you mean shell? There are name, cwd, env, "),
-        ({"colour": True}, "colour=True: no such option; there are name, cwd, env, "),
-        ({"timeout": "5s"}, "timeout='5s': expected seconds, a number above 0 "),
-        ({"timeout": float("nan")}, "timeout=nan: expected seconds, "),
-        ({"on_stuck": "kill"}, "on_stuck='kill': expected 'mark' or 'stop'"),
-        ({"max_output": 1e6}, "max_output=1000000.0: expected bytes, a whole number "),
-        ({"env": {"PORT": 8080}}, "env: the value of 'PORT' is of type int: expected a str"),
-        ({"stop_signal": "TREM"}, "stop_signal: no such signal: 'TREM': did you mean TERM?"),
-        ({"after": "build"}, "after='build': expected jobs of this manager, such as [job]"),
-        ({"stdin": subprocess.PIPE}, "stdin=-1: expected a path, 'interactive', a job of this manager, "),
-        ({"input": "text"}, "input of type str: expected bytes, a bytearray or a memoryview; of text its .encode()"),
-    ],
+REFUSALS: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"timout": 0.2}, "timout=0.2: no such option; did you mean timeout? There are name, cwd, env, "),
+    ({"text": True}, "text=True: no such option; stdout and stderr are always kept, as bytes (Result, "),
+    ({"shel": True}, "shel=True: no such option; did you mean shell? There are name, cwd, env, "),
+    ({"colour": True}, "colour=True: no such option; there are name, cwd, env, "),
+    ({"timeout": "5s"}, "timeout='5s': expected seconds, a number above 0 "),
+    ({"timeout": float("nan")}, "timeout=nan: expected seconds, "),
+    ({"on_stuck": "kill"}, "on_stuck='kill': expected 'mark' or 'stop'"),
+    ({"max_output": 1e6}, "max_output=1000000.0: expected bytes, a whole number "),
+    ({"env": {"PORT": 8080}}, "env: the value of 'PORT' is of type int: expected a str"),
+    ({"stop_signal": "TREM"}, "stop_signal: no such signal: 'TREM': did you mean TERM?"),
+    ({"after": "build"}, "after='build': expected jobs of this manager, such as [job]"),
+    ({"stdin": subprocess.PIPE}, "stdin=-1: expected a path, 'interactive', a job of this manager, "),
+    ({"input": "text"}, "input of type str: expected bytes, a bytearray or a memoryview; of text its .encode()"),
 )  # fmt: skip
-async def test_a_refusal_names_the_option_what_was_given_and_what_was_expected(
-    options: dict[str, Any], message: str
-) -> None:
+
+
+async def test_a_refusal_names_the_option_what_was_given_and_what_was_expected() -> None:
     async with opened() as manager:
-        with pytest.raises(corral.UsageError) as refused:
-            await manager.run("cat", **options)
-        assert str(refused.value).startswith(message)
+        for options, message in REFUSALS:
+            with pytest.raises(corral.UsageError) as refused:
+                await manager.run("cat", **options)
+            assert str(refused.value).startswith(message)
         assert await manager.jobs(all=True) == ()
 
 

@@ -47,7 +47,7 @@ def test_the_page_has_the_six_systems() -> None:
 
 
 @pytest.mark.parametrize("example", list(_examples()))
-def test_an_example_of_the_page_does_what_it_says(example: str, corral: Corral) -> None:
+def test_an_example_of_the_page_does_what_it_says(example: str, shared: Corral) -> None:
     if "openssl" in example and shutil.which("openssl") is None:
         pytest.skip("no openssl on this machine")
     if "-whirlpool" in example and subprocess.run(WHIRLPOOL, input=b"", capture_output=True).returncode != 0:
@@ -59,7 +59,7 @@ def test_an_example_of_the_page_does_what_it_says(example: str, corral: Corral) 
         capture_output=True,
         timeout=60,
         check=False,
-        cwd=corral.directory,
-        env=corral.environment,
+        cwd=shared.directory,
+        env=shared.environment,
     )
     assert (ended.returncode, ended.stderr) == (0, ""), ended

@@ -27,9 +27,11 @@ BOTH = "sh -c 'echo out; echo err >&2'"
         ("cat < /dev/stdin", "", ""),
     ],
 )
-def test_the_stages_own(corral: Corral, line: str, out: str, err: str) -> None:
-    (corral.directory / "link").symlink_to("/dev/stdout")
-    ended = corral("run", "--wait", line)
+def test_the_stages_own(shared: Corral, line: str, out: str, err: str) -> None:
+    link = shared.directory / "link"
+    link.unlink(missing_ok=True)
+    link.symlink_to("/dev/stdout")
+    ended = shared("run", "--wait", line)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, out, err)
 
 

@@ -24,25 +24,24 @@ REPLACED = {
 
 
 @pytest.mark.parametrize("kind", REPLACED)
-def test_it_is_said_and_all_goes_on(corral: Corral, kind: str) -> None:
-    corral.ok("run", "--shell", f"{HERE}; {REPLACED[kind]}; echo err >&2; exec sleep 60")
-    until(lambda: "err" in corral("logs", "--stderr").stderr, "it to have replaced its stdout")
+def test_it_is_said_and_all_goes_on(shared: Corral, kind: str) -> None:
+    one = shared.ok("run", "--shell", f"{HERE}; {REPLACED[kind]}; echo err >&2; exec sleep 60")
+    until(lambda: "err" in shared("logs", "--stderr", one).stderr, "it to have replaced its stdout")
     said = f"{kind} stands in place of the file that was made for the output"
-    logs = corral("logs", "--stdout")
+    logs = shared("logs", "--stdout", one)
     assert (logs.returncode, said in logs.stderr) == (125, True), logs
-    assert corral("logs").returncode == 125
+    assert shared("logs", one).returncode == 125
     until(
-        lambda: f"its output is not followed: {corral.home}/jobs/1/stdout: {said}" in corral.ok("show", "1"),
+        lambda: f"not followed: {shared.home}/jobs/{one}/stdout: {said}" in shared.ok("show", one),
         "it to be said",
     )
     # All else of it is observed, and others are served.
-    until(lambda: "sleep" in corral.ok("show", "1"), "its process to be seen")
-    assert corral.ok("run", "--wait", "echo", "others go on") == "others go on"
-    ended = corral("run", "--wait", "--from", "1", "cat")
-    assert ended.returncode == 125
-    assert corral.ok("stop", "1")
-    corral.ok("rm", "1")
-    assert not os.path.lexists(corral.home / "jobs" / "1")
+    until(lambda: "sleep" in shared.ok("show", one), "its process to be seen")
+    assert shared.ok("run", "--wait", "echo", "others go on") == "others go on"
+    assert shared("run", "--wait", "--from", one, "cat").returncode == 125
+    assert shared.ok("stop", one)
+    shared.ok("rm", one)
+    assert not os.path.lexists(shared.home / "jobs" / one)
 
 
 @pytest.mark.parametrize(
@@ -54,12 +53,13 @@ def test_it_is_said_and_all_goes_on(corral: Corral, kind: str) -> None:
         ("echo y > f; mv f stdout", "stdout was made shorter"),
     ],
 )
-def test_it_is_said_of_a_file_that_was_followed_before(corral: Corral, replaced: str, said: str) -> None:
-    corral.ok("run", "--shell", f"{HERE}; mkfifo go; echo some more; read x < go; {replaced}; exec sleep 60")
-    until(lambda: "stdout 10" in corral.ok("show", "1"), "its output to be followed")
-    subprocess.run(["sh", "-c", f": > {corral.home}/jobs/1/go"], check=True, timeout=30)
-    until(lambda: said in corral.ok("show", "1"), "it to be said")
-    assert corral.ok("stop", "1")
+def test_it_is_said_of_a_file_that_was_followed_before(shared: Corral, replaced: str, said: str) -> None:
+    line = f"{HERE}; mkfifo go; echo some more; read x < go; {replaced}; exec sleep 60"
+    one = shared.ok("run", "--shell", line)
+    until(lambda: "stdout 10" in shared.ok("show", one), "its output to be followed")
+    subprocess.run(["sh", "-c", f": > {shared.home}/jobs/{one}/go"], check=True, timeout=30)
+    until(lambda: said in shared.ok("show", one), "it to be said")
+    assert shared.ok("stop", one)
 
 
 def test_a_folder_that_is_a_link_by_now_is_not_followed(corral: Corral, tmp_path: Path) -> None:

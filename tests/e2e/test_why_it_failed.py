@@ -22,53 +22,52 @@ def why(corral: Corral, job: str = "@") -> dict[str, Any]:
     return dict(json.loads(corral.ok("why", "--json", job)))
 
 
-@pytest.mark.parametrize(
-    ("words", "summary", "evidence"),
-    [
-        (
-            ("ls /no/such/place | wc",),
-            "stage 1 (ls) exited with 2; it said: ls: cannot access '/no/such/place': No such file or directory",
-            [],
-        ),
-        (
-            ("--", sys.executable, "-c", OWN_SIGNAL.format(11)),
-            "was ended by SIGSEGV",
-            ["SIGSEGV: it used memory that is not its own, a fault in the program itself"],
-        ),
-        (
-            ("--", sys.executable, "-c", OWN_SIGNAL.format(10)),
-            "was ended by SIGUSR1",
-            ["SIGUSR1: Corral did not send it, and the kernel does not tell who did"],
-        ),
-        (
-            ("--shell", "printf 'a\\rlast\\033[31m words\\n\\n' >&2; exit 130"),
-            "exited with 130; it said: last words",
-            ["exit status 130: in a shell, that a program in it was ended by signal 2"],
-        ),
-        (("--pty", "--", "sh", "-c", "echo on the terminal; exit 4"), "it said: on the terminal", []),
-        (("no-such-program",), "it failed: stage 1: no such program: no-such-program", []),
-        (("--timeout", "100ms", "sleep", "60"), "it ran into its time limit: 0.1s", []),
-        (
-            ("--timeout", "100ms", "--stop-signal", "INT", "sleep", "60"),
-            "it ran into its time limit: 0.1s",
-            [],
-        ),
-        (
-            ("--timeout", "100ms", "--grace", "100ms", "--shell", "trap '' TERM; while :; do sleep 1; done"),
-            "it ran into its time limit: 0.1s",
-            [],
-        ),
-    ],
+FAILURES: tuple[tuple[tuple[str, ...], str, list[str]], ...] = (
+    (
+        ("ls /no/such/place | wc",),
+        "stage 1 (ls) exited with 2; it said: ls: cannot access '/no/such/place': No such file or directory",
+        [],
+    ),
+    (
+        ("--", sys.executable, "-c", OWN_SIGNAL.format(11)),
+        "was ended by SIGSEGV",
+        ["SIGSEGV: it used memory that is not its own, a fault in the program itself"],
+    ),
+    (
+        ("--", sys.executable, "-c", OWN_SIGNAL.format(10)),
+        "was ended by SIGUSR1",
+        ["SIGUSR1: Corral did not send it, and the kernel does not tell who did"],
+    ),
+    (
+        ("--shell", "printf 'a\\rlast\\033[31m words\\n\\n' >&2; exit 130"),
+        "exited with 130; it said: last words",
+        ["exit status 130: in a shell, that a program in it was ended by signal 2"],
+    ),
+    (("--pty", "--", "sh", "-c", "echo on the terminal; exit 4"), "it said: on the terminal", []),
+    (("no-such-program",), "it failed: stage 1: no such program: no-such-program", []),
+    (("--timeout", "100ms", "sleep", "60"), "it ran into its time limit: 0.1s", []),
+    (
+        ("--timeout", "100ms", "--stop-signal", "INT", "sleep", "60"),
+        "it ran into its time limit: 0.1s",
+        [],
+    ),
+    (
+        ("--timeout", "100ms", "--grace", "100ms", "--shell", "trap '' TERM; while :; do sleep 1; done"),
+        "it ran into its time limit: 0.1s",
+        [],
+    ),
 )
-def test_the_first_line_tells(
-    corral: Corral, words: tuple[str, ...], summary: str, evidence: list[str]
-) -> None:
-    corral("run", "--wait", *words)
-    found = why(corral)
-    assert summary in found["summary"]
-    assert found["evidence"] == evidence
+
+
+def test_the_first_line_tells_with_and_without_a_daemon(corral: Corral) -> None:
+    told = []
+    for words, summary, evidence in FAILURES:
+        corral("run", "--wait", *words)
+        told.append(why(corral))
+        assert summary in told[-1]["summary"]
+        assert told[-1]["evidence"] == evidence
     corral.ok("daemon", "stop")
-    assert why(corral) == found
+    assert [why(corral, found["id"]) for found in told] == told
 
 
 def test_what_was_different_from_its_last_good_run(corral: Corral, tmp_path: Path) -> None:
