@@ -238,7 +238,7 @@ def looking(client: Client, attempt: Attempt) -> None:
         p.AskWhy(job=one),
         p.PeekPipes(job=one),
         p.AskStatus(),
-        p.AskPast(ids=(one,)),
+        p.AskRecentHistory(ids=(one,)),
         p.AskStory(job=one),
         p.WatchJobs(ids=(one,)),
     ):

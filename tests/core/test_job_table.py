@@ -44,7 +44,7 @@ def test_jobs_are_found_by_what_they_name_until_they_are_removed() -> None:
         == [3]
     )
     assert table.newest_queued() is table.managed[3]
-    assert list(table.begun) == [1]
+    assert list(table.started) == [1]
     table.managed[1].life = replace(table.managed[1].life, state="succeeded")
     assert ids(list(table.all_unended())) == [2, 3]
     assert table.queued_count == table.unended_count == 2
@@ -65,7 +65,7 @@ def test_a_job_is_closed_before_its_last_snapshot_and_observers_hear_of_that() -
         def job_ended(self, job: Job) -> None:
             heard.append(f"ended {job.id}")
 
-    def view(job: ManagedJob) -> Job:
+    def snapshot(job: ManagedJob) -> Job:
         heard.append("snapshot")
         return Job(id=str(job.id), name=None, command="true", cwd="/", created=job.created)
 
@@ -74,7 +74,7 @@ def test_a_job_is_closed_before_its_last_snapshot_and_observers_hear_of_that() -
     events = JobNotifier(
         table,
         SimpleNamespace(job_ended=lambda *_: heard.append("journal")),  # type: ignore[arg-type]
-        SimpleNamespace(view=view),  # type: ignore[arg-type]
+        SimpleNamespace(snapshot=snapshot),  # type: ignore[arg-type]
         SimpleNamespace(stop_of=lambda _: None, close=lambda _: heard.append("closed")),  # type: ignore[arg-type]
         observers=(Observer(),),
     )

@@ -55,8 +55,8 @@ class Manager:
             Path(each).touch()
         self.job = job_of(cap)
         stages = tuple(Stage(number=number, name="x", argv=("x",)) for number in (1, 2))
-        view = Job(id="1", name=None, command="x | x", cwd="/", created=datetime.now(UTC), stages=stages)
-        self.table = JobTable([view])
+        snapshot = Job(id="1", name=None, command="x | x", cwd="/", created=datetime.now(UTC), stages=stages)
+        self.table = JobTable([snapshot])
         self.table.add(self.job)
         self.snapshots = SimpleNamespace(of=self.table.ended.get)
 
@@ -314,10 +314,10 @@ def test_what_an_ended_job_left_alive_is_capped_too(tmp_path: Path) -> None:
         manager.grow(4 * CAP)
         capping.tick()
         await eventually(lambda: is_punched(manager), "the hole")
-        view = manager.table.ended[1]
-        assert view.stdout_bytes == 4 * CAP
-        assert view.stdout_bytes - view.stdout_dropped_bytes == len(manager.kept()) <= LIMIT
-        assert manager.saved == [view]
+        snapshot = manager.table.ended[1]
+        assert snapshot.stdout_bytes == 4 * CAP
+        assert snapshot.stdout_bytes - snapshot.stdout_dropped_bytes == len(manager.kept()) <= LIMIT
+        assert manager.saved == [snapshot]
 
     on_capping(check, tmp_path)
 

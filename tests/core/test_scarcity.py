@@ -15,7 +15,7 @@ from corral.model.job import Job
 from corral.platform.files.descriptors import is_scarce
 from corral.processes import output_files
 from corral.processes.output_files import OutputFiles
-from corral.protocol.numbers import NEWEST_ENDED
+from corral.protocol.protocol_number import NEWEST_ENDED
 from corral.protocol.requests import ChangesPushed
 
 

@@ -115,7 +115,7 @@ async def test_the_monitor_passes_over_the_time_that_it_did_not_run(monkeypatch:
         id=2, history=History(), polling=None, next_visit=100, life=SimpleNamespace(is_started=False)
     )
     table = JobTable()
-    table.begun = {1: asked, 2: unseen}
+    table.started = {1: asked, 2: unseen}
     parts: Any = SimpleNamespace(last_scan=1e9, tick=lambda: None)
     monitor = Monitor(table, parts, parts, parts, parts, parts, parts, after_scan=lambda: None)
     for clock[0] in (1000.0, 1001.0, 1062.0, 1063.0):

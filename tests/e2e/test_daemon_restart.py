@@ -212,7 +212,7 @@ def test_what_a_later_format_cannot_read_is_adopted(
 
 
 def test_an_older_program_is_refused_where_a_job_would_lose_its_stdin(corral: Corral, tmp_path: Path) -> None:
-    older = patched(tmp_path, "import corral.protocol.numbers as n; n.HANDOVER = 1")
+    older = patched(tmp_path, "import corral.protocol.protocol_number as n; n.HANDOVER = 1")
     corral.ok("run", "-n", "plain", "sleep", "60")
     corral.ok("run", "-n", "talker", "-i", "cat")
     refused = corral("daemon", "restart", env=older)
@@ -307,7 +307,7 @@ def test_where_it_cannot_be_the_daemon_goes_on(
 
 
 def test_another_protocol_number(corral: Corral, tmp_path: Path) -> None:
-    other = patched(tmp_path, "import corral.protocol.numbers as n; n.PROTOCOL = 7")
+    other = patched(tmp_path, "import corral.protocol.protocol_number as n; n.PROTOCOL = 7")
     corral.ok("run", "-n", "nap", "sleep", "60")
     for environment, theirs, ours in ((other, 1, 7), ({}, 7, 1)):
         refused = corral("show", "nap", env=environment)

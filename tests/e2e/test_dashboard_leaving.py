@@ -32,7 +32,7 @@ def prepare(app):
     app.on_action(burst)
 source = FakeSource(six_jobs(), home=sys.argv[2])
 code = asyncio.run(show(source, prepare))
-kinds = {type(each).__name__ for each in source.requests} - {"Subscribe", "Look", "AskPast"}
+kinds = {type(each).__name__ for each in source.requests} - {"Subscribe", "Look", "AskRecentHistory"}
 with contextlib.suppress(OSError):  # the terminal may be gone
     os.write(1, f"asked for: {sorted(kinds)}".encode())
 sys.exit(code)

@@ -130,7 +130,7 @@ SCREENS = (
 
 
 LEAVES = re.compile("esc leave")
-"""Stands at the foot of every sheet."""
+"""Stands at the foot of every dialog."""
 
 
 def test_no_screen_lets_it_through(corral: Corral, nasty: str) -> None:
@@ -142,7 +142,7 @@ def test_no_screen_lets_it_through(corral: Corral, nasty: str) -> None:
             if words:
                 terminal.wait_for(words)
             else:
-                until(lambda: not LEAVES.search(terminal.text()), "the sheet to be left")
+                until(lambda: not LEAVES.search(terminal.text()), "the dialog to be left")
         terminal.press("q")
         assert terminal.wait_for_end() == 0
         assert terminal.raw.count(b"31337") > 100

@@ -27,7 +27,7 @@ from corral.model.reports import (
     Wait,
 )
 from corral.protocol.requests import (
-    AskPast,
+    AskRecentHistory,
     AskStatus,
     AskStopping,
     AskStory,
@@ -41,12 +41,12 @@ from corral.protocol.requests import (
     Machine,
     OpenInput,
     Outcome,
-    Past,
-    Pasts,
     PauseJobs,
     PeekPipes,
     Pipes,
     Processes,
+    RecentHistories,
+    RecentHistory,
     RemoveJobs,
     RestartJobs,
     ResumeJobs,
@@ -198,7 +198,9 @@ class _Doer:
             ListProcesses: lambda request: Processes(processes(self._job(request.job))),
             ListJobs: lambda request: Jobs(tuple(self.source.snapshot.jobs.values())),
             PeekPipes: lambda request: Pipes(peeked(self._job(request.job))),
-            AskPast: lambda request: Pasts({each: past(self._job(each)) for each in request.ids}),
+            AskRecentHistory: lambda request: RecentHistories(
+                {each: past(self._job(each)) for each in request.ids}
+            ),
             AskStory: lambda request: story(self._job(request.job)),
             WatchJobs: lambda request: Done(),
             OpenInput: lambda request: Done(),
@@ -298,11 +300,11 @@ def peeked(of: Job) -> tuple[PeekedPipe, ...]:
     )
 
 
-def past(of: Job) -> Past:
+def past(of: Job) -> RecentHistory:
     """Twenty cells of 5 s that rise to what the job uses now."""
     cpu, memory = of.cpu_percent or 0.0, of.memory_bytes or 0
     shape = [min(1.0, 0.3 + number / 12) for number in range(20)]
-    return Past(
+    return RecentHistory(
         seconds=5.0,
         cpu=tuple(cpu * each for each in shape),
         memory=tuple(int(memory * each) for each in shape),

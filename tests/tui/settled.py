@@ -1,4 +1,4 @@
-"""Waiting until what a sheet or an opened job wants to show is what stands on the screen."""
+"""Waiting until what a dialog or an opened job wants to show is what stands on the screen."""
 
 from __future__ import annotations
 

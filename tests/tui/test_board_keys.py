@@ -9,7 +9,7 @@ from textual.widget import Widget
 
 from corral.model.errors import NotSoError
 from corral.protocol.requests import (
-    AskPast,
+    AskRecentHistory,
     HideJobs,
     PauseJobs,
     RestartJobs,
@@ -178,7 +178,7 @@ async def test_leaving_asks_the_daemon_for_nothing(key: str, source: FakeSource)
     async with running(source) as (app, pilot):
         await pilot.press(key)
     assert app.return_code == 0
-    assert {type(each) for each in source.requests} <= {AskPast, WatchJobs}
+    assert {type(each) for each in source.requests} <= {AskRecentHistory, WatchJobs}
 
 
 async def test_ended_jobs_unfold_and_fold(source: FakeSource) -> None:
@@ -278,7 +278,7 @@ async def test_output_appears_as_it_is_written(tmp_path: Path) -> None:
         assert "loading 10%" not in screen_text(app)
 
 
-async def test_a_sheet_covers_and_the_selected_row_moves_above_it(tmp_path: Path) -> None:
+async def test_a_dialog_covers_and_the_selected_row_moves_above_it(tmp_path: Path) -> None:
     source = FakeSource(three_hundred_jobs(), home=str(tmp_path))
     async with running(source, (80, 24)) as (app, pilot):
         await pilot.press("g", "pagedown")
@@ -291,13 +291,13 @@ async def test_a_sheet_covers_and_the_selected_row_moves_above_it(tmp_path: Path
             def render(self) -> str:
                 return "Really?"
 
-        app.show_sheet(Question())
-        await shown(app, lambda text: "Really?" in text and chosen.title in text, "the row above the sheet")
+        app.show_dialog(Question())
+        await shown(app, lambda text: "Really?" in text and chosen.title in text, "the row above the dialog")
         await pilot.press("p", "q")
         assert app.is_running
         assert not source.asked(PauseJobs)
-        app.close_sheet()
-        await shown(app, lambda text: "Really?" not in text, "the sheet to be gone")
+        app.close_dialog()
+        await shown(app, lambda text: "Really?" not in text, "the dialog to be gone")
 
 
 async def test_without_asking_where_the_settings_say_so(source: FakeSource) -> None:

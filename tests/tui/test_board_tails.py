@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from corral_tui.dashboard.paint.ansi import StyledLine, output_line
+from corral_tui.dashboard.paint.ansi import OutputLine, output_line
 from corral_tui.dashboard.paint.output_tails import KEPT_LINES, Tails
 from tui.fake_jobs import ended_job, job, pipeline_job
 from tui.fake_source import FakeSource
 
 
-def texts(lines: list[StyledLine]) -> list[str]:
+def texts(lines: list[OutputLine]) -> list[str]:
     return ["".join(text for text, _ in line) for line in lines]
 
 

@@ -12,13 +12,13 @@ import pytest
 from corral.model.job import ProcessView
 from corral.protocol.requests import StopJobs
 from corral_tui.dashboard.action_handlers import summary_of
-from corral_tui.dashboard.dialogs.stop import StopSheet
+from corral_tui.dashboard.dialogs.stop import StopDialog
 from corral_tui.dashboard.frame.actions import ACTIONS, Context, action
 from corral_tui.dashboard.help import help_lines
 from corral_tui.dashboard.job.tree_text import tree_lines
-from corral_tui.dashboard.paint.labels import end_reason
+from corral_tui.dashboard.paint.job_words import end_reason
 from corral_tui.dashboard.paint.lines import text
-from corral_tui.dashboard.prompt.prompt import PromptSheet
+from corral_tui.dashboard.prompt.prompt import PromptDialog
 from corral_tui.settings.dashboard import Settings
 from corral_tui.text.charset import UNICODE
 from tui.fake_jobs import NOW, ended_job, job, pipeline_job, stage, stuck_job
@@ -120,7 +120,7 @@ async def test_keys_that_act_on_the_selected_job_stand_only_beside_that_job(
 async def test_a_prompt_with_nothing_in_it_says_what_to_do(tmp_path: Path) -> None:
     async with running(FakeSource([job(1, "a")], home=str(tmp_path))) as (app, pilot):
         await pilot.press("n")
-        await until(lambda: isinstance(app.sheet, PromptSheet), "the prompt")
+        await until(lambda: isinstance(app.dialog, PromptDialog), "the prompt")
         drawn = await shown(app, lambda text: "type a command" in text, "what to do")
         assert "see the mark" not in drawn
 
@@ -141,7 +141,7 @@ async def test_marked_jobs_that_the_filter_hides_are_named_before_they_are_stopp
     source = FakeSource([job(1, "red"), job(2, "blue")], home=str(tmp_path))
     async with running(source) as (app, pilot):
         await pilot.press("g", "space", "j", "space", "slash", *"red", "enter", "s")
-        await until(lambda: isinstance(app.sheet, StopSheet), "the question")
+        await until(lambda: isinstance(app.dialog, StopDialog), "the question")
         await shown(app, lambda text: "1 of them is hidden by the filter: 2 blue" in text, "the hidden one")
         assert not source.asked(StopJobs)
 

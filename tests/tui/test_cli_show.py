@@ -1,4 +1,4 @@
-"""The sheet of `corral show`, and the same facts on the dashboard."""
+"""What `corral show` says, and the same facts on the dashboard."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tui.fake_jobs import job
 
 
 @pytest.mark.parametrize(
-    ("shown", "path", "sheet", "pane"),
+    ("shown", "path", "told", "pane"),
     [
         (job(1, "a", stdin="file"), "/data/shop\a.sql", "/data/shop␇.sql", "/data/shop·.sql"),
         (job(1, "a", stdin="interactive"), None, "interactive", "open: corral send gives it some"),
         (job(1, "a", stdin="job", from_="7"), None, "the stdout of job 7", "the output of job 7"),
     ],
 )
-def test_what_its_stdin_is(shown: Job, path: str | None, sheet: str, pane: str) -> None:
+def test_what_its_stdin_is(shown: Job, path: str | None, told: str, pane: str) -> None:
     detail = Detail(job=shown, stdin_path=path)
-    assert f"  stdin      {sheet}" in [line.text for line in detail_lines(detail)]
+    assert f"  stdin      {told}" in [line.text for line in detail_lines(detail)]
     about = about_lines(shown, detail, shows_values=False, width=80, charset=UNICODE)
     assert any(lines.text(line).split(maxsplit=1) == ["stdin", pane] for line in about)

@@ -17,8 +17,8 @@ TABLES: dict[str, frozenset[str]] = {
     "### On the list and in an opened job": frozenset({"board", "opened"}),
     "### On the list": frozenset({"board"}),
     "### In an opened job": frozenset({"opened"}),
-    "### In a sheet": frozenset({"sheet"}),
-    "### Everywhere": frozenset({"board", "opened", "sheet"}),
+    "### In a dialog": frozenset({"dialog"}),
+    "### Everywhere": frozenset({"board", "opened", "dialog"}),
 }
 """The heading of each table, and the scopes whose actions it holds."""
 

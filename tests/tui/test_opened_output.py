@@ -108,7 +108,7 @@ async def test_letters_typed_behind_a_slash_are_never_verbs(tmp_path: Path) -> N
         await output_of(app)
         await pilot.press("slash", *"sysqxpr")
         assert app.is_running
-        assert app.sheet is None
+        assert app.dialog is None
         assert app.screen.query_one(OutputView).filter == "sysqxpr"
         await pilot.press("escape")
         assert isinstance(app.screen, JobScreen)

@@ -25,19 +25,19 @@ from corral.protocol.requests import (
     WatchJobs,
 )
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.dialogs.signal import SignalSheet
-from corral_tui.dashboard.dialogs.stop import StopSheet
+from corral_tui.dashboard.dialogs.signal import SignalDialog
+from corral_tui.dashboard.dialogs.stop import StopDialog
 from corral_tui.dashboard.job.output.view import OutputView
 from corral_tui.dashboard.job.panes import AboutPane, TreePane
 from corral_tui.dashboard.job.screen import JobScreen
-from corral_tui.dashboard.prompt.prompt import PromptSheet
+from corral_tui.dashboard.prompt.prompt import PromptDialog
 from corral_tui.text.charset import ASCII, UNICODE, Charset
 from tui.fake_jobs import NOW, Clock, ended_job, job, pipeline_job
 from tui.fake_source import FakeSource
 from tui.screens import board_of, running, screen_text, shown, until
 from tui.settled import assert_settled_snapshot
 from tui.test_board_screens import SIZES, six
-from tui.test_sheet_stop import over, tree
+from tui.test_dialog_stop import over, tree
 
 HOSTILE = "[/][@click=app.quit]\x1b]0;title\x07\x1b[31m"
 
@@ -175,11 +175,15 @@ async def test_keys_act_on_the_opened_job(tmp_path: Path) -> None:
     async with running(source) as (app, pilot):
         await opened(app, "2")
         await pilot.press("s")
-        await until(lambda: isinstance(app.sheet, StopSheet) and app.sheet.job_ids == ("2",), "the question")
+        await until(
+            lambda: isinstance(app.dialog, StopDialog) and app.dialog.job_ids == ("2",), "the question"
+        )
         await pilot.press("escape")
-        await until(lambda: app.sheet is None, "the sheet to close")
+        await until(lambda: app.dialog is None, "the dialog to close")
         await pilot.press("c")
-        await until(lambda: isinstance(app.sheet, PromptSheet) and app.sheet.chain_onto == "2", "the prompt")
+        await until(
+            lambda: isinstance(app.dialog, PromptDialog) and app.dialog.chain_onto == "2", "the prompt"
+        )
         await pilot.press("escape", "p")
         await until(lambda: source.asked(PauseJobs), "the pause")
         assert isinstance(app.screen, JobScreen)
@@ -193,9 +197,9 @@ async def test_the_selected_process_is_the_target_of_a_signal(tmp_path: Path) ->
         screen = await opened(app, "6", "tree")
         await until(lambda: screen.query_one(TreePane).processes, "the tree")
         await pilot.press("j", "j", "S")
-        await until(lambda: isinstance(app.sheet, SignalSheet), "the menu")
-        assert isinstance(app.sheet, SignalSheet)
-        assert app.sheet.pid == 48310
+        await until(lambda: isinstance(app.dialog, SignalDialog), "the menu")
+        assert isinstance(app.dialog, SignalDialog)
+        assert app.dialog.pid == 48310
 
 
 async def test_w_shows_why_and_y_copies_it(tmp_path: Path) -> None:

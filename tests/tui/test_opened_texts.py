@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from corral.model.history import LifePast, Past
+from corral.model.history import LifePast, RecentHistory
 from corral.model.job import Job, Pipe, ProcessView
 from corral.model.reports import Advice, Diagnosis, Root, Wait
 from corral_tui.dashboard.job.about_text import about_lines
@@ -23,7 +23,7 @@ from corral_tui.dashboard.job.charts_text import (
 )
 from corral_tui.dashboard.job.header import tab_at, tab_line
 from corral_tui.dashboard.job.output.rows import MOST_RUNS, QUIET_SECONDS, OutputRows
-from corral_tui.dashboard.job.pipeline_text import DrawingContext, StagePasts, draw
+from corral_tui.dashboard.job.pipeline_text import DrawingContext, StageHistories, draw
 from corral_tui.dashboard.job.screen import shared
 from corral_tui.dashboard.job.tree_text import in_tree_order, tree_lines
 from corral_tui.dashboard.job.why_text import why_as_text
@@ -40,9 +40,9 @@ def texts(drawn: list[lines.Line]) -> list[str]:
 # ---- pipelines ------------------------------------------------------------------------------------------------------
 
 
-def pipeline_lines(job: Job, pasts: StagePasts, width: int, charset: Charset) -> list[lines.Line]:
+def pipeline_lines(job: Job, histories: StageHistories, width: int, charset: Charset) -> list[lines.Line]:
     """Drawn without a chosen pipe."""
-    return draw(job, DrawingContext(pasts, width, charset)).lines
+    return draw(job, DrawingContext(histories, width, charset)).lines
 
 
 def test_a_pipeline_drawn_downwards() -> None:
@@ -252,7 +252,9 @@ def test_no_two_times_of_an_axis_read_the_same(seconds: float, count: int, width
 @pytest.mark.parametrize("charset", [UNICODE, ASCII])
 def test_charts_keep_to_their_room(height: int, charset: Charset) -> None:
     values = tuple(float(n % 7) for n in range(128))
-    past = Past(seconds=5.0, cpu=values, memory=tuple(int(v) for v in values), output=(None, *values))
+    past = RecentHistory(
+        seconds=5.0, cpu=values, memory=tuple(int(v) for v in values), output=(None, *values)
+    )
     every = [*lived(*values), late_series(past, NOW)]
     drawn = chart_lines(every, 60, height, charset)
     assert len(drawn) <= max(height, 2)
@@ -268,7 +270,7 @@ def test_seven_rows_are_enough_for_cpu_and_memory() -> None:
 
 def test_charts_of_the_same_time_share_an_axis() -> None:
     values = (1.0,) * 40
-    past = Past(seconds=5.0, cpu=values, memory=(1,) * 40, output=values)
+    past = RecentHistory(seconds=5.0, cpu=values, memory=(1,) * 40, output=values)
     drawn = texts(chart_lines([*lived(*values, seconds=60.0), late_series(past, NOW)], 80, 20, UNICODE))
     assert sum("└" in line for line in drawn) == 2
 

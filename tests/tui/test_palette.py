@@ -8,7 +8,7 @@ from rich.style import Style
 from textual.color import Color
 
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.paint.styles import Palette
+from corral_tui.dashboard.paint.styles import Colours
 from tui.fake_jobs import job
 from tui.fake_source import FakeSource
 from tui.screens import board_of, running, until
@@ -23,17 +23,17 @@ def colours(app: DashboardApp) -> set[str]:
 
 async def test_a_role_is_a_colour_of_the_theme(tmp_path: Path) -> None:
     async with running(FakeSource([job(1, "a")], home=str(tmp_path))) as (app, _):
-        palette, variables = Palette(board_of(app).board), app.theme_variables
+        colours, variables = Colours(board_of(app).board), app.theme_variables
         background = Color.parse(variables["background"])
-        assert palette["success"] == Style(
+        assert colours["success"] == Style(
             color=Color.parse(variables["success"]).rich_color, bgcolor=background.rich_color
         )
         assert (
-            palette["rule"].color
+            colours["rule"].color
             == (background + Color.parse(variables["foreground"]).with_alpha(0.35)).rich_color
         )
-        assert palette["muted"].color not in (None, palette["plain"].color, background.rich_color)
-        assert palette["cursor"].bgcolor not in (None, background.rich_color)
+        assert colours["muted"].color not in (None, colours["plain"].color, background.rich_color)
+        assert colours["cursor"].bgcolor not in (None, background.rich_color)
 
 
 async def test_another_theme_repaints_all_in_its_colours(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from corral.output.reader import OutputFile
-from corral_tui.dashboard.paint.ansi import StyledLine
+from corral_tui.dashboard.paint.ansi import OutputLine
 from corral_tui.dashboard.paint.emulator import Emulator
 from corral_tui.dashboard.paint.output_tails import Tails
 from corral_tui.dashboard.paint.terminal_preview import MOST_BEHIND, Budget, PresentScreen, draws_in_place
@@ -22,7 +22,7 @@ LONG = 3600.0
 """Seconds: a budget that is never spent."""
 
 
-def text(row: StyledLine) -> str:
+def text(row: OutputLine) -> str:
     return "".join(piece for piece, _ in row)
 
 

@@ -1,4 +1,4 @@
-"""What is typed before a field, a sheet or a screen is there goes into it, and nowhere else; and what is pasted."""
+"""What is typed before a field, a dialog or a screen is there goes into it, and nowhere else; and what is pasted."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from corral.model.errors import CannotStartError
 from corral.protocol.requests import PauseJobs, Started, StartJobs, StopJobs
 from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.dialogs import base
-from corral_tui.dashboard.dialogs.stop import StopSheet
+from corral_tui.dashboard.dialogs.stop import StopDialog
 from corral_tui.dashboard.frame import keyboard
 from corral_tui.dashboard.frame.footer import Footer
 from corral_tui.dashboard.help import HelpScreen
 from corral_tui.dashboard.job.output.view import OutputView
 from corral_tui.dashboard.job.screen import JobScreen
 from corral_tui.dashboard.paint.text_field import MOST_PASTED, pasted_lines
-from corral_tui.dashboard.prompt.prompt import PromptSheet
+from corral_tui.dashboard.prompt.prompt import PromptDialog
 from tui.fake_jobs import job, six_jobs
 from tui.fake_source import FakeSource
 from tui.screens import board_of, running, screen_text, shown, until
@@ -42,8 +42,8 @@ def source(tmp_path: Path) -> FakeSource:
 
 
 def line_of(app: DashboardApp) -> str | None:
-    sheet = app.sheet
-    return sheet.line.value if isinstance(sheet, PromptSheet) and sheet.is_mounted else None
+    dialog = app.dialog
+    return dialog.line.value if isinstance(dialog, PromptDialog) and dialog.is_mounted else None
 
 
 async def test_letters_typed_right_after_n_stand_in_the_prompt(source: FakeSource) -> None:
@@ -57,7 +57,7 @@ async def test_two_commands_typed_ahead_both_run(source: FakeSource) -> None:
     async with running(source) as (app, _):
         type_ahead(app, "ntrue one⏎ntrue two⏎")
         await until(lambda: len(source.asked(StartJobs)) == 2, "both")
-        await until(lambda: app.sheet is None, "the prompt to be gone")
+        await until(lambda: app.dialog is None, "the prompt to be gone")
     assert [each.specs[0].command for each in source.asked(StartJobs)] == ["true one", "true two"]
 
 
@@ -82,7 +82,7 @@ async def test_a_word_with_s_and_y_right_after_a_slash_is_a_filter(slash: str, s
 
         await until(lambda: word() == "system yes q", "all letters to be in the field")
         assert app.is_running
-        assert app.sheet is None
+        assert app.dialog is None
     assert not source.asked(StopJobs)
 
 
@@ -93,14 +93,14 @@ async def test_a_word_behind_the_palette_and_the_help_is_no_command(source: Fake
         type_ahead(app, "␛?s")
         await until(lambda: isinstance(app.screen, HelpScreen), "the help")
         await until(lambda: app.keyboard.is_idle, "all keys to be given")
-        assert app.sheet is None
+        assert app.dialog is None
 
 
 async def test_esc_and_the_next_command_are_told_apart(source: FakeSource) -> None:
     async with running(source) as (app, _):
         type_ahead(app, "nhalf␛gp")
         await until(lambda: source.asked(PauseJobs), "the pause")
-        assert app.sheet is None
+        assert app.dialog is None
         type_ahead(app, "n")
         await until(lambda: line_of(app) == "half", "the line kept")
 
@@ -110,21 +110,21 @@ async def test_a_y_right_behind_the_s_is_a_letter_and_no_answer(
 ) -> None:
     monkeypatch.setattr(
         base, "SOONEST_ANSWER", 0.0
-    )  # as when the machine is so slow that the sheet takes longer
+    )  # as when the machine is so slow that the dialog takes longer
     async with running(source) as (app, pilot):
         for answer in "y0":
             type_ahead(app, f"s{answer}")
             await shown(app, lambda text: "too soon to be an answer" in text, "why not")
-            assert isinstance(app.sheet, StopSheet)
+            assert isinstance(app.dialog, StopDialog)
             await pilot.press("escape")
         assert not source.asked(StopJobs)
         type_ahead(app, "s")
-        await until(lambda: isinstance(app.sheet, StopSheet) and app.sheet.asked_at, "the question")
+        await until(lambda: isinstance(app.dialog, StopDialog) and app.dialog.asked_at, "the question")
         monkeypatch.setattr(base, "SOONEST_ANSWER", 60.0)
         await pilot.press("y")
         await shown(app, lambda text: "too soon to be an answer" in text, "why not yet")
-        assert isinstance(app.sheet, StopSheet)
-        app.sheet.asked_at -= 60.0
+        assert isinstance(app.dialog, StopDialog)
+        app.dialog.asked_at -= 60.0
         await pilot.press("y")
         await until(lambda: source.asked(StopJobs), "the stop")
 
@@ -152,7 +152,7 @@ async def test_keys_for_what_never_comes_are_dropped_and_that_is_said(
         )
         assert line_of(app) == "true"
         answered.set()
-        await until(lambda: app.sheet is None, "the start")
+        await until(lambda: app.dialog is None, "the start")
         await pilot.press("j")
         assert app.is_running
 
@@ -169,9 +169,9 @@ async def test_esc_leaves_a_prompt_whose_job_takes_its_time_to_start(source: Fak
         call = source.call
         source.call = lambda request, *rest: _never() if isinstance(request, StartJobs) else call(request)  # type: ignore
         type_ahead(app, "ntrue⏎")
-        await until(lambda: isinstance(app.sheet, PromptSheet) and app.sheet.is_starting, "the start")
+        await until(lambda: isinstance(app.dialog, PromptDialog) and app.dialog.is_starting, "the start")
         type_ahead(app, "pq␛")
-        await until(lambda: app.sheet is None, "the prompt to be left")
+        await until(lambda: app.dialog is None, "the prompt to be left")
         assert app.is_running
 
 
@@ -286,8 +286,8 @@ async def test_several_lines_are_no_name_and_no_filter(source: FakeSource) -> No
         await until(lambda: board_of(app).model.filter == "train", "one line")
         type_ahead(app, "␛n")
         await until(lambda: line_of(app) == "", "the prompt")
-        assert isinstance(app.sheet, PromptSheet)
-        app.sheet.query_one("#name").focus()
+        assert isinstance(app.dialog, PromptDialog)
+        app.dialog.query_one("#name").focus()
         await pilot.pause()
         app.post_message(events.Paste("a\nb"))
         await shown(app, lambda text: "2 lines were pasted, and this is one line\n" in text, "the reason")

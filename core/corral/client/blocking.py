@@ -24,7 +24,7 @@ from corral.platform.files.peer_credentials import peer_of
 from corral.protocol import requests
 from corral.protocol.framing import LineReader, send_line
 from corral.protocol.long_lists import Parts
-from corral.protocol.requests import Answers, AskPast, Hello, Reply_, SayHello, WaitForJobs
+from corral.protocol.requests import Answers, AskRecentHistory, Hello, Reply_, SayHello, WaitForJobs
 from corral.version import __version__
 
 
@@ -76,7 +76,7 @@ def _ok(envelope: requests.Envelope) -> msgspec.Raw:
     return envelope.ok
 
 
-_PING = AskPast(ids=())
+_PING = AskRecentHistory(ids=())
 
 
 class Client:

@@ -13,7 +13,7 @@ from typing import IO, Any, NamedTuple
 
 from corral.model.home import Home
 from corral.protocol.address import dial
-from corral.protocol.numbers import PROTOCOL
+from corral.protocol.protocol_number import PROTOCOL
 from corral.version import __version__
 
 _PATIENCE = 5.0

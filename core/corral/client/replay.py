@@ -16,7 +16,7 @@ _IDEMPOTENT = (
     p.ListProcesses,
     p.PeekPipes,
     p.AskStopping,
-    p.AskPast,
+    p.AskRecentHistory,
     p.AskStory,
     p.AskStatus,
     p.OpenInput,

@@ -28,7 +28,7 @@ from corral.model.home import Home
 from corral.model.wire import to_wire
 from corral.platform.host.python_interpreter import interpreter
 from corral.platform.process.identity import identify
-from corral.protocol.numbers import HANDOVER
+from corral.protocol.protocol_number import HANDOVER
 from corral.protocol.requests import Done, Hello, RestartDaemon, Shutdown, StartJobs
 
 WAIT_SECONDS = 20.0

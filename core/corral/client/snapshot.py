@@ -6,7 +6,7 @@ from msgspec import Struct, structs
 
 from corral.model.job import Job
 from corral.model.machine import Machine
-from corral.protocol.numbers import NEWEST_ENDED
+from corral.protocol.protocol_number import NEWEST_ENDED
 from corral.protocol.requests import ChangesPushed, Push, SnapshotPushed
 
 

@@ -16,7 +16,7 @@ from corral.model.errors import UsageError
 from corral.model.spec import Command, Pipeline, Redirection, RedirectionMode
 from corral.model.units import RESERVED_WORDS, quote, quote_words
 
-Role = Literal["program", "argument", "assignment", "operator", "file", "blank"]
+WordRole = Literal["program", "argument", "assignment", "operator", "file", "blank"]
 """What a token is for: `file` is the target of a redirection, `blank` a newline without meaning."""
 
 _PIPES = ("|", "|&")
@@ -56,7 +56,7 @@ class Part(NamedTuple):
     """One token of a line, and its role. `stage` counts from 1; a pipe belongs to the stage before it."""
 
     token: Token
-    role: Role
+    role: WordRole
     stage: int
     problem: Problem | None
     words: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ class WordAt(NamedTuple):
     end: int
     value: str
     before: str
-    role: Role
+    role: WordRole
     quote: str = ""
 
 
@@ -302,7 +302,7 @@ class _RoleAssigner:
         hint = f"{RUN_WITH_SHELL}, or end the line with a backslash or a pipe"
         return Problem(position, 1, "a shell would run the next line as a second command", hint, True)
 
-    def _operator(self, token: Token) -> tuple[Role, Problem | None]:
+    def _operator(self, token: Token) -> tuple[WordRole, Problem | None]:
         if self.redirection is not None:
             return "operator", self._missing_file(token)
         if token.problem is not None:
@@ -318,7 +318,7 @@ class _RoleAssigner:
         self.pipe, self.first, self.has_program = token, None, False
         return problem
 
-    def _word(self, token: Token) -> tuple[Role, Problem | None]:
+    def _word(self, token: Token) -> tuple[WordRole, Problem | None]:
         operator, self.redirection = self.redirection, None
         self.first = self.first or token
         if operator is not None:

@@ -67,12 +67,12 @@ class RemoveCommands:
 
     def _why_not_removable(self, job_id: int, *, force: bool) -> str | None:
         try:
-            view = self._snapshots.of(job_id)
+            snapshot = self._snapshots.of(job_id)
         except UnknownJobError as error:
             return str(error)  # another client removed it while ours was being stopped
-        if not view.is_ended:
+        if not snapshot.is_ended:
             hint = "something of it survives" if force else "corral rm --force stops it first"
-            return f"job {job_id} is {view.state}; {hint}"
+            return f"job {job_id} is {snapshot.state}; {hint}"
         job = self._table.managed.get(job_id)
         if job is not None and self._executor.alive([job]).get(job_id):
             return f"processes of job {job_id} are still alive; corral stop {job_id} ends them"
@@ -82,12 +82,12 @@ class RemoveCommands:
         """Take ended jobs off the dashboards' lists, or put them back; (what was done, what was not)."""
         done, errors = [], []
         for job_id in job_ids:
-            view = self._snapshots.of(job_id)
-            if not view.is_ended:
+            snapshot = self._snapshots.of(job_id)
+            if not snapshot.is_ended:
                 errors.append(f"job {job_id} runs; corral stop {job_id} ends it")
                 continue
             if job_id in self._table.ended:
-                self._table.ended[job_id] = structs.replace(view, hidden=hidden)
+                self._table.ended[job_id] = structs.replace(snapshot, hidden=hidden)
             if job_id in self._table.managed:
                 self._table.managed[job_id].hidden = hidden
             self._journal.set_hidden([job_id], hidden)

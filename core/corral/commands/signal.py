@@ -98,7 +98,7 @@ class SignalCommands:
         if job.life.state == "paused":
             self._apply(job, ResumeRequested(**moment()))
             return f"job {job_id} goes on"
-        if all(view.state != "T" for view in self._executor.processes_of(job)):
+        if all(process.state != "T" for process in self._executor.processes_of(job)):
             raise NotSoError(f"job {job_id} is not paused: it is {job.life.state}")
         self._executor.signal_tree(job, "CONT")
         return f"job {job_id} goes on"

@@ -129,12 +129,14 @@ class StopCommands:
         return self._report_without_stop(job.id, state, never_started=never_started)
 
     def _stored_report(self, job_id: int) -> StopReport:
-        view = self._snapshots.of(job_id)
-        report = self._journal.stop_report(job_id) if view.is_ended else None
+        snapshot = self._snapshots.of(job_id)
+        report = self._journal.stop_report(job_id) if snapshot.is_ended else None
         if report is None:
-            return self._report_without_stop(job_id, view.state, never_started=view.reason == "never started")
+            return self._report_without_stop(
+                job_id, snapshot.state, never_started=snapshot.reason == "never started"
+            )
         doubt = self._executor.in_doubt(job_id)
-        return structs.replace(report, state=view.state, in_doubt=doubt)
+        return structs.replace(report, state=snapshot.state, in_doubt=doubt)
 
     def _report_without_stop(self, job_id: int, state: State, *, never_started: bool) -> StopReport:
         return StopReport(

@@ -22,7 +22,7 @@ from corral.lifecycle.outcome import all_events
 from corral.model.errors import NotSoError, UsageError
 from corral.model.home import Home
 from corral.model.job import ProcessView
-from corral.model.reports import Detail, Diagnosis, PeekedPipe, with_story
+from corral.model.reports import Detail, Diagnosis, PeekedPipe, with_history
 from corral.model.urgency import urgency
 from corral.output.job_files import stat_own
 from corral.platform.files.disk_usage import is_full
@@ -60,26 +60,28 @@ class Explanation:
     def why(self, job_id: int) -> Diagnosis:
         """The diagnosis of a job, made now."""
         job = self._table.managed.get(job_id)
-        view = self._snapshots.of(job_id)
-        if view.is_ended:
+        snapshot = self._snapshots.of(job_id)
+        if snapshot.is_ended:
             self._commits.soon()
-            found = with_story(diagnose(view), view, self._executor.history(job_id))
-            return explain_failure(found, view, self._journal)
+            found = with_history(diagnose(snapshot), snapshot, self._executor.history(job_id))
+            return explain_failure(found, snapshot, self._journal)
         if job is None or not job.life.is_started:
-            return diagnose(view)
+            return diagnose(snapshot)
         self._executor.look(job)
-        view = self._snapshots.of(job_id)
-        printed = max(view.stdout_bytes, _size_of(self._home.stdout(job_id)))
-        found = with_buffering_advice(diagnose(view, self._executor.waits_of(job)), view, printed)
-        found = with_repeated_line(found, view, self._home) if printed else found
-        return on_full_disk(view, found) if is_full(self._home.jobs) else found
+        snapshot = self._snapshots.of(job_id)
+        printed = max(snapshot.stdout_bytes, _size_of(self._home.stdout(job_id)))
+        found = with_buffering_advice(diagnose(snapshot, self._executor.waits_of(job)), snapshot, printed)
+        found = with_repeated_line(found, snapshot, self._home) if printed else found
+        return on_full_disk(snapshot, found) if is_full(self._home.jobs) else found
 
     def most_urgent(self) -> int:
         """The most urgent of those that have not ended; where there is none, the newest."""
         queued = self._table.newest_queued()
-        begun = (job for job in self._table.begun.values() if not job.life.is_ended)
-        views = [self._snapshots.view(job) for job in chain(begun, () if queued is None else (queued,))]
-        return int(min(views, key=urgency).id) if views else self._newest()
+        started = (job for job in self._table.started.values() if not job.life.is_ended)
+        snapshots = [
+            self._snapshots.snapshot(job) for job in chain(started, () if queued is None else (queued,))
+        ]
+        return int(min(snapshots, key=urgency).id) if snapshots else self._newest()
 
     def processes(self, job_id: int) -> tuple[ProcessView, ...]:
         """The tree of a job, counted now; empty for one that has ended without leftovers."""
@@ -112,16 +114,16 @@ class Explanation:
         """All of one job."""
         self._commits.soon()
         found = self._journal.detail(job_id)
-        view = self._snapshots.fresh(job_id, time.monotonic())
-        if view.cut:
-            view = with_full_command(view, self._snapshots.origin_of(job_id)[0])
+        snapshot = self._snapshots.fresh(job_id, time.monotonic())
+        if snapshot.cut:
+            snapshot = with_full_command(snapshot, self._snapshots.origin_of(job_id)[0])
         job = self._table.managed.get(job_id)
         report = job.report if job is not None and job.report is not None else found.stop
-        events = all_events(view, self._journal.events(job_id))
+        events = all_events(snapshot, self._journal.events(job_id))
         told = self._executor.history(job_id)
         return structs.replace(
             found,
-            job=view,
+            job=snapshot,
             events=events,
             tree=self.processes(job_id),
             stop=report,

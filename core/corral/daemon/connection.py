@@ -63,7 +63,7 @@ class Dispatcher(Protocol):
         """It is closed."""
 
 
-class Limits(Protocol):
+class SharedLimits(Protocol):
     """What all clients together may cost."""
 
     waits: int
@@ -80,7 +80,7 @@ class Limits(Protocol):
 class Connection:
     """One client."""
 
-    def __init__(self, sock: socket.socket, dispatcher: Dispatcher, limits: Limits) -> None:
+    def __init__(self, sock: socket.socket, dispatcher: Dispatcher, limits: SharedLimits) -> None:
         self._dispatcher = dispatcher
         self._limits = limits
         self.hello: p.SayHello | None = None

@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 from corral.daemon.connection import Answer, Caller
 from corral.daemon.list_reply import JobLists
 from corral.daemon.publisher import Publisher
-from corral.daemon.status import Status, leftovers_of_ended
+from corral.daemon.status import StatusReport, leftovers_of_ended
 from corral.daemon.stop_many import StopRequests
 from corral.engine.engine import Engine
 from corral.lifecycle.job_reference import parse_id
@@ -80,7 +80,7 @@ class Handlers:
         self._daemon = daemon
         self._engine = engine
         self._publisher = publisher
-        self._status = Status(engine)
+        self._status = StatusReport(engine)
         self._lists = JobLists(
             engine.table, engine.journal, engine.commits, engine.snapshots, see=engine.executor.see
         )
@@ -101,8 +101,8 @@ class Handlers:
             p.RemoveJobs: self._remove,
             p.CleanJobs: self._clean,
             p.HideJobs: self._hide,
-            p.AskPast: self._past,
-            p.AskStory: self._story,
+            p.AskRecentHistory: self._recent_histories,
+            p.AskStory: self._history,
             p.AskStatus: self._describe_daemon,
             p.Shutdown: self._shutdown,
         }
@@ -196,10 +196,10 @@ class Handlers:
     def _raise_if_not_started(self, ids: Sequence[int]) -> None:
         if len(ids) != 1:
             return
-        view = self._engine.snapshots.of(ids[0])
-        has_unstarted = any(stage.started is None for stage in view.stages)
-        if view.state == "failed" and has_unstarted and view.exit_status is not None:
-            raise CannotStartError(view.reason or "could not start", view.exit_status, view.id)
+        snapshot = self._engine.snapshots.of(ids[0])
+        has_unstarted = any(stage.started is None for stage in snapshot.stages)
+        if snapshot.state == "failed" and has_unstarted and snapshot.exit_status is not None:
+            raise CannotStartError(snapshot.reason or "could not start", snapshot.exit_status, snapshot.id)
 
     # ---- asking
 
@@ -251,12 +251,14 @@ class Handlers:
         job_id = self._engine.references.resolve(request.job)
         return p.Pipes(self._engine.explanation.peek(job_id, request.pipe, request.bytes))
 
-    async def _past(self, request: p.AskPast) -> p.Pasts:
+    async def _recent_histories(self, request: p.AskRecentHistory) -> p.RecentHistories:
         now = time.monotonic()
         jobs = map(self._engine.table.managed.get, _numbers(request.ids))
-        return p.Pasts({str(job.id): job.history.recent.values(now) for job in jobs if job is not None})
+        return p.RecentHistories(
+            {str(job.id): job.history.recent.values(now) for job in jobs if job is not None}
+        )
 
-    async def _story(self, request: p.AskStory) -> p.Story:
+    async def _history(self, request: p.AskStory) -> p.Story:
         return self._engine.executor.history(self._engine.references.resolve(request.job))
 
     async def _describe_daemon(self, _: p.AskStatus) -> DaemonStatus:

@@ -80,10 +80,10 @@ class JobLists:
         if request.all:
             self._commits.soon()
             sizes = self._journal.sizes_of_ended()
-        for job in list(self._table.begun.values()):
+        for job in list(self._table.started.values()):
             self._see(job)
         for job in self._table.all_unended():
-            sizes[job.id] = size_of(self._snapshots.view(job))
+            sizes[job.id] = size_of(self._snapshots.snapshot(job))
         return sizes
 
     def _jobs(self, ids: Iterable[int]) -> list[Job]:

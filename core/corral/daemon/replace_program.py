@@ -27,7 +27,7 @@ from corral.platform.host.daemon_log import log, log_fault
 from corral.platform.process.exec_in_place import block_signals, exec_program, unblock_signals
 from corral.platform.process.identity import identify
 from corral.protocol import requests as p
-from corral.protocol.numbers import HANDOVER
+from corral.protocol.protocol_number import HANDOVER
 
 PATIENCE_SECONDS = 3.0
 """How long to wait for requests that clients could not send again. Clients report a silent daemon after 5 s."""

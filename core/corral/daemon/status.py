@@ -16,7 +16,7 @@ from corral.protocol.requests import PROTOCOL
 from corral.version import __version__
 
 
-class Status:
+class StatusReport:
     """Of the daemon that this process is."""
 
     def __init__(self, engine: Engine) -> None:
@@ -47,7 +47,7 @@ class Status:
 
     def _jobs_by_state(self) -> dict[str, int]:
         table = self._engine.table
-        counts = Counter[str](job.life.state for job in table.begun.values() if not job.life.is_ended)
+        counts = Counter[str](job.life.state for job in table.started.values() if not job.life.is_ended)
         counts["queued"] += table.queued_count
         return dict(+counts)
 
@@ -63,5 +63,5 @@ class Status:
 
 def leftovers_of_ended(engine: Engine) -> dict[str, int]:
     """How many processes live on of each job that has ended."""
-    jobs = sorted(engine.table.begun.items())
+    jobs = sorted(engine.table.started.items())
     return {str(job_id): job.leftovers for job_id, job in jobs if job.life.is_ended and job.leftovers}

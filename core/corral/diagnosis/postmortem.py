@@ -40,7 +40,7 @@ _CHANGES_ANYHOW = re.compile(
 """Variables that differ in every shell, and explain nothing."""
 
 
-class Journal(Protocol):
+class EarlierRuns(Protocol):
     """The part of the journal that is read here."""
 
     @property
@@ -53,7 +53,7 @@ class Journal(Protocol):
     ) -> tuple[tuple[str, State, float], ...]: ...
 
 
-def explain_failure(found: Diagnosis, job: Job, journal: Journal) -> Diagnosis:
+def explain_failure(found: Diagnosis, job: Job, journal: EarlierRuns) -> Diagnosis:
     """The diagnosis of a failed job: its last output added to the summary, and the rest as evidence.
 
     Raises:
@@ -138,7 +138,7 @@ def _oom_evidence(job: Job, stage: Stage) -> list[str]:
 # ---- what was different ---------------------------------------------------------------------------------------------
 
 
-def _of_last_good_run(job: Job, journal: Journal) -> list[str]:
+def _of_last_good_run(job: Job, journal: EarlierRuns) -> list[str]:
     own = journal.detail(int(job.id))
     runs = journal.earlier_runs(own.job.command, before=int(job.id), limit=_MOST_RUNS)
     good = next((int(run) for run, state, _ in runs if state == "succeeded"), None)

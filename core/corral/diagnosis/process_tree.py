@@ -45,7 +45,7 @@ def process_views(
     for member, stat in present:
         is_leader = member.stage is not None and leaders.get(member.stage) == member.identity
         found.append(
-            _view(
+            _process(
                 member,
                 stat,
                 is_leader=is_leader,
@@ -81,7 +81,7 @@ def _read(identity: ProcessIdentity) -> Stat | None:
     return stat if stat is not None and stat.started == identity.started else None
 
 
-def _view(
+def _process(
     member: TreeMember,
     stat: Stat,
     *,
@@ -117,5 +117,5 @@ def _does(
     return one_line(short_text(wait, number, is_input=is_input))
 
 
-def _order(view: ProcessView) -> tuple[bool, int, int]:
-    return not view.is_leader, view.stage or 0, view.pid
+def _order(process: ProcessView) -> tuple[bool, int, int]:
+    return not process.is_leader, process.stage or 0, process.pid

@@ -27,7 +27,7 @@ from corral.journal.unfinished_jobs import StoredJob, unended_jobs
 from corral.lifecycle.scheduler import Scheduler
 from corral.measure.history import UNKNOWN, History, StageHistory, decode, encode
 from corral.platform.process.identity import ProcessIdentity
-from corral.protocol.numbers import HANDOVER
+from corral.protocol.protocol_number import HANDOVER
 
 FORMAT = HANDOVER
 
@@ -172,7 +172,7 @@ class JobHandover:
     def note_lives(self) -> None:
         """Commit all that the journal can hold, ends of the last moment included. Raises CorralError where it cannot be written."""
         self._executor.reap()
-        for job in self._table.begun.values():
+        for job in self._table.started.values():
             if job.life.is_started and not job.life.is_ended:
                 self._journal.state_changed(job.id, job.life)
         self._executor.keep_histories()

@@ -45,7 +45,7 @@ from corral.runner.adopted_processes import AdoptedProcesses
 from corral.runner.children import Children
 from corral.runner.feed import Feeds
 from corral.runner.launcher import Launcher
-from corral.runner.leftovers import Leftovers, live_members
+from corral.runner.leftovers import LocalLeftovers, live_members
 from corral.runner.open_and_spawn import Starter
 from corral.runner.output_cap import OutputCap
 from corral.runner.stop_events import StopEvents
@@ -89,13 +89,13 @@ class LocalExecutor:
         self._mounts = mounts
         self._budget = PipeBudget()
         self._signaller = Signaller(nonce)
-        self._lifetimes = JobLifetimes(table.begun)
-        self._process_scan = ProcessScan(nonce, home.path, self._signaller, table.begun, self._lifetimes.of)
+        self._lifetimes = JobLifetimes(table.started)
+        self._process_scan = ProcessScan(nonce, home.path, self._signaller, table.started, self._lifetimes.of)
         self._terminals = Terminals(journal, table.touch)
         self._children = Children(
             home,
             nonce,
-            table.begun,
+            table.started,
             journal,
             apply,
             self._terminals,
@@ -126,7 +126,7 @@ class LocalExecutor:
 
     def _create_stopping(self, note_survivors: Callable[[int, str], None]) -> None:
         events = StopEvents(
-            self._table.begun,
+            self._table.started,
             self._journal,
             self._commits,
             self._apply,
@@ -136,7 +136,7 @@ class LocalExecutor:
             wake=self._wake,
         )
         self._stopper = StopSequences(events, self._process_scan, self._signaller, self._home.path)
-        self.leftovers = Leftovers(
+        self.leftovers = LocalLeftovers(
             self._table,
             self._journal,
             self._snapshots,
@@ -180,7 +180,7 @@ class LocalExecutor:
             self._members,
             outputs,
             PipeWatch(home, self._waits),
-            HealthJudge(table, self._members, self._waits, self._history_store, self._snapshots.view),
+            HealthJudge(table, self._members, self._waits, self._history_store, self._snapshots.snapshot),
             stuck,
             self._history_store,
             after_scan=self.leftovers.check,
@@ -232,7 +232,7 @@ class LocalExecutor:
         self._launcher.start(job)
 
     def slow_start(self, job: ManagedJob) -> SlowStart | None:
-        return self._launcher.ahead_of(job)
+        return self._launcher.stand_ins_of(job)
 
     # ---- ending
 
@@ -316,7 +316,7 @@ class LocalExecutor:
         self._history_store.keep_all(is_last=True)
 
     def history(self, job_id: int) -> Story:
-        return self._history_store.story(job_id)
+        return self._history_store.history(job_id)
 
 
 def _stdin_of(job: ManagedJob) -> int:

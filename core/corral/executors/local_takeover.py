@@ -30,7 +30,7 @@ from corral.runner.adopted_processes import AdoptedProcesses
 from corral.runner.children import Children
 from corral.runner.feed import FED, Feed, Feeds
 from corral.runner.launcher import Launcher
-from corral.runner.leftovers import Leftovers, live_members
+from corral.runner.leftovers import LocalLeftovers, live_members
 from corral.runner.stand_ins import HandedStandIn
 from corral.runner.terminals import HandedTerminal, Terminals
 from corral.runner.unmarked import UnmarkedKeeper
@@ -95,7 +95,7 @@ class LocalTakeover:
         feeds: Feeds,
         launcher: Launcher,
         stopper: StopSequences,
-        leftovers: Leftovers,
+        leftovers: LocalLeftovers,
         unmarked: UnmarkedKeeper,
         budget: PipeBudget,
     ) -> None:
@@ -155,10 +155,10 @@ class LocalTakeover:
     def hand_over(self, job: ManagedJob) -> Handed:
         if job.held is None:
             return Handed()
-        run, ahead = run_of(job), self._launcher.ahead_of(job)
+        run, stand_ins = run_of(job), self._launcher.stand_ins_of(job)
         handles = {stage.number: handle_of(stage) for stage in job.stages}
         handed = HandedProcesses(
-            ahead=() if ahead is None else ahead.handed(),
+            ahead=() if stand_ins is None else stand_ins.handed(),
             stdin_descriptor=run.stdin_descriptor,
             stdin_writer=run.stdin_writer,
             terminal=self._terminals.handed(job),
@@ -226,7 +226,7 @@ class LocalTakeover:
         if entry.ahead:
             if entry.terminal is not None:
                 self._terminals.go_on(job, entry.terminal)
-            self._launcher.go_on_ahead(job, entry.ahead)
+            self._launcher.take_back_stand_ins(job, entry.ahead)
         else:
             opened = {(stage, position): descriptor for stage, position, descriptor in entry.opened}
             self._launcher.start(job, opened)

@@ -107,11 +107,11 @@ class Acceptance:
         if job is not None:
             return Dependency(job_id, job.spec.name)
         try:
-            view = self._snapshots.of(job_id)
+            snapshot = self._snapshots.of(job_id)
         except UnknownJobError:
             # Removed since, and it had succeeded: else this job would not be queued any more.
             return Dependency(job_id, None, True)
-        return Dependency(job_id, view.name, view.state == "succeeded")
+        return Dependency(job_id, snapshot.name, snapshot.state == "succeeded")
 
     def _checked(self, spec: JobSpec) -> JobSpec:
         """The specification with its references made numbers. Raises UsageError, UnknownJobError."""

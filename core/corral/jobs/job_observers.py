@@ -49,9 +49,9 @@ class JobNotifier:
 
     def started(self, job: ManagedJob) -> None:
         """Its first process runs."""
-        view = self._snapshots.view(job)
+        snapshot = self._snapshots.snapshot(job)
         for observer in self._observers:
-            observer.job_started(view)
+            observer.job_started(snapshot)
 
     def ended(self, job: ManagedJob, _: Effect) -> None:
         """Its life is over."""
@@ -59,14 +59,14 @@ class JobNotifier:
         stop = self._executor.stop_of(job)
         if stop is not None:
             job.report = stop.report()
-        view = self._last_snapshot(job)
+        snapshot = self._last_snapshot(job)
         for observer in self._observers:
-            observer.job_ended(view)
+            observer.job_ended(snapshot)
 
     def _last_snapshot(self, job: ManagedJob) -> Job:
         self._table.begin(job)
-        job.view = None
-        view = self._snapshots.view(job)
-        self._journal.job_ended(view, job.report)
-        self._table.remember(view)
-        return view
+        job.snapshot = None
+        snapshot = self._snapshots.snapshot(job)
+        self._journal.job_ended(snapshot, job.report)
+        self._table.remember(snapshot)
+        return snapshot

@@ -62,7 +62,7 @@ class JobTable:
     def __init__(self, ended: Iterable[Job] = ()) -> None:
         self.managed: dict[int, ManagedJob] = {}
         """Those that have not ended, and ended ones whose leftovers are alive or not yet looked for."""
-        self.begun: dict[int, ManagedJob] = {}
+        self.started: dict[int, ManagedJob] = {}
         """Those of them whose turn has come: all but what is queued."""
         self.named = JobIndex(lambda spec: _some(spec.name))
         self.children = JobIndex(lambda spec: _some(spec.parent))
@@ -84,7 +84,7 @@ class JobTable:
             self.waiters,
             self.readers,
         )
-        self.ended: OrderedDict[int, Job] = OrderedDict((int(view.id), view) for view in ended)
+        self.ended: OrderedDict[int, Job] = OrderedDict((int(snapshot.id), snapshot) for snapshot in ended)
         self.on_screen: set[int] = set()
         """Those that somebody looks at."""
         self.on_change: Callable[[], None] = lambda: None
@@ -94,17 +94,17 @@ class JobTable:
     def add(self, job: ManagedJob, *, is_queued: bool = False) -> None:
         self.managed[job.id] = job
         if not is_queued:
-            self.begun[job.id] = job
+            self.started[job.id] = job
         for index in self._indexes:
             index.add(job)
 
     def begin(self, job: ManagedJob) -> None:
         """It is queued no more."""
-        self.begun[job.id] = job
+        self.started[job.id] = job
 
     def remove(self, job_id: int) -> ManagedJob | None:
         """Look after it no more; its snapshot stays."""
-        self.begun.pop(job_id, None)
+        self.started.pop(job_id, None)
         job = self.managed.pop(job_id, None)
         if job is not None:
             for index in self._indexes:
@@ -122,11 +122,11 @@ class JobTable:
 
     @property
     def queued_count(self) -> int:
-        return len(self.managed) - len(self.begun)
+        return len(self.managed) - len(self.started)
 
     @property
     def unended_count(self) -> int:
-        return self.queued_count + sum(not job.life.is_ended for job in self.begun.values())
+        return self.queued_count + sum(not job.life.is_ended for job in self.started.values())
 
     def newest_queued(self) -> ManagedJob | None:
         """Jobs are added in the order of their ids: those that wait in the queue stand at the end."""
@@ -139,9 +139,9 @@ class JobTable:
     def is_known(self, job_id: int) -> bool:
         return job_id in self.managed or job_id in self.ended
 
-    def remember(self, view: Job) -> None:
+    def remember(self, snapshot: Job) -> None:
         """Keep the snapshot of an ended job, for a while."""
-        self.ended[int(view.id)] = view
+        self.ended[int(snapshot.id)] = snapshot
         while len(self.ended) > KEPT_ENDED:
             self.ended.popitem(last=False)
 
@@ -149,7 +149,7 @@ class JobTable:
 
     def touch(self, job: ManagedJob) -> None:
         """Something about the job changed."""
-        job.view = None
+        job.snapshot = None
         self.note_changed(job.id)
 
     def note_changed(self, job_id: int) -> None:

@@ -94,7 +94,7 @@ class ManagedJob:
     timeout_timer: asyncio.TimerHandle | None = None
     report: StopReport | None = None
     hidden: bool = False
-    view: Job | None = None
+    snapshot: Job | None = None
     """The snapshot built last; None when something changed since."""
 
     def __post_init__(self) -> None:

@@ -28,13 +28,13 @@ _STDIN_NAMES: dict[type[StdinSource], str] = {
 }
 
 
-def view_of(
+def snapshot_of(
     job: ManagedJob, now: float, waiting_for: str | None, seen: Observation, stop: StopSequence | None
 ) -> Job:
     """The job as it is at `now` (monotonic seconds)."""
     life, spec = job.life, job.spec
     ending = life.ending
-    view = Job(
+    snapshot = Job(
         id=str(job.id),
         name=spec.name,
         command=job.shown.command,
@@ -84,11 +84,11 @@ def view_of(
         stderr_truncated_bytes=sum(stream.lost for stream in job.history.streams[1:]),
         output_truncated=job.history.truncated,
     )
-    return view if life.is_ended else _with_present(view, job, now, waiting_for, seen, stop)
+    return snapshot if life.is_ended else _with_present(snapshot, job, now, waiting_for, seen, stop)
 
 
 def _with_present(
-    view: Job,
+    snapshot: Job,
     job: ManagedJob,
     now: float,
     waiting_for: str | None,
@@ -99,7 +99,7 @@ def _with_present(
     life, history = job.life, job.history
     is_running = life.state == "running"
     return structs.replace(
-        view,
+        snapshot,
         health=history.health if is_running else None,
         health_since=history.health_since if is_running else None,
         bottleneck=job.bottleneck if is_running else None,

@@ -37,27 +37,27 @@ class Snapshots:
         """The job as it is now. Raises UnknownJobError."""
         job = self._table.unended(job_id)
         if job is not None:
-            return self.view(job)
+            return self.snapshot(job)
         return self._table.ended.get(job_id) or self._journal.job(job_id)
 
     def fresh(self, job_id: int, now: float) -> Job:
         """The same with `elapsed` as of `now` (monotonic seconds), which no change of the job carries along."""
-        view = self.of(job_id)
+        snapshot = self.of(job_id)
         job = self._table.unended(job_id)
         if job is None or job.life.started is None:
-            return view
+            return snapshot
         elapsed = job.life.elapsed(now)
-        return structs.replace(view, elapsed=None if elapsed is None else round(elapsed, 3))
+        return structs.replace(snapshot, elapsed=None if elapsed is None else round(elapsed, 3))
 
-    def view(self, job: ManagedJob) -> Job:
+    def snapshot(self, job: ManagedJob) -> Job:
         """Of a job in hand, built again only when something changed."""
-        if job.view is None:
+        if job.snapshot is None:
             waiting_for = self._waiting_for(job) if job.life.state == "queued" else None
             executor = self._executor()
-            job.view = snapshot_builder.view_of(
+            job.snapshot = snapshot_builder.snapshot_of(
                 job, time.monotonic(), waiting_for, executor.observe(job), executor.stop_of(job)
             )
-        return job.view
+        return job.snapshot
 
     def running_job(self, job_id: int, what: str) -> ManagedJob:
         """The job in hand, which has started and not ended. Raises NotSoError that says why it cannot be `what`."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from corral.commandline.abbreviation import with_full_command
-from corral.journal.history_rows import HistoryRow, decode_history, story_of
+from corral.journal.history_rows import HistoryRow, decode_history, history_of
 from corral.journal.opening import as_journal_error
 from corral.journal.rows import (
     StageRow,
@@ -217,7 +217,7 @@ class FileReader:
         except UNREADABLE:
             return None
 
-    def history(self, job: int) -> HistoryRow | None:
+    def history_row(self, job: int) -> HistoryRow | None:
         """What is stored of it; None if there is nothing, or it is damaged."""
         raw = self._scalar("SELECT content FROM stories WHERE job = ?", job)
         try:
@@ -225,9 +225,9 @@ class FileReader:
         except UNREADABLE:
             return None
 
-    def story(self, job: Job) -> Story:
+    def history(self, job: Job) -> Story:
         """Of a job that has ended."""
-        return story_of(job, self.history(int(job.id)))
+        return history_of(job, self.history_row(int(job.id)))
 
     def origin(self, job: int) -> tuple[JobSpec, Surroundings]:
         """What it was started with.
@@ -263,7 +263,7 @@ class FileReader:
         else:
             snapshot, environment = with_full_command(snapshot, spec), surroundings.environment
             stdin_path = spec.stdin.path if isinstance(spec.stdin, FileInput) else None
-        kept = self.story(snapshot)
+        kept = self.history(snapshot)
         return Detail(
             job=snapshot,
             life=kept.life,

@@ -56,7 +56,7 @@ def decode_history(raw: bytes) -> HistoryRow:
     return row
 
 
-def story_of(job: Job, row: HistoryRow | None) -> Story:
+def history_of(job: Job, row: HistoryRow | None) -> Story:
     """Of a job that has ended."""
     if row is None:
         return Story(job.id, life=_in_one(job))

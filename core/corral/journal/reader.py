@@ -193,9 +193,9 @@ class JournalReader(FileReader):
         written = self._scalar("SELECT usage FROM jobs WHERE id = ?", job)
         return self._pending.usages.get(job) or cast("bytes | None", written)
 
-    def history(self, job: int) -> HistoryRow | None:
+    def history_row(self, job: int) -> HistoryRow | None:
         raw = self._pending.stories.get(job)
-        return super().history(job) if raw is None else decode_history(raw)
+        return super().history_row(job) if raw is None else decode_history(raw)
 
     def _meta(self, key: str) -> str | None:
         value = self._pending.meta.get(key) or self._scalar("SELECT value FROM meta WHERE key = ?", key)

@@ -2,7 +2,7 @@
 
 A new column that may be null or has a default needs only a line in `TABLES`, and so does an index: it is added to files
 that lack it, and an earlier Corral ignores it. Only if an earlier Corral would misread the rows does the format version
-change, which is the file's `user_version`: add 1 to `VERSION`, and define in `_STEPS` how rows of the format before are
+change, which is the file's `user_version`: add 1 to `VERSION`, and define in `_MIGRATIONS` how rows of the format before are
 converted.
 """
 
@@ -48,8 +48,8 @@ ADDED_TABLES = {
 """Added after the first release. Recreated if a definition differs: a damaged one would block all writes, and no running job
 needs what is in it. The trigger is for an earlier Corral, which does not delete these rows along with a job."""
 
-Step = Callable[[sqlite3.Connection], None]
-_STEPS: Mapping[int, Step] = {}
+Migration = Callable[[sqlite3.Connection], None]
+_MIGRATIONS: Mapping[int, Migration] = {}
 """Converts the rows of a format, by its number, to the next one."""
 _NAMES = frozenset(re.findall(r"CREATE TABLE (\w+)", TABLES))
 _INDEXES = re.findall(r"CREATE INDEX[^;]*", TABLES)
@@ -100,8 +100,8 @@ def upgrade(connection: sqlite3.Connection) -> None:
     try:
         _add_missing(connection)
         for version in range(user_version(connection), VERSION):
-            if version in _STEPS:
-                _STEPS[version](connection)
+            if version in _MIGRATIONS:
+                _MIGRATIONS[version](connection)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:

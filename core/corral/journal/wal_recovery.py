@@ -30,7 +30,7 @@ class LostWrites(NamedTuple):
     ids: int
 
 
-class _Frame(NamedTuple):
+class _WalFrame(NamedTuple):
     salts: tuple[int, int]
     is_commit: bool
 
@@ -62,7 +62,7 @@ def save_damaged_wal(connection: sqlite3.Connection, path: str) -> LostWrites | 
     return LostWrites(kept, _JOBS_A_FRAME * len(unread))
 
 
-def _frames(log: str) -> list[_Frame]:
+def _frames(log: str) -> list[_WalFrame]:
     """Frames written since the log's last restart, in order, without older ones that are not yet overwritten."""
     try:
         with open(log, "rb") as file:
@@ -81,10 +81,10 @@ def _frames(log: str) -> list[_Frame]:
     return found[: newest + 1]
 
 
-def _read_frames(descriptor: int, size: int, page_size: int) -> list[_Frame]:
+def _read_frames(descriptor: int, size: int, page_size: int) -> list[_WalFrame]:
     frames = []
     step = _FRAME.size + page_size
     for offset in range(_HEADER.size, size - step + 1, step):
         _, pages, first, second, _, _ = _FRAME.unpack(os.pread(descriptor, _FRAME.size, offset))
-        frames.append(_Frame((first, second), pages != 0))
+        frames.append(_WalFrame((first, second), pages != 0))
     return frames

@@ -57,10 +57,10 @@ def excused_stages(stages: Sequence[StageLife]) -> frozenset[int]:
 def view_stages(life: Life) -> tuple[StageOutcome, ...]:
     """One per stage, in order."""
     excused = excused_stages(life.stages) if len(life.stages) > 1 else frozenset[int]()
-    return tuple(_view(stage, stage.number in excused, life) for stage in life.stages)
+    return tuple(_outcome(stage, stage.number in excused, life) for stage in life.stages)
 
 
-def _view(stage: StageLife, is_excused: bool, life: Life) -> StageOutcome:
+def _outcome(stage: StageLife, is_excused: bool, life: Life) -> StageOutcome:
     failure = life.start_failure
     if failure is not None and failure.stage == stage.number and stage.started is None:
         return StageOutcome("failed", failure.message)

@@ -15,7 +15,14 @@ from msgspec import Struct
 
 from corral.measure.sampler import Usage
 from corral.measure.stuck_rule import Progress
-from corral.model.history import CELL_SECONDS, FIRST_CELL_SECONDS, KEPT_CELLS, MOST_CELLS, LifePast, Past
+from corral.model.history import (
+    CELL_SECONDS,
+    FIRST_CELL_SECONDS,
+    KEPT_CELLS,
+    MOST_CELLS,
+    LifePast,
+    RecentHistory,
+)
 from corral.model.job import Health, StageTime
 from corral.model.reports import Diagnosis
 from corral.output.truncation import Fingerprint
@@ -60,11 +67,11 @@ class Lifetime(Struct):
     """The most memory of each cell, in bytes."""
 
     @classmethod
-    def recalled(cls, began: float, past: LifePast, age: float) -> Lifetime:
+    def recalled(cls, began: float, lived: LifePast, age: float) -> Lifetime:
         """Go on from what `values` gave when the job was `age` seconds old; what was used since then is not known."""
-        life = cls(began, past.seconds, left_at=began + age)
-        for number, (cpu, memory) in enumerate(zip(past.cpu, past.memory, strict=True)):
-            whole = min(past.seconds, max(0.0, age - number * past.seconds))
+        life = cls(began, lived.seconds, left_at=began + age)
+        for number, (cpu, memory) in enumerate(zip(lived.cpu, lived.memory, strict=True)):
+            whole = min(lived.seconds, max(0.0, age - number * lived.seconds))
             measured = 0.0 if cpu is None else whole
             life._add_to(number, (cpu or 0.0) / 100 * measured, measured, memory)
         return life
@@ -199,14 +206,14 @@ class RecentUsage(Struct):
         while cells[0].slot <= cell.slot - KEPT_CELLS and len(cells) > 1:
             del cells[0]
 
-    def values(self, now: float) -> Past:
+    def values(self, now: float) -> RecentHistory:
         """The last `KEPT_CELLS` cells up to `now`; shorter where the job is younger."""
         filled: list[Cell] = []
         for cell in self.cells:
             _repeat_last(filled, cell.slot)
             filled.append(cell)
         _repeat_last(filled, int(now // CELL_SECONDS) + 1)
-        return _past(filled[-KEPT_CELLS:])
+        return _recent_history(filled[-KEPT_CELLS:])
 
 
 def _repeat_last(filled: list[Cell], before: int) -> None:
@@ -214,9 +221,9 @@ def _repeat_last(filled: list[Cell], before: int) -> None:
         filled.append(filled[-1]._replace(slot=filled[-1].slot + 1))
 
 
-def _past(cells: list[Cell]) -> Past:
+def _recent_history(cells: list[Cell]) -> RecentHistory:
     stages = max((len(cell.stages) for cell in cells), default=0)
-    return Past(
+    return RecentHistory(
         seconds=CELL_SECONDS,
         cpu=tuple(cell.cpu for cell in cells),
         memory=tuple(cell.memory for cell in cells),

@@ -12,7 +12,7 @@ MOST_CELLS = 128
 """Where it has more, two become one of twice the width."""
 
 
-class Past(Struct, frozen=True, kw_only=True):
+class RecentHistory(Struct, frozen=True, kw_only=True):
     """Oldest first, one value per `seconds`; None where nothing was measured, as while the job was paused."""
 
     seconds: float

@@ -297,7 +297,7 @@ class Story(Struct, frozen=True):
     """CPU and memory over its whole life."""
 
 
-def with_story(diagnosis: Diagnosis, job: Job, story: Story) -> Diagnosis:
+def with_history(diagnosis: Diagnosis, job: Job, history: Story) -> Diagnosis:
     """What is said of a job that has ended, with what is kept of the time before."""
-    kept = None if story.diagnosis is None else replace(story.diagnosis, taken=story.diagnosed)
+    kept = None if history.diagnosis is None else replace(history.diagnosis, taken=history.diagnosed)
     return replace(diagnosis, ended=job.ended, kept=kept)

@@ -52,7 +52,7 @@ class HealthJudge:
     """Judges jobs, one at a time, as the monitor visits them.
 
     Args:
-        view: the snapshot of a job.
+        snapshot: the snapshot of a job.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class HealthJudge:
         members: MemberScan,
         waits: WaitsOfJobs,
         history_store: HistoryStore,
-        view: Callable[[ManagedJob], Job],
+        snapshot: Callable[[ManagedJob], Job],
     ) -> None:
         self._table = table
         self._members = members
         self._waits = waits
         self._history_store = history_store
-        self._view = view
+        self._snapshot = snapshot
         self._tick = 0.0
         self._spent = 0.0
 
@@ -200,11 +200,11 @@ class HealthJudge:
 
     def _read_graph(self, job: ManagedJob) -> WaitGraph:
         seen = self._waits.look(job)
-        job.view = None
+        job.snapshot = None
         for stage in job.stages:
             leader = leader_of(stage) if is_running(stage) else None
             stage.history.does = None if leader is None else words_for(seen, leader.pid)
-        return WaitGraph(self._view(job), seen)
+        return WaitGraph(self._snapshot(job), seen)
 
 
 def is_settled(job: ManagedJob) -> bool:

@@ -52,7 +52,7 @@ class HistoryStore:
     def keep_all(self, *, is_last: bool = False) -> None:
         """Note what has changed, to be committed with the rest. `is_last`: this daemon looks no more."""
         now = time.monotonic()
-        for job in self._table.begun.values():
+        for job in self._table.started.values():
             progress = job.history.progress
             if progress is None or job.life.is_ended or (not is_last and _is_kept(job, progress)):
                 continue
@@ -160,7 +160,7 @@ class HistoryStore:
         return None if still is None or still.last_moved > time.monotonic() else still
 
     def _recall_lifetime(self, job: ManagedJob) -> None:
-        row, began = self._journal.history(job.id), job.life.started_now
+        row, began = self._journal.history_row(job.id), job.life.started_now
         if began is None:
             return
         if row is None or row.age is None:
@@ -169,11 +169,11 @@ class HistoryStore:
         job.history.stuck, job.history.stuck_at = row.diagnosis, row.diagnosed
         job.history.lifetime = Lifetime.recalled(began, row.life, row.age)
 
-    def story(self, job_id: int) -> Story:
+    def history(self, job_id: int) -> Story:
         """What is kept of a job, running or ended. Raises UnknownJobError."""
         job = self._table.unended(job_id)
         if job is None:
-            return self._journal.story(self._snapshot(job_id))
+            return self._journal.history(self._snapshot(job_id))
         history = job.history
         life = LifePast() if history.lifetime is None else history.lifetime.values(time.monotonic())
         return Story(str(job_id), history.stuck, history.stuck_at, life)

@@ -28,7 +28,7 @@ MOST_ASKED = 64
 JAVA = "java"
 
 
-class _Capture(NamedTuple):
+class _JcmdCapture(NamedTuple):
     stacks: tuple[PythonStack, ...] = ()
     deadlock: str | None = None
     reason: str | None = None
@@ -41,7 +41,7 @@ class JavaStackCapture:
         """`reap` reaps any child of this process that has ended."""
         self._reap = reap
         self._mounts = mounts
-        self._kept: OrderedDict[ProcessIdentity, tuple[float, _Capture]] = OrderedDict()
+        self._kept: OrderedDict[ProcessIdentity, tuple[float, _JcmdCapture]] = OrderedDict()
 
     async def add_stacks(self, found: Diagnosis, family: Collection[int]) -> Diagnosis:
         """The same with the stacks, and a deadlock that Java has found in the first sentence."""
@@ -59,8 +59,8 @@ class JavaStackCapture:
             return structs.replace(found, stacks=stacks)
         return structs.replace(found, stacks=stacks, summary=f"{one_line(wait.name)} {capture.deadlock}")
 
-    async def _captured(self, who: ProcessIdentity, wait: Wait) -> _Capture:
-        at, kept = self._kept.get(who, (0.0, _Capture()))
+    async def _captured(self, who: ProcessIdentity, wait: Wait) -> _JcmdCapture:
+        at, kept = self._kept.get(who, (0.0, _JcmdCapture()))
         if time.monotonic() - at > KEPT_SECONDS:
             kept = await self._ask(wait)
             self._kept[who] = time.monotonic(), kept
@@ -68,21 +68,21 @@ class JavaStackCapture:
                 self._kept.popitem(last=False)
         return kept
 
-    async def _ask(self, wait: Wait) -> _Capture:
+    async def _ask(self, wait: Wait) -> _JcmdCapture:
         program = jcmd.jcmd_of(wait.pid)
         if program is None:
-            return _Capture(reason="it has ended")
+            return _JcmdCapture(reason="it has ended")
         if destination(program, self._mounts.may_hang).kind == HANGS:
-            return _Capture(reason=f"{program} is on a file system that may hang")
+            return _JcmdCapture(reason=f"{program} is on a file system that may hang")
         reason = jcmd.why_not_asked(wait.pid, program)
         if reason is not None:
-            return _Capture(reason=one_line(reason))
+            return _JcmdCapture(reason=one_line(reason))
         printed = await ask_helper(jcmd.command(program, wait.pid), SECONDS, MOST_BYTES, self._reap, "jcmd")
         if isinstance(printed, str):
-            return _Capture(reason=printed)
+            return _JcmdCapture(reason=printed)
         dump = printed.out.decode("utf-8", "replace")
         threads = deadlock_in(dump)
         stacks = java_stacks(dump, wait.pid, wait.stage, wait.name)
         if not stacks:
-            return _Capture(reason=f"jcmd said: {one_line(printed.err or printed.out)[:200]}")
-        return _Capture(stacks, deadlock_in_words(threads) if threads else None)
+            return _JcmdCapture(reason=f"jcmd said: {one_line(printed.err or printed.out)[:200]}")
+        return _JcmdCapture(stacks, deadlock_in_words(threads) if threads else None)

@@ -77,7 +77,7 @@ class Monitor:
         self._pass_over(self._attention.missed(now, time.process_time(), TICK_SECONDS), now)
         if now - self._members.last_scan >= self._scan_interval:
             self.scan(now)
-        for job in list(self._table.begun.values()):
+        for job in list(self._table.started.values()):
             if job.life.is_started and (job.next_visit <= self._ticks or job.id in self._table.on_screen):
                 self._visit_safely(job, now)
         self._outputs.tick()
@@ -92,7 +92,7 @@ class Monitor:
         """So many seconds without a look are held against no job."""
         if not seconds:
             return
-        for job in self._table.begun.values():
+        for job in self._table.started.values():
             for observed in (job.history.progress, job.polling):
                 if observed is not None:
                     observed.pass_over(seconds, now)
@@ -107,7 +107,7 @@ class Monitor:
         self._has_moved = False
 
     def _forget_the_gone(self) -> None:
-        jobs = self._table.begun
+        jobs = self._table.started
         self._usage.forget_all_but(
             {member.identity for job in jobs.values() for member in run_of(job).members.values()}
         )
@@ -216,7 +216,7 @@ class Monitor:
         """The tick of it. Those of the jobs that sleep are spread by their ids."""
         if still_for < SLEEPY_AFTER:
             return self._ticks + 1
-        period = min(MOST_TICKS, 1 + len(self._table.begun) // FEW_JOBS)
+        period = min(MOST_TICKS, 1 + len(self._table.started) // FEW_JOBS)
         return self._ticks + period - (self._ticks + job.id) % period
 
     def _pipes_rest(self, job: ManagedJob, progress: Progress, now: float) -> bool:

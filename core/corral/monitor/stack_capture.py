@@ -33,7 +33,7 @@ MOST_BYTES = 4 << 20
 KEPT = 64
 
 
-class _Capture(NamedTuple):
+class _PySpyCapture(NamedTuple):
     """What py-spy said of one program; `reason` why it said nothing."""
 
     stacks: tuple[PythonStack, ...] = ()
@@ -47,7 +47,7 @@ class StackCapture:
         """`reap` reaps any child of this process that has ended."""
         self._reap = reap
         self._mounts = mounts
-        self._kept: OrderedDict[tuple[ProcessIdentity, int], _Capture] = OrderedDict()
+        self._kept: OrderedDict[tuple[ProcessIdentity, int], _PySpyCapture] = OrderedDict()
         """By the CPU clock that it stood at: a program that has not run since stands where it stood."""
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._java = JavaStackCapture(reap, mounts)
@@ -91,7 +91,7 @@ class StackCapture:
             return f"{path} is on a file system that may hang"
         return why_untrusted_program(path)
 
-    async def _capture_all(self, path: str, programs: list[Wait]) -> list[tuple[Wait, _Capture]]:
+    async def _capture_all(self, path: str, programs: list[Wait]) -> list[tuple[Wait, _PySpyCapture]]:
         tasks = [asyncio.create_task(self._capture(path, wait)) for wait in programs[:MOST_PROCESSES]]
         try:
             await asyncio.wait(tasks, timeout=SECONDS)
@@ -101,16 +101,16 @@ class StackCapture:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         captures = [
-            _Capture(reason=f"py-spy took longer than {SECONDS:g} s") if t.cancelled() else t.result()
+            _PySpyCapture(reason=f"py-spy took longer than {SECONDS:g} s") if t.cancelled() else t.result()
             for t in tasks
         ]
         return list(zip(programs, captures, strict=False))
 
-    async def _capture(self, path: str, wait: Wait) -> _Capture:
+    async def _capture(self, path: str, wait: Wait) -> _PySpyCapture:
         async with self._turn:
             who, clock = identify(wait.pid), cpu_nanoseconds(wait.pid)
             if who is None or clock is None:
-                return _Capture(reason="it has ended")
+                return _PySpyCapture(reason="it has ended")
             kept = self._kept.get((who, clock))
             if kept is None:
                 kept = await _ask(path, wait, self._reap)
@@ -118,22 +118,22 @@ class StackCapture:
                     self._keep((who, clock), kept)
             return kept
 
-    def _keep(self, key: tuple[ProcessIdentity, int], capture: _Capture) -> None:
+    def _keep(self, key: tuple[ProcessIdentity, int], capture: _PySpyCapture) -> None:
         self._kept[key] = capture
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
 
 
-async def _ask(path: str, wait: Wait, reap: Callable[[], None]) -> _Capture:
+async def _ask(path: str, wait: Wait, reap: Callable[[], None]) -> _PySpyCapture:
     printed = await ask_helper(py_spy.command(path, wait.pid), SECONDS, MOST_BYTES, reap, "py-spy")
     if isinstance(printed, str):
-        return _Capture(reason=printed)
+        return _PySpyCapture(reason=printed)
     if not printed.out.strip():
-        return _Capture(reason=_why_refused(path, wait.pid, printed.err))
+        return _PySpyCapture(reason=_why_refused(path, wait.pid, printed.err))
     try:
-        return _Capture(python_stacks(printed.out, wait.pid, wait.stage, wait.name))
+        return _PySpyCapture(python_stacks(printed.out, wait.pid, wait.stage, wait.name))
     except ValueError:
-        return _Capture(reason="what py-spy said was not understood")
+        return _PySpyCapture(reason="what py-spy said was not understood")
 
 
 def _why_refused(path: str, pid: int, err: bytes) -> str:

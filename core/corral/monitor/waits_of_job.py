@@ -119,7 +119,7 @@ class WaitsOfJobs:
 
     def _job_of(self, but: ManagedJob, pid: int) -> str | None:
         """The other job that a process belongs to."""
-        for job in self._table.begun.values():
+        for job in self._table.started.values():
             if job is not but and pid in run_of(job).members:
                 return str(job.id)
         return None

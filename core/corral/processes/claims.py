@@ -44,8 +44,8 @@ def kinship_of(
     marked: Collection[ProcessIdentity] = (),
 ) -> Kinship:
     """What is known of the job's processes by other ways than the mark; `marked` are some that have it."""
-    begun = leaders_of(job.stages)
-    leaders = {leader for stage, leader in begun if _is_held(stage, leader)}
+    started = leaders_of(job.stages)
+    leaders = {leader for stage, leader in started if _is_held(stage, leader)}
     known = {
         *leaders,
         *(member.identity for member in run_of(job).members.values()),
@@ -56,7 +56,7 @@ def kinship_of(
     ancestors, numbers = {os.getpid()}, set[int]()
     if not has_marks:
         # Each stage leads a session and a group of its own, so their numbers are its pid (setsid(2)).
-        numbers = {leader.pid for stage, leader in begun if not _is_reused(stage)}
+        numbers = {leader.pid for stage, leader in started if not _is_reused(stage)}
         ancestors |= numbers | set(run_of(job).members)
     return Kinship(job.id, ancestors, numbers, numbers, home, known, born, leaders)
 

@@ -29,10 +29,10 @@ class JobLifetimes:
 
     def note_over(self, job: ManagedJob) -> None:
         """Nothing is left of that job, which is let go of."""
-        begun = _begun(job)
-        if begun is None and not job.life.is_started:
+        started = _started_at(job)
+        if started is None and not job.life.is_started:
             return
-        self._over[job.id] = (0.0 if begun is None else begun, boot_id.clock())
+        self._over[job.id] = (0.0 if started is None else started, boot_id.clock())
         self._over.move_to_end(job.id)
         while len(self._over) > KEPT:
             self._known_since = self._over.popitem(last=False)[1][1]
@@ -40,11 +40,11 @@ class JobLifetimes:
     def of(self, identity: ProcessIdentity) -> list[int]:
         """The ids of all jobs that may have had a process at that moment, FORGOTTEN where there may be more."""
         born = boot_id.started(identity)
-        lived = [job.id for job in self._in_hand.values() if _had_begun(job, born)]
+        lived = [job.id for job in self._in_hand.values() if _had_started(job, born)]
         lived += [
             job_id
-            for job_id, (begun, over) in self._over.items()
-            if begun <= born and born <= over and job_id not in lived
+            for job_id, (started, over) in self._over.items()
+            if started <= born and born <= over and job_id not in lived
         ]
         return lived if born > self._known_since and self._has_jobs_orphans_only() else [FORGOTTEN, *lived]
 
@@ -55,13 +55,13 @@ class JobLifetimes:
         return os.getpid() != 1 and own.issuperset(self._inherited)
 
 
-def _had_begun(job: ManagedJob, born: float) -> bool:
+def _had_started(job: ManagedJob, born: float) -> bool:
     """In hand it is not over yet. Of one that an earlier daemon has seen ending it is not known when it began."""
-    begun = _begun(job)
-    if begun is not None:
-        return begun <= born
+    started = _started_at(job)
+    if started is not None:
+        return started <= born
     return job.life.is_ended or any(handle_of(stage).popen is not None for stage in job.stages)
 
 
-def _begun(job: ManagedJob) -> float | None:
+def _started_at(job: ManagedJob) -> float | None:
     return min((boot_id.started(leader) for _, leader in leaders_of(job.stages)), default=None)

@@ -29,7 +29,7 @@ class MemberScan:
         """Read the process table and give every job its members."""
         self.last_scan = now
         began = time.process_time()
-        self.scan(list(self._table.begun.values()))
+        self.scan(list(self._table.started.values()))
         self.cost = time.process_time() - began
 
     def scan(self, jobs: Sequence[ManagedJob]) -> None:

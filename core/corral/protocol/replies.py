@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from corral.model.history import Past
+from corral.model.history import RecentHistory
 from corral.model.job import Job, ProcessView
 from corral.model.reports import PeekedPipe, StopReport
 
@@ -94,7 +94,7 @@ LISTS: dict[type[Struct], tuple[str, type[Struct]]] = {
 """Replies that may come in parts: the field that is one long list, and what that holds."""
 
 
-class Pasts(Struct, frozen=True):
-    """`Past` by job id."""
+class RecentHistories(Struct, frozen=True):
+    """`RecentHistory` by job id."""
 
-    past: dict[str, Past]
+    past: dict[str, RecentHistory]

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from corral.model.errors import ERRORS, BadLineError, CannotStartError, CorralError
-from corral.model.history import Past as Past
+from corral.model.history import RecentHistory as RecentHistory
 from corral.model.job import Job
 from corral.model.machine import Machine
 from corral.model.reports import DaemonStatus, Detail, Diagnosis, OpenedInput
@@ -23,16 +23,16 @@ from corral.model.reports import Story as Story
 from corral.model.retention import CleanReport
 from corral.model.spec import JobSpec, Origin, Surroundings
 from corral.model.wire import to_wire
-from corral.protocol.numbers import NEWEST_ENDED
-from corral.protocol.numbers import PROTOCOL as PROTOCOL
+from corral.protocol.protocol_number import NEWEST_ENDED
+from corral.protocol.protocol_number import PROTOCOL as PROTOCOL
 from corral.protocol.replies import LISTS
 from corral.protocol.replies import Done as Done
 from corral.protocol.replies import Hello as Hello
 from corral.protocol.replies import Jobs as Jobs
 from corral.protocol.replies import Outcome as Outcome
-from corral.protocol.replies import Pasts as Pasts
 from corral.protocol.replies import Pipes as Pipes
 from corral.protocol.replies import Processes as Processes
+from corral.protocol.replies import RecentHistories as RecentHistories
 from corral.protocol.replies import Started as Started
 from corral.protocol.replies import Stops as Stops
 from corral.protocol.replies import Waited as Waited
@@ -261,10 +261,10 @@ class WatchJobs(Request, Answers[Done], tag="look"):
     ids: tuple[str, ...]
 
 
-class AskPast(Request, Answers[Pasts], tag="history"):
+class AskRecentHistory(Request, Answers[RecentHistories], tag="history"):
     """Recent CPU, memory and so on of these jobs, for the sparklines of a newly opened dashboard."""
 
-    reply: ClassVar[type[Struct]] = Pasts
+    reply: ClassVar[type[Struct]] = RecentHistories
     ids: tuple[str, ...]
 
 
@@ -325,7 +325,7 @@ AnyRequest = (
     | HideJobs
     | Subscribe
     | WatchJobs
-    | AskPast
+    | AskRecentHistory
     | AskStory
     | AskStatus
     | Shutdown

@@ -38,7 +38,7 @@ class NeededJobs:
         table = self._table
         reasons: dict[int, str] = dict.fromkeys(table.on_screen, IS_SHOWN) if shown else {}
         reasons.update(dict.fromkeys(self._held, IS_WAITED_FOR))
-        reasons.update((job.id, LIVES) for job in table.begun.values() if job.life.is_ended)
+        reasons.update((job.id, LIVES) for job in table.started.values() if job.life.is_ended)
         reasons.update((int(key), IS_AWAITED) for key in table.waiters.keys if self._is_awaited(key))
         reasons.update((int(key), IS_READ) for key in table.readers.keys if self._is_read(key))
         return reasons

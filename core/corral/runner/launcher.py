@@ -24,7 +24,7 @@ from corral.runner.feed import Feed, Feeds
 from corral.runner.open_and_spawn import Starter, spawned_stages
 from corral.runner.output_cap import OutputCap
 from corral.runner.preparation import OpenFiles, Preparation, StartError
-from corral.runner.stand_ins import Ahead, HandedStandIn
+from corral.runner.stand_ins import HandedStandIn, StandIns
 from corral.runner.terminals import Terminals
 
 RETRY_SECONDS = 1.0
@@ -69,7 +69,7 @@ class Launcher:
         self._touch = touch
         self._note_failed = note_failed
         self._make_room = make_room
-        self._ahead: dict[int, Ahead] = {}
+        self._stand_ins: dict[int, StandIns] = {}
         """By job: what goes ahead of its stages while its start could make us wait."""
 
     def check(self, surroundings: Surroundings) -> None:
@@ -83,7 +83,7 @@ class Launcher:
                 job.use(self._whole(job.id))
             preparation = self._prepared(job, opened or {})
             if preparation.may_wait:
-                self._send_ahead(preparation)
+                self._start_stand_ins(preparation)
             else:
                 self._launch(preparation)
         except StartError as error:
@@ -105,54 +105,54 @@ class Launcher:
 
     # ---- starts that may wait
 
-    def _send_ahead(self, preparation: Preparation) -> None:
+    def _start_stand_ins(self, preparation: Preparation) -> None:
         job = preparation.job
         # Nothing of it runs yet, and may not for days: were the daemon to end, the next one is to start it.
         self._journal.mark_starting([job.id], False)
         self._make_room()
-        self._starter.send_ahead(preparation, self._ahead_of(job, preparation))
+        self._starter.start_stand_ins(preparation, self._new_stand_ins(job, preparation))
         self._touch(job)
 
-    def _ahead_of(self, job: ManagedJob, preparation: Preparation) -> Ahead:
-        self._ahead[job.id] = ahead = Ahead(
+    def _new_stand_ins(self, job: ManagedJob, preparation: Preparation) -> StandIns:
+        self._stand_ins[job.id] = stand_ins = StandIns(
             job,
             changed=lambda: self._touch(job),
             ready=lambda: self._note_ready(preparation),
             over=lambda error: self._note_over(job, error),
         )
-        return ahead
+        return stand_ins
 
-    def ahead_of(self, job: ManagedJob) -> Ahead | None:
+    def stand_ins_of(self, job: ManagedJob) -> StandIns | None:
         """What its start waits for, where it could make us wait."""
-        return self._ahead.get(job.id)
+        return self._stand_ins.get(job.id)
 
-    def go_on_ahead(self, job: ManagedJob, handed: Iterable[HandedStandIn]) -> None:
+    def take_back_stand_ins(self, job: ManagedJob, handed: Iterable[HandedStandIn]) -> None:
         """Go on with what the program before had sent ahead."""
         preparation = Preparation(job, [], may_wait=True)
-        self._ahead_of(job, preparation).take_back(handed)
+        self._new_stand_ins(job, preparation).take_back(handed)
         self._touch(job)
 
     def _note_ready(self, preparation: Preparation) -> None:
         """Nothing is waited for any more. Tried again while the journal cannot be written."""
         job = preparation.job
-        ahead = self._ahead.get(job.id)
-        if ahead is None:
+        stand_ins = self._stand_ins.get(job.id)
+        if stand_ins is None:
             return  # stopped meanwhile
         if not self._is_marked(job):
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._note_ready, preparation)
             return
         try:
-            self._starter.let_go_ahead(preparation, ahead)
+            self._starter.release_stand_ins(preparation, stand_ins)
             self._terminals.begin(job)
             self._children.relays.note_started(job)
         except StartError as error:
-            ahead.fail(error)
+            stand_ins.fail(error)
         except Exception as error:  # noqa: BLE001  (as in `start`)
-            ahead.fail(_explained(job, error))
+            stand_ins.fail(_explained(job, error))
 
     def _note_over(self, job: ManagedJob, error: StartError | None) -> None:
         """All that went ahead has become the stages of its job, or one could not."""
-        self._ahead.pop(job.id, None)
+        self._stand_ins.pop(job.id, None)
         self._note_spawned(job)
         if error is not None:
             self._fail(job, error)
@@ -172,8 +172,8 @@ class Launcher:
         """The job has ended: close its stdin, and let go of what fed it and of what went ahead of it."""
         close_stdin(job)
         self._feeds.end(job)
-        ahead = self._ahead.pop(job.id, None)
-        started = () if ahead is None else ahead.give_up()
+        stand_ins = self._stand_ins.pop(job.id, None)
+        started = () if stand_ins is None else stand_ins.give_up()
         if started:
             # Stopped between the starts of two stages: what runs is for the stop sequence.
             self._note_spawned(job)

@@ -41,7 +41,7 @@ def live_members(seen: Iterable[Seen]) -> list[ProcessIdentity]:
     return [identity for identity in identities if identity is not None and is_alive(identity)]
 
 
-class Leftovers:
+class LocalLeftovers:
     """Looks after the jobs that have ended while processes of theirs have not.
 
     Args:
@@ -167,12 +167,12 @@ class Leftovers:
 
     def note(self, job: ManagedJob, count: int, doubt: int) -> None:
         """So many processes of that ended job are alive, and so many may be its own."""
-        view = self._snapshots.of(job.id)
+        snapshot = self._snapshots.of(job.id)
         job.leftovers, job.in_doubt = count, doubt
-        if (view.leftovers, view.in_doubt) != (count, doubt):
-            view = structs.replace(view, leftovers=count, in_doubt=doubt)
-            self._table.ended[job.id] = view
-            self._journal.update_ended(view)
+        if (snapshot.leftovers, snapshot.in_doubt) != (count, doubt):
+            snapshot = structs.replace(snapshot, leftovers=count, in_doubt=doubt)
+            self._table.ended[job.id] = snapshot
+            self._journal.update_ended(snapshot)
             self._table.touch(job)
             self._wake()
         if count == doubt == 0 and self._stopper.of(job) is None:
@@ -187,23 +187,23 @@ class Leftovers:
 
     def forget_the_gone(self) -> None:
         """Nothing is left any more of what the last daemon had counted and this one does not find."""
-        for job_id, view in self._table.ended.items():
-            if (view.leftovers or view.in_doubt) and job_id not in self._table.managed:
-                self._table.ended[job_id] = view = structs.replace(view, leftovers=0, in_doubt=0)
-                self._journal.update_ended(view)
+        for job_id, snapshot in self._table.ended.items():
+            if (snapshot.leftovers or snapshot.in_doubt) and job_id not in self._table.managed:
+                self._table.ended[job_id] = snapshot = structs.replace(snapshot, leftovers=0, in_doubt=0)
+                self._journal.update_ended(snapshot)
 
     def take_on(self, job_id: int) -> ManagedJob:
         """An ended job of which processes are alive, in hand again."""
-        view = self._snapshots.of(job_id)
+        snapshot = self._snapshots.of(job_id)
         try:
             spec, surroundings = self._snapshots.origin_of(job_id)
         except NotSoError:
             # Only its mark tells of it.
-            pipeline = Pipeline((Command((view.command,)),))
-            spec = JobSpec(pipeline=pipeline, command=view.command, max_output=None)
-            surroundings = Surroundings({}, view.cwd, 0o022)
-        job = new_job(job_id, spec, surroundings, view.created)
-        job.life = _life_of(view, job.life)
+            pipeline = Pipeline((Command((snapshot.command,)),))
+            spec = JobSpec(pipeline=pipeline, command=snapshot.command, max_output=None)
+            surroundings = Surroundings({}, snapshot.cwd, 0o022)
+        job = new_job(job_id, spec, surroundings, snapshot.created)
+        job.life = _life_of(snapshot, job.life)
         self._table.add(job)
         self.look_after(job_id)
         return job
@@ -219,6 +219,8 @@ def _told(job_id: int, left: Sequence[ProcessIdentity]) -> str:
     return f"job {job_id} left {who} running; corral stop {job_id} {ends}"
 
 
-def _life_of(view: Job, life: Life) -> Life:
-    ending = Ending(view.state, view.exit_status, view.signal, view.reason)
-    return structs.replace(life, state=view.state, ending=ending, started=view.started, ended=view.ended)
+def _life_of(snapshot: Job, life: Life) -> Life:
+    ending = Ending(snapshot.state, snapshot.exit_status, snapshot.signal, snapshot.reason)
+    return structs.replace(
+        life, state=snapshot.state, ending=ending, started=snapshot.started, ended=snapshot.ended
+    )

@@ -53,7 +53,7 @@ from corral.platform.spawn.spawn import spawn
 from corral.processes.local_run import OpenTerminal, handle_of, run_of
 from corral.runner.output_relay import connect
 from corral.runner.preparation import Preparation, StartError
-from corral.runner.stand_ins import Ahead
+from corral.runner.stand_ins import StandIns
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _MOST_FOR_PIDFDS = 0.75
@@ -167,8 +167,8 @@ class Starter:
 
     # ---- the children
 
-    def send_ahead(self, preparation: Preparation, ahead: Ahead) -> None:
-        """Start a process ahead of each stage. Raises StartError; those that were started are in `ahead`."""
+    def start_stand_ins(self, preparation: Preparation, stand_ins: StandIns) -> None:
+        """Start a process ahead of each stage. Raises StartError; those that were started are in `stand_ins`."""
         job = preparation.job
         try:
             shared = self._shared_of(job.surroundings)
@@ -179,7 +179,7 @@ class Starter:
                     "search_path": path,
                 }
                 title = f"corral: job {job.id}, stage {stage.number} ({stage.name}), opening its files"
-                ahead.add(stage.number, stand_in_launcher.start_stand_in(plan, title, shared.settings))
+                stand_ins.add(stage.number, stand_in_launcher.start_stand_in(plan, title, shared.settings))
         except CannotStartError as error:
             raise StartError(None, error) from None
         finally:
@@ -209,7 +209,7 @@ class Starter:
             "has_terminal": job.spec.pty,
         }
 
-    def let_go_ahead(self, preparation: Preparation, ahead: Ahead) -> None:
+    def release_stand_ins(self, preparation: Preparation, stand_ins: StandIns) -> None:
         """Let those that went ahead become the stages: all have opened what they need.
 
         Raises:
@@ -219,12 +219,12 @@ class Starter:
         with ExitStack() as always_closed:
             try:
                 tables = self._wire(preparation, always_closed)
-                for one, table in zip(ahead.all, tables, strict=True):
+                for one, table in zip(stand_ins.all, tables, strict=True):
                     # Marked at the last moment: what is marked has started, for a daemon that finds it.
                     if self._nonce is not None:
                         mark.set_on(one.identity.pid, Mark(self._nonce, job.id, one.stage))
                     stand_in_launcher.send_go(one.line, table)
-                    ahead.note_told(one)
+                    stand_ins.note_told(one)
             except CannotStartError as error:
                 raise StartError(None, error) from None
             except OSError as error:

@@ -129,7 +129,7 @@ class OutputCap:
             self._look_at_ended(job)
         if not self._disk_has_filled():
             return
-        for job in self._table.begun.values():
+        for job in self._table.started.values():
             cap, output = job.spec.max_output, job.output
             if cap is None or not run_of(job).files.paths:
                 continue
@@ -191,9 +191,9 @@ class OutputCap:
         for stage, size in zip(job.stages, sizes[1:], strict=True):
             stage.history.stderr_bytes = size
         self._publish(job)
-        view = _with_output(self._snapshots.of(job.id), sizes, noted)
-        self._table.ended[job.id] = view
-        self._journal.update_ended(view)
+        snapshot = _with_output(self._snapshots.of(job.id), sizes, noted)
+        self._table.ended[job.id] = snapshot
+        self._journal.update_ended(snapshot)
 
     # ---- one look
 
@@ -404,11 +404,11 @@ class OutputCap:
         self._journal.record(job.id, datetime.now(UTC), "output", text)
 
 
-def _with_output(view: Job, sizes: Sequence[int], noted: Sequence[int]) -> Job:
+def _with_output(snapshot: Job, sizes: Sequence[int], noted: Sequence[int]) -> Job:
     """The snapshot of an ended job with these sizes and dropped bytes of stdout, then of stderr by stage."""
-    stages = zip(view.stages, sizes[1:], noted[1:], strict=True)
+    stages = zip(snapshot.stages, sizes[1:], noted[1:], strict=True)
     return structs.replace(
-        view,
+        snapshot,
         stdout_bytes=sizes[0],
         stderr_bytes=sum(sizes[1:]),
         stdout_dropped_bytes=noted[0],

@@ -33,8 +33,8 @@ that is being switched over, takes some seconds."""
 NOTABLE_SECONDS = 1.0
 """After which it is said what is waited for."""
 
-Phase = Literal["looks", "waits", "ready", "told", "started", "failed"]
-_IS_STAGE: frozenset[Phase] = frozenset(("told", "started"))
+StandInPhase = Literal["looks", "waits", "ready", "told", "started", "failed"]
+_IS_STAGE: frozenset[StandInPhase] = frozenset(("told", "started"))
 """What has the word is a stage, though it may not be its program yet: to be ended as one, with all that it starts."""
 
 
@@ -44,7 +44,7 @@ class HandedStandIn(Struct, frozen=True):
     stage: int
     identity: ProcessIdentity
     line: int
-    phase: Phase
+    phase: StandInPhase
     step: str
     heard: bytes = b""
 
@@ -57,7 +57,7 @@ class StandIn:
     identity: ProcessIdentity
     line: socket.socket
     pidfd: int | None
-    phase: Phase = "looks"
+    phase: StandInPhase = "looks"
     step: str = ""
     """The path that it is at."""
     since: float = 0.0
@@ -66,7 +66,7 @@ class StandIn:
     timer: asyncio.TimerHandle | None = None
 
 
-class Ahead:
+class StandIns:
     """The processes ahead of one job's stages. Owns them until they have become the stages.
 
     Args:

@@ -10,7 +10,7 @@ from corral.journal.journal import Journal
 from corral.platform.process.identity import ProcessIdentity, is_alive
 from corral.processes.local_run import run_of
 from corral.processes.process_scan import ProcessScan
-from corral.runner.leftovers import Leftovers
+from corral.runner.leftovers import LocalLeftovers
 
 
 class Unmarked(Struct, frozen=True, omit_defaults=True):
@@ -29,7 +29,7 @@ class UnmarkedKeeper:
     """Keeps them in the journal, and takes them back from there."""
 
     def __init__(
-        self, table: JobTable, journal: Journal, process_scan: ProcessScan, leftovers: Leftovers
+        self, table: JobTable, journal: Journal, process_scan: ProcessScan, leftovers: LocalLeftovers
     ) -> None:
         self._table = table
         self._journal = journal
@@ -38,7 +38,7 @@ class UnmarkedKeeper:
 
     def keep(self) -> None:
         """Note it, to be committed with the rest, where it has changed."""
-        jobs = (self._table.begun.get(job_id) for job_id in sorted(self._process_scan.unmarked))
+        jobs = (self._table.started.get(job_id) for job_id in sorted(self._process_scan.unmarked))
         proven = {
             job.id: tuple(run_of(job).proven.values())
             for job in jobs

@@ -7,7 +7,7 @@ from itertools import islice
 from corral.platform.host.procfs import pids, read_stat
 from corral.platform.inspect.file_locks import HeldLock, read_locks
 from corral.platform.inspect.open_files import descriptors_of
-from corral.waits.postgres import Backend, backends_of
+from corral.waits.postgres import PostgresBackend, backends_of
 
 KEPT_SECONDS = 0.8
 """How long the open files of the machine and its locks are believed. A job is first looked at when it has been still for longer."""
@@ -25,7 +25,7 @@ class MachineFiles:
         self._pids_by_link: dict[str, list[int]] | None = None
         self._hidden = False
         self._locks: list[HeldLock] | None = None
-        self._backends: dict[int, list[Backend]] = {}
+        self._backends: dict[int, list[PostgresBackend]] = {}
 
     def renew(self, now: float) -> None:
         if now - self.read_at > KEPT_SECONDS:
@@ -43,7 +43,7 @@ class MachineFiles:
     def forget_locks(self) -> None:
         self._locks = None
 
-    def backends(self, server: int) -> list[Backend]:
+    def backends(self, server: int) -> list[PostgresBackend]:
         if server not in self._backends:
             self._backends[server] = backends_of(server)
         return self._backends[server]

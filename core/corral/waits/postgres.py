@@ -19,7 +19,7 @@ _WAITS = " waiting"
 _IN_TRANSACTION = "idle in transaction"
 
 
-class Backend(NamedTuple):
+class PostgresBackend(NamedTuple):
     """`database` is None for the server's own helpers; `does` is `UPDATE waiting`, `idle in transaction`, `idle`."""
 
     pid: int
@@ -35,10 +35,10 @@ class LockWait(NamedTuple):
     """A backend's wait for a lock, and who may hold that: those most likely first."""
 
     command: str
-    holders: tuple[Backend, ...]
+    holders: tuple[PostgresBackend, ...]
 
 
-def parse_title(pid: int, title: str) -> Backend | None:
+def parse_title(pid: int, title: str) -> PostgresBackend | None:
     """What the title of a process of PostgreSQL tells; None for one of another form."""
     words = title.split()
     if len(words) < 2 or words[0] != "postgres:":
@@ -46,23 +46,23 @@ def parse_title(pid: int, title: str) -> Backend | None:
     if words[1].endswith(":"):
         del words[1]  # `cluster_name`
     if len(words) < 5:
-        return Backend(pid, None, " ".join(words[1:]))
-    return Backend(pid, words[2], " ".join(words[4:]))
+        return PostgresBackend(pid, None, " ".join(words[1:]))
+    return PostgresBackend(pid, words[2], " ".join(words[4:]))
 
 
-def backend(pid: int) -> Backend | None:
+def backend(pid: int) -> PostgresBackend | None:
     """What a process of PostgreSQL does. 5 µs."""
     title = (read_file(f"/proc/{pid}/cmdline") or b"").partition(b"\0")[0]
     return parse_title(pid, title.decode("utf-8", "replace")) if title.startswith(b"postgres: ") else None
 
 
-def backends_of(server: int) -> list[Backend]:
+def backends_of(server: int) -> list[PostgresBackend]:
     """What all processes of a server do. 5 µs each."""
     found = (backend(pid) for pid in children_of(server)[:MOST_BACKENDS])
     return [one for one in found if one is not None]
 
 
-def lock_wait(pid: int, backends: Iterable[Backend]) -> LockWait | None:
+def lock_wait(pid: int, backends: Iterable[PostgresBackend]) -> LockWait | None:
     """The wait of one of these for a lock; None where it waits for none."""
     several = list(backends)
     one = next((one for one in several if one.pid == pid), None)
@@ -79,7 +79,7 @@ def lock_wait(pid: int, backends: Iterable[Backend]) -> LockWait | None:
     return LockWait(one.does.removesuffix(_WAITS), likely)
 
 
-def _unlikely(other: Backend) -> int:
+def _unlikely(other: PostgresBackend) -> int:
     """A backend that waits for its client keeps its locks for as long as that likes; one at work gives them back."""
     if other.does.startswith(_IN_TRANSACTION):
         return 0

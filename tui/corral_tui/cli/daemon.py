@@ -28,7 +28,7 @@ from corral_tui.cli.support import connect
 from corral_tui.cli.support.errors import complain
 from corral_tui.cli.support.home import chosen_home
 from corral_tui.cli.support.options import json_option
-from corral_tui.cli.verbs import Group
+from corral_tui.cli.verbs import VerbGroup
 from corral_tui.text import numbers
 from corral_tui.text.numbers import counted
 from corral_tui.text.phrases import leftovers_line
@@ -40,7 +40,7 @@ _MAX_NAMED = 20
 """At most so many jobs are named in one sentence."""
 
 
-@click.group("daemon", cls=Group, no_args_is_help=False, epilog="Example: corral daemon status --json")
+@click.group("daemon", cls=VerbGroup, no_args_is_help=False, epilog="Example: corral daemon status --json")
 def command() -> None:
     """See and end the process in the background that holds the jobs. It starts, and goes, by itself."""
 

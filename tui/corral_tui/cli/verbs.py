@@ -62,7 +62,7 @@ class _Help(click.HelpFormatter):
 click.Context.formatter_class = _Help
 
 
-class Group(click.Group):
+class VerbGroup(click.Group):
     """Shows the whole summary of each command, in the help and in shell completion."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -81,7 +81,7 @@ class Group(click.Group):
         return "" if inner is None else inner.get_short_help_str(limit=_WHOLE)
 
 
-class Verbs(Group):
+class Verbs(VerbGroup):
     """Imports a verb's module on first use: `corral ps` must not pay for `corral show`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

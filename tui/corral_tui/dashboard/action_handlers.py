@@ -1,4 +1,4 @@
-"""What the keys do on the board and on an opened job alike: ask the daemon, or show the sheet that asks the user."""
+"""What the keys do on the board and on an opened job alike: ask the daemon, or show the dialog that asks the user."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from corral.protocol.requests import (
     ResumeJobs,
 )
 from corral_tui.dashboard.attach_subprocess import hand_over
-from corral_tui.dashboard.dialogs.answer import AnswerSheet
-from corral_tui.dashboard.dialogs.quit import QuitSheet
-from corral_tui.dashboard.dialogs.restart import RestartSheet
-from corral_tui.dashboard.dialogs.signal import SignalSheet
-from corral_tui.dashboard.dialogs.stop import StopSheet
+from corral_tui.dashboard.dialogs.answer import AnswerDialog
+from corral_tui.dashboard.dialogs.quit import QuitDialog
+from corral_tui.dashboard.dialogs.restart import RestartDialog
+from corral_tui.dashboard.dialogs.signal import SignalDialog
+from corral_tui.dashboard.dialogs.stop import StopDialog
 from corral_tui.dashboard.frame.actions import Context
-from corral_tui.dashboard.frame.screen import SheetHost
+from corral_tui.dashboard.frame.screen import DialogHost
 from corral_tui.dashboard.help import HelpScreen
 from corral_tui.dashboard.notifications import Notifications
-from corral_tui.dashboard.paint.labels import end_reason
+from corral_tui.dashboard.paint.job_words import end_reason
 from corral_tui.dashboard.paint.lines import clean
 from corral_tui.dashboard.palette import Palette
-from corral_tui.dashboard.prompt.prompt import PromptSheet
+from corral_tui.dashboard.prompt.prompt import PromptDialog
 from corral_tui.text.charset import time_of
 from corral_tui.text.numbers import counted
 
 
-class ActionHost(SheetHost, Protocol):
+class ActionHost(DialogHost, Protocol):
     """What the actions ask besides: Textual's own means, for the most part."""
 
     @property
@@ -88,25 +88,25 @@ class ActionHandlers:
         doer(context)
         return True
 
-    # ---- sheets ----
+    # ---- dialogs ----
 
     def new(self, context: Context) -> None:
-        self._host.show_sheet(PromptSheet(self._host, None))
+        self._host.show_dialog(PromptDialog(self._host, None))
 
     def chain(self, context: Context) -> None:
         if context.job:
-            self._host.show_sheet(PromptSheet(self._host, context.job.id))
+            self._host.show_dialog(PromptDialog(self._host, context.job.id))
 
     def stop(self, context: Context) -> None:
         ids = tuple(job.id for job in context.targets)
-        self._host.show_sheet(StopSheet(self._host, ids, hidden_by_filter=tuple(context.hidden)))
+        self._host.show_dialog(StopDialog(self._host, ids, hidden_by_filter=tuple(context.hidden)))
 
     def signal(self, context: Context) -> None:
         if context.job:
-            self._host.show_sheet(SignalSheet(self._host, context.job.id))
+            self._host.show_dialog(SignalDialog(self._host, context.job.id))
 
     def stop_all(self, context: Context) -> None:
-        self._host.show_sheet(QuitSheet(self._host))
+        self._host.show_dialog(QuitDialog(self._host))
 
     def restart(self, context: Context) -> None:
         job = context.job
@@ -115,7 +115,7 @@ class ActionHandlers:
         if job.is_ended or not self._host.settings.asks:
             self._host.run_worker(self._restart(job), group="keys")
             return
-        self._host.show_sheet(RestartSheet(self._host, job.id))
+        self._host.show_dialog(RestartDialog(self._host, job.id))
 
     async def _restart(self, job: Job) -> None:
         started = await self._reply(RestartJobs(ids=(job.id,)))
@@ -180,7 +180,7 @@ class ActionHandlers:
         if job is None:
             return
         if not job.pty:
-            self._host.show_sheet(AnswerSheet(self._host, job.id))
+            self._host.show_dialog(AnswerDialog(self._host, job.id))
             return
         try:
             with self._host.suspend():

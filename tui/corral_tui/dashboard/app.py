@@ -31,7 +31,7 @@ from corral_tui.dashboard.frame.actions import ACTIONS, Action, Scope, action
 from corral_tui.dashboard.frame.clock import SettledTimes, steady_clock
 from corral_tui.dashboard.frame.driver import DashboardDriver
 from corral_tui.dashboard.frame.keyboard import Keyboard, KeyTaken
-from corral_tui.dashboard.frame.screen import DashboardScreen, Sheet
+from corral_tui.dashboard.frame.screen import DashboardScreen, Dialog
 from corral_tui.dashboard.frame.themes import DARK, THEMES, WithoutColours
 from corral_tui.dashboard.job.screen import JobScreen
 from corral_tui.dashboard.notifications import Notifications
@@ -52,7 +52,7 @@ class DashboardApp(App[int], inherit_bindings=False):
 
     TITLE = "corral"
     CSS = """
-    Screen { layers: default sheet; }
+    Screen { layers: default dialog; }
     CommandPalette > Vertical { margin-top: 1; min-width: 20; }
     CommandPalette CommandList { min-height: 2; min-width: 20; }
     CommandPalette SearchIcon { display: none; }
@@ -83,7 +83,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         self.snapshot: Snapshot = self._times.settle(self._given)
         self.settings = settings or Settings()
         self.charset = charset or charset_of_terminal()
-        self.sheet: Widget | None = None
+        self.dialog: Widget | None = None
         self.leaving_by: int | None = None
         """The signal that ends this program."""
         self.last_resort = LastResort(self._restore_terminal)
@@ -95,7 +95,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         self._handlers = ActionHandlers(self)
         self.notices = Notifications(self, self._write_to_terminal)
         self.keyboard = Keyboard(self, super().on_event)
-        self._is_sheet_settled = True
+        self._is_dialog_settled = True
         self._take_theme()
 
     @property
@@ -117,7 +117,7 @@ class DashboardApp(App[int], inherit_bindings=False):
     def get_default_screen(self) -> BoardScreen:
         return BoardScreen(self)
 
-    # ---- what sheets and screens use ----
+    # ---- what dialogs and screens use ----
 
     def say(self, text: str) -> None:
         """Tell the user, in line 2 of the screen that is up, what happened or why not."""
@@ -135,22 +135,22 @@ class DashboardApp(App[int], inherit_bindings=False):
         """Open one job on a screen of its own."""
         self.push_screen(JobScreen(self, job_id, pane))
 
-    def show_sheet(self, sheet: Widget) -> None:
-        """Dock `sheet` at the bottom of the current screen, over the list, in place of the one that is up."""
-        self.close_sheet()
-        self.sheet = sheet
-        self._is_sheet_settled = False
-        sheet.styles.layer = "sheet"
-        sheet.styles.dock = "bottom"
-        self.screen.mount(sheet)
-        sheet.call_after_refresh(self._settle_sheet, sheet)
+    def show_dialog(self, dialog: Widget) -> None:
+        """Dock `dialog` at the bottom of the current screen, over the list, in place of the one that is up."""
+        self.close_dialog()
+        self.dialog = dialog
+        self._is_dialog_settled = False
+        dialog.styles.layer = "dialog"
+        dialog.styles.dock = "bottom"
+        self.screen.mount(dialog)
+        dialog.call_after_refresh(self._settle_dialog, dialog)
 
-    def close_sheet(self) -> None:
-        """Take the sheet away and give the focus back to the list."""
-        sheet, self.sheet = self.sheet, None
-        if sheet is None:
+    def close_dialog(self) -> None:
+        """Take the dialog away and give the focus back to the list."""
+        dialog, self.dialog = self.dialog, None
+        if dialog is None:
             return
-        sheet.remove()
+        dialog.remove()
         if isinstance(self.screen, DashboardScreen):
             self.screen.reveal((), 0)
 
@@ -196,18 +196,18 @@ class DashboardApp(App[int], inherit_bindings=False):
         board = self.screen_stack[0] if self.screen_stack else None
         return board if isinstance(board, BoardScreen) and board.is_mounted else None
 
-    def _settle_sheet(self, sheet: Widget) -> None:
-        if sheet is self.sheet and isinstance(self.screen, DashboardScreen):
-            ids = sheet.job_ids if isinstance(sheet, Sheet) else ()
-            self.screen.reveal(ids, sheet.outer_size.height)
-        self.call_later(self._give_keys_to, sheet)
+    def _settle_dialog(self, dialog: Widget) -> None:
+        if dialog is self.dialog and isinstance(self.screen, DashboardScreen):
+            ids = dialog.job_ids if isinstance(dialog, Dialog) else ()
+            self.screen.reveal(ids, dialog.outer_size.height)
+        self.call_later(self._give_keys_to, dialog)
 
-    def _give_keys_to(self, sheet: Widget) -> None:
-        """Runs after the sheet's own request to focus one of its fields."""
-        if sheet is self.sheet:
-            if sheet.can_focus and not sheet.has_focus_within:
-                self.screen.set_focus(sheet)
-            self._is_sheet_settled = True
+    def _give_keys_to(self, dialog: Widget) -> None:
+        """Runs after the dialog's own request to focus one of its fields."""
+        if dialog is self.dialog:
+            if dialog.can_focus and not dialog.has_focus_within:
+                self.screen.set_focus(dialog)
+            self._is_dialog_settled = True
 
     def _dashboard_screens(self) -> list[DashboardScreen]:
         # A screen is on the stack before it is mounted; it takes the snapshot of that moment then.
@@ -299,8 +299,8 @@ class DashboardApp(App[int], inherit_bindings=False):
         for screen in self._dashboard_screens():
             screen.snapshot_applied(snapshot)
         self.notices.follow(before, snapshot)
-        if isinstance(self.sheet, Sheet):
-            self.sheet.snapshot_applied(snapshot)
+        if isinstance(self.dialog, Dialog):
+            self.dialog.snapshot_applied(snapshot)
 
     def _tick(self) -> None:
         stack = self.screen_stack
@@ -311,8 +311,8 @@ class DashboardApp(App[int], inherit_bindings=False):
             # Under the palette or the help the list stays visible and is updated; under an opened job it is hidden.
             if screen is top or not isinstance(top, DashboardScreen):
                 screen.ticked(now)
-        if isinstance(self.sheet, Sheet):
-            self.sheet.ticked(now)
+        if isinstance(self.dialog, Dialog):
+            self.dialog.ticked(now)
         self.notices.refresh_title()
 
     async def _send_look(self) -> None:
@@ -342,19 +342,19 @@ class DashboardApp(App[int], inherit_bindings=False):
 
     @property
     def takes_only_escape(self) -> bool:
-        """Whether a sheet is busy with what the last key asked of it."""
-        return isinstance(self.sheet, Sheet) and not self.sheet.takes_keys
+        """Whether a dialog is busy with what the last key asked of it."""
+        return isinstance(self.dialog, Dialog) and not self.dialog.takes_keys
 
     @property
     def takes_keys(self) -> bool:
-        """Whether what was opened last is there: a sheet, a screen, the field of a palette."""
+        """Whether what was opened last is there: a dialog, a screen, the field of a palette."""
         screen = self.screen if self.screen_stack else None
         if screen is None or not screen.is_mounted:
             return False
-        if self.sheet is not None and isinstance(screen, DashboardScreen):
-            sheet = screen.focused
-            is_on_its_way = isinstance(sheet, Sheet) and sheet.first_field() is not None
-            return self._is_sheet_settled and not self.takes_only_escape and not is_on_its_way
+        if self.dialog is not None and isinstance(screen, DashboardScreen):
+            dialog = screen.focused
+            is_on_its_way = isinstance(dialog, Dialog) and dialog.first_field() is not None
+            return self._is_dialog_settled and not self.takes_only_escape and not is_on_its_way
         return not isinstance(screen, ModalScreen) or screen.focused is not None or not self.app_focus
 
     @property
@@ -377,11 +377,11 @@ class DashboardApp(App[int], inherit_bindings=False):
         self.perform(action(action_id))
 
     def perform(self, chosen: Action) -> None:
-        """Do an action, or say why it cannot be done now. Under a sheet only the list can be moved."""
+        """Do an action, or say why it cannot be done now. Under a dialog only the list can be moved."""
         screen = self.screen
         if not isinstance(screen, DashboardScreen):
             return
-        if self.sheet is not None and not chosen.is_kept_under_sheet:
+        if self.dialog is not None and not chosen.is_kept_under_dialog:
             return
         context = screen.context()
         refused = chosen.refusal(context)

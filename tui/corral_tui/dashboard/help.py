@@ -18,7 +18,7 @@ from corral_tui.text.numbers import left
 _TITLES: dict[Scope, str] = {
     "board": "On the list",
     "opened": "In an opened job",
-    "sheet": "In a question or a prompt",
+    "dialog": "In a question or a prompt",
 }
 _KEYS_WIDTH = 16
 

@@ -27,7 +27,7 @@ MOST_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class KindResult:
     """The result of one kind: what was expected and what happened. `skipped`: why it could not be tried, or empty."""
 
     kind: str
@@ -70,19 +70,19 @@ class CheckResult:
     """A short form that replaces the name of the kind."""
 
 
-async def check(kind: CheckKind, bench: Bench) -> Finding:
+async def check(kind: CheckKind, bench: Bench) -> KindResult:
     """Run one kind. An error becomes a finding that does not agree, not an exception."""
     missing = kind.needs(bench.tools)
     if missing:
         text = f"skipped: {missing}"
-        return Finding(kind.name, text, text, True, skipped=missing, brief=f"{kind.name}: {text}")
+        return KindResult(kind.name, text, text, True, skipped=missing, brief=f"{kind.name}: {text}")
     try:
         result = await kind.run(bench)
     except (CorralError, OSError, TimeoutError) as error:
-        return Finding(kind.name, kind.expected, str(error), False)
+        return KindResult(kind.name, kind.expected, str(error), False)
     ids = tuple(job.id for job in result.jobs)
     brief = result.brief or kind.name
-    return Finding(kind.name, kind.expected, result.found, result.agrees, ids, brief=brief)
+    return KindResult(kind.name, kind.expected, result.found, result.agrees, ids, brief=brief)
 
 
 # ---- 1 to 3 -------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 
-from corral_tui.demo.checks import KINDS, Bench, Finding, check
+from corral_tui.demo.checks import KINDS, Bench, KindResult, check
 from corral_tui.demo.ending import DemoSummary, end
 from corral_tui.demo.engine import DemoManager
 from corral_tui.demo.tools import find_tools
@@ -29,7 +29,7 @@ def run_plain() -> int:
     return 0 if not ending.left and all(finding.agrees for finding in findings) else 1
 
 
-async def _run() -> tuple[list[Finding], DemoSummary]:
+async def _run() -> tuple[list[KindResult], DemoSummary]:
     tools = await asyncio.to_thread(find_tools)
     manager = DemoManager()
     async with manager:
@@ -41,7 +41,7 @@ async def _run() -> tuple[list[Finding], DemoSummary]:
     return list(findings), ending
 
 
-def _total(findings: list[Finding], seconds: float) -> str:
+def _total(findings: list[KindResult], seconds: float) -> str:
     tried = [finding for finding in findings if not finding.skipped]
     wrong = [finding.kind for finding in tried if not finding.agrees]
     verdict = f"{', '.join(wrong)}: NOT as expected" if wrong else "all as expected"
@@ -50,19 +50,19 @@ def _total(findings: list[Finding], seconds: float) -> str:
     return f"{len(tried)} of {len(findings)} checked{tail}: {verdict}, in {seconds:.1f} s."
 
 
-def _verdict(finding: Finding) -> str:
+def _verdict(finding: KindResult) -> str:
     if finding.skipped:
         return "skipped"
     return "agrees" if finding.agrees else "DIFFERS"
 
 
-def _rows(findings: list[Finding]) -> list[tuple[str, str, str, str]]:
+def _rows(findings: list[KindResult]) -> list[tuple[str, str, str, str]]:
     return [
         (finding.kind, finding.expected, visible(finding.found), _verdict(finding)) for finding in findings
     ]
 
 
-def _print(findings: list[Finding]) -> None:
+def _print(findings: list[KindResult]) -> None:
     if is_terminal(sys.stdout):
         _print_table(findings)
         return
@@ -72,7 +72,7 @@ def _print(findings: list[Finding]) -> None:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _print_table(findings: list[Finding]) -> None:
+def _print_table(findings: list[KindResult]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text

@@ -15,7 +15,7 @@ from corral.model.errors import CannotStartError
 from corral_tui.blocked_terminal import LastResort
 from corral_tui.cli.support.errors import INTERRUPTED
 from corral_tui.demo import feeding
-from corral_tui.demo.checks import KINDS, Bench, Finding, check
+from corral_tui.demo.checks import KINDS, Bench, KindResult, check
 from corral_tui.demo.ending import DemoSummary, end
 from corral_tui.demo.engine import DIRECTORY, GRACE, DemoManager
 from corral_tui.demo.jobs import DemoJob, long_jobs
@@ -92,7 +92,7 @@ class Show:
         self.progress = StepProgress(self._name_of)
         self._began = time.monotonic()
         self._long: list[str] = []
-        self._findings: list[Finding] = []
+        self._findings: list[KindResult] = []
         self._app: Dashboard | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -185,7 +185,7 @@ class Show:
             app.strip = self.progress.line(app.charset.succeeded)
 
 
-def findings_line(findings: list[Finding]) -> str:
+def findings_line(findings: list[KindResult]) -> str:
     """What ended as expected so far; if something did not, only that."""
     wrong = [f"{finding.kind}: {visible(finding.found)}" for finding in findings if not finding.agrees]
     if wrong:

@@ -9,7 +9,7 @@ from corral_tui.demo.jobs import STUBBORN
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DemoStep:
     """One thing to try. `action` is the id of the dashboard's action, `job` the name of the job it must be about."""
 
     keys: str
@@ -19,11 +19,11 @@ class Step:
 
 
 STEPS = (
-    Step("!", "goes to the job that needs you", "job.urgent"),
-    Step("w", "says why it is stuck, and what it waits for", "job.why"),
-    Step("s, then y", f"on {STUBBORN}: stops what refuses to stop", "job.stop", STUBBORN),
-    Step("n", "and type  seq 1000000 | sort -R | sha256sum", "job.new"),
-    Step("q", "leaves; here it also ends the demo, with proof", "app.leave"),
+    DemoStep("!", "goes to the job that needs you", "job.urgent"),
+    DemoStep("w", "says why it is stuck, and what it waits for", "job.why"),
+    DemoStep("s, then y", f"on {STUBBORN}: stops what refuses to stop", "job.stop", STUBBORN),
+    DemoStep("n", "and type  seq 1000000 | sort -R | sha256sum", "job.new"),
+    DemoStep("q", "leaves; here it also ends the demo, with proof", "app.leave"),
 )
 
 
@@ -54,5 +54,5 @@ class StepProgress:
         ticks = "  ".join(f"{tick} {number + 1}" for number in sorted(self.done))
         return f"Try it, {self.next + 1} of {len(STEPS)}:  {step.keys}  {step.text}      {ticks}".rstrip()
 
-    def _is_about(self, step: Step, job_ids: tuple[str, ...]) -> bool:
+    def _is_about(self, step: DemoStep, job_ids: tuple[str, ...]) -> bool:
         return step.job is None or any(self.name_of(job_id) == step.job for job_id in job_ids)

@@ -15,20 +15,20 @@ _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2
 _XUCRED_BYTES = 76
 
 
-class Peer(NamedTuple):
+class PeerProcess(NamedTuple):
     """`pid` is 0 where the system does not tell."""
 
     pid: int
     uid: int
 
 
-def peer_of(sock: socket.socket) -> Peer:
+def peer_of(sock: socket.socket) -> PeerProcess:
     """The process that connected, or, of a client's socket, the one that listens. Raises OSError."""
     if hasattr(socket, "SO_PEERCRED"):
         answer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _LINUX.size)
         pid, uid, _ = _LINUX.unpack(answer)
-        return Peer(pid, uid)
+        return PeerProcess(pid, uid)
     answer = sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_BYTES)
     _, uid, _ = _MACOS.unpack_from(answer)
     pid = int.from_bytes(sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID, 4), "little")
-    return Peer(pid, uid)
+    return PeerProcess(pid, uid)

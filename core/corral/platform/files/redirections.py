@@ -11,8 +11,8 @@ from corral.platform.files.path_destination import TERMINAL, Destination
 from corral.platform.host import resource_errors
 
 
-class Redirection(Protocol):
-    """The part of `values.spec.Redirection` that is needed here: a stand-in has no other modules."""
+class RedirectionLike(Protocol):
+    """The part of `corral.model.spec.Redirection` that is needed here: a stand-in has no other modules."""
 
     @property
     def mode(self) -> str: ...
@@ -56,7 +56,7 @@ def may_block(path: str) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and path != os.devnull
 
 
-def open_redirection(redirection: Redirection, path: str, umask: int) -> int:
+def open_redirection(redirection: RedirectionLike, path: str, umask: int) -> int:
     """Open without O_TRUNC: a pipeline that cannot start empties no file. `empty` does it later.
 
     Raises:

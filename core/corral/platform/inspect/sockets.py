@@ -201,10 +201,10 @@ def forget_tables() -> None:
     _kept.clear()
 
 
-Role = Literal["listens", "serves", "hears", "connects", "talks"]
+SocketRole = Literal["listens", "serves", "hears", "connects", "talks"]
 
 
-def role_of(pid: int, inode: int) -> Role | None:
+def role_of(pid: int, inode: int) -> SocketRole | None:
     """What a socket of that process is there for; None for a family that is in no table.
 
     `listens` for connections; `serves`: a datagram socket that has no peer and asked for its address, where clients

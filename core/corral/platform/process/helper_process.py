@@ -31,7 +31,7 @@ class _TooMuchError(Exception):
     """A helper wrote more than it may."""
 
 
-class _Stream:
+class _HelperOutput:
     """Reads one pipe into memory until its end or until there is too much."""
 
     def __init__(self, fd: int, limit: int) -> None:
@@ -82,7 +82,7 @@ async def run_helper(
         streams = []
         for pipe in (process.stdout, process.stderr):
             cleanup.callback(pipe.close)
-            streams.append(_Stream(pipe.fileno(), limit))
+            streams.append(_HelperOutput(pipe.fileno(), limit))
             cleanup.callback(streams[-1].close)
         out, err = streams
         done, late = await asyncio.wait(

@@ -14,7 +14,7 @@ from corral.lifecycle.outcome import all_events
 from corral.model.errors import CorralError, NotSoError
 from corral.model.home import Home
 from corral.model.job import Job
-from corral.model.reports import Detail, Diagnosis, Story, with_story
+from corral.model.reports import Detail, Diagnosis, Story, with_history
 from corral.protocol.requests import (
     Answers,
     AskStory,
@@ -37,7 +37,7 @@ class Offline:
             ListJobs: self._list,
             ShowJob: self._show,
             AskWhy: self._why,
-            AskStory: self._story,
+            AskStory: self._history,
             WaitForJobs: self._wait,
         }
 
@@ -95,12 +95,12 @@ class Offline:
         if request.job is None:
             raise NotSoError("why: nothing runs; corral why ID tells how a job ended")
         job = self._journal.job(self._journal.resolve(request.job))
-        found = with_story(diagnose(job), job, self._journal.story(job))
+        found = with_history(diagnose(job), job, self._journal.history(job))
         return explain_failure(found, job, self._journal)
 
-    def _story(self, request: AskStory) -> Story:
+    def _history(self, request: AskStory) -> Story:
         job = self._journal.job(self._journal.resolve(request.job))
-        return self._journal.story(job)
+        return self._journal.history(job)
 
     def _wait(self, request: WaitForJobs) -> Waited:
         """All jobs have ended, so there is nothing to wait for."""

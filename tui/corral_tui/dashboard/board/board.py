@@ -13,7 +13,7 @@ from corral_tui.dashboard.board import panels, table
 from corral_tui.dashboard.board.empty import draw_empty
 from corral_tui.dashboard.board.preview import draw_preview, preview_height
 from corral_tui.dashboard.board.view_state import ViewState, padded_line
-from corral_tui.dashboard.paint.labels import title
+from corral_tui.dashboard.paint.job_words import title
 from corral_tui.dashboard.paint.lines import Span
 from corral_tui.dashboard.paint.painter import EMPTY, Painted, Row
 from corral_tui.settings.dashboard import Order, View
@@ -34,7 +34,7 @@ class EmptyLayout:
         return self._places.get(y)
 
 
-Layout = panels.PanelsLayout | table.TableLayout | EmptyLayout
+BoardLayout = panels.PanelsLayout | table.TableLayout | EmptyLayout
 
 
 class Board(Painted, can_focus=True):
@@ -78,9 +78,9 @@ class Board(Painted, can_focus=True):
         self.preview: bool | None = None
         """Whether the preview is wanted; None lets the room decide."""
         self.covered = 0
-        """Rows at the bottom that a sheet covers."""
+        """Rows at the bottom that a dialog covers."""
         self._offset = 0
-        self._layout: Layout = EmptyLayout({})
+        self._layout: BoardLayout = EmptyLayout({})
         self._cache: table.RowCache = {}
         self._body_height = 0
         self._ended_row: int | None = None
@@ -214,7 +214,7 @@ class Board(Painted, can_focus=True):
         self._set_offset(self._offset + by)
 
     def reveal_selected(self) -> None:
-        """Scroll so that the selected job is in view, above what a sheet covers."""
+        """Scroll so that the selected job is in view, above what a dialog covers."""
         if self.view_state is None:
             return
         index = self.view_state.model.index

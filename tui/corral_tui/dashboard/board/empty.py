@@ -7,7 +7,7 @@ from datetime import datetime
 from corral.model.job import Job
 from corral.model.urgency import ended_badly
 from corral_tui.dashboard.board.view_state import ViewState, padded_line
-from corral_tui.dashboard.paint.labels import title
+from corral_tui.dashboard.paint.job_words import title
 from corral_tui.dashboard.paint.lines import Span, clean
 from corral_tui.dashboard.paint.painter import EMPTY, Row, Spans
 from corral_tui.text.charset import Role

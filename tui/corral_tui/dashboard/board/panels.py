@@ -9,7 +9,7 @@ from typing import NamedTuple
 from corral.model.job import Job
 from corral.model.urgency import ended_badly, is_stuck
 from corral_tui.dashboard.board.view_state import ViewState, padded_line
-from corral_tui.dashboard.paint.labels import end_reason, title
+from corral_tui.dashboard.paint.job_words import end_reason, title
 from corral_tui.dashboard.paint.lines import Span, clean, wrapped
 from corral_tui.dashboard.paint.painter import EMPTY, Row, Spans
 from corral_tui.dashboard.paint.pipeline_line import draw_pipeline

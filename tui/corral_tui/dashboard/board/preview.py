@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from corral.model.job import Job
 from corral_tui.dashboard.board.view_state import ViewState, padded_line
-from corral_tui.dashboard.paint.labels import end_reason, title
+from corral_tui.dashboard.paint.job_words import end_reason, title
 from corral_tui.dashboard.paint.lines import clean, wrapped
 from corral_tui.dashboard.paint.painter import EMPTY, Row, Spans
 from corral_tui.dashboard.paint.pipeline_line import draw_pipeline

@@ -12,11 +12,11 @@ from textual.app import ComposeResult
 from corral.client.snapshot import Snapshot
 from corral.model.errors import CorralError
 from corral.model.job import Job
-from corral.protocol.requests import AskPast
+from corral.protocol.requests import AskRecentHistory
 from corral_tui.dashboard.board.board import Board
 from corral_tui.dashboard.board.header import count_jobs, header
 from corral_tui.dashboard.board.order_and_selection import ORDERS, Model, order_words
-from corral_tui.dashboard.board.sparklines import History
+from corral_tui.dashboard.board.sparklines import SparkHistories
 from corral_tui.dashboard.board.status_line import Events, sentence
 from corral_tui.dashboard.board.top_lines import TopLines
 from corral_tui.dashboard.board.view_state import ViewState, padded_line
@@ -47,7 +47,7 @@ class BoardScreen(DashboardScreen):
         self.strip_line = StripLine(id="strip")
         self.footer = Footer()
         self.events = Events()
-        self.history = History()
+        self.history = SparkHistories()
         self._wanted_id: str | None = None
         self._grew_over = False
         """The table was taken because there are too many jobs, not because the terminal is small."""
@@ -165,12 +165,12 @@ class BoardScreen(DashboardScreen):
 
     async def _fill_history(self, job_ids: tuple[str, ...]) -> None:
         try:
-            answer = await self.host.source.call(AskPast(ids=job_ids))
+            answer = await self.host.source.call(AskRecentHistory(ids=job_ids))
         except CorralError:
             return  # sparks begin with now; the header says if the daemon is gone
         now = self.host.clock()
-        for job_id, past in answer.past.items():
-            self.history.fill(job_id, past, now)
+        for job_id, recent in answer.past.items():
+            self.history.fill(job_id, recent, now)
         self.redraw()
 
     # ---- what comes in ----

@@ -8,7 +8,7 @@ from corral.client.snapshot import Snapshot
 from corral.model.job import Job
 from corral.model.urgency import ended_badly
 from corral_tui.dashboard.board.view_state import ViewState, cut_line
-from corral_tui.dashboard.paint.labels import end_reason, title
+from corral_tui.dashboard.paint.job_words import end_reason, title
 from corral_tui.dashboard.paint.lines import clean
 from corral_tui.dashboard.paint.painter import Spans
 from corral_tui.text.charset import Charset, stuck_label

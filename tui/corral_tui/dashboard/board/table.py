@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from corral.model.job import Job
 from corral.model.urgency import ended_badly, is_stuck, needs_a_human
 from corral_tui.dashboard.board.view_state import ViewState, padded_line
-from corral_tui.dashboard.paint.labels import title
+from corral_tui.dashboard.paint.job_words import title
 from corral_tui.dashboard.paint.lines import Span
 from corral_tui.dashboard.paint.painter import EMPTY, Row
 from corral_tui.settings.dashboard import Order

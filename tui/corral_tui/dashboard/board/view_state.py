@@ -7,8 +7,8 @@ from datetime import datetime
 
 from corral.model.job import Job
 from corral_tui.dashboard.board.order_and_selection import Model
-from corral_tui.dashboard.board.sparklines import History
-from corral_tui.dashboard.paint.labels import end_reason
+from corral_tui.dashboard.board.sparklines import SparkHistories
+from corral_tui.dashboard.paint.job_words import end_reason
 from corral_tui.dashboard.paint.lines import Span, clean
 from corral_tui.dashboard.paint.output_tails import Tails
 from corral_tui.text.charset import (
@@ -32,7 +32,7 @@ class ViewState:
     """One moment of the board."""
 
     model: Model
-    history: History
+    history: SparkHistories
     tails: Tails
     now: datetime
     charset: Charset
@@ -80,16 +80,16 @@ class ViewState:
         return ((clean(fallback), "muted"),) if fallback else ()
 
     def cpu_spark(self, job: Job, width: int) -> str:
-        past = self.history.of(job.id)
-        return sparks(list(past.cpu), width, CPU_FLOOR, self.charset) if past else " " * width
+        history = self.history.of(job.id)
+        return sparks(list(history.cpu), width, CPU_FLOOR, self.charset) if history else " " * width
 
     def memory_spark(self, job: Job, width: int) -> str:
-        past = self.history.of(job.id)
-        return sparks(list(past.memory), width, MEMORY_FLOOR, self.charset) if past else " " * width
+        history = self.history.of(job.id)
+        return sparks(list(history.memory), width, MEMORY_FLOOR, self.charset) if history else " " * width
 
     def output_spark(self, job: Job, width: int) -> str:
-        past = self.history.of(job.id)
-        return sparks(list(past.output), width, OUTPUT_FLOOR, self.charset) if past else " " * width
+        history = self.history.of(job.id)
+        return sparks(list(history.output), width, OUTPUT_FLOOR, self.charset) if history else " " * width
 
 
 def stopping_line(job: Job, now: datetime, charset: Charset) -> str:

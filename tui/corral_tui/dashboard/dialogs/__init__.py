@@ -1,1 +1,1 @@
-"""The sheets that dock at the bottom, over the list."""
+"""The dialogs that dock at the bottom, over the list."""

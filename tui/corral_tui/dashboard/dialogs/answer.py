@@ -16,8 +16,8 @@ from corral.model.job import Job
 from corral.model.text import one_line
 from corral.output.reader import OutputFile
 from corral.protocol.requests import CloseInput
-from corral_tui.dashboard.dialogs.base import BottomSheet
-from corral_tui.dashboard.frame.screen import SheetHost
+from corral_tui.dashboard.dialogs.base import BottomDialog
+from corral_tui.dashboard.frame.screen import DialogHost
 from corral_tui.dashboard.paint.lines import Line, clean, plain, wrapped
 from corral_tui.dashboard.paint.text_field import Label, LineInput, OneLineInput
 
@@ -25,13 +25,13 @@ _TAIL = 512
 """Bytes of the output in which its last line, the question, is looked for."""
 
 
-class AnswerSheet(BottomSheet):
+class AnswerDialog(BottomDialog):
     """Sends a line to one job, and stays for the next one."""
 
-    DEFAULT_CSS = "AnswerSheet .sheet--line { height: 1; padding: 0 1; }"
+    DEFAULT_CSS = "AnswerDialog .dialog--line { height: 1; padding: 0 1; }"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+d", "end_input", show=False, priority=True)]
 
-    def __init__(self, host: SheetHost, job_id: str) -> None:
+    def __init__(self, host: DialogHost, job_id: str) -> None:
         super().__init__(host, (job_id,))
         self.job_id = job_id
         self.sent = 0
@@ -43,7 +43,7 @@ class AnswerSheet(BottomSheet):
 
     def compose_body(self) -> ComposeResult:
         yield from super().compose_body()
-        with Horizontal(classes="sheet--line"):
+        with Horizontal(classes="dialog--line"):
             yield Label("answer")
             yield LineInput()
 

@@ -1,4 +1,4 @@
-"""What all sheets share: a title rule, a body that scrolls when it must, buttons, and a line of keys."""
+"""What all dialogs share: a title rule, a body that scrolls when it must, buttons, and a line of keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from textual.geometry import Size
 
 from corral.model.errors import CorralError
 from corral.protocol.requests import Answers, Reply_
-from corral_tui.dashboard.frame.screen import Sheet, SheetHost
+from corral_tui.dashboard.frame.screen import Dialog, DialogHost
 from corral_tui.dashboard.paint.canvas import Block, FocusBlock
 from corral_tui.dashboard.paint.lines import Line, hints, plain, rule
 from corral_tui.text.numbers import cells
@@ -65,14 +65,14 @@ class ChoiceButton(FocusBlock):
         self.act()
 
 
-class BottomSheet(Sheet, can_focus=True):
-    """A sheet with a title, a body and a line of keys. While `is_modal`, no other key acts."""
+class BottomDialog(Dialog, can_focus=True):
+    """A dialog with a title, a body and a line of keys. While `is_modal`, no other key acts."""
 
     DEFAULT_CSS = """
-    BottomSheet { layout: vertical; height: auto; overflow: hidden; }
-    BottomSheet > .sheet--body { height: auto; max-height: 60vh; scrollbar-size-vertical: 1; }
-    BottomSheet > .sheet--choices { height: auto; width: 100%; margin: 1 0 0 0; }
-    BottomSheet.-low > .sheet--choices { margin: 0; }
+    BottomDialog { layout: vertical; height: auto; overflow: hidden; }
+    BottomDialog > .dialog--body { height: auto; max-height: 60vh; scrollbar-size-vertical: 1; }
+    BottomDialog > .dialog--choices { height: auto; width: 100%; margin: 1 0 0 0; }
+    BottomDialog.-low > .dialog--choices { margin: 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", show=False),
@@ -84,7 +84,7 @@ class BottomSheet(Sheet, can_focus=True):
         Binding("left,h,shift+tab", "next_choice(-1)", show=False),
     ]
 
-    def __init__(self, host: SheetHost, job_ids: Sequence[str] = ()) -> None:
+    def __init__(self, host: DialogHost, job_ids: Sequence[str] = ()) -> None:
         super().__init__()
         self.host = host
         self.job_ids = tuple(job_ids)
@@ -105,7 +105,7 @@ class BottomSheet(Sheet, can_focus=True):
     def is_narrow(self) -> bool:
         return self.host.size.width < NARROW
 
-    # ---- what a sheet says; each overrides what it needs ----
+    # ---- what a dialog says; each overrides what it needs ----
 
     def title(self) -> tuple[Line, Line]:
         """Left and right of the rule."""
@@ -121,19 +121,19 @@ class BottomSheet(Sheet, can_focus=True):
         return ()
 
     def compose_body(self) -> ComposeResult:
-        yield Block(self.body_lines, id="sheet-body")
+        yield Block(self.body_lines, id="dialog-body")
 
     # ---- its frame ----
 
     def compose(self) -> ComposeResult:
-        yield Block(self._head_lines, id="sheet-head")
-        with VerticalScroll(classes="sheet--body", can_focus=False):
+        yield Block(self._head_lines, id="dialog-head")
+        with VerticalScroll(classes="dialog--body", can_focus=False):
             yield from self.compose_body()
         choices = self.compose_choices()
         if choices:
-            with Horizontal(classes="sheet--choices"):
+            with Horizontal(classes="dialog--choices"):
                 yield from choices
-        yield Block(self._key_lines, id="sheet-keys")
+        yield Block(self._key_lines, id="dialog-keys")
 
     def on_mount(self) -> None:
         self.asked_at = monotonic()
@@ -159,7 +159,7 @@ class BottomSheet(Sheet, can_focus=True):
         self.redraw()
 
     async def ask(self, request: Answers[Reply_]) -> Reply_ | None:
-        """Ask the daemon; an error is shown in the sheet, and the answer is None."""
+        """Ask the daemon; an error is shown in the dialog, and the answer is None."""
         try:
             return await self.host.source.call(request)
         except CorralError as error:
@@ -167,9 +167,9 @@ class BottomSheet(Sheet, can_focus=True):
             return None
 
     def end_asking(self) -> None:
-        """The question is answered: from now on keys that the sheet does not know go to the list again."""
+        """The question is answered: from now on keys that the dialog does not know go to the list again."""
         self.is_asking = False
-        self.query(".sheet--choices").remove()
+        self.query(".dialog--choices").remove()
         self.focus()
         self.refresh_bindings()
         self.redraw()
@@ -208,7 +208,7 @@ class BottomSheet(Sheet, can_focus=True):
             choices[(focused + step) % len(choices)].focus()
 
     def action_scroll_body(self, step: int) -> None:
-        for body in self.query(".sheet--body"):
+        for body in self.query(".dialog--body"):
             body.scroll_relative(y=step, animate=False)
 
     def action_leave(self) -> None:
@@ -216,10 +216,10 @@ class BottomSheet(Sheet, can_focus=True):
 
     def leave(self) -> None:
         """Close it, changing nothing."""
-        if self.host.sheet is self:
-            self.host.close_sheet()
+        if self.host.dialog is self:
+            self.host.close_dialog()
 
 
 def sentence(text: str) -> list[Line]:
-    """One line of plain text behind the sheet's margin."""
+    """One line of plain text behind the dialog's margin."""
     return [plain(" " + text)]

@@ -12,16 +12,16 @@ from corral.model.job import Job
 from corral.model.reports import StopReport
 from corral.protocol.requests import AskStopping, StopJobs
 from corral_tui.dashboard.dialogs import stop_text
-from corral_tui.dashboard.dialogs.base import BottomSheet, ChoiceButton
+from corral_tui.dashboard.dialogs.base import BottomDialog, ChoiceButton
 from corral_tui.dashboard.dialogs.stop import BY, POLL_SECONDS, is_stoppable
-from corral_tui.dashboard.frame.screen import SheetHost
+from corral_tui.dashboard.frame.screen import DialogHost
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, wrapped
 from corral_tui.text import numbers
 from corral_tui.text.charset import status_of, time_of
 
 ORIGINS = {"command_line": "the command line", "library": "a program", "dashboard": "a dashboard"}
 
-Phase = Literal["question", "going on", "left over"]
+QuitPhase = Literal["question", "going on", "left over"]
 
 
 def is_of_others(job: Job) -> bool:
@@ -29,7 +29,7 @@ def is_of_others(job: Job) -> bool:
     return job.origin != "dashboard" or job.parent is not None
 
 
-class QuitSheet(BottomSheet):
+class QuitDialog(BottomDialog):
     """Ends every job it has named, then leaves. A job that starts meanwhile is named before it is ended too."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -40,9 +40,9 @@ class QuitSheet(BottomSheet):
         Binding("q", "quit_now", show=False),
     ]
 
-    def __init__(self, host: SheetHost) -> None:
+    def __init__(self, host: DialogHost) -> None:
         super().__init__(host)
-        self.phase: Phase = "question"
+        self.phase: QuitPhase = "question"
         self.jobs: tuple[Job, ...] = self._stoppable(host.snapshot)
         self.job_ids = tuple(job.id for job in self.jobs)
         self.reports: dict[str, StopReport] = {}

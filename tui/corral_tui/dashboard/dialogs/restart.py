@@ -11,14 +11,14 @@ from corral.client.snapshot import Snapshot
 from corral.model.job import Job
 from corral.protocol.requests import RestartJobs
 from corral_tui.dashboard.dialogs import stop_text
-from corral_tui.dashboard.dialogs.base import BottomSheet, ChoiceButton
-from corral_tui.dashboard.frame.screen import SheetHost
+from corral_tui.dashboard.dialogs.base import BottomDialog, ChoiceButton
+from corral_tui.dashboard.frame.screen import DialogHost
 from corral_tui.dashboard.paint.lines import Line, clean, plain, wrapped
 from corral_tui.text import numbers
 from corral_tui.text.charset import status_of, time_of
 
 
-class RestartSheet(BottomSheet):
+class RestartDialog(BottomDialog):
     """Stops one job and runs it again; its new run is selected."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -26,7 +26,7 @@ class RestartSheet(BottomSheet):
         Binding("n", "leave", show=False),
     ]
 
-    def __init__(self, host: SheetHost, job_id: str) -> None:
+    def __init__(self, host: DialogHost, job_id: str) -> None:
         super().__init__(host, (job_id,))
         self.job_id = job_id
         self.is_restarting = False

@@ -13,8 +13,8 @@ from corral.client.snapshot import Snapshot
 from corral.model.errors import CorralError
 from corral.model.job import Job, ProcessView
 from corral.protocol.requests import ListProcesses, SignalJobs
-from corral_tui.dashboard.dialogs.base import BottomSheet, ChoiceButton
-from corral_tui.dashboard.frame.screen import SheetHost
+from corral_tui.dashboard.dialogs.base import BottomDialog, ChoiceButton
+from corral_tui.dashboard.frame.screen import DialogHost
 from corral_tui.dashboard.paint.canvas import Block
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain
 from corral_tui.text import numbers
@@ -48,7 +48,7 @@ class SignalTarget(NamedTuple):
     pid: int | None = None
 
 
-class SignalSheet(BottomSheet):
+class SignalDialog(BottomDialog):
     """Sends one signal to the leaders, the tree or one process of one job. It starts on a signal that ends nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -60,7 +60,7 @@ class SignalSheet(BottomSheet):
         Binding("left,h", "target_next(-1)", show=False),
     ]
 
-    def __init__(self, host: SheetHost, job_id: str, pid: int | None = None) -> None:
+    def __init__(self, host: DialogHost, job_id: str, pid: int | None = None) -> None:
         super().__init__(host, (job_id,))
         self.job_id = job_id
         self.pid = pid
@@ -194,9 +194,9 @@ class SignalSheet(BottomSheet):
 class SignalMenu(Block):
     """The signals, in as many columns as fit; a click chooses one."""
 
-    def __init__(self, sheet: SignalSheet) -> None:
+    def __init__(self, dialog: SignalDialog) -> None:
         super().__init__(self._menu_lines, id="signal-menu")
-        self.sheet = sheet
+        self.dialog = dialog
 
     @staticmethod
     def _column(width: int) -> int:
@@ -210,8 +210,8 @@ class SignalMenu(Block):
         rows, column = self._rows(width), self._column(width)
         lines: list[Line] = [[] for _ in range(rows)]
         for number, (name, meaning) in enumerate(SIGNALS):
-            is_chosen = number == self.sheet.chosen
-            mark = self.sheet.host.charset.cursor if is_chosen else " "
+            is_chosen = number == self.dialog.chosen
+            mark = self.dialog.host.charset.cursor if is_chosen else " "
             words = f" {mark} {name:<6} {meaning}" if column == COLUMN else f" {mark} {name}"
             lines[number % rows].append((numbers.left(words, column), "bold" if is_chosen else "plain"))
         return [cut(line, width) for line in lines]
@@ -220,4 +220,4 @@ class SignalMenu(Block):
         rows = self._rows(self.size.width)
         number = event.y + rows * (event.x // self._column(self.size.width))
         if event.y < rows and number < len(SIGNALS):
-            self.sheet.choose_signal(number)
+            self.dialog.choose_signal(number)

@@ -14,9 +14,9 @@ from corral.model.job import STARTED_STATES, Job, ProcessView
 from corral.model.reports import StopReport
 from corral.protocol.requests import AskStopping, HideJobs, ListProcesses, StopJobs
 from corral_tui.dashboard.dialogs import stop_text
-from corral_tui.dashboard.dialogs.base import BottomSheet, ChoiceButton
-from corral_tui.dashboard.dialogs.restart import RestartSheet
-from corral_tui.dashboard.frame.screen import SheetHost
+from corral_tui.dashboard.dialogs.base import BottomDialog, ChoiceButton
+from corral_tui.dashboard.dialogs.restart import RestartDialog
+from corral_tui.dashboard.frame.screen import DialogHost
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, spread, wrapped
 from corral_tui.text import numbers
 from corral_tui.text.charset import status_of, time_of
@@ -25,11 +25,11 @@ POLL_SECONDS = 0.25
 PROCESSES_EVERY = 4
 """Polls between two looks at what the processes that are left do."""
 SEEN_SECONDS = 2.5
-"""How long a sheet that has nothing to ask any more says why, before it closes."""
+"""How long a dialog that has nothing to ask any more says why, before it closes."""
 GRACES = (0.0, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 BY = "from the dashboard"
 
-Phase = Literal["question", "going on", "over", "pointless"]
+StopPhase = Literal["question", "going on", "over", "pointless"]
 
 
 def is_stoppable(job: Job | None) -> bool:
@@ -37,7 +37,7 @@ def is_stoppable(job: Job | None) -> bool:
     return job is not None and (not job.is_ended or job.leftovers > 0)
 
 
-class StopSheet(BottomSheet):
+class StopDialog(BottomDialog):
     """Stops the jobs it was opened for, and no others, whatever is selected meanwhile."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -53,12 +53,12 @@ class StopSheet(BottomSheet):
     ]
 
     def __init__(
-        self, host: SheetHost, job_ids: Sequence[str], *, hidden_by_filter: Sequence[str] = ()
+        self, host: DialogHost, job_ids: Sequence[str], *, hidden_by_filter: Sequence[str] = ()
     ) -> None:
         super().__init__(host, [each for each in job_ids if is_stoppable(host.job(each))])
         self.jobs = tuple(job for each in self.job_ids if (job := host.job(each)))
         self.hidden_by_filter = tuple(each for each in hidden_by_filter if each in self.job_ids)
-        self.phase: Phase = "question" if self.jobs else "pointless"
+        self.phase: StopPhase = "question" if self.jobs else "pointless"
         self.grace: float | None = None
         """None until the user changes it: each job's own."""
         self.reports: dict[str, StopReport] = {}
@@ -206,7 +206,7 @@ class StopSheet(BottomSheet):
         self.redraw()
 
     def action_restart(self) -> None:
-        self.host.show_sheet(RestartSheet(self.host, self.job_ids[0]))
+        self.host.show_dialog(RestartDialog(self.host, self.job_ids[0]))
 
     def action_take_off(self) -> None:
         self.run_worker(self._take_off())

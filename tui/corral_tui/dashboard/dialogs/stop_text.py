@@ -1,4 +1,4 @@
-"""What the stop sheet says: the question, the sequence going on, and its end. Pure: reports in, lines out."""
+"""What the stop dialog says: the question, the sequence going on, and its end. Pure: reports in, lines out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from corral.model.job import Job, ProcessView
 from corral.model.reports import StoppedProcess, StopReport, Survivor
-from corral_tui.dashboard.paint.labels import command_words
+from corral_tui.dashboard.paint.job_words import command_words
 from corral_tui.dashboard.paint.lines import Line, clean, cut, padded, plain, shown_bar, width_of, wrapped
 from corral_tui.text import numbers
 from corral_tui.text.charset import Charset, Role

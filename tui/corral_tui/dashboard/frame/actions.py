@@ -9,12 +9,12 @@ from typing import Literal
 from corral.client.snapshot import Snapshot
 from corral.model.job import STARTED_STATES, Job
 
-Scope = Literal["board", "opened", "sheet"]
+Scope = Literal["board", "opened", "dialog"]
 BOARD_AND_OPENED: frozenset[Scope] = frozenset({"board", "opened"})
 BOARD: frozenset[Scope] = frozenset({"board"})
 OPENED: frozenset[Scope] = frozenset({"opened"})
-SHEET: frozenset[Scope] = frozenset({"sheet"})
-ANYWHERE: frozenset[Scope] = frozenset({"board", "opened", "sheet"})
+DIALOG: frozenset[Scope] = frozenset({"dialog"})
+ANYWHERE: frozenset[Scope] = frozenset({"board", "opened", "dialog"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class Action:
     refusal: Refusal
     rank: int | None = None
     is_in_palette: bool = True
-    is_kept_under_sheet: bool = False
-    """Whether its key acts also while a sheet is up that does not take it."""
+    is_kept_under_dialog: bool = False
+    """Whether its key acts also while a dialog is up that does not take it."""
 
     def words(self, *, is_private: bool) -> str:
         """`text`, true also where the jobs end with the dashboard."""
@@ -337,14 +337,24 @@ ACTIONS: tuple[Action, ...] = (
         None,
     ),
     Action("job.environment", ("V",), "values", "show the values of its environment", OPENED, _always, None),
-    Action("sheet.yes", ("y",), "do it", "do what the question asks", SHEET, _always, None, False),
-    Action("sheet.no", ("n",), "leave it", "leave it as it is", SHEET, _always, None, False),
-    Action("sheet.now", ("0",), "no grace", "do it with no grace", SHEET, _always, None, False),
-    Action("sheet.longer", ("plus",), "longer", "a longer grace", SHEET, _always, None, False),
-    Action("sheet.shorter", ("minus",), "shorter", "a shorter grace", SHEET, _always, None, False),
-    Action("sheet.shell", ("ctrl+t",), "with sh", "run the line with sh", SHEET, _always, None, False, True),
+    Action("dialog.yes", ("y",), "do it", "do what the question asks", DIALOG, _always, None, False),
+    Action("dialog.no", ("n",), "leave it", "leave it as it is", DIALOG, _always, None, False),
+    Action("dialog.now", ("0",), "no grace", "do it with no grace", DIALOG, _always, None, False),
+    Action("dialog.longer", ("plus",), "longer", "a longer grace", DIALOG, _always, None, False),
+    Action("dialog.shorter", ("minus",), "shorter", "a shorter grace", DIALOG, _always, None, False),
     Action(
-        "sheet.editor", ("ctrl+o",), "$EDITOR", "edit the line in $EDITOR", SHEET, _always, None, False, True
+        "dialog.shell", ("ctrl+t",), "with sh", "run the line with sh", DIALOG, _always, None, False, True
+    ),
+    Action(
+        "dialog.editor",
+        ("ctrl+o",),
+        "$EDITOR",
+        "edit the line in $EDITOR",
+        DIALOG,
+        _always,
+        None,
+        False,
+        True,
     ),
     Action(
         "app.palette",

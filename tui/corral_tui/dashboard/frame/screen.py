@@ -1,4 +1,4 @@
-"""What the app asks of its screens and sheets: the seam between the board, the opened job and the sheets."""
+"""What the app asks of its screens and dialogs: the seam between the board, the opened job and the dialogs."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ class Host(Protocol):
     def say(self, text: str) -> None: ...
 
 
-class SheetHost(Host, Protocol):
-    """What a sheet asks besides: other things to be shown, and the keys that were typed."""
+class DialogHost(Host, Protocol):
+    """What a dialog asks besides: other things to be shown, and the keys that were typed."""
 
     @property
     def keyboard(self) -> Keyboard: ...
     @property
-    def sheet(self) -> Widget | None: ...
-    def show_sheet(self, sheet: Widget) -> None: ...
-    def close_sheet(self) -> None: ...
+    def dialog(self) -> Widget | None: ...
+    def show_dialog(self, dialog: Widget) -> None: ...
+    def close_dialog(self) -> None: ...
     def open_job(self, job_id: str, pane: str | None = None) -> None: ...
     def select_job(self, job_id: str) -> None: ...
     def did(self, action_id: str, job_ids: tuple[str, ...] = ()) -> None: ...
 
 
-class ScreenHost(SheetHost, Protocol):
+class ScreenHost(DialogHost, Protocol):
     """What a screen asks besides."""
 
     @property
@@ -126,15 +126,15 @@ class DashboardScreen(OfOneSize):
         """Scroll so that the first of these jobs stands above the `covered` rows at the bottom."""
 
 
-class Sheet(Widget):
+class Dialog(Widget):
     """A question, a prompt or a report that docks at the bottom over the list, in full width.
 
     It draws its own line of keys as its last row: it covers the footer.
     """
 
     DEFAULT_CSS = """
-    Sheet {
-        layer: sheet;
+    Dialog {
+        layer: dialog;
         dock: bottom;
         width: 100%;
         height: auto;
@@ -151,7 +151,7 @@ class Sheet(Widget):
         return next(iter(self.query("LineInput")), None) if self.takes_keys else None
 
     def on_focus(self) -> None:
-        """Textual gives it the focus that a sheet had which was taken away: it belongs to the field."""
+        """Textual gives it the focus that a dialog had which was taken away: it belongs to the field."""
         field = self.first_field()
         if field is not None and self.screen.focused is self:
             self.screen.set_focus(field)

@@ -46,7 +46,7 @@ def about_lines(
         if shows_values:
             lines += [*_environment(detail, width, shows_values=True), []]
         lines += _with_gap([*_life(detail, width), *_stop(detail, width)])
-    lines += _story(job, detail, width, charset)
+    lines += _history(job, detail, width, charset)
     if detail is not None and detail.earlier_runs:
         lines += _earlier(detail, width, charset)
     lines += _field("command", clean(job.command), width)
@@ -72,7 +72,7 @@ def _field(label: str, words: str, width: int) -> list[Line]:
     return [[(written[: len(indent)], "muted"), (written[len(indent) :], "plain")], *rest]
 
 
-def _story(job: Job, detail: Detail | None, width: int, charset: Charset) -> list[Line]:
+def _history(job: Job, detail: Detail | None, width: int, charset: Charset) -> list[Line]:
     """What it has used, what went through its pipes, and why it was stuck last."""
     used = [] if job.cpu_seconds is None else [f"{job.cpu_seconds:.1f} s of CPU"]
     if job.peak_memory_bytes is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from corral.model.history import Past
+from corral.model.history import RecentHistory
 from corral.model.job import STARTED_STATES, Job
 from corral.model.reports import Story
-from corral.protocol.requests import AskPast, AskStory
+from corral.protocol.requests import AskRecentHistory, AskStory
 from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.job.charts_text import (
     Series,
@@ -34,28 +34,28 @@ class ChartsPane(Pane):
         self.job_changed()
 
     def job_changed(self) -> None:
-        self.story: Story | None = None
-        self.past: Past | None = None
+        self.history: Story | None = None
+        self.recent: RecentHistory | None = None
         self._was_ended = False
 
     async def ask(self) -> None:
-        if self.story is not None and self._was_ended:
+        if self.history is not None and self._was_ended:
             return
         is_ended = self.job.is_ended
         job_id = self.job.id
-        self.story = await self.host.source.call(AskStory(job=job_id))
+        self.history = await self.host.source.call(AskStory(job=job_id))
         if self.job.state in STARTED_STATES:
-            self.past = (await self.host.source.call(AskPast(ids=(job_id,)))).past.get(job_id)
+            self.recent = (await self.host.source.call(AskRecentHistory(ids=(job_id,)))).past.get(job_id)
         self._was_ended = is_ended
 
     def _series(self) -> list[Series]:
         """What was measured: of the whole life, and while it runs of the last minutes."""
-        if self.story is None or self.job.started is None:
+        if self.history is None or self.job.started is None:
             return []
-        lived = life_series(self.story.life, self.job.started, is_over=self.job.is_ended)
+        lived = life_series(self.history.life, self.job.started, is_over=self.job.is_ended)
         every = [each for each in lived if each.values]
-        if self.past is not None and not self.job.is_ended and any(self.past.output):
-            every.append(late_series(self.past, self.host.clock()))
+        if self.recent is not None and not self.job.is_ended and any(self.recent.output):
+            every.append(late_series(self.recent, self.host.clock()))
         return every
 
     def title_right(self) -> Line:
@@ -78,7 +78,7 @@ class ChartsPane(Pane):
     def _why_none(self) -> str:
         if self.job.started is None:
             return "it has not started yet"
-        if self.story is None or not self.job.is_ended:
+        if self.history is None or not self.job.is_ended:
             return "nothing was measured yet"
         words = "its life was too short for a chart"
         if self.job.cpu_seconds is not None:

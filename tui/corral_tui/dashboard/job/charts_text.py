@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from corral.model.history import LifePast, Past
+from corral.model.history import LifePast, RecentHistory
 from corral_tui.dashboard.paint.lines import Line, cut
 from corral_tui.text import numbers
 from corral_tui.text.charset import CPU_FLOOR, MEMORY_FLOOR, OUTPUT_FLOOR, Charset
@@ -51,13 +51,13 @@ def _percent(value: float) -> str:
     return f"{numbers.cpu(value)}%"
 
 
-def late_series(past: Past, newest: datetime) -> Series:
+def late_series(recent: RecentHistory, newest: datetime) -> Series:
     """The rate of output over the last minutes, from where it was first measured."""
-    values = list(past.output)
+    values = list(recent.output)
     while values and values[0] is None:
         values.pop(0)
-    start = newest - timedelta(seconds=past.seconds * len(values))
-    return Series("out", values, start, past.seconds, OUTPUT_FLOOR, numbers.rate, max)
+    start = newest - timedelta(seconds=recent.seconds * len(values))
+    return Series("out", values, start, recent.seconds, OUTPUT_FLOOR, numbers.rate, max)
 
 
 def mean(values: Sequence[float]) -> float:

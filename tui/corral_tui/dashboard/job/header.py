@@ -8,7 +8,7 @@ from corral.client.snapshot import Snapshot
 from corral.model.job import ENDED_STATES, Job
 from corral.model.units import format_duration
 from corral.model.urgency import is_stuck
-from corral_tui.dashboard.paint.labels import end_reason
+from corral_tui.dashboard.paint.job_words import end_reason
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, spread
 from corral_tui.text import numbers
 from corral_tui.text.charset import Charset, status_of, stuck_label, time_of

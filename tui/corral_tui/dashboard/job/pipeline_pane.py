@@ -7,10 +7,10 @@ from textual import events
 from textual.app import ComposeResult
 from textual.geometry import Region
 
-from corral.model.history import Past
+from corral.model.history import RecentHistory
 from corral.model.job import STARTED_STATES, Job, Pipe
 from corral.model.reports import PeekedPipe
-from corral.protocol.requests import AskPast, PeekPipes
+from corral.protocol.requests import AskRecentHistory, PeekPipes
 from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.job.pane import Pane
 from corral_tui.dashboard.job.peek_text import Peek, peek_as_text, peek_head, peek_lines
@@ -42,8 +42,8 @@ class PipelinePane(Pane):
         self._reset()
 
     def _reset(self) -> None:
-        self._pasts: Past | None = None
-        self._pasts_due = 0
+        self._recent: RecentHistory | None = None
+        self._recent_due = 0
         self._pipes: dict[int, PeekedPipe] = {}
         self._tail = Tail(self.host.source.home, self.job)
         self._chosen: int | None = None
@@ -64,7 +64,7 @@ class PipelinePane(Pane):
     # ---- what is known ----
 
     async def ask(self) -> None:
-        await self._ask_pasts()
+        await self._ask_recent()
         if not self.job.pipes or self.job.state not in STARTED_STATES:
             await self._look_into()
             return
@@ -72,12 +72,12 @@ class PipelinePane(Pane):
         self._pipes = {peeked.number: peeked for peeked in reply.pipes}
         await self._look_into()
 
-    async def _ask_pasts(self) -> None:
-        if self._pasts_due <= 0:
-            self._pasts_due = PASTS_EVERY
-            past = await self.host.source.call(AskPast(ids=(self.job.id,)))
-            self._pasts = past.past.get(self.job.id)
-        self._pasts_due -= 1
+    async def _ask_recent(self) -> None:
+        if self._recent_due <= 0:
+            self._recent_due = PASTS_EVERY
+            answer = await self.host.source.call(AskRecentHistory(ids=(self.job.id,)))
+            self._recent = answer.past.get(self.job.id)
+        self._recent_due -= 1
 
     async def _look_into(self) -> None:
         """Ask for the bytes. What was chosen meanwhile is not overwritten by the answer for what was before."""
@@ -217,8 +217,8 @@ class PipelinePane(Pane):
 
     def _draw(self, width: int) -> Drawing:
         chosen = self.chosen if self.is_current else None
-        pasts = self._pasts.stages if self._pasts else {}
-        self._drawing = draw(self._shown_job(), DrawingContext(pasts, width, self.host.charset, chosen))
+        histories = self._recent.stages if self._recent else {}
+        self._drawing = draw(self._shown_job(), DrawingContext(histories, width, self.host.charset, chosen))
         return self._drawing
 
     def _head_lines(self, width: int) -> list[Line]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from corral.model.job import Job, Pipe, Stage
 from corral.model.urgency import is_stuck
-from corral_tui.dashboard.paint.labels import end_reason, words_of_stage
+from corral_tui.dashboard.paint.job_words import end_reason, words_of_stage
 from corral_tui.dashboard.paint.lines import Line, Span, clean, cut, padded, width_of, wrapped
 from corral_tui.dashboard.paint.pipeline_line import FULL, at_most, fill_of
 from corral_tui.text import numbers
@@ -24,7 +24,7 @@ DOES_CELLS = 16
 BOX_LEAST, BOX_MOST = 24, 34
 PIPE_WIDTH = 24
 
-StagePasts = Mapping[int, Sequence[float | None]]
+StageHistories = Mapping[int, Sequence[float | None]]
 
 
 class Spot(NamedTuple):
@@ -56,7 +56,7 @@ class Drawing(NamedTuple):
 class DrawingContext(NamedTuple):
     """What a drawing is made with, beside the job."""
 
-    pasts: StagePasts
+    histories: StageHistories
     width: int
     charset: Charset
     chosen: int | None = None
@@ -215,7 +215,7 @@ def _stage_line(job: Job, stage: Stage, context: DrawingContext, name_room: int)
     line: Line = [mark, (f"{number} {name} ", "bold" if is_slow else "plain")]
     line.append((f"cpu {cpu_words(stage):>5} ", "plain"))
     if context.width >= 60:
-        line.append((sparks(tuple(context.pasts.get(stage.number, ())), 8, CPU_FLOOR, charset), "spark"))
+        line.append((sparks(tuple(context.histories.get(stage.number, ())), 8, CPU_FLOOR, charset), "spark"))
         line.append((f"  {numbers.left(does, DOES_CELLS, charset.ellipsis)} ", role))
         line.append((f"{numbers.left(_moved_words(job, stage), 12)}", "muted"))
         line.append((f"{stage.pid or '':>7}", "muted"))
@@ -336,7 +336,7 @@ def _box(job: Job, stage: Stage, context: DrawingContext, width: int) -> list[Li
         (f" {top_rule}{frame[1]}", colour),
     ]
     does, role = does_words(job, stage, inner, charset)
-    spark = sparks(tuple(context.pasts.get(stage.number, ())), 8, CPU_FLOOR, charset)
+    spark = sparks(tuple(context.histories.get(stage.number, ())), 8, CPU_FLOOR, charset)
     moved, pid = _moved_words(job, stage), f"pid {stage.pid}" if stage.pid else ""
     inside: list[Line] = [
         [(does, role)],

@@ -16,7 +16,7 @@ from textual.widgets import Input
 from corral.client.snapshot import Snapshot
 from corral.model.job import Job
 from corral.model.urgency import is_stuck
-from corral_tui.dashboard.dialogs.signal import SignalSheet
+from corral_tui.dashboard.dialogs.signal import SignalDialog
 from corral_tui.dashboard.frame.actions import Context, Scope
 from corral_tui.dashboard.frame.footer import Footer, StripLine
 from corral_tui.dashboard.frame.screen import DashboardScreen, ScreenHost
@@ -54,7 +54,7 @@ class JobScreen(DashboardScreen):
 
     scope: ClassVar[Scope] = "opened"
     DEFAULT_CSS = """
-    JobScreen { layers: default sheet; overflow: hidden; }
+    JobScreen { layers: default dialog; overflow: hidden; }
     JobScreen > #opened-tabs { height: auto; }
     JobScreen > #panes { height: 1fr; }
     JobScreen #side { width: 1fr; height: 1fr; }
@@ -158,7 +158,7 @@ class JobScreen(DashboardScreen):
         self.query_one("#opened-tabs").display = not is_big or self.is_zoomed
         self._share_rows()
         current = self.pane(self.current)
-        if current is not None and self.host.sheet is None and not current.has_focus_within:
+        if current is not None and self.host.dialog is None and not current.has_focus_within:
             self.set_focus(current.body)
         self._redraw()
 
@@ -260,7 +260,7 @@ class JobScreen(DashboardScreen):
         self._redraw()
 
     def reveal(self, job_ids: tuple[str, ...], covered: int) -> None:
-        """Nothing is scrolled: the sheet is about this job. When it goes the focus comes back."""
+        """Nothing is scrolled: the dialog is about this job. When it goes the focus comes back."""
         current = self.pane(self.current)
         if covered == 0 and current is not None:
             self.set_focus(current.body)
@@ -351,9 +351,9 @@ class JobScreen(DashboardScreen):
         self._redraw()
 
     def _back(self) -> None:
-        """One thing at a time: a sheet, the look into a pipe, the zoom, then the screen."""
-        if self.host.sheet is not None:
-            self.host.close_sheet()
+        """One thing at a time: a dialog, the look into a pipe, the zoom, then the screen."""
+        if self.host.dialog is not None:
+            self.host.close_dialog()
         elif self.peeked is not None and self.current == 1:
             self._peek()
         elif self._output_is_seen() and self.query_one(OutputPane).show_all():
@@ -396,7 +396,7 @@ class JobScreen(DashboardScreen):
     def _signal(self) -> None:
         tree = self.query_one(TreePane)
         pid = tree.selected_pid if self.current == tree.number else None
-        self.host.show_sheet(SignalSheet(self.host, self.job_id, pid))
+        self.host.show_dialog(SignalDialog(self.host, self.job_id, pid))
 
     def _copy(self) -> bool:
         """The pane's text where it has one; else the app copies the job's summary."""

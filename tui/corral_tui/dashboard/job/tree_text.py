@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from corral.commandline.program_name import program_words
 from corral.model.job import ProcessView
-from corral_tui.dashboard.paint.labels import command_words
+from corral_tui.dashboard.paint.job_words import command_words
 from corral_tui.dashboard.paint.lines import Line, clean, cut
 from corral_tui.text import numbers
 from corral_tui.text.charset import Charset

@@ -11,7 +11,7 @@ from rich.style import Style
 from corral.model.text import sanitise, split_sgr
 from corral_tui.text.numbers import cells
 
-StyledLine = tuple[tuple[str, Style], ...]
+OutputLine = tuple[tuple[str, Style], ...]
 """One line of a child's output, as texts with their colours."""
 TAB = 8
 
@@ -34,7 +34,7 @@ _ATTRIBUTES: dict[int, Style] = {
 
 
 @lru_cache(maxsize=2048)
-def coloured(line: str) -> StyledLine:
+def coloured(line: str) -> OutputLine:
     """A line of a child's output, sanitised with its colours, as texts and styles. Each line begins without any."""
     pieces: list[tuple[str, Style]] = []
     style = Style.null()
@@ -47,13 +47,13 @@ def coloured(line: str) -> StyledLine:
 
 
 @lru_cache(maxsize=2048)
-def output_line(data: bytes) -> StyledLine:
+def output_line(data: bytes) -> OutputLine:
     """One line of output as it was written, without its line feed, as texts and styles; tabs every 8 columns."""
     text = sanitise(data, colours=True).replace("\n", " ")
     return _without_tabs(coloured(text)) if "\t" in text else coloured(text)
 
 
-def _without_tabs(pieces: StyledLine) -> StyledLine:
+def _without_tabs(pieces: OutputLine) -> OutputLine:
     """Blanks up to the next of the columns 8, 16, …, counted in cells."""
     expanded: list[tuple[str, Style]] = []
     column = 0

@@ -11,7 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from corral_tui.dashboard.paint.lines import Line
-from corral_tui.dashboard.paint.styles import Palette, strip_of
+from corral_tui.dashboard.paint.styles import Colours, strip_of
 
 Build = Callable[[int], list[Line]]
 """Makes the lines for a width."""
@@ -29,7 +29,7 @@ class Block(Widget):
         self._build = build
         self._lines: list[Line] = []
         self._built_for = -1
-        self._palette: Palette | None = None
+        self._colours: Colours | None = None
 
     @property
     def lines(self) -> list[Line]:
@@ -56,13 +56,13 @@ class Block(Widget):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._palette = None
+        self._colours = None
 
     def render_line(self, y: int) -> Strip:
-        if self._palette is None:
-            self._palette = Palette(self)
+        if self._colours is None:
+            self._colours = Colours(self)
         lines = self._lines_for(self.size.width)
-        return strip_of(lines[y] if y < len(lines) else [], self.size.width, self._palette, self.overlay())
+        return strip_of(lines[y] if y < len(lines) else [], self.size.width, self._colours, self.overlay())
 
     def overlay(self) -> Style | None:
         """A style to be laid over everything, such as that of a focused button."""
@@ -93,7 +93,7 @@ class ScrolledLines(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._build = build
         self._lines: list[Line] = []
-        self._palette: Palette | None = None
+        self._colours: Colours | None = None
         self.cursor: int | None = None
 
     @property
@@ -126,12 +126,12 @@ class ScrolledLines(ScrollView, can_focus=True):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._palette = None
+        self._colours = None
 
     def render_line(self, y: int) -> Strip:
-        if self._palette is None:
-            self._palette = Palette(self)
+        if self._colours is None:
+            self._colours = Colours(self)
         number = y + self.scroll_offset.y
         line = self._lines[number] if number < len(self._lines) else []
         over = Style(reverse=True) if number == self.cursor and line else None
-        return strip_of(line, self.size.width, self._palette, over)
+        return strip_of(line, self.size.width, self._colours, over)

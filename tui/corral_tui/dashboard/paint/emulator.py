@@ -25,7 +25,7 @@ from rich.style import Style
 from wcwidth import wcwidth
 
 from corral.output.terminal_modes import ALTERNATE_SCREENS
-from corral_tui.dashboard.paint.ansi import StyledLine
+from corral_tui.dashboard.paint.ansi import OutputLine
 
 Size = tuple[int, int]
 
@@ -64,7 +64,7 @@ class Emulator:
         """DECSCNM: the whole screen."""
         self._last = ""
         """The letter that REP repeats."""
-        self._rows: dict[int, StyledLine] = {}
+        self._rows: dict[int, OutputLine] = {}
         self._by_final = self._sequences()
         self._by_escape: dict[str, Callable[[], None]] = {
             "7": self._save,
@@ -111,7 +111,7 @@ class Emulator:
                 return y + 1
         return 0
 
-    def row(self, y: int) -> StyledLine:
+    def row(self, y: int) -> OutputLine:
         """The texts of a row with their looks, without blanks at its end. Colours are the program's own."""
         if self._screen.dirty:
             for each in self._screen.dirty:
@@ -121,12 +121,12 @@ class Emulator:
             self._rows[y] = self._drawn(y)
         return self._rows[y]
 
-    def row_with_cursor(self, y: int) -> StyledLine:
+    def row_with_cursor(self, y: int) -> OutputLine:
         """The same, the cell of the cursor reversed where it is seen and stands in that row."""
         cursor = self.cursor
         return self.row(y) if cursor is None or cursor[1] != y else self._drawn(y, cursor[0])
 
-    def _drawn(self, y: int, cursor: int = -1) -> StyledLine:
+    def _drawn(self, y: int, cursor: int = -1) -> OutputLine:
         line = self._screen.buffer[y]
         pieces: list[tuple[str, Style]] = []
         text, look = "", _look(*line.default[1:])

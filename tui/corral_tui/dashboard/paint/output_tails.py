@@ -13,7 +13,7 @@ from corral.model.job import Job
 from corral.model.text import after_carriage_returns, end_of_line, skip_control_string_end
 from corral.model.urgency import ended_badly
 from corral.output.reader import OutputFile, TruncationDetector
-from corral_tui.dashboard.paint.ansi import StyledLine, output_line
+from corral_tui.dashboard.paint.ansi import OutputLine, output_line
 from corral_tui.dashboard.paint.terminal_preview import Budget, PresentScreen, after_screens, draws_in_place
 
 TAIL_BYTES = 4096
@@ -21,11 +21,11 @@ KEPT_LINES = 80
 OPEN_JOBS = 400
 """Jobs whose lines are kept; beyond, the longest unseen are forgotten and read again when they come back."""
 
-FULL_SCREEN: StyledLine = (("draws the whole screen of its terminal; a attaches", Style(italic=True)),)
+FULL_SCREEN: OutputLine = (("draws the whole screen of its terminal; a attaches", Style(italic=True)),)
 """Until something of that screen is drawn: as lines it would make no sense."""
 
 
-class _Stream:
+class _TailedStream:
     """One output file: up to where it was read, and its unfinished last line."""
 
     __slots__ = ("file", "is_cut", "memory", "partial", "path", "position")
@@ -76,7 +76,7 @@ class Tail:
 
     def __init__(self, home: Home, job: Job) -> None:
         paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
-        self._streams = [_Stream(path) for path in paths]
+        self._streams = [_TailedStream(path) for path in paths]
         self._lines: deque[bytes] = deque(maxlen=KEPT_LINES)
         self._sizes: tuple[int, ...] = ()
         self._truncated = 0
@@ -122,7 +122,7 @@ class Tail:
         except OSError:
             return False  # the lines say what is wrong with it
 
-    def _read(self, stream: _Stream, size: int) -> None:
+    def _read(self, stream: _TailedStream, size: int) -> None:
         try:
             self._lines.extend(stream.read(size))
             self._newest = stream
@@ -130,7 +130,7 @@ class Tail:
         except OSError as error:
             self.problem = f"its output cannot be read: {stream.path}: {error.strerror}"
 
-    def last_lines(self, count: int) -> list[StyledLine]:
+    def last_lines(self, count: int) -> list[OutputLine]:
         """At most `count` lines, the newest last, unfinished ones included."""
         if count <= 0:
             return []
@@ -138,7 +138,7 @@ class Tail:
             return self._screen.rows(count) or [FULL_SCREEN]
         return [output_line(after_carriage_returns(line)) for line in self._rows()[-count:]]
 
-    def last_line(self) -> StyledLine:
+    def last_line(self) -> OutputLine:
         """The newest line with anything to see."""
         if self._screen is not None:
             return self._screen.one_row() or FULL_SCREEN

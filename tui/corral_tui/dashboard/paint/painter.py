@@ -11,7 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from corral_tui.dashboard.paint.lines import Span
-from corral_tui.dashboard.paint.styles import Palette, strip_of
+from corral_tui.dashboard.paint.styles import Colours, strip_of
 from corral_tui.text.charset import Role
 from corral_tui.text.numbers import cells
 
@@ -39,7 +39,7 @@ class Painted(Widget):
         super().__init__(id=id)
         self._rows: list[Row] = []
         self._strips: dict[Row, Strip] = {}
-        self._palette: Palette | None = None
+        self._colours: Colours | None = None
         self._is_dimmed = False
 
     @property
@@ -69,14 +69,14 @@ class Painted(Widget):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._palette = None
+        self._colours = None
         self._strips.clear()
 
     @property
-    def palette(self) -> Palette:
-        if self._palette is None:
-            self._palette = Palette(self)
-        return self._palette
+    def colours(self) -> Colours:
+        if self._colours is None:
+            self._colours = Colours(self)
+        return self._colours
 
     def _strip(self, shown: Row) -> Strip:
         strip = self._strips.get(shown)
@@ -87,10 +87,10 @@ class Painted(Widget):
         return strip
 
     def _painted(self, shown: Row) -> Strip:
-        palette = self.palette
-        under = Style(bgcolor=palette[shown.base].bgcolor) if shown.base else Style.null()
+        colours = self.colours
+        under = Style(bgcolor=colours[shown.base].bgcolor) if shown.base else Style.null()
         over = Style(dim=True) if self._is_dimmed else Style.null()
-        return strip_of(shown.pieces, self.size.width, palette, under + over)
+        return strip_of(shown.pieces, self.size.width, colours, under + over)
 
 
 def changed(old: Row, new: Row, y: int, width: int) -> Region:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corral.model.job import Job, Pipe, Stage
-from corral_tui.dashboard.paint.labels import words_of_stage
+from corral_tui.dashboard.paint.job_words import words_of_stage
 from corral_tui.dashboard.paint.lines import Span, clean
 from corral_tui.text.charset import Charset, bar
 from corral_tui.text.numbers import UNKNOWN, cells, cut_middle, rate

@@ -46,7 +46,7 @@ _CURSOR = _ThemeColour("primary", share=0.25)
 """The background of a selected row."""
 
 
-class Palette:
+class Colours:
     """The roles as styles of the app's theme, on the background of one widget. Create a new one when its styles change.
 
     Textual's own way, a component class for each role, makes eighteen nodes a widget and matches all rules with each:
@@ -83,13 +83,13 @@ class Palette:
 
 
 def strip_of(
-    line: Sequence[tuple[str, Role | Style]], width: int, palette: Palette, over: Style | None = None
+    line: Sequence[tuple[str, Role | Style]], width: int, colours: Colours, over: Style | None = None
 ) -> Strip:
     """`line` in exactly `width` cells; `over` is laid over every piece, such as reverse for the cursor."""
     above = over or Style.null()
     segments = [
-        Segment(words, (palette[look] if isinstance(look, str) else palette.plain + look) + above)
+        Segment(words, (colours[look] if isinstance(look, str) else colours.plain + look) + above)
         for words, look in line
         if words
     ]
-    return Strip(segments).adjust_cell_length(width, palette.plain + above)
+    return Strip(segments).adjust_cell_length(width, colours.plain + above)

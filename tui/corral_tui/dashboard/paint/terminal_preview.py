@@ -15,7 +15,7 @@ from corral.model.home import Home
 from corral.model.job import Job
 from corral.model.spec import DEFAULT_TERMINAL_SIZE
 from corral.output.reader import OutputFile
-from corral_tui.dashboard.paint.ansi import StyledLine
+from corral_tui.dashboard.paint.ansi import OutputLine
 from corral_tui.lazy import load
 
 if TYPE_CHECKING:
@@ -158,14 +158,14 @@ class PresentScreen:
             return 0
         return max(self.cursor[1] - count + 1, 0)
 
-    def row(self, y: int) -> StyledLine:
+    def row(self, y: int) -> OutputLine:
         """One row, counted from 0; the cell of a visible cursor reversed."""
         emulator = self._emulator
         if emulator is None or not 0 <= y < emulator.height:
             return ()
         return emulator.row(y) if self.cursor is None else emulator.row_with_cursor(y)
 
-    def rows(self, count: int) -> list[StyledLine]:
+    def rows(self, count: int) -> list[OutputLine]:
         """At most `count` rows, as much of the screen as there is room for."""
         if self._emulator is None or count <= 0:
             return []
@@ -173,7 +173,7 @@ class PresentScreen:
         last = min(first + count, max(self._emulator.used_rows, first))
         return [self.row(y) for y in range(first, last)]
 
-    def one_row(self) -> StyledLine:
+    def one_row(self) -> OutputLine:
         """The row that says most: that of the cursor, else the first that is not empty."""
         emulator = self._emulator
         if emulator is None:

@@ -24,7 +24,7 @@ from corral.model.spec import (
 from corral.model.units import check_name, parse_duration
 from corral.model.wire import typed_to_wire
 from corral_tui.dashboard.paint.lines import clean
-from corral_tui.dashboard.prompt.text import JobOptions
+from corral_tui.dashboard.prompt.prompt_text import JobOptions
 from corral_tui.settings.run_defaults import BUILT_IN, RunDefaults
 from corral_tui.text.numbers import cut_middle
 

@@ -25,18 +25,18 @@ from corral.model.errors import CorralError, UsageError
 from corral.model.job import Job
 from corral.model.units import format_duration
 from corral.protocol.requests import StartJobs
-from corral_tui.dashboard.dialogs.base import LOW, BottomSheet
-from corral_tui.dashboard.frame.screen import SheetHost
+from corral_tui.dashboard.dialogs.base import LOW, BottomDialog
+from corral_tui.dashboard.frame.screen import DialogHost
 from corral_tui.dashboard.paint.canvas import Block
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, wrapped
 from corral_tui.dashboard.paint.text_field import FieldInput, Label, LineInput, OneLineInput
-from corral_tui.dashboard.prompt import draft, text
+from corral_tui.dashboard.prompt import draft, prompt_text
 from corral_tui.dashboard.prompt.completion import Completion, complete, complete_directory
 from corral_tui.dashboard.prompt.fields import Cycle, Radio, TextField
 from corral_tui.dashboard.prompt.line_check import LineCheck, check_line, line_context
 from corral_tui.text import numbers
 
-Part = TypeVar("Part", bound=Widget)
+PromptPart = TypeVar("PromptPart", bound=Widget)
 
 CHECK_SECONDS = 0.15
 """From the last key to the check."""
@@ -49,19 +49,19 @@ WIDE = 100
 ONE_ROW_WIDTH = 132
 """Columns from which the fields stand in one row."""
 
-_kept_lines: WeakKeyDictionary[SheetHost, str] = WeakKeyDictionary()
+_kept_lines: WeakKeyDictionary[DialogHost, str] = WeakKeyDictionary()
 """What stood in the prompt when esc left it."""
 
 
-class PromptSheet(BottomSheet):
+class PromptDialog(BottomDialog):
     """Starts a new pipeline, on its own or chained onto a job."""
 
     DEFAULT_CSS = """
-    PromptSheet .prompt--line { height: 1; width: 100%; }
-    PromptSheet .prompt--fields { height: 1; width: 100%; margin: 1 0 0 0; padding: 0 0 0 1; }
-    PromptSheet .prompt--more-fields, PromptSheet.-low .prompt--fields { margin: 0; }
-    PromptSheet #directory { width: auto; max-width: 30; min-width: 2; background: $background; }
-    PromptSheet #prompt-start { width: 3; }
+    PromptDialog .prompt--line { height: 1; width: 100%; }
+    PromptDialog .prompt--fields { height: 1; width: 100%; margin: 1 0 0 0; padding: 0 0 0 1; }
+    PromptDialog .prompt--more-fields, PromptDialog.-low .prompt--fields { margin: 0; }
+    PromptDialog #directory { width: auto; max-width: 30; min-width: 2; background: $background; }
+    PromptDialog #prompt-start { width: 3; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "start", show=False, priority=True),
@@ -73,7 +73,7 @@ class PromptSheet(BottomSheet):
         Binding("down", "earlier(-1)", show=False),
     ]
 
-    def __init__(self, host: SheetHost, chain_onto: str | None = None) -> None:
+    def __init__(self, host: DialogHost, chain_onto: str | None = None) -> None:
         super().__init__(host, (chain_onto,) if chain_onto else ())
         self.chain_onto = chain_onto
         self.check: LineCheck | None = None
@@ -104,7 +104,7 @@ class PromptSheet(BottomSheet):
             self._parts[part.id or ""] = part
             yield widget
 
-    def _part(self, id: str, kind: type[Part]) -> Part:  # noqa: A002
+    def _part(self, id: str, kind: type[PromptPart]) -> PromptPart:  # noqa: A002
         """Not a query: while it closes, a part is asked for that is no child any more."""
         part = self._parts[id]
         assert isinstance(part, kind)
@@ -112,7 +112,7 @@ class PromptSheet(BottomSheet):
 
     def _compose_parts(self) -> ComposeResult:
         directory = draft.short_directory(draft.current_directory())
-        yield Block(self._head_lines, id="sheet-head")
+        yield Block(self._head_lines, id="dialog-head")
         with Horizontal(classes="prompt--line"):
             yield Label(" in" if not self.is_narrow else "")
             yield FieldInput(directory, compact=True, id="directory")
@@ -122,7 +122,7 @@ class PromptSheet(BottomSheet):
         yield Block(self._stage_lines, id="prompt-stages")
         yield from self._compose_fields()
         yield Block(self._command_lines, id="prompt-command")
-        yield Block(self._key_lines, id="sheet-keys")
+        yield Block(self._key_lines, id="dialog-keys")
 
     def _compose_fields(self) -> ComposeResult:
         menu = f" {self.host.charset.menu}"
@@ -380,7 +380,7 @@ class PromptSheet(BottomSheet):
             self.show_problem(str(error))
         finally:
             self.is_starting = False
-            if self.host.sheet is self:
+            if self.host.dialog is self:
                 self.host.keyboard.drop()  # it was typed for what should have come
 
     def _go_to_mark(self, check: LineCheck) -> None:
@@ -438,7 +438,7 @@ class PromptSheet(BottomSheet):
         if finding is None or not self.line.value or self.check is None or self.check.text != self.line.value:
             return [[]]
         column = self.line.column_of(finding.position) - self.region.x
-        lines = text.finding_lines(finding, column, width, charset)
+        lines = prompt_text.finding_lines(finding, column, width, charset)
         return lines[:4] if self.host.size.height < LOW else lines
 
     def _stage_lines(self, width: int) -> list[Line]:
@@ -451,7 +451,7 @@ class PromptSheet(BottomSheet):
             most = 0 if self.check.finding else 1 if self.chain_onto else 2
         else:
             most = 12 if self.host.size.height >= 40 else 6
-        return [*head, *text.stage_lines(self.check.stages, width, charset, most)]
+        return [*head, *prompt_text.stage_lines(self.check.stages, width, charset, most)]
 
     def _chain_lines(self, width: int) -> list[Line]:
         job = self.chained
@@ -472,7 +472,7 @@ class PromptSheet(BottomSheet):
             wanted = draft.wanted_of(self._fields(with_shell=offers_shell), self.directory)
         except UsageError:
             return []
-        command = text.equivalent_command(self.line.value, wanted)
+        command = prompt_text.equivalent_command(self.line.value, wanted)
         lead = "with ctrl+t:  " if offers_shell and not self.with_shell else "the same as:  "
         return wrapped(f"{lead}{command}", width, indent="  ", hanging=" " * 18, role="muted")
 

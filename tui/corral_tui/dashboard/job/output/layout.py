@@ -13,7 +13,7 @@ from typing import NamedTuple
 from rich.style import Style
 from textual.strip import Strip
 
-from corral_tui.dashboard.paint.ansi import StyledLine
+from corral_tui.dashboard.paint.ansi import OutputLine
 
 KEPT_LINES = 1000
 HIT = Style(reverse=True)
@@ -26,7 +26,7 @@ class Top(NamedTuple):
     sub: int = 0
 
 
-def wrapped_line(pieces: StyledLine, width: int) -> list[StyledLine]:
+def wrapped_line(pieces: OutputLine, width: int) -> list[OutputLine]:
     """A line as rows of at most `width` cells, broken where a terminal breaks it. No letter is cut in two."""
     rows: list[list[tuple[str, Style]]] = [[]]
     room = width = max(width, 1)
@@ -61,7 +61,7 @@ def _letters(text: str, room: int, width: int) -> Iterator[tuple[int, int]]:
         yield start, size
 
 
-def with_hits(pieces: StyledLine, words: re.Pattern[str]) -> StyledLine:
+def with_hits(pieces: OutputLine, words: re.Pattern[str]) -> OutputLine:
     """`pieces` with all that matches `words` reversed."""
     text = "".join(piece for piece, _ in pieces)
     edges = [edge for found in words.finditer(text) for edge in found.span()]

@@ -21,9 +21,9 @@ from corral.output.reader import OutputFile
 from corral_tui.dashboard.job.output.layout import Layout, Top, with_hits, wrapped_line
 from corral_tui.dashboard.job.output.line_filter import FilteredRows
 from corral_tui.dashboard.job.output.rows import QUIET_SECONDS, STREAMS, OutputRows, Streams
-from corral_tui.dashboard.paint.ansi import StyledLine, output_line
+from corral_tui.dashboard.paint.ansi import OutputLine, output_line
 from corral_tui.dashboard.paint.lines import clean, cut
-from corral_tui.dashboard.paint.styles import Palette
+from corral_tui.dashboard.paint.styles import Colours
 from corral_tui.dashboard.paint.terminal_preview import Budget, PresentScreen, after_screens, draws_in_place
 from corral_tui.text import numbers
 from corral_tui.text.charset import Charset
@@ -57,7 +57,7 @@ class OutputView(ScrollView, can_focus=True, inherit_bindings=False):
         self._top = Top(0)
         self._wanted_row: int | None = None
         """Of all rows the one to stay at, until as much was looked at for the filter."""
-        self._palette: Palette | None = None
+        self._colours: Colours | None = None
         self._next_look: Timer | None = None
         self.is_following = True
         self.wraps = True
@@ -327,20 +327,20 @@ class OutputView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._palette = None
+        self._colours = None
         self._lines.forget()
 
     @property
-    def palette(self) -> Palette:
-        if self._palette is None:
-            self._palette = Palette(self)
-        return self._palette
+    def colours(self) -> Colours:
+        if self._colours is None:
+            self._colours = Colours(self)
+        return self._colours
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        width, plain = self.width, self.palette.plain
+        width, plain = self.width, self.colours.plain
         seen = self._lines.seen(self._top, self.size.height)
         if not self._lines.line_count:
-            words = Segment(f" {self._empty_words()}", self.palette["muted"])
+            words = Segment(f" {self._empty_words()}", self.colours["muted"])
             seen = [Strip([words]).adjust_cell_length(width, plain)]
         blank = Strip.blank(width, plain)
         shown = [seen[y] if y < len(seen) else blank for y in range(crop.y, crop.bottom)]
@@ -348,7 +348,7 @@ class OutputView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _painted(self, first: int, count: int) -> list[list[Strip]]:
         """So many lines from line `first` on as rows of the screen."""
-        source, width, palette = self._source, self.width, self.palette
+        source, width, colours = self._source, self.width, self.colours
         if self._screen is not None:
             screen = self._screen
             return [[self._row(screen.row(line))] for line in range(first, first + count)]
@@ -359,13 +359,13 @@ class OutputView(ScrollView, can_focus=True, inherit_bindings=False):
             found = []
         rows = [self._rows_of(line, note) for line, note in found]
         if source is not None and first + count > source.row_count:
-            rows.append([self._note(numbers.whole_duration(self.silence), width, palette)])
-        blank = [Strip.blank(width, palette.plain)]
+            rows.append([self._note(numbers.whole_duration(self.silence), width, colours)])
+        blank = [Strip.blank(width, colours.plain)]
         return [*rows, *[blank] * (count - len(rows))]
 
     def _rows_of(self, line: bytes, note: str | None) -> list[Strip]:
         if note is not None:
-            return [self._note(numbers.duration(float(note)), self.width, self.palette)]
+            return [self._note(numbers.duration(float(note)), self.width, self.colours)]
         pieces = output_line(after_carriage_returns(after_screens(line)))
         if self._filtered is not None:
             pieces = with_hits(pieces, self._filtered.pattern)
@@ -375,16 +375,16 @@ class OutputView(ScrollView, can_focus=True, inherit_bindings=False):
         first, *others = wrapped_line(pieces, self.width - 1)
         return [self._row(first, " "), *(self._row(row, self._charset.goes_on) for row in others)]
 
-    def _row(self, pieces: StyledLine, margin: str = "") -> Strip:
-        plain = self.palette.plain
-        segments = [Segment(margin, self.palette["muted"])] if margin else []
+    def _row(self, pieces: OutputLine, margin: str = "") -> Strip:
+        plain = self.colours.plain
+        segments = [Segment(margin, self.colours["muted"])] if margin else []
         segments += [Segment(text, plain + style) for text, style in pieces if text]
         return Strip(segments).adjust_cell_length(self.width, plain)
 
-    def _note(self, length: str, width: int, palette: Palette) -> Strip:
+    def _note(self, length: str, width: int, colours: Colours) -> Strip:
         rule = self._charset.rule * 2
         text = f" {rule} nothing for {length} {rule}"
-        return Strip([Segment(text, palette["muted"])]).adjust_cell_length(width, palette.plain)
+        return Strip([Segment(text, colours["muted"])]).adjust_cell_length(width, colours.plain)
 
     def _empty_words(self) -> str:
         if self.problem is not None:

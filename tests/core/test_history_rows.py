@@ -66,9 +66,9 @@ def test_a_story_is_there_again_and_goes_with_its_job_also_where_an_older_corral
         older.commit()
     assert stories_in(home) == [1]
     with closing(JournalReader.open(home)) as reader:
-        assert reader.story(reader.job(1)) == Story("1", STUCK, AT, LIFE)
+        assert reader.history(reader.job(1)) == Story("1", STUCK, AT, LIFE)
         assert reader.detail(1).diagnosis == STUCK
-        assert reader.history(3) is None
+        assert reader.history_row(3) is None
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_journal_of_an_older_corral_or_with_a_damaged_table_is_read_and_mended
     with closing(Journal.open(home)) as journal:
         journal.keep_history(1, HistoryRow(LIFE))
         journal.commit()
-        assert journal.history(1) == HistoryRow(LIFE)
+        assert journal.history_row(1) == HistoryRow(LIFE)
         journal.remove([1])
         journal.commit()
     assert stories_in(home) == []
@@ -110,7 +110,7 @@ def test_a_damaged_story_hides_nothing_else(home: Home, content: bytes) -> None:
         plain.execute("UPDATE stories SET content = ?", (content,))
         plain.commit()
     with closing(JournalReader.open(home)) as reader:
-        assert (reader.history(1), reader.detail(1).diagnosis) == (None, None)
+        assert (reader.history_row(1), reader.detail(1).diagnosis) == (None, None)
 
 
 def test_the_diagnosis_of_a_tree_of_a_thousand_stays_small_and_names_its_root(home: Home) -> None:

@@ -21,23 +21,23 @@ from corral.protocol.requests import (
     Stops,
 )
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.dialogs.base import BottomSheet
-from corral_tui.dashboard.dialogs.quit import QuitSheet
-from corral_tui.dashboard.dialogs.restart import RestartSheet
-from corral_tui.dashboard.dialogs.signal import SignalSheet
+from corral_tui.dashboard.dialogs.base import BottomDialog
+from corral_tui.dashboard.dialogs.quit import QuitDialog
+from corral_tui.dashboard.dialogs.restart import RestartDialog
+from corral_tui.dashboard.dialogs.signal import SignalDialog
 from corral_tui.settings.dashboard import Settings
 from tui.fake_jobs import ended_job, job
 from tui.fake_source import FakeSource
 from tui.screens import board_of, running, screen_text, shown, until
 from tui.settled import assert_settled_snapshot
 from tui.test_board_screens import SIZES, six
-from tui.test_sheet_stop import tree
+from tui.test_dialog_stop import tree
 
 
-async def opened(app: DashboardApp, sheet: BottomSheet) -> None:
-    app.show_sheet(sheet)
+async def opened(app: DashboardApp, dialog: BottomDialog) -> None:
+    app.show_dialog(dialog)
     await until(
-        lambda: any(one.key == "n" and one.has_focus for one in sheet.choices()),
+        lambda: any(one.key == "n" and one.has_focus for one in dialog.choices()),
         "the focus on the harmless one",
     )
 
@@ -58,8 +58,8 @@ def signalled(tmp_path: Path) -> FakeSource:
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_menu_of_signals(size: tuple[int, int], tmp_path: Path) -> None:
     async with running(signalled(tmp_path), size) as (app, _):
-        sheet = SignalSheet(app, "6", 48340)
-        await opened(app, sheet)
+        dialog = SignalDialog(app, "6", 48340)
+        await opened(app, dialog)
         await shown(app, lambda text: "48340 [/]postgres" in text or "postgr" in text, "the process")
         await assert_settled_snapshot(app, f"signal_{size[0]}x{size[1]}")
 
@@ -76,20 +76,20 @@ async def test_the_menu_of_signals(size: tuple[int, int], tmp_path: Path) -> Non
 async def test_a_signal_goes_to_its_target_alone(keys: str, wanted: dict[str, Any], tmp_path: Path) -> None:
     source = signalled(tmp_path)
     async with running(source) as (app, pilot):
-        sheet = SignalSheet(app, "6", 48340)
-        await opened(app, sheet)
-        await until(lambda: sheet.processes, "the processes")
+        dialog = SignalDialog(app, "6", 48340)
+        await opened(app, dialog)
+        await until(lambda: dialog.processes, "the processes")
         await pilot.press(*keys)
-        await until(lambda: app.sheet is None, "the sheet to close")
+        await until(lambda: app.dialog is None, "the dialog to close")
     assert source.asked(SignalJobs) == [SignalJobs(ids=("6",), **wanted)]
 
 
 async def test_enter_by_habit_sends_nothing(tmp_path: Path) -> None:
     source = signalled(tmp_path)
     async with running(source) as (app, pilot):
-        await opened(app, SignalSheet(app, "6"))
+        await opened(app, SignalDialog(app, "6"))
         await pilot.press("enter")
-        await until(lambda: app.sheet is None, "the sheet to close")
+        await until(lambda: app.dialog is None, "the dialog to close")
     assert not source.asked(SignalJobs)
 
 
@@ -98,7 +98,7 @@ async def test_a_refused_signal_says_why(refusal: Any, tmp_path: Path) -> None:
     source = signalled(tmp_path)
     source.answers[SignalJobs] = refusal
     async with running(source) as (app, pilot):
-        await opened(app, SignalSheet(app, "6"))
+        await opened(app, SignalDialog(app, "6"))
         await pilot.press("y")
         await shown(app, lambda text: "6: [/] has ended" in text, "the refusal")
 
@@ -106,10 +106,10 @@ async def test_a_refused_signal_says_why(refusal: Any, tmp_path: Path) -> None:
 async def test_a_click_chooses_a_signal(tmp_path: Path) -> None:
     source = signalled(tmp_path)
     async with running(source, (160, 50)) as (app, pilot):
-        sheet = SignalSheet(app, "6")
-        await opened(app, sheet)
+        dialog = SignalDialog(app, "6")
+        await opened(app, dialog)
         await pilot.click("#signal-menu", offset=(3, 0))
-        await until(lambda: sheet.chosen == 0, "the first signal")
+        await until(lambda: dialog.chosen == 0, "the first signal")
 
 
 # ---- restart --------------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ async def test_a_click_chooses_a_signal(tmp_path: Path) -> None:
 async def test_restarting_what_runs_asks(size: tuple[int, int], tmp_path: Path) -> None:
     source = six(tmp_path)
     async with running(source, size) as (app, _):
-        await opened(app, RestartSheet(app, "3"))
+        await opened(app, RestartDialog(app, "3"))
         await assert_settled_snapshot(app, f"restart_{size[0]}x{size[1]}")
     assert not source.asked(RestartJobs)
 
@@ -127,9 +127,9 @@ async def test_restarting_what_runs_asks(size: tuple[int, int], tmp_path: Path) 
 async def test_y_restarts_it_and_selects_the_new_run(tmp_path: Path) -> None:
     source = six(tmp_path)
     async with running(source) as (app, pilot):
-        await opened(app, RestartSheet(app, "3"))
+        await opened(app, RestartDialog(app, "3"))
         await pilot.press("y")
-        await until(lambda: app.sheet is None, "the sheet to close")
+        await until(lambda: app.dialog is None, "the dialog to close")
         await until(
             lambda: board_of(app).job is not None and board_of(app).job.id == "10", "the new run selected"
         )
@@ -141,7 +141,7 @@ async def test_what_needs_no_question(confirm: Any, tmp_path: Path) -> None:
     """An ended job is run again at once; with confirm = never a running one too."""
     source = six(tmp_path)
     async with running(source, settings=Settings(confirm=confirm)) as (app, _):
-        app.show_sheet(RestartSheet(app, "7" if confirm == "ask" else "3"))
+        app.show_dialog(RestartDialog(app, "7" if confirm == "ask" else "3"))
         await until(lambda: source.asked(RestartJobs), "the request")
 
 
@@ -149,12 +149,12 @@ async def test_survivors_keep_it_from_starting_and_are_said(tmp_path: Path) -> N
     source = six(tmp_path)
     source.answers[RestartJobs] = NotSoError("3: 48990 tar survives [/]; nothing was started")
     async with running(source) as (app, pilot):
-        await opened(app, RestartSheet(app, "3"))
+        await opened(app, RestartDialog(app, "3"))
         await pilot.press("y")
         await shown(app, lambda text: "48990 tar survives [/]" in text, "the reason")
         assert "3 nightly-dump was not restarted" in screen_text(app)
         await pilot.press("escape")
-        await until(lambda: app.sheet is None, "the sheet to close")
+        await until(lambda: app.dialog is None, "the dialog to close")
 
 
 # ---- stop all and leave ----------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ async def test_leaving_names_all_that_it_ends(size: tuple[int, int], tmp_path: P
     for job_id in ("1", "2", "4", "5"):
         source.change(job_id, origin="dashboard")
     async with running(source, size) as (app, _):
-        await opened(app, QuitSheet(app))
+        await opened(app, QuitDialog(app))
         await assert_settled_snapshot(app, f"quit_{size[0]}x{size[1]}")
 
 
@@ -174,7 +174,7 @@ async def test_y_ends_all_and_then_leaves(tmp_path: Path) -> None:
     source = six(tmp_path)
     source.answers[AskStopping] = lambda request: Stops(tuple(ended(each) for each in request.ids))
     async with running(source) as (app, pilot):
-        await opened(app, QuitSheet(app))
+        await opened(app, QuitDialog(app))
         source.answers[StopJobs] = Stops(())
         await pilot.press("y")
         await until(lambda: source.asked(StopJobs), "the request")
@@ -194,7 +194,7 @@ async def test_what_is_left_is_named_before_leaving(tmp_path: Path) -> None:
     source.answers[StopJobs] = Stops(())
     source.answers[AskStopping] = Stops((left, ended("2")))
     async with running(source) as (app, pilot):
-        await opened(app, QuitSheet(app))
+        await opened(app, QuitDialog(app))
         await pilot.press("y")
         text = await shown(app, lambda text: "48990 tar" in text, "what is left")
         assert "Not all of it has ended" in text
@@ -210,7 +210,7 @@ async def test_a_job_that_started_meanwhile_is_not_ended_unasked(tmp_path: Path)
     source.answers[StopJobs] = Stops(())
     source.answers[AskStopping] = lambda request: Stops(tuple(ended(each) for each in request.ids))
     async with running(source) as (app, pilot):
-        await opened(app, QuitSheet(app))
+        await opened(app, QuitDialog(app))
         source.put(job(2, "late"))
         await until(lambda: "2" in app.snapshot.jobs, "the second job")
         await pilot.press("y")
@@ -227,8 +227,8 @@ async def test_a_job_that_started_meanwhile_is_not_ended_unasked(tmp_path: Path)
 async def test_what_stays_ends_nothing(key: str, tmp_path: Path) -> None:
     source = six(tmp_path)
     async with running(source) as (app, pilot):
-        await opened(app, QuitSheet(app))
+        await opened(app, QuitDialog(app))
         await pilot.press(key)
-        await until(lambda: app.sheet is None, "the sheet to close")
+        await until(lambda: app.dialog is None, "the dialog to close")
         assert app.is_running
     assert not source.asked(StopJobs)

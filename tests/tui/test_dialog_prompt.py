@@ -16,7 +16,7 @@ from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.paint.canvas import Block
 from corral_tui.dashboard.prompt.draft import earlier_commands
 from corral_tui.dashboard.prompt.fields import Cycle
-from corral_tui.dashboard.prompt.prompt import PromptSheet, edited
+from corral_tui.dashboard.prompt.prompt import PromptDialog, edited
 from corral_tui.settings.dashboard import Settings
 from corral_tui.settings.run_defaults import RunDefaults
 from tui.fake_jobs import ended_job, job
@@ -46,21 +46,21 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return work
 
 
-async def prompted(app: DashboardApp, line: str = "", chain_onto: str | None = None) -> PromptSheet:
+async def prompted(app: DashboardApp, line: str = "", chain_onto: str | None = None) -> PromptDialog:
     """The prompt with this line in it, checked."""
-    sheet = PromptSheet(app, chain_onto)
-    app.show_sheet(sheet)
-    await until(lambda: sheet.is_mounted and sheet.line.has_focus, "the focus in the line")
+    dialog = PromptDialog(app, chain_onto)
+    app.show_dialog(dialog)
+    await until(lambda: dialog.is_mounted and dialog.line.has_focus, "the focus in the line")
     if line:
-        await typed(sheet, line)
-    return sheet
+        await typed(dialog, line)
+    return dialog
 
 
-async def typed(sheet: PromptSheet, line: str) -> None:
-    sheet.line.value = line
-    sheet.line.cursor_position = len(line)
-    await until(lambda: sheet.check is not None and sheet.check.text == line, f"{line!r} to be checked")
-    await until(lambda: sheet.query_one("#prompt-stages").lines is not None, "the stages")  # type: ignore[attr-defined]
+async def typed(dialog: PromptDialog, line: str) -> None:
+    dialog.line.value = line
+    dialog.line.cursor_position = len(line)
+    await until(lambda: dialog.check is not None and dialog.check.text == line, f"{line!r} to be checked")
+    await until(lambda: dialog.query_one("#prompt-stages").lines is not None, "the stages")  # type: ignore[attr-defined]
 
 
 def is_marked(text: str, sign: str = "*") -> bool:
@@ -73,8 +73,8 @@ def is_marked(text: str, sign: str = "*") -> bool:
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_line_that_needs_a_shell(size: tuple[int, int], tmp_path: Path) -> None:
     async with running(six(tmp_path), size) as (app, _):
-        sheet = await prompted(app, "zcat `ls logs` | grep -v health | sort -k4 | uniq -c > top.txt")
-        sheet.line.cursor_position = 0
+        dialog = await prompted(app, "zcat `ls logs` | grep -v health | sort -k4 | uniq -c > top.txt")
+        dialog.line.cursor_position = 0
         await shown(app, lambda text: is_marked(text, "`"), "the mark under the backquote")
         await assert_settled_snapshot(app, f"prompt_shell_{size[0]}x{size[1]}")
 
@@ -101,7 +101,7 @@ async def test_enter_starts_it_with_the_dashboards_surroundings(surroundings: Pa
         await prompted(app, "grep -v 'a b' | sort")
         await pilot.press("enter")
         await until(lambda: source.asked(StartJobs), "the request")
-        await until(lambda: app.sheet is None, "the sheet to close")
+        await until(lambda: app.dialog is None, "the dialog to close")
         await until(
             lambda: board_of(app).job is not None and board_of(app).job.id == "10", "the new job selected"
         )
@@ -155,10 +155,10 @@ async def test_enter_on_a_wrong_line_goes_to_the_mark(
 ) -> None:
     source = six(tmp_path)
     async with running(source, (160, 50)) as (app, pilot):
-        sheet = await prompted(app, line)
+        dialog = await prompted(app, line)
         await shown(app, lambda text: reason in text, reason)
         await pilot.press("enter")
-        await until(lambda: sheet.line.cursor_position == position, "the cursor at the mark")
+        await until(lambda: dialog.line.cursor_position == position, "the cursor at the mark")
     assert not source.asked(StartJobs)
 
 
@@ -175,25 +175,25 @@ async def test_ctrl_t_runs_the_whole_line_with_sh(tmp_path: Path) -> None:
 async def test_letters_are_text_while_the_line_has_the_focus(tmp_path: Path) -> None:
     source = six(tmp_path)
     async with running(source) as (app, pilot):
-        sheet = await prompted(app)
+        dialog = await prompted(app)
         await pilot.press("q", "s", "y", "Q", "x", "question_mark", "colon")
-        assert sheet.line.value == "qsyQx?:"
-        assert app.sheet is sheet
+        assert dialog.line.value == "qsyQx?:"
+        assert app.dialog is dialog
     assert not source.asked(StartJobs)
 
 
 async def test_tab_completes_programs_then_files_then_goes_on(tmp_path: Path) -> None:
     async with running(six(tmp_path), (160, 50)) as (app, pilot):
-        sheet = await prompted(app, "zc")
+        dialog = await prompted(app, "zc")
         await pilot.press("tab")
-        await until(lambda: sheet.line.value == "zcat ", "the program")
-        await typed(sheet, "zcat lo")
+        await until(lambda: dialog.line.value == "zcat ", "the program")
+        await typed(dialog, "zcat lo")
         await pilot.press("tab")
-        await until(lambda: sheet.line.value == "zcat logs/", "the directory")
+        await until(lambda: dialog.line.value == "zcat logs/", "the directory")
         await pilot.press("tab")
-        await until(lambda: sheet.line.value == "zcat logs/a.txt ", "the file")
+        await until(lambda: dialog.line.value == "zcat logs/a.txt ", "the file")
         await pilot.press("tab")
-        await until(lambda: not sheet.line.has_focus, "the next field")
+        await until(lambda: not dialog.line.has_focus, "the next field")
 
 
 @pytest.mark.parametrize(
@@ -217,20 +217,20 @@ async def test_tab_leaves_a_directory_as_it_is_typed(
     (surroundings / "in quotes").mkdir()
     (surroundings / "in quotes" / "a.txt").touch()
     async with running(six(tmp_path), (160, 50)) as (app, pilot):
-        sheet = await prompted(app, line)
+        dialog = await prompted(app, line)
         await pilot.press("tab")
-        await until(lambda: sheet.line.value != line, "a completion")
-        assert sheet.line.value == completed
+        await until(lambda: dialog.line.value != line, "a completion")
+        assert dialog.line.value == completed
 
 
 async def test_tab_shows_what_it_could_be(tmp_path: Path) -> None:
     async with running(six(tmp_path), (160, 50)) as (app, pilot):
-        sheet = await prompted(app, "so")
+        dialog = await prompted(app, "so")
         await pilot.press("tab")
-        await until(lambda: sheet.line.value == "sort", "what they share")
+        await until(lambda: dialog.line.value == "sort", "what they share")
         await shown(app, lambda text: "sort  sorted" in text, "the candidates")
         await pilot.press("tab")
-        await until(lambda: not sheet.line.has_focus, "the next field")
+        await until(lambda: not dialog.line.has_focus, "the next field")
 
 
 async def test_up_walks_through_earlier_commands(tmp_path: Path) -> None:
@@ -240,20 +240,20 @@ async def test_up_walks_through_earlier_commands(tmp_path: Path) -> None:
         ended_job(3, "c", command="sort a"),
     ]
     async with running(FakeSource(jobs, home=str(tmp_path))) as (app, pilot):
-        sheet = await prompted(app, "typed")
+        dialog = await prompted(app, "typed")
         await pilot.press("up")
-        assert sheet.line.value == "sort a"
+        assert dialog.line.value == "sort a"
         await pilot.press("up", "up")
-        assert sheet.line.value == "uniq b"
+        assert dialog.line.value == "uniq b"
         await pilot.press("down", "down")
-        assert sheet.line.value == "typed"
+        assert dialog.line.value == "typed"
 
 
 async def test_esc_keeps_the_line(tmp_path: Path) -> None:
     async with running(six(tmp_path)) as (app, pilot):
         await prompted(app, "sort [/] half writ")
         await pilot.press("escape")
-        await until(lambda: app.sheet is None, "the sheet to close")
+        await until(lambda: app.dialog is None, "the dialog to close")
         again = await prompted(app)
         assert again.line.value == "sort [/] half writ"
 
@@ -261,14 +261,14 @@ async def test_esc_keeps_the_line(tmp_path: Path) -> None:
 async def test_fields_reach_the_job(tmp_path: Path) -> None:
     source = six(tmp_path)
     async with running(source, (160, 50)) as (app, pilot):
-        sheet = await prompted(app, "sha256sum")
+        dialog = await prompted(app, "sha256sum")
         await pilot.press("tab")
-        await until(lambda: sheet.query_one("#name").has_focus, "the focus in the name")
+        await until(lambda: dialog.query_one("#name").has_focus, "the focus in the name")
         await pilot.press(*"nightly", "tab", "right", "tab", "right", "tab", *"5m", "tab", *"90")
         await shown(
             app, lambda text: "--timeout 5m" in text and "--name nightly" in text, "the same as a command"
         )
-        assert sheet.line.value == "sha256sum"
+        assert dialog.line.value == "sha256sum"
         await pilot.press("enter")
         await until(lambda: source.asked(StartJobs), "the request")
     (spec,) = source.asked(StartJobs)[0].specs
@@ -280,21 +280,21 @@ async def test_fields_reach_the_job(tmp_path: Path) -> None:
 async def test_a_field_that_makes_no_sense_starts_nothing(tmp_path: Path) -> None:
     source = six(tmp_path)
     async with running(source) as (app, pilot):
-        sheet = await prompted(app, "sort")
-        sheet.query_one("#timeout").value = "soon"  # type: ignore[attr-defined]
+        dialog = await prompted(app, "sort")
+        dialog.query_one("#timeout").value = "soon"  # type: ignore[attr-defined]
         await pilot.press("enter")
         await shown(app, lambda text: "not a duration: 'soon'" in text, "the error")
-        assert sheet.query_one("#timeout").has_focus
+        assert dialog.query_one("#timeout").has_focus
     assert not source.asked(StartJobs)
 
 
 async def test_the_directory_can_be_changed(surroundings: Path, tmp_path: Path) -> None:
     source = six(tmp_path)
     async with running(source) as (app, pilot):
-        sheet = await prompted(app, "sort < a.txt")
-        await until(lambda: sheet.check is not None and sheet.check.finding is not None, "no such file")
-        sheet.query_one("#directory").value = "logs"  # type: ignore[attr-defined]
-        await until(lambda: sheet.check is not None and sheet.check.finding is None, "the file to be found")
+        dialog = await prompted(app, "sort < a.txt")
+        await until(lambda: dialog.check is not None and dialog.check.finding is not None, "no such file")
+        dialog.query_one("#directory").value = "logs"  # type: ignore[attr-defined]
+        await until(lambda: dialog.check is not None and dialog.check.finding is None, "the file to be found")
         await pilot.press("enter")
         await until(lambda: source.asked(StartJobs), "the request")
     assert source.asked(StartJobs)[0].surroundings.cwd == str(surroundings / "logs")
@@ -304,10 +304,10 @@ async def test_what_the_daemon_refuses_is_said_and_the_line_stays(tmp_path: Path
     source = six(tmp_path)
     source.answers[StartJobs] = CannotStartError("stage 1: no such program: sort [/]", 127, "10")
     async with running(source) as (app, pilot):
-        sheet = await prompted(app, "sort")
+        dialog = await prompted(app, "sort")
         await pilot.press("enter")
         await shown(app, lambda text: "no such program: sort [/]" in text, "the error")
-        assert sheet.line.value == "sort"
+        assert dialog.line.value == "sort"
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -332,8 +332,8 @@ async def test_the_three_ways_to_chain(
 ) -> None:
     source = six(tmp_path)
     async with running(source) as (app, pilot):
-        sheet = await prompted(app, "sha256sum", "3")
-        sheet.query_one("#chain").focus()
+        dialog = await prompted(app, "sha256sum", "3")
+        dialog.query_one("#chain").focus()
         await pilot.press(*["right"] * steps, "enter")
         await until(lambda: source.asked(StartJobs), "the request")
     (spec,) = source.asked(StartJobs)[0].specs
@@ -346,9 +346,9 @@ async def test_hostile_names_and_lines_are_text(tmp_path: Path) -> None:
         job(2, "two", command="sort [/][@click=app.quit]x"),
     ]
     async with running(FakeSource(jobs, home=str(tmp_path)), (160, 50)) as (app, pilot):
-        sheet = await prompted(app, chain_onto="1")
+        dialog = await prompted(app, chain_onto="1")
         await pilot.press("up")
-        assert sheet.line.value == "sort [/][@click=app.quit]x"
+        assert dialog.line.value == "sort [/][@click=app.quit]x"
         text = await shown(app, lambda text: "1  sort" in text or "Corral uses none" in text, "the check")
         assert "\x1b" not in text
 
@@ -371,14 +371,14 @@ async def test_a_terminal_that_cannot_be_handed_over_says_so(tmp_path: Path) -> 
 async def test_pty_gives_the_job_a_terminal_as_large_as_ours(tmp_path: Path) -> None:
     source = six(tmp_path)
     async with running(source, (160, 50)) as (app, pilot):
-        sheet = await prompted(app, "sort")
-        sheet.query_one("#pty", Cycle).put("pty")
+        dialog = await prompted(app, "sort")
+        dialog.query_one("#pty", Cycle).put("pty")
         await shown(app, lambda text: "the same as: corral run --pty 'sort'" in text, "the command")
-        sheet.query_one("#stdin", Cycle).put("open")
+        dialog.query_one("#stdin", Cycle).put("open")
         await pilot.press("enter")
         await shown(app, lambda text: "a job with a terminal reads that" in text, "why not")
         assert not source.asked(StartJobs)
-        sheet.query_one("#stdin", Cycle).put("none")
+        dialog.query_one("#stdin", Cycle).put("none")
         await pilot.press("enter")
         await until(lambda: source.asked(StartJobs), "the request")
     (spec,) = source.asked(StartJobs)[0].specs
@@ -389,14 +389,14 @@ async def test_when_it_is_stuck_and_what_happens_then_come_from_the_settings(tmp
     source = six(tmp_path)
     settings = Settings(run=RunDefaults(stuck_after=300.0, on_stuck="stop"))
     async with running(source, (160, 50), settings=settings) as (app, pilot):
-        sheet = await prompted(app, "sort")
+        dialog = await prompted(app, "sort")
         await shown(app, lambda text: "stuck after 5m" in text and "then stop it" in text, "the settings")
         await shown(app, lambda text: "the same as: corral run 'sort'" in text, "the command")
         await pilot.press("enter")
-        await until(lambda: source.asked(StartJobs) and app.sheet is None, "the request")
-        sheet = await prompted(app, "sort")
-        sheet.query_one("#stuck", Input).value = "10s"
-        sheet.query_one("#on_stuck", Cycle).put("mark")
+        await until(lambda: source.asked(StartJobs) and app.dialog is None, "the request")
+        dialog = await prompted(app, "sort")
+        dialog.query_one("#stuck", Input).value = "10s"
+        dialog.query_one("#on_stuck", Cycle).put("mark")
         said = "the same as: corral run --stuck-after 10s --on-stuck mark 'sort'"
         await shown(app, lambda text: said in text, "the command")
         await pilot.press("enter")
@@ -417,19 +417,19 @@ def test_a_short_line_that_became_a_long_one_can_be_had_again() -> None:
 async def test_a_prompt_that_closes_can_still_be_painted(tmp_path: Path) -> None:
     """Its parts go one by one, and a resize or a clock may ask for a row between two of them."""
     async with running(six(tmp_path), (160, 40)) as (app, _):
-        sheet = await prompted(app, "sort")
-        blocks = list(sheet.query(Block))
-        app.close_sheet()
-        await until(lambda: not sheet.query("#with_sh"), "the fields are gone")
+        dialog = await prompted(app, "sort")
+        blocks = list(dialog.query(Block))
+        app.close_dialog()
+        await until(lambda: not dialog.query("#with_sh"), "the fields are gone")
         assert all(block.get_content_height(Size(150, 40), Size(150, 40), 150) >= 0 for block in blocks)
-        assert sheet.with_shell is False
+        assert dialog.with_shell is False
 
 
 @pytest.mark.parametrize("key", ["j", "k", "h", "l"])
 async def test_no_key_ends_the_program_where_a_field_has_no_use_for_it(tmp_path: Path, key: str) -> None:
     async with running(six(tmp_path), (160, 40)) as (app, pilot):
-        sheet = await prompted(app, "sort")
-        sheet.query_one("#pty").focus()
+        dialog = await prompted(app, "sort")
+        dialog.query_one("#pty").focus()
         await pilot.press(key)
-        assert app.sheet is sheet
+        assert app.dialog is dialog
         assert app.is_running

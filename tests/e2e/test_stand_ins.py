@@ -1,4 +1,4 @@
-"""What a process went ahead of starts as any other job does."""
+"""What a stand-in waited for starts as any other job does."""
 
 from __future__ import annotations
 
@@ -55,6 +55,8 @@ def test_what_the_kernel_refuses_is_said_as_for_any_other(corral: Corral) -> Non
     (corral.directory / "noise").chmod(0o755)
     for line, status in (("./noise", 126), ("no-such-program", 127), ("./tell.py", 126)):
         (corral.directory / "tell.py").write_text("")
-        plain, ahead = corral("run", line), corral("run", f"{line} < /proc/self/comm")
-        assert (ahead.returncode, ahead.stderr) == (plain.returncode, plain.stderr) == (status, plain.stderr)
+        plain, waited = corral("run", line), corral("run", f"{line} < /proc/self/comm")
+        assert (
+            (waited.returncode, waited.stderr) == (plain.returncode, plain.stderr) == (status, plain.stderr)
+        )
         assert plain.stderr

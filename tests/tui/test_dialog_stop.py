@@ -24,7 +24,7 @@ from corral.protocol.requests import (
     Stops,
 )
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.dialogs.stop import StopSheet
+from corral_tui.dashboard.dialogs.stop import StopDialog
 from corral_tui.dashboard.dialogs.stop_text import WIDEST, ProcessNotes, ending_sentence, progress_lines
 from corral_tui.dashboard.paint import lines
 from corral_tui.settings.dashboard import Settings
@@ -107,17 +107,17 @@ def scripted(tmp_path: Path, report: StopReport | None = None) -> FakeSource:
     return source
 
 
-async def asked(app: DashboardApp, *job_ids: str, **more: Any) -> StopSheet:
+async def asked(app: DashboardApp, *job_ids: str, **more: Any) -> StopDialog:
     """The question, painted, the focus on *leave it*."""
-    sheet = StopSheet(app, job_ids, **more)
-    app.show_sheet(sheet)
+    dialog = StopDialog(app, job_ids, **more)
+    app.show_dialog(dialog)
     await until(
-        lambda: any(one.key == "n" and one.has_focus for one in sheet.choices()), "the focus on leave it"
+        lambda: any(one.key == "n" and one.has_focus for one in dialog.choices()), "the focus on leave it"
     )
     if len(job_ids) == 1:
-        await until(lambda: sheet.processes, "the list of processes")
+        await until(lambda: dialog.processes, "the list of processes")
         await shown(app, lambda text: "48301" in text, "the processes")
-    return sheet
+    return dialog
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -212,7 +212,7 @@ async def test_what_leaves_it_running(key: str, tmp_path: Path) -> None:
     async with running(source) as (app, pilot):
         await asked(app, "6")
         await pilot.press(key)
-        await until(lambda: app.sheet is None, "the sheet to close")
+        await until(lambda: app.dialog is None, "the dialog to close")
     assert not source.asked(StopJobs)
 
 
@@ -238,10 +238,10 @@ async def test_the_buttons_can_be_clicked(tmp_path: Path) -> None:
 async def test_other_keys_do_nothing_while_it_asks(key: str, tmp_path: Path) -> None:
     source = scripted(tmp_path)
     async with running(source) as (app, pilot):
-        sheet = await asked(app, "6")
+        dialog = await asked(app, "6")
         await pilot.press(key)
         await pilot.pause()
-        assert app.sheet is sheet
+        assert app.dialog is dialog
         assert app.is_running
         assert not [each for each in source.requests if isinstance(each, ACTING)]
 
@@ -263,31 +263,31 @@ async def test_a_job_that_is_being_stopped_is_asked_about_the_grace(tmp_path: Pa
     source = FakeSource([stopping_job(6, "tests")], home=str(tmp_path))
     source.answers[AskStopping] = Stops((going_on(),))
     async with running(source) as (app, pilot):
-        app.show_sheet(StopSheet(app, ("6",)))
+        app.show_dialog(StopDialog(app, ("6",)))
         await shown(app, lambda text: "kill the 1 left now" in text, "the question")
         await pilot.press("n")
         await shown(app, lambda text: "skip the grace" in text, "the sequence")
     assert not source.asked(StopJobs)
 
 
-async def test_esc_hides_the_sheet_and_not_the_stopping(tmp_path: Path) -> None:
+async def test_esc_hides_the_dialog_and_not_the_stopping(tmp_path: Path) -> None:
     source = scripted(tmp_path, going_on())
     async with running(source) as (app, pilot):
         await asked(app, "6")
         await pilot.press("y")
         await shown(app, lambda text: "Stopping 6 tests" in text, "the stop sequence")
         await pilot.press("escape")
-        await until(lambda: app.sheet is None, "the sheet to close")
+        await until(lambda: app.dialog is None, "the dialog to close")
     assert len(source.asked(StopJobs)) == 1
 
 
-async def test_a_job_that_ends_meanwhile_says_so_and_the_sheet_closes(tmp_path: Path) -> None:
+async def test_a_job_that_ends_meanwhile_says_so_and_the_dialog_closes(tmp_path: Path) -> None:
     source = scripted(tmp_path)
     async with running(source) as (app, _):
         await asked(app, "6")
         source.put(ended_job(6, "tests"))
         await shown(app, lambda text: "6 tests ended by itself: succeeded" in text, "the notice")
-        await until(lambda: app.sheet is None, "the sheet to close")
+        await until(lambda: app.dialog is None, "the dialog to close")
     assert not source.asked(StopJobs)
 
 
@@ -324,7 +324,7 @@ async def test_several_jobs_end_with_a_sum(tmp_path: Path) -> None:
 async def test_never_confirm_skips_the_question(tmp_path: Path) -> None:
     source = scripted(tmp_path, going_on())
     async with running(source, settings=Settings(confirm="never")) as (app, _):
-        app.show_sheet(StopSheet(app, ("6",)))
+        app.show_dialog(StopDialog(app, ("6",)))
         await shown(app, lambda text: "Stopping 6 tests" in text, "the stop sequence")
     assert source.asked(StopJobs)
 
@@ -341,7 +341,7 @@ async def test_an_error_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("key", "kind"), [("r", RestartJobs), ("x", HideJobs)])
 async def test_what_can_be_done_with_a_stopped_job(key: str, kind: type[Any], tmp_path: Path) -> None:
-    """They act on the job of the sheet, not on the one that is selected."""
+    """They act on the job of the dialog, not on the one that is selected."""
     source = scripted(tmp_path, over())
     async with running(source) as (app, pilot):
         await asked(app, "6")
@@ -361,7 +361,7 @@ async def test_hostile_names_are_text(tmp_path: Path) -> None:
         (ProcessView(pid=1, name=bad, command=bad, stage=1, where=bad, does=bad),)
     )
     async with running(source, (160, 50), charset=ASCII) as (app, _):
-        app.show_sheet(StopSheet(app, ("6",)))
+        app.show_dialog(StopDialog(app, ("6",)))
         text = await shown(app, lambda text: "Stop 6" in text and "TERM to it" in text, "the question")
         assert "[@click=app.quit]" in text
         assert "\x1b" not in text

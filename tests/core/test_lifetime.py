@@ -78,13 +78,13 @@ def test_after_a_crash_what_moved_meanwhile_has_a_gap_and_what_did_not_has_reste
     life.note(2.0, 1.0, 50)
     kept: dict[int, Any] = {}
     journal: Any = SimpleNamespace(
-        keep_history=kept.__setitem__, history=kept.get, keep_usage=lambda *_: None, usage=lambda _: None
+        keep_history=kept.__setitem__, history_row=kept.get, keep_usage=lambda *_: None, usage=lambda _: None
     )
     job: Any = SimpleNamespace(id=1, history=History(lifetime=life, memory_bytes=50), persisted=Persisted())
     job.life = SimpleNamespace(started_now=0.0, is_ended=False, state="running")
     job.history.progress = Progress(last_moved)
     table = JobTable()
-    table.begun = {1: job}
+    table.started = {1: job}
     history_store = HistoryStore(table, journal, SimpleNamespace(), lambda _: pytest.fail("it runs"))  # type: ignore[arg-type]
     history_store.keep_all()
     assert not kept  # it is young

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from corral.model.errors import CorralError
 from corral.protocol.requests import CloseInput
-from corral_tui.dashboard.dialogs.answer import AnswerSheet
+from corral_tui.dashboard.dialogs.answer import AnswerDialog
 from corral_tui.dashboard.paint.text_field import LineInput
 from tui.fake_jobs import ended_job, job
 from tui.fake_source import FakeSource
@@ -34,7 +34,7 @@ async def test_a_line_goes_to_its_stdin_and_the_field_is_free_for_the_next(tmp_p
         await until(lambda: len(source.sent) == 2, "an empty line to be one, too")
         assert source.sent[1] == ("2", b"\n")
         await pilot.press("escape")
-        await until(lambda: app.sheet is None, "the sheet to go")
+        await until(lambda: app.dialog is None, "the dialog to go")
     assert source.asked(CloseInput) == []
 
 
@@ -42,10 +42,10 @@ async def test_no_letter_is_a_verb_and_ctrl_d_says_that_no_more_comes(tmp_path: 
     source = asking(tmp_path)
     async with running(source, (160, 50)) as (app, pilot):
         await pilot.press("a", *"sqx")
-        await until(lambda: isinstance(app.sheet, AnswerSheet), "the sheet")
+        await until(lambda: isinstance(app.dialog, AnswerDialog), "the dialog")
         await pilot.press("ctrl+d")
         await until(lambda: source.asked(CloseInput) != [], "its stdin to be closed")
-        await until(lambda: app.sheet is None, "the sheet to go")
+        await until(lambda: app.dialog is None, "the dialog to go")
         assert source.sent == []
         assert "no more comes" in screen_text(app)
 
@@ -63,6 +63,6 @@ async def test_it_goes_with_its_job(tmp_path: Path) -> None:
     source = asking(tmp_path)
     async with running(source, (80, 24)) as (app, pilot):
         await pilot.press("a")
-        await until(lambda: isinstance(app.sheet, AnswerSheet), "the sheet")
+        await until(lambda: isinstance(app.dialog, AnswerDialog), "the dialog")
         source.put(ended_job(2, "ask"))
-        await until(lambda: app.sheet is None, "the sheet to go")
+        await until(lambda: app.dialog is None, "the dialog to go")
