@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 from collections.abc import Iterator, Mapping
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ class Module(NamedTuple):
     is_package: bool
 
 
+@functools.cache
 def modules_of(package: str) -> dict[str, Module]:
     """Every module of an installed package, by its dotted name."""
     spec = importlib.util.find_spec(package)
@@ -35,19 +36,11 @@ def modules_of(package: str) -> dict[str, Module]:
     return found
 
 
+@functools.cache
 def graph_of(package: str) -> Graph:
-    """Each module and those that it imports: at its top, in a function or for the type checker alone.
-
-    To import `a.b.c` runs `a/__init__` and `a/b/__init__` first, so these count too; but not those of the packages that
-    the module itself is in, unless it names them: they have run before it.
-    """
+    """Each module and those that it imports: at its top, in a function or for the type checker alone."""
     modules = modules_of(package)
-    graph: dict[str, set[str]] = {}
-    for name, module in modules.items():
-        named = set(imported(module, modules))
-        run = {each for target in named for each in packages_of(target)} - {*packages_of(name)}
-        graph[name] = {each for each in named | run if each in modules and each != name}
-    return graph
+    return {name: {*imported(module, modules)} & {*modules} - {name} for name, module in modules.items()}
 
 
 def imported(module: Module, known: Mapping[str, Module]) -> Iterator[str]:
@@ -60,21 +53,6 @@ def imported(module: Module, known: Mapping[str, Module]) -> Iterator[str]:
             for alias in node.names:
                 inner = f"{base}.{alias.name}"
                 yield inner if inner in known else base
-
-
-def packages_of(name: str) -> list[str]:
-    """`a` and `a.b` for `a.b.c`."""
-    parts = name.split(".")
-    return [".".join(parts[:count]) for count in range(1, len(parts))]
-
-
-def circle_in(graph: Graph) -> list[str]:
-    """One circle of imports, its first module again at the end; empty where there is none."""
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        return list(reversed(error.args[1]))
-    return []
 
 
 def local_imports(package: str) -> list[str]:
