@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
+from corral.protocol import lines
 from corral.protocol import requests as p
 
 HELLO = b'{"id":1,"op":"hello","version":"0","protocol":%d,"client":"library"}\n' % p.PROTOCOL
@@ -108,7 +109,7 @@ def _hints(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
 def requests(safe: typing.Callable[[dict[str, Any]], dict[str, Any]]) -> st.SearchStrategy[bytes]:
     """Any request but those that end the daemon; `safe` keeps it off what is not its own."""
-    kinds = [kind for kind in typing.get_args(p.AnyRequest) if kind.__name__ not in NEVER]
+    kinds = [kind for kind in p.REQUESTS if kind.__name__ not in NEVER]
     made = st.tuples(st.sampled_from(kinds), st.booleans()).flatmap(lambda both: struct(*both))
     return st.builds(
         lambda request, number: encoded(safe({"id": number, **request})), made, NUMBERS | ANYTHING
@@ -166,7 +167,7 @@ INSERTED = [
 def by_hand() -> Iterator[tuple[str, bytes]]:
     """(what it is, bytes to send after hello): each ends in a line feed unless it is about that."""
     start = b'{"id":2,"op":"start","specs":[%s],"surroundings":{"environment":{%s},"cwd":"/","umask":18}}\n'
-    whole = p.LINE_LIMIT
+    whole = lines.LINE_LIMIT
     yield "deep lists", b"[" * (whole - 1) + b"\n"
     yield "deep objects", b'{"a":' * 200_000 + b"\n"
     yield "deep in a request", b'{"id":2,"op":"list","ids":' + b"[" * 500_000 + b"\n"

@@ -20,6 +20,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from corral.client.blocking import Client
 from corral.client.environment import surroundings
@@ -114,13 +115,13 @@ class Storm:
                 self.wrong.append(f"{name}: {error}")
             self.done[f"{name} refused"] += 1
 
-    def _chosen(self, chance: random.Random) -> tuple[str, p.Answers[object]]:
+    def _chosen(self, chance: random.Random) -> tuple[str, p.Request[Any]]:
         if not self.ids or chance.random() < 0.3:
             return "run", self._start(chance)
         job = chance.choice(self.ids[-LATEST:])
         some = tuple({chance.choice(self.ids[-LATEST:]) for _ in range(3)})
         grace = chance.choice((None, 0.0, 0.1))
-        requests: dict[str, p.Answers[object]] = {
+        requests: dict[str, p.Request[Any]] = {
             "stop": p.StopJobs(ids=some, grace=grace, wait=chance.random() < 0.5, by="by the storm"),
             "stop one": p.StopJobs(ids=(job,), by="by the storm"),
             "stop stage": p.StopJobs(ids=(job,), stage=chance.choice((1, 2)), grace=0.1, by="by the storm"),

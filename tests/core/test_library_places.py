@@ -144,7 +144,7 @@ async def test_a_start_that_was_cancelled_leaves_no_job_behind() -> None:
             lambda: manager.start_many(["sleep 100"] * 501),
         ):
             starting = asyncio.ensure_future(begin())
-            while not manager.session._open_requests:
+            while not manager.session._connection.open_requests:
                 await asyncio.sleep(0)
             starting.cancel()
             await asyncio.wait([starting])

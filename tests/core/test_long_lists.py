@@ -17,7 +17,7 @@ from corral.library import many_starts
 from corral.library.manager import JobManager
 from corral.model.errors import CorralError, UsageError
 from corral.model.spec import Command, Pipeline
-from corral.protocol import framing, long_lists, requests
+from corral.protocol import framing, lines, long_lists
 from corral.protocol import requests as p
 from corral.protocol.reply_size import cut_to
 from e2e.daemons import Daemons, altered, start
@@ -33,7 +33,7 @@ SMALL = "from corral.daemon import list_reply; from corral.protocol import long_
 @pytest.fixture
 def short_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """This program takes only short lines."""
-    monkeypatch.setattr(requests, "REPLY_LIMIT", LINE)
+    monkeypatch.setattr(lines, "REPLY_LIMIT", LINE)
     monkeypatch.setattr(framing, "REPLY_LIMIT", LINE)
 
 
@@ -55,11 +55,11 @@ def test_pieces_are_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
         whole = p.Jobs(tuple(ended(number, spec("true")) for number in range(1, count + 1)), ("x",), {"7": 1})
         came = long_lists.Parts()
         made = list(long_lists.reply_lines(3, whole))
-        envelopes = [came.whole(requests.read_envelope(line)) for line in made]
+        envelopes = [came.whole(lines.read_envelope(line)) for line in made]
         *firsts, last = envelopes
         assert firsts == [None] * (len(made) - 1)
         assert last is not None
-        assert requests.read_reply(last, p.ListJobs()) == whole
+        assert lines.read_reply(last, p.ListJobs()) == whole
         assert all(len(line) < 4000 for line in made)
     assert len(made) > 5
     assert len(list(long_lists.reply_lines(3, p.Done()))) == 1
@@ -116,7 +116,7 @@ def test_a_client_that_takes_no_parts_gets_one_line(daemons: Daemons) -> None:
         (first,) = start(client, ["sleep", "60"])
         start(client, *[["true"]] * JOBS, after=(first,))
     with daemons.raw() as sock, sock.makefile("rb") as received:
-        hello = {"id": 1, "op": "hello", "version": "0", "protocol": requests.PROTOCOL, "client": "library"}
+        hello = {"id": 1, "op": "hello", "version": "0", "protocol": p.PROTOCOL, "client": "library"}
         for request in (hello, {"id": 2, "op": "list"}):
             sock.sendall(json.dumps(request).encode() + b"\n")
             reply = json.loads(received.readline())

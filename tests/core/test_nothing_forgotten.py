@@ -18,7 +18,7 @@ from corral.lifecycle import state_machine
 from corral.lifecycle.state import Effect, Event
 from corral.model.job import Job, Pipe, Stage
 from corral.model.reports import WaitKind
-from corral.protocol.requests import AnyRequest
+from corral.protocol.requests import REQUESTS
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -29,7 +29,7 @@ def _page(name: str) -> str:
 
 def test_every_request_has_a_handler() -> None:
     handlers = Handlers(MagicMock(), MagicMock(), MagicMock())
-    assert {*handlers._handlers, *handlers._handlers_for_caller} == set(get_args(AnyRequest))
+    assert {*handlers._handlers, *handlers._handlers_for_caller} == set(REQUESTS)
 
 
 def test_every_event_has_a_handler() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import corral as library
-from corral.client import reconnect, restart_daemon, start_daemon
+from corral.client import connection, restart_daemon, start_daemon
 from corral.client.blocking import Client
 from corral.client.environment import surroundings
 from corral.client.restart_daemon import restart
@@ -41,7 +41,7 @@ def daemons(tmp_path: Path) -> Iterator[Daemons]:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """That this Python can load the daemon is known here; and no service manager is about to start one."""
     monkeypatch.setattr(restart_daemon, "check_own_program", lambda: None)
-    monkeypatch.setattr(reconnect, "PATIENCE_AFTER_END", 0.2)
+    monkeypatch.setattr(connection, "PATIENCE_AFTER_END", 0.2)
 
 
 def daemon_of(corral: Corral) -> int:
@@ -109,7 +109,7 @@ def test_the_search_for_a_daemon_is_bounded(daemons: Daemons, monkeypatch: pytes
         (one,) = start(client, "sleep 60")
         waiting = client.begin(p.WaitForJobs(ids=(one,)))
         with monkeypatch.context() as patch:
-            patch.setattr(reconnect, "PATIENCE_SECONDS", 0.2)
+            patch.setattr(connection, "PATIENCE_SECONDS", 0.2)
             patch.setattr(start_daemon, "START_SECONDS", 0.1)
             patch.setattr(start_daemon, "LAUNCH", "no.such.program")
             os.kill(client.hello.pid, signal.SIGKILL)

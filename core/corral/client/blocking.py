@@ -13,41 +13,22 @@ from typing import Generic
 
 import msgspec
 
+from corral.client.connection import Connection, OpenRequest, checked
 from corral.client.liveness import Liveness, why_silent
-from corral.client.reconnect import OpenRequest, Reconnection
-from corral.client.replay import may_be_cut
 from corral.client.start_daemon import connected
-from corral.model.errors import CorralError, DaemonUnavailableError, ProtocolMismatchError
+from corral.model.errors import CorralError, DaemonUnavailableError
 from corral.model.home import Home
 from corral.model.spec import Origin
 from corral.platform.files.peer_credentials import peer_of
-from corral.protocol import requests
+from corral.protocol import lines
 from corral.protocol.framing import LineReader, send_line
-from corral.protocol.long_lists import Parts
-from corral.protocol.requests import Answers, AskRecentHistory, Hello, Reply_, SayHello, WaitForJobs
-from corral.version import __version__
-
-
-def checked(hello: Hello) -> Hello:
-    """Refuse a daemon of another protocol number."""
-    if hello.protocol != requests.PROTOCOL:
-        raise ProtocolMismatchError(
-            f"the daemon (version {hello.version}, pid {hello.pid}) speaks protocol {hello.protocol}, this program"
-            f" {requests.PROTOCOL}; corral daemon restart brings it up to date and leaves the jobs running"
-        )
-    return hello
-
-
-def own_job(home: Home) -> str | None:
-    """The job of this home that this program runs in, according to its environment."""
-    is_ours = os.environ.get("CORRAL_HOME") == home.path
-    return os.environ.get("CORRAL_JOB_ID") if is_ours else None
+from corral.protocol.requests import PROTOCOL, AskRecentHistory, Reply_, Request, WaitForJobs
 
 
 class PendingReply(Generic[Reply_]):
     """The reply to a request, for a caller that does other work meanwhile."""
 
-    def __init__(self, client: Client, number: int, request: Answers[Reply_]) -> None:
+    def __init__(self, client: Client, number: int, request: Request[Reply_]) -> None:
         self._client = client
         self._number = number
         self._request = request
@@ -61,19 +42,13 @@ class PendingReply(Generic[Reply_]):
         envelope = self._client.envelope_of(self._number, timeout)
         if envelope is None:
             return None
-        return requests.read_reply(envelope, self._request)
+        return lines.read_reply(envelope, self._request)
 
     def raw(self) -> msgspec.Raw:
         """Wait for the reply as it came, for a daemon of another protocol number. Raises CorralError."""
         envelope = self._client.envelope_of(self._number, None)
         assert envelope is not None
-        return _ok(envelope)
-
-
-def _ok(envelope: requests.Envelope) -> msgspec.Raw:
-    if envelope.error is not None:
-        raise envelope.error.as_error()
-    return envelope.ok
+        return envelope.answer()
 
 
 _PING = AskRecentHistory(ids=())
@@ -97,24 +72,19 @@ class Client:
     ) -> None:
         self._sock = sock
         self._reader = LineReader(sock)
-        self._origin: Origin = origin
-        self._home = home
-        self._number = 0
-        self._open_requests: dict[int, OpenRequest] = {}
-        """Requests without an answer yet, by number."""
-        self._parts = Parts()
-        self._arrived: dict[int, requests.Envelope] = {}
-        self._reconnection: Reconnection | None = None
+        self.home = home
+        self._connection = Connection(home, origin)
+        self._is_lasting = False
+        self._arrived: dict[int, lines.Envelope] = {}
         self._liveness = Liveness()
         self._pings: set[int] = set()
         self.on_silence: Callable[[str], None] | None = None
         """Called with the reason if the daemon does not answer while we only wait for jobs; the wait continues."""
         self._can_ping = False
-        hello = self.call(self._greeting(), timeout=10)
+        hello = self.call(self._connection.greeting, timeout=10)
         self.hello = hello if any_protocol else checked(hello)
-        self._can_ping = self.hello.protocol == requests.PROTOCOL
-        if is_lasting:
-            self._reconnection = Reconnection(home)
+        self._can_ping = self.hello.protocol == PROTOCOL
+        self._is_lasting = is_lasting
 
     @classmethod
     def connect(
@@ -143,7 +113,7 @@ class Client:
         raise DaemonUnavailableError(f"the daemon hangs up before it says hello; see {home.daemon_log}")
 
     def call(
-        self, request: Answers[Reply_], descriptors: Sequence[int] = (), timeout: float | None = None
+        self, request: Request[Reply_], descriptors: Sequence[int] = (), timeout: float | None = None
     ) -> Reply_:
         """Send a request and wait for the reply. `descriptors` are sent with it and stay open here. Raises CorralError."""
         reply = self.begin(request, descriptors).result(timeout)
@@ -151,17 +121,13 @@ class Client:
             raise CorralError(why_silent(self._sock))
         return reply
 
-    def begin(self, request: Answers[Reply_], descriptors: Sequence[int] = ()) -> PendingReply[Reply_]:
+    def begin(self, request: Request[Reply_], descriptors: Sequence[int] = ()) -> PendingReply[Reply_]:
         """Send a request without waiting. `descriptors` have to stay open until the reply is here."""
-        assert isinstance(request, requests.Request)
-        number = self._next_number()
-        asked = OpenRequest(request, tuple(descriptors), time.monotonic())
-        if not self._open_requests:
+        if not self._connection.open_requests:
             self._liveness.note_heard()
-        # Encoded first: a request that is too long for a line is never sent.
-        line = requests.request_line(number, request)
-        self._open_requests[number] = asked
-        if self._reconnection is None or not self._reconnection.is_broken:
+        number, line = self._connection.next_line(request)
+        asked = self._connection.note_open(number, request, descriptors)
+        if not self._connection.is_broken:
             self._send(asked, line)
         return PendingReply(self, number, request)
 
@@ -173,50 +139,27 @@ class Client:
         return self._sock.fileno()
 
     @property
-    def home(self) -> Home:
-        return self._home
-
-    @property
     def daemon_pid(self) -> int:
         """Of the daemon at the other end, from the kernel; 0 if it does not tell."""
         return peer_of(self._sock).pid
 
-    def envelope_of(self, number: int, timeout: float | None) -> requests.Envelope | None:
+    def envelope_of(self, number: int, timeout: float | None) -> lines.Envelope | None:
         """The answer to request `number`, waiting at most `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while number not in self._arrived:
-            if (
-                self._reconnection is not None
-                and self._reconnection.is_broken
-                and not self._reconnect(deadline)
-            ):
+            if self._connection.is_broken:
+                if not self._reconnect(deadline):
+                    return None
+            elif not self._wait(deadline):
                 return None
-            self._sort_lines()
-            if number in self._arrived:
-                break
-            if not self._wait(deadline):
-                return None
-            try:
-                self._reader.read_more()
-            except DaemonUnavailableError:
-                self._note_gone()
+            else:
+                try:
+                    self._read()
+                except DaemonUnavailableError:
+                    self._note_gone()
         return self._arrived.pop(number)
 
     # ---- lines
-
-    def _next_number(self) -> int:
-        self._number += 1
-        return self._number
-
-    def _greeting(self) -> SayHello:
-        parent = own_job(self._home)
-        return SayHello(
-            version=__version__,
-            protocol=requests.PROTOCOL,
-            client=self._origin,
-            parent=parent,
-            parts=True,
-        )
 
     def _send(self, asked: OpenRequest, line: bytes) -> None:
         try:
@@ -226,28 +169,26 @@ class Client:
             # An incomplete line is no request: it was not carried out.
             self._note_gone()
 
-    def _sort_lines(self) -> None:
-        for line in self._reader.lines_in_hand():
-            envelope = self._parts.whole(requests.read_envelope(line))
+    def _read(self) -> None:
+        """Take what has come. Raises DaemonUnavailableError where the daemon has gone."""
+        for line in self._reader.read_more():
+            envelope = self._connection.take(line)
             if envelope is None:
                 continue
-            if envelope.event == "leaving" and self._reconnection is not None:
-                self._reconnection.note_leaving(requests.read_leaving(line))
-            elif envelope.id is not None:
+            if envelope.id is not None:
                 self._take(envelope.id, envelope)
             elif envelope.error is not None:
                 raise envelope.error.as_error()
 
-    def _take(self, number: int, envelope: requests.Envelope) -> None:
-        self._open_requests.pop(number, None)
+    def _take(self, number: int, envelope: lines.Envelope) -> None:
+        self._connection.open_requests.pop(number, None)
         if number in self._pings:
             self._pings.discard(number)
-            return
-        if self._reconnection is None or number != self._reconnection.hello_number:
+        elif number == self._connection.hello_number:
+            self.hello = checked(lines.read_reply(envelope, self._connection.greeting))
+            self._connection.note_connected()
+        else:
             self._arrived[number] = envelope
-            return
-        self.hello = checked(requests.read_reply(envelope, self._greeting()))
-        self._reconnection.note_connected()
 
     def _wait(self, deadline: float | None) -> bool:
         """Whether something has arrived by `deadline`. Raises CorralError if the daemon is silent."""
@@ -268,15 +209,16 @@ class Client:
     def _check_liveness(self) -> None:
         """Send a ping; if that is not answered either, report it. A wait for jobs continues all the same."""
         if self._liveness.should_ping:
-            number = self._next_number()
+            number, line = self._connection.next_line(_PING)
             self._pings.add(number)
             self._liveness.note_pinged()
-            self._send(OpenRequest(_PING, (), time.monotonic()), requests.request_line(number, _PING))
+            self._send(OpenRequest(_PING), line)
         elif self._liveness.should_report:
             why = why_silent(self._sock)
-            only_waits = all(isinstance(asked.request, WaitForJobs) for asked in self._open_requests.values())
+            requests = [asked.request for asked in self._connection.open_requests.values()]
+            only_waits = all(isinstance(request, WaitForJobs) for request in requests)
             if self.on_silence is None or not only_waits:
-                has_effect = any(not may_be_cut(asked.request) for asked in self._open_requests.values())
+                has_effect = any(not request.may_be_cut for request in requests)
                 raise CorralError(
                     f"{why}; what was asked of it may then still be done" if has_effect else why
                 )
@@ -287,34 +229,31 @@ class Client:
 
     def _note_gone(self) -> None:
         """Decide what becomes of each request. Raises DaemonUnavailableError unless this client reconnects."""
-        if self._reconnection is None:
+        if not self._is_lasting:
             raise DaemonUnavailableError(
                 "the daemon has gone away; its jobs go on, and corral ps finds them again"
             )
         with contextlib.suppress(DaemonUnavailableError):
             while True:
                 # A write may have noticed it: what the daemon sent before has still to be read.
-                self._reader.read_more()
-        self._sort_lines()
-        self._arrived |= self._reconnection.settle(self._open_requests)
+                self._read()
+        self._arrived |= self._connection.settle()
 
     def _reconnect(self, deadline: float | None) -> bool:
         """Connect to the next daemon and send the open requests; False if there is none by `deadline`."""
-        assert self._reconnection is not None
-        sock = self._reconnection.find(deadline)
+        sock = self._connection.find(deadline)
         if sock is None:
             return False
         descriptors = self._reader.take_descriptors()
         self._sock.close()
         self._sock, self._reader = sock, LineReader(sock, descriptors)
-        self._parts = Parts()
         self._liveness.note_heard()
-        self._reconnection.hello_number = self._next_number()
-        hello = OpenRequest(self._greeting(), (), time.monotonic())
+        self._connection.hello_number, line = self._connection.next_line(self._connection.greeting)
+        self._send(OpenRequest(self._connection.greeting), line)
         # No need to wait for the answer: requests are processed in order.
-        for number, asked in [(self._reconnection.hello_number, hello), *self._open_requests.items()]:
-            if not self._reconnection.is_broken:
-                self._send(asked, requests.request_line(number, asked.request))
+        for number, asked in list(self._connection.open_requests.items()):
+            if not self._connection.is_broken:
+                self._send(asked, lines.request_line(number, asked.request))
         return True
 
     def close(self) -> None:

@@ -15,11 +15,9 @@ from typing import Self
 
 import msgspec
 
-from corral.client.blocking import checked, own_job
+from corral.client.connection import Connection, checked
 from corral.client.end_daemon import wait_for_end
 from corral.client.liveness import SILENT_SECONDS
-from corral.client.reconnect import OpenRequest, Reconnection
-from corral.client.replay import replay
 from corral.client.send_input import send
 from corral.client.snapshot import Snapshot
 from corral.client.start_daemon import START_SECONDS, await_report, connected, launch
@@ -29,21 +27,10 @@ from corral.model.home import Home
 from corral.model.reports import StopReport
 from corral.model.spec import Origin
 from corral.platform.process.identity import ProcessIdentity, identify
-from corral.protocol import requests
+from corral.protocol import lines
 from corral.protocol.channel import Channel
 from corral.protocol.framing import close_all
-from corral.protocol.long_lists import Parts
-from corral.protocol.requests import (
-    Answers,
-    Envelope,
-    Hello,
-    Reply_,
-    SayHello,
-    Shutdown,
-    Subscribe,
-    WatchJobs,
-)
-from corral.version import __version__
+from corral.protocol.requests import Hello, OpenInput, Push, Reply_, Request, Shutdown, Subscribe, WatchJobs
 
 RETRY_SECONDS = 3.0
 QUICK_RETRIES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
@@ -67,11 +54,8 @@ class Session:
         self._origin: Origin = origin
         self._is_private = is_private
         self._owner = os.getpid()
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Envelope]] = {}
-        self._open_requests: dict[int, OpenRequest] = {}
-        """Requests without an answer yet, by number."""
-        self._reconnection = Reconnection(home)
+        self._waiting: dict[int, asyncio.Future[lines.Envelope]] = {}
+        self._connection = Connection(home, origin, is_private=is_private)
         self._hurry = asyncio.Event()
         self._watched: WatchJobs | None = None
         """The last request of this kind, repeated after a reconnection."""
@@ -81,7 +65,6 @@ class Session:
         self._daemon: ProcessIdentity | None = None
         self._arriving: Snapshot | None = None
         """An incomplete one, of which more is to come."""
-        self._parts = Parts()
         self._changed: list[asyncio.Future[Snapshot]] = []
         self._is_subscribed = False
         self._loop = asyncio.get_running_loop()
@@ -147,21 +130,13 @@ class Session:
         return session
 
     async def _greet(self) -> None:
-        parent = None if self._is_private else own_job(self._home)
-        hello = SayHello(
-            version=__version__,
-            protocol=requests.PROTOCOL,
-            client=self._origin,
-            parent=parent,
-            parts=True,
-        )
-        self.hello = checked(await self._ask_here(hello))
+        self.hello = checked(await self._ask_here(self._connection.greeting))
         self._daemon = identify(self.hello.pid)
 
     def _channel_on(self, sock: socket.socket) -> Channel:
         return Channel(
             sock,
-            requests.REPLY_LIMIT,
+            lines.REPLY_LIMIT,
             on_line=self._take,
             on_overlong=self._refuse_overlong,
             on_end=self._note_end,
@@ -197,7 +172,7 @@ class Session:
         self._changed.append(future)
         return await future
 
-    async def call(self, request: Answers[Reply_], descriptors: Sequence[int] = ()) -> Reply_:
+    async def call(self, request: Request[Reply_], descriptors: Sequence[int] = ()) -> Reply_:
         """Send a request and wait for the reply.
 
         Raises:
@@ -208,7 +183,7 @@ class Session:
         return reply
 
     async def call_beside(
-        self, request: Answers[Reply_], descriptors: Sequence[int] = ()
+        self, request: Request[Reply_], descriptors: Sequence[int] = ()
     ) -> tuple[Reply_, list[int]]:
         """The same, and the descriptors that came beside the reply, which the caller closes."""
         self.check_usable()
@@ -219,7 +194,7 @@ class Session:
 
         If cancelled, the rest is not written. Raises CorralError.
         """
-        _, beside = await self.call_beside(requests.OpenInput(job=job))
+        _, beside = await self.call_beside(OpenInput(job=job))
         if not beside:
             raise CorralError(f"job {job}: no way to its stdin has arrived: no file descriptor is free here")
         await send(beside[0], data)
@@ -238,16 +213,14 @@ class Session:
             )
 
     async def _call(
-        self, request: Answers[Reply_], descriptors: Sequence[int] = ()
+        self, request: Request[Reply_], descriptors: Sequence[int] = ()
     ) -> tuple[Reply_, list[int]]:
-        assert isinstance(request, requests.Request)
         if isinstance(request, WatchJobs):
             self._watched = request
         if self._is_closed or (self._is_private and not self._channel.is_open):
             raise DaemonUnavailableError("the daemon is gone; its jobs go on")
-        number = next(self._numbers)
-        line = requests.request_line(number, request)
-        asked = self._open_requests[number] = OpenRequest(request, tuple(descriptors), time.monotonic())
+        number, line = self._connection.next_line(request)
+        asked = self._connection.note_open(number, request, descriptors)
         answer = self._expect(number)
         try:
             if self._channel.is_open:
@@ -255,29 +228,28 @@ class Session:
                 # EPIPE closes the channel: an incomplete line is no request and was not carried out.
                 asked.is_sent = self._channel.is_open
             else:
-                self._start_reconnecting(is_wanted=replay(request, 0.0) is None)
-            reply = requests.read_reply(await answer, request)
+                self._start_reconnecting(is_wanted=request.again(0.0) is None)
+            reply = lines.read_reply(await answer, request)
             return reply, self._beside.pop(number, [])
         finally:
-            self._open_requests.pop(number, None)
+            self._connection.open_requests.pop(number, None)
             # Left over if this call was cancelled when its answer had come.
             close_all(self._beside.pop(number, ()))
 
-    def _expect(self, number: int) -> asyncio.Future[Envelope]:
-        future: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
+    def _expect(self, number: int) -> asyncio.Future[lines.Envelope]:
+        future: asyncio.Future[lines.Envelope] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         future.add_done_callback(lambda _: self._waiting.pop(number, None))
         return future
 
-    async def _ask_here(self, request: Answers[Reply_]) -> Reply_:
+    async def _ask_here(self, request: Request[Reply_]) -> Reply_:
         """Send a request that is not repeated on another connection. DaemonUnavailableError if this one ends."""
-        assert isinstance(request, requests.Request)
-        number = next(self._numbers)
         if not self._channel.is_open:
             raise DaemonUnavailableError("the daemon has gone away")
+        number, line = self._connection.next_line(request)
         answer = self._expect(number)
-        self._channel.send(requests.request_line(number, request))
-        return requests.read_reply(await answer, request)
+        self._channel.send(line)
+        return lines.read_reply(await answer, request)
 
     async def close(self) -> None:
         """Disconnect; a private daemon ends with all its jobs."""
@@ -340,14 +312,11 @@ class Session:
     def _answered_by(self, line: bytes) -> int | None:
         """Process a line; the number of the request that it answers."""
         try:
-            envelope = self._parts.whole(requests.read_envelope(line))
+            envelope = self._connection.take(line)
             if envelope is None:
                 return None
-            if envelope.event == "leaving":
-                self._reconnection.note_leaving(requests.read_leaving(line))
-                return None
             if envelope.event is not None:
-                self._take_push(requests.read_push(line))
+                self._take_push(lines.read_push(line))
                 return None
         except msgspec.DecodeError:
             # Not our protocol.
@@ -359,7 +328,7 @@ class Session:
         waiting.set_result(envelope)
         return envelope.id
 
-    def _take_push(self, push: requests.Push) -> None:
+    def _take_push(self, push: Push) -> None:
         snapshot = (self._arriving or self._snapshot).having(push)
         self._arriving = snapshot if push.more else None
         if not push.more:
@@ -385,9 +354,9 @@ class Session:
 
     def _refuse_overlong(self) -> None:
         """Fail all requests: the answer that was skipped may be of any of them, and would be as long again."""
-        error = CorralError(f"the daemon sent a line of more than {requests.REPLY_LIMIT} bytes")
+        error = CorralError(f"the daemon sent a line of more than {lines.REPLY_LIMIT} bytes")
         self._fail(list(self._waiting), error)
-        self._open_requests.clear()
+        self._connection.open_requests.clear()
 
     def _note_end(self) -> None:
         if self._on_gone is not None:
@@ -396,16 +365,16 @@ class Session:
         if self._is_left:
             gone = NotOpenError(LEFT)
         if self._is_private or self._is_closed:
-            self._open_requests.clear()
-        for number, envelope in self._reconnection.settle(self._open_requests).items():
+            self._connection.open_requests.clear()
+        for number, envelope in self._connection.settle().items():
             self._answer(number, envelope)
-        self._fail(self._waiting.keys() - self._open_requests.keys(), gone)
+        self._fail(self._waiting.keys() - self._connection.open_requests.keys(), gone)
         if self._is_private and self._is_subscribed and not self._is_closed:
             self._replace(self._snapshot.in_trouble("daemon gone"))
-        elif self._retry is None and (self._is_subscribed or self._open_requests):
+        elif self._retry is None and (self._is_subscribed or self._connection.open_requests):
             self._start_reconnecting()
 
-    def _answer(self, number: int, envelope: Envelope) -> None:
+    def _answer(self, number: int, envelope: lines.Envelope) -> None:
         waiting = self._waiting.get(number)
         if waiting is not None and not waiting.done():
             waiting.set_result(envelope)
@@ -420,9 +389,11 @@ class Session:
 
     def _start_reconnecting(self, *, is_wanted: bool = False) -> None:
         """Start reconnecting, or hurry. If the daemon was ended on purpose, only a new request starts another."""
-        is_new = not self._is_subscribed and not any(asked.was_sent for asked in self._open_requests.values())
+        is_new = not self._is_subscribed and not any(
+            asked.was_sent for asked in self._connection.open_requests.values()
+        )
         if is_wanted or is_new:
-            self._reconnection.want_daemon()
+            self._connection.want_daemon()
         if self._retry is None and not self._is_closed:
             self._retry = asyncio.create_task(self._reconnect())
         self._hurry.set()
@@ -441,7 +412,7 @@ class Session:
             except (CorralError, OSError) as error:
                 self.last_trouble = str(error)
                 self._note_trouble(error)
-            if not (self._is_subscribed or self._open_requests):
+            if not (self._is_subscribed or self._connection.open_requests):
                 break
             self._hurry.clear()
             with contextlib.suppress(TimeoutError):
@@ -451,31 +422,31 @@ class Session:
 
     async def _try_reconnecting(self) -> None:
         """One attempt: connect, greet, and repeat the open requests. Raises CorralError, OSError."""
-        start = bool(self._open_requests) or await asyncio.to_thread(_has_unended_jobs, self._home)
-        sock = await asyncio.to_thread(lambda: self._reconnection.dialled(start=start))
+        start = bool(self._connection.open_requests) or await asyncio.to_thread(_has_unended_jobs, self._home)
+        sock = await asyncio.to_thread(lambda: self._connection.dialled(start=start))
         if self._is_closed:
             sock.close()
             return
-        self._channel, self._parts = self._channel_on(sock), Parts()
+        self._channel = self._channel_on(sock)
         await self._greet()
-        self._reconnection.note_connected()
+        self._connection.note_connected()
         if self._is_subscribed:
             await self._ask_here(Subscribe())
             if self._watched is not None:
                 await self._ask_here(self._watched)
-        for number, asked in list(self._open_requests.items()):
+        for number, asked in list(self._connection.open_requests.items()):
             if not asked.is_sent and self._channel.is_open:
-                self._channel.send(requests.request_line(number, asked.request), asked.descriptors)
+                self._channel.send(lines.request_line(number, asked.request), asked.descriptors)
                 asked.is_sent = self._channel.is_open
 
     def _note_trouble(self, error: Exception) -> None:
         """A screen shows it once it lasts; open requests fail once it is time to give up."""
         try:
-            self._reconnection.check_patience(error)
+            self._connection.check_patience(error)
         except DaemonUnavailableError as gave_up:
-            self._fail(list(self._open_requests), gave_up)
-            self._open_requests.clear()
-        if self._is_subscribed and self._reconnection.broken_for() >= TROUBLE_SECONDS:
+            self._fail(list(self._connection.open_requests), gave_up)
+            self._connection.open_requests.clear()
+        if self._is_subscribed and self._connection.broken_for() >= TROUBLE_SECONDS:
             self._replace(self._snapshot.in_trouble(f"daemon gone, retrying {RETRY_SECONDS:g}s"))
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from corral.client.snapshot import Snapshot
 from corral.model.home import Home
-from corral.protocol.requests import Answers, Reply_
+from corral.protocol.requests import Reply_, Request
 
 
 class Source(Protocol):
@@ -34,7 +34,7 @@ class Source(Protocol):
         """Wait for a snapshot newer than the one at the time of the call."""
         ...
 
-    async def call(self, request: Answers[Reply_], descriptors: Sequence[int] = ()) -> Reply_:
+    async def call(self, request: Request[Reply_], descriptors: Sequence[int] = ()) -> Reply_:
         """Ask, and wait for the reply. Raises CorralError, whose text is one line for a person.
 
         Sent `descriptors` stay open on this side.

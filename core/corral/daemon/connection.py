@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -14,6 +14,7 @@ from corral.model.errors import BadLineError, CorralError
 from corral.platform.files.peer_credentials import peer_of
 from corral.platform.host import resource_errors
 from corral.platform.host.daemon_log import log, log_fault
+from corral.protocol import lines
 from corral.protocol import requests as p
 from corral.protocol.channel import Channel
 from corral.protocol.framing import close_all
@@ -54,10 +55,10 @@ class Caller(NamedTuple):
 class Dispatcher(Protocol):
     """The daemon, as far as a connection knows it."""
 
-    async def answer(self, request: p.AnyRequest, caller: Caller) -> Answer:
+    async def answer(self, request: p.Request[Any], caller: Caller) -> Answer:
         """Raises CorralError."""
 
-    def note_answered(self, request: p.AnyRequest) -> None: ...
+    def note_answered(self, request: p.Request[Any]) -> None: ...
 
     def forget(self, connection: Connection) -> None:
         """It is closed."""
@@ -91,7 +92,7 @@ class Connection:
         """Jobs whose terminals it has received."""
         self.since = self._now()
         """When it connected, by the loop's clock."""
-        self._tasks: dict[asyncio.Task[None], tuple[int, p.AnyRequest]] = {}
+        self._tasks: dict[asyncio.Task[None], tuple[int, p.Request[Any]]] = {}
         self._waiting_bytes = self._answering_bytes = 0
         self._channel = Channel(
             sock,
@@ -133,7 +134,7 @@ class Connection:
         self._channel.close()
 
     @property
-    def under_way(self) -> dict[asyncio.Task[None], tuple[int, p.AnyRequest]]:
+    def under_way(self) -> dict[asyncio.Task[None], tuple[int, p.Request[Any]]]:
         """The requests without an answer yet, with their numbers."""
         return dict(self._tasks)
 
@@ -154,14 +155,14 @@ class Connection:
     def say_leaving(self, why: Literal["restart", "end", "stay"]) -> None:
         """Tell the client which of its requests were read, so that it knows which it may send again."""
         taken = tuple(number for number, _ in self._tasks.values())
-        self._channel.send(p.push_line(p.Leaving(why=why, taken=taken)))
+        self._channel.send(lines.push_line(p.Leaving(why=why, taken=taken)))
 
     def _take(self, line: bytes, descriptors: list[int]) -> None:
         try:
-            number, request = p.read_request(line)
+            number, request = lines.read_request(line)
         except BadLineError as error:
             close_all(descriptors)
-            self._channel.send(p.error_line(error.number, error))
+            self._channel.send(lines.error_line(error.number, error))
             return
         waits = isinstance(request, p.WaitForJobs)
         size = _kept_of(line)
@@ -170,15 +171,15 @@ class Connection:
             refusal = CorralError(
                 f"{len(self._tasks)} requests of this client, and others', are under way; wait for some of them"
             )
-            self._channel.send(p.error_line(number, refusal))
+            self._channel.send(lines.error_line(number, refusal))
             return
         if isinstance(request, p.ListJobs) and not request.ids:
             # It waits for its turn; later requests wait in the socket, not as tasks.
             self._channel.set_busy(True)
         if isinstance(request, p.SayHello):
-            self._channel.allow(p.LINE_LIMIT)
+            self._channel.allow(lines.LINE_LIMIT)
             self._limits.note_greeted(self)
-        if not isinstance(request, p.StartJobs | p.RestartDaemon):
+        if not request.has_descriptors:
             # Unexpected; kept until the answer they would add up.
             close_all(descriptors)
             descriptors = []
@@ -209,14 +210,14 @@ class Connection:
             self._channel.when_drained(drained.set)
             await drained.wait()
 
-    async def _serve(self, number: int, request: p.AnyRequest, descriptors: list[int]) -> None:
+    async def _serve(self, number: int, request: p.Request[Any], descriptors: list[int]) -> None:
         try:
             await self._until_there_is_room()
             await self._answer(number, await self._dispatcher.answer(request, Caller(self, descriptors)))
         except CorralError as error:
-            self._channel.send(p.error_line(number, error))
+            self._channel.send(lines.error_line(number, error))
         except Exception as error:  # noqa: BLE001  (a fault in one request must not end everybody's daemon)
-            self._channel.send(p.error_line(number, _refusal(request, error)))
+            self._channel.send(lines.error_line(number, _refusal(request, error)))
         finally:
             close_all(descriptors)
             self._channel.set_busy(False)
@@ -231,7 +232,7 @@ class Connection:
                 await self._until_there_is_room()
             return
         if not takes_parts:
-            self._channel.send(p.reply_line(number, answer.reply), answer.descriptors)
+            self._channel.send(lines.reply_line(number, answer.reply), answer.descriptors)
             return
         kept = _ITEM * length(answer.reply)
         self._answering_bytes += kept
@@ -247,7 +248,9 @@ class Connection:
 
     def _refuse_overlong(self) -> None:
         self._channel.send(
-            p.error_line(None, BadLineError(f"a line of more than {p.LINE_LIMIT} bytes; it was skipped"))
+            lines.error_line(
+                None, BadLineError(f"a line of more than {lines.LINE_LIMIT} bytes; it was skipped")
+            )
         )
 
     def _end(self) -> None:
@@ -267,7 +270,7 @@ def _kept_of(line: bytes) -> int:
     return min(_OBJECTS * len(line), len(line) + _OBJECT * line.count(b","))
 
 
-def _refusal(request: p.AnyRequest, error: Exception) -> CorralError:
+def _refusal(request: p.Request[Any], error: Exception) -> CorralError:
     """The error for the client: a shortage is named; anything else is a bug, with its traceback in the log."""
     what = type(request).__name__
     if resource_errors.is_shortage(error):

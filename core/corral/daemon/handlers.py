@@ -28,7 +28,7 @@ from corral.model.errors import (
     UsageError,
 )
 from corral.model.job import Job
-from corral.model.reports import DaemonStatus, Detail, Diagnosis
+from corral.model.reports import DaemonStatus, Detail, Diagnosis, Story
 from corral.model.spec import DescriptorInput, JobSpec, Origin
 from corral.model.wire import to_wire
 from corral.platform.files.path_destination import HANGING_FILE_REFUSED, file_that_may_hang
@@ -85,7 +85,7 @@ class Handlers:
             engine.table, engine.journal, engine.commits, engine.snapshots, see=engine.executor.see
         )
         self._stops = StopRequests(engine.table, engine.commits, engine.snapshots, engine.stops)
-        self._handlers: dict[type[p.Request], Callable[[Any], Awaitable[Reply]]] = {
+        self._handlers: dict[type[p.Request[Any]], Callable[[Any], Awaitable[Reply]]] = {
             p.ListJobs: self._list,
             p.ShowJob: self._show,
             p.AskWhy: self._why,
@@ -107,7 +107,7 @@ class Handlers:
             p.Shutdown: self._shutdown,
         }
         """Those that need nothing but the request."""
-        self._handlers_for_caller: dict[type[p.Request], Callable[[Any, Caller], Awaitable[Answer]]] = {
+        self._handlers_for_caller: dict[type[p.Request[Any]], Callable[[Any, Caller], Awaitable[Answer]]] = {
             p.SayHello: self._hello,
             p.StartJobs: self._start,
             p.RestartJobs: self._restart,
@@ -118,7 +118,7 @@ class Handlers:
         }
         """Those that also need the client, or descriptors from it or for it."""
 
-    async def handle(self, request: p.AnyRequest, caller: Caller) -> Answer:
+    async def handle(self, request: p.Request[Any], caller: Caller) -> Answer:
         """The answer to one request. Raises CorralError."""
         hello = caller.client.hello
         if hello is None and not isinstance(request, p.SayHello):
@@ -258,7 +258,7 @@ class Handlers:
             {str(job.id): job.history.recent.values(now) for job in jobs if job is not None}
         )
 
-    async def _history(self, request: p.AskStory) -> p.Story:
+    async def _history(self, request: p.AskStory) -> Story:
         return self._engine.executor.history(self._engine.references.resolve(request.job))
 
     async def _describe_daemon(self, _: p.AskStatus) -> DaemonStatus:
@@ -444,7 +444,7 @@ class Handlers:
         await self._daemon.replace_program(request, caller.descriptors[0])
 
 
-def check_frozen(hello: p.SayHello, request: p.AnyRequest) -> None:
+def check_frozen(hello: p.SayHello, request: p.Request[Any]) -> None:
     """Refuse a client of another protocol number all but the requests whose shape never changes."""
     if not isinstance(request, p.SayHello | p.RestartDaemon | p.Shutdown):
         raise ProtocolMismatchError(

@@ -15,9 +15,10 @@ from corral.jobs.snapshots import Snapshots
 from corral.measure.machine import MachineSampler
 from corral.model.job import Job
 from corral.model.machine import Machine
+from corral.protocol.lines import push_line
 from corral.protocol.long_lists import pieces
 from corral.protocol.reply_size import cut_to
-from corral.protocol.requests import ChangesPushed, Push, SnapshotPushed, push_line
+from corral.protocol.requests import ChangesPushed, Push, SnapshotPushed
 
 PUSH_SECONDS = 0.1
 MACHINE_SECONDS = 2.0

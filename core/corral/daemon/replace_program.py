@@ -12,9 +12,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Literal, NoReturn, Protocol
+from typing import Any, Literal, NoReturn, Protocol
 
-from corral.client.replay import may_be_cut
 from corral.client.start_daemon import LAUNCH, NEVER_INHERITED
 from corral.daemon.connection import Connection
 from corral.engine.handover import Handover, JobHandover, decode_table
@@ -148,12 +147,12 @@ class Restart:
                 )
             await asyncio.wait(unfinished, timeout=left)
 
-    def _unfinished(self) -> dict[asyncio.Task[None], p.AnyRequest]:
+    def _unfinished(self) -> dict[asyncio.Task[None], p.Request[Any]]:
         return {
             task: request
             for client in self._daemon.clients
             for task, (_, request) in client.under_way.items()
-            if not may_be_cut(request) and task is not asyncio.current_task()
+            if not request.may_be_cut and task is not asyncio.current_task()
         }
 
     def _become(self, request: p.RestartDaemon, report: int, home: Home) -> NoReturn:

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from corral.daemon.client_limits import Clients, TooManyClientsError
 from corral.daemon.connection import Answer, Caller, Connection
@@ -29,6 +29,7 @@ from corral.platform.host import resource_errors
 from corral.platform.host.daemon_log import log, log_fault
 from corral.platform.process.pidfd import open_pidfd_if_possible
 from corral.protocol import requests as p
+from corral.protocol.lines import error_line
 
 IDLE_SECONDS = 30.0
 """The daemon ends by itself after this time without a running job, leftovers or a client."""
@@ -123,7 +124,7 @@ class Daemon:
             self.clients.make_room()
         except TooManyClientsError as error:
             self._complain(f"refused a client: {error}")
-            _tell(sock, p.error_line(None, error))
+            _tell(sock, error_line(None, error))
             return
         self._complaint = None
         sock = socket.socket(fileno=move_high(sock.detach()))
@@ -191,10 +192,10 @@ class Daemon:
 
     # ---- requests
 
-    async def answer(self, request: p.AnyRequest, caller: Caller) -> Answer:
+    async def answer(self, request: p.Request[Any], caller: Caller) -> Answer:
         return await self._handlers.handle(request, caller)
 
-    def note_answered(self, request: p.AnyRequest) -> None:
+    def note_answered(self, request: p.Request[Any]) -> None:
         if isinstance(request, p.Shutdown) and self._must_end:
             self._ending.set()
 

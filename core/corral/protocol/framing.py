@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from corral.model.errors import CorralError, DaemonUnavailableError
-from corral.protocol.requests import REPLY_LIMIT
+from corral.protocol.lines import REPLY_LIMIT
 
 _CHUNK = 1 << 18
 _MAX_DESCRIPTORS = 8
@@ -118,17 +118,10 @@ class LineReader:
     def __init__(self, sock: socket.socket, descriptors: Sequence[int] = ()) -> None:
         self._sock = sock
         self._splitter = LineSplitter(REPLY_LIMIT)
-        self._lines: deque[bytes] = deque()
         self._descriptors: list[int] = list(descriptors)
 
-    def lines_in_hand(self) -> list[bytes]:
-        """Take every complete line that was read."""
-        lines = list(self._lines)
-        self._lines.clear()
-        return lines
-
-    def read_more(self) -> None:
-        """One recvmsg. Raises DaemonUnavailableError where the daemon has gone."""
+    def read_more(self) -> list[bytes]:
+        """The lines that one recvmsg completes. Raises DaemonUnavailableError where the daemon has gone."""
         try:
             data, descriptors = receive(self._sock)
         except ConnectionError:
@@ -138,11 +131,13 @@ class LineReader:
             raise DaemonUnavailableError(
                 "the daemon has gone away; its jobs go on, and corral ps finds them again"
             )
+        lines = []
         for line, beside in self._splitter.feed(data, descriptors):
             self._descriptors.extend(beside)
             if line is None:
                 raise CorralError(f"the daemon sent a line of more than {REPLY_LIMIT} bytes")
-            self._lines.append(line)
+            lines.append(line)
+        return lines
 
     def take_descriptors(self) -> list[int]:
         """The descriptors that came beside the lines; the caller closes them."""

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw, Struct, structs
 
-from corral.protocol.replies import LISTS
-from corral.protocol.requests import REPLY_LIMIT, Envelope, reply_line
+from corral.protocol.lines import REPLY_LIMIT, Envelope, reply_line
+from corral.protocol.requests import LISTS
 
 PART_BYTES = 2 << 20
 """Of a line, plus one item. It takes some ten milliseconds to make."""

@@ -1,4 +1,4 @@
-"""The protocol: one JSON object a line over a unix socket, typed.
+"""The protocol: one JSON object a line over a unix socket, typed. `corral.protocol.lines` encodes and decodes it.
 
 A client sends `{"id": 7, "op": "list", …}`; the daemon answers `{"id": 7, "ok": {…}}` or
 `{"id": 7, "error": {"kind": …, "message": …}}`, and to subscribers it pushes `{"event": …, "rev": …}`.
@@ -8,66 +8,156 @@ Descriptors travel beside the line that needs them (SCM_RIGHTS). Output bytes ne
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from corral.model.errors import ERRORS, BadLineError, CannotStartError, CorralError
-from corral.model.history import RecentHistory as RecentHistory
-from corral.model.job import Job
+from corral.model.history import RecentHistory
+from corral.model.job import Job, ProcessView
 from corral.model.machine import Machine
-from corral.model.reports import DaemonStatus, Detail, Diagnosis, OpenedInput
-from corral.model.reports import Story as Story
+from corral.model.reports import DaemonStatus, Detail, Diagnosis, OpenedInput, PeekedPipe, StopReport, Story
 from corral.model.retention import CleanReport
 from corral.model.spec import JobSpec, Origin, Surroundings
-from corral.model.wire import to_wire
 from corral.protocol.protocol_number import NEWEST_ENDED
 from corral.protocol.protocol_number import PROTOCOL as PROTOCOL
-from corral.protocol.replies import LISTS
-from corral.protocol.replies import Done as Done
-from corral.protocol.replies import Hello as Hello
-from corral.protocol.replies import Jobs as Jobs
-from corral.protocol.replies import Outcome as Outcome
-from corral.protocol.replies import Pipes as Pipes
-from corral.protocol.replies import Processes as Processes
-from corral.protocol.replies import RecentHistories as RecentHistories
-from corral.protocol.replies import Started as Started
-from corral.protocol.replies import Stops as Stops
-from corral.protocol.replies import Waited as Waited
 
-LINE_LIMIT = 16 << 20
-"""Bytes in a line to the daemon, the newline included. A longer one is answered with an error and skipped.
-
-Of the 2 MiB that a program is usually given at most (execve(2)) each byte may be six in JSON; of the 6 MiB that it can
-be given with a larger stack, text is little more.
-"""
-REPLY_LIMIT = 64 << 20
-"""Bytes in a line from the daemon. Long lists come in several."""
-
-Reply_ = TypeVar("Reply_", bound=Struct)
+# ---- replies; those that other parts of Corral use too are in `corral.model` --------------------------------------
 
 
-class Answers(Generic[Reply_]):
-    """The type of the reply to a request, for the type checker; `reply` is the same for the decoder."""
+class Done(Struct, frozen=True):
+    """It was done."""
 
-    reply: ClassVar[type[Struct]]
+
+class Hello(Struct, frozen=True, kw_only=True):
+    """The daemon's side of the greeting. Frozen, as `SayHello`: a client of any protocol number reads it."""
+
+    version: str
+    protocol: int
+    pid: int
+    home: str
+    private: bool = False
+    generation: int = 1
+    """Incremented by each restart in place."""
+    notices: tuple[str, ...] = ()
+    """What a person should hear once, such as that a damaged journal was set aside: for the first command line."""
+
+
+class Jobs(Struct, frozen=True):
+    """Jobs, in the order asked for, else by id."""
+
+    jobs: tuple[Job, ...]
+    unknown: tuple[str, ...] = ()
+    """One line for each reference that matches no job, or several."""
+    leftovers: dict[str, int] = {}
+    """Number of leftover processes by job id, of ended jobs that are not listed here.
+
+    If references were given, only jobs with one of these names, which `stop` would include.
+    """
+
+
+class Started(Struct, frozen=True):
+    """Jobs that were accepted, in the order of their specifications."""
+
+    ids: tuple[str, ...]
+    left: tuple[str, ...] = ()
+    """What earlier jobs of the same names have left alive, a line for each job."""
+
+
+class Stops(Struct, frozen=True):
+    """One report a job."""
+
+    reports: tuple[StopReport, ...]
+    unknown: tuple[str, ...] = ()
+    """One line for each reference that matches no job, or several."""
+    titles: dict[str, str] = {}
+    """Titles of the jobs in the reports, by id; if the daemon leaves its jobs, of those."""
+
+
+class Processes(Struct, frozen=True):
+    """The tree of one job, leaders first."""
+
+    processes: tuple[ProcessView, ...]
+
+
+class Pipes(Struct, frozen=True):
+    """The pipes of one job."""
+
+    pipes: tuple[PeekedPipe, ...]
+
+
+class Outcome(Struct, frozen=True):
+    """What one request did to several jobs: one line per job that was touched, one error per job that was not."""
+
+    done: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    """Those of the errors that are about a reference that matches no job, or several."""
+
+
+class Waited(Struct, frozen=True):
+    """The jobs waited for, in the order named; with `any`, the first to end alone. `timed_out`: some had not ended."""
+
+    jobs: tuple[Job, ...]
+    timed_out: bool = False
+
+
+LISTS: dict[type[Struct], tuple[str, type[Struct]]] = {
+    Jobs: ("jobs", Job),
+    Stops: ("reports", StopReport),
+    Waited: ("jobs", Job),
+}
+"""Replies that may come in parts: the field that is one long list, and what that holds."""
+
+
+class RecentHistories(Struct, frozen=True):
+    """`RecentHistory` by job id."""
+
+    past: dict[str, RecentHistory]
 
 
 # ---- requests -----------------------------------------------------------------------------------------------------
 
-
-class Request(Struct, tag_field="op", kw_only=True):
-    """Base class of all requests."""
+Reply_ = TypeVar("Reply_", bound=Struct)
 
 
-class SayHello(Request, Answers[Hello], tag="hello"):
+def are_numbers(references: Sequence[str]) -> bool:
+    return bool(references) and all(reference.isdecimal() for reference in references)
+
+
+class Request(Struct, Generic[Reply_], tag_field="op", kw_only=True):
+    """Base class of all requests; a subclass names the type of its reply, and says what both sides may do with it."""
+
+    any_protocol: ClassVar[bool] = False
+    """Its fields never change: a daemon takes it from a client of any protocol number, to be replaced or ended by it."""
+    has_descriptors: ClassVar[bool] = False
+    """The daemon keeps what comes beside it until it was answered."""
+    is_repeatable: ClassVar[bool] = False
+    """Sending it twice has the same effect and answer as once."""
+    is_resumable: ClassVar[bool] = False
+    """Its work is done, or the client can send the rest of it again."""
+
+    def again(self, elapsed: float) -> Request[Reply_] | None:
+        """The request that continues one sent `elapsed` seconds ago; None if repeating it might do it twice.
+
+        Jobs must be given by number: a name or `@` may mean another job by now.
+        """
+        return self if self.is_repeatable else None
+
+    @property
+    def may_be_cut(self) -> bool:
+        """Whether the daemon may exit before it has answered."""
+        return self.is_repeatable or self.is_resumable
+
+
+class SayHello(Request[Hello], tag="hello"):
     """First line of a connection. Its fields are frozen, as are those of `Hello`, `RestartDaemon` and `Shutdown`: they
     work across protocol numbers, so that a client can replace or end a daemon of another version.
     """
 
-    reply: ClassVar[type[Struct]] = Hello
+    any_protocol = is_resumable = True
     version: str
     protocol: int
     client: Origin
@@ -77,66 +167,66 @@ class SayHello(Request, Answers[Hello], tag="hello"):
     """Whether it accepts long lists in parts."""
 
 
-class StartJobs(Request, Answers[Started], tag="start"):
+class StartJobs(Request[Started], tag="start"):
     """Start jobs that share surroundings. A `DescriptorInput` uses the descriptor that comes with the line."""
 
-    reply: ClassVar[type[Struct]] = Started
+    has_descriptors = True
     specs: tuple[JobSpec, ...]
     surroundings: Surroundings
     wait_started: bool = False
     """Answer only once each has started, is queued or could not start; the last is an error for a single job."""
 
 
-class ListJobs(Request, Answers[Jobs], tag="list"):
+class ListJobs(Request[Jobs], tag="list"):
     """Jobs by id, name or `@`; without ids those that have not ended, or all. Unknown ones are named in the reply."""
 
-    reply: ClassVar[type[Struct]] = Jobs
+    is_repeatable = True
     ids: tuple[str, ...] = ()
     all: bool = False
 
 
-class ShowJob(Request, Answers[Detail], tag="show"):
+class ShowJob(Request[Detail], tag="show"):
     """All of one job."""
 
-    reply: ClassVar[type[Struct]] = Detail
+    is_repeatable = True
     job: str
 
 
-class AskWhy(Request, Answers[Diagnosis], tag="why"):
+class AskWhy(Request[Diagnosis], tag="why"):
     """The diagnosis of a job; without one, of the most urgent.
 
     `stacks`: with those of its Python programs, which takes longer. `py_spy` is the one on the client's PATH.
     """
 
-    reply: ClassVar[type[Struct]] = Diagnosis
+    is_repeatable = True
     job: str | None = None
     stacks: bool = False
     py_spy: str | None = None
 
 
-class ListProcesses(Request, Answers[Processes], tag="processes"):
+class ListProcesses(Request[Processes], tag="processes"):
     """The tree of a job, scanned now."""
 
-    reply: ClassVar[type[Struct]] = Processes
+    is_repeatable = True
     job: str
 
 
-class PeekPipes(Request, Answers[Pipes], tag="peek"):
+class PeekPipes(Request[Pipes], tag="peek"):
     """The fill of a job's pipes, read now; with `bytes`, at most so many of those that stand in them."""
 
-    reply: ClassVar[type[Struct]] = Pipes
+    is_repeatable = True
     job: str
     pipe: int | None = None
     bytes: int | None = None
 
 
-class StopJobs(Request, Answers[Stops], tag="stop"):
+class StopJobs(Request[Stops], tag="stop"):
     """Stop jobs. With `wait`, answered when nothing is left or nothing more helps; else at once.
 
     A name means all ended jobs too that were called so and have left something alive.
     """
 
-    reply: ClassVar[type[Struct]] = Stops
+    is_resumable = True
     ids: tuple[str, ...] = ()
     all: bool = False
     signal: str | None = None
@@ -148,18 +238,20 @@ class StopJobs(Request, Answers[Stops], tag="stop"):
     asked_before: bool = False
     """Sent before to a daemon that went away: wait for a stop under way, and do not skip its grace."""
 
+    def again(self, elapsed: float) -> StopJobs | None:
+        return replace(self, asked_before=True) if are_numbers(self.ids) and not self.all else None
 
-class AskStopping(Request, Answers[Stops], tag="stopping"):
+
+class AskStopping(Request[Stops], tag="stopping"):
     """How far the stop of these jobs is, or their last stop report."""
 
-    reply: ClassVar[type[Struct]] = Stops
+    is_repeatable = True
     ids: tuple[str, ...]
 
 
-class SignalJobs(Request, Answers[Outcome], tag="signal"):
+class SignalJobs(Request[Outcome], tag="signal"):
     """Send a signal, no more: to each stage's leader, the whole tree, one stage's processes, or one process."""
 
-    reply: ClassVar[type[Struct]] = Outcome
     ids: tuple[str, ...]
     signal: str
     tree: bool = False
@@ -167,70 +259,80 @@ class SignalJobs(Request, Answers[Outcome], tag="signal"):
     pid: int | None = None
 
 
-class PauseJobs(Request, Answers[Outcome], tag="pause"):
-    reply: ClassVar[type[Struct]] = Outcome
+class PauseJobs(Request[Outcome], tag="pause"):
     ids: tuple[str, ...]
 
 
-class ResumeJobs(Request, Answers[Outcome], tag="resume"):
-    reply: ClassVar[type[Struct]] = Outcome
+class ResumeJobs(Request[Outcome], tag="resume"):
     ids: tuple[str, ...]
 
 
-class RestartJobs(Request, Answers[Started], tag="restart"):
+class RestartJobs(Request[Started], tag="restart"):
     """Run again with the same specification and surroundings; a running job is stopped first."""
 
-    reply: ClassVar[type[Struct]] = Started
     ids: tuple[str, ...]
     asked_at: float | None = None
     """When the same was sent to a daemon that went away, in seconds since the epoch: jobs that were restarted since then
     are not restarted again."""
 
+    def again(self, elapsed: float) -> RestartJobs | None:
+        # An absolute time: a daemon may have to start before this is read.
+        asked_at = self.asked_at or time.time() - elapsed
+        return replace(self, asked_at=asked_at) if are_numbers(self.ids) else None
 
-class WaitForJobs(Request, Answers[Waited], tag="wait"):
+    @property
+    def may_be_cut(self) -> bool:
+        return are_numbers(self.ids)
+
+
+class WaitForJobs(Request[Waited], tag="wait"):
     """Answered when all (or, with `any`, one) have ended, or after `timeout` seconds.
 
     `swept`: then also wait for the leftovers of those that were started with `--leftovers stop` to be gone.
     """
 
-    reply: ClassVar[type[Struct]] = Waited
+    is_resumable = True
     ids: tuple[str, ...]
     any: bool = False
     timeout: float | None = None
     swept: bool = False
 
+    def again(self, elapsed: float) -> WaitForJobs | None:
+        timeout = None if self.timeout is None else max(0.0, self.timeout - elapsed)
+        return replace(self, timeout=timeout) if are_numbers(self.ids) else None
 
-class OpenInput(Request, Answers[OpenedInput], tag="open_input"):
+
+class OpenInput(Request[OpenedInput], tag="open_input"):
     """A copy of the write end of an interactive job's stdin, or of its terminal's master, comes beside the reply."""
 
-    reply: ClassVar[type[Struct]] = OpenedInput
+    is_repeatable = True
     job: str
 
 
-class CloseInput(Request, Answers[Done], tag="close_input"):
+class CloseInput(Request[Done], tag="close_input"):
     """Close the daemon's copy: EOF for the job once no other copy is open. On a terminal EOF is typed."""
 
-    reply: ClassVar[type[Struct]] = Done
     job: str
 
 
-class RemoveJobs(Request, Answers[Outcome], tag="remove"):
+class RemoveJobs(Request[Outcome], tag="remove"):
     """Delete ended jobs with their output; with `force`, stop running ones first."""
 
-    reply: ClassVar[type[Struct]] = Outcome
     ids: tuple[str, ...]
     force: bool = False
     asked_before: bool = False
     """Sent before to a daemon that went away: a job that is not there any more was removed."""
 
+    def again(self, elapsed: float) -> RemoveJobs | None:
+        return replace(self, asked_before=True) if are_numbers(self.ids) else None
 
-class CleanJobs(Request, Answers[CleanReport], tag="clean"):
+
+class CleanJobs(Request[CleanReport], tag="clean"):
     """Clean by the rules, or what is selected: ended longer ago, beyond the newest `keep`; with both, what is both.
 
     `plan`: only say what would go. `only` (first and last id of each range, rising) and `folders`: nothing else goes.
     """
 
-    reply: ClassVar[type[Struct]] = CleanReport
     plan: bool = False
     older_than: float | None = None
     keep: int | None = None
@@ -238,63 +340,65 @@ class CleanJobs(Request, Answers[CleanReport], tag="clean"):
     folders: tuple[str, ...] | None = None
 
 
-class HideJobs(Request, Answers[Outcome], tag="hide"):
+class HideJobs(Request[Outcome], tag="hide"):
     """Take ended jobs off the dashboards' lists; deletes nothing."""
 
-    reply: ClassVar[type[Struct]] = Outcome
     ids: tuple[str, ...]
     hidden: bool = True
 
 
-class Subscribe(Request, Answers[Done], tag="subscribe"):
+class Subscribe(Request[Done], tag="subscribe"):
     """Push `snapshot` once, then `changed`, from now on."""
 
-    reply: ClassVar[type[Struct]] = Done
+    is_repeatable = True
     ended: int = NEWEST_ENDED
     """How many of the newest ended jobs the snapshot holds."""
 
 
-class WatchJobs(Request, Answers[Done], tag="look"):
+class WatchJobs(Request[Done], tag="look"):
     """These jobs are on a screen: sample them every tick."""
 
-    reply: ClassVar[type[Struct]] = Done
+    is_repeatable = True
     ids: tuple[str, ...]
 
 
-class AskRecentHistory(Request, Answers[RecentHistories], tag="history"):
+class AskRecentHistory(Request[RecentHistories], tag="history"):
     """Recent CPU, memory and so on of these jobs, for the sparklines of a newly opened dashboard."""
 
-    reply: ClassVar[type[Struct]] = RecentHistories
+    is_repeatable = True
     ids: tuple[str, ...]
 
 
-class AskStory(Request, Answers[Story], tag="story"):
+class AskStory(Request[Story], tag="story"):
     """The last diagnosis of a job, running or ended, and its CPU and memory over its life."""
 
-    reply: ClassVar[type[Struct]] = Story
+    is_repeatable = True
     job: str
 
 
-class AskStatus(Request, Answers[DaemonStatus], tag="status"):
+class AskStatus(Request[DaemonStatus], tag="status"):
     """The daemon itself."""
 
-    reply: ClassVar[type[Struct]] = DaemonStatus
+    is_repeatable = True
 
 
-class Shutdown(Request, Answers[Stops], tag="shutdown"):
+class Shutdown(Request[Stops], tag="shutdown"):
     """End the daemon. `jobs` None: refused while jobs run. `leave` leaves them running, unwatched. Frozen, as `SayHello`."""
 
-    reply: ClassVar[type[Struct]] = Stops
+    any_protocol = True
     jobs: Literal["stop", "leave"] | None = None
 
+    def again(self, elapsed: float) -> Shutdown | None:
+        return self if self.jobs == "stop" else None
 
-class RestartDaemon(Request, Answers[Done], tag="restart_daemon"):
+
+class RestartDaemon(Request[Done], tag="restart_daemon"):
     """Become the program of the daemon in another Python, in place. Frozen, as `SayHello`.
 
     Answered with an error, or by the new program on the pipe whose write end comes beside the line: `ready`, or why not.
     """
 
-    reply: ClassVar[type[Struct]] = Done
+    any_protocol = has_descriptors = True
     program: str
     """Path of the Python, in wire form."""
     environment: dict[str, str] = {}
@@ -303,34 +407,7 @@ class RestartDaemon(Request, Answers[Done], tag="restart_daemon"):
     """The newest `HANDOVER` that it reads. Programs that do not say so yet read the first."""
 
 
-AnyRequest = (
-    SayHello
-    | StartJobs
-    | ListJobs
-    | ShowJob
-    | AskWhy
-    | ListProcesses
-    | PeekPipes
-    | StopJobs
-    | AskStopping
-    | SignalJobs
-    | PauseJobs
-    | ResumeJobs
-    | RestartJobs
-    | WaitForJobs
-    | OpenInput
-    | CloseInput
-    | RemoveJobs
-    | CleanJobs
-    | HideJobs
-    | Subscribe
-    | WatchJobs
-    | AskRecentHistory
-    | AskStory
-    | AskStatus
-    | Shutdown
-    | RestartDaemon
-)
+REQUESTS: tuple[type[Request[Any]], ...] = tuple(Request.__subclasses__())
 
 
 # ---- pushes -------------------------------------------------------------------------------------------------------
@@ -366,133 +443,3 @@ class Leaving(Struct, frozen=True, tag="leaving", tag_field="event", kw_only=Tru
 
 
 Push = SnapshotPushed | ChangesPushed
-
-
-# ---- lines --------------------------------------------------------------------------------------------------------
-
-
-class ErrorBody(Struct, frozen=True, omit_defaults=True):
-    """An error on its way to the client."""
-
-    kind: str
-    message: str
-    status: int | None = None
-    job: str | None = None
-
-    @classmethod
-    def of(cls, error: CorralError) -> ErrorBody:
-        if isinstance(error, CannotStartError):
-            return cls(error.kind, to_wire(str(error)), error.status, error.job)
-        return cls(error.kind, to_wire(str(error)))
-
-    def as_error(self) -> CorralError:
-        if self.kind == CannotStartError.kind:
-            return CannotStartError(self.message, self.status or 125, self.job)
-        return ERRORS.get(self.kind, CorralError)(self.message)
-
-
-class Envelope(Struct):
-    """The part of a line that a client decodes first."""
-
-    id: int | None = None
-    ok: msgspec.Raw = msgspec.Raw()
-    error: ErrorBody | None = None
-    event: str | None = None
-    part: msgspec.Raw = msgspec.Raw()
-    """A piece of a list whose answer is still to come."""
-    before: tuple[msgspec.Raw, ...] = ()
-    """The pieces that came before this answer; `corral.protocol.long_lists` fills it in."""
-
-
-class RequestId(Struct):
-    """The id of a request, read before the rest so that a bad request can be answered."""
-
-    id: int
-
-
-_encoder = msgspec.json.Encoder()
-_envelopes = msgspec.json.Decoder(Envelope)
-_request_ids = msgspec.json.Decoder(RequestId)
-_requests: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)
-_pushes: msgspec.json.Decoder[Push] = msgspec.json.Decoder(Push)
-_leavings = msgspec.json.Decoder(Leaving)
-_replies: dict[type[Struct], msgspec.json.Decoder[Struct]] = {}
-
-
-def request_line(number: int, request: Request) -> bytes:
-    """One request as a line. Raises CorralError where it is longer than a line may be, for a start CannotStartError."""
-    body = _encoder.encode(request)
-    line = b'{"id":%d,' % number + body[1:] + b"\n"
-    if len(line) <= LINE_LIMIT:
-        return line
-    what = f"request of {len(line):,} bytes: at most {LINE_LIMIT:,} fit in one"
-    if isinstance(request, StartJobs):
-        raise CannotStartError(
-            f"{what}, and the kernel takes at most 6,291,456 bytes of arguments and environment (execve(2)):"
-            " give them by a file or stdin, or to several runs",
-            126,
-        )
-    raise CorralError(f"{what}; send it in parts")
-
-
-def reply_line(number: int, reply: Struct) -> bytes:
-    """Raises CorralError where it is longer than a line may be."""
-    line = b'{"id":%d,"ok":' % number + _encoder.encode(reply) + b"}\n"
-    if len(line) > REPLY_LIMIT:
-        raise CorralError(
-            f"the answer has {len(line)} bytes, more than the {REPLY_LIMIT} that this client takes"
-        )
-    return line
-
-
-def error_line(number: int | None, error: CorralError) -> bytes:
-    head = b"null" if number is None else b"%d" % number
-    return b'{"id":' + head + b',"error":' + _encoder.encode(ErrorBody.of(error)) + b"}\n"
-
-
-def push_line(push: Push | Leaving) -> bytes:
-    return _encoder.encode(push) + b"\n"
-
-
-def read_request(line: bytes) -> tuple[int, AnyRequest]:
-    """The id and the request of a line. Raises BadLineError, which carries `number` where the id could be read."""
-    number: int | None = None
-    try:
-        number = _request_ids.decode(line).id
-        return number, _requests.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        problem = BadLineError(f"not a request: {error}")
-        problem.number = number
-        raise problem from None
-
-
-def read_envelope(line: bytes) -> Envelope:
-    return _envelopes.decode(line)
-
-
-def read_push(line: bytes) -> Push:
-    return _pushes.decode(line)
-
-
-def read_leaving(line: bytes) -> Leaving:
-    return _leavings.decode(line)
-
-
-def read_reply(envelope: Envelope, request: Answers[Reply_]) -> Reply_:
-    """The typed reply to `request`. Raises the error where that is the answer."""
-    if envelope.error is not None:
-        raise envelope.error.as_error()
-    kind = request.reply
-    decoder = _replies.get(kind)
-    if decoder is None:
-        decoder = _replies[kind] = msgspec.json.Decoder(kind)
-    reply = decoder.decode(envelope.ok)
-    return _joined(envelope.before, reply) if envelope.before else reply  # type: ignore[return-value]
-
-
-def _joined(pieces: Sequence[msgspec.Raw], reply: Struct) -> Struct:
-    """The reply with all of its list."""
-    name, kind = LISTS[type(reply)]
-    decoder = msgspec.json.Decoder(tuple[kind, ...])  # type: ignore[valid-type]
-    items = [item for piece in pieces for item in decoder.decode(piece)]
-    return msgspec.structs.replace(reply, **{name: (*items, *getattr(reply, name))})

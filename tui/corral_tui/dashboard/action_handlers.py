@@ -14,11 +14,11 @@ from corral.model.errors import CorralError
 from corral.model.job import Job
 from corral.model.urgency import needs_a_human
 from corral.protocol.requests import (
-    Answers,
     HideJobs,
     Outcome,
     PauseJobs,
     Reply_,
+    Request,
     RestartJobs,
     ResumeJobs,
 )
@@ -200,10 +200,10 @@ class ActionHandlers:
 
     # ---- asking ----
 
-    def _ask(self, request: Answers[Reply_], done: str) -> None:
+    def _ask(self, request: Request[Reply_], done: str) -> None:
         self._host.run_worker(self._ask_and_say(request, done), group="keys")
 
-    async def _ask_and_say(self, request: Answers[Reply_], done: str) -> None:
+    async def _ask_and_say(self, request: Request[Reply_], done: str) -> None:
         reply = await self._reply(request)
         if reply is None:
             return
@@ -212,7 +212,7 @@ class ActionHandlers:
             return
         self._host.say(done)
 
-    async def _reply(self, request: Answers[Reply_]) -> Reply_ | None:
+    async def _reply(self, request: Request[Reply_]) -> Reply_ | None:
         try:
             return await self._host.source.call(request)
         except CorralError as error:

@@ -23,7 +23,7 @@ from corral.model.reports import Advice, Diagnosis
 from corral.model.spec import DescriptorInput, JobSpec
 from corral.model.units import quote
 from corral.platform.host.python_interpreter import interpreter
-from corral.protocol.requests import Answers, Reply_, StartJobs
+from corral.protocol.requests import Reply_, Request, StartJobs
 
 NICE = 19
 CORES = 2
@@ -58,7 +58,7 @@ class DemoSession(Session):
         session._deadline = time.monotonic() + ALL_SECONDS
         return session
 
-    async def call(self, request: Answers[Reply_], descriptors: Sequence[int] = ()) -> Reply_:
+    async def call(self, request: Request[Reply_], descriptors: Sequence[int] = ()) -> Reply_:
         if isinstance(request, StartJobs):
             request.specs = tuple(self._gentle(spec) for spec in request.specs)
             request.surroundings = structs.replace(request.surroundings, nice=NICE)

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from corral.client.blocking import Client
-from corral.client.replay import are_numbers
 from corral.model.errors import DaemonUnavailableError
 from corral.model.spec import Origin
-from corral.protocol.requests import Answers, ListJobs, Reply_
+from corral.protocol.requests import ListJobs, Reply_, Request, are_numbers
 from corral_tui.cli.support.errors import complain
 from corral_tui.cli.support.home import chosen_home
 
@@ -26,7 +25,7 @@ class Backend(Protocol):
     """The daemon, or the journal alone: answers requests."""
 
     def call(
-        self, request: Answers[Reply_], descriptors: Sequence[int] = (), timeout: float | None = None
+        self, request: Request[Reply_], descriptors: Sequence[int] = (), timeout: float | None = None
     ) -> Reply_: ...
 
 

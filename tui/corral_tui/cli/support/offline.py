@@ -16,12 +16,12 @@ from corral.model.home import Home
 from corral.model.job import Job
 from corral.model.reports import Detail, Diagnosis, Story, with_history
 from corral.protocol.requests import (
-    Answers,
     AskStory,
     AskWhy,
     Jobs,
     ListJobs,
     Reply_,
+    Request,
     ShowJob,
     Waited,
     WaitForJobs,
@@ -64,7 +64,7 @@ class Offline:
         return len(self._journal.unended_ids())
 
     def call(
-        self, request: Answers[Reply_], descriptors: Sequence[int] = (), timeout: float | None = None
+        self, request: Request[Reply_], descriptors: Sequence[int] = (), timeout: float | None = None
     ) -> Reply_:
         """The answer. Raises CorralError, also for requests that need a daemon."""
         answer = self._answers.get(type(request))

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from corral.model.errors import CannotStartError
 from corral.model.job import Job
-from corral.protocol.requests import Answers, ListJobs, Outcome
+from corral.protocol.requests import ListJobs, Outcome, Request
 from corral_tui.cli.support import connect
 from corral_tui.cli.support.errors import CORRAL_FAILED, complain
 from corral_tui.text.terminal_output import is_terminal, print_json, say, visible
 
 
-def send_and_report(request: Answers[Outcome]) -> int:
+def send_and_report(request: Request[Outcome]) -> int:
     """Send a request; return 1 if it failed for a job. Successes are printed only on a terminal."""
     import sys
 

@@ -14,7 +14,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.geometry import Size
 
 from corral.model.errors import CorralError
-from corral.protocol.requests import Answers, Reply_
+from corral.protocol.requests import Reply_, Request
 from corral_tui.dashboard.frame.screen import Dialog, DialogHost
 from corral_tui.dashboard.paint.canvas import Block, FocusBlock
 from corral_tui.dashboard.paint.lines import Line, hints, plain, rule
@@ -158,7 +158,7 @@ class BottomDialog(Dialog, can_focus=True):
         self.problem = problem
         self.redraw()
 
-    async def ask(self, request: Answers[Reply_]) -> Reply_ | None:
+    async def ask(self, request: Request[Reply_]) -> Reply_ | None:
         """Ask the daemon; an error is shown in the dialog, and the answer is None."""
         try:
             return await self.host.source.call(request)

@@ -1,18 +1,26 @@
-"""Reconnecting after the daemon went away: which requests are sent again, and how a daemon is found. No asyncio."""
+"""What a client keeps of its connection, over all daemons: what was asked, what has come, what is sent again. No asyncio.
+
+The bytes are sent and received by `corral.client.blocking` and `corral.client.session`.
+"""
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import time
-from collections.abc import MutableMapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from corral.client.replay import replay
 from corral.client.start_daemon import connected
-from corral.model.errors import CorralError, DaemonUnavailableError
+from corral.model.errors import CorralError, DaemonUnavailableError, ProtocolMismatchError
 from corral.model.home import Home
+from corral.model.spec import Origin
+from corral.protocol import lines
 from corral.protocol import requests as p
+from corral.protocol.long_lists import Parts
+from corral.version import __version__
 
 PATIENCE_SECONDS = 10.0
 """How long to look for a daemon after the last one went away."""
@@ -25,20 +33,42 @@ RETRY_SECONDS = 0.02
 class OpenRequest:
     """A request without an answer yet."""
 
-    request: p.Request
-    descriptors: tuple[int, ...]
-    since: float
-    """Monotonic seconds."""
+    request: p.Request[Any]
+    descriptors: tuple[int, ...] = ()
+    since: float = field(default_factory=time.monotonic)
     is_sent: bool = False
     was_sent: bool = False
     """To this daemon or to an earlier one."""
 
 
-class Reconnection:
-    """The state of a connection that outlives its daemon."""
+def checked(hello: p.Hello) -> p.Hello:
+    """Refuse a daemon of another protocol number."""
+    if hello.protocol != p.PROTOCOL:
+        raise ProtocolMismatchError(
+            f"the daemon (version {hello.version}, pid {hello.pid}) speaks protocol {hello.protocol}, this program"
+            f" {p.PROTOCOL}; corral daemon restart brings it up to date and leaves the jobs running"
+        )
+    return hello
 
-    def __init__(self, home: Home) -> None:
+
+class Connection:
+    """The state of a connection that may outlive its daemon."""
+
+    def __init__(self, home: Home, origin: Origin, *, is_private: bool = False) -> None:
         self._home = home
+        # The job that this program runs in is one of this home only if its environment says so.
+        is_inside = not is_private and os.environ.get("CORRAL_HOME") == home.path
+        self.greeting = p.SayHello(
+            version=__version__,
+            protocol=p.PROTOCOL,
+            client=origin,
+            parent=os.environ.get("CORRAL_JOB_ID") if is_inside else None,
+            parts=True,
+        )
+        self._numbers = itertools.count(1)
+        self.open_requests: dict[int, OpenRequest] = {}
+        """Requests without an answer yet, by number."""
+        self._parts = Parts()
         self._broken_since: float | None = None
         self._leaving: p.Leaving | None = None
         self.is_broken = False
@@ -46,9 +76,28 @@ class Reconnection:
         self.hello_number: int | None = None
         """Of the greeting on the newest connection, until it was answered."""
 
-    def note_leaving(self, leaving: p.Leaving) -> None:
-        """The daemon says what it has taken, before it hangs up."""
-        self._leaving = None if leaving.why == "stay" else leaving
+    def next_line(self, request: p.Request[Any]) -> tuple[int, bytes]:
+        """A number for the request, and the line to send. Raises CorralError if it is too long for one."""
+        number = next(self._numbers)
+        return number, lines.request_line(number, request)
+
+    def note_open(self, number: int, request: p.Request[Any], descriptors: Sequence[int]) -> OpenRequest:
+        """The request waits for its answer, over daemons if need be."""
+        asked = self.open_requests[number] = OpenRequest(request, tuple(descriptors))
+        return asked
+
+    def take(self, line: bytes) -> lines.Envelope | None:
+        """The answer or push in a line that has come. None for the part of one, and for the last words of a daemon.
+
+        Raises:
+            msgspec.DecodeError: it is not of our protocol.
+        """
+        envelope = self._parts.whole(lines.read_envelope(line))
+        if envelope is not None and envelope.event == "leaving":
+            leaving = lines.read_leaving(line)
+            self._leaving = None if leaving.why == "stay" else leaving
+            return None
+        return envelope
 
     def want_daemon(self) -> None:
         """A new request needs a daemon: restart the clock, and start one even if the last one was ended on purpose."""
@@ -64,21 +113,23 @@ class Reconnection:
         """Whether somebody ended the daemon on purpose."""
         return self._leaving is not None and self._leaving.why == "end"
 
-    def settle(self, asked: MutableMapping[int, OpenRequest]) -> dict[int, p.Envelope]:
+    def settle(self) -> dict[int, lines.Envelope]:
         """The daemon is gone: keep the requests that can be sent to the next one. Returns errors for the others."""
         self.is_broken = True
         self._broken_since = self._broken_since or time.monotonic()
         failed = {}
-        for number, one in list(asked.items()):
+        for number, one in list(self.open_requests.items()):
             one.was_sent |= one.is_sent
             if not one.is_sent or (self._leaving is not None and number not in self._leaving.taken):
                 one.is_sent = False
                 continue
             now = time.monotonic()
-            request = replay(one.request, now - one.since)
+            request = one.request.again(now - one.since)
             if request is None:
-                del asked[number]
-                failed[number] = p.Envelope(error=p.ErrorBody.of(DaemonUnavailableError(_unknown(one))))
+                del self.open_requests[number]
+                failed[number] = lines.Envelope(
+                    error=lines.ErrorBody.of(DaemonUnavailableError(_unknown(one)))
+                )
             else:
                 one.request, one.since, one.is_sent = request, now, False
         return failed
@@ -113,7 +164,7 @@ class Reconnection:
         # No daemon is started if the home was removed.
         start = start and not self.is_ended and os.path.exists(self._home.journal)
         sock = connected(self._home, start=start)
-        self.is_broken, self._leaving = False, None
+        self.is_broken, self._leaving, self._parts = False, None, Parts()
         return sock
 
     def check_patience(self, error: Exception) -> None:
