@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping
 
-from corral.diagnosis.wait_chains import Observations
 from corral.executors.local_takeover import LocalTakeover
-from corral.jobs.executor import HOW_TO_SEND, Observation, SlowStart, StopSequence
+from corral.jobs.executor import HOW_TO_SEND
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
 from corral.jobs.snapshots import Snapshots
 from corral.jobs.transitions import Apply
 from corral.journal.commits import Commits
 from corral.journal.journal import Journal
-from corral.lifecycle.state import StopCause
 from corral.model.errors import NotSoError
 from corral.model.home import Home
-from corral.model.job import ProcessView
-from corral.model.reports import Diagnosis, OpenedInput, PeekedPipe, Story, Survivor
-from corral.model.spec import Surroundings
+from corral.model.reports import Diagnosis, OpenedInput, Survivor
 from corral.monitor.health import HealthJudge
 from corral.monitor.history_store import HistoryStore
 from corral.monitor.last_stacks import LastStacks
@@ -103,7 +99,6 @@ class LocalExecutor:
             note_end=wake,
             note_noticed=lambda: self._stopper.wake(),
         )
-        self._signals = JobSignals(home.path, self._process_scan, self._signaller)
         self._create_stopping(note_survivors)
         self._unmarked = UnmarkedKeeper(table, journal, self._process_scan, self.leftovers)
         self._create_monitor()
@@ -123,6 +118,24 @@ class LocalExecutor:
             self._unmarked,
             self._budget,
         )
+        self._delegate()
+
+    def _delegate(self) -> None:
+        """What a part does as it is asked for."""
+        signals = JobSignals(self._home.path, self._process_scan, self._signaller)
+        self.signal_leaders, self.signal_tree = signals.to_leaders, signals.to_tree
+        self.signal_process, self.leads = signals.to_process, signals.leads
+        self.check, self.start, self.slow_start = (
+            self._launcher.check,
+            self._launcher.start,
+            self._launcher.stand_ins_of,
+        )
+        self.stop, self.skip_grace = self._stopper.begin, self._stopper.skip_grace
+        self.stop_of, self.outcome = self._stopper.of, self._stopper.outcome
+        self.observe, self.peek, self.see = observation_of, peek, self._monitor.see
+        self.processes_of, self.waits_of = self._waits.tree, self._waits.look
+        self.note_stop, self.history = self._history_store.note_stop, self._history_store.history
+        self.reap = self._children.reap
 
     def _create_stopping(self, note_survivors: Callable[[int, str], None]) -> None:
         events = StopEvents(
@@ -217,52 +230,8 @@ class LocalExecutor:
         self._output_cap.finish(job)
         self._history_store.finish(job)
 
-    def reap(self) -> None:
-        self._children.reap()
-
-    # ---- starting
-
-    def check(self, surroundings: Surroundings) -> None:
-        self._launcher.check(surroundings)
-
     def keep_stdin(self, job: ManagedJob, descriptor: int) -> None:
         run_of(job).stdin_descriptor = descriptor
-
-    def start(self, job: ManagedJob) -> None:
-        self._launcher.start(job)
-
-    def slow_start(self, job: ManagedJob) -> SlowStart | None:
-        return self._launcher.stand_ins_of(job)
-
-    # ---- ending
-
-    def stop(self, job: ManagedJob, signal: str, grace: float, stage: int | None = None) -> StopSequence:
-        return self._stopper.begin(job, signal, grace, stage)
-
-    def skip_grace(self, job: ManagedJob, stage: int | None = None) -> None:
-        self._stopper.skip_grace(job, stage)
-
-    def stop_of(self, job: ManagedJob, stage: int | None = None) -> StopSequence | None:
-        return self._stopper.of(job, stage)
-
-    async def outcome(self, job: ManagedJob, stage: int | None = None) -> None:
-        await self._stopper.outcome(job, stage)
-
-    # ---- signals
-
-    def signal_leaders(self, job: ManagedJob, signal: str) -> list[int]:
-        return self._signals.to_leaders(job, signal)
-
-    def signal_tree(self, job: ManagedJob, signal: str, stage: int | None = None) -> list[int]:
-        return self._signals.to_tree(job, signal, stage)
-
-    def signal_process(self, job: ManagedJob, signal: str, pid: int) -> list[int]:
-        return self._signals.to_process(job, signal, pid)
-
-    def leads(self, job: ManagedJob, pid: int) -> int | None:
-        return self._signals.leads(job, pid)
-
-    # ---- input
 
     def open_input(self, job: ManagedJob) -> tuple[OpenedInput, int]:
         if not job.spec.pty:
@@ -278,16 +247,8 @@ class LocalExecutor:
         os.close(_stdin_of(job))
         run_of(job).stdin_writer = None
 
-    # ---- asking
-
-    def observe(self, job: ManagedJob) -> Observation:
-        return observation_of(job)
-
     def look(self, job: ManagedJob) -> None:
         self._members.scan([job])
-
-    def processes_of(self, job: ManagedJob) -> tuple[ProcessView, ...]:
-        return self._waits.tree(job)
 
     async def add_stacks(self, found: Diagnosis, job: ManagedJob, py_spy: str | None) -> Diagnosis:
         return await self._stacks.add_stacks(found, frozenset(run_of(job).members), py_spy)
@@ -298,25 +259,8 @@ class LocalExecutor:
     def in_doubt(self, job_id: int) -> tuple[Survivor, ...]:
         return in_doubt(self._process_scan.doubtful(job_id), self._process_scan)
 
-    def see(self, job: ManagedJob) -> None:
-        self._monitor.see(job)
-
-    def waits_of(self, job: ManagedJob) -> Observations:
-        return self._waits.look(job)
-
-    def peek(self, job: ManagedJob, pipe: int, limit: int | None) -> PeekedPipe:
-        return peek(job, pipe, limit)
-
-    # ---- what is kept of a job
-
-    def note_stop(self, job: ManagedJob, cause: StopCause) -> None:
-        self._history_store.note_stop(job, cause)
-
     def keep_histories(self) -> None:
         self._history_store.keep_all(is_last=True)
-
-    def history(self, job_id: int) -> Story:
-        return self._history_store.history(job_id)
 
 
 def _stdin_of(job: ManagedJob) -> int:

@@ -8,57 +8,26 @@ from msgspec import structs
 
 from corral.jobs.executor import Observation, StopSequence
 from corral.jobs.managed_job import ManagedJob, ManagedStage
+from corral.journal.rows import accepted_job
 from corral.lifecycle.outcome import StageOutcome, view_stages
 from corral.model.job import Job, Pipe, Stage, Stopping
-from corral.model.spec import (
-    DescriptorInput,
-    FileInput,
-    InteractiveInput,
-    JobInput,
-    NullInput,
-    StdinSource,
-)
-
-_STDIN_NAMES: dict[type[StdinSource], str] = {
-    NullInput: "none",
-    FileInput: "file",
-    DescriptorInput: "descriptor",
-    InteractiveInput: "interactive",
-    JobInput: "job",
-}
 
 
 def snapshot_of(
     job: ManagedJob, now: float, waiting_for: str | None, seen: Observation, stop: StopSequence | None
 ) -> Job:
     """The job as it is at `now` (monotonic seconds)."""
-    life, spec = job.life, job.spec
+    life = job.life
     ending = life.ending
-    snapshot = Job(
-        id=str(job.id),
-        name=spec.name,
-        command=job.shown.command,
-        cwd=job.surroundings.cwd,
-        pty=spec.pty,
+    snapshot = structs.replace(
+        accepted_job(job.id, job.spec, job.surroundings.cwd, job.created, job.shown),
         state=life.state,
-        parent=spec.parent,
-        after=spec.after,
-        from_=spec.stdin.job if isinstance(spec.stdin, JobInput) else None,
-        restarted_from=spec.restarted_from,
-        created=job.created,
         started=life.started,
         ended=life.ended,
         elapsed=_rounded(life.elapsed(now)),
         exit_status=ending.exit_status if ending else None,
         signal=ending.signal if ending else None,
         reason=ending.reason if ending else None,
-        timeout=spec.timeout,
-        stop_signal=spec.stop_signal,
-        stop_grace=spec.stop_grace,
-        stuck_after=spec.stuck_after,
-        on_stuck=spec.on_stuck,
-        on_leftovers=spec.leftovers,
-        max_output=spec.max_output,
         cpu_seconds=_rounded(seen.cpu_seconds) if life.started else None,
         peak_memory_bytes=job.history.peak_memory_bytes,
         leftovers=job.leftovers,
@@ -68,18 +37,14 @@ def snapshot_of(
         stdout_dropped_bytes=job.output.stdout_dropped,
         stderr_dropped_bytes=sum(stage.history.stderr_dropped for stage in job.stages),
         last_output=job.output.last_output,
-        origin=spec.origin,
         stages=tuple(
             _stage(job, *each) for each in zip(job.stages, view_stages(life), seen.pids, strict=True)
         ),
         pipes=job.pipe_views or _unseen_pipes(job),
         paused_since=life.paused_since,
         hidden=job.hidden,
-        stdin="terminal" if spec.pty else _STDIN_NAMES[type(spec.stdin)],
         terminal_size=job.terminal_size,
         disk_full=job.history.disk_full,
-        cut=job.shown.is_cut,
-        output=spec.output,
         stdout_truncated_bytes=job.history.streams[0].lost if job.history.streams else 0,
         stderr_truncated_bytes=sum(stream.lost for stream in job.history.streams[1:]),
         output_truncated=job.history.truncated,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import NODEFAULT, Struct
 
-from corral.commandline.abbreviation import short_command_of
+from corral.commandline.abbreviation import ShortCommand, short_command_of
 from corral.commandline.program_name import program_name
 from corral.model.job import Job, Stage, State
 from corral.model.reports import StopReport
@@ -21,6 +21,7 @@ from corral.model.spec import (
     InteractiveInput,
     JobInput,
     JobSpec,
+    NullInput,
     StdinSource,
     Surroundings,
 )
@@ -28,7 +29,8 @@ from corral.model.wire import to_wire
 
 DAMAGED_ROW = "its record in the journal is damaged"
 
-_STDIN_KINDS: dict[type, str] = {
+_STDIN_KINDS: dict[type[StdinSource], str] = {
+    NullInput: "none",
     FileInput: "file",
     DescriptorInput: "descriptor",
     InteractiveInput: "interactive",
@@ -150,6 +152,15 @@ def decode_cwd(raw: bytes | None) -> str:
 def new_job(job_id: int | str, spec: JobSpec, cwd: str, created: datetime) -> Job:
     """The first snapshot of a job: queued, nothing known but what was asked for."""
     shown = short_command_of(spec)
+    stages = tuple(
+        Stage(number=number, name=program_name(command.argv), argv=argv)
+        for number, (command, argv) in enumerate(zip(spec.pipeline.stages, shown.argvs, strict=True), 1)
+    )
+    return msgspec.structs.replace(accepted_job(job_id, spec, cwd, created, shown), stages=stages)
+
+
+def accepted_job(job_id: int | str, spec: JobSpec, cwd: str, created: datetime, shown: ShortCommand) -> Job:
+    """What its specification says of a job, without its stages."""
     return Job(
         id=str(job_id),
         name=spec.name,
@@ -170,17 +181,9 @@ def new_job(job_id: int | str, spec: JobSpec, cwd: str, created: datetime) -> Jo
         output=spec.output,
         on_stuck=spec.on_stuck,
         origin=spec.origin,
-        stages=tuple(
-            Stage(number=number, name=program_name(command.argv), argv=argv)
-            for number, (command, argv) in enumerate(zip(spec.pipeline.stages, shown.argvs, strict=True), 1)
-        ),
-        stdin="terminal" if spec.pty else _stdin_kind(spec.stdin),
+        stdin="terminal" if spec.pty else _STDIN_KINDS[type(spec.stdin)],
         cut=shown.is_cut,
     )
-
-
-def _stdin_kind(source: StdinSource) -> str:
-    return _STDIN_KINDS.get(type(source), "none")
 
 
 def decode_job(raw: bytes, hidden: bool) -> Job:

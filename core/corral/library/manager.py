@@ -15,10 +15,12 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Self, Unpack
 
+from msgspec import structs
+
 from corral.client.session import Session
 from corral.library.job_handle import JOBS, JobError, JobHandle, Result, id_in, raise_if_unknown
 from corral.library.many_starts import PartlyStartedError, requests
-from corral.library.options import CommandLike, Options, checked, specs_of, surroundings_of, with_stdin
+from corral.library.options import CommandLike, Options, checked, specs_of, surroundings_of
 from corral.library.unclaimed_jobs import Unclaimed
 from corral.model import validators
 from corral.model.errors import CorralError, NotOpenError, UsageError, WrongTypeError, brief_repr
@@ -146,7 +148,7 @@ class JobManager:
             raise UsageError("input and stdin exclude each other")
         reader, writer = os.pipe()
         try:
-            spec = with_stdin(spec, DescriptorInput())
+            spec = structs.replace(spec, stdin=DescriptorInput())
             handle = await self._start(spec, around, (reader,))
         except BaseException:
             os.close(writer)

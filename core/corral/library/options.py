@@ -9,7 +9,6 @@ from functools import cache
 from typing import Annotated, Any, Literal, TypedDict, cast, get_args, get_type_hints
 
 import msgspec
-from msgspec.structs import replace
 
 from corral.client.environment import surroundings
 from corral.client.session import Session
@@ -21,10 +20,6 @@ from corral.lifecycle.spec_check import check_sense
 from corral.model import validators
 from corral.model.errors import UsageError, WrongTypeError, brief_repr, shorten
 from corral.model.spec import (
-    DEFAULT_MAX_OUTPUT,
-    DEFAULT_STOP_GRACE,
-    DEFAULT_STOP_SIGNAL,
-    DEFAULT_STUCK_AFTER,
     FileInput,
     InteractiveInput,
     JobInput,
@@ -95,6 +90,8 @@ OF_SUBPROCESS = frozenset(
     ("stdout", "stderr", "capture_output", "text", "encoding", "errors", "universal_newlines")
 )
 """What the habit of `subprocess.run` asks for."""
+_AS_IN_SPEC = frozenset(JobSpec.__struct_fields__) - {"stdin", "after"}
+"""Options that a specification has too, with the same meaning."""
 
 
 def checked(options: Options) -> Options:
@@ -130,18 +127,9 @@ def spec_of(command: CommandLike, options: Options, session: Session, around: Su
     spec = JobSpec(
         pipeline=pipeline,
         command=to_wire(command) if isinstance(command, str) else typed_to_wire(quote_pipeline(pipeline)),
-        name=options.get("name"),
-        pty=options.get("pty", False),
         stdin=_source(options.get("stdin"), session),
-        timeout=options.get("timeout"),
-        stop_signal=str(options.get("stop_signal", DEFAULT_STOP_SIGNAL)),
-        stop_grace=options.get("stop_grace", DEFAULT_STOP_GRACE),
-        stuck_after=options.get("stuck_after", DEFAULT_STUCK_AFTER),
-        on_stuck=options.get("on_stuck", "mark"),
-        leftovers=options.get("leftovers", "leave"),
-        max_output=options.get("max_output", DEFAULT_MAX_OUTPUT),
-        output=options.get("output", "file"),
         after=tuple(id_in(session, handle) for handle in options.get("after", ())),
+        **{name: value for name, value in options.items() if name in _AS_IN_SPEC},  # type: ignore[arg-type]
     )
     check_sense(spec)
     return with_short_command(spec)
@@ -222,10 +210,6 @@ def _source(stdin: object, session: Session) -> StdinSource:
         case JobHandle():
             return JobInput(id_in(session, stdin))
     return FileInput(to_wire(str(stdin)))
-
-
-def with_stdin(spec: JobSpec, source: StdinSource) -> JobSpec:
-    return replace(spec, stdin=source)
 
 
 def surroundings_of(options: Options) -> Surroundings:
