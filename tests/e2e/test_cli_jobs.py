@@ -101,33 +101,6 @@ def test_ids_names_and_the_newest(corral: Corral) -> None:
     assert _job(corral, "build")["id"] == "2"
 
 
-@pytest.mark.parametrize(
-    ("words", "status"),
-    [
-        (["ps", "99"], 1),
-        (["show", "99"], 1),
-        (["logs", "99"], 1),
-        (["why", "99"], 1),
-        (["peek", "99"], 1),
-        (["stop", "99"], 1),
-        (["kill", "nope"], 1),
-        (["signal", "TERM", "99"], 1),
-        (["pause", "99"], 1),
-        (["resume", "99"], 1),
-        (["restart", "99"], 1),
-        (["wait", "99"], 125),
-        (["send", "99", "x"], 1),
-        (["rm", "99"], 1),
-    ],
-)
-def test_an_unknown_id(words: list[str], status: int, shared: Corral) -> None:
-    ended = shared(*words)
-    assert ended.returncode == status
-    (line,) = ended.stderr.splitlines()
-    assert line.startswith("corral: no job ")
-    assert "corral ps -a" in line
-
-
 # ---- logs
 
 

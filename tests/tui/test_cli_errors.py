@@ -18,7 +18,7 @@ from corral.model.errors import (
     UnknownJobError,
     UsageError,
 )
-from corral.protocol.requests import ListJobs, ShowJob, StartJobs, WaitForJobs
+from corral.protocol.requests import ListJobs
 from corral_tui.cli.support.errors import guarded
 from corral_tui.main import main
 from tui.cli_fakes import FakeDaemon, fake
@@ -86,24 +86,13 @@ def test_control_characters_of_a_message_are_not_obeyed(capsys: Any) -> None:
         (["nosuchverb"], 2),
         (["--nosuchoption"], 2),
         (["ps", "--nosuchoption"], 2),
-        (["ps", "--state", "nosuchstate"], 2),
         (["show"], 2),
-        (["show", "1", "2"], 2),
-        (["stop"], 2),
         (["stop", "--all", "7"], 2),
         (["stop", "-s", "NOSUCH", "7"], 2),
         (["stop", "--grace", "soon", "7"], 2),
-        (["signal", "TERM"], 2),
         (["signal", "--tree", "--stage", "1", "TERM", "7"], 2),
-        (["send", "7"], 2),
-        (["peek", "7", "0"], 2),
-        (["logs", "--stdout", "--stage", "1"], 2),
-        (["daemon"], 2),
-        (["attach"], 125),
         (["attach", "7"], 125),
         (["attach", "--detach-key", "ctrl+m", "7"], 125),
-        (["completion", "tcsh"], 2),
-        (["run"], 125),
         (["run", "--nosuchoption", "ls"], 125),
         (["run", "--pty", "--from", "3", "cat"], 125),
         (["run", "-t", "--stdin", "x", "cat"], 125),
@@ -118,7 +107,6 @@ def test_control_characters_of_a_message_are_not_obeyed(capsys: Any) -> None:
         (["run", "--shell", "a", "b"], 125),
         (["run", "-i", "--from", "3", "cat"], 125),
         (["run", "--stdin", "x", "-i", "cat"], 125),
-        (["wait"], 125),
         (["wait", "--nosuchoption", "7"], 125),
     ],
 )
@@ -138,22 +126,6 @@ def test_kill_does_not_take_the_signal_of_another_kill(fake: FakeDaemon, capsys:
         assert main(["kill", habit, "7"]) == 2
         assert "corral signal KILL 7" in capsys.readouterr().err
     assert fake.asked == []
-
-
-@pytest.mark.parametrize(
-    ("words", "request_type", "status"),
-    [
-        (["show", "9"], ShowJob, 1),
-        (["wait", "9"], WaitForJobs, 125),
-        (["run", "ls"], StartJobs, 125),
-    ],
-)
-def test_an_unknown_id(
-    words: list[str], request_type: Any, status: int, fake: FakeDaemon, capsys: Any
-) -> None:
-    fake.answers[request_type] = UnknownJobError("no job 9; corral ps -a lists all")
-    assert main(words) == status
-    assert capsys.readouterr().err == "corral: no job 9; corral ps -a lists all\n"
 
 
 def test_ps_with_a_closed_reader_ends_quietly(tmp_path: Any) -> None:
@@ -183,32 +155,6 @@ def test_closed_descriptors_are_no_reason_to_fail(closed: str, tmp_path: Any) ->
         check=False,
     )
     assert (ended.returncode, ended.stderr) == (0, b"")
-
-
-def test_fake_is_not_asked_by_help(fake: FakeDaemon, capsys: Any) -> None:
-    for verb in (
-        "run",
-        "ps",
-        "show",
-        "logs",
-        "why",
-        "peek",
-        "stop",
-        "kill",
-        "signal",
-        "pause",
-        "resume",
-        "restart",
-    ):
-        assert main([verb, "--help"]) == 0
-        assert f"Example: corral {verb}" in capsys.readouterr().out
-    for verb in ("wait", "send", "rm", "daemon", "completion", "demo"):
-        assert main([verb, "--help"]) == 0
-        assert f"Example: corral {verb}" in capsys.readouterr().out
-    assert main(["--help"]) == 0
-    assert "corral run" in capsys.readouterr().out
-    assert main(["--version"]) == 0
-    assert fake.asked == []
 
 
 def test_listing_jobs_when_the_daemon_fails(fake: FakeDaemon, capsys: Any) -> None:
