@@ -7,10 +7,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from corral.journal.reader import JournalReader
 from corral.model.errors import CorralError
 from corral.model.job import Job, ProcessView
 from corral.protocol import requests as p
@@ -42,6 +44,11 @@ def jobs(daemons: Daemons) -> dict[str, Job]:
 
 def states(daemons: Daemons) -> dict[str, str]:
     return {number: job.state for number, job in jobs(daemons).items()}
+
+
+def unended_in_journal(daemons: Daemons) -> list[int]:
+    with closing(JournalReader.open(daemons.home)) as journal:
+        return journal.unended_ids()
 
 
 def by_cp(home: str, copy: str) -> None:
@@ -127,6 +134,7 @@ def test_the_first_command_in_a_copy_says_so(corral: Corral, tmp_path: Path) -> 
 def test_a_copy_of_a_copy(homes: Homes) -> None:
     with homes("home").client() as client:
         wait(client, *start(client, "true"))
+    until(lambda: not unended_in_journal(homes("home")), "its end to be in the journal")
     by_cp(homes("home").home.path, homes("copy").home.path)
     with homes("copy").client() as client:
         start(client, "sleep 100")

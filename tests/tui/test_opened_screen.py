@@ -153,7 +153,11 @@ async def test_brackets_go_to_the_other_jobs(tmp_path: Path) -> None:
         await pilot.press("left_square_bracket", "left_square_bracket")
         await shown(app, lambda text: "‹ 2 build" in text and "LD      libstore.so" in text, "the one before")
         assert screen.job_id == "2"
-        await until(lambda: source.asked(WatchJobs)[-1].ids == ("2",), "the daemon to be told")
+
+        def told() -> list[tuple[str, ...]]:
+            return [request.ids for request in source.asked(WatchJobs)][-1:]
+
+        await until(lambda: told() == [("2",)], "the daemon to be told")
 
 
 async def test_an_exclamation_mark_goes_to_the_job_that_needs_a_human(tmp_path: Path) -> None:
