@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +13,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from corral.commandline.parser import parse
-from corral.jobs.acceptance import new_job
 from corral.jobs.job_observers import JobNotifier
 from corral.jobs.job_table import JobTable
-from corral.jobs.managed_job import ManagedJob
+from corral.jobs.managed_job import ManagedJob, new_job
+from corral.jobs.queued_job import QueuedJob, queued_job
 from corral.lifecycle.state import Ending, JobEnded
 from corral.model.job import Job
 from corral.model.spec import JobInput, JobSpec, Surroundings
@@ -26,33 +27,34 @@ def job_of(number: int, **fields: Any) -> ManagedJob:
     return new_job(number, spec, Surroundings({}, "/", 0o022), datetime.now(UTC))
 
 
-def ids(jobs: list[ManagedJob]) -> list[int]:
-    return [job.id for job in jobs]
+def queued(number: int, **fields: Any) -> QueuedJob:
+    return queued_job(number, JobSpec(parse("true"), "true", **fields), datetime.now(UTC))
 
 
 def test_jobs_are_found_by_what_they_name_until_they_are_removed() -> None:
     table = JobTable()
     table.add(job_of(1, name="backup"))
-    table.add(job_of(2, name="backup", parent="1", after=("1",)), is_queued=True)
-    table.add(job_of(3, instead_of=("1",), restarted_from="1", stdin=JobInput("2")), is_queued=True)
-    assert ids(table.named.of("backup")) == [1, 2]
-    assert ids(table.children.of("1")) == ids(table.waiters.of("1")) == [2]
-    assert (
-        ids(table.restarts.of("1"))
-        == ids(table.queued_replacements_of(1))
-        == ids(table.readers.of("2"))
-        == [3]
-    )
-    assert table.newest_queued() is table.managed[3]
-    assert list(table.started) == [1]
-    table.managed[1].life = replace(table.managed[1].life, state="succeeded")
-    assert ids(list(table.all_unended())) == [2, 3]
-    assert table.queued_count == table.unended_count == 2
-    for number in (2, 3):
-        table.remove(number)
-    assert ids(table.named.of("backup")) == [1]
+    table.enqueue(queued(2, name="backup", parent="1", after=("1",)))
+    table.enqueue(queued(3, instead_of=("1",), restarted_from="1", stdin=JobInput("2")))
+    assert table.named.of("backup") == [1, 2]
+    assert table.children.of("1") == table.waiters.of("1") == [2]
+    assert table.restarts.of("1") == table.queued_replacements_of(1) == table.readers.of("2") == [3]
+    assert (list(table.started), list(table.queued)) == ([1], [2, 3])
+    assert (table.name_of(1), table.name_of(2), table.queued[3].title) == ("backup", "backup", "true")
+    table.started[1].life = replace(table.started[1].life, state="succeeded")
+    assert list(table.unended_ids()) == [2, 3]
+    assert table.unended_count == 2
+    assert table.take_changes() == (set(), set())
+    table.withdraw([2])
+    assert table.take_changes() == ({2}, set())
     assert not table.waiters.keys
+    table.add(job_of(3, instead_of=("1",), restarted_from="1", stdin=JobInput("2")))
     assert table.queued_replacements_of(1) == []
+    assert (list(table.started), list(table.queued)) == ([1, 3], [])
+    for number in (1, 3):
+        table.remove(number)
+    assert table.is_empty
+    assert not any(index.keys for index in (table.named, table.children, table.restarts, table.readers))
 
 
 def test_a_job_is_closed_before_its_last_snapshot_and_observers_hear_of_that() -> None:
@@ -65,12 +67,15 @@ def test_a_job_is_closed_before_its_last_snapshot_and_observers_hear_of_that() -
         def job_ended(self, job: Job) -> None:
             heard.append(f"ended {job.id}")
 
+        def jobs_withdrawn(self, job_ids: Sequence[int]) -> None:
+            heard.append(f"withdrawn {job_ids}")
+
     def snapshot(job: ManagedJob) -> Job:
         heard.append("snapshot")
         return Job(id=str(job.id), name=None, command="true", cwd="/", created=job.created)
 
     table, job = JobTable(), job_of(1)
-    table.add(job, is_queued=True)
+    table.add(job)
     events = JobNotifier(
         table,
         SimpleNamespace(job_ended=lambda *_: heard.append("journal")),  # type: ignore[arg-type]
@@ -80,6 +85,8 @@ def test_a_job_is_closed_before_its_last_snapshot_and_observers_hear_of_that() -
     )
     events.started(job)
     events.ended(job, JobEnded(Ending("succeeded", 0, None, None)))
+    events.withdrawn([2])
+    assert heard.pop() == "withdrawn [2]"
     assert heard == ["snapshot", "started 1", "closed", "snapshot", "journal", "ended 1"]
     assert list(table.ended) == [1]
 
@@ -104,7 +111,7 @@ class Unlooped(dict):
 make = JobTable.__init__
 def make_unlooped(self, *arguments):
     make(self, *arguments)
-    self.managed = Unlooped()
+    self.queued = Unlooped()
 JobTable.__init__ = make_unlooped
 
 async def main(home):

@@ -31,17 +31,19 @@ class FastList(NamedTuple):
     """What the daemon tells the first command line client."""
 
 
-def fast_list(home: Home, ids: Sequence[str] = (), *, everything: bool = False) -> FastList | None:
+def fast_list(
+    home: Home, ids: Sequence[str] = (), *, everything: bool = False, states: Sequence[str] = ()
+) -> FastList | None:
     """The jobs that a running daemon names; None where none runs or anything is unusual. Starts nothing."""
     try:
         with dial(home) as sock:
             sock.settimeout(_PATIENCE)
-            return _ask(sock, ids, everything)
+            return _ask(sock, ids, everything, states)
     except (OSError, ValueError):
         return None  # The caller tries the typed client, which reports what is wrong.
 
 
-def _ask(sock: socket.socket, ids: Sequence[str], everything: bool) -> FastList | None:
+def _ask(sock: socket.socket, ids: Sequence[str], everything: bool, states: Sequence[str]) -> FastList | None:
     hello = {
         "id": 1,
         "op": "hello",
@@ -51,7 +53,7 @@ def _ask(sock: socket.socket, ids: Sequence[str], everything: bool) -> FastList 
         "parent": os.environ.get("CORRAL_JOB_ID"),
         "parts": True,
     }
-    wanted = {"id": 2, "op": "list", "ids": list(ids), "all": everything}
+    wanted = {"id": 2, "op": "list", "ids": list(ids), "all": everything, "states": list(states)}
     sock.sendall(f"{json.dumps(hello)}\n{json.dumps(wanted)}\n".encode())
     with sock.makefile("rb") as lines:
         greeting = _answer(lines, 1)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from corral.jobs.executor import HOW_TO_SEND, Executor
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
+from corral.jobs.snapshots import Snapshots
 from corral.model.errors import NotSoError
 from corral.model.reports import OpenedInput
-from corral.model.spec import InteractiveInput
 
 
 class InputCommands:
     """Opens and closes what clients send to."""
 
-    def __init__(self, table: JobTable, executor: Executor) -> None:
+    def __init__(self, table: JobTable, snapshots: Snapshots, executor: Executor) -> None:
         self._table = table
+        self._snapshots = snapshots
         self._executor = executor
 
     def open(self, job_id: int) -> tuple[OpenedInput, int]:
@@ -29,13 +30,12 @@ class InputCommands:
         self._executor.close_input(self._job_with_input(job_id))
 
     def _job_with_input(self, job_id: int) -> ManagedJob:
-        job = self._table.unended(job_id)
-        if job is None:
+        snapshot = self._snapshots.of(job_id)
+        if snapshot.is_ended:
             raise NotSoError(f"job {job_id} has ended and reads nothing any more")
-        if job.spec.pty:
-            return job
-        if not isinstance(job.spec.stdin, InteractiveInput):
+        if snapshot.stdin not in ("interactive", "terminal"):
             raise NotSoError(f"job {job_id} has no open stdin; {HOW_TO_SEND}")
-        if job.life.state == "queued":
-            raise NotSoError(f"job {job_id} is queued and has no stdin yet")
-        return job
+        if snapshot.state == "queued":
+            kind = "terminal" if snapshot.pty else "stdin"
+            raise NotSoError(f"job {job_id} is queued and has no {kind} yet")
+        return self._table.started[job_id]

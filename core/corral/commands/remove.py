@@ -73,7 +73,7 @@ class RemoveCommands:
         if not snapshot.is_ended:
             hint = "something of it survives" if force else "corral rm --force stops it first"
             return f"job {job_id} is {snapshot.state}; {hint}"
-        job = self._table.managed.get(job_id)
+        job = self._table.started.get(job_id)
         if job is not None and self._executor.alive([job]).get(job_id):
             return f"processes of job {job_id} are still alive; corral stop {job_id} ends them"
         return None
@@ -88,8 +88,8 @@ class RemoveCommands:
                 continue
             if job_id in self._table.ended:
                 self._table.ended[job_id] = structs.replace(snapshot, hidden=hidden)
-            if job_id in self._table.managed:
-                self._table.managed[job_id].hidden = hidden
+            if job_id in self._table.started:
+                self._table.started[job_id].hidden = hidden
             self._journal.set_hidden([job_id], hidden)
             self._table.note_changed(job_id)
             done.append(f"job {job_id} is off the list" if hidden else f"job {job_id} is on the list")

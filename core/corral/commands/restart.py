@@ -15,6 +15,7 @@ from msgspec import structs
 from corral.commands.stop import StopCommands
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
+from corral.jobs.queued_job import Links
 from corral.jobs.snapshots import Snapshots
 from corral.jobs.transitions import Apply
 from corral.lifecycle.clock import moment
@@ -33,7 +34,7 @@ Accept = Callable[[Sequence[JobSpec], Surroundings], Awaitable[list[int]]]
 
 
 class Restarts:
-    """Replaces jobs by new runs of the same specification. `accept`: takes jobs on, as in `Acceptance`."""
+    """Replaces jobs by new runs of the same specification. `accept`: takes jobs on, as in `Acceptance`. `take`: takes one out of the queue."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Restarts:
         apply: Apply,
         *,
         accept: Accept,
+        take: Callable[[int], ManagedJob | None],
     ) -> None:
         self._home = home
         self._table = table
@@ -51,6 +53,7 @@ class Restarts:
         self._stops = stops
         self._apply = apply
         self._accept = accept
+        self._take = take
         self._accepting = asyncio.Lock()
         """While a replacement is being accepted: the next restart of the same job is to find it."""
 
@@ -67,10 +70,9 @@ class Restarts:
             replacement = self._replacement_of(job_id) or self._restarted_since(job_id, asked_at)
             if replacement is None:
                 replacement = await self._accept_replacement(job_id, origin)
-        job = self._table.unended(job_id)
-        if job is None or replacement == job_id:
+        if not self._table.is_unended(job_id) or replacement == job_id:
             return replacement
-        self._stop(job)
+        self._stop(job_id)
         report = await self._stops.report(job_id, wait=True)
         if report.survivors:
             self.give_up(job_id, "still there")
@@ -80,18 +82,20 @@ class Restarts:
 
     def _replacement_of(self, job_id: int) -> int | None:
         """The job that waits to replace this one; the job itself, where it waits to replace another one."""
-        job = self._table.unended(job_id)
-        if job is None:
-            return None
-        if job.life.state == "queued" and any(map(self._is_unended, job.spec.instead_of)):
+        queued = self._table.queued.get(job_id)
+        if queued is not None and any(map(self._is_unended, queued.links.instead_of)):
             return job_id
-        return next((each.id for each in self._table.queued_replacements_of(job_id)), None)
+        if not self._table.is_unended(job_id):
+            return None
+        return next(iter(self._table.queued_replacements_of(job_id)), None)
 
     def _restarted_since(self, job_id: int, asked_at: float | None) -> int | None:
         if asked_at is None:
             return None
         since, origin = asked_at - _CLOCK_TOLERANCE, str(job_id)
-        restarts = [each.id for each in self._table.restarts.of(origin) if each.created.timestamp() >= since]
+        restarts = [
+            each for each in self._table.restarts.of(origin) if self._table.created(each).timestamp() >= since
+        ]
         restarts += [
             int(each.id)
             for each in self._table.ended.values()
@@ -123,22 +127,21 @@ class Restarts:
                 f"job {job_id} read the output of job {spec.stdin.job}, which was removed; start it with --stdin FILE"
             )
 
-    def _stop(self, job: ManagedJob) -> None:
-        if job.life.state != "stopping":
-            self._stops.request(job.id, by=_BY)
+    def _stop(self, job_id: int) -> None:
+        if self._snapshots.state_of(job_id) != "stopping":
+            self._stops.request(job_id, by=_BY)
 
     def _is_unended(self, reference: str) -> bool:
-        return self._table.unended(int(reference)) is not None
+        return self._table.is_unended(int(reference))
 
     # ---- what the engine asks
 
-    def dependencies(self, job: ManagedJob) -> Iterator[Dependency]:
-        """The jobs that have to be gone before it starts."""
-        for reference in job.spec.instead_of:
+    def dependencies(self, links: Links) -> Iterator[Dependency]:
+        """The jobs that have to be gone before one of those links starts."""
+        for reference in links.instead_of:
             number = int(reference)
-            old = self._table.unended(number)
-            if old is not None:
-                yield Dependency(number, old.spec.name, by_end=True)
+            if self._table.is_unended(number):
+                yield Dependency(number, self._table.name_of(number), by_end=True)
             elif self._may_live_elsewhere(number):
                 yield Dependency(number, None, succeeded=False)
 
@@ -151,12 +154,13 @@ class Restarts:
     def resume(self) -> None:
         """Stop what is to be replaced, where the daemon before had noted no more than the replacement."""
         for reference in list(self._table.replacements.keys):
-            old = self._table.unended(int(reference))
-            if old is not None and self._table.queued_replacements_of(old.id):
+            old = int(reference)
+            if self._table.is_unended(old) and self._table.queued_replacements_of(old):
                 self._stop(old)
 
     def give_up(self, job_id: int, why: str) -> None:
         """Something of the job survives: what was to replace it never starts."""
-        for job in self._table.queued_replacements_of(job_id):
-            message = f"job {job_id}, which it replaces, is {why}"
-            self._apply(job, DependencyFailed(**moment(), message=message))
+        message = f"job {job_id}, which it replaces, is {why}"
+        for each in self._table.queued_replacements_of(job_id):
+            if (job := self._take(each)) is not None:
+                self._apply(job, DependencyFailed(**moment(), message=message))

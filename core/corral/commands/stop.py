@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from msgspec import structs
@@ -14,7 +14,8 @@ from corral.jobs.snapshots import Snapshots
 from corral.jobs.transitions import Apply
 from corral.journal.journal import Journal
 from corral.lifecycle.clock import moment
-from corral.lifecycle.state import BeginStop, Effect, RemovedFromQueue, StopCause, StopRequested
+from corral.lifecycle.outcome import NEVER_STARTED
+from corral.lifecycle.state import BeginStop, Effect, StopCause, StopRequested
 from corral.model import validators
 from corral.model.errors import UsageError
 from corral.model.job import State
@@ -32,12 +33,16 @@ class StopCommands:
         snapshots: Snapshots,
         executor: Executor,
         apply: Apply,
+        *,
+        withdraw: Callable[[Sequence[int]], None],
     ) -> None:
         self._table = table
         self._journal = journal
         self._snapshots = snapshots
         self._executor = executor
         self._apply = apply
+        self.withdraw = withdraw
+        """Takes jobs out of the queue."""
 
     def request(
         self,
@@ -53,7 +58,10 @@ class StopCommands:
 
         `left`, where many are asked for: what `left_of_ended` has found.
         """
-        job = self._table.managed.get(job_id)
+        if job_id in self._table.queued:
+            self.withdraw([job_id])
+            return True
+        job = self._table.started.get(job_id)
         if job is None or job.life.is_ended:
             count = left.get(job_id) if left is not None else None
             if not (self.left_of_ended([job_id])[job_id] if count is None else count):
@@ -61,9 +69,6 @@ class StopCommands:
             job = job or self._executor.leftovers.take_on(job_id)
         name = None if signal is None else signal_name(parse_signal(signal))
         validators.OWN_SECONDS("grace", grace)
-        if job.life.state == "queued" and not job.life.is_starting:
-            self._apply(job, RemovedFromQueue(**moment()))
-            return True
         if grace == 0 and job.life.state == "stopping":
             self._executor.skip_grace(job)
         self._apply(
@@ -73,7 +78,9 @@ class StopCommands:
 
     def left_of_ended(self, job_ids: Sequence[int]) -> dict[int, int]:
         """One look for those of these jobs that have ended: how many processes of each are alive, none of most."""
-        known = {job_id: self._table.managed.get(job_id) for job_id in job_ids}
+        known = {
+            job_id: self._table.started.get(job_id) for job_id in job_ids if job_id not in self._table.queued
+        }
         ended = {job_id: job for job_id, job in known.items() if job is None or job.life.is_ended}
         found = self._executor.alive([job for job in ended.values() if job is not None]) if ended else {}
         return {job_id: found.get(job_id, 0) for job_id in ended}
@@ -107,7 +114,7 @@ class StopCommands:
 
     async def report(self, job_id: int, *, wait: bool) -> StopReport:
         """The report on a stop that was asked for: now, or once nothing is left or nothing more helps."""
-        job = self._table.managed.get(job_id)
+        job = self._table.started.get(job_id)
         stop = self._executor.stop_of(job) if job is not None else None
         if job is None or stop is None:
             return self._stored_report(job_id)
@@ -125,15 +132,19 @@ class StopCommands:
         state, ending = job.life.state, job.life.ending
         if job.report is not None:
             return self._with_children_named(job.id, structs.replace(job.report, state=state))
-        never_started = ending is not None and ending.reason == "never started"
+        never_started = ending is not None and ending.reason == NEVER_STARTED
         return self._report_without_stop(job.id, state, never_started=never_started)
+
+    def report_withdrawn(self, job_id: int) -> StopReport:
+        """The same of a job that was taken out of the queue."""
+        return self._report_without_stop(job_id, "stopped", never_started=True)
 
     def _stored_report(self, job_id: int) -> StopReport:
         snapshot = self._snapshots.of(job_id)
         report = self._journal.stop_report(job_id) if snapshot.is_ended else None
         if report is None:
             return self._report_without_stop(
-                job_id, snapshot.state, never_started=snapshot.reason == "never started"
+                job_id, snapshot.state, never_started=snapshot.reason == NEVER_STARTED
             )
         doubt = self._executor.in_doubt(job_id)
         return structs.replace(report, state=snapshot.state, in_doubt=doubt)
@@ -144,13 +155,13 @@ class StopCommands:
             state=state,
             seconds=0.0,
             in_doubt=self._executor.in_doubt(job_id),
-            note="never started" if never_started else "already ended",
+            note=NEVER_STARTED if never_started else "already ended",
             looked_at=datetime.now(UTC),
         )
 
     def _with_children_named(self, job_id: int, report: StopReport) -> StopReport:
         """Name the jobs that were started from within: they are not of its tree and go on."""
-        within = [str(job.id) for job in self._table.children.of(str(job_id)) if not job.life.is_ended]
+        within = [str(each) for each in self._table.children.of(str(job_id)) if self._table.is_unended(each)]
         if not within:
             return report
         note = f"jobs started from within it go on: {', '.join(within)}; corral stop {' '.join(within)} ends them"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from itertools import chain
+from itertools import chain, islice
 
 from msgspec import structs
 
@@ -59,7 +59,7 @@ class Explanation:
 
     def why(self, job_id: int) -> Diagnosis:
         """The diagnosis of a job, made now."""
-        job = self._table.managed.get(job_id)
+        job = self._table.started.get(job_id)
         snapshot = self._snapshots.of(job_id)
         if snapshot.is_ended:
             self._commits.soon()
@@ -76,16 +76,14 @@ class Explanation:
 
     def most_urgent(self) -> int:
         """The most urgent of those that have not ended; where there is none, the newest."""
-        queued = self._table.newest_queued()
-        started = (job for job in self._table.started.values() if not job.life.is_ended)
-        snapshots = [
-            self._snapshots.snapshot(job) for job in chain(started, () if queued is None else (queued,))
-        ]
+        newest_queued = islice(reversed(self._table.queued), 1)
+        started = (job.id for job in self._table.started.values() if not job.life.is_ended)
+        snapshots = [self._snapshots.of(job_id) for job_id in chain(started, newest_queued)]
         return int(min(snapshots, key=urgency).id) if snapshots else self._newest()
 
     def processes(self, job_id: int) -> tuple[ProcessView, ...]:
         """The tree of a job, counted now; empty for one that has ended without leftovers."""
-        job = self._table.managed.get(job_id)
+        job = self._table.started.get(job_id)
         if job is None:
             return ()
         self._executor.look(job)
@@ -104,10 +102,12 @@ class Explanation:
         if pipe is not None and not 1 <= pipe <= count:
             has = "no pipes: it has one stage" if count == 0 else f"pipes 1 to {count}"
             raise NotSoError(f"job {job_id} has no pipe {pipe}; it has {has}")
-        job = self._table.unended(job_id)
+        job = self._table.live(job_id)
         numbers = range(1, count + 1) if pipe is None else [pipe]
+        if job_id in self._table.queued:
+            return tuple(_no_pipe(number, "the job is queued: it has no pipes yet") for number in numbers)
         if job is None:
-            return tuple(map(_gone_pipe, numbers))
+            return tuple(_no_pipe(number, "the job has ended: its pipes are gone") for number in numbers)
         return tuple(self._executor.peek(job, number, limit) for number in numbers)
 
     def detail(self, job_id: int) -> Detail:
@@ -117,7 +117,7 @@ class Explanation:
         snapshot = self._snapshots.fresh(job_id, time.monotonic())
         if snapshot.cut:
             snapshot = with_full_command(snapshot, self._snapshots.origin_of(job_id)[0])
-        job = self._table.managed.get(job_id)
+        job = self._table.started.get(job_id)
         report = job.report if job is not None and job.report is not None else found.stop
         events = all_events(snapshot, self._journal.events(job_id))
         told = self._executor.history(job_id)
@@ -133,8 +133,7 @@ class Explanation:
         )
 
 
-def _gone_pipe(number: int) -> PeekedPipe:
-    note = "the job has ended: its pipes are gone"
+def _no_pipe(number: int, note: str) -> PeekedPipe:
     return PeekedPipe(number=number, from_stage=number, to_stage=number + 1, note=note)
 
 

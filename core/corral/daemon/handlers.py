@@ -190,7 +190,7 @@ class Handlers:
         return structs.replace(spec, origin=hello.client, parent=hello.parent, instead_of=())
 
     def _has_failed(self, job_id: int) -> bool:
-        job = self._engine.table.managed.get(job_id)
+        job = self._engine.table.started.get(job_id)
         return job is not None and job.life.start_failure is not None
 
     def _raise_if_not_started(self, ids: Sequence[int]) -> None:
@@ -239,7 +239,7 @@ class Handlers:
             else engine.references.resolve(request.job)
         )
         found = engine.explanation.why(job_id)
-        job = engine.table.managed.get(job_id)
+        job = engine.table.started.get(job_id)
         if request.stacks and job is not None:
             found = await engine.executor.add_stacks(found, job, request.py_spy)
         return found
@@ -253,7 +253,7 @@ class Handlers:
 
     async def _recent_histories(self, request: p.AskRecentHistory) -> p.RecentHistories:
         now = time.monotonic()
-        jobs = map(self._engine.table.managed.get, _numbers(request.ids))
+        jobs = map(self._engine.table.started.get, _numbers(request.ids))
         return p.RecentHistories(
             {str(job.id): job.history.recent.values(now) for job in jobs if job is not None}
         )
@@ -271,11 +271,9 @@ class Handlers:
         unknown: list[str] = []
         if request.all:
             engine.executor.leftovers.look()
-            ids = [
-                job_id
-                for job_id, job in engine.table.managed.items()
-                if not job.life.is_ended or job.leftovers
-            ]
+            in_hand = engine.table.started.items()
+            ids = [job_id for job_id, job in in_hand if not job.life.is_ended or job.leftovers]
+            ids += engine.table.queued
         elif not request.ids:
             raise UsageError("no job named; give ids, or --all")
         else:
@@ -426,7 +424,7 @@ class Handlers:
         engine = self._engine
         stops = p.Stops(())
         if request.jobs is None and (count := engine.table.unended_count):
-            first = islice(engine.table.all_unended(), MOST_NAMED)
+            first = map(engine.snapshots.of, islice(engine.table.unended_ids(), MOST_NAMED))
             names = ", ".join(f"{job.id} {job.title}" for job in first)
             more = f" and {count - MOST_NAMED} more" if count > MOST_NAMED else ""
             raise NotSoError(

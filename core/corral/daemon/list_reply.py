@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 
 import msgspec
 
@@ -16,11 +16,10 @@ from corral.jobs.managed_job import ManagedJob
 from corral.jobs.snapshots import Snapshots
 from corral.journal.commits import Commits
 from corral.journal.journal import Journal
-from corral.model.errors import UnknownJobError
 from corral.model.job import Job
 from corral.platform.host import malloc
 from corral.protocol.long_lists import ListReply
-from corral.protocol.reply_size import cut_to, share_of, size_of
+from corral.protocol.reply_size import LEAST_TEXT, MOST_TEXT, cut_to, size_of
 from corral.protocol.requests import ListJobs
 
 A_PASS = 100
@@ -59,14 +58,20 @@ class JobLists:
         return ListReply(self._slices(request), tail)
 
     async def _slices(self, request: ListJobs) -> AsyncIterator[bytes]:
-        total = 0
-        async with self._turns:
-            sizes = self._sizes(request)
-        share = share_of(sizes.values())
-        for ids in _in_slices(sorted(sizes)):
+        total = text = 0
+        self._commits.soon()
+        for each in list(self._table.started.values()):
+            self._see(each)
+        for ids in self._pages(request):
             async with self._turns:
                 await asyncio.sleep(0)
-                jobs = [cut_to(job, share) if sizes[int(job.id)] > share else job for job in self._jobs(ids)]
+                jobs = []
+                for job in self._jobs(ids):
+                    if not request.states or job.state in request.states:
+                        # However long it is, the others have room.
+                        job = cut_to(job, max(LEAST_TEXT, (MOST_TEXT - text) // 2))
+                        text += size_of(job)
+                        jobs.append(job)
                 encoded = b",".join(map(_encoder.encode, jobs))
             total += len(encoded)
             if encoded:
@@ -74,33 +79,29 @@ class JobLists:
         if total > _MUCH:
             asyncio.get_running_loop().call_later(1.0, malloc.collect_garbage)
 
-    def _sizes(self, request: ListJobs) -> dict[int, int]:
-        """About how many bytes of text there are of each job to be listed."""
-        sizes: dict[int, int] = {}
-        if request.all:
-            self._commits.soon()
-            sizes = self._journal.sizes_of_ended()
-        for job in list(self._table.started.values()):
-            self._see(job)
-        for job in self._table.all_unended():
-            sizes[job.id] = size_of(self._snapshots.snapshot(job))
-        return sizes
+    def _pages(self, request: ListJobs) -> Iterator[list[int]]:
+        """The ids, by rising id; those of a page as they are when its turn comes."""
+        if not request.all:
+            ids = sorted(self._unended(request.states))
+            yield from (ids[start : start + A_PASS] for start in range(0, len(ids), A_PASS))
+            return
+        last = 0
+        while page := self._journal.ids_after(last, A_PASS):
+            yield page
+            last = page[-1]
+
+    def _unended(self, states: Collection[str]) -> Iterator[int]:
+        yield from (job.id for job in self._table.started.values() if not job.life.is_ended)
+        if not states or "queued" in states:
+            yield from self._table.queued
 
     def _jobs(self, ids: Iterable[int]) -> list[Job]:
         """By rising id; without those that were removed meanwhile."""
         now = time.monotonic()
         found = {}
         for job_id in ids:
-            if self._table.is_known(job_id):
-                try:
-                    found[job_id] = self._snapshots.fresh(job_id, now)
-                except UnknownJobError:
-                    continue
-        read = self._journal.jobs([job_id for job_id in ids if job_id not in found])
+            if self._table.is_in_memory(job_id):
+                found[job_id] = self._snapshots.fresh(job_id, now)
+        read = self._snapshots.stored([job_id for job_id in ids if job_id not in found])
         found.update((int(job.id), job) for job in read)
         return [found[job_id] for job_id in sorted(found)]
-
-
-def _in_slices(ids: list[int]) -> Iterator[list[int]]:
-    for start in range(0, len(ids), A_PASS):
-        yield ids[start : start + A_PASS]

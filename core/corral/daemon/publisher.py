@@ -101,9 +101,8 @@ class Publisher:
             self._push(ChangesPushed(rev=self._rev, machine=self._machine))
 
     def _all(self, ended: int) -> list[int]:
-        unended = (job.id for job in self._table.all_unended())
         newest = sorted(self._table.ended)[-ended:] if ended else []
-        return sorted((*newest, *unended))
+        return sorted((*newest, *self._table.unended_ids()))
 
     # ---- what changes
 
@@ -120,9 +119,7 @@ class Publisher:
             return
         for debt in self._debts.values():
             debt.add(changed, removed)
-        stages = sum(
-            len(job.stages) for job_id in changed if (job := self._table.managed.get(job_id)) is not None
-        )
+        stages = sum(map(self._table.stage_count, changed))
         if max(stages, len(changed)) > MOST_STAGES:
             for client in self._subscribers.keys() - self._debts.keys():
                 self._begin_to_owe(client, changed, removed)

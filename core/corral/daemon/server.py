@@ -218,7 +218,7 @@ class Daemon:
     @property
     def is_needed(self) -> bool:
         """Whether there are jobs or clients."""
-        return bool(self.is_private or self.engine.table.managed or self.clients)
+        return bool(self.is_private or self.clients or not self.engine.table.is_empty)
 
     async def run(self) -> None:
         """Watch the jobs until the daemon is to end; then stop listening, and say so to the clients."""
@@ -305,7 +305,7 @@ class Daemon:
     def _watch_idleness(self, now: float) -> None:
         if self.is_private:
             return
-        if self.clients or self.engine.table.managed or self.engine.journal.is_dirty:
+        if self.clients or not self.engine.table.is_empty or self.engine.journal.is_dirty:
             # What could not be written yet, since the disk is full, would be lost with us.
             self._idle_since = None
         elif self._idle_since is None:

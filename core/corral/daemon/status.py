@@ -48,7 +48,7 @@ class StatusReport:
     def _jobs_by_state(self) -> dict[str, int]:
         table = self._engine.table
         counts = Counter[str](job.life.state for job in table.started.values() if not job.life.is_ended)
-        counts["queued"] += table.queued_count
+        counts["queued"] += len(table.queued)
         return dict(+counts)
 
     def _own_cpu_percent(self) -> float | None:

@@ -18,7 +18,8 @@ from corral.platform.host.daemon_log import log_fault
 from corral.protocol.requests import StopJobs, Stops
 
 STOPS_A_PASS = 50
-"""A queued job of 32 stages takes half a millisecond."""
+WITHDRAWN_A_PASS = 1000
+"""Queued jobs: ten milliseconds."""
 REPORTS_A_PASS = 200
 
 
@@ -35,10 +36,11 @@ class StopRequests:
 
     async def stop(self, ids: Sequence[int], request: StopJobs, unknown: Sequence[str]) -> Stops:
         """Stop these jobs, each as a whole, and report on each in the order given."""
-        left = self._commands.left_of_ended(ids)
+        withdrawn = await self._withdraw(ids)
+        left = self._commands.left_of_ended([job_id for job_id in ids if job_id not in withdrawn])
 
         def ask(job_id: int) -> bool:
-            job = self._table.managed.get(job_id)
+            job = self._table.started.get(job_id)
             goes_on = job is not None and (job.life.state == "stopping" or job.life.sweeping)
             if goes_on and request.asked_before and request.grace != 0:
                 return True
@@ -46,22 +48,24 @@ class StopRequests:
                 job_id, by=request.by, signal=request.signal, grace=request.grace, left=left
             )
 
-        in_hand = {job_id: self._table.managed.get(job_id) for job_id in ids}
+        in_hand = {job_id: self._table.started.get(job_id) for job_id in ids if job_id not in withdrawn}
         had_ended = {job_id for job_id, has_asked in (await _asked(in_hand, ask)).items() if not has_asked}
         # The next daemon has to know it, and so have those that ask the journal from now on.
         self._commits.soon()
-        stops = await self._reports(in_hand, is_waited_for=request.wait)
-        reports = tuple(
-            structs.replace(report, note="already ended")
+        stops = await self._reports(in_hand, withdrawn, is_waited_for=request.wait)
+        told = {
+            int(report.id): structs.replace(report, note="already ended")
             if int(report.id) in had_ended and not request.asked_before
             else report
             for report in stops.reports
-        )
+        }
+        reports = tuple(told[job_id] for job_id in ids if job_id in told)
         return structs.replace(stops, reports=reports, unknown=(*unknown, *stops.unknown))
 
     async def stop_everything(self, by: str) -> Stops:
         """Stop every job and all leftovers, and report on each. No other is accepted once this is asked for."""
-        in_hand: dict[int, ManagedJob | None] = dict(self._table.managed)
+        withdrawn = await self._withdraw(list(self._table.queued))
+        in_hand: dict[int, ManagedJob | None] = dict(self._table.started)
         left = self._commands.left_of_ended(list(in_hand))
 
         def ask(job_id: int) -> bool:
@@ -72,10 +76,30 @@ class StopRequests:
                 return False
 
         await _asked(in_hand, ask)
-        return await self._reports(in_hand, is_waited_for=True)
+        return await self._reports(in_hand, withdrawn, is_waited_for=True)
 
-    async def _reports(self, in_hand: Mapping[int, ManagedJob | None], *, is_waited_for: bool) -> Stops:
-        reports, titles, unknown = [], {}, []
+    async def _withdraw(self, ids: Sequence[int]) -> dict[int, str]:
+        """Take those of these jobs that are queued out of the queue; their titles.
+
+        First of all: the end of one that runs would let one of them start. The newest first: the older may be waited for.
+        """
+        withdrawn: dict[int, str] = {}
+        newest_first = sorted(ids, reverse=True)
+        for start in range(0, len(newest_first), WITHDRAWN_A_PASS):
+            some = newest_first[start : start + WITHDRAWN_A_PASS]
+            queued = {job: entry.title for job in some if (entry := self._table.queued.get(job)) is not None}
+            if queued:
+                self._commands.withdraw(list(queued))
+                self._commits.soon()
+                await asyncio.sleep(0)
+            withdrawn |= queued
+        return withdrawn
+
+    async def _reports(
+        self, in_hand: Mapping[int, ManagedJob | None], withdrawn: Mapping[int, str], *, is_waited_for: bool
+    ) -> Stops:
+        reports = [self._commands.report_withdrawn(job_id) for job_id in withdrawn]
+        titles, unknown = {str(job_id): title for job_id, title in withdrawn.items()}, []
         for count, (job_id, job) in enumerate(in_hand.items(), 1):
             try:
                 reports.append(await self._report(job_id, job, wait=is_waited_for))
@@ -93,15 +117,10 @@ class StopRequests:
 
 
 async def _asked(in_hand: Mapping[int, ManagedJob | None], ask: Callable[[int], bool]) -> dict[int, bool]:
-    """What `ask` says of each. Queued ones first: the end of one that runs would let one of them start."""
+    """What `ask` says of each."""
     asked = {}
-    queued_first = sorted(in_hand, key=lambda job_id: not _is_queued(in_hand[job_id]))
-    for count, job_id in enumerate(queued_first, 1):
+    for count, job_id in enumerate(in_hand, 1):
         asked[job_id] = ask(job_id)
         if count % STOPS_A_PASS == 0:
             await asyncio.sleep(0)
     return asked
-
-
-def _is_queued(job: ManagedJob | None) -> bool:
-    return job is not None and job.life.state == "queued"

@@ -68,7 +68,7 @@ class Engine:
         self.snapshots = Snapshots(
             self.table,
             journal,
-            waiting_for=lambda job: self.queue.waiting_for(job),
+            waiting_for=lambda job_id: self.queue.waiting_for(job_id),
             executor=lambda: self.executor,
         )
         self._create_queue()
@@ -101,7 +101,7 @@ class Engine:
             self.snapshots,
             executor=lambda: self.executor,
             resolve=self.references.resolve,
-            replaces=lambda job: self.restarts.dependencies(job),
+            replaces=lambda links: self.restarts.dependencies(links),
         )
 
     def _create_executor(self) -> None:
@@ -150,6 +150,7 @@ class Engine:
             self.snapshots,
             self.executor,
             self.transitions.apply,
+            withdraw=self.queue.withdraw,
         )
         self.signals = SignalCommands(
             self.journal,
@@ -158,7 +159,7 @@ class Engine:
             self.executor,
             self.transitions.apply,
         )
-        self.inputs = InputCommands(self.table, self.executor)
+        self.inputs = InputCommands(self.table, self.snapshots, self.executor)
         self.restarts = Restarts(
             self.home,
             self.table,
@@ -166,6 +167,7 @@ class Engine:
             self.stops,
             self.transitions.apply,
             accept=self.acceptance.accept,
+            take=self.queue.take,
         )
         self.removals = RemoveCommands(
             self.table,
@@ -199,6 +201,7 @@ class Engine:
             self.scheduler,
             self.executor,
             enqueue=self.acceptance.enqueue,
+            take=self.queue.take,
             resume_restarts=self.restarts.resume,
             wake=self.queue.wake,
         )
@@ -222,6 +225,7 @@ class Engine:
             observers=(self.queue, self.cleaner, self.ends, self.executor.leftovers),
         )
         self.transitions.on_start = events.started
+        self.queue.on_withdrawn = events.withdrawn
         handle = self.transitions.handle
         handle(StartStages, self.queue.start_stages)
         handle(BeginStop, self.stops.begin)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -16,10 +16,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from corral.jobs.acceptance import new_job
 from corral.jobs.executor import Executor
 from corral.jobs.job_table import JobTable
-from corral.jobs.managed_job import ManagedJob
+from corral.jobs.managed_job import ManagedJob, new_job
+from corral.jobs.queued_job import QueuedJob, queued_job
 from corral.jobs.takeover import Handed
 from corral.jobs.transitions import Transitions
 from corral.journal.journal import Journal
@@ -155,7 +155,7 @@ class JobHandover:
         scheduler: Scheduler,
         executor: Executor,
         *,
-        enqueue: Callable[[ManagedJob], None],
+        enqueue: Callable[[QueuedJob], None],
         wake: Callable[[], None],
     ) -> None:
         self._table = table
@@ -183,10 +183,15 @@ class JobHandover:
         return Handover(
             format=FORMAT,
             process=process,
-            jobs=tuple(map(self._handed, self._table.all_unended())),
+            jobs=tuple(map(self._handed, self._at_hand())),
             stops=self._takeover.hand_over_stops(),
             notices=tuple(self._journal.notices),
         )
+
+    def _at_hand(self) -> Iterator[ManagedJob]:
+        """All but the queued jobs for which nothing is held: those the next program finds in the journal."""
+        yield from (job for job in self._table.started.values() if not job.life.is_ended)
+        yield from (queued.whole for queued in self._table.queued.values() if queued.whole is not None)
 
     def _handed(self, job: ManagedJob) -> HandedJob:
         return HandedJob(
@@ -228,7 +233,7 @@ class JobHandover:
         job.life, job.hidden = stored.life, stored.hidden
         self._takeover.take_back(job, entry.held)
         if job.life.state == "queued" and not entry.is_starting:
-            self._enqueue(job)
+            self._enqueue(queued_job(job.id, stored.spec, stored.created, job))
             return job
         self._table.add(job)
         self._scheduler.adopt(job.id)

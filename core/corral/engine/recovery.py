@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from corral.jobs.acceptance import new_job
 from corral.jobs.executor import BY_STOP, Executor
 from corral.jobs.job_table import JobTable
-from corral.jobs.managed_job import ManagedJob
+from corral.jobs.managed_job import ManagedJob, new_job
+from corral.jobs.queued_job import QueuedJob, queued_job
 from corral.jobs.transitions import Transitions
 from corral.journal.commits import Commits
 from corral.journal.journal import Journal
@@ -22,13 +22,12 @@ from corral.lifecycle.outcome import HALF_STARTED, OUT_OF_SIGHT, RESTARTED
 from corral.lifecycle.scheduler import Scheduler
 from corral.lifecycle.state import DeclaredLost, FeedFailed, StagesSpawned, StopRequested
 from corral.model.home import Home
-from corral.model.job import Job
+from corral.model.job import UNKNOWN_COMMAND, Job
 from corral.model.spec import DescriptorInput
 from corral.model.wire import to_wire
 from corral.platform.host.daemon_log import log
 from corral.platform.process import boot_id
 
-UNKNOWN_COMMAND = "(unknown)"
 _WHY_LOST: dict[boot_id.Difference | None, str] = {"boot": RESTARTED, "namespace": OUT_OF_SIGHT}
 
 
@@ -37,6 +36,7 @@ class Recovery:
 
     Args:
         enqueue: puts a job that is in the journal into the queue.
+        take: takes one out of it.
         resume_restarts: stops what is to be replaced, where that was noted.
         wake: starts what may start.
     """
@@ -51,7 +51,8 @@ class Recovery:
         scheduler: Scheduler,
         executor: Executor,
         *,
-        enqueue: Callable[[ManagedJob], None],
+        enqueue: Callable[[QueuedJob], None],
+        take: Callable[[int], ManagedJob | None],
         resume_restarts: Callable[[], None],
         wake: Callable[[], None],
     ) -> None:
@@ -65,6 +66,7 @@ class Recovery:
         self._executor = executor
         self._takeover = executor.takeover
         self._enqueue = enqueue
+        self._take = take
         self._resume_restarts = resume_restarts
         self._wake = wake
 
@@ -80,10 +82,10 @@ class Recovery:
         stored = unended_jobs(journal, time.monotonic(), is_same_boot=why_lost is None)
         found = self._takeover.find(stored)
         for job in stored:
-            if job.id not in self._table.managed:
+            if job.id not in self._table.started and job.id not in self._table.queued:
                 self._take_over(job, job.id in found, why_lost)
         for job_id, alive in found.items():
-            if alive and job_id not in self._table.managed:
+            if alive and job_id not in self._table.started and job_id not in self._table.queued:
                 self._add_leftovers(job_id, alive)
         if why_lost is None:
             self._takeover.recall_unmarked()
@@ -111,11 +113,12 @@ class Recovery:
         log(notice)
 
     def _take_over(self, stored: StoredJob, is_seen: bool, why_lost: str | None) -> None:
+        is_queued = stored.life.state == "queued" and not stored.is_starting
+        if is_queued and not self._has_run(stored.id, is_seen):
+            self._queue_again(stored)
+            return
         job = new_job(stored.id, stored.spec, stored.surroundings, stored.created)
         job.life, job.hidden = stored.life, stored.hidden
-        if job.life.state == "queued" and not stored.is_starting and not self._has_run(job, is_seen):
-            self._queue_again(job)
-            return
         self._table.add(job)
         self._scheduler.adopt(job.id)
         if why_lost is None:
@@ -129,13 +132,14 @@ class Recovery:
         self._takeover.settle(job)
         self._resume_stage_stops(job)
 
-    def _has_run(self, job: ManagedJob, is_seen: bool) -> bool:
+    def _has_run(self, job_id: int, is_seen: bool) -> bool:
         """Whether it was started after all, which a damaged journal has forgotten: its folder is made for its first process."""
-        return is_seen or os.path.lexists(self._home.job(job.id))
+        return is_seen or os.path.lexists(self._home.job(job_id))
 
-    def _queue_again(self, job: ManagedJob) -> None:
-        self._enqueue(job)
-        if isinstance(job.spec.stdin, DescriptorInput):
+    def _queue_again(self, stored: StoredJob) -> None:
+        self._enqueue(queued_job(stored.id, stored.spec, stored.created))
+        is_fed = isinstance(stored.spec.stdin, DescriptorInput)
+        if is_fed and (job := self._take(stored.id)) is not None:
             # It came by the socket; nothing else knows of it.
             reason = "its stdin was lost with the daemon that held it; --stdin FILE can be opened again"
             self._apply(job, FeedFailed(**moment(), reason=reason))

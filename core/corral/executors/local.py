@@ -163,7 +163,7 @@ class LocalExecutor:
 
     def _create_monitor(self) -> None:
         home, table, journal = self._home, self._table, self._journal
-        self._feeds = Feeds(home, table.managed, journal, self._commits, self._apply)
+        self._feeds = Feeds(home, table.is_unended, journal, self._commits, self._apply)
         self._output_cap = OutputCap(
             home, table, journal, self._snapshots, self._feeds, lambda: self.leftovers.in_hand
         )

@@ -237,7 +237,7 @@ class LocalTakeover:
 
     def _resume_stop(self, handed: HandedStop) -> None:
         """What was sent is not sent again, and the grace that is left is what is left."""
-        job = self._table.managed.get(handed.job) or self._leftovers.take_on(handed.job)
+        job = self._table.started.get(handed.job) or self._leftovers.take_on(handed.job)
         if job.life.is_ended:
             job.life = replace(job.life, sweeping=True)
         for identity, end in handed.ends:

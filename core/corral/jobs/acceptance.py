@@ -9,31 +9,22 @@ from datetime import UTC, datetime
 
 from msgspec import structs
 
-from corral.commandline.abbreviation import with_short_argv, with_short_command
-from corral.commandline.program_name import program_name
+from corral.commandline.abbreviation import with_short_command
 from corral.jobs.executor import Executor
 from corral.jobs.job_table import JobTable
-from corral.jobs.managed_job import ManagedJob, ManagedStage
+from corral.jobs.managed_job import new_job
+from corral.jobs.queued_job import Links, QueuedJob, queued_job
 from corral.jobs.snapshots import Snapshots
 from corral.jobs.start_queue import StartQueue
 from corral.journal.commits import Commits
 from corral.journal.journal import Journal
 from corral.lifecycle.scheduler import Dependency
 from corral.lifecycle.spec_check import check_surroundings, check_values
-from corral.lifecycle.state_machine import new_life
 from corral.model.errors import UnknownJobError
 from corral.model.spec import JobInput, JobSpec, Surroundings
 
-
-def new_job(job_id: int, spec: JobSpec, surroundings: Surroundings, created: datetime) -> ManagedJob:
-    """A job that has done nothing yet. Of a long command only what is shown of it is kept: the journal has all."""
-    spec = with_short_argv(spec)
-    stages = [
-        ManagedStage(number, program_name(command.argv), command.argv)
-        for number, command in enumerate(spec.pipeline.stages, 1)
-    ]
-    life = new_life(spec, [stage.name for stage in stages])
-    return ManagedJob(job_id, spec, surroundings, created, life, stages)
+KEPT_WHOLE = 256
+"""Jobs in the queue up to which they are kept as they came: they start soon, and are not read again."""
 
 
 class Acceptance:
@@ -54,7 +45,7 @@ class Acceptance:
         *,
         executor: Callable[[], Executor],
         resolve: Callable[[str], int],
-        replaces: Callable[[ManagedJob], Iterable[Dependency]],
+        replaces: Callable[[Links], Iterable[Dependency]],
     ) -> None:
         self._table = table
         self._journal = journal
@@ -89,23 +80,23 @@ class Acceptance:
                 if not self._journal.take_back(ids):
                     unless_accepted.pop_all()
                     for job_id, spec in zip(ids, specs, strict=True):
-                        job = new_job(job_id, spec, surroundings, created)
-                        if descriptor is not None:
-                            self._executor().keep_stdin(job, descriptor)
+                        whole = None
+                        if descriptor is not None or len(self._table.queued) < KEPT_WHOLE:
+                            whole = new_job(job_id, spec, surroundings, created)
+                        if whole is not None and descriptor is not None:
+                            self._executor().keep_stdin(whole, descriptor)
                             descriptor = None
-                        self.enqueue(job)
+                        self.enqueue(queued_job(job_id, spec, created, whole))
         return ids
 
-    def enqueue(self, job: ManagedJob) -> None:
+    def enqueue(self, job: QueuedJob) -> None:
         """Put a job that is in the journal into the queue."""
-        self._table.add(job, is_queued=True)
-        after = [self._dependency(int(reference)) for reference in job.spec.after]
-        self._queue.add(job, [*after, *self._replaces(job)])
+        after = [self._dependency(int(reference)) for reference in job.links.after]
+        self._queue.add(job, [*after, *self._replaces(job.links)])
 
     def _dependency(self, job_id: int) -> Dependency:
-        job = self._table.unended(job_id)
-        if job is not None:
-            return Dependency(job_id, job.spec.name)
+        if self._table.is_unended(job_id):
+            return Dependency(job_id, self._table.name_of(job_id))
         try:
             snapshot = self._snapshots.of(job_id)
         except UnknownJobError:

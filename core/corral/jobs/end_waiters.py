@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from corral.jobs.job_table import JobTable
 from corral.model.job import Job
@@ -51,11 +51,14 @@ class EndWaiters:
 
     def of(self, job_ids: Iterable[int]) -> list[asyncio.Future[None]]:
         """For each of these jobs that has not ended a future that is done once it has. Cancel what is not awaited."""
-        jobs = map(self._table.unended, job_ids)
-        return [self._waiters.add(job.id) for job in jobs if job is not None]
+        return [self._waiters.add(job_id) for job_id in job_ids if self._table.is_unended(job_id)]
 
     def job_started(self, job: Job) -> None:
         pass
 
     def job_ended(self, job: Job) -> None:
         self._waiters.release(int(job.id))
+
+    def jobs_withdrawn(self, job_ids: Sequence[int]) -> None:
+        for job_id in job_ids:
+            self._waiters.release(job_id)

@@ -6,7 +6,7 @@ comes back as events in the life of the job (`corral.jobs.transitions.Apply`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from corral.diagnosis.wait_chains import Observations
@@ -84,6 +84,8 @@ class Leftovers(Protocol):
 
     def job_ended(self, job: Job) -> None:
         """Look soon what is left of it."""
+
+    def jobs_withdrawn(self, job_ids: Sequence[int]) -> None: ...
 
     def look(self, jobs: Iterable[int] | None = None) -> None:
         """Look at once what is left of these jobs, or of all, where anything may be."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from corral.jobs.executor import Executor
@@ -22,6 +22,9 @@ class JobObserver(Protocol):
 
     def job_ended(self, job: Job) -> None:
         """The snapshot is the last one, and the journal has it."""
+
+    def jobs_withdrawn(self, job_ids: Sequence[int]) -> None:
+        """They have left the queue for ever; of very many there is no snapshot."""
 
 
 class JobNotifier:
@@ -63,8 +66,11 @@ class JobNotifier:
         for observer in self._observers:
             observer.job_ended(snapshot)
 
+    def withdrawn(self, job_ids: Sequence[int]) -> None:
+        for observer in self._observers:
+            observer.jobs_withdrawn(job_ids)
+
     def _last_snapshot(self, job: ManagedJob) -> Job:
-        self._table.begin(job)
         job.snapshot = None
         snapshot = self._snapshots.snapshot(job)
         self._journal.job_ended(snapshot, job.report)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import datetime
 from typing import NamedTuple
 
 from corral.jobs.managed_job import ManagedJob
+from corral.jobs.queued_job import NO_LINKS, Links, QueuedJob, links_of
 from corral.model.job import Job
-from corral.model.spec import JobInput, JobSpec
 
 KEPT_ENDED = 1000
 """Ended jobs whose snapshots stay in memory; the journal has all."""
@@ -22,30 +23,30 @@ class Changes(NamedTuple):
 
 
 class JobIndex:
-    """Jobs by something that their specifications name: found without a loop over all jobs.
+    """Ids of jobs by something that their specifications name: found without a loop over all jobs.
 
     Args:
-        keys: by what a job of that specification is found.
+        keys: by what a job of that name and those links is found.
     """
 
-    def __init__(self, keys: Callable[[JobSpec], Iterable[str]]) -> None:
+    def __init__(self, keys: Callable[[str | None, Links], Iterable[str]]) -> None:
         self._keys = keys
-        self._jobs: dict[str, dict[int, ManagedJob]] = {}
+        self._jobs: dict[str, dict[int, None]] = {}
 
-    def add(self, job: ManagedJob) -> None:
-        for key in self._keys(job.spec):
-            self._jobs.setdefault(key, {})[job.id] = job
+    def add(self, job_id: int, name: str | None, links: Links) -> None:
+        for key in self._keys(name, links):
+            self._jobs.setdefault(key, {})[job_id] = None
 
-    def remove(self, job: ManagedJob) -> None:
-        for key in set(self._keys(job.spec)):
+    def remove(self, job_id: int, name: str | None, links: Links) -> None:
+        for key in set(self._keys(name, links)):
             jobs = self._jobs[key]
-            del jobs[job.id]
+            del jobs[job_id]
             if not jobs:
                 del self._jobs[key]
 
-    def of(self, key: str) -> list[ManagedJob]:
+    def of(self, key: str) -> list[int]:
         """In the order in which they were added."""
-        return list(self._jobs.get(key, {}).values())
+        return list(self._jobs.get(key, ()))
 
     @property
     def keys(self) -> Collection[str]:
@@ -57,24 +58,22 @@ def _some(*keys: str | None) -> Iterable[str]:
 
 
 class JobTable:
-    """By id: what has not ended, what has and is still looked after, and the newest snapshots of the rest."""
+    """By id: the queue, what was started, what has ended and is still looked after, and the newest snapshots of the rest."""
 
     def __init__(self, ended: Iterable[Job] = ()) -> None:
-        self.managed: dict[int, ManagedJob] = {}
-        """Those that have not ended, and ended ones whose leftovers are alive or not yet looked for."""
+        self.queued: dict[int, QueuedJob] = {}
+        """Those that wait for their turn, in the order of their ids."""
         self.started: dict[int, ManagedJob] = {}
-        """Those of them whose turn has come: all but what is queued."""
-        self.named = JobIndex(lambda spec: _some(spec.name))
-        self.children = JobIndex(lambda spec: _some(spec.parent))
+        """Those whose turn has come and that have not ended, and ended ones whose leftovers are alive or not yet looked for."""
+        self.named = JobIndex(lambda name, _: _some(name))
+        self.children = JobIndex(lambda _, links: _some(links.parent))
         """By the job from within which they were started."""
-        self.restarts = JobIndex(lambda spec: _some(spec.restarted_from))
-        self.replacements = JobIndex(lambda spec: spec.instead_of)
+        self.restarts = JobIndex(lambda _, links: _some(links.restarted_from))
+        self.replacements = JobIndex(lambda _, links: links.instead_of)
         """By the job that has to be gone before they start."""
-        self.waiters = JobIndex(lambda spec: spec.after)
+        self.waiters = JobIndex(lambda _, links: links.after)
         """By the job that has to succeed before they start."""
-        self.readers = JobIndex(
-            lambda spec: _some(spec.stdin.job if isinstance(spec.stdin, JobInput) else None)
-        )
+        self.readers = JobIndex(lambda _, links: _some(links.reads))
         """By the job whose output they read."""
         self._indexes = (
             self.named,
@@ -91,53 +90,95 @@ class JobTable:
         """Called at least once after any job changed, before the next pass of the loop ends."""
         self._changes = Changes(set(), set())
 
-    def add(self, job: ManagedJob, *, is_queued: bool = False) -> None:
-        self.managed[job.id] = job
-        if not is_queued:
-            self.started[job.id] = job
-        for index in self._indexes:
-            index.add(job)
+    def enqueue(self, job: QueuedJob) -> None:
+        """It waits for its turn."""
+        self.queued[job.id] = job
+        self._link(job.id, job.name, job.links)
 
-    def begin(self, job: ManagedJob) -> None:
-        """It is queued no more."""
+    def add(self, job: ManagedJob) -> None:
+        """Its turn has come; it may have stood in the queue."""
         self.started[job.id] = job
+        if self.queued.pop(job.id, None) is None:
+            self._link(job.id, job.spec.name, links_of(job.spec))
+
+    def withdraw(self, job_ids: Iterable[int]) -> None:
+        """These stand in the queue no more, and never will begin."""
+        for job_id in job_ids:
+            job = self.queued.pop(job_id)
+            self._unlink(job_id, job.name, job.links)
+            self._changes.changed.add(job_id)
+        self.on_change()
 
     def remove(self, job_id: int) -> ManagedJob | None:
         """Look after it no more; its snapshot stays."""
-        self.started.pop(job_id, None)
-        job = self.managed.pop(job_id, None)
+        job = self.started.pop(job_id, None)
         if job is not None:
-            for index in self._indexes:
-                index.remove(job)
+            self._unlink(job_id, job.spec.name, links_of(job.spec))
         return job
 
-    def unended(self, job_id: int) -> ManagedJob | None:
-        """The job, unless it has ended or is not known."""
-        job = self.managed.get(job_id)
+    def _link(self, job_id: int, name: str | None, links: Links) -> None:
+        for index in self._indexes if links is not NO_LINKS else (self.named,):
+            index.add(job_id, name, links)
+
+    def _unlink(self, job_id: int, name: str | None, links: Links) -> None:
+        for index in self._indexes if links is not NO_LINKS else (self.named,):
+            index.remove(job_id, name, links)
+
+    def live(self, job_id: int) -> ManagedJob | None:
+        """The job, where its turn has come and it has not ended."""
+        job = self.started.get(job_id)
         return None if job is None or job.life.is_ended else job
 
-    def all_unended(self) -> Iterator[ManagedJob]:
-        """In the order in which they were added, the queued ones included: there may be very many."""
-        return (job for job in self.managed.values() if not job.life.is_ended)
+    def is_unended(self, job_id: int) -> bool:
+        """Whether it is in the queue or beyond it, and has not ended."""
+        return job_id in self.queued or self.live(job_id) is not None
 
-    @property
-    def queued_count(self) -> int:
-        return len(self.managed) - len(self.started)
+    def name_of(self, job_id: int) -> str | None:
+        """Of a job in the queue or beyond it."""
+        queued = self.queued.get(job_id)
+        return self.started[job_id].spec.name if queued is None else queued.name
+
+    def stage_count(self, job_id: int) -> int:
+        """0 of one that is neither in the queue nor beyond it."""
+        queued = self.queued.get(job_id)
+        if queued is not None:
+            return queued.stages
+        return len(self.started[job_id].stages) if job_id in self.started else 0
+
+    def created(self, job_id: int) -> datetime:
+        """When a job in the queue or beyond it was accepted."""
+        queued = self.queued.get(job_id)
+        return self.started[job_id].created if queued is None else queued.created
+
+    def unended_ids(self) -> Iterator[int]:
+        """The queued ones last: there may be very many."""
+        yield from (job.id for job in self.started.values() if not job.life.is_ended)
+        yield from self.queued
 
     @property
     def unended_count(self) -> int:
-        return self.queued_count + sum(not job.life.is_ended for job in self.started.values())
+        return len(self.queued) + sum(not job.life.is_ended for job in self.started.values())
 
-    def newest_queued(self) -> ManagedJob | None:
-        """Jobs are added in the order of their ids: those that wait in the queue stand at the end."""
-        return next((job for job in reversed(self.managed.values()) if job.life.state == "queued"), None)
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be looked after."""
+        return not (self.started or self.queued)
 
-    def queued_replacements_of(self, job_id: int) -> list[ManagedJob]:
+    def queued_replacements_of(self, job_id: int) -> list[int]:
         """The jobs that wait for this one to be gone."""
-        return [job for job in self.replacements.of(str(job_id)) if job.life.state == "queued"]
+        return [each for each in self.replacements.of(str(job_id)) if each in self.queued]
 
     def is_known(self, job_id: int) -> bool:
-        return job_id in self.managed or job_id in self.ended
+        return job_id in self.started or job_id in self.queued or job_id in self.ended
+
+    def is_in_memory(self, job_id: int) -> bool:
+        """Whether all of its snapshot is known without the journal."""
+        return job_id in self.ended or self.live(job_id) is not None
+
+    @property
+    def has_all_ended(self) -> bool:
+        """Whether as many ended ones are in memory as are kept there."""
+        return len(self.ended) >= KEPT_ENDED
 
     def remember(self, snapshot: Job) -> None:
         """Keep the snapshot of an ended job, for a while."""

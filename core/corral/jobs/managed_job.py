@@ -6,8 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from corral.commandline.abbreviation import ShortCommand, short_command_of
+from corral.commandline.abbreviation import ShortCommand, short_command_of, with_short_argv
+from corral.commandline.program_name import program_name
 from corral.lifecycle.state import Life
+from corral.lifecycle.state_machine import new_life
 from corral.measure.history import History, OutputHistory, StageHistory
 from corral.measure.pipe_flow import PipeFlow
 from corral.measure.stuck_rule import PollingDetector
@@ -125,3 +127,14 @@ class ManagedJob:
         return (
             f"stderr of stage {number} ({self.stages[number - 1].name})" if len(self.stages) > 1 else "stderr"
         )
+
+
+def new_job(job_id: int, spec: JobSpec, surroundings: Surroundings, created: datetime) -> ManagedJob:
+    """A job that has done nothing yet. Of a long command only what is shown of it is kept: the journal has all."""
+    spec = with_short_argv(spec)
+    stages = [
+        ManagedStage(number, program_name(command.argv), command.argv)
+        for number, command in enumerate(spec.pipeline.stages, 1)
+    ]
+    life = new_life(spec, [stage.name for stage in stages])
+    return ManagedJob(job_id, spec, surroundings, created, life, stages)

@@ -35,6 +35,6 @@ class ReferenceLookup:
     def _candidates(self, name: str) -> Iterator[tuple[int, str | None]]:
         """(id, name) of those that have not ended. The name of one that is being replaced belongs to the job that
         replaces it. Not iterated for a reference by number."""
-        for job in self._table.named.of(name):
-            if not job.life.is_ended and not self._table.queued_replacements_of(job.id):
-                yield job.id, name
+        for job_id in self._table.named.of(name):
+            if self._table.is_unended(job_id) and not self._table.queued_replacements_of(job_id):
+                yield job_id, name

@@ -10,7 +10,7 @@ from corral.jobs.executor import Observation, StopSequence
 from corral.jobs.managed_job import ManagedJob, ManagedStage
 from corral.journal.rows import accepted_job
 from corral.lifecycle.outcome import StageOutcome, view_stages
-from corral.model.job import Job, Pipe, Stage, Stopping
+from corral.model.job import Job, Stage, Stopping
 
 
 def snapshot_of(
@@ -19,8 +19,9 @@ def snapshot_of(
     """The job as it is at `now` (monotonic seconds)."""
     life = job.life
     ending = life.ending
+    accepted = accepted_job(job.id, job.spec, job.surroundings.cwd, job.created, job.shown)
     snapshot = structs.replace(
-        accepted_job(job.id, job.spec, job.surroundings.cwd, job.created, job.shown),
+        accepted,
         state=life.state,
         started=life.started,
         ended=life.ended,
@@ -40,7 +41,7 @@ def snapshot_of(
         stages=tuple(
             _stage(job, *each) for each in zip(job.stages, view_stages(life), seen.pids, strict=True)
         ),
-        pipes=job.pipe_views or _unseen_pipes(job),
+        pipes=job.pipe_views or accepted.pipes,
         paused_since=life.paused_since,
         hidden=job.hidden,
         terminal_size=job.terminal_size,
@@ -103,13 +104,6 @@ def _stage(job: ManagedJob, stage: ManagedStage, seen: StageOutcome, pid: int | 
         stderr_truncated_bytes=job.history.streams[stage.number].lost if job.history.streams else 0,
         waits=stage.history.does if lived.is_running else None,
         time=stage.history.time if lived.is_running else None,
-    )
-
-
-def _unseen_pipes(job: ManagedJob) -> tuple[Pipe, ...]:
-    return tuple(
-        Pipe(number=stage.number, from_stage=stage.number, to_stage=stage.number + 1)
-        for stage in job.stages[:-1]
     )
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 
 from corral.jobs.end_waiters import Waiters
 from corral.jobs.executor import Executor
 from corral.jobs.job_table import JobTable
-from corral.jobs.managed_job import ManagedJob
+from corral.jobs.managed_job import ManagedJob, new_job
+from corral.jobs.queued_job import QueuedJob
 from corral.jobs.transitions import Apply
 from corral.journal.commits import Commits
 from corral.journal.journal import Journal
+from corral.journal.rows import damaged_job
+from corral.journal.unfinished_jobs import unended_job
 from corral.lifecycle.clock import moment
 from corral.lifecycle.outcome import dependency_failure
 from corral.lifecycle.scheduler import Dependency, FailedWait, Scheduler
-from corral.lifecycle.state import DependencyFailed, Effect, SlotGranted
-from corral.model.job import Job
+from corral.lifecycle.state import DependencyFailed, Effect, RemovedFromQueue, SlotGranted
+from corral.model.errors import CorralError
+from corral.model.job import UNKNOWN_COMMAND, Job
+from corral.platform.host.daemon_log import log
 
 STARTS_A_PASS = 20
 """Spawning is synchronous; more in one pass of the loop would keep everybody else waiting."""
@@ -59,22 +65,66 @@ class StartQueue:
         self._to_start: list[ManagedJob] = []
         self._has_pass = False
         self._waiters = Waiters()
+        self.on_withdrawn: Callable[[Sequence[int]], None] = lambda _: None
+        """Called with jobs that have left the queue for ever."""
 
-    def add(self, job: ManagedJob, after: Iterable[Dependency]) -> None:
+    def add(self, job: QueuedJob, after: Iterable[Dependency]) -> None:
         """It starts when its turn comes."""
+        self._table.enqueue(job)
         self._scheduler.add(job.id, after=after)
-        self._table.touch(job)
+        self._table.note_changed(job.id)
         self.wake()
+
+    def take(self, job_id: int) -> ManagedJob | None:
+        """Out of the queue, for what is to happen to it now. None where its row cannot be read: it is lost then."""
+        queued = self._table.queued[job_id]
+        job = queued.whole or self._read(job_id)
+        if job is None:
+            created, ended = queued.created.timestamp(), datetime.now(UTC).timestamp()
+            lost = damaged_job(job_id, queued.name, UNKNOWN_COMMAND, created, ended)
+            self._journal.job_ended(lost)
+            self._table.remember(lost)
+            self._leave([job_id])
+            return None
+        self._table.add(job)
+        return job
+
+    def _read(self, job_id: int) -> ManagedJob | None:
+        try:
+            stored = unended_job(self._journal, job_id)
+        except CorralError as error:
+            log(f"job {job_id} cannot be started: {error}")
+            return None
+        return None if stored is None else new_job(job_id, stored.spec, stored.surroundings, stored.created)
+
+    def withdraw(self, job_ids: Sequence[int]) -> None:
+        """Take jobs out of the queue: they are stopped, and never started."""
+        now, light = datetime.now(UTC), list[int]()
+        for job_id in job_ids:
+            queued = self._table.queued[job_id]
+            if queued.whole is not None and (job := self.take(job_id)) is not None:
+                self._apply(job, RemovedFromQueue(**moment()))
+            else:
+                self._journal.job_withdrawn(job_id, queued.name, now)
+                light.append(job_id)
+        self._leave(light)
+        oldest = min(self._table.ended, default=0) if self._table.has_all_ended else 0
+        for snapshot in self._journal.jobs([job_id for job_id in light if job_id > oldest]):
+            self._table.remember(snapshot)
+
+    def _leave(self, job_ids: Sequence[int]) -> None:
+        self._table.withdraw(job_ids)
+        self.on_withdrawn(job_ids)
 
     def start_stages(self, job: ManagedJob, _: Effect) -> None:
         """Its turn has come: start it in this pass, once the journal knows."""
-        self._table.begin(job)
         self._to_start.append(job)
 
-    def waiting_for(self, job: ManagedJob) -> str | None:
-        """What it waits for in the queue, in words; None where it need not wait."""
-        start = self._executor().slow_start(job)
-        return (start and start.waiting_for) or self._scheduler.waiting_for(job.id)
+    def waiting_for(self, job_id: int) -> str | None:
+        """What a job that has not started waits for, in words; None where it need not wait."""
+        job = self._table.started.get(job_id)
+        start = None if job is None else self._executor().slow_start(job)
+        return (start and start.waiting_for) or self._scheduler.waiting_for(job_id)
 
     # ---- passes
 
@@ -89,7 +139,8 @@ class StartQueue:
         self._fail(self._scheduler.take_failed(FAILS_A_PASS))
         ready = self._scheduler.take_ready(STARTS_A_PASS)
         for job_id in ready:
-            self._apply(self._table.managed[job_id], SlotGranted(**moment()))
+            if (job := self.take(job_id)) is not None:
+                self._apply(job, SlotGranted(**moment()))
         if self._to_start:
             self._journal.mark_starting([job.id for job in self._to_start])
         if not self._commits.soon():
@@ -114,7 +165,8 @@ class StartQueue:
         for failed in waits:
             state = self._state_of(failed.dependency)
             message = dependency_failure(failed.dependency, state)  # type: ignore[arg-type]
-            self._apply(self._table.managed[failed.job], DependencyFailed(**moment(), message=message))
+            if (job := self.take(failed.job)) is not None:
+                self._apply(job, DependencyFailed(**moment(), message=message))
 
     # ---- waiting for a start
 
@@ -126,20 +178,30 @@ class StartQueue:
         self._waiters.release(int(job.id))
 
     def job_ended(self, job: Job) -> None:
-        self._scheduler.ended(int(job.id), job.state == "succeeded")
-        self._waiters.release(int(job.id))
+        self._note_end(int(job.id), has_succeeded=job.state == "succeeded")
+
+    def jobs_withdrawn(self, job_ids: Sequence[int]) -> None:
+        for job_id in job_ids:
+            self._note_end(job_id, has_succeeded=False)
+
+    def _note_end(self, job_id: int, *, has_succeeded: bool) -> None:
+        self._scheduler.ended(job_id, has_succeeded)
+        self._waiters.release(job_id)
         self.wake()
 
     async def until_started(self, job_id: int) -> None:
         """Return once it has started, could not start, or has to wait in the queue."""
-        job = self._table.managed.get(job_id)
-        while job is not None and job.life.state == "queued" and not self._has_to_wait(job):
+        while self._is_starting(job_id):
             future = self._waiters.add(job_id)
             await asyncio.wait([future], timeout=0.05)
             future.cancel()
 
-    def _has_to_wait(self, job: ManagedJob) -> bool:
+    def _is_starting(self, job_id: int) -> bool:
+        """Whether it will start in a moment."""
+        if job_id in self._table.queued:
+            return self._scheduler.waiting_for(job_id) is None
+        job = self._table.started.get(job_id)
+        if job is None or job.life.state != "queued":
+            return False
         start = self._executor().slow_start(job)
-        if start is not None:
-            return start.has_to_wait
-        return self.waiting_for(job) is not None and not job.life.is_starting
+        return start is None or not start.has_to_wait

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from corral.commandline.abbreviation import with_full_command
 from corral.journal.history_rows import HistoryRow, decode_history, history_of
@@ -24,6 +25,7 @@ from corral.journal.rows import (
     new_job,
     to_time,
     with_state,
+    withdrawn,
 )
 from corral.lifecycle.job_reference import resolve
 from corral.model.errors import NotSoError, UnknownJobError
@@ -36,13 +38,17 @@ from corral.model.wire import to_wire
 _BATCH = 500
 """Ids in one statement: SQLite takes 999 variables at least."""
 _LARGEST_ID = (1 << 63) - 1
-_BESIDE_TEXT = 1024
-"""Bytes of a typical snapshot apart from the text of its command."""
 _EARLIER_RUNS_AMONG = 10_000
 """How many of the newest jobs are searched for earlier runs of a command."""
 _COLUMNS = (
     "jobs.id, jobs.state, jobs.hidden, jobs.created, jobs.started, jobs.ended, jobs.name, jobs.command, jobs.spec, "
     "jobs.snapshot, surroundings.content FROM jobs LEFT JOIN surroundings ON surroundings.number = jobs.surroundings"
+)
+_UNENDED = (
+    "SELECT jobs.id, jobs.starting, jobs.hidden, jobs.created, jobs.spec, jobs.name, jobs.command, jobs.life, "
+    "surroundings.content, environments.content FROM jobs "
+    "LEFT JOIN surroundings ON surroundings.number = jobs.surroundings "
+    "LEFT JOIN environments ON environments.hash = surroundings.environment WHERE jobs.ended IS NULL"
 )
 _TITLE = "id, name, command, state FROM jobs"
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError, TypeError, zlib.error)
@@ -143,13 +149,11 @@ class FileReader:
         )
         return [self._job(_Row(*row)) for row in reversed(rows)]
 
-    def sizes_of_ended(self) -> dict[int, int]:
-        """About how many bytes of text there are of each ended job."""
-        query = (
-            "SELECT id, max(length(CAST(command AS BLOB)), coalesce(length(snapshot), 0) - ?) FROM jobs "
-            "WHERE ended IS NOT NULL"
-        )
-        return dict(self._all(query, _BESIDE_TEXT))
+    def ids_after(self, job: int, count: int) -> list[int]:
+        """The next ids of all jobs, at most so many."""
+        return [
+            row[0] for row in self._all("SELECT id FROM jobs WHERE id > ? ORDER BY id LIMIT ?", job, count)
+        ]
 
     def job(self, job: int) -> Job:
         """One snapshot. Raises UnknownJobError."""
@@ -169,8 +173,13 @@ class FileReader:
                 return decode_job(row.snapshot, bool(row.hidden))
             created = to_time(row.created)
             is_unended = row.ended is None and row.state in UNENDED_STATES
-            if row.spec is not None and created is not None and is_unended:
+            was_withdrawn = row.ended is not None and row.state == "stopped" and row.started is None
+            if row.spec is not None and created is not None and (is_unended or was_withdrawn):
                 job = new_job(row.id, decode_spec(row.spec), decode_cwd(row.surroundings), created)
+                if row.ended is not None:
+                    return withdrawn(replace(job, hidden=bool(row.hidden)), row.ended)
+                if row.state == "queued":
+                    return job
                 return with_state(job, row.state, to_time(row.started), self.stages(row.id))
         except UNREADABLE:
             # Reported in the job's own line, so that one bad row does not hide the others.
@@ -181,15 +190,12 @@ class FileReader:
 
     def unended_rows(self) -> Iterator[tuple[Any, ...]]:
         """Undecoded, for `corral.journal.unfinished_jobs`, which names the columns. One at a time: some may be long."""
-        statement = (
-            "SELECT jobs.id, jobs.starting, jobs.hidden, jobs.created, jobs.spec, jobs.name, jobs.command, jobs.life, "
-            "surroundings.content, environments.content FROM jobs "
-            "LEFT JOIN surroundings ON surroundings.number = jobs.surroundings "
-            "LEFT JOIN environments ON environments.hash = surroundings.environment "
-            "WHERE jobs.ended IS NULL ORDER BY jobs.id"
-        )
         with self._readable():
-            yield from self._connection.execute(statement)
+            yield from self._connection.execute(f"{_UNENDED} ORDER BY jobs.id")
+
+    def unended_row(self, job: int) -> tuple[Any, ...] | None:
+        """The same of one of them."""
+        return cast("tuple[Any, ...] | None", self._one(f"{_UNENDED} AND jobs.id = ?", job))
 
     def stages(self, job: int) -> list[StageRow]:
         """Those that were started, in order."""

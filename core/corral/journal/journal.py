@@ -272,6 +272,10 @@ class Journal(JournalReader):
             job.state, started, to_seconds(ended), encode_job(job), report, job.name, number
         )
 
+    def job_withdrawn(self, job: int, name: str | None, at: datetime) -> None:
+        """It has left the queue and never began."""
+        self._pending.ended[job] = EndedRow("stopped", None, to_seconds(at), None, None, name, job)
+
     def update_ended(self, job: Job) -> None:
         """Replace the snapshot of an ended job, for example once its leftovers are gone."""
         self._pending.snapshots[int(job.id)] = encode_job(job)

@@ -18,7 +18,7 @@ from corral.journal import spill_files
 from corral.journal.file_reader import UNREADABLE, FileReader
 from corral.journal.history_rows import HistoryRow, decode_history
 from corral.journal.opening import BUSY_SECONDS, open_for_reading
-from corral.journal.rows import StageRow, decode_job, decode_stop, to_time
+from corral.journal.rows import StageRow, decode_job, decode_stop, to_time, withdrawn
 from corral.journal.write_buffer import Pending
 from corral.model.home import Home
 from corral.model.job import Job, JobEvent
@@ -108,10 +108,15 @@ class JournalReader(FileReader):
         known.update((job, ended) for job in self._pending.ended if (ended := self._unwritten_end(job)))
         return [known[job] for job in sorted(known)][-limit if limit else 0 :]
 
-    def sizes_of_ended(self) -> dict[int, int]:
-        sizes = super().sizes_of_ended()
-        sizes.update((job, len(row.snapshot)) for job, row in self._pending.ended.items())
-        return {job: size for job, size in sizes.items() if job not in self._pending.removed}
+    def ids_after(self, job: int, count: int) -> list[int]:
+        found = super().ids_after(job, count)
+        if self._pending.is_empty:
+            return found
+        last = found[-1] if len(found) == count else None
+        new = (each for each in self._pending.ended if each > job and (last is None or each <= last))
+        known = sorted({*found, *new} - self._pending.removed)
+        # A whole page of removed ones must not look like the end.
+        return known or (self.ids_after(found[-1], count) if found else [])
 
     def unended_jobs(self) -> list[Job]:
         return [self._with_pending(job) for job in super().unended_jobs() if self._is_unended(int(job.id))]
@@ -129,6 +134,8 @@ class JournalReader(FileReader):
         if row is None:
             return None
         snapshot = self._pending.snapshots.get(job, row.snapshot)
+        if snapshot is None:
+            return next((withdrawn(queued, row.ended) for queued in super()._batch([job])), None)
         return decode_job(snapshot, self._pending.hidden.get(job, False))
 
     def _with_pending(self, job: Job) -> Job:
@@ -156,6 +163,10 @@ class JournalReader(FileReader):
             life = pending.lives[job][1]
         starting = pending.starting.get(job, starting)
         return (job, starting, pending.hidden.get(job, hidden), *middle, life, place, environment)
+
+    def unended_row(self, job: int) -> tuple[Any, ...] | None:
+        row = super().unended_row(job) if self._is_unended(job) else None
+        return None if row is None else self._row_with_pending(*row)
 
     def stages(self, job: int) -> list[StageRow]:
         known = {stage.number: stage for stage in super().stages(job)}

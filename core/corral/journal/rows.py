@@ -13,7 +13,8 @@ from msgspec import NODEFAULT, Struct
 
 from corral.commandline.abbreviation import ShortCommand, short_command_of
 from corral.commandline.program_name import program_name
-from corral.model.job import Job, Stage, State
+from corral.lifecycle.outcome import NEVER_STARTED
+from corral.model.job import Job, Pipe, Stage, State
 from corral.model.reports import StopReport
 from corral.model.spec import (
     DescriptorInput,
@@ -182,6 +183,10 @@ def accepted_job(job_id: int | str, spec: JobSpec, cwd: str, created: datetime, 
         on_stuck=spec.on_stuck,
         origin=spec.origin,
         stdin="terminal" if spec.pty else _STDIN_KINDS[type(spec.stdin)],
+        pipes=tuple(
+            Pipe(number=number, from_stage=number, to_stage=number + 1)
+            for number in range(1, len(spec.pipeline.stages))
+        ),
         cut=shown.is_cut,
     )
 
@@ -200,6 +205,12 @@ def with_state(job: Job, state: State, started: datetime | None, stages: Iterabl
         started=started,
         stages=tuple(_with_row(stage, known.get(stage.number)) for stage in job.stages),
     )
+
+
+def withdrawn(job: Job, ended: float) -> Job:
+    """The job, which has left the queue without having begun."""
+    at = datetime.fromtimestamp(ended, UTC)
+    return msgspec.structs.replace(job, state="stopped", ended=at, reason=NEVER_STARTED)
 
 
 def _with_row(stage: Stage, row: StageRow | None) -> Stage:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -52,10 +54,9 @@ def unended_jobs(journal: Journal, now: float, *, is_same_boot: bool = True) -> 
     A job whose row cannot be read is ended as `lost`, with a notice.
     """
     stored: list[StoredJob] = []
-    decoded: dict[tuple[bytes, bytes], Surroundings] = {}
     for row in journal.unended_rows():
         try:
-            stored.append(_stored(journal, row, decoded, now, is_same_boot))
+            stored.append(_stored(journal, row, now, is_same_boot))
         except UNREADABLE:
             job, created, name, command = row[0], row[3], row[5], row[6]
             journal.job_ended(damaged_job(job, name, command, created, datetime.now(UTC).timestamp()))
@@ -63,13 +64,16 @@ def unended_jobs(journal: Journal, now: float, *, is_same_boot: bool = True) -> 
     return stored
 
 
-def _stored(
-    journal: Journal,
-    row: tuple[Any, ...],
-    decoded: dict[tuple[bytes, bytes], Surroundings],
-    now: float,
-    is_same_boot: bool,
-) -> StoredJob:
+def unended_job(journal: Journal, job: int) -> StoredJob | None:
+    """One of them, of this boot; None where its row cannot be read. Raises JournalError."""
+    row = journal.unended_row(job)
+    try:
+        return None if row is None else _stored(journal, row, time.monotonic(), True)
+    except UNREADABLE:
+        return None
+
+
+def _stored(journal: Journal, row: tuple[Any, ...], now: float, is_same_boot: bool) -> StoredJob:
     job, starting, hidden, created, raw_spec, _, _, raw_life, content, environment = row
     spec = with_short_argv(decode_spec(raw_spec))
     stages = tuple(journal.stages(job))
@@ -81,7 +85,7 @@ def _stored(
     return StoredJob(
         id=job,
         spec=spec,
-        surroundings=_decoded_once(decoded, content, environment),
+        surroundings=_surroundings(content, environment),
         created=datetime.fromtimestamp(created, UTC),
         is_starting=bool(starting),
         stages=stages,
@@ -90,13 +94,10 @@ def _stored(
     )
 
 
-def _decoded_once(
-    decoded: dict[tuple[bytes, bytes], Surroundings], content: bytes, environment: bytes
-) -> Surroundings:
+@lru_cache(maxsize=16)
+def _surroundings(content: bytes, environment: bytes) -> Surroundings:
     """Decoded once: most of thousands of jobs share the same surroundings."""
-    if (content, environment) not in decoded:
-        decoded[content, environment] = decode_surroundings(content, environment)
-    return decoded[content, environment]
+    return decode_surroundings(content, environment)
 
 
 def _with_rows(

@@ -55,7 +55,8 @@ class EndedRow(NamedTuple):
     state: str
     started: float | None
     ended: float
-    snapshot: bytes
+    snapshot: bytes | None
+    """None of one that never began: its specification tells all."""
     stop: bytes | None
     name: str | None
     id: int

@@ -6,9 +6,8 @@ Pure bookkeeping. What is done with one job costs the logarithm of how many are 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
-from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -59,16 +58,17 @@ class _Queue:
 
 
 class _QueuedJob:
-    """`missing` is what it still waits for, smallest id first."""
+    """`waits` is what it has waited for since it was added, smallest id first; `missing`: how many of these have not ended."""
 
-    __slots__ = ("has_failed", "missing", "priority", "queue")
+    __slots__ = ("failed_by", "missing", "priority", "queue", "waits")
 
-    def __init__(self, queue: _Queue, priority: int, missing: dict[int, Dependency]) -> None:
+    def __init__(self, queue: _Queue, priority: int, waits: tuple[Dependency, ...]) -> None:
         self.queue = queue
         self.priority = priority
-        self.missing = missing
-        self.has_failed = False
-        """Whether one that it waited for did not succeed."""
+        self.waits = waits
+        self.missing = len(waits)
+        self.failed_by: int | None = None
+        """The one that it waited for and that did not succeed."""
 
 
 class Scheduler:
@@ -85,6 +85,8 @@ class Scheduler:
         self._running: dict[int, _Queue] = {}
         self._waiters: dict[int, list[int]] = {}
         """Of each job that has not ended: the jobs that wait for it."""
+        self._last_waits: tuple[Dependency, ...] = ()
+        """Thousands of jobs may wait for the same: they share them."""
         self._failed: list[FailedWait] = []
         """A heap; those that have ended are skipped when met."""
         self.configure(Group())
@@ -106,16 +108,18 @@ class Scheduler:
             KeyError: there is no such group.
         """
         queue, dependencies = self._queues[group], tuple(after)
-        unended = sorted((each for each in dependencies if each.succeeded is None), key=attrgetter("job"))
-        missing = {each.job: each for each in unended}
-        self._queued[job] = queued = _QueuedJob(queue, priority, missing)
+        unended = {each.job: each for each in dependencies if each.succeeded is None}
+        waits = tuple(sorted(unended.values(), key=attrgetter("job")))
+        if waits != self._last_waits:
+            self._last_waits = waits
+        self._queued[job] = queued = _QueuedJob(queue, priority, self._last_waits)
         failed = next((each for each in dependencies if each.succeeded is False), None)
         if failed is not None:
             self._fail(job, queued, failed.job)
             return
-        for dependency in missing:
+        for dependency in unended:
             self._waiters.setdefault(dependency, []).append(job)
-        if not missing:
+        if not unended:
             heappush(queue.ready, (-priority, job))
 
     def adopt(self, job: int, group: str = DEFAULT_GROUP) -> None:
@@ -132,10 +136,10 @@ class Scheduler:
             queued = self._queued.get(waiter)
             if queued is None:
                 continue
-            if not (succeeded or queued.missing[job].by_end):
+            if not succeeded and not any(each.job == job and each.by_end for each in queued.waits):
                 self._fail(waiter, queued, job)
                 continue
-            del queued.missing[job]
+            queued.missing -= 1
             if not queued.missing:
                 heappush(queued.queue.ready, (-queued.priority, waiter))
 
@@ -172,8 +176,8 @@ class Scheduler:
         queue.running += 1
 
     def _fail(self, job: int, queued: _QueuedJob, dependency: int) -> None:
-        if not queued.has_failed:
-            queued.has_failed = True
+        if queued.failed_by is None:
+            queued.failed_by = dependency
             heappush(self._failed, FailedWait(job, dependency))
 
     @property
@@ -199,7 +203,9 @@ class Scheduler:
         if queued is None:
             return None
         if queued.missing:
-            return _missing_text(queued.missing)
+            return _missing_text(
+                [each for each in queued.waits if each.job in self._waiters or each.job == queued.failed_by]
+            )
         return _queue_text(queued.queue)
 
 
@@ -214,10 +220,10 @@ def _queue_text(queue: _Queue) -> str | None:
     return f"{queue.running} of {limit} run in group {name}"
 
 
-def _missing_text(missing: dict[int, Dependency]) -> str:
-    first = islice(missing.values(), _NAMED_DEPENDENCIES)
+def _missing_text(missing: Sequence[Dependency]) -> str:
+    first = missing[:_NAMED_DEPENDENCIES]
     named = [f"job {each.job} ({each.name})" if each.name else f"job {each.job}" for each in first]
-    wanted = "to be stopped" if all(each.by_end for each in missing.values()) else "to succeed"
+    wanted = "to be stopped" if all(each.by_end for each in missing) else "to succeed"
     rest = len(missing) - len(named)
     if rest:
         return f"{', '.join(named)} and {rest} more {wanted}"

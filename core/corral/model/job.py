@@ -22,6 +22,8 @@ ENDED_STATES: frozenset[State] = frozenset({"succeeded", "failed", "stopped", "t
 UNENDED_STATES: frozenset[State] = frozenset({"queued", "running", "paused", "stopping"})
 STARTED_STATES: frozenset[State] = frozenset({"running", "paused", "stopping"})
 """States in which processes of the job may be alive because it has not ended."""
+UNKNOWN_COMMAND = "(unknown)"
+"""Of a job whose command nobody can tell."""
 
 
 class StageTime(Struct, frozen=True, kw_only=True):

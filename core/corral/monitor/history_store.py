@@ -171,7 +171,7 @@ class HistoryStore:
 
     def history(self, job_id: int) -> Story:
         """What is kept of a job, running or ended. Raises UnknownJobError."""
-        job = self._table.unended(job_id)
+        job = self._table.live(job_id)
         if job is None:
             return self._journal.history(self._snapshot(job_id))
         history = job.history

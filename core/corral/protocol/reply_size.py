@@ -12,7 +12,7 @@ from corral.model.job import Job
 
 MOST_TEXT = 24 << 20
 """Bytes of commands and arguments in one list; everything else about 20,000 jobs takes about as much."""
-_FREE = 512
+LEAST_TEXT = 512
 """Bytes that each job may have in any case; most need no more."""
 
 _encoder = msgspec.json.Encoder()
@@ -35,7 +35,7 @@ def share_of(sizes: Collection[int], most: int = MOST_TEXT) -> int:
             break
         left -= size
         count -= 1
-    return max(_FREE, left // count)
+    return max(LEAST_TEXT, left // count)
 
 
 def size_of(job: Job) -> int:

@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from corral.model.history import RecentHistory
-from corral.model.job import Job, ProcessView
+from corral.model.job import Job, ProcessView, State
 from corral.model.machine import Machine
 from corral.model.reports import DaemonStatus, Detail, Diagnosis, OpenedInput, PeekedPipe, StopReport, Story
 from corral.model.retention import CleanReport
@@ -183,6 +183,8 @@ class ListJobs(Request[Jobs], tag="list"):
     is_repeatable = True
     ids: tuple[str, ...] = ()
     all: bool = False
+    states: tuple[State, ...] = ()
+    """Only jobs in one of these; an earlier daemon lists the others too. Not with `ids`."""
 
 
 class ShowJob(Request[Detail], tag="show"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from msgspec import structs
@@ -122,9 +123,15 @@ class Cleaner:
 
     def job_ended(self, job: Job) -> None:
         """Many ends, or much output, make the next cleaning come sooner."""
-        self._newly_ended += 1
         self._new_bytes += job.stdout_bytes + job.stderr_bytes
         self._new_bytes -= job.stdout_dropped_bytes + job.stderr_dropped_bytes
+        self._note_ended(1)
+
+    def jobs_withdrawn(self, job_ids: Sequence[int]) -> None:
+        self._note_ended(len(job_ids))
+
+    def _note_ended(self, count: int) -> None:
+        self._newly_ended += count
         keep, max_size = self._rules.keep, self._rules.max_size
         if (keep is not None and self._newly_ended * _SOME >= keep) or (
             max_size is not None and self._new_bytes * _SOME >= max_size
@@ -189,7 +196,7 @@ class Cleaner:
                 await asyncio.sleep(0)
             if has_removed:
                 self._journal.drop_unused()
-                await self._upkeep.make_small(is_idle=not self._table.managed)
+                await self._upkeep.make_small(is_idle=self._table.is_empty)
         except CorralError as error:
             # A full disk: the jobs are deleted, and the next cleaning tries this again.
             self._complain(f"giving back the room of old jobs: {error}")

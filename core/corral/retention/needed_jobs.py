@@ -46,7 +46,8 @@ class NeededJobs:
     def includes(self, job_id: int, *, shown: bool) -> bool:
         """The same for one of them."""
         return (
-            job_id in self._table.managed
+            job_id in self._table.started
+            or job_id in self._table.queued
             or job_id in self._held
             or (shown and job_id in self._table.on_screen)
             or self._is_awaited(str(job_id))
@@ -54,7 +55,7 @@ class NeededJobs:
         )
 
     def _is_awaited(self, job: str) -> bool:
-        return any(each.life.state == "queued" for each in self._table.waiters.of(job))
+        return any(each in self._table.queued for each in self._table.waiters.of(job))
 
     def _is_read(self, job: str) -> bool:
-        return any(not each.life.is_ended for each in self._table.readers.of(job))
+        return any(map(self._table.is_unended, self._table.readers.of(job)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -53,7 +53,7 @@ class Feeder:
     def __init__(
         self,
         home: Home,
-        jobs: Mapping[int, ManagedJob],
+        is_unended: Callable[[int], bool],
         journal: Journal,
         commits: Commits,
         apply: Apply,
@@ -61,7 +61,7 @@ class Feeder:
         feed: Feed,
     ) -> None:
         self._home = home
-        self._jobs = jobs
+        self._is_unended = is_unended
         self._journal = journal
         self._commits = commits
         self._apply = apply
@@ -204,8 +204,7 @@ class Feeder:
         return dropped
 
     def _source_has_ended(self) -> bool:
-        job = self._jobs.get(self.source)
-        return job is None or job.life.is_ended
+        return not self._is_unended(self.source)
 
     def _wait_for_room(self) -> None:
         if not self._is_waiting_for_room and self._writer >= 0:
@@ -238,10 +237,10 @@ class Feeds:
     """All that is fed from one job to another."""
 
     def __init__(
-        self, home: Home, jobs: Mapping[int, ManagedJob], journal: Journal, commits: Commits, apply: Apply
+        self, home: Home, is_unended: Callable[[int], bool], journal: Journal, commits: Commits, apply: Apply
     ) -> None:
         self._home = home
-        self._jobs = jobs
+        self._is_unended = is_unended
         self._journal = journal
         self._commits = commits
         self._apply = apply
@@ -251,7 +250,7 @@ class Feeds:
     def begin(self, job: ManagedJob, feed: Feed) -> None:
         """Feed it from there on. Takes the descriptors over."""
         self._feeders[job.id] = Feeder(
-            self._home, self._jobs, self._journal, self._commits, self._apply, job, feed
+            self._home, self._is_unended, self._journal, self._commits, self._apply, job, feed
         )
 
     def end(self, job: ManagedJob) -> None:

@@ -8,9 +8,8 @@ from itertools import chain
 
 from msgspec import structs
 
-from corral.jobs.acceptance import new_job
 from corral.jobs.job_table import JobTable
-from corral.jobs.managed_job import ManagedJob
+from corral.jobs.managed_job import ManagedJob, new_job
 from corral.jobs.snapshots import Snapshots
 from corral.jobs.transitions import Apply
 from corral.journal.journal import Journal
@@ -91,6 +90,9 @@ class LocalLeftovers:
     def job_ended(self, job: Job) -> None:
         self.look_after(int(job.id))
 
+    def jobs_withdrawn(self, job_ids: Sequence[int]) -> None:
+        """Nothing was started of them."""
+
     def look_after(self, job_id: int) -> None:
         """It has ended: look soon what is left of it."""
         self._ended.add(job_id)
@@ -112,7 +114,7 @@ class LocalLeftovers:
             return []
         self.look()
         jobs = [
-            self._table.managed[job_id] for job_id in sorted(self._ended) if job_id in self._table.managed
+            self._table.started[job_id] for job_id in sorted(self._ended) if job_id in self._table.started
         ]
         return [job for job in jobs if job.leftovers and (job.spec.name in names or job.id in ids)]
 
@@ -127,7 +129,7 @@ class LocalLeftovers:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        jobs = self._table.managed
+        jobs = self._table.started
         done = [jobs[job_id] for job_id in self._ended if job_id in jobs]
         self._ended = {job.id for job in done}
         try:
@@ -159,7 +161,7 @@ class LocalLeftovers:
 
     async def until_swept(self, job_ids: Iterable[int]) -> None:
         """Return once nothing is left of those of these jobs whose leftovers are to be stopped, or nothing more helps."""
-        jobs = [job for job_id in job_ids if (job := self._table.managed.get(job_id)) is not None]
+        jobs = [job for job_id in job_ids if (job := self._table.started.get(job_id)) is not None]
         jobs = [job for job in jobs if job.spec.leftovers == "stop"]
         if jobs:
             await self._looked.wait()
@@ -188,7 +190,7 @@ class LocalLeftovers:
     def forget_the_gone(self) -> None:
         """Nothing is left any more of what the last daemon had counted and this one does not find."""
         for job_id, snapshot in self._table.ended.items():
-            if (snapshot.leftovers or snapshot.in_doubt) and job_id not in self._table.managed:
+            if (snapshot.leftovers or snapshot.in_doubt) and job_id not in self._table.started:
                 self._table.ended[job_id] = snapshot = structs.replace(snapshot, leftovers=0, in_doubt=0)
                 self._journal.update_ended(snapshot)
 

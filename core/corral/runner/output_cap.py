@@ -122,7 +122,7 @@ class OutputCap:
     def tick(self) -> None:
         """After the monitor's pass: those that it left out, should anything have grown, and what ended jobs left."""
         for job_id in self._leftovers():
-            job = self._table.managed.get(job_id)
+            job = self._table.started.get(job_id)
             if job is not None and job.leftovers:
                 self._look_at_ended(job)
         for job in list(self._spared.values()):
@@ -233,7 +233,7 @@ class OutputCap:
 
     def _look_again(self, job: ManagedJob) -> None:
         self._timers.pop(job.id, None)
-        if self._table.managed.get(job.id) is job and not job.life.is_ended:
+        if self._table.started.get(job.id) is job and not job.life.is_ended:
             self._look_closely(job)
 
     def _streams(self, job: ManagedJob) -> Sequence[CappedStream]:
@@ -376,7 +376,7 @@ class OutputCap:
             self._complain(job, stream, error)
         else:
             self._punch(job, stream)
-        if self._table.managed.get(job.id) is job and not job.life.is_ended:
+        if self._table.started.get(job.id) is job and not job.life.is_ended:
             self._look_closely(job)
 
     def _take_back(self, job: ManagedJob, stream: CappedStream, noted: int) -> None:

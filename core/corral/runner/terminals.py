@@ -216,8 +216,6 @@ class Terminals:
         terminal = self._by_job.get(job.id)
         if terminal is not None:
             return terminal
-        if job.life.state == "queued":
-            raise NotSoError(f"job {job.id} is queued and has no terminal yet")
         raise NotSoError(f"the terminal of job {job.id} is gone; it went with the daemon that held it")
 
     def send_end_of_input(self, job: ManagedJob) -> None:

@@ -57,13 +57,13 @@ class UnmarkedKeeper:
         for job_id, identities in kept.proven.items():
             for identity in filter(is_alive, identities):
                 if self._is_in_hand(job_id):
-                    run_of(self._table.managed[job_id]).proven[identity.pid] = identity
+                    run_of(self._table.started[job_id]).proven[identity.pid] = identity
         for job_id, identities in kept.doubtful.items():
             for identity in filter(is_alive, identities):
                 if self._is_in_hand(job_id):
                     self._process_scan.suspect(job_id, identity)
 
     def _is_in_hand(self, job_id: int) -> bool:
-        if job_id not in self._table.managed and self._journal.exists(job_id):
+        if job_id not in self._table.started and self._journal.exists(job_id):
             self._leftovers.take_on(job_id)
-        return job_id in self._table.managed
+        return job_id in self._table.started

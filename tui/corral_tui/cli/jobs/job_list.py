@@ -91,7 +91,8 @@ def plain_options(words: list[str]) -> ListOptions | None:
 
 def list_jobs(options: ListOptions) -> int:
     """Print the requested jobs; 1 if an id is unknown."""
-    found = fast_list(chosen_home(), options.ids, everything=options.wants_ended) or _query(options)
+    home, ids, states = chosen_home(), options.ids, options.states
+    found = fast_list(home, ids, everything=options.wants_ended, states=states) or _query(options)
     for notice in found.notices:
         complain(notice)
     _print(_sorted([job for job in found.jobs if _is_selected(job, options)], options.sorts), options)
