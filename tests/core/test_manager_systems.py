@@ -12,9 +12,11 @@ import pytest
 
 import corral
 from corral.library.job_handle import JobError
+from corral.library.manager import JobManager
 from corral.model.units import parse_signal
 from managers import eventually_so, opened, python, ready, state_is, zoo_argv
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here")
 ENCRYPT = "openssl enc -des3 -pbkdf2 -pass env:password"
 
@@ -31,23 +33,21 @@ def whirlpool() -> str | None:
 # ---- 1 run and check
 
 
-async def test_run_and_check() -> None:
-    async with opened() as manager:
-        result = await manager.run("echo 'Hello from the child!'", check=True)
-        assert (result.stdout, result.stderr, result.exit_status) == (b"Hello from the child!\n", b"", 0)
-        assert result.succeeded
-        assert result.job.state == "succeeded"
-        failed = await manager.run(["sh", "-c", "echo out; echo err >&2; exit 7"])
-        assert (failed.stdout, failed.stderr, failed.exit_status) == (b"out\n", b"err\n", 7)
-        assert (failed.job.state, failed.job.signal) == ("failed", None)
-        assert failed.job.reason == "stage 1 (sh) exited with 7"
-        with pytest.raises(JobError, match="exit status 7"):
-            await manager.run(["sh", "-c", "exit 7"], check=True)
+async def test_run_and_check(shared: JobManager) -> None:
+    result = await shared.run("echo 'Hello from the child!'", check=True)
+    assert (result.stdout, result.stderr, result.exit_status) == (b"Hello from the child!\n", b"", 0)
+    assert result.succeeded
+    assert result.job.state == "succeeded"
+    failed = await shared.run(["sh", "-c", "echo out; echo err >&2; exit 7"])
+    assert (failed.stdout, failed.stderr, failed.exit_status) == (b"out\n", b"err\n", 7)
+    assert (failed.job.state, failed.job.signal) == ("failed", None)
+    assert failed.job.reason == "stage 1 (sh) exited with 7"
+    with pytest.raises(JobError, match="exit status 7"):
+        await shared.run(["sh", "-c", "exit 7"], check=True)
 
 
-async def test_a_signal_that_nobody_here_sent() -> None:
-    async with opened() as manager:
-        job = (await manager.run(["sh", "-c", "kill -SEGV $$"])).job
+async def test_a_signal_that_nobody_here_sent(shared: JobManager) -> None:
+    job = (await shared.run(["sh", "-c", "kill -SEGV $$"])).job
     assert (job.state, job.exit_status, job.signal) == ("failed", 139, "SEGV")
     assert job.reason == "stage 1 (sh) was ended by SIGSEGV"
     assert (job.stages[0].exit_status, job.stages[0].signal) == (None, "SEGV")
@@ -56,46 +56,43 @@ async def test_a_signal_that_nobody_here_sent() -> None:
 # ---- 2 poll while working
 
 
-async def test_poll_while_working() -> None:
+async def test_poll_while_working(shared: JobManager) -> None:
     code = "import sys\nprint('ready', flush=True)\nx = 0\nwhile not (x % 4096 == 0 and sys.stdin.read(0)): x += 1"
-    async with opened() as manager:
-        handle = await manager.start(python(code))
-        await ready(handle)
-        first = await handle.snapshot()
-        assert first.state == "running"
+    handle = await shared.start(python(code))
+    await ready(handle)
+    first = await handle.snapshot()
+    assert first.state == "running"
 
-        async def has_been_sampled() -> bool:
-            job = await handle.snapshot()
-            return bool(job.cpu_percent and job.memory_bytes and job.cpu_seconds)
+    async def has_been_sampled() -> bool:
+        job = await handle.snapshot()
+        return bool(job.cpu_percent and job.memory_bytes and job.cpu_seconds)
 
-        other = await manager.run("echo meanwhile")
-        assert other.succeeded
-        await eventually_so(has_been_sampled, "its CPU and memory to be seen")
-        later = await handle.snapshot()
-        assert later.elapsed is not None
-        assert first.elapsed is not None
-        assert later.elapsed > first.elapsed
-        assert later.ended is None
-        assert later.stages[0].pid is not None
-        await handle.kill()
+    other = await shared.run("echo meanwhile")
+    assert other.succeeded
+    await eventually_so(has_been_sampled, "its CPU and memory to be seen")
+    later = await handle.snapshot()
+    assert later.elapsed is not None
+    assert first.elapsed is not None
+    assert later.elapsed > first.elapsed
+    assert later.ended is None
+    assert later.stages[0].pid is not None
+    await handle.kill()
 
 
-async def test_the_exit_status_comes_with_the_end() -> None:
+async def test_the_exit_status_comes_with_the_end(shared: JobManager) -> None:
     """No tick lies between the end and its news: the end precedes what this program did after it."""
-    async with opened() as manager:
-        handle = await manager.start("cat", stdin="interactive")
-        await handle.close_stdin()
-        job = await handle.wait(timeout=30)
-        assert (job.state, job.exit_status) == ("succeeded", 0)
+    handle = await shared.start("cat", stdin="interactive")
+    await handle.close_stdin()
+    job = await handle.wait(timeout=30)
+    assert (job.state, job.exit_status) == ("succeeded", 0)
 
 
 # ---- 3 many in parallel
 
 
-async def test_ten_sleeps_overlap() -> None:
-    async with opened() as manager:
-        handles = await manager.start_many(["sleep 0.5"] * 10)
-        jobs = await manager.wait(handles)
+async def test_ten_sleeps_overlap(shared: JobManager) -> None:
+    handles = await shared.start_many(["sleep 0.5"] * 10)
+    jobs = await shared.wait(handles)
     assert [job.state for job in jobs] == ["succeeded"] * 10
     starts = [job.started for job in jobs if job.started]
     ends = [job.ended for job in jobs if job.ended]
@@ -153,60 +150,52 @@ async def test_three_encryptors_with_the_password_in_their_environment_only() ->
         assert not wrong.succeeded or wrong.stdout != text
 
 
-async def test_a_hundred_megabytes_arrive_whole() -> None:
+async def test_a_hundred_megabytes_arrive_whole(shared: JobManager) -> None:
     data = os.urandom(1 << 20) * 100
-    async with opened() as manager:
-        result = await manager.run("sha256sum", input=data, check=True)
+    result = await shared.run("sha256sum", input=data, check=True)
     assert result.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
 
 
-async def test_a_child_that_never_reads_blocks_nothing() -> None:
-    async with opened() as manager:
-        result = await manager.run(zoo_argv("never_reads"), input=b"x" * 1_000_000, timeout=0.3)
-        assert result.job.state == "timed_out"
-        assert (await manager.run("echo fine")).stdout == b"fine\n"
+async def test_a_child_that_never_reads_blocks_nothing(shared: JobManager) -> None:
+    result = await shared.run(zoo_argv("never_reads"), input=b"x" * 1_000_000, timeout=0.3)
+    assert result.job.state == "timed_out"
+    assert (await shared.run("echo fine")).stdout == b"fine\n"
 
 
-async def test_a_child_that_closes_its_stdin_early_breaks_nothing() -> None:
-    async with opened() as manager:
-        result = await manager.run(["sh", "-c", "exec <&-; echo fine"], input=b"x" * 1_000_000)
-        assert (result.stdout, result.job.state) == (b"fine\n", "succeeded")
-        head = await manager.run("head -c 3", input=b"abc" * 1_000_000)
-        assert (head.stdout, head.job.state) == (b"abc", "succeeded")
+async def test_a_child_that_closes_its_stdin_early_breaks_nothing(shared: JobManager) -> None:
+    result = await shared.run(["sh", "-c", "exec <&-; echo fine"], input=b"x" * 1_000_000)
+    assert (result.stdout, result.job.state) == (b"fine\n", "succeeded")
+    head = await shared.run("head -c 3", input=b"abc" * 1_000_000)
+    assert (head.stdout, head.job.state) == (b"abc", "succeeded")
 
 
-async def test_every_byte_value_comes_back() -> None:
+async def test_every_byte_value_comes_back(shared: JobManager) -> None:
     data = bytes(range(256)) * 300
-    async with opened() as manager:
-        assert (await manager.run("cat | cat", input=data)).stdout == data
-        assert (await manager.run("cat", input=b"")).stdout == b""
+    assert (await shared.run("cat | cat", input=data)).stdout == data
+    assert (await shared.run("cat", input=b"")).stdout == b""
 
 
 # ---- 5 chains
 
 
 @needs_openssl
-async def test_three_encryptors_each_into_a_digest() -> None:
+async def test_three_encryptors_each_into_a_digest(shared: JobManager) -> None:
     digest = whirlpool()
     if digest is None:
         pytest.skip("this OpenSSL has no Whirlpool")
-    async with opened() as manager:
-        for _ in range(3):
-            text = os.urandom(10)
-            environment = {**os.environ, "password": "x"}
-            result = await manager.run(
-                f"{ENCRYPT} -S 0011223344556677 | {digest}", input=text, env=environment
-            )
-            sealed = await manager.run(f"{ENCRYPT} -S 0011223344556677", input=text, env=environment)
-            expected = subprocess.run(digest.split(), input=sealed.stdout, capture_output=True, check=True)
-            assert result.stdout == expected.stdout
-            assert len(result.stdout) == 64
-            assert [stage.exit_status for stage in result.job.stages] == [0, 0]
+    for _ in range(3):
+        text = os.urandom(10)
+        environment = {**os.environ, "password": "x"}
+        result = await shared.run(f"{ENCRYPT} -S 0011223344556677 | {digest}", input=text, env=environment)
+        sealed = await shared.run(f"{ENCRYPT} -S 0011223344556677", input=text, env=environment)
+        expected = subprocess.run(digest.split(), input=sealed.stdout, capture_output=True, check=True)
+        assert result.stdout == expected.stdout
+        assert len(result.stdout) == 64
+        assert [stage.exit_status for stage in result.job.stages] == [0, 0]
 
 
-async def test_every_stage_keeps_its_own_end() -> None:
-    async with opened() as manager:
-        job = (await manager.run("sh -c 'cat; exit 3' | sh -c 'cat; kill -HUP $$' | cat")).job
+async def test_every_stage_keeps_its_own_end(shared: JobManager) -> None:
+    job = (await shared.run("sh -c 'cat; exit 3' | sh -c 'cat; kill -HUP $$' | cat")).job
     assert [(stage.exit_status, stage.signal) for stage in job.stages] == [
         (3, None),
         (None, "HUP"),
@@ -215,9 +204,8 @@ async def test_every_stage_keeps_its_own_end() -> None:
     assert (job.state, job.exit_status, job.reason) == ("failed", 3, "stage 1 (sh) exited with 3")
 
 
-async def test_the_upstream_of_a_satisfied_reader_has_not_failed() -> None:
-    async with opened() as manager:
-        result = await manager.run("yes | cat | head -n 1")
+async def test_the_upstream_of_a_satisfied_reader_has_not_failed(shared: JobManager) -> None:
+    result = await shared.run("yes | cat | head -n 1")
     assert result.stdout == b"y\n"
     assert (result.job.state, result.job.exit_status) == ("succeeded", 0)
     assert result.job.stages[0].signal == "PIPE"
@@ -227,11 +215,10 @@ async def test_the_upstream_of_a_satisfied_reader_has_not_failed() -> None:
 # ---- 6 time limits
 
 
-async def test_a_time_limit_runs_the_stop_sequence() -> None:
-    async with opened() as manager:
-        handle = await manager.start("sleep 10", timeout=0.1)
-        job = await handle.wait(timeout=30)
-        detail = await handle.stop()
+async def test_a_time_limit_runs_the_stop_sequence(shared: JobManager) -> None:
+    handle = await shared.start("sleep 10", timeout=0.1)
+    job = await handle.wait(timeout=30)
+    detail = await handle.stop()
     assert (job.state, job.exit_status, job.signal, job.reason) == ("timed_out", 124, "TERM", "0.1s")
     assert [(p.signals, p.ended_by) for p in detail.processes] == [(("TERM",), "TERM")]
     assert detail.processes[0].seconds is not None
@@ -239,25 +226,23 @@ async def test_a_time_limit_runs_the_stop_sequence() -> None:
     assert detail.nothing_is_left
 
 
-async def test_who_ignores_term_is_killed_after_the_grace() -> None:
-    async with opened() as manager:
-        handle = await manager.start(zoo_argv("ignores_term"), timeout=0.5, stop_grace=0.1)
-        job = await handle.wait(timeout=30)
-        report = await handle.stop()
+async def test_who_ignores_term_is_killed_after_the_grace(shared: JobManager) -> None:
+    handle = await shared.start(zoo_argv("ignores_term"), timeout=0.5, stop_grace=0.1)
+    job = await handle.wait(timeout=30)
+    report = await handle.stop()
     assert (job.state, job.exit_status, job.signal) == ("timed_out", 124, "KILL")
     assert report.processes[0].ended_by == "KILL"
 
 
-async def test_time_paused_counts_for_no_time_limit() -> None:
-    async with opened() as manager:
-        handle = await manager.start("sleep 60", timeout=0.3, stop_grace=0.1)
-        await handle.pause()
-        assert (await handle.snapshot()).state == "paused"
-        with pytest.raises(TimeoutError):
-            await handle.wait(timeout=0.5)
-        assert (await handle.snapshot()).state == "paused"
-        await handle.resume()
-        job = await handle.wait(timeout=30)
+async def test_time_paused_counts_for_no_time_limit(shared: JobManager) -> None:
+    handle = await shared.start("sleep 60", timeout=0.3, stop_grace=0.1)
+    await handle.pause()
+    assert (await handle.snapshot()).state == "paused"
+    with pytest.raises(TimeoutError):
+        await handle.wait(timeout=0.5)
+    assert (await handle.snapshot()).state == "paused"
+    await handle.resume()
+    job = await handle.wait(timeout=30)
     assert job.state == "timed_out"
     assert job.signal is not None
     assert parse_signal(job.signal) == 15
@@ -265,26 +250,25 @@ async def test_time_paused_counts_for_no_time_limit() -> None:
     assert job.elapsed >= 0.75
 
 
-async def test_a_paused_job_does_nothing() -> None:
+async def test_a_paused_job_does_nothing(shared: JobManager) -> None:
     code = "import time\nprint('ready', flush=True)\nwhile True: print('x', flush=True); time.sleep(0.001)"
-    async with opened() as manager:
-        handle = await manager.start(python(code))
-        await ready(handle)
-        await handle.pause()
-        before = await handle.stdout()
-        with pytest.raises(TimeoutError):
-            await handle.wait(timeout=0.1)
-        assert await handle.stdout() == before
-        await handle.resume()
+    handle = await shared.start(python(code))
+    await ready(handle)
+    await handle.pause()
+    before = await handle.stdout()
+    with pytest.raises(TimeoutError):
+        await handle.wait(timeout=0.1)
+    assert await handle.stdout() == before
+    await handle.resume()
 
-        async def goes_on() -> bool:
-            return len(await handle.stdout()) > len(before)
+    async def goes_on() -> bool:
+        return len(await handle.stdout()) > len(before)
 
-        await eventually_so(goes_on, "it to go on")
-        await state_is(handle, "running")
-        await handle.pause()
-        report = await handle.stop(grace=5)
-        assert report.processes[0].ended_by == "TERM"
+    await eventually_so(goes_on, "it to go on")
+    await state_is(handle, "running")
+    await handle.pause()
+    report = await handle.stop(grace=5)
+    assert report.processes[0].ended_by == "TERM"
 
 
 async def test_a_run_that_is_cancelled_ends_its_job() -> None:
