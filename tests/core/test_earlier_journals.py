@@ -221,7 +221,7 @@ def test_a_format_has_a_step_that_is_taken_once_and_as_a_whole(
             raise sqlite3.OperationalError("something broke")
 
     monkeypatch.setattr(tables, "VERSION", 2)
-    monkeypatch.setattr(tables, "_STEPS", {1: step})
+    monkeypatch.setattr(tables, "_MIGRATIONS", {1: step})
     with pytest.raises(JournalError, match="something broke; it is as it was"):
         Journal.open(home)
     fails.clear()

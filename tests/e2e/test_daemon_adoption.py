@@ -126,6 +126,8 @@ def test_stops_of_a_stage_and_of_leftovers_go_on(daemons: Daemons) -> None:
         (ended,) = wait(client, one)
         assert (ended.state, ended.stages[0].signal) == ("stopped", "KILL")
         until(lambda: not marked(daemons.nonce()), "the leftovers to be ended too")
+        told = [event.text for event in client.call(p.ShowJob(two)).events]
+        assert "leftovers: stop resumed after daemon restart: TERM, KILL after 0.7s" in told
 
 
 def test_input_that_broke_off_is_no_success(daemons: Daemons, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from textual import _wait
 
 from corral_tui.dashboard.dialogs import base, stop
 from corral_tui.dashboard.dialogs import quit as quitting
-from corral_tui.dashboard.job import panes
+from corral_tui.dashboard.job import output_pane
 from corral_tui.dashboard.job import screen as opened
 
 
@@ -34,6 +34,6 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_wait, "SLEEP_IDLE", 0.00025)
     for module in (opened, quitting, stop):
         monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(panes.OutputPane, "seconds", 0.05)
+    monkeypatch.setattr(output_pane.OutputPane, "seconds", 0.05)
     monkeypatch.setattr(stop, "SEEN_SECONDS", 0.3)
     monkeypatch.setattr(base, "SOONEST_ANSWER", -60.0)

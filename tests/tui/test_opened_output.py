@@ -15,8 +15,8 @@ from corral_tui.dashboard.job.output.layout import Top, with_hits, wrapped_line
 from corral_tui.dashboard.job.output.line_filter import FilteredRows, pattern_of
 from corral_tui.dashboard.job.output.rows import OutputRows
 from corral_tui.dashboard.job.output.view import OutputView
-from corral_tui.dashboard.job.panes import TreePane
 from corral_tui.dashboard.job.screen import JobScreen
+from corral_tui.dashboard.job.tree_pane import TreePane
 from corral_tui.dashboard.paint.ansi import output_line
 from corral_tui.text.numbers import cells
 from holes import drop

@@ -27,9 +27,10 @@ from corral.protocol.requests import (
 from corral_tui.dashboard.app import DashboardApp
 from corral_tui.dashboard.dialogs.signal import SignalDialog
 from corral_tui.dashboard.dialogs.stop import StopDialog
+from corral_tui.dashboard.job.about_pane import AboutPane
 from corral_tui.dashboard.job.output.view import OutputView
-from corral_tui.dashboard.job.panes import AboutPane, TreePane
 from corral_tui.dashboard.job.screen import JobScreen
+from corral_tui.dashboard.job.tree_pane import TreePane
 from corral_tui.dashboard.prompt.prompt import PromptDialog
 from corral_tui.text.charset import ASCII, UNICODE, Charset
 from tui.fake_jobs import NOW, Clock, ended_job, job, pipeline_job

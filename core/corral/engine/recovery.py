@@ -180,7 +180,7 @@ class Recovery:
             self._commits.soon()
         job = self._executor.leftovers.take_on(job_id)
         if self._was_sweeping(job_id):
-            reason = "are being stopped, as was asked of the daemon before"
+            reason = "stop resumed after daemon restart"
             self._apply(job, StopRequested(**moment(), cause="shutdown", reason=reason))
 
     def _was_sweeping(self, job_id: int) -> bool:

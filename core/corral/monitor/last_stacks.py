@@ -30,7 +30,7 @@ class LastStacks:
         self._captured: dict[int, _Captured] = {}
 
     def are_known(self, job: ManagedJob) -> bool:
-        """Whether all is known that can be; else a capture has begun, which ends within `spying.SECONDS`."""
+        """Whether all is known that can be; else a capture has begun, which ends within `stack_capture.SECONDS`."""
         if job.diagnosis is None or self._captured_now(job) is not None:
             return True
         if job.id not in self._tasks:

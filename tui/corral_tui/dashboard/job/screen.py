@@ -20,12 +20,14 @@ from corral_tui.dashboard.dialogs.signal import SignalDialog
 from corral_tui.dashboard.frame.actions import Context, Scope
 from corral_tui.dashboard.frame.footer import Footer, StripLine
 from corral_tui.dashboard.frame.screen import DashboardScreen, ScreenHost
+from corral_tui.dashboard.job.about_pane import AboutPane
 from corral_tui.dashboard.job.charts_pane import ChartsPane
 from corral_tui.dashboard.job.header import PANES, head_lines, tab_at, tab_line
+from corral_tui.dashboard.job.output_pane import OutputPane
 from corral_tui.dashboard.job.pane import Pane
-from corral_tui.dashboard.job.panes import AboutPane, OutputPane, TreePane
 from corral_tui.dashboard.job.peek_text import Peek
 from corral_tui.dashboard.job.pipeline_pane import PipelinePane
+from corral_tui.dashboard.job.tree_pane import TreePane
 from corral_tui.dashboard.job.why_pane import WhyPane
 from corral_tui.dashboard.paint.canvas import Block
 from corral_tui.dashboard.paint.lines import Line, plain, rule
