@@ -43,6 +43,12 @@ def test_a_list_in_parts_is_whole(few: str, tmp_path: Path) -> None:
             ids += start(client, ["sleep", "60"], name="runs")
             assert [job.id for job in client.call(p.ListJobs(all=True)).jobs] == ids
         assert corral.ok("ps", "-aq").split() == ids
+        header, *rows = corral.ok("ps", "-a").splitlines()
+        assert header.split()[:3] == ["ID", "NAME", "STATE"]
+        assert [row.split()[0] for row in rows] == ids
+        assert {row.index("succeeded") for row in rows[:-1]} == {header.index("STATE")}
+        assert [job["id"] for job in json.loads(corral.ok("ps", "-a", "--json"))] == ids
+        assert json.loads(corral.ok("ps", "-a", "--json", "--state", "failed")) == []
         assert corral.ok("ps", "--all", "--quiet", "--sort=id").split() == ids
         assert corral.ok("ps", "-q").split() == ids[-1:]
 

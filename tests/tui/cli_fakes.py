@@ -96,5 +96,5 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> FakeDaemon:
     monkeypatch.setenv("CORRAL_HOME", os.fspath(tmp_path / "home"))
     for way in ("daemon", "running_daemon", "reader"):
         monkeypatch.setattr(connect, way, reached)
-    monkeypatch.setattr(job_list, "fast_list", lambda home, ids, everything: None)
+    monkeypatch.setattr(job_list, "fast_list", lambda home, ids, **_: None)
     return daemon

@@ -193,8 +193,8 @@ def test_leftovers_are_marked_and_named(
 
 
 def test_what_the_daemon_tells_the_first_command_is_said(capsys: Any, monkeypatch: Any) -> None:
-    fast_list = job_list.FastList([], [], {}, ["the journal was set aside"])
-    monkeypatch.setattr(job_list, "fast_list", lambda home, ids, everything: fast_list)
+    fast_list = job_list.FastList([{"jobs": []}], ["the journal was set aside"])
+    monkeypatch.setattr(job_list, "fast_list", lambda home, ids, **_: fast_list)
     assert main(["ps", "-q"]) == 0
     assert capsys.readouterr() == ("", "corral: the journal was set aside\n")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from corral_tui.text.terminal_output import has_colour, say, visible
@@ -57,14 +58,18 @@ GAP = "  "
 
 
 def lay_out(
-    header: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int], width: int | None
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: frozenset[int],
+    width: int | None,
+    at_least: Sequence[int] = (),
 ) -> Iterator[str]:
     """A table as lines without trailing blanks, columns two spaces apart; the last column is cut to the width.
 
-    `right` are the right-aligned columns; with `width` None nothing is cut.
+    `right` are the right-aligned columns; with `width` None nothing is cut. `at_least`: how wide the columns are in any case.
     """
     table = [header, *rows]
-    widths = [max(map(cells, column)) for column in zip(*table, strict=True)]
+    widths = list(map(max, column_widths(table), at_least or repeat(0)))
     last = len(header) - 1
     room = None if width is None else max(width - sum(widths[:last]) - len(GAP) * last, 0)
     for row in table:
@@ -72,6 +77,10 @@ def lay_out(
         fields.append(row[last] if room is None else cut(row[last], room))
         line = GAP.join(fields).rstrip()
         yield line if width is None else cut(line, width)
+
+
+def column_widths(rows: Iterable[Sequence[str]]) -> list[int]:
+    return [max(map(cells, column)) for column in zip(*rows, strict=True)]
 
 
 def cells(text: str) -> int:

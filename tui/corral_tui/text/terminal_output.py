@@ -63,11 +63,16 @@ def put(text: str) -> None:
 
 def put_json(text: str) -> None:
     """Print JSON on stdout; characters that a terminal would interpret or hide are escaped, which keeps the value."""
+    put(safe_json(text))
+
+
+def safe_json(text: str) -> str:
+    """JSON with those escaped."""
     if not text.isascii() or "\x7f" in text:
         import re
 
         text = re.sub(_NOT_FOR_TERMINALS, lambda found: json_escape(found[0]), text)
-    put(text)
+    return text
 
 
 _NOT_FOR_TERMINALS = (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from corral.client.fast_list import FastList, fast_list
@@ -11,9 +12,9 @@ from corral.model.wire import to_wire
 from corral_tui.cli.support.errors import complain
 from corral_tui.cli.support.home import chosen_home
 from corral_tui.text import numbers
-from corral_tui.text.lines import cells, cut, lay_out
+from corral_tui.text.lines import cells, column_widths, cut, lay_out
 from corral_tui.text.phrases import leftovers_line, reason_text
-from corral_tui.text.terminal_output import is_terminal, note, put_json, say, visible, width_of
+from corral_tui.text.terminal_output import is_terminal, note, put_json, safe_json, say, visible, width_of
 
 UNENDED = ("queued", "running", "paused", "stopping")
 ENDED = ("succeeded", "failed", "stopped", "timed_out", "lost")
@@ -95,7 +96,10 @@ def list_jobs(options: ListOptions) -> int:
     found = fast_list(home, ids, everything=options.wants_ended, states=states) or _query(options)
     for notice in found.notices:
         complain(notice)
-    _print(_sorted([job for job in found.jobs if _is_selected(job, options)], options.sorts), options)
+    parts = ([job for job in part if _is_selected(job, options)] for part in found)
+    if options.sorts:
+        parts = (each for each in [_sorted(list(chain.from_iterable(parts)), options.sorts[-1])])
+    _print(parts, options)
     if found.leftovers and options == ListOptions() and is_terminal(sys.stderr):
         note(f"corral: {leftovers_line(found.leftovers)}")
     for problem in found.unknown:
@@ -112,7 +116,7 @@ def _query(options: ListOptions) -> FastList:
 
     with connect.reader() as caller:
         found = caller.call(ListJobs(ids=options.ids, all=options.wants_ended))
-    return FastList(to_builtins(found.jobs), list(found.unknown), found.leftovers, [])
+    return FastList([to_builtins(found)])
 
 
 def _is_selected(job: dict[str, Any], options: ListOptions) -> bool:
@@ -121,45 +125,57 @@ def _is_selected(job: dict[str, Any], options: ListOptions) -> bool:
     )
 
 
-def _sorted(jobs: list[dict[str, Any]], sorts: tuple[str, ...]) -> list[dict[str, Any]]:
-    """By the last sort key, then by id. Stuck jobs and large numbers first."""
-    if not sorts or sorts[-1] == "id":
-        return jobs
+def _sorted(jobs: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """By that key, then by id. Stuck jobs and large numbers first."""
     keys: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "id": lambda job: int(job["id"]),
         "health": lambda job: _HEALTHS.index(job["health"]),
         "name": lambda job: job["name"] or _first_program(job),
         "cpu": lambda job: -(job["cpu_percent"] or 0),
         "memory": lambda job: -(job["memory_bytes"] or 0),
         "time": lambda job: -(job["elapsed"] or 0),
     }
-    return sorted(jobs, key=keys[sorts[-1]])
+    return sorted(jobs, key=keys[key])
 
 
-def _print(jobs: list[dict[str, Any]], options: ListOptions) -> None:
+def _print(parts: Iterable[list[dict[str, Any]]], options: ListOptions) -> None:
+    """Each part as it comes."""
     if options.as_json:
-        _print_json(jobs)
+        _print_json(parts)
     elif options.only_ids:
-        for job in jobs:
-            say(job["id"])
+        for part in parts:
+            for job in part:
+                say(job["id"])
     else:
-        sys.stdout.write("\n".join(_lines(jobs, width_of(sys.stdout))) + "\n")
+        widths: list[int] = []
+        for part in parts:
+            lines = _lines(part, width_of(sys.stdout), widths)
+            sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
-def _print_json(jobs: list[dict[str, Any]]) -> None:
+def _print_json(parts: Iterable[list[dict[str, Any]]]) -> None:
     import json
 
     if is_terminal(sys.stdout):
-        put_json(json.dumps(jobs, ensure_ascii=False, indent=2))
-    else:
-        put_json(json.dumps(jobs, ensure_ascii=False, separators=(",", ":")))
+        put_json(json.dumps(list(chain.from_iterable(parts)), ensure_ascii=False, indent=2))
+        return
+    before = "["
+    for part in parts:
+        for job in part:
+            text = json.dumps(job, ensure_ascii=False, separators=(",", ":"))
+            sys.stdout.write(before + safe_json(text))
+            before = ","
+    sys.stdout.write("[]\n" if before == "[" else "]\n")
 
 
-def _lines(jobs: list[dict[str, Any]], width: int | None) -> Iterator[str]:
-    """The table. A job that did not succeed is followed by the reason, a stuck one by its diagnosis, on the same line
-    if the terminal has room."""
+def _lines(jobs: list[dict[str, Any]], width: int | None, widths: list[int]) -> Iterator[str]:
+    """The table, or what comes next of it. A job that did not succeed is followed by the reason, a stuck one by its
+    diagnosis, on the same line if the terminal has room. `widths`: the columns', as of what was printed before."""
     rows = [_row(job, is_cut=width is not None) for job in jobs]
-    header, *lines = lay_out(_HEADER, rows, _NUMBERS, width)
-    yield header
+    header, *lines = lay_out(_HEADER, rows, _NUMBERS, width, widths)
+    if not widths:
+        yield header
+    widths[:] = map(max, column_widths([_HEADER, *rows]), widths or repeat(0))
     for job, line in zip(jobs, lines, strict=True):
         reason = _reason(job)
         if not reason:
