@@ -28,6 +28,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Corral]:
         yield command
 
 
+@pytest.fixture
+def served(shared: Corral) -> Iterator[Corral]:
+    """The same, with nothing running in it but what the test starts."""
+    yield shared
+    shared("stop", "--all", "--grace", "0s")
+
+
 @contextlib.contextmanager
 def _ending(folder: Path) -> Iterator[Corral]:
     directory = folder / "work"

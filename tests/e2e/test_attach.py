@@ -65,17 +65,17 @@ def test_a_long_line_arrives_whole(size: int, corral: Corral) -> None:
     assert stdout(corral, job_id).split() == [b"%d" % (size + 1), b"2", b"%d" % (2 * (size - 1) + 5000)]
 
 
-def test_who_sends_to_one_that_never_reads_waits_and_hears_how_much_was_taken(corral: Corral) -> None:
-    much = corral.directory / "much"
+def test_who_sends_to_one_that_never_reads_waits_and_hears_how_much_was_taken(served: Corral) -> None:
+    much = served.directory / "much"
     much.write_bytes(b"x" * 300_000)
     for how in ("--pty", "-i"):
-        job_id = corral.ok("run", how, "sleep", "60")
+        job_id = served.ok("run", how, "sleep", "60")
         with much.open() as source:
-            sender = corral.start("send", job_id, "-", stdin=source)
+            sender = served.start("send", job_id, "-", stdin=source)
         assert sender.stderr is not None
         assert b"does not read; waiting until it does" in sender.stderr.readline()
-        corral.ok("ps")
-        corral.ok("kill", job_id)
+        served.ok("ps")
+        served.ok("kill", job_id)
         _, said = sender.communicate()
         assert sender.returncode == 1
         assert re.fullmatch(
@@ -83,11 +83,11 @@ def test_who_sends_to_one_that_never_reads_waits_and_hears_how_much_was_taken(co
         )
 
 
-def test_a_password_is_answered_by_send_and_by_attach(corral: Corral) -> None:
-    job_id = corral.ok("run", "--pty", *python(ASKS))
-    until(lambda: b"Secret: " in stdout(corral, job_id), "the question")
+def test_a_password_is_answered_by_send_and_by_attach(served: Corral) -> None:
+    job_id = served.ok("run", "--pty", *python(ASKS))
+    until(lambda: b"Secret: " in stdout(served, job_id), "the question")
     name = os.path.basename(sys.executable)
-    said = until(lambda: asked(corral, job_id), "the diagnosis")
+    said = until(lambda: asked(served, job_id), "the diagnosis")
     assert (
         said["summary"]
         == f"{name} waits for somebody to type on its terminal; `corral attach {job_id}` lets you"
@@ -96,9 +96,9 @@ def test_a_password_is_answered_by_send_and_by_attach(corral: Corral) -> None:
         f"corral attach {job_id}",
         f"corral send {job_id} TEXT",
     }
-    corral.ok("send", job_id, "s3cret")
-    until(lambda: b"and? " in stdout(corral, job_id), "the next question")
-    with on_terminal(corral, "attach", job_id) as terminal:
+    served.ok("send", job_id, "s3cret")
+    until(lambda: b"and? " in stdout(served, job_id), "the next question")
+    with on_terminal(served, "attach", job_id) as terminal:
         first = terminal.wait_for("and?").splitlines()
         assert (
             first[0]
@@ -109,8 +109,8 @@ def test_a_password_is_answered_by_send_and_by_attach(corral: Corral) -> None:
         assert terminal.lines()[3:5] == ["and? yes", f"job {job_id} {name} has ended: succeeded"]
         assert terminal.settings_now() == terminal.settings
     # What was typed without echo is nowhere but in what the program made of it.
-    assert stdout(corral, job_id) == b"Secret: \r\nhello s3cret\r\nand? yes\r\n"
-    ended = job(corral, job_id)
+    assert stdout(served, job_id) == b"Secret: \r\nhello s3cret\r\nand? yes\r\n"
+    ended = job(served, job_id)
     assert (ended["pty"], ended["stdin"], ended["state"], ended["stderr_bytes"]) == (
         True,
         "terminal",
@@ -119,15 +119,15 @@ def test_a_password_is_answered_by_send_and_by_attach(corral: Corral) -> None:
     )
 
 
-def test_a_full_screen_program_is_left_and_found_again(corral: Corral) -> None:
+def test_a_full_screen_program_is_left_and_found_again(served: Corral) -> None:
     program = (sys.executable, "-S", "-E", os.path.join(ZOO, "full_screen.py"))
-    job_id = corral.ok("run", "-t", "-n", "screen", *program)
-    with on_terminal(corral, "attach", "screen") as terminal:
+    job_id = served.ok("run", "-t", "-n", "screen", *program)
+    with on_terminal(served, "attach", "screen") as terminal:
         terminal.wait_for("size 80x24")
         assert terminal.lines()[23] == "the last line"
         terminal.press("ab\x03")  # to a program in raw mode ctrl+c is a key like any other
         terminal.wait_for("keys ab^C")
-        with on_terminal(corral, "attach", "screen", columns=90, rows=20) as other:
+        with on_terminal(served, "attach", "screen", columns=90, rows=20) as other:
             other.wait_for("size 90x20")
             terminal.press("c")  # the last one that types has the say
             other.wait_for("size 80x24")
@@ -146,30 +146,30 @@ def test_a_full_screen_program_is_left_and_found_again(corral: Corral) -> None:
         assert terminal.settings_now() == terminal.settings
         # What the program turned on is off again: the alternate screen last, and the cursor is shown.
         assert terminal.written.index("\x1b[?25h") < terminal.written.rindex("\x1b[?1049l")
-    with on_terminal(corral, "attach", "--detach-key", "^p", "screen", columns=90, rows=20) as terminal:
+    with on_terminal(served, "attach", "--detach-key", "^p", "screen", columns=90, rows=20) as terminal:
         terminal.wait_for("size 90x20")
         terminal.wait_for("keys ab^Cc")
         terminal.press("d\x1d")
         terminal.wait_for("keys ab^Ccd")  # ctrl+] is a key like any other now
         terminal.press("\x10")
         assert terminal.wait_for_end() == 0
-    with on_terminal(corral, "attach", "screen", columns=90, rows=20) as terminal:
+    with on_terminal(served, "attach", "screen", columns=90, rows=20) as terminal:
         terminal.wait_for("size 90x20")  # drawn again, though the size is what it was
         terminal.press("q")
         assert terminal.wait_for_end() == 7
-    assert job(corral, job_id)["exit_status"] == 7
+    assert job(served, job_id)["exit_status"] == 7
 
 
 @pytest.mark.skipif(shutil.which("less") is None, reason="needs less")
-def test_a_key_is_not_lost_to_a_new_size_and_a_hangup_leaves_the_job(corral: Corral) -> None:
-    (corral.directory / "pages").write_text("".join(f"line {number}\n" for number in range(200)))
-    job_id = corral.ok("run", "-t", "less", "pages")
-    terminal = on_terminal(corral, "attach", job_id)
+def test_a_key_is_not_lost_to_a_new_size_and_a_hangup_leaves_the_job(served: Corral) -> None:
+    (served.directory / "pages").write_text("".join(f"line {number}\n" for number in range(200)))
+    job_id = served.ok("run", "-t", "less", "pages")
+    terminal = on_terminal(served, "attach", job_id)
     terminal.press(" ")  # at once, while less is asked to draw again
     terminal.wait_for("line 40")
     os.close(terminal.release())
     assert terminal.process.wait(20) == 129
-    assert job(corral, job_id)["state"] == "running"
+    assert job(served, job_id)["state"] == "running"
 
 
 def test_ctrl_c_goes_to_the_job(corral: Corral) -> None:
@@ -182,11 +182,11 @@ def test_ctrl_c_goes_to_the_job(corral: Corral) -> None:
     assert stdout(corral, "1") == b"here\r\n^Ccaught\r\n"
 
 
-def test_the_terminal_is_given_back_when_we_are_ended(corral: Corral) -> None:
-    job_id = corral.ok(
+def test_the_terminal_is_given_back_when_we_are_ended(served: Corral) -> None:
+    job_id = served.ok(
         "run", "-t", "--", "sh", "-c", r"printf '\033[?1049h\033[?2004h\033[?1000hdrawn'; sleep 60"
     )
-    with on_terminal(corral, "attach", job_id) as terminal:
+    with on_terminal(served, "attach", job_id) as terminal:
         until(lambda: terminal.text() is not None and "\x1b[?2004h" in terminal.written, "its modes on ours")
         until(lambda: terminal.settings_now() != terminal.settings, "the terminal to be raw")
         terminal.process.send_signal(signal.SIGTERM)
@@ -194,7 +194,7 @@ def test_the_terminal_is_given_back_when_we_are_ended(corral: Corral) -> None:
         assert terminal.settings_now() == terminal.settings
         for mode in (1000, 2004, 1049):
             assert terminal.written.rindex(f"\x1b[?{mode}l") > terminal.written.rindex(f"\x1b[?{mode}h")
-    assert job(corral, job_id)["state"] == "running"
+    assert job(served, job_id)["state"] == "running"
 
 
 def test_a_flood_through_a_terminal_is_all_kept(corral: Corral) -> None:
@@ -203,15 +203,15 @@ def test_a_flood_through_a_terminal_is_all_kept(corral: Corral) -> None:
     assert job(corral, "1")["stdout_bytes"] == 20 * (1 << 20) + 20  # each line feed is shown as two bytes
 
 
-def test_what_cannot_be_is_said(corral: Corral) -> None:
-    refused = corral("run", "-t", "cat | cat")
+def test_what_cannot_be_is_said(served: Corral) -> None:
+    refused = served("run", "-t", "cat | cat")
     assert refused.returncode == 125
     assert "--pty --shell 'a | b'" in refused.stderr
-    assert "--interactive and --pty exclude each other" in corral("run", "-t", "-i", "cat").stderr
-    plain = corral.ok("run", "sleep", "60")
-    pty = corral.ok("run", "-t", "sleep", "60")
-    assert "it needs a terminal to hand over" in corral("attach", pty).stderr
-    with on_terminal(corral, "attach", plain, columns=100) as terminal:
+    assert "--interactive and --pty exclude each other" in served("run", "-t", "-i", "cat").stderr
+    plain = served.ok("run", "sleep", "60")
+    pty = served.ok("run", "-t", "sleep", "60")
+    assert "it needs a terminal to hand over" in served("attach", pty).stderr
+    with on_terminal(served, "attach", plain, columns=100) as terminal:
         assert terminal.wait_for_end() == 125
         assert f"job {plain} has no terminal; start it with corral run --pty" in terminal.text()
 
@@ -281,10 +281,10 @@ def test_the_dashboard_hands_its_terminal_over_and_whatever_ends_it_puts_it_back
 
 
 @pytest.mark.parametrize("verb", [("attach",), ("run", "--wait"), ("run", "--wait", "--pty")])
-def test_a_terminal_that_stops_reading_does_not_make_us_deaf(verb: tuple[str, ...], corral: Corral) -> None:
+def test_a_terminal_that_stops_reading_does_not_make_us_deaf(verb: tuple[str, ...], served: Corral) -> None:
     flood = python("import os, time\nwhile True: os.write(1, b'x' * 500); time.sleep(0.02)")
-    words = (*verb, corral.ok("run", "--pty", *flood)) if verb == ("attach",) else (*verb, "--", *flood)
-    with on_terminal(corral, *words) as terminal:
+    words = (*verb, served.ok("run", "--pty", *flood)) if verb == ("attach",) else (*verb, "--", *flood)
+    with on_terminal(served, *words) as terminal:
         terminal.wait_for("xxxx")
         terminal.stall()
         terminal.process.send_signal(signal.SIGTERM)

@@ -104,15 +104,15 @@ def test_ids_names_and_the_newest(corral: Corral) -> None:
 # ---- logs
 
 
-def test_logs_keep_the_streams_apart(corral: Corral) -> None:
-    corral.ok("run", "-n", "both", "--shell", "echo out; echo err >&2")
-    corral("wait", "both")
-    ended = corral("logs", "both")
+def test_logs_keep_the_streams_apart(served: Corral) -> None:
+    served.ok("run", "-n", "both", "--shell", "echo out; echo err >&2")
+    served("wait", "both")
+    ended = served("logs", "both")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "out\n", "err\n")
-    assert corral("logs").stdout == "out\n"
-    only = corral("logs", "--stderr", "both")
+    assert served("logs").stdout == "out\n"
+    only = served("logs", "--stderr", "both")
     assert (only.stdout, only.stderr) == ("", "err\n")
-    only = corral("logs", "both", "--stdout")
+    only = served("logs", "both", "--stdout")
     assert (only.stdout, only.stderr) == ("out\n", "")
 
 
@@ -124,18 +124,18 @@ def test_logs_of_one_stage_and_of_the_last_lines(corral: Corral) -> None:
     assert corral("logs", "--tail", "0").stdout == ""
 
 
-def test_logs_into_a_pipe_are_the_bytes(corral: Corral) -> None:
-    corral("run", "--wait", "printf", r"\033[31m\377\000[/]", text=False)
-    assert corral("logs", text=False).stdout == b"\x1b[31m\xff\x00[/]"
+def test_logs_into_a_pipe_are_the_bytes(served: Corral) -> None:
+    served("run", "--wait", "printf", r"\033[31m\377\000[/]", text=False)
+    assert served("logs", text=False).stdout == b"\x1b[31m\xff\x00[/]"
 
 
-def test_logs_on_a_terminal_obey_colours_only(corral: Corral) -> None:
-    corral("run", "--wait", "printf", r"\033[31mred\033[0m \033]0;evil\007 \033[2J\n")
+def test_logs_on_a_terminal_obey_colours_only(served: Corral) -> None:
+    served("run", "--wait", "printf", r"\033[31mred\033[0m \033]0;evil\007 \033[2J\n")
     leader, follower = pty.openpty()
-    process = corral.start("logs", stdout=follower)
+    process = served.start("logs", stdout=follower)
     assert process.wait(timeout=30) == 0
     shown = os.read(leader, 65536)
-    raw = corral.start("logs", "--raw", stdout=follower)
+    raw = served.start("logs", "--raw", stdout=follower)
     assert raw.wait(timeout=30) == 0
     obeyed = os.read(leader, 65536)
     for descriptor in (leader, follower):
@@ -148,41 +148,41 @@ def test_logs_on_a_terminal_obey_colours_only(corral: Corral) -> None:
     assert b"\x1b]0;evil\x07" in obeyed
 
 
-def test_logs_of_several_jobs_are_prefixed(corral: Corral) -> None:
+def test_logs_of_several_jobs_are_prefixed(served: Corral) -> None:
     for name in ("one", "two"):
-        corral.ok("run", "-n", name, "--shell", f"echo {name} out; echo {name} err >&2")
-        corral("wait", name)
-    ended = corral("logs", "one", "two")
+        served.ok("run", "-n", name, "--shell", f"echo {name} out; echo {name} err >&2")
+        served("wait", name)
+    ended = served("logs", "one", "two")
     assert ended.stdout == "one | one out\ntwo | two out\n"
     assert sorted(ended.stderr.splitlines()) == ["one | one err", "two | two err"]
-    half = corral("logs", "one", "99")
+    half = served("logs", "one", "99")
     assert (half.returncode, half.stdout) == (1, "one out\n")
 
 
-def test_logs_follow_to_the_end(corral: Corral) -> None:
-    _ready(corral, "-i", "-n", "talker", "--shell", "echo ready; read x; echo $x; echo done >&2; exit 3")
-    process = corral.start("logs", "-f", "talker")
+def test_logs_follow_to_the_end(served: Corral) -> None:
+    _ready(served, "-i", "-n", "talker", "--shell", "echo ready; read x; echo $x; echo done >&2; exit 3")
+    process = served.start("logs", "-f", "talker")
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
-    corral.ok("send", "talker", "hello")
+    served.ok("send", "talker", "hello")
     assert process.wait(timeout=30) == 0
     assert read_all(process.stdout) == b"hello\n"
     assert read_all(process.stderr) == b"done\n"
 
 
-def test_ctrl_c_in_logs_and_wait_touches_no_job(corral: Corral) -> None:
-    job = _ready(corral, "--shell", "echo ready; sleep 100")
-    follower = corral.start("logs", "-f", job)
+def test_ctrl_c_in_logs_and_wait_touches_no_job(served: Corral) -> None:
+    job = _ready(served, "--shell", "echo ready; sleep 100")
+    follower = served.start("logs", "-f", job)
     assert follower.stdout is not None
     assert follower.stdout.readline() == b"ready\n"
-    waiter = corral.start("wait", job)
+    waiter = served.start("wait", job)
     until(lambda: _has_connected(waiter.pid), "wait to be waiting")
     for process in (follower, waiter):
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 130
         read_all(process.stdout)
         assert read_all(process.stderr) == b""
-    assert _job(corral)["state"] == "running"
+    assert _job(served)["state"] == "running"
 
 
 def _has_connected(pid: int) -> bool:
@@ -200,14 +200,14 @@ def _has_connected(pid: int) -> bool:
 # ---- stop, kill, signal, pause
 
 
-def test_stop_says_how_each_ended_and_leaves_nothing(corral: Corral) -> None:
-    job = _ready(corral, "-n", "stubborn", "--grace", "200ms", sys.executable, "-S", f"{ZOO}/ignores_term.py")
-    ended = corral("stop", job)
+def test_stop_says_how_each_ended_and_leaves_nothing(served: Corral) -> None:
+    job = _ready(served, "-n", "stubborn", "--grace", "200ms", sys.executable, "-S", f"{ZOO}/ignores_term.py")
+    ended = served("stop", job)
     assert ended.returncode == 0
     assert "stubborn" in ended.stdout
     assert "KILL" in ended.stdout
     assert ended.stdout.splitlines()[-1].startswith("Nothing of it is left. 1 process: 1 by KILL.")
-    again = corral("stop", job)
+    again = served("stop", job)
     assert again.returncode == 0
     assert "already ended" in again.stdout
 
@@ -229,48 +229,48 @@ def test_stop_several_and_unknown(corral: Corral) -> None:
     assert corral.ok("ps", "-q") == ""
 
 
-def test_what_escaped_is_ended_and_named(corral: Corral) -> None:
-    job = _ready(corral, sys.executable, "-S", f"{ZOO}/own_session.py")
-    pids = [process["pid"] for process in json.loads(corral.ok("show", "--json", job))["tree"]]
-    ended = corral("kill", job)
+def test_what_escaped_is_ended_and_named(served: Corral) -> None:
+    job = _ready(served, sys.executable, "-S", f"{ZOO}/own_session.py")
+    pids = [process["pid"] for process in json.loads(served.ok("show", "--json", job))["tree"]]
+    ended = served("kill", job)
     assert ended.returncode == 0
     assert "session" in ended.stdout
     assert not any(_is_alive(pid) for pid in pids)
 
 
-def test_stop_of_a_queued_job(corral: Corral) -> None:
-    corral.ok("run", "-n", "first", "sleep", "100")
-    corral.ok("run", "-n", "second", "--after", "first", "true")
-    assert corral("stop", "second").returncode == 0
-    second = _job(corral, "second")
+def test_stop_of_a_queued_job(served: Corral) -> None:
+    served.ok("run", "-n", "first", "sleep", "100")
+    served.ok("run", "-n", "second", "--after", "first", "true")
+    assert served("stop", "second").returncode == 0
+    second = _job(served, "second")
     assert (second["state"], second["reason"], second["exit_status"]) == ("stopped", "never started", None)
-    assert corral("wait", "second").returncode == 125
+    assert served("wait", "second").returncode == 125
 
 
-def test_a_signal_and_no_more(corral: Corral) -> None:
+def test_a_signal_and_no_more(served: Corral) -> None:
     code = (
         "import signal, time\nsignal.signal(signal.SIGUSR1, lambda *_: print('got USR1', flush=True))\n"
         "print('ready', flush=True)\nwhile True: time.sleep(100)\n"
     )
-    job = _ready(corral, sys.executable, "-S", "-c", code)
-    corral.ok("signal", "USR1", job)
-    until(lambda: b"got USR1" in _stdout_of(corral, job), "the signal to arrive")
-    assert _job(corral)["state"] == "running"
-    corral.ok("signal", "15", job)
-    assert corral("wait", job).returncode == 143
-    ended = _job(corral)
+    job = _ready(served, sys.executable, "-S", "-c", code)
+    served.ok("signal", "USR1", job)
+    until(lambda: b"got USR1" in _stdout_of(served, job), "the signal to arrive")
+    assert _job(served)["state"] == "running"
+    served.ok("signal", "15", job)
+    assert served("wait", job).returncode == 143
+    ended = _job(served)
     assert (ended["state"], ended["signal"]) == ("stopped", "TERM")
     assert "corral signal" in ended["reason"]
-    assert corral("signal", "TERM", job).returncode == 1
+    assert served("signal", "TERM", job).returncode == 1
 
 
-def test_pause_and_resume(corral: Corral) -> None:
-    corral.ok("run", "-n", "nap", "sleep", "100")
-    corral.ok("pause", "nap")
-    assert _job(corral)["state"] == "paused"
-    corral.ok("resume", "nap")
-    assert _job(corral)["state"] == "running"
-    ended = corral("resume", "nap")
+def test_pause_and_resume(served: Corral) -> None:
+    served.ok("run", "-n", "nap", "sleep", "100")
+    served.ok("pause", "nap")
+    assert _job(served)["state"] == "paused"
+    served.ok("resume", "nap")
+    assert _job(served)["state"] == "running"
+    ended = served("resume", "nap")
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1
 
@@ -339,16 +339,16 @@ def test_rm_deletes_what_has_ended(corral: Corral) -> None:
 # ---- send, show, why, peek
 
 
-def test_send_and_its_end(corral: Corral) -> None:
-    corral.ok("run", "-i", "-n", "sum", "sha256sum")
-    corral.ok("send", "-n", "sum", "a")
-    corral.ok("send", "sum", "b")
-    corral.ok("send", "sum", "-", input="c" * 1_000_000)
-    corral.ok("send", "--eof", "sum")
-    assert corral("wait", "sum").returncode == 0
+def test_send_and_its_end(served: Corral) -> None:
+    served.ok("run", "-i", "-n", "sum", "sha256sum")
+    served.ok("send", "-n", "sum", "a")
+    served.ok("send", "sum", "b")
+    served.ok("send", "sum", "-", input="c" * 1_000_000)
+    served.ok("send", "--eof", "sum")
+    assert served("wait", "sum").returncode == 0
     digest = hashlib.sha256(b"ab\n" + b"c" * 1_000_000).hexdigest()
-    assert corral.ok("logs", "sum").startswith(digest)
-    ended = corral("send", "sum", "late")
+    assert served.ok("logs", "sum").startswith(digest)
+    ended = served("send", "sum", "late")
     assert ended.returncode == 1
 
 
@@ -371,9 +371,9 @@ def test_that_python_keeps_back_what_it_prints_is_said(
     assert ("PYTHONUNBUFFERED=1 …" in shared.ok("why", job)) is is_said
 
 
-def test_send_to_a_job_without_an_open_stdin(corral: Corral) -> None:
-    corral.ok("run", "-n", "nap", "sleep", "100")
-    ended = corral("send", "nap", "x")
+def test_send_to_a_job_without_an_open_stdin(served: Corral) -> None:
+    served.ok("run", "-n", "nap", "sleep", "100")
+    ended = served("send", "nap", "x")
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
     assert "-i" in line

@@ -39,16 +39,16 @@ def test_json_of_a_started_job(corral: Corral) -> None:
     assert (job["origin"], job["parent"]) == ("command_line", None)
 
 
-def test_wait_copies_both_streams_byte_for_byte(corral: Corral) -> None:
+def test_wait_copies_both_streams_byte_for_byte(served: Corral) -> None:
     code = "import sys; sys.stdout.buffer.write(bytes(range(256)) * 4000); sys.stderr.buffer.write(b'\\xff\\0err')"
-    ended = corral("run", "--wait", *_python(code), text=False)
+    ended = served("run", "--wait", *_python(code), text=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, bytes(range(256)) * 4000, b"\xff\0err")
 
 
-def test_a_pipeline_without_a_shell(corral: Corral) -> None:
-    assert corral.ok("run", "--wait", "printf 'b\\na\\n' | sort | tr a-z A-Z") == "A\nB"
-    assert corral.ok("run", "--wait", "yes | head -n 1") == "y"
-    assert corral.ok("run", "--wait", "--", "printf", "a | b") == "a | b"
+def test_a_pipeline_without_a_shell(served: Corral) -> None:
+    assert served.ok("run", "--wait", "printf 'b\\na\\n' | sort | tr a-z A-Z") == "A\nB"
+    assert served.ok("run", "--wait", "yes | head -n 1") == "y"
+    assert served.ok("run", "--wait", "--", "printf", "a | b") == "a | b"
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_what_cannot_start_prints_no_id_but_is_in_the_list(corral: Corral) -> No
     assert json.loads(ended.stdout)["state"] == "failed"
 
 
-def test_json_with_wait_copies_nothing_and_prints_the_end(corral: Corral) -> None:
-    ended = corral("run", "--wait", "--json", "--shell", "echo out; exit 4")
+def test_json_with_wait_copies_nothing_and_prints_the_end(served: Corral) -> None:
+    ended = served("run", "--wait", "--json", "--shell", "echo out; exit 4")
     job = json.loads(ended.stdout)
     assert (ended.returncode, job["state"], job["exit_status"]) == (4, "failed", 4)
 
@@ -124,18 +124,18 @@ def test_a_secret_shows_nowhere(corral: Corral) -> None:
     assert "s3cret" not in shown
 
 
-def test_stdin_from_nowhere_a_file_and_ourselves(corral: Corral) -> None:
-    (corral.directory / "in").write_text("from a file\n")
-    assert corral.ok("run", "-w", "cat") == ""
-    assert corral.ok("run", "-w", "--stdin", "in", "cat") == "from a file"
-    assert corral.ok("run", "-w", "cat < in") == "from a file"
-    assert corral.ok("run", "-w", "--stdin", "-", "cat", input="from us\n") == "from us"
+def test_stdin_from_nowhere_a_file_and_ourselves(served: Corral) -> None:
+    (served.directory / "in").write_text("from a file\n")
+    assert served.ok("run", "-w", "cat") == ""
+    assert served.ok("run", "-w", "--stdin", "in", "cat") == "from a file"
+    assert served.ok("run", "-w", "cat < in") == "from a file"
+    assert served.ok("run", "-w", "--stdin", "-", "cat", input="from us\n") == "from us"
 
 
-def test_a_terminal_is_no_stdin(corral: Corral) -> None:
+def test_a_terminal_is_no_stdin(served: Corral) -> None:
     leader, follower = pty.openpty()
     try:
-        ended = corral("run", "--stdin", "-", "cat", stdin=follower)
+        ended = served("run", "--stdin", "-", "cat", stdin=follower)
     finally:
         os.close(leader)
         os.close(follower)
@@ -143,9 +143,9 @@ def test_a_terminal_is_no_stdin(corral: Corral) -> None:
     assert "terminal" in ended.stderr
 
 
-def test_one_job_feeds_another(corral: Corral) -> None:
-    corral.ok("run", "-n", "source", "printf 'c\\nb\\na\\n'")
-    assert corral.ok("run", "-w", "--from", "source", "sort") == "a\nb\nc"
+def test_one_job_feeds_another(served: Corral) -> None:
+    served.ok("run", "-n", "source", "printf 'c\\nb\\na\\n'")
+    assert served.ok("run", "-w", "--from", "source", "sort") == "a\nb\nc"
 
 
 def test_after_a_job_that_fails_nothing_starts(corral: Corral) -> None:
@@ -162,84 +162,87 @@ def test_after_a_job_that_fails_nothing_starts(corral: Corral) -> None:
 
 def _marked(corral: Corral, *command: str) -> tuple[subprocess.Popen[bytes], Path]:
     """`corral run --wait` of a command that has written `ready`, seen here."""
+    jobs = corral.home / "jobs"
+    before = set(jobs.glob("*"))
     process = corral.start("run", "--wait", *command)
-    out = corral.home / "jobs" / "1" / "stdout"
+    (job,) = until(lambda: set(jobs.glob("*")) - before, "the job to begin")
+    out = job / "stdout"
     until(lambda: out.exists() and b"ready" in out.read_bytes(), "the job to be ready")
     return process, out
 
 
-def test_ctrl_c_is_int_first_and_130(corral: Corral) -> None:
+def test_ctrl_c_is_int_first_and_130(served: Corral) -> None:
     code = (
         "import signal, sys, time\n"
         "def bye(*_): print('got INT', flush=True); sys.exit(0)\n"
         "signal.signal(signal.SIGINT, bye); signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "print('ready', flush=True)\nwhile True: time.sleep(100)\n"
     )
-    process, _ = _marked(corral, *_python(code))
+    process, _ = _marked(served, *_python(code))
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 130
     assert read_all(process.stdout) == b"ready\ngot INT\n"
     assert read_all(process.stderr) == b""
-    job = _status(corral)
+    job = _status(served)
     assert (job["state"], job["exit_status"]) == ("stopped", 0)
     assert "Ctrl-C" in job["reason"]
 
 
-def test_ctrl_c_again_skips_the_grace(corral: Corral) -> None:
+def test_ctrl_c_again_skips_the_grace(served: Corral) -> None:
     code = (
         "import signal, time\n"
         "signal.signal(signal.SIGINT, lambda *_: print('stubborn', flush=True))\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "print('ready', flush=True)\nwhile True: time.sleep(100)\n"
     )
-    process, out = _marked(corral, "--grace", "1h", *_python(code))
+    process, out = _marked(served, "--grace", "1h", *_python(code))
     process.send_signal(signal.SIGINT)
     until(lambda: b"stubborn" in out.read_bytes(), "the job to refuse")
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 130
     read_all(process.stdout)
     read_all(process.stderr)
-    assert _status(corral)["signal"] == "KILL"
+    assert _status(served)["signal"] == "KILL"
 
 
-def test_term_is_the_stop_sequence_and_143(corral: Corral) -> None:
-    process, _ = _marked(corral, "--shell", "echo ready; sleep 100")
+def test_term_is_the_stop_sequence_and_143(served: Corral) -> None:
+    process, _ = _marked(served, "--shell", "echo ready; sleep 100")
     process.terminate()
     assert process.wait(timeout=30) == 143
     read_all(process.stdout)
     read_all(process.stderr)
-    assert _status(corral)["state"] == "stopped"
+    assert _status(served)["state"] == "stopped"
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
-def test_a_client_that_is_lost_leaves_the_job(number: signal.Signals, corral: Corral) -> None:
-    process, _ = _marked(corral, "-i", "sh", "-c", "echo ready; read line; exit 7")
+def test_a_client_that_is_lost_leaves_the_job(number: signal.Signals, served: Corral) -> None:
+    process, _ = _marked(served, "-i", "sh", "-c", "echo ready; read line; exit 7")
     process.send_signal(number)
     assert process.wait(timeout=30) == -number
     read_all(process.stdout)
     read_all(process.stderr)
-    assert _status(corral)["state"] == "running"
-    corral.ok("send", "@", "go")
-    assert corral("wait", "@").returncode == 7
+    assert _status(served)["state"] == "running"
+    served.ok("send", "@", "go")
+    assert served("wait", "@").returncode == 7
 
 
 @pytest.mark.parametrize("command", ["yes", "echo one; sleep 100"])
-def test_a_closed_stdout_stops_the_job(command: str, corral: Corral) -> None:
-    process = corral.start("run", "--wait", "--shell", command)
+def test_a_closed_stdout_stops_the_job(command: str, served: Corral) -> None:
+    process = served.start("run", "--wait", "--shell", command)
     assert process.stdout is not None
     assert process.stdout.read(1)
     process.stdout.close()
     assert process.wait(timeout=30) == 141
     assert read_all(process.stderr) == b""
-    assert _status(corral)["state"] == "stopped"
+    assert _status(served)["state"] == "stopped"
 
 
-def test_a_slow_reader_gets_every_byte(corral: Corral) -> None:
+def test_a_slow_reader_gets_every_byte(served: Corral) -> None:
     code = "import sys\nfor n in range(200000): sys.stdout.write(f'{n}\\n')"
-    process = corral.start("run", "--wait", *_python(code))
+    process = served.start("run", "--wait", *_python(code))
     assert process.stdout is not None
     first = process.stdout.read(10)
-    until(lambda: _status(corral)["state"] == "succeeded", "the job to end while nobody reads")
+    until(lambda: _status(served)["state"] == "succeeded", "the job to end while nobody reads")
     everything = first + read_all(process.stdout)
     assert process.wait(timeout=30) == 0
     read_all(process.stderr)

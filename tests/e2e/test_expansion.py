@@ -65,26 +65,26 @@ def test_what_cannot_be_expanded_starts_nothing(line: str, said: str, corral: Co
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_redirections_and_assignments_are_expanded(corral: Corral) -> None:
-    corral.ok(
+def test_redirections_and_assignments_are_expanded(served: Corral) -> None:
+    served.ok(
         "run", "-w", "A=1 B=$A:~ sh -c \"printf '%s' \\$A,\\$B\" > ~/$NAME.txt", env={"NAME": "two words"}
     )
-    assert (corral.directory / "two words.txt").read_text() == f"1,1:{corral.directory}"
+    assert (served.directory / "two words.txt").read_text() == f"1,1:{served.directory}"
 
 
-def test_a_queued_job_and_a_restart_have_the_words_of_then(corral: Corral) -> None:
-    (corral.directory / "a").touch()
-    first = corral.ok("run", "sleep 100")
+def test_a_queued_job_and_a_restart_have_the_words_of_then(served: Corral) -> None:
+    (served.directory / "a").touch()
+    first = served.ok("run", "sleep 100")
     line = f"{SHOW} [a-z]"
-    corral.ok("run", "--after", first, line)
-    (corral.directory / "b").touch()
-    queued = _job(corral)
+    served.ok("run", "--after", first, line)
+    (served.directory / "b").touch()
+    queued = _job(served)
     assert (queued["command"], queued["stages"][0]["argv"][2:]) == (line, ["a"])
-    shown = corral.ok("show", "@").splitlines()
+    shown = served.ok("show", "@").splitlines()
     assert shown[1:3] == [line, "   1  printf '%s|' a"]
-    again = corral.ok("restart", "@")
-    assert _job(corral, again)["command"] == line
-    assert _job(corral, again)["stages"][0]["argv"][2:] == ["a"]
+    again = served.ok("restart", "@")
+    assert _job(served, again)["command"] == line
+    assert _job(served, again)["stages"][0]["argv"][2:] == ["a"]
 
 
 def test_a_short_line_stays_as_typed_when_what_it_becomes_is_long(corral: Corral) -> None:
