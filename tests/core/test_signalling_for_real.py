@@ -43,7 +43,7 @@ def test_the_guards_hold_for_an_ordinary_user(his_folder: Path) -> None:
                 "no:hypothesispytest",
                 "--rootdir",
                 str(HERE.parent.parent),
-                str(HERE / "test_signals.py"),
+                str(HERE / "test_signalling.py"),
             ),
         ],
         env={
@@ -80,7 +80,7 @@ def namespaces() -> tuple[str, ...] | None:
 def test_a_pid_that_was_used_again_is_never_signalled() -> None:
     argv = namespaces()
     if argv is None:
-        pytest.skip("no pid namespace to be had; test_signals.py fakes the identity instead")
+        pytest.skip("no pid namespace to be had; test_signalling.py fakes the identity instead")
     done = subprocess.run(
         [*argv, sys.executable, str(HERE / "reuse_probe.py")], capture_output=True, text=True, check=False
     )
