@@ -5,14 +5,13 @@ An invalid file deletes nothing: whatever is invalid becomes a notice, and its r
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from corral.model.errors import UsageError
+from corral.model.errors import CorralError, UsageError
 from corral.model.retention import NO_RULES, CleanRules
 from corral.model.units import parse_duration, parse_size
+from corral.platform.files.settings_file import parse_settings, read_settings_file
 
 TABLES = frozenset({"clean"})
 """Tables of the file that are the engine's; the dashboard has the keys above them."""
@@ -26,37 +25,18 @@ class CleanSettings(NamedTuple):
     notices: tuple[str, ...] = ()
 
 
-def read_clean_settings(path: str) -> CleanSettings:
-    """The rules in the file at `path`; the defaults if there is no such file or table. Never raises."""
+def read_clean_settings(path: str, content: bytes | None = None) -> CleanSettings:
+    """The rules in the file at `path`, or in its content; the defaults if there is no such file or table. Never raises."""
     try:
-        # Without O_NONBLOCK opening a FIFO would block (fifo(7)); for a file it has no effect.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return unreadable_settings(path, "it is no file")
-            return parse_settings(file.read(), path)
-    except (FileNotFoundError, NotADirectoryError):
-        return CleanSettings(CleanRules())
-    except OSError as error:
-        return unreadable_settings(path, error.strerror or str(error))
+        tables = read_settings_file(path) if content is None else parse_settings(content)
+    except CorralError as problem:
+        return unreadable_settings(path, str(problem))
+    return clean_settings(tables.get("clean", {}), path)
 
 
 def unreadable_settings(path: str, problem: str) -> CleanSettings:
     """For a file that cannot be read: every rule is off."""
     return CleanSettings(NO_RULES, (_nothing_goes(path, problem),))
-
-
-def parse_settings(raw: bytes, path: str) -> CleanSettings:
-    """The rules in the content of the file at `path`. Never raises."""
-    if not raw.strip():
-        return CleanSettings(CleanRules())
-    # Imported only if there is a file: most users have none.
-    import tomllib
-
-    try:
-        table = tomllib.loads(raw.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        return unreadable_settings(path, str(error))
-    return clean_settings(table.get("clean", {}), path)
 
 
 def clean_settings(table: object, path: str) -> CleanSettings:

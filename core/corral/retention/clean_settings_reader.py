@@ -9,12 +9,7 @@ from corral.model.home import config_path
 from corral.platform.files.hanging_mounts import HangingMounts
 from corral.platform.files.path_destination import HANGS, destination
 from corral.platform.process.helper_process import run_helper
-from corral.retention.clean_settings import (
-    CleanSettings,
-    parse_settings,
-    read_clean_settings,
-    unreadable_settings,
-)
+from corral.retention.clean_settings import CleanSettings, read_clean_settings, unreadable_settings
 
 _PRINTING = ("/bin/sh", "-c", '! test -e "$1" || exec cat "$1"', "sh")
 PATIENCE = 10.0
@@ -41,4 +36,4 @@ class CleanSettingsReader:
         if not printed.is_whole:
             return unreadable_settings(path, "its file system does not answer")
         error_line = printed.err.decode(errors="replace").strip()
-        return unreadable_settings(path, error_line) if error_line else parse_settings(printed.out, path)
+        return unreadable_settings(path, error_line) if error_line else read_clean_settings(path, printed.out)

@@ -5,13 +5,13 @@ A file that cannot be read or makes no sense is a notice, never a crash: the res
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tomllib
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from corral.model.errors import CorralError
 from corral.model.home import Home, config_path
+from corral.platform.files.settings_file import read_settings_file
 from corral.retention.clean_settings import TABLES
 from corral_tui.settings.run_defaults import TABLE as RUN_TABLE
 from corral_tui.settings.run_defaults import RunDefaults, run_defaults
@@ -139,18 +139,12 @@ def _take(settings: Settings, path: str, key: str, value: object) -> None:
 
 
 def _table(path: str, settings: Settings | None) -> dict[str, object]:
-    problem: str | None = None
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        try:
-            with open(path, "rb") as file:
-                return tomllib.load(file)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            problem = f"{path}: {error}"
-        except PermissionError as error:
-            problem = f"{path}: {error.strerror}"
-    if problem and settings is not None:
-        _notice(settings, problem)
-    return {}
+    try:
+        return read_settings_file(path)
+    except CorralError as problem:
+        if settings is not None:
+            _notice(settings, f"{path}: {problem}")
+        return {}
 
 
 def _notice(settings: Settings, text: str) -> None:

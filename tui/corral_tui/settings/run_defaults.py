@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, get_args
 
-from corral.model.errors import UsageError
+from corral.model.errors import CorralError, UsageError
 from corral.model.spec import DEFAULT_STUCK_AFTER, OnStuck
 from corral.model.units import parse_duration
+from corral.platform.files.settings_file import read_settings_file
 
 TABLE = "run"
 DEFAULT_ON_STUCK: OnStuck = "mark"
@@ -36,20 +37,9 @@ def read_run_defaults(path: str | None = None) -> RunDefaults:
 
         path = config_path()
     try:
-        with open(path, "rb") as file:
-            raw = file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return BUILT_IN
-    except OSError as error:
-        return _built_in(path, error.strerror or str(error))
-    # Imported only if there is a file; most users have none.
-    import tomllib
-
-    try:
-        table = tomllib.loads(raw.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        return _built_in(path, str(error))
-    return run_defaults(table.get(TABLE, {}), path)
+        return run_defaults(read_settings_file(path).get(TABLE, {}), path)
+    except CorralError as problem:
+        return _built_in(path, str(problem))
 
 
 def run_defaults(table: object, path: str) -> RunDefaults:
