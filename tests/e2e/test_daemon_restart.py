@@ -20,6 +20,7 @@ from corral.client.blocking import Client
 from corral.client.environment import surroundings
 from corral.client.restart_daemon import restart
 from corral.engine.handover import FORMAT
+from corral.jobs.acceptance import KEPT_WHOLE
 from corral.journal.tables import VERSION
 from corral.model.errors import CorralError, DaemonUnavailableError, NotSoError
 from corral.model.spec import DescriptorInput, InteractiveInput, JobInput
@@ -342,3 +343,30 @@ async def test_a_private_daemon_is_not_replaced() -> None:
     os.close(writer)
     assert os.read(reader, 1) == b""
     os.close(reader)
+
+
+@pytest.mark.parametrize("is_crash", [False, True])
+def test_a_long_queue_survives_with_what_its_jobs_wait_for(
+    is_crash: bool, daemons: Daemons, unchecked: None, tmp_path: Path
+) -> None:
+    reader, writer = os.pipe()
+    os.mkfifo(tmp_path / "gate")
+    with daemons.client() as client:
+        (gate,) = start(client, ["cat", str(tmp_path / "gate")])
+        queued = start(client, *[["true"]] * (KEPT_WHOLE + 20), after=(gate,))
+        (last,) = start(client, "echo last", name="last", after=(queued[-1],))
+        (also,) = start(client, "echo also", after=(last,))
+        fed = start_reading(client, "wc -l", reader, after=(last,))
+        if is_crash:
+            daemons.signal()
+        else:
+            restart(daemons.home)
+    with daemons.client() as client:
+        assert job(client, also).waiting_for == f"job {last} (last) to succeed"
+        assert job(client, fed).state == ("failed" if is_crash else "queued")
+        os.close(writer)
+        (tmp_path / "gate").write_text("")
+        assert {each.state for each in wait(client, gate, *queued, last, also)} == {"succeeded"}
+        assert stdout(daemons, also) == b"also\n"
+        if not is_crash:
+            assert (wait(client, fed)[0].state, stdout(daemons, fed)) == ("succeeded", b"0\n")

@@ -7,7 +7,6 @@ committed before, so that a program that cannot read this table takes over as af
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
@@ -23,7 +22,7 @@ from corral.jobs.queued_job import QueuedJob, queued_job
 from corral.jobs.takeover import Handed
 from corral.jobs.transitions import Transitions
 from corral.journal.journal import Journal
-from corral.journal.unfinished_jobs import StoredJob, unended_jobs
+from corral.journal.unfinished_jobs import StoredJob, unended_job
 from corral.lifecycle.scheduler import Scheduler
 from corral.measure.history import UNKNOWN, History, StageHistory, decode, encode
 from corral.platform.process.identity import ProcessIdentity
@@ -191,7 +190,8 @@ class JobHandover:
     def _at_hand(self) -> Iterator[ManagedJob]:
         """All but the queued jobs for which nothing is held: those the next program finds in the journal."""
         yield from (job for job in self._table.started.values() if not job.life.is_ended)
-        yield from (queued.whole for queued in self._table.queued.values() if queued.whole is not None)
+        whole = (queued.whole for queued in self._table.queued.values())
+        yield from (job for job in whole if job is not None and job.held is not None)
 
     def _handed(self, job: ManagedJob) -> HandedJob:
         return HandedJob(
@@ -209,16 +209,15 @@ class JobHandover:
 
         Descriptors of jobs that the journal does not know any more are closed.
         """
-        handed = {job.id: job for job in table.jobs}
-        taken = [
-            (self._take_on(stored, handed[stored.id]), handed.pop(stored.id))
-            for stored in unended_jobs(self._journal, time.monotonic())
-            if stored.id in handed
-        ]
-        self._journal.notices.extend(table.notices)
-        for unknown in handed.values():
-            for descriptor in unknown.held.descriptors:
+        taken = []
+        for entry in sorted(table.jobs, key=lambda job: job.id):
+            stored = unended_job(self._journal, entry.id)
+            if stored is not None:
+                taken.append((self._take_on(stored, entry), entry))
+                continue
+            for descriptor in entry.held.descriptors:
                 os.close(descriptor)
+        self._journal.notices.extend(table.notices)
         for job, entry in taken:
             self._resume(job, entry)
         self._takeover.resume_stops(table.stops)

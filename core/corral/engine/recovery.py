@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import chain
 
 from msgspec.structs import replace
 
@@ -79,9 +80,11 @@ class Recovery:
         why_lost = _WHY_LOST.get(journal.boot.difference(now))
         if journal.copy_of is not None:
             self._disown(journal.copy_of)
-        stored = unended_jobs(journal, time.monotonic(), is_same_boot=why_lost is None)
-        found = self._takeover.find(stored)
-        for job in stored:
+        is_same_boot = why_lost is None
+        started = list(unended_jobs(journal, time.monotonic(), is_same_boot=is_same_boot, only="started"))
+        found = self._takeover.find(started)
+        queued = unended_jobs(journal, time.monotonic(), is_same_boot=is_same_boot, only="queued")
+        for job in chain(started, queued):
             if job.id not in self._table.started and job.id not in self._table.queued:
                 self._take_over(job, job.id in found, why_lost)
         for job_id, alive in found.items():
@@ -98,7 +101,7 @@ class Recovery:
     def _disown(self, original: str) -> None:
         """End what this home has only as a copy of another one. Whatever runs of it carries the other one's marks."""
         journal = self._journal
-        stored = unended_jobs(journal, time.monotonic(), is_same_boot=False)
+        stored = list(unended_jobs(journal, time.monotonic(), is_same_boot=False))
         reason = f"this home is a copy of {original}; its jobs belong to that"
         for each in stored:
             job = new_job(each.id, each.spec, each.surroundings, each.created)

@@ -102,7 +102,7 @@ class Acceptance:
         except UnknownJobError:
             # Removed since, and it had succeeded: else this job would not be queued any more.
             return Dependency(job_id, None, True)
-        return Dependency(job_id, snapshot.name, snapshot.state == "succeeded")
+        return Dependency(job_id, snapshot.name, snapshot.state == "succeeded" if snapshot.is_ended else None)
 
     def _checked(self, spec: JobSpec) -> JobSpec:
         """The specification with its references made numbers. Raises UsageError, UnknownJobError."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -48,20 +49,28 @@ class StoredJob(Struct, frozen=True, kw_only=True):
     hidden: bool = False
 
 
-def unended_jobs(journal: Journal, now: float, *, is_same_boot: bool = True) -> list[StoredJob]:
-    """In order of id. `now` is monotonic, of the same boot as the journal if `is_same_boot`.
+def unended_jobs(
+    journal: Journal,
+    now: float,
+    *,
+    is_same_boot: bool = True,
+    only: Literal["queued", "started"] | None = None,
+) -> Iterator[StoredJob]:
+    """In order of id, one at a time. `now` is monotonic, of the same boot as the journal if `is_same_boot`.
 
-    A job whose row cannot be read is ended as `lost`, with a notice.
+    `only`: those that the last daemon had not begun to start, of which there may be very many, or the others. A job whose
+    row cannot be read is ended as `lost`, with a notice.
     """
-    stored: list[StoredJob] = []
     for row in journal.unended_rows():
+        is_starting, life = row[1], row[7]
+        if only is not None and (only == "queued") != (not is_starting and life is None):
+            continue
         try:
-            stored.append(_stored(journal, row, now, is_same_boot))
+            yield _stored(journal, row, now, is_same_boot)
         except UNREADABLE:
             job, created, name, command = row[0], row[3], row[5], row[6]
             journal.job_ended(damaged_job(job, name, command, created, datetime.now(UTC).timestamp()))
             journal.notices.append(f"job {job} is lost: {DAMAGED_ROW}")
-    return stored
 
 
 def unended_job(journal: Journal, job: int) -> StoredJob | None:
