@@ -1,4 +1,5 @@
-"""The floor plan, beside the import contracts in pyproject.toml: what may be imported where, and how long a file may be."""
+"""The floor plan, beside the import contracts in pyproject.toml: what may be imported where, how long a file may be,
+and that a name means one thing."""
 
 from __future__ import annotations
 
@@ -32,6 +33,16 @@ def _too_long(module: Module) -> Iterator[str]:
 
 def _last_line(node: ast.stmt) -> int:
     return node.end_lineno or 0
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """Whoever looks for a name finds one thing."""
+    places: dict[str, list[str]] = {}
+    for module in (module for package in PACKAGES for module in modules_of(package).values()):
+        for node in module.tree.body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(module.name)
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
 def test_nothing_of_the_dashboard_is_imported_inside_of_a_function() -> None:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol
 
 from msgspec import Struct, structs
 
-from corral.daemon.connection import Answer, Caller
+from corral.daemon.client_connection import Answer, Caller
 from corral.daemon.list_reply import JobLists
 from corral.daemon.publisher import Publisher
 from corral.daemon.status import StatusReport, leftovers_of_ended

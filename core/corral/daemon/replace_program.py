@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, NoReturn, Protocol
 
 from corral.client.start_daemon import LAUNCH, NEVER_INHERITED
-from corral.daemon.connection import Connection
+from corral.daemon.client_connection import ClientConnection
 from corral.engine.handover import Handover, JobHandover, decode_table
 from corral.journal.commits import Commits
 from corral.measure.history import encode
@@ -53,7 +53,7 @@ class Replaceable(Protocol):
     def listener(self) -> socket.socket | None: ...
 
     @property
-    def clients(self) -> Iterable[Connection]: ...
+    def clients(self) -> Iterable[ClientConnection]: ...
 
     def hold(self) -> None: ...
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NoReturn
 
+from corral.daemon.client_connection import Answer, Caller, ClientConnection
 from corral.daemon.client_limits import Clients, TooManyClientsError
-from corral.daemon.connection import Answer, Caller, Connection
 from corral.daemon.handlers import Handlers
 from corral.daemon.home_watch import HomeWatch
 from corral.daemon.publisher import MACHINE_SECONDS, Publisher
@@ -45,7 +45,7 @@ class Daemon:
     def __init__(self, engine: Engine, *, is_private: bool = False) -> None:
         self.engine = engine
         self.is_private = is_private
-        self.clients = Clients[Connection]()
+        self.clients = Clients[ClientConnection]()
         self.publisher = Publisher(engine.table, engine.snapshots)
         engine.executor.is_attended = lambda job_id: any(one.attends(job_id) for one in self.clients)
         self._handlers = Handlers(self, engine, self.publisher)
@@ -87,7 +87,7 @@ class Daemon:
 
     def serve(self, sock: socket.socket) -> None:
         """Serve one connected client."""
-        connection = Connection(sock, self, self.clients)
+        connection = ClientConnection(sock, self, self.clients)
         self.clients.add(connection)
         if self.is_held:
             connection.hold()
@@ -178,7 +178,7 @@ class Daemon:
             connection.say_leaving(why)
         await self._let_answers_go()
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: ClientConnection) -> None:
         self.clients.forget(connection)
         self.publisher.drop(connection)
         if connection.watched_jobs:

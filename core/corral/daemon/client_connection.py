@@ -47,7 +47,7 @@ class Answer(NamedTuple):
 class Caller(NamedTuple):
     """Where a request came from."""
 
-    client: Connection
+    client: ClientConnection
     descriptors: list[int]
     """That came with it. Taken out of the list by whoever keeps one; the others are closed."""
 
@@ -60,7 +60,7 @@ class Dispatcher(Protocol):
 
     def note_answered(self, request: p.Request[Any]) -> None: ...
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: ClientConnection) -> None:
         """It is closed."""
 
 
@@ -73,12 +73,12 @@ class SharedLimits(Protocol):
     @property
     def may_wait(self) -> bool: ...
 
-    def note_greeted(self, client: Connection) -> None: ...
+    def note_greeted(self, client: ClientConnection) -> None: ...
 
-    def note_held(self, client: Connection) -> None: ...
+    def note_held(self, client: ClientConnection) -> None: ...
 
 
-class Connection:
+class ClientConnection:
     """One client."""
 
     def __init__(self, sock: socket.socket, dispatcher: Dispatcher, limits: SharedLimits) -> None:
