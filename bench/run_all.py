@@ -17,7 +17,18 @@ from typing import Any
 
 from common import Report, Row, Verdict, number, shown
 
-NAMES = ("output", "pipeline", "short_jobs", "idle", "watching", "ps", "first_paint", "dashboard", "stop")
+NAMES = (
+    "output",
+    "pipeline",
+    "short_jobs",
+    "idle",
+    "watching",
+    "ps",
+    "first_paint",
+    "dashboard",
+    "stop",
+    "long_lists",
+)
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"

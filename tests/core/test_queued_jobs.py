@@ -1,4 +1,4 @@
-"""Jobs in the queue: of all but the first some hundred only the journal has more than their name."""
+"""Jobs in the queue: of all but the first dozens only the journal has more than their name."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from corral.lifecycle.spec_check import check_surroundings, check_values
 from corral.model.errors import UnknownJobError
 from corral.model.spec import JobInput, JobSpec, Surroundings
 
-KEPT_WHOLE = 256
+KEPT_WHOLE = 64
 """Jobs in the queue up to which they are kept as they came: they start soon, and are not read again."""
 
 
