@@ -179,15 +179,16 @@ class StartQueue:
 
     def job_ended(self, job: Job) -> None:
         self._note_end(int(job.id), has_succeeded=job.state == "succeeded")
+        self.wake()
 
     def jobs_withdrawn(self, job_ids: Sequence[int]) -> None:
         for job_id in job_ids:
             self._note_end(job_id, has_succeeded=False)
+        self.wake()
 
     def _note_end(self, job_id: int, *, has_succeeded: bool) -> None:
         self._scheduler.ended(job_id, has_succeeded)
         self._waiters.release(job_id)
-        self.wake()
 
     async def until_started(self, job_id: int) -> None:
         """Return once it has started, could not start, or has to wait in the queue."""
