@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from corral.client.blocking import Client, PendingReply
 from corral.client.end_daemon import wait_for_end
 from corral.client.environment import surroundings
-from corral.client.start_daemon import MAIN, NEVER_INHERITED, connected
+from corral.client.start_daemon import MAIN, connected, environment_of_daemon
 from corral.journal.reader import JournalReader
 from corral.model.errors import (
     CorralError,
@@ -101,7 +101,7 @@ def check_own_program() -> None:
     program = interpreter()
     argv = [program, "-P", "-c", f"import {MAIN}"]
     tried = subprocess.run(
-        argv, env=_environment(), cwd="/", capture_output=True, timeout=_CHECK_SECONDS, check=False
+        argv, env=environment_of_daemon(), cwd="/", capture_output=True, timeout=_CHECK_SECONDS, check=False
     )
     if tried.returncode:
         said = tried.stderr.decode(errors="replace").strip().splitlines() or [f"status {tried.returncode}"]
@@ -118,13 +118,9 @@ def _check_journal(home: Home) -> None:
         raise CorralError(f"daemon restart: {error}; nothing was restarted") from None
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in NEVER_INHERITED}
-
-
 def _ask(client: Client, home: Home) -> str:
     """The report of the new program: `ready`, or why not; empty if it ended without one."""
-    environment = {to_wire(name): to_wire(value) for name, value in _environment().items()}
+    environment = {to_wire(name): to_wire(value) for name, value in environment_of_daemon().items()}
     reader, writer = os.pipe()
     try:
         request = RestartDaemon(program=to_wire(interpreter()), environment=environment, reads=HANDOVER)

@@ -139,7 +139,7 @@ def launch(home: Home, *arguments: str, passed: tuple[int, ...] = ()) -> Launche
     actions.append((os.POSIX_SPAWN_DUP2, said.fileno(), 2))
     argv = [program, "-P", "-m", LAUNCH, home.path, str(child_writer), *arguments]
     try:
-        child = os.posix_spawn(program, argv, _environment(), file_actions=actions)
+        child = os.posix_spawn(program, argv, environment_of_daemon(), file_actions=actions)
     except OSError as error:
         os.close(reader)
         said.close()
@@ -150,7 +150,7 @@ def launch(home: Home, *arguments: str, passed: tuple[int, ...] = ()) -> Launche
     return Launched(program, child, reader, said)
 
 
-def _environment() -> dict[str, str]:
+def environment_of_daemon() -> dict[str, str]:
     """Ours, without the variables that would make the daemon look like a process of the job that we may run in."""
     return {name: value for name, value in os.environ.items() if name not in NEVER_INHERITED}
 

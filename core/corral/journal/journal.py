@@ -33,7 +33,6 @@ from corral.journal.rows import (
     encode,
     encode_environment,
     encode_job,
-    encode_spec,
     encode_surroundings,
     to_seconds,
 )
@@ -165,7 +164,7 @@ class Journal(JournalReader):
         self._next_id += len(specs)
         for job, spec in enumerate(specs, first):
             self._pending.jobs[job] = (
-                job, at, spec.name, to_wire(spec.command), number, encode_spec(spec)
+                job, at, spec.name, to_wire(spec.command), number, encode(spec)
             )  # fmt: skip
         return list(range(first, self._next_id))
 

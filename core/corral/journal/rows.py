@@ -113,10 +113,6 @@ def _non_defaults(value: Struct, keys: tuple[tuple[str, Any], ...]) -> dict[str,
     return {key: item for (key, usual), item in pairs if item is not usual and item != usual}
 
 
-def encode_spec(spec: JobSpec) -> bytes:
-    return encode(spec)
-
-
 def decode_spec(raw: bytes) -> JobSpec:
     return _specs.decode(raw)
 

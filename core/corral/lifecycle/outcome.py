@@ -183,11 +183,6 @@ def _status(stage: StageLife) -> tuple[int | None, str | None]:
     return 128 + parse_signal(end.signal), end.signal
 
 
-def timeout_reason(seconds: float) -> str:
-    """`5m`: the reason of a job that `--timeout` ended."""
-    return format_duration(seconds)
-
-
 def stop_text(cause: StopCause, reason: str, first: str, grace: float) -> str:
     """One line of the job's life: why it is being stopped, and how."""
     why = f"{reason} is over" if cause == "timeout" else reason

@@ -18,7 +18,6 @@ from corral.lifecycle.outcome import (
     ending_of,
     ending_of_failed_start,
     stop_text,
-    timeout_reason,
 )
 from corral.lifecycle.state import (
     Adopted,
@@ -58,6 +57,7 @@ from corral.lifecycle.state import (
 )
 from corral.model.job import State
 from corral.model.spec import JobSpec
+from corral.model.units import format_duration
 
 _NOTHING: tuple[Effect, ...] = ()
 
@@ -315,7 +315,7 @@ def _check_timeout(life: Life, event: Ticked) -> Step:
     deadline = life.deadline
     if deadline is None or life.timeout is None or event.now < deadline:
         return life, _NOTHING
-    reason = timeout_reason(life.timeout)
+    reason = format_duration(life.timeout)
     return _request_stop(life, StopRequested(at=event.at, now=event.now, cause="timeout", reason=reason))
 
 

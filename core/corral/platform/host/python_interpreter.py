@@ -21,7 +21,7 @@ def interpreter() -> str:
     """
     chosen = os.environ.get(CHOICE)
     if chosen:
-        if not os.path.isabs(chosen) or not _is_program(chosen):
+        if not os.path.isabs(chosen) or not os.path.isfile(chosen):
             raise CorralError(
                 f"{CHOICE} {chosen} is no program: set it to the path of a Python that has corral"
             )
@@ -39,16 +39,12 @@ def _problem(path: str | None) -> str | None:
         return "this program does not say where its Python is (sys.executable is empty)"
     if getattr(sys, "frozen", False):
         return f"{path} is a frozen program"
-    if not _is_program(path):
+    # access(2) is not asked: it knows nothing of capabilities that let us run it.
+    if not os.path.isfile(path):
         return f"{path} (sys.executable) is no program"
     if _NAMED_SO.match(os.path.basename(path)) or _is_what_was_started(path):
         return None
     return f"{path} (sys.executable) is a program with a Python inside"
-
-
-def _is_program(path: str) -> bool:
-    """access(2) is not asked: it knows nothing of capabilities that let us run it."""
-    return os.path.isfile(path)
 
 
 def _is_what_was_started(path: str) -> bool:
