@@ -444,7 +444,7 @@ class Handlers:
 
 def check_frozen(hello: p.SayHello, request: p.Request[Any]) -> None:
     """Refuse a client of another protocol number all but the requests whose shape never changes."""
-    if not isinstance(request, p.SayHello | p.RestartDaemon | p.Shutdown):
+    if not request.any_protocol:
         raise ProtocolMismatchError(
             f"the client (version {hello.version}) speaks protocol {hello.protocol}, the daemon {p.PROTOCOL};"
             " corral daemon restart brings the daemon up to date and leaves the jobs running"
