@@ -154,7 +154,7 @@ class StopCommands:
             id=str(job_id),
             state=state,
             seconds=0.0,
-            in_doubt=0 if never_started else self._executor.in_doubt(job_id),
+            in_doubt=() if never_started else self._executor.in_doubt(job_id),
             note=NEVER_STARTED if never_started else "already ended",
             looked_at=datetime.now(UTC),
         )
