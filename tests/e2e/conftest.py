@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from e2e.command import Corral
+from e2e.daemons import Daemons
 from until import until
 
 
@@ -33,6 +34,14 @@ def served(shared: Corral) -> Iterator[Corral]:
     """The same, with nothing running in it but what the test starts."""
     yield shared
     shared("stop", "--all", "--grace", "0s")
+
+
+@pytest.fixture
+def daemons(tmp_path: Path) -> Iterator[Daemons]:
+    """A home of the test's own, for its daemons one after the other; none runs yet."""
+    made = Daemons(tmp_path / "home")
+    yield made
+    made.end()
 
 
 @contextlib.contextmanager

@@ -121,6 +121,10 @@ def job(client: Client, job_id: str) -> Job:
     return found
 
 
+def stdout(daemons: Daemons, job_id: str) -> bytes:
+    return Path(daemons.home.stdout(job_id)).read_bytes()
+
+
 def wait(client: Client, *ids: str) -> list[Job]:
     waited = client.call(p.WaitForJobs(ids=ids, timeout=30), timeout=40)
     assert not waited.timed_out, waited

@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,23 +28,12 @@ from corral.monitor.history_store import HistoryStore
 from corral.platform.process.cpu_clock import cpu_nanoseconds
 from corral.platform.process.identity import identify, is_alive
 from corral.protocol import requests as p
-from e2e.daemons import Daemons, job, spec, start, wait
+from e2e.daemons import Daemons, job, spec, start, stdout, wait
 from managers import marked, zoo_argv
 from until import until
 
 DIES_AT = os.path.join(os.path.dirname(__file__), "..", "..", "reliability", "dies_at.py")
 HALF_STARTED = "the daemon ended while it was starting this job"
-
-
-@pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    made = Daemons(tmp_path / "home")
-    yield made
-    made.end()
-
-
-def stdout(daemons: Daemons, job_id: str) -> bytes:
-    return Path(daemons.home.stdout(job_id)).read_bytes()
 
 
 def die_at(daemons: Daemons, moment: str, *command: str, **fields: object) -> None:

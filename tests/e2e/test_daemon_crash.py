@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,20 +19,9 @@ from corral.journal.journal import Journal
 from corral.model.errors import DaemonUnavailableError
 from corral.platform.process.identity import identify, is_alive
 from corral.protocol import requests as p
-from e2e.daemons import Daemons, job, spec, start, wait
+from e2e.daemons import Daemons, job, spec, start, stdout, wait
 from managers import marked, nonce_of, python, zoo_argv
 from until import until
-
-
-@pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    made = Daemons(tmp_path / "home")
-    yield made
-    made.end()
-
-
-def stdout(daemons: Daemons, job_id: str) -> bytes:
-    return Path(daemons.home.stdout(job_id)).read_bytes()
 
 
 def test_jobs_run_on_and_are_taken_over_with_their_status_and_output(

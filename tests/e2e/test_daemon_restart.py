@@ -9,7 +9,6 @@ import os
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ from corral.model.spec import DescriptorInput, InteractiveInput, JobInput
 from corral.platform.process.identity import identify
 from corral.protocol import requests as p
 from e2e.command import Corral
-from e2e.daemons import Daemons, job, spec, start, wait
+from e2e.daemons import Daemons, job, spec, start, stdout, wait
 from managers import marked, python, zoo_argv
 from until import until
 
@@ -35,20 +34,9 @@ MEGABYTES = 20
 
 
 @pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    made = Daemons(tmp_path / "home")
-    yield made
-    made.end()
-
-
-@pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """That this Python can load the daemon is known here."""
     monkeypatch.setattr(restart_daemon, "check_own_program", lambda: None)
-
-
-def stdout(daemons: Daemons, job_id: str) -> bytes:
-    return Path(daemons.home.stdout(job_id)).read_bytes()
 
 
 def kinds_of_descriptors(pid: int) -> Counter[str]:

@@ -43,6 +43,7 @@ def daemons(tmp_path: Path) -> Iterator[Daemons]:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemons]:
     made = Daemons(tmp_path_factory.mktemp("shared") / "home")
+    made.pid()
     yield made
     made.end()
 
@@ -142,20 +143,20 @@ def test_a_line_that_is_no_request_is_answered_and_harms_nobody(shared: Daemons,
     assert shared.pid() == pid
 
 
-def test_before_hello_there_is_no_service(daemons: Daemons) -> None:
-    with daemons.raw() as sock:
+def test_before_hello_there_is_no_service(shared: Daemons) -> None:
+    with shared.raw() as sock:
         sock.sendall(b'{"id":8,"op":"shutdown","jobs":"stop"}\n')
         assert "hello" in answer(sock)["error"]["message"]
 
 
-def test_random_bytes(daemons: Daemons) -> None:
+def test_random_bytes(shared: Daemons) -> None:
     seeded = random.Random(4)
-    pid = daemons.pid()
+    pid = shared.pid()
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.binary(max_size=2000), max_size=6))
     def attack(pieces: list[bytes]) -> None:
-        with daemons.raw() as sock:
+        with shared.raw() as sock:
             if seeded.random() < 0.5:
                 sock.sendall(HELLO)
             try:
@@ -165,48 +166,48 @@ def test_random_bytes(daemons: Daemons) -> None:
                 return
 
     attack()
-    assert daemons.pid() == pid
+    assert shared.pid() == pid
 
 
-def test_half_lines_make_whole_ones(daemons: Daemons) -> None:
-    with daemons.raw() as sock:
+def test_half_lines_make_whole_ones(shared: Daemons) -> None:
+    with shared.raw() as sock:
         for byte in HELLO:
             sock.sendall(bytes([byte]))
         assert answer(sock)["id"] == 1
 
 
-def test_descriptors_that_nobody_asked_for_are_closed(daemons: Daemons) -> None:
-    before = daemons.open_descriptors()
+def test_descriptors_that_nobody_asked_for_are_closed(shared: Daemons) -> None:
+    before = shared.open_descriptors()
     null = os.open(os.devnull, os.O_RDONLY)
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [null] * 8))]
     too_many = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [null] * 100))]
     try:
         for line in (b'{"id":8,"op":"list"}\n', b"not a request\n", b'{"id":8,"op":"li', b"x" * 50_000):
             for passed in (rights, too_many):
-                with greeted(daemons) as sock:
+                with greeted(shared) as sock:
                     sock.sendmsg([line], passed)
                     sock.sendmsg([b'\n{"id":9,"op":"list"}\n'], passed)
                     while answer(sock)["id"] != 9:
                         pass
     finally:
         os.close(null)
-    until(lambda: daemons.open_descriptors() <= before, "the daemon to hold no more descriptors than before")
+    until(lambda: shared.open_descriptors() <= before, "the daemon to hold no more descriptors than before")
 
 
-def test_a_thousand_idle_connections_and_their_end(daemons: Daemons) -> None:
-    before = daemons.open_descriptors()
+def test_a_thousand_idle_connections_and_their_end(shared: Daemons) -> None:
+    before = shared.open_descriptors()
     room = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, room[1]), room[1]))
     idle = []
     try:
-        idle = [daemons.raw() for _ in range(1000)]
-        with daemons.client() as client:
+        idle = [shared.raw() for _ in range(1000)]
+        with shared.client() as client:
             assert wait(client, *start(client, "true"))[0].state == "succeeded"
     finally:
         for sock in idle:
             sock.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, room)
-    until(lambda: daemons.open_descriptors() <= before, "the daemon to have let go of them")
+    until(lambda: shared.open_descriptors() <= before, "the daemon to have let go of them")
 
 
 def resident(pid: int) -> int:
@@ -289,24 +290,24 @@ def _modest() -> Any:
     return msgspec.structs.replace(surroundings(), limits={})
 
 
-def test_a_tiny_soft_limit_of_the_client_reaches_its_job(daemons: Daemons) -> None:
+def test_a_tiny_soft_limit_of_the_client_reaches_its_job(shared: Daemons) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     where = surroundings()
     where = msgspec.structs.replace(where, limits={**where.limits, resource.RLIMIT_NOFILE: (8, hard)})
-    with daemons.client() as client:
+    with shared.client() as client:
         request = p.StartJobs(specs=(spec(["sh", "-c", "ulimit -n"]),), surroundings=where, wait_started=True)
         (one,) = client.call(request, timeout=30).ids
         assert wait(client, one)[0].state == "succeeded"
-    assert Path(daemons.home.stdout(one)).read_bytes() == b"8\n"
+    assert Path(shared.home.stdout(one)).read_bytes() == b"8\n"
 
 
-def test_an_output_folder_removed_by_hand_troubles_its_own_job_only(daemons: Daemons) -> None:
+def test_an_output_folder_removed_by_hand_troubles_its_own_job_only(shared: Daemons) -> None:
     import shutil
 
-    with daemons.client() as client:
+    with shared.client() as client:
         one, two = start(client, "sleep 60", ["sh", "-c", "while :; do :; done"])
         until(lambda: job(client, two).state == "running", "both to run")
-        shutil.rmtree(daemons.home.job(one))
+        shutil.rmtree(shared.home.job(one))
         until(lambda: job(client, two).cpu_percent, "the other to be observed")
         assert client.call(p.StopJobs(all=True, grace=5.0), timeout=30).reports[0].nothing_is_left
         assert client.call(p.RemoveJobs(ids=(one, two))).errors == ()
@@ -369,8 +370,8 @@ def test_a_newer_journal_is_left_alone(tmp_path: Path) -> None:
     assert Path(daemons.home.journal).read_bytes() == before
 
 
-def test_waiting_again_and_again_is_refused_by_nobody(daemons: Daemons) -> None:
-    with daemons.client() as client:
+def test_waiting_again_and_again_is_refused_by_nobody(shared: Daemons) -> None:
+    with shared.client() as client:
         (one,) = start(client, "sleep 60")
         for _ in range(50):
             assert client.call(p.WaitForJobs(ids=(one,), timeout=0.001)).timed_out

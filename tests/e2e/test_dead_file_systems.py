@@ -31,13 +31,6 @@ def files(tmp_path: Path) -> Iterator[FileSystem]:
         yield mounted
 
 
-@pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    made = Daemons(tmp_path / "home")
-    yield made
-    made.end()
-
-
 def output(daemons: Daemons, job_id: str) -> bytes:
     return Path(daemons.home.stdout(job_id)).read_bytes()
 

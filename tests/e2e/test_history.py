@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from corral.model.job import Job
 from corral.platform.inspect import py_spy
@@ -28,13 +25,6 @@ signal.signal(signal.SIGTERM, end)
 read, write = os.pipe()
 os.read(read, 1)
 """
-
-
-@pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    made = Daemons(tmp_path / "home")
-    yield made
-    made.end()
 
 
 def test_what_was_ended_at_night_is_explained_in_the_morning(corral: Corral, tmp_path: Path) -> None:

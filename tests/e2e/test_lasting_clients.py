@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,13 +27,6 @@ from managers import eventually, zoo_argv
 from until import until
 
 COUNTS = "i=0; while [ ! -e {end} ]; do i=$((i+1)); echo $i; sleep 0.001; done; exit 5"
-
-
-@pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    made = Daemons(tmp_path / "home")
-    yield made
-    made.end()
 
 
 @pytest.fixture(autouse=True)

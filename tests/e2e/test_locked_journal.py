@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-
-import pytest
 
 from corral.client.environment import surroundings
 from corral.journal.reader import JournalReader
@@ -19,13 +16,6 @@ from until import until
 
 ANSWERS = 3.0
 """Seconds. SQLite's own patience was five, several times a request."""
-
-
-@pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    made = Daemons(tmp_path / "home")
-    yield made
-    made.end()
 
 
 def states(home: Home) -> dict[str, str]:

@@ -7,7 +7,6 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,13 +29,6 @@ DAEMON = (
 )
 
 UNMARKED_NOTE = "SELECT value FROM meta WHERE key = 'unmarked'"
-
-
-@pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    made = Daemons(tmp_path / "home")
-    yield made
-    made.end()
 
 
 def said(daemons: Daemons, job_id: str) -> bytes:
