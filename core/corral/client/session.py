@@ -50,9 +50,9 @@ class Session:
     """A connection to a daemon, on the running loop. Implements `corral.client.source.Source`."""
 
     def __init__(self, home: Home, origin: Origin, sock: socket.socket, *, is_private: bool = False) -> None:
-        self._home = home
+        self.home = home
         self._origin: Origin = origin
-        self._is_private = is_private
+        self.is_private = is_private
         self._owner = os.getpid()
         self._waiting: dict[int, asyncio.Future[lines.Envelope]] = {}
         self._connection = Connection(home, origin, is_private=is_private)
@@ -146,14 +146,6 @@ class Session:
     # ---- the methods of a Source
 
     @property
-    def home(self) -> Home:
-        return self._home
-
-    @property
-    def is_private(self) -> bool:
-        return self._is_private
-
-    @property
     def snapshot(self) -> Snapshot:
         return self._snapshot
 
@@ -217,7 +209,7 @@ class Session:
     ) -> tuple[Reply_, list[int]]:
         if isinstance(request, WatchJobs):
             self._watched = request
-        if self._is_closed or (self._is_private and not self._channel.is_open):
+        if self._is_closed or (self.is_private and not self._channel.is_open):
             raise DaemonUnavailableError("the daemon is gone; its jobs go on")
         number, line = self._connection.next_line(request)
         asked = self._connection.note_open(number, request, descriptors)
@@ -272,19 +264,19 @@ class Session:
     async def _end_daemon(self) -> tuple[StopReport, ...]:
         """End the daemon if it is private."""
         reports: tuple[StopReport, ...] = ()
-        if self._is_private and self._channel.is_open:
+        if self.is_private and self._channel.is_open:
             try:
                 reports = (await self._call(Shutdown(jobs="stop")))[0].reports
             except (DaemonUnavailableError, NotOpenError):
                 # It has ended already.
                 reports = ()
             await self._until_gone()
-        elif self._is_private:
+        elif self.is_private:
             # Either our end was closed by a fault, then the daemon is ending now; or the daemon was killed.
             await asyncio.to_thread(wait_for_end, self._daemon)
-        if self._is_private and await asyncio.to_thread(os.path.isdir, self._home.path):
+        if self.is_private and await asyncio.to_thread(os.path.isdir, self.home.path):
             # It was killed, and its jobs go on: another private daemon takes them over and ends them.
-            reports += await (await Session.open_private(home=self._home, origin=self._origin)).end()
+            reports += await (await Session.open_private(home=self.home, origin=self._origin)).end()
         return reports
 
     async def _until_gone(self) -> None:
@@ -297,7 +289,7 @@ class Session:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await gone
         except TimeoutError:
-            raise CorralError(f"the private daemon did not end; see {self._home.daemon_log}") from None
+            raise CorralError(f"the private daemon did not end; see {self.home.daemon_log}") from None
 
     # ---- lines
 
@@ -364,12 +356,12 @@ class Session:
         gone: CorralError = DaemonUnavailableError("the daemon has gone away; its jobs go on")
         if self._is_left:
             gone = NotOpenError(LEFT)
-        if self._is_private or self._is_closed:
+        if self.is_private or self._is_closed:
             self._connection.open_requests.clear()
         for number, envelope in self._connection.settle().items():
             self._answer(number, envelope)
         self._fail(self._waiting.keys() - self._connection.open_requests.keys(), gone)
-        if self._is_private and self._is_subscribed and not self._is_closed:
+        if self.is_private and self._is_subscribed and not self._is_closed:
             self._replace(self._snapshot.in_trouble("daemon gone"))
         elif self._retry is None and (self._is_subscribed or self._connection.open_requests):
             self._start_reconnecting()
@@ -422,7 +414,7 @@ class Session:
 
     async def _try_reconnecting(self) -> None:
         """One attempt: connect, greet, and repeat the open requests. Raises CorralError, OSError."""
-        start = bool(self._connection.open_requests) or await asyncio.to_thread(_has_unended_jobs, self._home)
+        start = bool(self._connection.open_requests) or await asyncio.to_thread(_has_unended_jobs, self.home)
         sock = await asyncio.to_thread(lambda: self._connection.dialled(start=start))
         if self._is_closed:
             sock.close()
