@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -94,7 +93,7 @@ class ClientConnection:
         """When it connected, by the loop's clock."""
         self._tasks: dict[asyncio.Task[None], tuple[int, p.Request[Any]]] = {}
         self._waiting_bytes = self._answering_bytes = 0
-        self._channel = Channel(
+        self._channel = channel = Channel(
             sock,
             HELLO_LIMIT,
             on_line=self._take,
@@ -102,6 +101,8 @@ class ClientConnection:
             on_end=self._end,
             on_held=self._note_held,
         )
+        self.push, self.when_drained, self.close = channel.send, channel.when_drained, channel.close
+        self.hold, self.go_on = channel.hold, channel.go_on
 
     @property
     def held_bytes(self) -> int:
@@ -124,15 +125,6 @@ class ClientConnection:
     def unsent_bytes(self) -> int:
         return self._channel.unsent_bytes
 
-    def push(self, line: bytes) -> None:
-        self._channel.send(line)
-
-    def when_drained(self, call: Callable[[], None]) -> None:
-        self._channel.when_drained(call)
-
-    def close(self) -> None:
-        self._channel.close()
-
     @property
     def under_way(self) -> dict[asyncio.Task[None], tuple[int, p.Request[Any]]]:
         """The requests without an answer yet, with their numbers."""
@@ -144,13 +136,6 @@ class ClientConnection:
             return False
         requests = (request for _, request in self._tasks.values())
         return any(isinstance(one, p.WaitForJobs) and one.ids == (str(job_id),) for one in requests)
-
-    def hold(self) -> None:
-        """Take no more requests."""
-        self._channel.hold()
-
-    def go_on(self) -> None:
-        self._channel.go_on()
 
     def say_leaving(self, why: Literal["restart", "end", "stay"]) -> None:
         """Tell the client which of its requests were read, so that it knows which it may send again."""
