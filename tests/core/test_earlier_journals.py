@@ -247,7 +247,7 @@ def test_what_a_later_corral_adds_to_a_job_is_passed_over(home: Home) -> None:
     with closing(Journal.open(home)) as journal:
         assert (listed(journal), journal.notices) == (jobs, [])
         assert all(detail.job.reason != "its record in the journal is damaged" for detail in told(journal))
-        assert len(unended_jobs(journal, 0.0)) == 3
+        assert len(list(unended_jobs(journal, 0.0))) == 3
         assert journal.notices == []
         assert journal.stop_report(4) is not None
 
