@@ -153,7 +153,12 @@ happenings = st.one_of(
     stopped,
     st.tuples(
         st.just(StageSignalled),
-        st.builds(lambda n, s: {"number": n, "signal": s, "by": "us"}, numbers, signals),
+        st.builds(
+            lambda n, s, g: {"number": n, "signal": s, "by": "us", "grace": g},
+            numbers,
+            signals,
+            st.none() | st.just(5.0),
+        ),
     ),
     st.tuples(st.just(SignalSent), st.fixed_dictionaries({"signal": signals})),
     st.sampled_from(

@@ -97,16 +97,16 @@ def test_a_stop_of_which_nothing_was_sent_yet_is_finished(daemons: Daemons) -> N
 
 
 def test_stops_of_a_stage_and_of_leftovers_go_on(daemons: Daemons) -> None:
-    """Both of what ignores TERM, and with the daemon ended before the grace was over."""
+    """Both of what ignores TERM, and with the daemon ended before the grace was over; the stage's own, not its job's."""
     stubborn = "(trap '' TERM; while :; do sleep 0.05; done) & sleep 0.1"
     with daemons.client() as client:
         (two,) = start(client, ["sh", "-c", stubborn], stop_grace=0.7)
-        (one,) = start(client, f"{' '.join(zoo_argv('ignores_term'))} | cat", stop_grace=0.7)
+        (one,) = start(client, f"{' '.join(zoo_argv('ignores_term'))} | cat", stop_grace=600)
         wait(client, two)
         until(lambda: job(client, two).leftovers, "its leftovers to be seen")
         until(lambda: stdout(daemons, one), "it to ignore TERM")
         client.call(p.StopJobs(ids=(two,), wait=False))
-        client.call(p.StopJobs(ids=(one,), stage=1, wait=False))
+        client.call(p.StopJobs(ids=(one,), stage=1, grace=0.7, wait=False))
         until(lambda: "TERM sent" in str(client.call(p.ShowJob(one)).events), "TERM to be sent to the stage")
     daemons.signal()
     assert len(marked(daemons.nonce())) >= 3
@@ -116,6 +116,23 @@ def test_stops_of_a_stage_and_of_leftovers_go_on(daemons: Daemons) -> None:
         until(lambda: not marked(daemons.nonce()), "the leftovers to be ended too")
         told = [event.text for event in client.call(p.ShowJob(two)).events]
         assert "leftovers: stop resumed after daemon restart: TERM, KILL after 0.7s" in told
+
+
+def test_the_stop_of_a_stage_that_an_earlier_corral_began_has_the_grace_of_its_job(daemons: Daemons) -> None:
+    with daemons.client() as client:
+        (one,) = start(client, f"{' '.join(zoo_argv('ignores_term'))} | cat", stop_grace=0.5)
+        until(lambda: stdout(daemons, one), "it to ignore TERM")
+        client.call(p.StopJobs(ids=(one,), stage=1, grace=600, wait=False))
+        until(lambda: "TERM sent" in str(client.call(p.ShowJob(one)).events), "TERM to be sent to the stage")
+    daemons.signal()
+    with contextlib.closing(sqlite3.connect(daemons.home.journal)) as connection, connection:
+        ((life,),) = connection.execute("SELECT life FROM jobs").fetchall()
+        told = msgspec.json.decode(life)
+        assert told["stages"][0].pop("stop")["grace"] == pytest.approx(600, abs=60)
+        connection.execute("UPDATE jobs SET life = ?", (msgspec.json.encode(told),))
+    with daemons.client() as client:
+        (ended,) = wait(client, one)
+    assert (ended.state, ended.stages[0].signal) == ("stopped", "KILL")
 
 
 def test_input_that_broke_off_is_no_success(daemons: Daemons, tmp_path: Path) -> None:

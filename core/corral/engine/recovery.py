@@ -22,6 +22,7 @@ from corral.lifecycle.clock import moment
 from corral.lifecycle.outcome import HALF_STARTED, OUT_OF_SIGHT, RESTARTED
 from corral.lifecycle.scheduler import Scheduler
 from corral.lifecycle.state import DeclaredLost, FeedFailed, StagesSpawned, StopRequested
+from corral.lifecycle.state_machine import grace_left
 from corral.model.home import Home
 from corral.model.job import UNKNOWN_COMMAND, Job
 from corral.model.spec import DescriptorInput
@@ -148,11 +149,13 @@ class Recovery:
             self._apply(job, FeedFailed(**moment(), reason=reason))
 
     def _resume_stage_stops(self, job: ManagedJob) -> None:
-        """`stop --stage` that was under way: with its whole grace again, since only the signal was noted."""
+        """`stop --stage` that was under way: with what is left of its grace, or where an earlier Corral noted none the job's."""
         for stage, lived in zip(job.stages, job.life.stages, strict=True):
             sent = [signal for signal, by in lived.signalled if by == BY_STOP]
             if sent and lived.is_running and job.life.state != "stopping":
-                self._executor.stop(job, sent[-1], job.life.stop_grace, stage.number)
+                stop = lived.stop
+                grace = job.life.stop_grace if stop is None else grace_left(stop, datetime.now(UTC))
+                self._executor.stop(job, sent[-1], grace, stage.number)
 
     def _find_processes(self, job: ManagedJob, stored: StoredJob) -> None:
         """Give each stage its process, and go on with what the daemon before was about to note."""

@@ -32,6 +32,13 @@ class StageEnd(Struct, frozen=True):
         return self.exit_status is not None or self.signal is not None
 
 
+class StageStop(Struct, frozen=True):
+    """The stop sequence of one stage: when its last signal was sent, and the grace that it left from then on."""
+
+    since: datetime
+    grace: float
+
+
 class StageLife(Struct, frozen=True):
     """One stage. Not started: no `started`. Running: no `end`."""
 
@@ -41,6 +48,8 @@ class StageLife(Struct, frozen=True):
     end: StageEnd | None = None
     signalled: tuple[tuple[str, str], ...] = ()
     """(signal, by whom) of what `corral signal` and `corral stop --stage` sent it, in order."""
+    stop: StageStop | None = None
+    """None also in the journal of an earlier Corral."""
 
     @property
     def is_running(self) -> bool:
@@ -178,11 +187,15 @@ class StopRequested(Event, frozen=True, kw_only=True):
 
 
 class StageSignalled(Event, frozen=True, kw_only=True):
-    """`corral signal` or `corral stop --stage` (`by`) sent a signal to the leader of a stage."""
+    """`corral signal` or `corral stop --stage` (`by`) sent a signal to the leader of a stage.
+
+    `grace`: of a stop, the seconds until KILL.
+    """
 
     number: int
     signal: str
     by: str
+    grace: float | None = None
 
 
 class SignalSent(Event, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ end of a stage, a pause of a job that has ended) changes nothing and has no effe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
@@ -45,6 +46,7 @@ from corral.lifecycle.state import (
     StageLife,
     StageSignalled,
     StagesSpawned,
+    StageStop,
     StartFailed,
     StartFailure,
     StartStages,
@@ -165,7 +167,8 @@ def _note_signalled_stage(life: Life, event: StageSignalled) -> Step:
     stage = _stage(life, event.number)
     if stage is None or not stage.is_running or life.is_ended:
         return life, _NOTHING
-    stage = replace(stage, signalled=(*stage.signalled, (event.signal, event.by)))
+    stop = stage.stop if event.grace is None else StageStop(event.at, event.grace)
+    stage = replace(stage, signalled=(*stage.signalled, (event.signal, event.by)), stop=stop)
     text = f"{event.signal} sent to stage {stage.number} ({stage.name}) from {event.by}"
     return _with_stage(life, stage), (Record("signal", text),)
 
@@ -277,9 +280,15 @@ def _continue_after_adoption(life: Life, event: Adopted) -> Step:
     stop = life.stop
     if stop is None:
         return life, (EndStages(),)
-    spent = max(0.0, (event.at - stop.since).total_seconds())
-    grace = 0.0 if stop.grace_skipped or stop.signal == "KILL" else max(0.0, stop.grace - spent)
+    is_killing = stop.grace_skipped or stop.signal == "KILL"
+    grace = 0.0 if is_killing else grace_left(stop, event.at)
     return life, (BeginStop(stop.first_signal, grace, stop.cause),)
+
+
+def grace_left(stop: Stop | StageStop, at: datetime) -> float:
+    """Seconds of its grace that are left at that time; never more than it had, wherever the clock was set."""
+    spent = max(0.0, (at - stop.since).total_seconds())
+    return max(0.0, stop.grace - spent)
 
 
 def _end_half_started(life: Life, event: Event) -> Step:

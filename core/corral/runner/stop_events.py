@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping
 
 from msgspec import structs
@@ -66,7 +67,9 @@ class StopEvents:
         if stop.stage is None:
             self._apply(stop.job, SignalSent(**moment(), signal=signal))
         else:
-            self._apply(stop.job, StageSignalled(**moment(), number=stop.stage, signal=signal, by=BY_STOP))
+            grace = max(0.0, stop.kill_at - time.monotonic())
+            sent = StageSignalled(**moment(), number=stop.stage, signal=signal, by=BY_STOP, grace=grace)
+            self._apply(stop.job, sent)
 
     def tree_emptied(self, stop: LocalStop) -> None:
         job = stop.job
