@@ -1,4 +1,4 @@
-"""Snapshots of jobs, as JSON and every client see them. The keys are a contract (DESIGN: the contract, JSON).
+"""Snapshots of jobs, as JSON and every client see them. The keys are a contract (docs/command-line.md, JSON).
 
 Times are aware UTC datetimes (ISO 8601 on the wire), durations seconds, sizes bytes; what is not known is None.
 """
