@@ -13,6 +13,8 @@ import pytest
 import corral
 from corral.client.fast_list import fast_list
 from corral.client.session import Session
+from corral.client.snapshot import Snapshot
+from corral.daemon.publisher import NEWEST_QUEUED
 from corral.library import many_starts
 from corral.library.manager import JobManager
 from corral.model.errors import CorralError, UsageError
@@ -93,6 +95,32 @@ async def test_a_screen_is_told_all_at_once(daemons: Daemons, short_lines: None)
         for handle in handles:
             await handle.remove()
         await eventually(lambda: list(screen.snapshot.jobs) == [more.id], "those that are gone to be told of")
+        await screen.end()
+
+
+def queued_in(snapshot: Snapshot) -> list[str]:
+    return [job.id for job in snapshot.jobs.values() if job.state == "queued"]
+
+
+async def test_a_screen_is_told_of_the_first_of_a_long_queue_and_of_more_as_it_asks(daemons: Daemons) -> None:
+    with daemons.client() as client:
+        (gate,) = start(client, ["sleep", "60"])
+        ids = start(client, *[["true"]] * 200, after=(gate,))
+        screen = await Session.connect(daemons.home, origin="dashboard")
+        await screen.subscribe(queued=50)
+        listed = [*ids[:50], *ids[-NEWEST_QUEUED:]]
+        assert (queued_in(screen.snapshot), screen.snapshot.queued) == (listed, 200)
+        (new,) = start(client, ["true"], after=(gate,))
+        await eventually(lambda: screen.snapshot.jobs.get(new), "the newest to be told of")
+        assert screen.snapshot.queued == 201
+        client.call(p.StopJobs(ids=tuple(ids[:10])))
+        await eventually(lambda: ids[59] in screen.snapshot.jobs, "those that come next to be told of")
+        await eventually(lambda: screen.snapshot.jobs[ids[0]].state == "stopped", "its end to be told")
+        await screen.subscribe(queued=100)
+        assert queued_in(screen.snapshot) == [*ids[10:110], *ids[-NEWEST_QUEUED + 1 :], new]
+        client.call(p.StopJobs(all=True, grace=0.0), timeout=30)
+        await eventually(lambda: not queued_in(screen.snapshot), "the whole queue to be gone")
+        assert screen.snapshot.queued == 0
         await screen.end()
 
 

@@ -26,6 +26,7 @@ from corral.model.reports import (
     Story,
     Wait,
 )
+from corral.protocol.protocol_number import FIRST_QUEUED
 from corral.protocol.requests import (
     AskRecentHistory,
     AskStatus,
@@ -137,8 +138,8 @@ class FakeSource:
 
     # -- Source --
 
-    async def subscribe(self) -> None:
-        self.requests.append(Subscribe())
+    async def subscribe(self, queued: int = FIRST_QUEUED) -> None:
+        self.requests.append(Subscribe(queued=queued))
 
     async def changed(self) -> Snapshot:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

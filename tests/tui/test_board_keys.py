@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from textual.widget import Widget
 
 from corral.model.errors import NotSoError
+from corral.protocol.protocol_number import FIRST_QUEUED
 from corral.protocol.requests import (
     AskRecentHistory,
     HideJobs,
@@ -15,6 +17,7 @@ from corral.protocol.requests import (
     RestartJobs,
     ResumeJobs,
     StopJobs,
+    Subscribe,
     WatchJobs,
 )
 from corral_tui.dashboard.app import DashboardApp
@@ -334,3 +337,21 @@ async def test_o_shows_where_it_is_among_the_orders(source: FakeSource) -> None:
         assert "[status, reversed]" in screen_text(app).splitlines()[1]
         await pilot.press(*"oooooo")
         assert "order: [started] name" in screen_text(app).splitlines()[1]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)])
+async def test_the_end_of_a_long_queue_lists_more_of_it(size: tuple[int, int], tmp_path: Path) -> None:
+    queued = [job(n, "true", state="queued", started=None, waiting_for="limit") for n in range(7, 27)]
+    source = FakeSource([*six_jobs(), *queued], home=str(tmp_path))
+    source.snapshot = structs.replace(source.snapshot, queued=20_000)
+    async with running(source, size) as (app, pilot):
+        await until(lambda: "20,000 queued" in screen_text(app), "all that is queued to be counted")
+        assert "19,980 more are queued" in screen_text(app)
+        await pilot.press("g")
+        assert not source.asked(Subscribe)
+        await pilot.press("G")
+        await until(lambda: source.asked(Subscribe), "more to be asked for")
+        assert source.asked(Subscribe) == [Subscribe(queued=2 * FIRST_QUEUED)]
+        source.snapshot = structs.replace(source.snapshot, queued=20)
+        source.change("1", cpu_percent=1.0)
+        await until(lambda: "more are queued" not in screen_text(app), "the line to go")

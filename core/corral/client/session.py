@@ -30,6 +30,7 @@ from corral.platform.process.identity import ProcessIdentity, identify
 from corral.protocol import lines
 from corral.protocol.channel import Channel
 from corral.protocol.framing import close_all
+from corral.protocol.protocol_number import FIRST_QUEUED
 from corral.protocol.requests import Hello, OpenInput, Push, Reply_, Request, Shutdown, Subscribe, WatchJobs
 
 RETRY_SECONDS = 3.0
@@ -66,7 +67,7 @@ class Session:
         self._arriving: Snapshot | None = None
         """An incomplete one, of which more is to come."""
         self._changed: list[asyncio.Future[Snapshot]] = []
-        self._is_subscribed = False
+        self._subscription: Subscribe | None = None
         self._loop = asyncio.get_running_loop()
         self._is_left = False
         """Closing: no new request is accepted."""
@@ -149,13 +150,13 @@ class Session:
     def snapshot(self) -> Snapshot:
         return self._snapshot
 
-    async def subscribe(self) -> None:
-        """Return once the first whole snapshot is here."""
-        self._is_subscribed = True
+    async def subscribe(self, queued: int = FIRST_QUEUED) -> None:
+        """Return once the first whole snapshot is here, with so many of the queued jobs. Again: with more of them."""
+        self._subscription = Subscribe(queued=queued)
         first = asyncio.ensure_future(self.changed())
         self._heard = time.monotonic()
         self._check_liveness()
-        await self.call(Subscribe())
+        await self.call(self._subscription)
         await first
 
     async def changed(self) -> Snapshot:
@@ -361,9 +362,9 @@ class Session:
         for number, envelope in self._connection.settle().items():
             self._answer(number, envelope)
         self._fail(self._waiting.keys() - self._connection.open_requests.keys(), gone)
-        if self.is_private and self._is_subscribed and not self._is_closed:
+        if self.is_private and self._subscription is not None and not self._is_closed:
             self._replace(self._snapshot.in_trouble("daemon gone"))
-        elif self._retry is None and (self._is_subscribed or self._connection.open_requests):
+        elif self._retry is None and (self._subscription is not None or self._connection.open_requests):
             self._start_reconnecting()
 
     def _answer(self, number: int, envelope: lines.Envelope) -> None:
@@ -381,7 +382,7 @@ class Session:
 
     def _start_reconnecting(self, *, is_wanted: bool = False) -> None:
         """Start reconnecting, or hurry. If the daemon was ended on purpose, only a new request starts another."""
-        is_new = not self._is_subscribed and not any(
+        is_new = self._subscription is None and not any(
             asked.was_sent for asked in self._connection.open_requests.values()
         )
         if is_wanted or is_new:
@@ -404,7 +405,7 @@ class Session:
             except (CorralError, OSError) as error:
                 self.last_trouble = str(error)
                 self._note_trouble(error)
-            if not (self._is_subscribed or self._connection.open_requests):
+            if not (self._subscription is not None or self._connection.open_requests):
                 break
             self._hurry.clear()
             with contextlib.suppress(TimeoutError):
@@ -422,8 +423,8 @@ class Session:
         self._channel = self._channel_on(sock)
         await self._greet()
         self._connection.note_connected()
-        if self._is_subscribed:
-            await self._ask_here(Subscribe())
+        if self._subscription is not None:
+            await self._ask_here(self._subscription)
             if self._watched is not None:
                 await self._ask_here(self._watched)
         for number, asked in list(self._connection.open_requests.items()):
@@ -438,7 +439,7 @@ class Session:
         except DaemonUnavailableError as gave_up:
             self._fail(list(self._connection.open_requests), gave_up)
             self._connection.open_requests.clear()
-        if self._is_subscribed and self._connection.broken_for() >= TROUBLE_SECONDS:
+        if self._subscription is not None and self._connection.broken_for() >= TROUBLE_SECONDS:
             self._replace(self._snapshot.in_trouble(f"daemon gone, retrying {RETRY_SECONDS:g}s"))
 
 

@@ -21,14 +21,17 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     jobs: dict[str, Job] = {}
     """By id, in the order of their numbers. Not to be mutated."""
     machine: Machine | None = None
+    queued: int = 0
+    """How many jobs are queued: `jobs` may have only the first of them."""
     trouble: str | None = None
 
     def having(self, push: Push) -> Snapshot:
         """The snapshot after `push`: changes are merged, a whole snapshot replaces this one."""
         machine = push.machine or self.machine
-        if isinstance(push, SnapshotPushed):
-            return Snapshot(rev=push.rev, jobs=_in_order(push.jobs), machine=machine)
-        return Snapshot(rev=push.rev, jobs=self._jobs_after(push), machine=machine)
+        jobs = _in_order(push.jobs) if isinstance(push, SnapshotPushed) else self._jobs_after(push)
+        # A push of the machine alone says nothing of the queue, and an earlier daemon tells of all that is queued.
+        queued = self.queued if push.queued is None else push.queued
+        return Snapshot(rev=push.rev, jobs=jobs, machine=machine, queued=queued)
 
     def _jobs_after(self, push: ChangesPushed) -> dict[str, Job]:
         jobs = dict(self.jobs)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from corral.client.snapshot import Snapshot
 from corral.model.home import Home
+from corral.protocol.protocol_number import FIRST_QUEUED
 from corral.protocol.requests import Reply_, Request
 
 
@@ -26,8 +27,9 @@ class Source(Protocol):
         """The newest one, after `subscribe`. Never blocks."""
         ...
 
-    async def subscribe(self) -> None:
-        """Keep `snapshot` up to date from now on, reconnecting if the daemon goes away."""
+    async def subscribe(self, queued: int = FIRST_QUEUED) -> None:
+        """Keep `snapshot` up to date from now on, reconnecting if the daemon goes away. `queued`: how many of the queued jobs
+        it is to have, those whose turn comes first; asked again it has more of them."""
         ...
 
     async def changed(self) -> Snapshot:

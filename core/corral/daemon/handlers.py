@@ -408,7 +408,7 @@ class Handlers:
     # ---- screens
 
     async def _subscribe(self, request: p.Subscribe, caller: Caller) -> Answer:
-        self._publisher.add(caller.client, request.ended)
+        self._publisher.add(caller.client, request.ended, request.queued)
         return Answer(p.Done())
 
     async def _watch(self, request: p.WatchJobs, caller: Caller) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -24,6 +25,8 @@ PUSH_SECONDS = 0.1
 MACHINE_SECONDS = 2.0
 UNREAD_LIMIT = 4 << 20
 """Unread bytes above which a subscriber gets no more pushes; the changes are a debt until it reads."""
+NEWEST_QUEUED = 20
+"""Of a long queue: told of besides the first."""
 MOST_STAGES = 2000
 """Of all jobs that changed at once; above that, changes are sent piece by piece. About a megabyte."""
 PUSHED_TEXT = 16 << 10
@@ -70,6 +73,9 @@ class Publisher:
         self._table = table
         self._snapshots = snapshots
         self._subscribers: dict[Subscriber, int] = {}
+        """How many queued jobs each is told of."""
+        self._told_queued: set[int] = set()
+        """Those that were told of, as of the last push."""
         self._debts: dict[Subscriber, _Debt] = {}
         """Of those that get changes piece by piece."""
         self._due: deque[Subscriber] = deque()
@@ -80,15 +86,16 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         table.on_change = self._note_change
 
-    def add(self, client: Subscriber, ended: int) -> None:
-        """Push to this client from now on, beginning with a whole snapshot."""
+    def add(self, client: Subscriber, ended: int, queued: int | None = None) -> None:
+        """Push to this client from now on, beginning with a whole snapshot: with so many of the newest ended jobs, and of
+        the first queued ones, None for all."""
         if self._sampler is None:
             self._sampler = MachineSampler()
-        self._subscribers[client] = ended
+        self._subscribers[client] = sys.maxsize if queued is None else queued
         # A client that subscribes repeatedly gets one snapshot for all requests that came at once.
         debt = self._debts.get(client)
         if debt is None or not debt.is_new:
-            self._owe(client, _Debt(self._all(ended), is_new=True), is_due=debt is None)
+            self._owe(client, _Debt(self._all(ended, client), is_new=True), is_due=debt is None)
 
     def drop(self, client: Subscriber) -> None:
         self._subscribers.pop(client, None)
@@ -100,9 +107,15 @@ class Publisher:
             self._machine = self._sampler.sample()
             self._push(ChangesPushed(rev=self._rev, machine=self._machine))
 
-    def _all(self, ended: int) -> list[int]:
+    def _all(self, ended: int, client: Subscriber) -> list[int]:
         newest = sorted(self._table.ended)[-ended:] if ended else []
-        return sorted((*newest, *self._table.unended_ids()))
+        started = (job.id for job in self._table.started.values() if not job.life.is_ended)
+        return sorted((*newest, *started, *self._listed(self._subscribers[client])))
+
+    def _listed(self, most: int) -> set[int]:
+        """So many of the queued jobs, and the newest, which somebody has just started."""
+        queued = self._table.queued
+        return {*islice(queued, most), *islice(reversed(queued), NEWEST_QUEUED)}
 
     # ---- what changes
 
@@ -117,6 +130,8 @@ class Publisher:
         changed, removed = self._table.take_changes()
         if not self._subscribers or not (changed or removed):
             return
+        changed = self._told(changed)
+        removed |= {job_id for job_id in changed if not self._table.is_known(job_id)}
         for debt in self._debts.values():
             debt.add(changed, removed)
         stages = sum(map(self._table.stage_count, changed))
@@ -126,8 +141,16 @@ class Publisher:
             return
         jobs = [told for job_id in sorted(changed) if (told := self._job(job_id)) is not None]
         self._rev += 1
-        push = ChangesPushed(rev=self._rev, jobs=tuple(jobs), removed=tuple(map(str, removed)))
+        push = ChangesPushed(
+            rev=self._rev, jobs=tuple(jobs), removed=tuple(map(str, removed)), queued=len(self._table.queued)
+        )
         self._push(push, changed, removed)
+
+    def _told(self, changed: set[int]) -> set[int]:
+        """Those of these jobs that anybody is told of; and queued ones that came to be listed."""
+        queued, listed = self._table.queued, self._listed(max(self._subscribers.values()))
+        entered, self._told_queued = listed - self._told_queued, listed
+        return {job_id for job_id in changed if job_id not in queued or job_id in listed} | entered
 
     def _push(self, push: ChangesPushed, changed: Iterable[int] = (), removed: Iterable[int] = ()) -> None:
         """To all subscribers without a debt; for those that do not read it becomes one."""
@@ -209,6 +232,14 @@ class Publisher:
             debt.is_new = False
             if self._machine is None and self._sampler is not None:
                 self._machine = self._sampler.sample()
-            return SnapshotPushed(rev=self._rev, jobs=piece, machine=self._machine, more=more)
+            return SnapshotPushed(
+                rev=self._rev, jobs=piece, machine=self._machine, queued=len(self._table.queued), more=more
+            )
         removed, debt.removed = debt.removed, set()
-        return ChangesPushed(rev=self._rev, jobs=piece, removed=tuple(map(str, removed)), more=more)
+        return ChangesPushed(
+            rev=self._rev,
+            jobs=piece,
+            removed=tuple(map(str, removed)),
+            queued=len(self._table.queued),
+            more=more,
+        )

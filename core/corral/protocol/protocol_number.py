@@ -7,5 +7,7 @@ PROTOCOL = 1
 HANDOVER = 3
 """Of the table that a daemon hands to the program which takes its place. It grows with every change after which an older table
 would be misread; `corral.engine.handover` reads those."""
+FIRST_QUEUED = 500
+"""Queued jobs that a screen is told of until it asks for more."""
 NEWEST_ENDED = 1000
 """Ended jobs in the first snapshot for a subscriber, which keeps no more than that."""

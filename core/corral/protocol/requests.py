@@ -355,6 +355,9 @@ class Subscribe(Request[Done], tag="subscribe"):
     is_repeatable = True
     ended: int = NEWEST_ENDED
     """How many of the newest ended jobs the snapshot holds."""
+    queued: int | None = None
+    """How many of the queued jobs are told of, those whose turn comes first, besides a few of the newest; None: all. To ask again for more is a new
+    subscription."""
 
 
 class WatchJobs(Request[Done], tag="look"):
@@ -421,6 +424,8 @@ class SnapshotPushed(Struct, frozen=True, tag="snapshot", tag_field="event", kw_
     rev: int
     jobs: tuple[Job, ...]
     machine: Machine | None = None
+    queued: int | None = None
+    """How many jobs are queued in all; None of an earlier daemon."""
     more: bool = False
     """It is incomplete: the rest follows as changes, until one has `more` false."""
 
@@ -432,6 +437,8 @@ class ChangesPushed(Struct, frozen=True, tag="changed", tag_field="event", kw_on
     jobs: tuple[Job, ...] = ()
     removed: tuple[str, ...] = ()
     machine: Machine | None = None
+    queued: int | None = None
+    """How many jobs are queued in all; None where nothing is said of that."""
     more: bool = False
     """As in a snapshot."""
 

@@ -145,6 +145,9 @@ class Board(Painted, can_focus=True):
         key: tuple[Span, ...] = (("e", "key"), (" show them ", "muted"))
         if model.shows_ended:
             ended, key = ((" ended jobs are shown", "muted"),), (("e", "key"), (" folds them ", "muted"))
+        if model.unlisted_queued:
+            more: tuple[Span, ...] = ((f" {model.unlisted_queued:,} more are queued", "muted"),)
+            ended, key = (*more, *ended), key if ended else (("G", "key"), (" lists more ", "muted"))
         if not ended:
             return ()
         missing = width - sum(cells(text) for text, _ in (*ended, *key))

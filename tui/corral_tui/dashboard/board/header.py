@@ -47,6 +47,7 @@ def count_jobs(view_state: ViewState) -> Counts:
             counts.stuck += is_stuck(job)
         else:
             setattr(counts, job.state, getattr(counts, job.state) + 1)
+    counts.queued += view_state.model.unlisted_queued
     return counts
 
 
@@ -109,7 +110,7 @@ def _parts(counts: Counts, width: int) -> list[Spans]:
         for number, word in ((counts.paused, "paused"), (counts.stopping, "stopping"))
     ]
     if is_full:
-        parts.append(((f"{counts.queued} queued", "plain" if counts.queued else "muted"),))
+        parts.append(((f"{counts.queued:,} queued", "plain" if counts.queued else "muted"),))
     if width >= 120:
         crowded = counts.paused or counts.stopping or counts.failed
         parts.append(((f"{counts.well} {'well' if crowded else 'ended well'}", "muted"),))

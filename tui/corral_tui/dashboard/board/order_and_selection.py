@@ -117,6 +117,16 @@ class Model:
         """How many marked jobs the filter or a fold hides."""
         return len(self.marks - {job.id for job in self.shown}) if self.marks else 0
 
+    @property
+    def listed_queued(self) -> int:
+        """How many queued jobs are known here: the first of them."""
+        return sum(job.state == "queued" for job in self.snapshot.jobs.values())
+
+    @property
+    def unlisted_queued(self) -> int:
+        """How many more there are."""
+        return max(self.snapshot.queued - self.listed_queued, 0)
+
     def urgent(self) -> list[Job]:
         """The jobs that need a human, the most urgent first, without those that were looked at since they ended."""
         jobs = (job for job in self.snapshot.jobs.values() if needs_a_human(job))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from textual.app import ComposeResult
 from corral.client.snapshot import Snapshot
 from corral.model.errors import CorralError
 from corral.model.job import Job
+from corral.protocol.protocol_number import FIRST_QUEUED
 from corral.protocol.requests import AskRecentHistory
 from corral_tui.dashboard.board.board import Board
 from corral_tui.dashboard.board.header import count_jobs, header
@@ -251,6 +253,13 @@ class BoardScreen(DashboardScreen):
         self.board.draw(self._view_state())
         self.board.reveal_selected()
         self.refresh_all()
+        if self.model.unlisted_queued and self.model.index == len(self.model.shown) - 1:
+            self.run_worker(self._list_more_queued(), group="queue", exclusive=True, exit_on_error=True)
+
+    async def _list_more_queued(self) -> None:
+        """The selection is at the end of what is listed of the queue."""
+        with suppress(CorralError):  # the header says if the daemon is gone
+            await self.host.source.subscribe(queued=2 * max(self.model.listed_queued, FIRST_QUEUED))
 
     def _decide_view(self, *, is_resized: bool) -> None:
         """Panels while every job fits as one; the table once they do not. A pinned view stays."""
