@@ -283,7 +283,7 @@ class Detail(Struct, frozen=True, kw_only=True):
 
 
 class Story(Struct, frozen=True):
-    """What is kept of a job beyond its end. Of one job, running or ended. `diagnosis` is as of `diagnosed`: the last of the times that it was stuck.
+    """What is kept of one job, running or ended, beyond its end. `diagnosis` is as of `diagnosed`: the last of the times that it was stuck.
 
     Of a job that never was, it is what the job waited for when it was ended from outside; None where there is none.
     """
