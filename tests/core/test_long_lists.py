@@ -21,7 +21,7 @@ from corral.model.errors import CorralError, UsageError
 from corral.model.spec import Command, Pipeline
 from corral.protocol import framing, lines, long_lists
 from corral.protocol import requests as p
-from corral.protocol.reply_size import cut_to
+from corral.protocol.shorten_commands import cut_to
 from e2e.daemons import Daemons, altered, start
 from journals import PLACE, ended, spec
 from managers import eventually, opened

@@ -78,7 +78,7 @@ def test_a_client_that_takes_no_parts_gets_the_newest_that_fit(tmp_path: Path) -
 def test_long_commands_are_cut_so_that_all_fit(tmp_path: Path) -> None:
     home = Home(str(tmp_path / "home"))
     short, long = fill(home, 30), fill(home, 2, "y" * 100_000)
-    less = "from corral.protocol import reply_size; from corral.daemon import list_reply\nlist_reply.share_of = lambda sizes: reply_size.share_of(sizes, 60_000)"
+    less = "from corral.protocol import shorten_commands; from corral.daemon import list_reply\nlist_reply.share_of = lambda sizes: shorten_commands.share_of(sizes, 60_000)"
     with altered(tmp_path / "home", less) as daemons, daemons.client() as client:
         commands = {job.id: job.command for job in client.call(p.ListJobs(all=True)).jobs}
     assert {commands[job] for job in short} == {"true | x"}

@@ -12,7 +12,7 @@ import pytest
 
 from corral.model.job import Job, Pipe, Stage
 from corral.protocol.requests import PROTOCOL, Hello, Request
-from corral_tui.cli.jobs import job_list
+from corral_tui.cli.jobs import ps_list
 from corral_tui.cli.support import connect
 
 CREATED = datetime(2026, 11, 22, 13, 0, 0, tzinfo=UTC)
@@ -96,5 +96,5 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> FakeDaemon:
     monkeypatch.setenv("CORRAL_HOME", os.fspath(tmp_path / "home"))
     for way in ("daemon", "running_daemon", "reader"):
         monkeypatch.setattr(connect, way, reached)
-    monkeypatch.setattr(job_list, "fast_list", lambda home, ids, **_: None)
+    monkeypatch.setattr(ps_list, "fast_list", lambda home, ids, **_: None)
     return daemon

@@ -39,7 +39,7 @@ def _loaded(code: str, home: Path) -> set[str]:
 @pytest.mark.parametrize("words", [["ps"], ["ps", "-a", "-q"], ["ps", "--state", "running"]])
 def test_ps_loads_neither_click_nor_anything_heavy(words: list[str], tmp_path: Path) -> None:
     loaded = _loaded(f"from corral_tui.main import main; assert main({words!r}) == 0", tmp_path / "home")
-    assert "corral_tui.cli.jobs.job_list" in loaded
+    assert "corral_tui.cli.jobs.ps_list" in loaded
     assert loaded & (_HEAVY | {"click"}) == set()
 
 

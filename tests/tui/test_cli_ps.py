@@ -10,7 +10,7 @@ import pytest
 
 from corral.model.job import ENDED_STATES, UNENDED_STATES
 from corral.protocol.requests import Jobs, ListJobs
-from corral_tui.cli.jobs import job_list
+from corral_tui.cli.jobs import ps_list
 from corral_tui.cli.verbs import invoke
 from corral_tui.main import main
 from corral_tui.text.lines import cells, cut, lay_out
@@ -33,14 +33,14 @@ _WORDS = (
 )
 
 
-def _by_click(words: list[str], monkeypatch: pytest.MonkeyPatch) -> job_list.ListOptions:
-    seen: list[job_list.ListOptions] = []
+def _by_click(words: list[str], monkeypatch: pytest.MonkeyPatch) -> ps_list.ListOptions:
+    seen: list[ps_list.ListOptions] = []
 
-    def note(options: job_list.ListOptions) -> int:
+    def note(options: ps_list.ListOptions) -> int:
         seen.append(options)
         return 0
 
-    monkeypatch.setattr(job_list, "list_jobs", note)
+    monkeypatch.setattr(ps_list, "list_jobs", note)
     invoke(["ps", *words])
     return seen[0]
 
@@ -49,26 +49,26 @@ def test_the_fast_reading_of_options_is_clicks(monkeypatch: pytest.MonkeyPatch) 
     for size in range(4):
         for chosen in itertools.permutations(_WORDS, size):
             words = " ".join(chosen).split()
-            assert job_list.plain_options(words) == _by_click(words, monkeypatch), words
+            assert ps_list.plain_options(words) == _by_click(words, monkeypatch), words
 
 
 @pytest.mark.parametrize(
     "words", [["-aq"], ["--state=running"], ["--state", "x"], ["--state"], ["--help"], ["--"], ["-x"], [""]]
 )
 def test_what_is_not_plain_is_left_to_click(words: list[str]) -> None:
-    assert job_list.plain_options(words) is None
+    assert ps_list.plain_options(words) is None
 
 
 def test_every_option_of_click_is_in_the_fast_table() -> None:
     from corral_tui.cli.jobs.ps import command
 
     written = {name for option in command.params for name in option.opts if name.startswith("-")}
-    assert written == {*job_list.FLAGS, *job_list.CHOICES}
+    assert written == {*ps_list.FLAGS, *ps_list.CHOICES}
 
 
 def test_the_words_for_states_are_the_protocols() -> None:
-    assert set(job_list.UNENDED) == UNENDED_STATES
-    assert set(job_list.ENDED) == ENDED_STATES
+    assert set(ps_list.UNENDED) == UNENDED_STATES
+    assert set(ps_list.ENDED) == ENDED_STATES
 
 
 def test_columns_are_two_blanks_apart_and_nothing_is_cut(fake: FakeDaemon, capsys: Any) -> None:
@@ -115,8 +115,8 @@ def test_a_command_cannot_reach_the_terminal(fake: FakeDaemon, capsys: Any) -> N
 
 
 def _on_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int = 80) -> None:
-    monkeypatch.setattr(job_list, "width_of", lambda stream: width)
-    monkeypatch.setattr(job_list, "is_terminal", lambda stream: True)
+    monkeypatch.setattr(ps_list, "width_of", lambda stream: width)
+    monkeypatch.setattr(ps_list, "is_terminal", lambda stream: True)
 
 
 _FAILED = "stage 1: no such program: gzipp"
@@ -193,8 +193,8 @@ def test_leftovers_are_marked_and_named(
 
 
 def test_what_the_daemon_tells_the_first_command_is_said(capsys: Any, monkeypatch: Any) -> None:
-    fast_list = job_list.FastList([{"jobs": []}], ["the journal was set aside"])
-    monkeypatch.setattr(job_list, "fast_list", lambda home, ids, **_: fast_list)
+    fast_list = ps_list.FastList([{"jobs": []}], ["the journal was set aside"])
+    monkeypatch.setattr(ps_list, "fast_list", lambda home, ids, **_: fast_list)
     assert main(["ps", "-q"]) == 0
     assert capsys.readouterr() == ("", "corral: the journal was set aside\n")
 

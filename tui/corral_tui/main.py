@@ -20,9 +20,9 @@ def _dispatch(words: list[str]) -> int:
     status: int
     if words[:1] == ["ps"] and COMPLETION_VARIABLE not in os.environ:
         # `ps` is run in loops and scripts: its usual forms are parsed without loading click (25 ms).
-        options = load("corral_tui.cli.jobs.job_list:plain_options")(words[1:])
+        options = load("corral_tui.cli.jobs.ps_list:plain_options")(words[1:])
         if options is not None:
-            status = load("corral_tui.cli.jobs.job_list:list_jobs")(options)
+            status = load("corral_tui.cli.jobs.ps_list:list_jobs")(options)
             return status
     status = load("corral_tui.cli.verbs:invoke")(words)
     return status

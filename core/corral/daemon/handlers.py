@@ -36,7 +36,7 @@ from corral.platform.host.resource_errors import no_descriptors
 from corral.platform.spawn import scheduling
 from corral.protocol import requests as p
 from corral.protocol.long_lists import ListReply
-from corral.protocol.reply_size import fit
+from corral.protocol.shorten_commands import fit
 from corral.retention.cleaning_plan import CleanRequest
 from corral.version import __version__
 

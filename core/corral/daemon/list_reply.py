@@ -19,8 +19,8 @@ from corral.journal.journal import Journal
 from corral.model.job import Job
 from corral.platform.host import malloc
 from corral.protocol.long_lists import ListReply
-from corral.protocol.reply_size import LEAST_TEXT, MOST_TEXT, cut_to, size_of
 from corral.protocol.requests import ListJobs
+from corral.protocol.shorten_commands import LEAST_TEXT, MOST_TEXT, cut_to, size_of
 
 A_PASS = 100
 """Jobs that are read and encoded in one pass of the loop: 5 ms."""

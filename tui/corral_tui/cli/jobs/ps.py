@@ -1,15 +1,15 @@
-"""`corral ps`: the options for click. The work and the fast path are in `job_list`."""
+"""`corral ps`: the options for click. The work and the fast path are in `ps_list`."""
 
 from __future__ import annotations
 
 import click
 
-from corral_tui.cli.jobs import job_list
+from corral_tui.cli.jobs import ps_list
 from corral_tui.cli.support.options import ids_argument
 
 
 def _states() -> click.Choice[str]:
-    return click.Choice(job_list.CHOICES["--state"][1])
+    return click.Choice(ps_list.CHOICES["--state"][1])
 
 
 @click.command("ps", epilog="Example: corral ps --health stuck -q")
@@ -21,24 +21,24 @@ def _states() -> click.Choice[str]:
     metavar="STATE",
     multiple=True,
     type=_states(),
-    help=f"Only jobs in this state: {', '.join(job_list.CHOICES['--state'][1])}.",
+    help=f"Only jobs in this state: {', '.join(ps_list.CHOICES['--state'][1])}.",
 )
 @click.option(
     "--health",
     "healths",
     multiple=True,
-    type=click.Choice(job_list.CHOICES["--health"][1]),
+    type=click.Choice(ps_list.CHOICES["--health"][1]),
     help="Only jobs of this health.",
 )
 @click.option(
     "--sort",
     "sorts",
     multiple=True,
-    type=click.Choice(job_list.CHOICES["--sort"][1]),
+    type=click.Choice(ps_list.CHOICES["--sort"][1]),
     help="In this order: stuck jobs first by health, the largest first by cpu, memory and time.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @ids_argument(required=False)
 def command(**options: object) -> int:
     """List what has not ended, or the jobs named."""
-    return job_list.list_jobs(job_list.ListOptions(**options))  # type: ignore[arg-type]
+    return ps_list.list_jobs(ps_list.ListOptions(**options))  # type: ignore[arg-type]

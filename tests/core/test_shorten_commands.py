@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corral.protocol.reply_size import fit
+from corral.protocol.shorten_commands import fit
 from journals import ended, spec
 
 WORDS = st.one_of(

@@ -1,4 +1,4 @@
-"""Bounding the size of replies: long commands are shortened, so that a list of jobs is quick to send."""
+"""Shortening long commands in a list of jobs, so that it is quick to send and stays below the limit of a reply."""
 
 from __future__ import annotations
 
