@@ -15,8 +15,8 @@ import time
 
 from corral_tui.dashboard.app import DashboardApp
 from corral_tui.demo.ending import end
-from corral_tui.demo.engine import DemoManager
 from corral_tui.demo.jobs import ASK
+from corral_tui.demo.own_daemon import DemoManager
 from corral_tui.demo.screen import Show
 from corral_tui.demo.tools import find_tools
 from corral_tui.text.charset import UNICODE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.paint.canvas import Block, ScrolledLines
+from corral_tui.dashboard.paint.block_widgets import Block, ScrolledLines
 from tui.screens import assert_snapshot, is_as_kept, until
 
 

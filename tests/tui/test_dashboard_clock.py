@@ -13,7 +13,7 @@ from corral.client.snapshot import Snapshot
 from corral.model.home import Home
 from corral.model.job import Job
 from corral_tui.dashboard.frame.clock import SettledTimes
-from corral_tui.demo.engine import DemoSession
+from corral_tui.demo.own_daemon import DemoSession
 from corral_tui.text.charset import UNICODE, status_of, time_of
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ from corral.model.errors import CannotStartError
 from corral.model.spec import InteractiveInput, JobInput, NullInput
 from corral.protocol.requests import StartJobs
 from corral_tui.dashboard.app import DashboardApp
-from corral_tui.dashboard.paint.canvas import Block
+from corral_tui.dashboard.paint.block_widgets import Block
 from corral_tui.dashboard.prompt.draft import earlier_commands
 from corral_tui.dashboard.prompt.fields import Cycle
 from corral_tui.dashboard.prompt.prompt import PromptDialog, edited

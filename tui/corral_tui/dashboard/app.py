@@ -26,8 +26,8 @@ from corral.protocol.requests import WatchJobs
 from corral_tui.blocked_terminal import LastResort
 from corral_tui.dashboard.action_handlers import ActionHandlers
 from corral_tui.dashboard.board.screen import BoardScreen
-from corral_tui.dashboard.changes import smaller
 from corral_tui.dashboard.frame.actions import ACTIONS, Action, Scope, action
+from corral_tui.dashboard.frame.changed_cells import smaller
 from corral_tui.dashboard.frame.clock import SettledTimes, steady_clock
 from corral_tui.dashboard.frame.driver import DashboardDriver
 from corral_tui.dashboard.frame.keyboard import Keyboard, KeyTaken

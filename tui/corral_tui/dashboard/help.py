@@ -10,7 +10,7 @@ from textual.screen import ModalScreen
 
 from corral_tui.dashboard.frame.actions import ACTIONS, Action, Scope, key_name
 from corral_tui.dashboard.frame.screen import OfOneSize
-from corral_tui.dashboard.paint.canvas import ScrolledLines
+from corral_tui.dashboard.paint.block_widgets import ScrolledLines
 from corral_tui.dashboard.paint.lines import Line
 from corral_tui.text.charset import Charset, Role, stuck_label
 from corral_tui.text.numbers import left

@@ -12,7 +12,7 @@ from corral.library.job_handle import JobHandle
 from corral.model.errors import CorralError
 from corral.model.job import Job
 from corral_tui.demo import feeding
-from corral_tui.demo.engine import DIRECTORY, DemoManager
+from corral_tui.demo.own_daemon import DIRECTORY, DemoManager
 from corral_tui.demo.tools import Tools, output_of, password_environment
 
 GREETING = "Hello from the child!"

@@ -10,7 +10,7 @@ from corral.model.errors import DaemonUnavailableError
 from corral.model.job import Job
 from corral.model.reports import StopReport
 from corral.protocol.requests import AskStopping, ListJobs, StopJobs
-from corral_tui.demo.engine import DemoSession
+from corral_tui.demo.own_daemon import DemoSession
 from corral_tui.text.numbers import counted
 from corral_tui.text.terminal_output import visible
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from corral_tui.demo.engine import program
+from corral_tui.demo.own_daemon import program
 from corral_tui.demo.tools import Tools
 
 STUBBORN = "stubborn"

@@ -8,7 +8,7 @@ import time
 
 from corral_tui.demo.checks import KINDS, Bench, KindResult, check
 from corral_tui.demo.ending import DemoSummary, end
-from corral_tui.demo.engine import DemoManager
+from corral_tui.demo.own_daemon import DemoManager
 from corral_tui.demo.tools import find_tools
 from corral_tui.text.lines import styled_console
 from corral_tui.text.terminal_output import is_terminal, say, visible, width_of

@@ -17,8 +17,8 @@ from corral_tui.cli.support.errors import INTERRUPTED
 from corral_tui.demo import feeding
 from corral_tui.demo.checks import KINDS, Bench, KindResult, check
 from corral_tui.demo.ending import DemoSummary, end
-from corral_tui.demo.engine import DIRECTORY, GRACE, DemoManager
 from corral_tui.demo.jobs import DemoJob, long_jobs
+from corral_tui.demo.own_daemon import DIRECTORY, GRACE, DemoManager
 from corral_tui.demo.steps import StepProgress
 from corral_tui.demo.tools import Tools, find_tools, password_environment
 from corral_tui.lazy import load

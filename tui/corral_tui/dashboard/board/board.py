@@ -15,7 +15,7 @@ from corral_tui.dashboard.board.preview import draw_preview, preview_height
 from corral_tui.dashboard.board.view_state import ViewState, padded_line
 from corral_tui.dashboard.paint.job_words import title
 from corral_tui.dashboard.paint.lines import Span
-from corral_tui.dashboard.paint.painter import EMPTY, Painted, Row
+from corral_tui.dashboard.paint.row_widget import EMPTY, Painted, Row
 from corral_tui.settings.dashboard import Order, View
 from corral_tui.text.charset import Charset
 from corral_tui.text.numbers import cells, duration

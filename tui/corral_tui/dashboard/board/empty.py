@@ -9,7 +9,7 @@ from corral.model.urgency import ended_badly
 from corral_tui.dashboard.board.view_state import ViewState, padded_line
 from corral_tui.dashboard.paint.job_words import title
 from corral_tui.dashboard.paint.lines import Span, clean
-from corral_tui.dashboard.paint.painter import EMPTY, Row, Spans
+from corral_tui.dashboard.paint.row_widget import EMPTY, Row, Spans
 from corral_tui.text.charset import Role
 from corral_tui.text.numbers import cut_middle, duration, left
 

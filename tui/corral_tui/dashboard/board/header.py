@@ -9,7 +9,7 @@ from corral.model.machine import Machine
 from corral.model.urgency import ended_badly, is_stuck
 from corral_tui.dashboard.board.view_state import ViewState, cut_line
 from corral_tui.dashboard.paint.lines import Span, clean
-from corral_tui.dashboard.paint.painter import Spans
+from corral_tui.dashboard.paint.row_widget import Spans
 from corral_tui.text.charset import Charset, sparks
 from corral_tui.text.numbers import cells, size
 

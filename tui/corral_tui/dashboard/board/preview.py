@@ -6,8 +6,8 @@ from corral.model.job import Job
 from corral_tui.dashboard.board.view_state import ViewState, padded_line
 from corral_tui.dashboard.paint.job_words import end_reason, title
 from corral_tui.dashboard.paint.lines import clean, wrapped
-from corral_tui.dashboard.paint.painter import EMPTY, Row, Spans
 from corral_tui.dashboard.paint.pipeline_line import draw_pipeline
+from corral_tui.dashboard.paint.row_widget import EMPTY, Row, Spans
 from corral_tui.text.charset import stuck_label
 from corral_tui.text.lost_output import truncated_in_short
 from corral_tui.text.numbers import cells, counted, cpu_share, cut_middle, rate, size

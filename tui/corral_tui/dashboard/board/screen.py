@@ -27,7 +27,7 @@ from corral_tui.dashboard.frame.footer import Footer, StripLine
 from corral_tui.dashboard.frame.screen import DashboardScreen, ScreenHost
 from corral_tui.dashboard.paint.lines import Span
 from corral_tui.dashboard.paint.output_tails import Tails
-from corral_tui.dashboard.paint.painter import Row
+from corral_tui.dashboard.paint.row_widget import Row
 from corral_tui.settings.dashboard import View
 
 DRAW_SECONDS = 0.25

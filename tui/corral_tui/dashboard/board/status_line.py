@@ -10,7 +10,7 @@ from corral.model.urgency import ended_badly
 from corral_tui.dashboard.board.view_state import ViewState, cut_line
 from corral_tui.dashboard.paint.job_words import end_reason, title
 from corral_tui.dashboard.paint.lines import clean
-from corral_tui.dashboard.paint.painter import Spans
+from corral_tui.dashboard.paint.row_widget import Spans
 from corral_tui.text.charset import Charset, stuck_label
 from corral_tui.text.numbers import cells, duration
 

@@ -11,7 +11,7 @@ from corral.model.urgency import ended_badly, is_stuck, needs_a_human
 from corral_tui.dashboard.board.view_state import ViewState, padded_line
 from corral_tui.dashboard.paint.job_words import title
 from corral_tui.dashboard.paint.lines import Span
-from corral_tui.dashboard.paint.painter import EMPTY, Row
+from corral_tui.dashboard.paint.row_widget import EMPTY, Row
 from corral_tui.settings.dashboard import Order
 from corral_tui.text.charset import Role, Status, stuck_label
 from corral_tui.text.numbers import cells, count, cpu, cut_end, cut_middle, left, rate, right, size

@@ -7,7 +7,7 @@ from textual import events
 from textual.message import Message
 
 from corral_tui.dashboard.paint.lines import Span
-from corral_tui.dashboard.paint.painter import Painted
+from corral_tui.dashboard.paint.row_widget import Painted
 from corral_tui.dashboard.paint.text_field import MOST_PASTED, OneLineInput, pasted_lines
 from corral_tui.text.charset import Charset, Role
 

@@ -16,7 +16,7 @@ from textual.geometry import Size
 from corral.model.errors import CorralError
 from corral.protocol.requests import Reply_, Request
 from corral_tui.dashboard.frame.screen import Dialog, DialogHost
-from corral_tui.dashboard.paint.canvas import Block, FocusBlock
+from corral_tui.dashboard.paint.block_widgets import Block, FocusBlock
 from corral_tui.dashboard.paint.lines import Line, hints, plain, rule
 from corral_tui.text.numbers import cells
 

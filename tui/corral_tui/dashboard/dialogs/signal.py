@@ -15,7 +15,7 @@ from corral.model.job import Job, ProcessView
 from corral.protocol.requests import ListProcesses, SignalJobs
 from corral_tui.dashboard.dialogs.base import BottomDialog, ChoiceButton
 from corral_tui.dashboard.frame.screen import DialogHost
-from corral_tui.dashboard.paint.canvas import Block
+from corral_tui.dashboard.paint.block_widgets import Block
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain
 from corral_tui.text import numbers
 

@@ -9,7 +9,7 @@ from textual.message import Message
 
 from corral_tui.dashboard.frame.actions import Action, Context, actions_of, key_name
 from corral_tui.dashboard.paint.lines import Span
-from corral_tui.dashboard.paint.painter import Painted, row
+from corral_tui.dashboard.paint.row_widget import Painted, row
 from corral_tui.text.numbers import cells, cut_end
 
 _RIGHT = {"opened": ("app.help", "app.back")}

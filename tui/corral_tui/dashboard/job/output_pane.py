@@ -9,7 +9,7 @@ from corral_tui.dashboard.job.output.filter_line import FilterLine
 from corral_tui.dashboard.job.output.rows import STREAMS
 from corral_tui.dashboard.job.output.view import OutputView
 from corral_tui.dashboard.job.pane import Pane
-from corral_tui.dashboard.paint.canvas import Block
+from corral_tui.dashboard.paint.block_widgets import Block
 from corral_tui.dashboard.paint.lines import Line, cut, plain
 from corral_tui.dashboard.paint.text_field import OneLineInput
 from corral_tui.text import numbers

@@ -13,7 +13,7 @@ from corral.model.errors import CorralError
 from corral.model.job import Job
 from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.job.header import PANES
-from corral_tui.dashboard.paint.canvas import Block, ScrolledLines
+from corral_tui.dashboard.paint.block_widgets import Block, ScrolledLines
 from corral_tui.dashboard.paint.lines import Line, plain, rule, wrapped
 
 

@@ -15,7 +15,7 @@ from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.job.pane import Pane
 from corral_tui.dashboard.job.peek_text import Peek, peek_as_text, peek_head, peek_lines
 from corral_tui.dashboard.job.pipeline_text import Drawing, DrawingContext, draw
-from corral_tui.dashboard.paint.canvas import Block
+from corral_tui.dashboard.paint.block_widgets import Block
 from corral_tui.dashboard.paint.lines import Line, plain
 from corral_tui.dashboard.paint.output_tails import Tail
 from corral_tui.text import numbers

@@ -29,7 +29,7 @@ from corral_tui.dashboard.job.peek_text import Peek
 from corral_tui.dashboard.job.pipeline_pane import PipelinePane
 from corral_tui.dashboard.job.tree_pane import TreePane
 from corral_tui.dashboard.job.why_pane import WhyPane
-from corral_tui.dashboard.paint.canvas import Block
+from corral_tui.dashboard.paint.block_widgets import Block
 from corral_tui.dashboard.paint.lines import Line, plain, rule
 
 ALL_COLUMNS, ALL_ROWS = 120, 36

@@ -9,7 +9,7 @@ from corral.protocol.requests import ListProcesses
 from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.job.pane import Pane
 from corral_tui.dashboard.job.tree_text import in_tree_order, tree_heading, tree_lines
-from corral_tui.dashboard.paint.canvas import ScrolledLines
+from corral_tui.dashboard.paint.block_widgets import ScrolledLines
 from corral_tui.dashboard.paint.lines import Line, plain
 from corral_tui.text import numbers
 

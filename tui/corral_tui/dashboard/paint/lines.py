@@ -1,4 +1,4 @@
-"""Lines made of pieces: what dialogs and panes show. Text and roles only; `canvas.py` paints them.
+"""Lines made of pieces: what dialogs and panes show. Text and roles only; `block_widgets.py` paints them.
 
 Text from a child goes through `clean` once; after that it is data and never markup.
 """

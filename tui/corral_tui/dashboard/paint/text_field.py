@@ -7,7 +7,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import Input
 
-from corral_tui.dashboard.paint.canvas import Block
+from corral_tui.dashboard.paint.block_widgets import Block
 from corral_tui.text.numbers import cells
 
 MOST_PASTED = 64 << 10

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.geometry import Size
 
-from corral_tui.dashboard.paint.canvas import Block, FocusBlock
+from corral_tui.dashboard.paint.block_widgets import Block, FocusBlock
 from corral_tui.dashboard.paint.lines import Line
 from corral_tui.dashboard.paint.text_field import FieldInput, Label
 from corral_tui.text.numbers import cells

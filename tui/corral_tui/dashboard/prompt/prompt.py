@@ -27,7 +27,7 @@ from corral.model.units import format_duration
 from corral.protocol.requests import StartJobs
 from corral_tui.dashboard.dialogs.base import LOW, BottomDialog
 from corral_tui.dashboard.frame.screen import DialogHost
-from corral_tui.dashboard.paint.canvas import Block
+from corral_tui.dashboard.paint.block_widgets import Block
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, wrapped
 from corral_tui.dashboard.paint.text_field import FieldInput, Label, LineInput, OneLineInput
 from corral_tui.dashboard.prompt import draft, prompt_text

@@ -1,4 +1,4 @@
-"""What of the screen has changed, as text for the terminal: those cells alone, and a colour only where it is another one.
+"""The part of the screen that has changed, as text for the terminal: those cells alone, and a colour only where it is another one.
 
 Textual begins each line that has changed at the left edge of its widget, and sets and takes back the colours of each
 piece. Fifty clocks that tick were 33 KB a second; over a slow line that is what a person waits for.

@@ -11,8 +11,8 @@ from rich.style import Style
 from textual._compositor import ChopsUpdate
 from textual.strip import Strip
 
-from corral_tui.dashboard.changes import ChangedCells, smaller
-from corral_tui.dashboard.paint.painter import Row, changed
+from corral_tui.dashboard.frame.changed_cells import ChangedCells, smaller
+from corral_tui.dashboard.paint.row_widget import Row, changed
 
 WIDTH, HEIGHT = 12, 3
 CONSOLE = Console(color_system="truecolor", force_terminal=True)
