@@ -22,11 +22,12 @@ from corral.model.spec import Command, JobSpec, Pipeline, Surroundings
 from corral.platform.host.procfs import read_stat
 from corral.platform.process import mark, pidfd
 from corral.platform.process.identity import ProcessIdentity, identify
+from corral.platform.process.kinship import Kinship
 from corral.platform.process.mark import Mark
-from corral.platform.process.signalling import KILL, Kinship, RefusedSignalError, Signaller
-from corral.processes.claims import kinship_of
+from corral.platform.process.signalling import KILL, RefusedSignalError, Signaller
 from corral.processes.local_run import Member, StageHandle, run_of
 from corral.processes.process_scan import ProcessScan
+from corral.processes.unmarked_claims import kinship_of
 
 NONCE, OTHER_NONCE, JOB, OTHER_JOB = 77, 78, 5, 6
 HOME = "/a home"

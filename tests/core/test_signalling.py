@@ -17,8 +17,9 @@ from corral.platform.host.procfs import read_stat
 from corral.platform.inspect.fdinfo import children_of
 from corral.platform.process import mark, pidfd, signalling
 from corral.platform.process.identity import ProcessIdentity, identify
+from corral.platform.process.kinship import Kinship
 from corral.platform.process.mark import Mark
-from corral.platform.process.signalling import KILL, TERM, Kinship, RefusedSignalError, Signaller
+from corral.platform.process.signalling import KILL, TERM, RefusedSignalError, Signaller
 from until import python, running, until
 
 NONCE = 77

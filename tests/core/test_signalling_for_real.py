@@ -14,7 +14,8 @@ import pytest
 from corral.platform.host.procfs import read_stat
 from corral.platform.process import mark
 from corral.platform.process.identity import ProcessIdentity, identify
-from corral.platform.process.signalling import KILL, Kinship, RefusedSignalError, Signaller
+from corral.platform.process.kinship import Kinship
+from corral.platform.process.signalling import KILL, RefusedSignalError, Signaller
 from e2e.users import as_ordinary_user, his_folder
 
 __all__ = ["his_folder"]

@@ -16,9 +16,9 @@ from corral.platform.host.procfs import Stat
 from corral.platform.process.identity import ProcessIdentity
 from corral.platform.process.signalling import Signaller
 from corral.processes import stop_sequence
-from corral.processes.claims import Seen
 from corral.processes.reaping import ChildEnd
 from corral.processes.stop_sequence import LocalStop, StopSequences, Target, report_on
+from corral.processes.unmarked_claims import Seen
 
 
 def job(number: int) -> ManagedJob:

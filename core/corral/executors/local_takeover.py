@@ -22,10 +22,10 @@ from corral.model.spec import InteractiveInput, JobInput
 from corral.monitor.monitor import Monitor
 from corral.platform.files.pipes import PipeBudget
 from corral.platform.process.identity import ProcessIdentity
-from corral.processes.claims import Seen
 from corral.processes.local_run import handle_of, run_of
 from corral.processes.reaping import ChildEnd
 from corral.processes.stop_sequence import LocalStop, StopSequences, Target
+from corral.processes.unmarked_claims import Seen
 from corral.runner.adopted_processes import AdoptedProcesses
 from corral.runner.children import Children
 from corral.runner.feed import FED, Feed, Feeds

@@ -18,9 +18,9 @@ from corral.monitor.pipe_watch import PipeWatch, close_pipes
 from corral.monitor.stage_times_sampler import StageTimes
 from corral.monitor.stop_stuck import StuckStopper, is_to_be_ended
 from corral.platform.host import resource_errors
-from corral.processes.claims import Seen
 from corral.processes.local_run import Member, run_of
 from corral.processes.member_scan import MemberScan
+from corral.processes.unmarked_claims import Seen
 from corral.processes.usage_meter import UsageMeter, note_history
 
 SCAN_SECONDS = 5.0

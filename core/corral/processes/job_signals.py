@@ -7,9 +7,9 @@ from corral.model.errors import NotSoError
 from corral.model.units import parse_signal
 from corral.platform.process.identity import ProcessIdentity, identify
 from corral.platform.process.signalling import RefusedSignalError, Signaller
-from corral.processes.claims import kinship_of
 from corral.processes.local_run import leader_of, leaders_of, running_stages
 from corral.processes.process_scan import ProcessScan
+from corral.processes.unmarked_claims import kinship_of
 
 
 class JobSignals:

@@ -9,9 +9,9 @@ from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
 from corral.platform.host.procfs import read_stat
 from corral.platform.process.identity import ProcessIdentity, identify
-from corral.processes.claims import Seen
 from corral.processes.local_run import Member, run_of
 from corral.processes.process_scan import ProcessScan
+from corral.processes.unmarked_claims import Seen
 
 
 class MemberScan:

@@ -11,10 +11,11 @@ from corral.jobs.managed_job import ManagedJob
 from corral.platform.host.procfs import Stat, pids, read_stat
 from corral.platform.process import mark
 from corral.platform.process.identity import ProcessIdentity
-from corral.platform.process.signalling import ENOUGH_EVIDENCE, Kinship, Signaller
-from corral.processes.claims import Claims, Seen, kinship_of, near, stage_of
+from corral.platform.process.kinship import ENOUGH_EVIDENCE, Kinship
+from corral.platform.process.signalling import Signaller
 from corral.processes.job_lifetimes import FORGOTTEN
 from corral.processes.local_run import leaders_of, run_of
+from corral.processes.unmarked_claims import Seen, UnmarkedClaims, kinship_of, near, stage_of
 
 MOST_PASSES = 8
 """Over the table in one count. Against what forks without pause the next count goes on."""
@@ -144,7 +145,7 @@ class ProcessScan:
 
     def _claim(self, nonce: int, signaller: Signaller, found: dict[int, list[Seen]], rest: _Rest) -> bool:
         """Add what is proven by other ways. Whether a process was marked again."""
-        claims = Claims(self._in_hand, found, nonce, self._home, signaller, self._may_have_born)
+        claims = UnmarkedClaims(self._in_hand, found, nonce, self._home, signaller, self._may_have_born)
         claims.claim_known()
         claims.doubt_new(self._settled)
         self._settled, self.unmarked = dict(claims.owners), claims.unmarked

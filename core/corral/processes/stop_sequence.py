@@ -23,10 +23,10 @@ from corral.platform.host.procfs import Stat, read_file, read_stat
 from corral.platform.inspect.ptrace_access import why_not_signalled
 from corral.platform.process.identity import ProcessIdentity, is_alive
 from corral.platform.process.signalling import RefusedSignalError, Signaller
-from corral.processes.claims import Seen, kinship_of
 from corral.processes.local_run import is_running, leader_of, leaders_of, run_of, running_stages
 from corral.processes.process_scan import ProcessScan
 from corral.processes.reaping import ChildEnd
+from corral.processes.unmarked_claims import Seen, kinship_of
 
 PATIENCE_AFTER_KILL = 5.0
 """Seconds without any change after KILL was sent to all, until what is left is named as surviving."""

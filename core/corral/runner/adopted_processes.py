@@ -13,9 +13,9 @@ from corral.platform.files.descriptors import move_high
 from corral.platform.host.procfs import read_stat
 from corral.platform.process.identity import ProcessIdentity
 from corral.platform.process.pidfd import open_pidfd_if_possible
-from corral.processes.claims import Seen
 from corral.processes.local_run import InheritedChild, StageHandle, handle_of, is_running
 from corral.processes.process_scan import ProcessScan
+from corral.processes.unmarked_claims import Seen
 from corral.runner.children import Children
 
 SETTLE_SECONDS = 0.5

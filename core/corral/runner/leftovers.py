@@ -21,10 +21,10 @@ from corral.model.job import Job
 from corral.model.spec import Command, JobSpec, Pipeline, Surroundings
 from corral.platform.host.procfs import read_stat
 from corral.platform.process.identity import ProcessIdentity, identify, is_alive
-from corral.processes.claims import Seen
 from corral.processes.job_lifetimes import JobLifetimes
 from corral.processes.process_scan import ProcessScan
 from corral.processes.stop_sequence import StopSequences
+from corral.processes.unmarked_claims import Seen
 from corral.runner.leftover_watch import LeftoverWatch
 
 CHECK_SECONDS = 0.05

@@ -14,14 +14,9 @@ from corral.jobs.managed_job import ManagedJob, ManagedStage
 from corral.platform.host.procfs import Stat, read_file, read_stat
 from corral.platform.process import mark
 from corral.platform.process.identity import ProcessIdentity, identify
+from corral.platform.process.kinship import ENOUGH_EVIDENCE, Kinship, job_in_environment
 from corral.platform.process.mark import Mark
-from corral.platform.process.signalling import (
-    ENOUGH_EVIDENCE,
-    Kinship,
-    RefusedSignalError,
-    Signaller,
-    job_in_environment,
-)
+from corral.platform.process.signalling import RefusedSignalError, Signaller
 from corral.processes.local_run import handle_of, is_running, leader_of, leaders_of, run_of
 
 _DAEMON_PROGRAM = b"corral.service.launch"
@@ -114,7 +109,7 @@ def stage_of(stat: Stat, job: ManagedJob) -> int:
     return known.stage if known is not None else 1
 
 
-class Claims:
+class UnmarkedClaims:
     """One pass over what carries no mark, or perhaps the wrong one. `found`, by job, is added to.
 
     Args:
