@@ -19,9 +19,10 @@ docs/library.md has a section for each kind of job, every method and every optio
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from corral.commandline.parser import CommandLineError as CommandLineError
     from corral.library.job_handle import JobError as JobError
     from corral.library.job_handle import JobHandle as JobHandle

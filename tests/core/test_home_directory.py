@@ -288,7 +288,7 @@ def test_root_and_we_are_served_and_nobody_else(monkeypatch: Any) -> None:
             (os.geteuid() + 1, False),
             (NOBODY - 1, False),
         ):
-            monkeypatch.setattr(server, "peer_of", lambda _, uid=uid: peer_credentials.PeerProcess(1, uid))
+            monkeypatch.setattr(server, "peer_of", lambda _, uid=uid: (1, uid))
             assert is_own_user(ours) == is_served
 
 

@@ -141,7 +141,7 @@ class Client:
     @property
     def daemon_pid(self) -> int:
         """Of the daemon at the other end, from the kernel; 0 if it does not tell."""
-        return peer_of(self._sock).pid
+        return peer_of(self._sock)[0]
 
     def envelope_of(self, number: int, timeout: float | None) -> lines.Envelope | None:
         """The answer to request `number`, waiting at most `timeout` seconds."""

@@ -9,13 +9,16 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any
 
 from corral.model.errors import CorralError
 from corral.model.home import Home
 from corral.protocol.address import dial
 from corral.protocol.protocol_number import PROTOCOL
 from corral.version import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _PATIENCE = 5.0
 """Seconds for each read; after that the typed client reports the silent daemon."""

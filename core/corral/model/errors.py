@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import reprlib
-from typing import ClassVar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 _MOST_QUOTED = 80
 """Characters of a value in an error message."""

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import NamedTuple
 
 from corral.model.errors import CorralError
 
 
-class Home(NamedTuple):
+class Home:
     """The directory of one journal, its output files and its daemon."""
 
-    path: str
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"Home({self.path!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Home) and other.path == self.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
 
     @property
     def journal(self) -> str:

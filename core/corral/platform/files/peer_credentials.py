@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import NamedTuple
 
 _LINUX = struct.Struct("iII")
 """struct ucred of unix(7): pid, uid, gid."""
@@ -15,20 +14,14 @@ _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2
 _XUCRED_BYTES = 76
 
 
-class PeerProcess(NamedTuple):
-    """`pid` is 0 where the system does not tell."""
-
-    pid: int
-    uid: int
-
-
-def peer_of(sock: socket.socket) -> PeerProcess:
-    """The process that connected, or, of a client's socket, the one that listens. Raises OSError."""
+def peer_of(sock: socket.socket) -> tuple[int, int]:
+    """pid and uid of the process that connected, or, of a client's socket, that listens. The pid is 0 where the system does
+    not tell. Raises OSError."""
     if hasattr(socket, "SO_PEERCRED"):
         answer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _LINUX.size)
         pid, uid, _ = _LINUX.unpack(answer)
-        return PeerProcess(pid, uid)
+        return pid, uid
     answer = sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_BYTES)
     _, uid, _ = _MACOS.unpack_from(answer)
     pid = int.from_bytes(sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID, 4), "little")
-    return PeerProcess(pid, uid)
+    return pid, uid

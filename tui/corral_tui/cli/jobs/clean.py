@@ -19,7 +19,7 @@ from corral_tui.cli.support.errors import complain
 from corral_tui.cli.support.home import chosen_home
 from corral_tui.cli.support.options import DURATION
 from corral_tui.text import numbers
-from corral_tui.text.lines import lay_out
+from corral_tui.text.columns import lay_out
 from corral_tui.text.terminal_output import is_terminal, say, visible, width_of
 
 

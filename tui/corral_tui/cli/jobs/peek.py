@@ -14,7 +14,7 @@ from corral_tui.cli.support import connect
 from corral_tui.cli.support.options import SIZE, id_argument
 from corral_tui.cli.support.usable_jobs import has_pipes
 from corral_tui.text import numbers
-from corral_tui.text.lines import lay_out
+from corral_tui.text.columns import lay_out
 from corral_tui.text.terminal_output import say, visible, width_of
 
 _HEADER = ("PIPE", "FROM", "TO", "FILL", "CAPACITY", "NOTE")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, repeat
-from typing import Any, NamedTuple
 
 from corral.client.fast_list import FastList, fast_list
 from corral.model.wire import to_wire
 from corral_tui.cli.support.errors import complain
 from corral_tui.cli.support.home import chosen_home
 from corral_tui.text import numbers
-from corral_tui.text.lines import cells, column_widths, cut, lay_out
+from corral_tui.text.columns import cells, column_widths, cut, lay_out
 from corral_tui.text.phrases import leftovers_line, reason_text
 from corral_tui.text.terminal_output import is_terminal, note, put_json, safe_json, say, visible, width_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 UNENDED = ("queued", "running", "paused", "stopping")
 ENDED = ("succeeded", "failed", "stopped", "timed_out", "lost")
@@ -42,17 +45,32 @@ _DASH = "— "
 _INDENT = "    "
 
 
-class ListOptions(NamedTuple):
+class ListOptions:
     """What to list and how."""
 
-    ids: tuple[str, ...] = ()
-    everything: bool = False
-    only_ids: bool = False
-    as_json: bool = False
-    states: tuple[str, ...] = ()
-    healths: tuple[str, ...] = ()
-    sorts: tuple[str, ...] = ()
-    """The last one applies."""
+    def __init__(
+        self,
+        ids: tuple[str, ...] = (),
+        everything: bool = False,
+        only_ids: bool = False,
+        as_json: bool = False,
+        states: tuple[str, ...] = (),
+        healths: tuple[str, ...] = (),
+        sorts: tuple[str, ...] = (),
+    ) -> None:
+        self.ids = ids
+        self.everything = everything
+        self.only_ids = only_ids
+        self.as_json = as_json
+        self.states = states
+        self.healths = healths
+        self.sorts = sorts
+        """The last one applies."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing in particular was asked for."""
+        return not any(vars(self).values())
 
     @property
     def wants_ended(self) -> bool:
@@ -100,7 +118,7 @@ def list_jobs(options: ListOptions) -> int:
     if options.sorts:
         parts = (each for each in [_sorted(list(chain.from_iterable(parts)), options.sorts[-1])])
     _print(parts, options)
-    if found.leftovers and options == ListOptions() and is_terminal(sys.stderr):
+    if found.leftovers and options.is_plain and is_terminal(sys.stderr):
         note(f"corral: {leftovers_line(found.leftovers)}")
     for problem in found.unknown:
         complain(problem)

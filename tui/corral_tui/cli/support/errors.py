@@ -6,11 +6,14 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import TextIO
 
 from corral.model.errors import CannotStartError, CorralError
 from corral_tui.blocked_terminal import silence
 from corral_tui.text.terminal_output import visible
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
 
 CORRAL_FAILED = 125
 INTERRUPTED = 130
