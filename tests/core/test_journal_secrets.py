@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from corral.journal import maintenance
+from corral.journal import shrink
 from corral.journal.journal import Journal
 from corral.model.home import Home
 from journals import AT, PLACE, ended, spec
@@ -35,7 +35,7 @@ def test_a_removed_environment_is_overwritten(tmp_path: Path, size: int) -> None
     assert holds(home, token[:30].encode())
     journal.remove([job])
     journal.commit()
-    maintenance.truncate(home.journal)
+    shrink.truncate(home.journal)
     assert holds(home, content[20:60]) == holds(home, token[:30].encode()) == []
     assert journal.unended_ids() == [kept]
     journal.close()

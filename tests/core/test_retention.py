@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from corral.jobs.job_table import JobTable
-from corral.journal import maintenance
+from corral.journal import shrink
 from corral.journal.journal import Journal
 from corral.lifecycle.retention_policy import (
     DRIFT_SECONDS,
@@ -297,8 +297,8 @@ def give_back(journal: Journal) -> int:
     while journal.incremental_vacuum(64):
         rounds += 1
     journal.drop_unused()
-    maintenance.vacuum(journal.home.journal)
-    maintenance.truncate(journal.home.journal)
+    shrink.vacuum(journal.home.journal)
+    shrink.truncate(journal.home.journal)
     return rounds
 
 
@@ -341,9 +341,9 @@ def test_a_reader_keeps_nobody_waiting(tmp_path: Path) -> None:
             reader.execute("SELECT * FROM jobs").fetchone()
             journal.remove(ids)
             journal.commit()
-            maintenance.truncate(home.journal)
+            shrink.truncate(home.journal)
             assert os.path.getsize(home.journal + "-wal")
-            assert maintenance.checkpoint(home.journal).pages
+            assert shrink.checkpoint(home.journal).pages
             assert journal.ids() == set()
 
 

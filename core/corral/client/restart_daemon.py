@@ -59,7 +59,7 @@ def restart(home: Home) -> Hello:
         return client.hello
 
 
-def take_over(home: Home) -> bool:
+def replace_idle_daemon(home: Home) -> bool:
     """Replace an idle daemon by one started from here, which gets the limits and standing of this process.
 
     Returns:

@@ -62,7 +62,7 @@ class Replaceable(Protocol):
     async def say_leaving(self, why: Literal["restart"]) -> None: ...
 
 
-class Restart:
+class ProgramReplacement:
     """Lets the daemon become another program."""
 
     def __init__(self, daemon: Replaceable, home: Home, commits: Commits, handover: JobHandover) -> None:

@@ -17,7 +17,7 @@ from corral.daemon.client_limits import Clients, TooManyClientsError
 from corral.daemon.handlers import Handlers
 from corral.daemon.home_watch import HomeWatch
 from corral.daemon.publisher import MACHINE_SECONDS, Publisher
-from corral.daemon.replace_program import Restart
+from corral.daemon.replace_program import ProgramReplacement
 from corral.daemon.stop_many import StopRequests
 from corral.engine.engine import Engine
 from corral.jobs.executor import TICK_SECONDS
@@ -49,7 +49,7 @@ class Daemon:
         self.publisher = Publisher(engine.table, engine.snapshots)
         engine.executor.is_attended = lambda job_id: any(one.attends(job_id) for one in self.clients)
         self._handlers = Handlers(self, engine, self.publisher)
-        self._restart = Restart(self, engine.home, engine.commits, engine.handover)
+        self._replacement = ProgramReplacement(self, engine.home, engine.commits, engine.handover)
         self._complaint: str | None = None
         self._ending = asyncio.Event()
         self._idle_since: float | None = None
@@ -83,7 +83,7 @@ class Daemon:
 
     def move_to(self, home: Home, on_refusal: Callable[[CorralError], None]) -> None:
         """Continue with the home at its new path, unless that is refused."""
-        self._move = asyncio.create_task(self._restart.follow_home(home, on_refusal))
+        self._move = asyncio.create_task(self._replacement.follow_home(home, on_refusal))
 
     def serve(self, sock: socket.socket) -> None:
         """Serve one connected client."""
@@ -200,7 +200,7 @@ class Daemon:
             self._ending.set()
 
     async def replace_program(self, request: p.RestartDaemon, report: int) -> NoReturn:
-        await self._restart.replace_program(request, report, self.engine.home)
+        await self._replacement.replace_program(request, report, self.engine.home)
 
     # ---- life
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from corral.home import identity
 from corral.home.directory import prepare_home, private_file
-from corral.journal import maintenance, rewrite, spill_files
+from corral.journal import rewrite, shrink, spill_files
 from corral.journal.history_rows import HistoryRow, encode_history
 from corral.journal.opening import (
     DamagedJournalError,
@@ -328,7 +328,7 @@ class Journal(JournalReader):
     def incremental_vacuum(self, pages: int) -> bool:
         """Give pages of deleted rows back, a few at a time; whether there are more. Raises JournalError."""
         with self._readable():
-            return maintenance.incremental_vacuum(self._connection, pages)
+            return shrink.incremental_vacuum(self._connection, pages)
 
     def _not_written(self, error: sqlite3.Error) -> JournalError:
         found = as_journal_error(error, self.home.journal)
@@ -340,7 +340,7 @@ class Journal(JournalReader):
         """Delete surroundings and environments that no job uses. Raises JournalError."""
         self.commit()
         with self._readable():
-            maintenance.drop_unused(self._connection)
+            shrink.drop_unused(self._connection)
             self._surroundings = dict(self._connection.execute("SELECT hash, number FROM surroundings"))
 
     @property

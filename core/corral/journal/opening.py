@@ -83,7 +83,7 @@ def configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA journal_size_limit = 8388608").fetchall()
-    # A thread checkpoints the log (corral.journal.maintenance) and waits for the disk, so that no commit does.
+    # A thread checkpoints the log (corral.journal.shrink) and waits for the disk, so that no commit does.
     connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
     # Deleted data is overwritten with zeros: environments contain secrets (sqlite.org/pragma.html#pragma_secure_delete).
     connection.execute("PRAGMA secure_delete = ON").fetchall()

@@ -1,10 +1,10 @@
-"""Keeping the journal's files small: done by a thread, since it waits for the disk."""
+"""Looks when the files of the journal are to be made smaller, and has it done by a thread, since that waits for the disk."""
 
 from __future__ import annotations
 
 import asyncio
 
-from corral.journal import maintenance
+from corral.journal import shrink
 from corral.journal.journal import Journal
 from corral.journal.lock_holders import describe_readers
 from corral.model.errors import CorralError
@@ -36,7 +36,7 @@ class Upkeep:
 
     async def _work_off(self) -> None:
         try:
-            found = await asyncio.to_thread(maintenance.checkpoint, self._path)
+            found = await asyncio.to_thread(shrink.checkpoint, self._path)
             self._note(found)
         except CorralError as error:
             log(f"the log of the journal: {error}")
@@ -45,7 +45,7 @@ class Upkeep:
         finally:
             self._task = None
 
-    def _note(self, found: maintenance.Checkpoint) -> None:
+    def _note(self, found: shrink.Checkpoint) -> None:
         size = found.pages * _PAGE
         notice = None
         if size >= _LONG_LOG and found.done < found.pages:
@@ -60,12 +60,12 @@ class Upkeep:
 
     async def empty_log(self) -> None:
         """Empty the write-ahead log, so that nothing deleted stays in it, unless another program reads it now. Raises JournalError."""
-        await asyncio.to_thread(maintenance.truncate, self._path)
+        await asyncio.to_thread(shrink.truncate, self._path)
 
     async def make_small(self, *, is_idle: bool) -> None:
         """After many deletions. `is_idle`: nothing has to be noted for a second. Raises JournalError."""
         if is_idle:
-            await asyncio.to_thread(maintenance.vacuum, self._path)
+            await asyncio.to_thread(shrink.vacuum, self._path)
         await self.empty_log()
 
     async def end(self) -> None:

@@ -245,7 +245,7 @@ def restart() -> int:
     with connect.running_daemon(any_protocol=True) as client:
         has_run = client is not None
         differs = client is not None and restart_daemon.what_differs(client) is not None
-    if has_run and not (differs and restart_daemon.take_over(home)):
+    if has_run and not (differs and restart_daemon.replace_idle_daemon(home)):
         restart_daemon.restart(home)
     with connect.daemon() as client:
         kept = restart_daemon.what_differs(client) if differs else None

@@ -114,11 +114,11 @@ def run_job(options: RunOptions) -> int:
     try:
         return _start(prepared, options)
     except OtherSurroundingsError:
-        from corral.client.restart_daemon import take_over
+        from corral.client.restart_daemon import replace_idle_daemon
 
         # An idle daemon started by another shell is replaced. If it is not idle, another client that was refused as we
         # were may have replaced it before us.
-        take_over(chosen_home())
+        replace_idle_daemon(chosen_home())
         return _start(prepared, options)
 
 

@@ -1,4 +1,4 @@
-"""Giving the pages of deleted rows back to the file system.
+"""Making the files of the journal smaller: the pages of deleted rows go back to the file system, the log into the database.
 
 A journal is made with `auto_vacuum = INCREMENTAL`, so that pages are given back a few at a time between other work
 (sqlite.org/pragma.html#pragma_incremental_vacuum). One that was made without it can only be vacuumed as a whole,
