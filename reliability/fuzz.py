@@ -356,7 +356,7 @@ class Fuzz:
                 sock = stack.enter_context(self.connection())
                 sock.settimeout(5)
                 with contextlib.suppress(OSError):
-                    sock.sendall(b"x" * (1 << 20 if number % 20 else lines.LINE_LIMIT - 1))
+                    sock.sendall(b"x" * (1 << 20 if number % 20 else lines.REQUEST_LIMIT - 1))
         return count
 
     def never_reads(self, count: int = 40) -> int:
@@ -377,7 +377,7 @@ class Fuzz:
 
     def waits(self, count: int = 8) -> int:
         """As many waits as fit, the longest there are."""
-        long = encoded({"id": 8, "op": "wait", "ids": [self.witness] * 250_000})[: lines.LINE_LIMIT]
+        long = encoded({"id": 8, "op": "wait", "ids": [self.witness] * 250_000})[: lines.REQUEST_LIMIT]
         short = encoded({"id": 8, "op": "wait", "ids": [self.witness]}) + b"\n"
         with contextlib.ExitStack() as stack:
             for number in range(count):

@@ -167,7 +167,7 @@ INSERTED = [
 def by_hand() -> Iterator[tuple[str, bytes]]:
     """(what it is, bytes to send after hello): each ends in a line feed unless it is about that."""
     start = b'{"id":2,"op":"start","specs":[%s],"surroundings":{"environment":{%s},"cwd":"/","umask":18}}\n'
-    whole = lines.LINE_LIMIT
+    whole = lines.REQUEST_LIMIT
     yield "deep lists", b"[" * (whole - 1) + b"\n"
     yield "deep objects", b'{"a":' * 200_000 + b"\n"
     yield "deep in a request", b'{"id":2,"op":"list","ids":' + b"[" * 500_000 + b"\n"

@@ -162,7 +162,7 @@ class ClientConnection:
             # It waits for its turn; later requests wait in the socket, not as tasks.
             self._channel.set_busy(True)
         if isinstance(request, p.SayHello):
-            self._channel.allow(lines.LINE_LIMIT)
+            self._channel.allow(lines.REQUEST_LIMIT)
             self._limits.note_greeted(self)
         if not request.has_descriptors:
             # Unexpected; kept until the answer they would add up.
@@ -234,7 +234,7 @@ class ClientConnection:
     def _refuse_overlong(self) -> None:
         self._channel.send(
             lines.error_line(
-                None, BadLineError(f"a line of more than {lines.LINE_LIMIT} bytes; it was skipped")
+                None, BadLineError(f"a line of more than {lines.REQUEST_LIMIT} bytes; it was skipped")
             )
         )
 

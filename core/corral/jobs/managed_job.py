@@ -63,7 +63,7 @@ class ManagedJob:
     shown: ShortCommand = field(init=False)
     """What lists have of its command."""
     history: History = field(default_factory=History)
-    """What was observed of it: all that a restart in place hands over."""
+    """What the executor has observed of it: all that a restart in place hands over."""
     persisted: Persisted = field(default_factory=Persisted)
     pipes: list[PipeFlow] = field(default_factory=list)
     pipe_views: tuple[Pipe, ...] = ()

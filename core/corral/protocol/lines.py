@@ -13,7 +13,7 @@ from corral.model.errors import ERRORS, BadLineError, CannotStartError, CorralEr
 from corral.model.wire import to_wire
 from corral.protocol.requests import LISTS, REQUESTS, Leaving, Push, Reply_, Request, StartJobs
 
-LINE_LIMIT = 16 << 20
+REQUEST_LIMIT = 16 << 20
 """Bytes in a line to the daemon, the newline included. A longer one is answered with an error and skipped.
 
 Of the 2 MiB that a program is usually given at most (execve(2)) each byte may be six in JSON; of the 6 MiB that it can
@@ -81,9 +81,9 @@ def request_line(number: int, request: Request[Any]) -> bytes:
     """One request as a line. Raises CorralError where it is longer than a line may be, for a start CannotStartError."""
     body = _encoder.encode(request)
     line = b'{"id":%d,' % number + body[1:] + b"\n"
-    if len(line) <= LINE_LIMIT:
+    if len(line) <= REQUEST_LIMIT:
         return line
-    what = f"request of {len(line):,} bytes: at most {LINE_LIMIT:,} fit in one"
+    what = f"request of {len(line):,} bytes: at most {REQUEST_LIMIT:,} fit in one"
     if isinstance(request, StartJobs):
         raise CannotStartError(
             f"{what}, and the kernel takes at most 6,291,456 bytes of arguments and environment (execve(2)):"
