@@ -23,8 +23,8 @@ from corral.lifecycle.spec_check import check_surroundings, check_values
 from corral.model.errors import UnknownJobError
 from corral.model.spec import JobInput, JobSpec, Surroundings
 
-KEPT_WHOLE = 64
-"""Jobs in the queue up to which they are kept as they came: they start soon, and are not read again."""
+KEPT_WHOLE = 512
+"""Stages of as many jobs as are queued up to which one more is kept as it came: it starts soon, and is not read again."""
 
 
 class Acceptance:
@@ -81,7 +81,8 @@ class Acceptance:
                     unless_accepted.pop_all()
                     for job_id, spec in zip(ids, specs, strict=True):
                         whole = None
-                        if descriptor is not None or len(self._table.queued) < KEPT_WHOLE:
+                        stages = len(spec.pipeline.stages)
+                        if descriptor is not None or len(self._table.queued) * stages < KEPT_WHOLE:
                             whole = new_job(job_id, spec, surroundings, created)
                         if whole is not None and descriptor is not None:
                             self._executor().keep_stdin(whole, descriptor)

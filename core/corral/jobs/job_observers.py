@@ -17,7 +17,7 @@ from corral.model.job import Job
 class JobObserver(Protocol):
     """Hears of every start and end. A feature that needs no more of a job is registered as one of these."""
 
-    def job_started(self, job: Job) -> None:
+    def job_started(self, job_id: int) -> None:
         """Its first process runs. Not told of jobs that an earlier daemon has started."""
 
     def job_ended(self, job: Job) -> None:
@@ -52,9 +52,8 @@ class JobNotifier:
 
     def started(self, job: ManagedJob) -> None:
         """Its first process runs."""
-        snapshot = self._snapshots.snapshot(job)
         for observer in self._observers:
-            observer.job_started(snapshot)
+            observer.job_started(job.id)
 
     def ended(self, job: ManagedJob, _: Effect) -> None:
         """Its life is over."""

@@ -57,18 +57,18 @@ class Home:
 
     def job(self, job_id: str | int) -> str:
         """The folder of one job. Raises ValueError unless it is a number, so that no text leads out of `jobs`."""
-        return os.path.join(self.jobs, str(int(job_id)))
+        return f"{self.jobs}/{int(job_id)}"
 
     def stdout(self, job_id: str | int) -> str:
-        return os.path.join(self.job(job_id), "stdout")
+        return f"{self.job(job_id)}/stdout"
 
     def stderr(self, job_id: str | int, stage: int) -> str:
         """Stages are numbered from 1."""
-        return os.path.join(self.job(job_id), f"stderr.{int(stage)}")
+        return f"{self.job(job_id)}/stderr.{int(stage)}"
 
     def order(self, job_id: str | int) -> str:
         """The order in which stdout and stderr were written (`corral.output.stream_order`)."""
-        return os.path.join(self.job(job_id), "order")
+        return f"{self.job(job_id)}/order"
 
 
 def dropped_note(path: str) -> str:

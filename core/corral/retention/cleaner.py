@@ -118,7 +118,7 @@ class Cleaner:
             self._complain(f"{report.errors[0]} (and {len(report.errors) - 1} more)")
         return report
 
-    def job_started(self, job: Job) -> None:
+    def job_started(self, job_id: int) -> None:
         pass
 
     def job_ended(self, job: Job) -> None:

@@ -84,7 +84,7 @@ class LocalLeftovers:
         """The jobs that have ended and may have left something alive."""
         return self._ended
 
-    def job_started(self, job: Job) -> None:
+    def job_started(self, job_id: int) -> None:
         pass
 
     def job_ended(self, job: Job) -> None:
