@@ -159,11 +159,12 @@ class HealthJudge:
 
     def _has_grown(self, job: ManagedJob, progress: Progress) -> bool:
         """Whether the job has processes that the last scan did not find: it was before the job's last movement."""
+        run = run_of(job)
         if self._members.last_scan > progress.last_moved:
             return False
-        known = set(run_of(job).members)
+        known = set(run.members)
         self._members.scan([job])
-        return run_of(job).members.keys() != known
+        return run.members.keys() != known
 
     def _is_late(self, job: ManagedJob, progress: Progress, now: float) -> bool:
         """Whether a job has to wait for the next tick: when many become still at once, clients would wait for answers."""

@@ -239,11 +239,12 @@ class Monitor:
 
 def _has_its_members(job: ManagedJob) -> bool:
     """Whether its processes are those of the visit before."""
-    before, run_of(job).members_seen = (
-        run_of(job).members_seen,
-        (run_of(job).members, len(run_of(job).members)),
+    run = run_of(job)
+    before, run.members_seen = (
+        run.members_seen,
+        (run.members, len(run.members)),
     )
-    return before is not None and before[0] is run_of(job).members and before[1] == len(run_of(job).members)
+    return before is not None and before[0] is run.members and before[1] == len(run.members)
 
 
 def _observe(job: ManagedJob, progress: Progress, now: float, cpu_ns: int) -> bool:

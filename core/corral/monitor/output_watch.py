@@ -79,6 +79,7 @@ class OutputWatch:
 
     def finish(self, job: ManagedJob) -> None:
         """Every stage has ended."""
+        run = run_of(job)
         self._truncations.finish(job)
         output = job.output
         if output.newest is not None:
@@ -86,8 +87,8 @@ class OutputWatch:
                 OSError
             ):  # then the order of what was written in its last second is unknown
                 before = (output.stdout, *(stage.history.stderr_bytes for stage in job.stages))
-                self._note_order(job, before, run_of(job).files.sizes() or before, was_shorter=False)
-        run_of(job).files.close()
+                self._note_order(job, before, run.files.sizes() or before, was_shorter=False)
+        run.files.close()
         self._read_final_sizes(job)
         has_written = job.output.stdout or any(stage.history.stderr_bytes for stage in job.stages)
         has_run = job.life.started is not None

@@ -69,12 +69,13 @@ class PipeWatch:
 
         It does if the other side, whose counter rises, has nothing else open that it could have moved them to or from.
         """
+        run = run_of(job)
         other = flow.to_stage if side == "writer" else flow.from_stage
         link = next(
-            (f"pipe:[{inode}]" for inode, number in run_of(job).pipe_inodes.items() if number == flow.number),
+            (f"pipe:[{inode}]" for inode, number in run.pipe_inodes.items() if number == flow.number),
             None,
         )
-        pids = [pid for pid, member in run_of(job).members.items() if member.stage == other]
+        pids = [pid for pid, member in run.members.items() if member.stage == other]
         # What goes to the stage's stderr is known by the size of that file, and taken off.
         stderr = self._home.stderr(job.id, other)
         known = [_as_linked(stderr)] if side == "reader" else []

@@ -39,9 +39,10 @@ class WaitsOfJobs:
 
     def look(self, job: ManagedJob, *, leaders_only: bool = False) -> Observations:
         """The waits of the stages' own processes and, unless `leaders_only`, of the whole tree."""
+        run = run_of(job)
         pids = [leader.pid for _, leader in leaders_of(running_stages(job))]
         if not leaders_only:
-            pids += [pid for pid in run_of(job).members if pid not in pids]
+            pids += [pid for pid in run.members if pid not in pids]
         cuts: tuple[str, ...] = ()
         if len(pids) > MOST_PROCESSES:
             cuts = (f"{len(pids) - MOST_PROCESSES:,} of its {len(pids):,} processes",)
@@ -71,9 +72,9 @@ class WaitsOfJobs:
             idle_seconds = {wait.pid: self._holders.still_for(wait.pid) for wait in outside}
         return Observations(
             waits=waits,
-            stages={pid: member.stage for pid, member in run_of(job).members.items()},
-            pipes=run_of(job).pipe_inodes,
-            input_pipe=run_of(job).input_pipe,
+            stages={pid: member.stage for pid, member in run.members.items()},
+            pipes=run.pipe_inodes,
+            input_pipe=run.input_pipe,
             parents=parents,
             since={wait.pid: job.wait_clock.since(wait, now) for wait in waits},
             holders=holders,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from corral.jobs.managed_job import ManagedJob, ManagedStage
 from corral.measure.sampler import Usage
@@ -95,20 +95,17 @@ class LocalRun:
 
 def run_of(job: ManagedJob) -> LocalRun:
     """What we hold of a job."""
-    held = job.held
-    if held is None:
-        held = job.held = LocalRun()
-    assert isinstance(held, LocalRun)
-    return held
+    if job.held is None:
+        job.held = LocalRun()
+    # Asked for many times a second, of each job: what is held was put there by nobody else.
+    return cast("LocalRun", job.held)
 
 
 def handle_of(stage: ManagedStage) -> StageHandle:
     """What we hold of a stage."""
-    held = stage.held
-    if held is None:
-        held = stage.held = StageHandle()
-    assert isinstance(held, StageHandle)
-    return held
+    if stage.held is None:
+        stage.held = StageHandle()
+    return cast("StageHandle", stage.held)
 
 
 def leader_of(stage: ManagedStage) -> ProcessIdentity | None:

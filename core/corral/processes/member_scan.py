@@ -40,17 +40,18 @@ class MemberScan:
 
     def set_members(self, job: ManagedJob, found: Sequence[Seen]) -> None:
         """These are its processes; zombies are left out."""
-        if len(found) == len(run_of(job).members) and all(seen.pid in run_of(job).members for seen in found):
+        run = run_of(job)
+        if len(found) == len(run.members) and all(seen.pid in run.members for seen in found):
             return
         members: dict[int, Member] = {}
         for pid, stage, _ in found:
-            known = run_of(job).members.get(pid)
+            known = run.members.get(pid)
             if known is not None and identify(pid) == known.identity:
                 members[pid] = known
                 continue
             stat = read_stat(pid)
             if stat is not None and not stat.has_ended:
                 members[pid] = Member(ProcessIdentity(pid, stat.started), stage, -1, stat.cpu_seconds)
-        if members.keys() != run_of(job).members.keys():
-            run_of(job).members = members
+        if members.keys() != run.members.keys():
+            run.members = members
             self._table.touch(job)

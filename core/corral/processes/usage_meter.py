@@ -70,8 +70,9 @@ class UsageMeter:
 
     @staticmethod
     def _add_up(job: ManagedJob, seconds: float) -> None:
+        run = run_of(job)
         for stage, leader in leaders_of(job.stages):
-            member = run_of(job).members.get(leader.pid)
+            member = run.members.get(leader.pid)
             if member is None:
                 continue
             stage.history.usage = member.usage
@@ -87,7 +88,7 @@ class UsageMeter:
             age = time.monotonic() - started if started is not None else 0.0
             job.history.cpu_percent = round(100 * total / age, 1) if age > _SHORTEST_AGE else 0.0
         job.history.last_cpu_seconds = total
-        resident = [member.usage.memory_bytes for member in run_of(job).members.values() if member.usage]
+        resident = [member.usage.memory_bytes for member in run.members.values() if member.usage]
         job.history.memory_bytes = sum(resident) if resident else job.history.memory_bytes
         if job.history.memory_bytes is not None:
             job.history.peak_memory_bytes = max(job.history.peak_memory_bytes or 0, job.history.memory_bytes)

@@ -175,16 +175,17 @@ class OutputCap:
 
     def _look_at_ended(self, job: ManagedJob) -> None:
         """What it left alive may go on writing."""
+        run = run_of(job)
         cap = job.spec.max_output
         if cap is None:
             return
-        if not run_of(job).capped and self._total(job) <= cap:
+        if not run.capped and self._total(job) <= cap:
             return
         before = job.output.stdout_dropped, [stage.history.stderr_dropped for stage in job.stages]
         self._look_closely(job)
         self._note_spared(job)
-        sizes = [stream.size for stream in run_of(job).capped]
-        noted = [stream.noted for stream in run_of(job).capped]
+        sizes = [stream.size for stream in run.capped]
+        noted = [stream.noted for stream in run.capped]
         if not noted or before == (noted[0], noted[1:]):
             return
         job.output.stdout = sizes[0]
@@ -237,21 +238,23 @@ class OutputCap:
             self._look_closely(job)
 
     def _streams(self, job: ManagedJob) -> Sequence[CappedStream]:
-        if not run_of(job).capped:
+        run = run_of(job)
+        if not run.capped:
             home = self._home
             paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
             # What stands there by now may have come within the last second, for all we know.
             since = max(job.life.started_now or 0.0, self._loop.time() - LATEST_SECONDS)
-            run_of(job).capped = [
+            run.capped = [
                 CappedStream(path, job.stream_name(number), _noted(path), measured_at=since)
                 for number, path in enumerate(paths)
             ]
-        return run_of(job).capped
+        return run.capped
 
     def _sizes(self, job: ManagedJob) -> list[int]:
         """stdout, then stderr by stage."""
-        if run_of(job).files.paths:
-            return run_of(job).files.sizes()
+        run = run_of(job)
+        if run.files.paths:
+            return run.files.sizes()
         home = self._home
         paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
         return [_size_of(path) for path in paths]
@@ -265,9 +268,10 @@ class OutputCap:
 
     def _publish(self, job: ManagedJob) -> None:
         """The counts go out beside the sizes that were read with them."""
-        if not run_of(job).capped:
+        run = run_of(job)
+        if not run.capped:
             return
-        stdout, *stderr = run_of(job).capped
+        stdout, *stderr = run.capped
         job.output.stdout_dropped = stdout.noted
         for stage, stream in zip(job.stages, stderr, strict=True):
             stage.history.stderr_dropped = stream.noted

@@ -80,15 +80,16 @@ class TruncationWatch:
 
     def watch(self, job: ManagedJob) -> None:
         """Its files are there, and nothing was written to them."""
+        run = run_of(job)
         for number, path in enumerate(self._paths(job)):
             watch = self._watcher.watch(path, OPENED | LEFT)
             if watch is not None:
                 self._watched[watch] = job, number
-                run_of(job).watches.append(watch)
+                run.watches.append(watch)
             first = self._firsts.watch(path, OPENED | WRITTEN | ONCE)
             if first is not None:
                 self._first_of[first] = job, number
-                run_of(job).first_watches.append(first)
+                run.first_watches.append(first)
 
     def _take_firsts(self) -> None:
         for watch, mask in self._firsts.changes():
@@ -101,15 +102,16 @@ class TruncationWatch:
 
         Raises OSError where one cannot be opened.
         """
-        if run_of(job).files.paths:
+        run = run_of(job)
+        if run.files.paths:
             return
-        if not run_of(job).watches:
+        if not run.watches:
             self.watch(job)
-        run_of(job).files.open(self._paths(job))
-        if run_of(job).files.is_gone:
+        run.files.open(self._paths(job))
+        if run.files.is_gone:
             return
         if not job.history.streams:
-            job.history.streams = [Stream() for _ in run_of(job).files.paths]
+            job.history.streams = [Stream() for _ in run.files.paths]
         for number in range(len(job.history.streams)):
             self._look_at(job, number)
 
@@ -122,21 +124,22 @@ class TruncationWatch:
 
     def finish(self, job: ManagedJob) -> None:
         """Every stage has ended: a last look."""
+        run = run_of(job)
         with suppress(OSError):  # EIO, or removed by hand: its final sizes have the same trouble
             if any(self._was_touched(job, number) for number in range(len(job.history.streams))):
                 # What is still to be heard of tells whether anything stood there before.
                 self._take_changes()
                 self.open(job)
-            self.look(job, run_of(job).files.sizes(), range(len(job.history.streams)))
-        for watch in run_of(job).watches:
+            self.look(job, run.files.sizes(), range(len(job.history.streams)))
+        for watch in run.watches:
             if self._watched.pop(watch, None) is not None:
                 self._plan(partial(self._watcher.forget, watch), GIVE_BACK_SECONDS)
-        run_of(job).watches.clear()
+        run.watches.clear()
         self._take_firsts()
-        for first in run_of(job).first_watches:
+        for first in run.first_watches:
             if self._first_of.pop(first, None) is not None:
                 self._plan(partial(self._firsts.forget, first), GIVE_BACK_SECONDS)
-        run_of(job).first_watches.clear()
+        run.first_watches.clear()
         self._give_back(job)
 
     def _give_back(self, job: ManagedJob) -> None:
