@@ -13,6 +13,7 @@ from corral.jobs.managed_job import ManagedJob, ManagedStage
 from corral.lifecycle.state_machine import new_life
 from corral.model.spec import Command, JobSpec, Pipeline, Surroundings
 from corral.platform.host.procfs import CLOCK_TICKS
+from corral.platform.inspect.fdinfo import children_of
 from corral.platform.process import boot_id
 from corral.platform.process.identity import ProcessIdentity
 from corral.processes import job_lifetimes
@@ -38,6 +39,10 @@ def job(number: int, began: float | None) -> ManagedJob:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
     monkeypatch.setattr(boot_id, "clock", lambda: now[0])
+    others = children_of(os.getpid())  # such as the daemon that other tests share
+    monkeypatch.setattr(
+        job_lifetimes, "children_of", lambda pid: [each for each in children_of(pid) if each not in others]
+    )
     return now
 
 

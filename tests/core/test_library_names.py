@@ -85,6 +85,7 @@ def test_type_checkers_and_the_program_see_the_same_names() -> None:
         for node in block.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
+        if alias.asname is not None
     }
     assert imported == corral._HOME_OF
     assert (Path(inspect.getfile(corral)).parent / "py.typed").exists()
