@@ -256,6 +256,14 @@ class Client:
                 self._send(asked, lines.request_line(number, asked.request))
         return True
 
+    def wait_until_dropped(self, seconds: float) -> None:
+        """Return once the daemon, which was told to end, has hung up; it has stopped listening by then. What else it sends is
+        not read. At the latest after so many seconds without a word."""
+        self._sock.settimeout(seconds)
+        with contextlib.suppress(OSError):
+            while self._sock.recv(1 << 16):
+                continue
+
     def close(self) -> None:
         for descriptor in self._reader.take_descriptors():
             os.close(descriptor)

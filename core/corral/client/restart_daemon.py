@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from corral.client.blocking import Client, PendingReply
-from corral.client.end_daemon import wait_for_end
+from corral.client.end_daemon import END_SECONDS, wait_for_end
 from corral.client.environment import surroundings
 from corral.client.start_daemon import MAIN, connected, environment_of_daemon
 from corral.journal.reader import JournalReader
@@ -78,6 +78,8 @@ def replace_idle_daemon(home: Home) -> bool:
             shut_down(client, Shutdown())
         except NotSoError:
             return False
+        # In another pid namespace it is not seen to end.
+        client.wait_until_dropped(END_SECONDS)
         wait_for_end(before)
     connected(home, start=True).close()
     return True
