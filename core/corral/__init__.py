@@ -19,7 +19,7 @@ docs/library.md has a section for each kind of job, every method and every optio
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # typing, which has it, takes longer to load than the rest of `ps`
 if TYPE_CHECKING:
     from typing import Any
 

@@ -352,6 +352,9 @@ async def test_the_end_of_a_long_queue_lists_more_of_it(size: tuple[int, int], t
         await pilot.press("G")
         await until(lambda: source.asked(Subscribe), "more to be asked for")
         assert source.asked(Subscribe) == [Subscribe(queued=2 * FIRST_QUEUED)]
+        await pilot.press(*"/vite", "enter", "j", "G")
+        assert len(source.asked(Subscribe)) == 1, "to search is not to list more"
+        await pilot.press("escape")
         source.snapshot = structs.replace(source.snapshot, queued=20)
         source.change("1", cpu_percent=1.0)
         await until(lambda: "more are queued" not in screen_text(app), "the line to go")

@@ -16,7 +16,7 @@ from corral.protocol.address import dial
 from corral.protocol.protocol_number import PROTOCOL
 from corral.version import __version__
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # typing, which has it, takes longer to load than the rest of `ps`
 if TYPE_CHECKING:
     from typing import Any
 

@@ -58,7 +58,7 @@ class Liveness:
 
 def why_silent(sock: socket.socket) -> str:
     """One line: the state of the daemon, and what helps. The kernel tells the pid of the listener (unix(7))."""
-    pid = peer_of(sock)[0]
+    pid, _ = peer_of(sock)
     stat = read_stat(pid) if pid > 0 else None
     if stat is None:
         return "the daemon does not answer; corral daemon log may tell why"

@@ -84,7 +84,7 @@ class ClientConnection:
         self._dispatcher = dispatcher
         self._limits = limits
         self.hello: p.SayHello | None = None
-        self.pid = peer_of(sock)[0]
+        self.pid, _ = peer_of(sock)
         """Of the client; 0 where the system does not tell."""
         self.watched_jobs: frozenset[int] = frozenset()
         self.terminals: set[int] = set()

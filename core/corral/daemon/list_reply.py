@@ -65,13 +65,12 @@ class JobLists:
         for ids in self._pages(request):
             async with self._turns:
                 await asyncio.sleep(0)
+                wanted = (job for job in self._jobs(ids) if not request.states or job.state in request.states)
                 jobs = []
-                for job in self._jobs(ids):
-                    if not request.states or job.state in request.states:
-                        # However long it is, the others have room.
-                        job = cut_to(job, max(LEAST_TEXT, (MOST_TEXT - text) // 2))
-                        text += size_of(job)
-                        jobs.append(job)
+                for job in wanted:
+                    # However long it is, the others have room.
+                    jobs.append(cut_to(job, max(LEAST_TEXT, (MOST_TEXT - text) // 2)))
+                    text += size_of(jobs[-1])
                 encoded = b",".join(map(_encoder.encode, jobs))
             total += len(encoded)
             if encoded:

@@ -94,7 +94,7 @@ class Daemon:
 
     def serve_owner(self, sock: socket.socket) -> None:
         """Serve the owner of this private daemon. A pidfd tells its end even if a forked child keeps the socket."""
-        owner = peer_of(sock)[0]
+        owner, _ = peer_of(sock)
         pidfd = open_pidfd_if_possible(owner) if owner > 0 else None
         if pidfd is not None:
             asyncio.get_running_loop().add_reader(pidfd, self._note_owner_ended, pidfd)
@@ -330,4 +330,5 @@ def _set_done(future: asyncio.Future[None]) -> None:
 
 def is_own_user(sock: socket.socket) -> bool:
     """Whether the peer is of our uid, or root."""
-    return peer_of(sock)[1] in (os.geteuid(), 0)
+    _, uid = peer_of(sock)
+    return uid in (os.geteuid(), 0)

@@ -24,7 +24,8 @@ from corral.model.errors import UnknownJobError
 from corral.model.spec import JobInput, JobSpec, Surroundings
 
 KEPT_WHOLE = 512
-"""Stages of as many jobs as are queued up to which one more is kept as it came: it starts soon, and is not read again."""
+"""While the length of the queue times a job's stages is below this, the job is kept as it came: it starts soon, and is not
+read again."""
 
 
 class Acceptance:

@@ -34,7 +34,7 @@ def dial(home: Home) -> socket.socket:
 
 def _check_peer(sock: socket.socket, home: Home) -> None:
     """Requests contain our environment, so only our own daemon may receive them."""
-    uid = peer_of(sock)[1]
+    _, uid = peer_of(sock)
     if uid != os.geteuid():
         raise CorralError(
             f"{home.socket} is served by {user_name(uid)}, not by a daemon of yours: remove it,"

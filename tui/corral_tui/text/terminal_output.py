@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # typing, which has it, takes longer to load than the rest of `ps`
 if TYPE_CHECKING:
     from typing import TextIO
 

@@ -15,7 +15,7 @@ from corral_tui.text.columns import cells, column_widths, cut, lay_out
 from corral_tui.text.phrases import leftovers_line, reason_text
 from corral_tui.text.terminal_output import is_terminal, note, put_json, safe_json, say, visible, width_of
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # typing, which has it, takes longer to load than the rest of `ps`
 if TYPE_CHECKING:
     from typing import Any
 

@@ -11,7 +11,7 @@ from corral.model.errors import CannotStartError, CorralError
 from corral_tui.blocked_terminal import silence
 from corral_tui.text.terminal_output import visible
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # typing, which has it, takes longer to load than the rest of `ps`
 if TYPE_CHECKING:
     from typing import TextIO
 

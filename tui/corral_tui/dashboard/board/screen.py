@@ -253,7 +253,8 @@ class BoardScreen(DashboardScreen):
         self.board.draw(self._view_state())
         self.board.reveal_selected()
         self.refresh_all()
-        if self.model.unlisted_queued and self.model.index == len(self.model.shown) - 1:
+        is_at_end = self.model.index == len(self.model.shown) - 1
+        if is_at_end and self.model.unlisted_queued and not self.model.filter:
             self.run_worker(self._list_more_queued(), group="queue", exclusive=True, exit_on_error=True)
 
     async def _list_more_queued(self) -> None:
