@@ -447,5 +447,5 @@ def test_real_shell_whose_child_reads_the_input():
             waits = (parent,) if child is None else (parent, child)
             return Observations(waits, input_pipe=pipe, parents={w.pid: process.pid for w in waits[1:]})
 
-        until(lambda: is_benign(real, look()) is False, "the child to wait for input")
+        until(lambda: "input" in diagnose(real, look()).summary, "the child to wait for input")
         assert diagnose(real, look()).summary == "cat waits for input; only `corral send 5` gives it some"

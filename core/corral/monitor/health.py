@@ -242,4 +242,6 @@ def _transferred(job: ManagedJob) -> int | None:
 
 def _flows(job: ManagedJob) -> bool:
     """Whether bytes may flow through it, so that the bottleneck may change."""
-    return not job.pipes_rest and any(stage.history.time is not None for stage in job.stages)
+    return (
+        bool(job.pipes) and not job.pipes_rest and any(stage.history.time is not None for stage in job.stages)
+    )

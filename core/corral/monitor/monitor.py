@@ -78,7 +78,7 @@ class Monitor:
         if now - self._members.last_scan >= self._scan_interval:
             self.scan(now)
         for job in list(self._table.started.values()):
-            if job.life.is_started and (job.next_visit <= self._ticks or job.id in self._table.on_screen):
+            if (job.next_visit <= self._ticks or job.id in self._table.on_screen) and job.life.is_started:
                 self._visit_safely(job, now)
         self._outputs.tick()
         self._stage_times.tick(self._table.on_screen)
@@ -101,9 +101,9 @@ class Monitor:
 
     def scan(self, now: float) -> None:
         """Read the process table and give every job its members."""
-        self._members.scan_all(now)
+        if self._members.scan_all(now):
+            self._forget_the_gone()
         self._after_scan()
-        self._forget_the_gone()
         self._has_moved = False
 
     def _forget_the_gone(self) -> None:
@@ -175,14 +175,21 @@ class Monitor:
             self._members.scan([job])
             self._begin(job)
             progress = job.history.progress = Progress(now)
-        ran, is_writing = self._look(job, progress, now)
         job.next_visit = self._next_visit(job, progress.still_for(now))
+        cpu_ns, ran = self._usage.read_clocks(job)
+        has_stirred = not _has_its_members(job) or bool(ran)
+        if not has_stirred and self._still_rests(job, now):
+            return
+        is_writing = self._outputs.look(job, now)
+        if (has_stirred or is_writing) and _observe(job, progress, now, cpu_ns):
+            self._has_moved = True
+            job.next_visit = self._ticks + 1
         job.pipes_rest = bool(job.pipes) and self._pipes_rest(job, progress, now)
         if ran or is_writing or self._needs_sample(job, now):
             self._sample(job, now, ran)
         elif is_settled(job):
-            if job.history.lifetime is not None:
-                job.history.lifetime.rest(now)
+            run_of(job).rested_at = [job.output.stdout, *(stage.history.stderr_bytes for stage in job.stages)]
+            _note_rest(job, now)
             return
         elif job.history.cpu_percent:
             self._usage.note_idle(job, now)
@@ -195,13 +202,16 @@ class Monitor:
         if job.life.state == "stopping":
             self._table.touch(job)
 
-    def _look(self, job: ManagedJob, progress: Progress, now: float) -> tuple[list[Member], bool]:
-        """Note whether it has moved. Those of its processes that ran, and whether it wrote anything."""
-        cpu_ns, ran = self._usage.read_clocks(job)
-        is_writing = self._outputs.look(job, now)
-        if (ran or is_writing or not _has_its_members(job)) and _observe(job, progress, now, cpu_ns):
-            self._has_moved = True
-        return ran, is_writing
+    def _still_rests(self, job: ManagedJob, now: float) -> bool:
+        """Whether all about a job that has not run had settled by its last visit, and still is: the cheapest look."""
+        run = run_of(job)
+        if run.rested_at is None or run.capped or not is_settled(job) or self._usage.is_due(job, now):
+            return False
+        if run.files.sizes() != run.rested_at:
+            run.rested_at = None
+            return False
+        _note_rest(job, now)
+        return True
 
     def _has_moved_since_visit(self, job: ManagedJob) -> bool:
         """Whether it has moved since the visit that is just over; its members are up to date."""
@@ -235,6 +245,11 @@ class Monitor:
             self._pipes.follow(job, now)
             self._stage_times.follow(job)
         self._table.touch(job)
+
+
+def _note_rest(job: ManagedJob, now: float) -> None:
+    if job.history.lifetime is not None:
+        job.history.lifetime.rest(now)
 
 
 def _has_its_members(job: ManagedJob) -> bool:

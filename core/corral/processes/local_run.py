@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 from corral.jobs.managed_job import ManagedJob, ManagedStage
 from corral.measure.sampler import Usage
@@ -64,6 +64,8 @@ class LocalRun:
     """The tree as of the last scan, by pid. Replaced as a whole when others come, made smaller in place when one is reaped."""
     members_seen: tuple[dict[int, Member], int] | None = None
     """These, and how many they were, when it was last visited."""
+    rested_at: Sequence[int] | None = None
+    """The sizes of its output files when it was last visited, if all about it had settled by then."""
     proven: dict[int, ProcessIdentity] = field(default_factory=dict)
     """By pid: processes without its mark that other ways have proven to be its own."""
     contradictions: dict[ProcessIdentity, str] = field(default_factory=dict)
@@ -95,17 +97,20 @@ class LocalRun:
 
 def run_of(job: ManagedJob) -> LocalRun:
     """What we hold of a job."""
-    if job.held is None:
-        job.held = LocalRun()
-    # Asked for many times a second, of each job: what is held was put there by nobody else.
-    return cast("LocalRun", job.held)
+    held: Any = job.held  # asked for many times a second, of each job: nobody else puts anything there
+    if held is None:
+        held = job.held = LocalRun()
+    run: LocalRun = held
+    return run
 
 
 def handle_of(stage: ManagedStage) -> StageHandle:
     """What we hold of a stage."""
-    if stage.held is None:
-        stage.held = StageHandle()
-    return cast("StageHandle", stage.held)
+    held: Any = stage.held
+    if held is None:
+        held = stage.held = StageHandle()
+    handle: StageHandle = held
+    return handle
 
 
 def leader_of(stage: ManagedStage) -> ProcessIdentity | None:

@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
-from corral.platform.host.procfs import read_stat
+from corral.platform.host.procfs import read_stat, turnover
 from corral.platform.process.identity import ProcessIdentity, identify
 from corral.processes.local_run import Member, run_of
 from corral.processes.process_scan import ProcessScan
 from corral.processes.unmarked_claims import Seen
 
+LONGEST_SECONDS = 60.0
+"""After which the process table is read again in any case: a process may have taken off its mark, or be a zombie."""
+
 
 class MemberScan:
-    """Keeps `members` of the jobs of a table up to date."""
+    """Keeps `members` of the jobs of a table up to date.
 
-    def __init__(self, table: JobTable, process_scan: ProcessScan) -> None:
+    Args:
+        turnover: what changes with each process of the machine, as `procfs.turnover`.
+    """
+
+    def __init__(
+        self, table: JobTable, process_scan: ProcessScan, turnover: Callable[[], bytes | None] = turnover
+    ) -> None:
         self._table = table
         self._process_scan = process_scan
+        self._turnover = turnover
         self.last_scan = 0.0
         """When the members of all jobs were updated last (monotonic seconds)."""
         self.cost = 0.0
-        """CPU seconds that this took."""
+        """CPU seconds that reading the process table took."""
+        self._read_at = 0.0
+        self._seen_turnover: bytes | None = None
 
-    def scan_all(self, now: float) -> None:
-        """Read the process table and give every job its members."""
+    def scan_all(self, now: float) -> bool:
+        """Give every job its members. Whether the process table was read: not where none was born or has gone since."""
         self.last_scan = now
+        before, self._seen_turnover = self._seen_turnover, self._turnover()
+        if before is not None and before == self._seen_turnover and now - self._read_at < LONGEST_SECONDS:
+            return False
+        self._read_at = now
         began = time.process_time()
         self.scan(list(self._table.started.values()))
         self.cost = time.process_time() - began
+        return True
 
     def scan(self, jobs: Sequence[ManagedJob]) -> None:
         """The same for some jobs."""

@@ -251,6 +251,7 @@ class TruncationWatch:
             self._note(job, number, size, 1)
         is_shorter = found is not None or was_touched
         if is_shorter:
+            run.rested_at = None  # the next visit sets up another
             # Where it stands still: the kernel takes the size back first, and frees the blocks then.
             stream.has_tripwire = False
         stream.advance(read, size, first_kept)

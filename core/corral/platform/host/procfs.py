@@ -124,6 +124,14 @@ def users_of(pid: int) -> tuple[int, int] | None:
     return None
 
 
+def turnover() -> bytes | None:
+    """What changes whenever a process or thread of this machine begins, and nearly always when one is gone; None where
+    that is not told. Of proc_loadavg(5): how many there are, and the pid given last. 10 µs.
+    """
+    fields = (read_file("/proc/loadavg") or b"").split()
+    return fields[3].partition(b"/")[2] + b" " + fields[4] if len(fields) == 5 else None
+
+
 def entries() -> list[os.DirEntry[str]]:
     """The folders in /proc of all processes that this user may see.
 
