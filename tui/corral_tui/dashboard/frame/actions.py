@@ -10,11 +10,14 @@ from corral.client.snapshot import Snapshot
 from corral.model.job import STARTED_STATES, Job
 
 Scope = Literal["board", "opened", "dialog"]
-BOARD_AND_OPENED: frozenset[Scope] = frozenset({"board", "opened"})
+BOTH: frozenset[Scope] = frozenset({"board", "opened"})
 BOARD: frozenset[Scope] = frozenset({"board"})
 OPENED: frozenset[Scope] = frozenset({"opened"})
 DIALOG: frozenset[Scope] = frozenset({"dialog"})
-ANYWHERE: frozenset[Scope] = frozenset({"board", "opened", "dialog"})
+ANYWHERE = BOTH | DIALOG
+
+PANES = ("Pipeline", "Output", "Tree", "Charts", "Why", "About")
+"""The panes of an opened job, in the order of their numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +43,122 @@ class Context:
 
 
 Refusal = Callable[[Context], str | None]
+"""None where an action is possible now, else the reason as a sentence for line 2."""
+
+
+# ---- what is possible -----------------------------------------------------------------------------------------------
+
+
+def _never(context: Context) -> str | None:
+    return None
+
+
+def _without_daemon(context: Context) -> str | None:
+    trouble = context.snapshot.trouble
+    return f"{trouble}: nothing can be done until it answers" if trouble else None
+
+
+def _without_job(context: Context) -> str | None:
+    return None if context.job else "no job is selected"
+
+
+def _without_targets(context: Context) -> str | None:
+    return _without_daemon(context) or (None if context.targets else "no job is selected")
+
+
+def _of_targets(refusal: Refusal) -> Refusal:
+    """`refusal`, where the daemon answers and there are jobs to act on."""
+    return lambda context: _without_targets(context) or refusal(context)
+
+
+@_of_targets
+def _unless_it_can_be_stopped(context: Context) -> str | None:
+    if all(job.is_ended and not job.leftovers for job in context.targets):
+        return f"{_named(context)} already ended"
+    return None
+
+
+@_of_targets
+def _unless_it_has_processes(context: Context) -> str | None:
+    if context.job and (context.job.state in STARTED_STATES or context.job.leftovers):
+        return None
+    return f"{_named(context)} has no process to signal"
+
+
+@_of_targets
+def _unless_it_can_be_paused(context: Context) -> str | None:
+    if any(job.state in ("running", "paused") for job in context.targets):
+        return None
+    return f"{_named(context)} does not run"
+
+
+@_of_targets
+def _unless_it_can_be_restarted(context: Context) -> str | None:
+    if context.job and context.job.state == "queued":
+        return f"{_named(context)} has not started yet"
+    if context.job and context.job.state == "stopping":
+        return f"{_named(context)} is being stopped; r again when it has ended"
+    return None
+
+
+@_of_targets
+def _unless_it_has_ended(context: Context) -> str | None:
+    return None if any(job.is_ended for job in context.targets) else f"{_named(context)} runs; s stops it"
+
+
+@_of_targets
+def _unless_it_can_be_answered(context: Context) -> str | None:
+    job = context.job
+    if job is None:
+        return _named(context)
+    if job.pty or job.stdin == "interactive":
+        return _unless_it_is_there(context, job)
+    return f"{_named(context)} has no terminal; start it with corral run --pty, or with pty in the prompt (n)"
+
+
+@_of_targets
+def _unless_a_pipe_is_seen(context: Context) -> str | None:
+    job = context.job
+    if job is None or context.is_peeking:
+        return None
+    if not job.pipes:
+        return f"{_named(context)} has no pipe to look into: it is one stage"
+    absent = _unless_it_is_there(context, job)
+    if absent:
+        return f"{absent}: it has no pipes"
+    return None if context.pane == 1 else "1 goes to the pipes; there enter looks into one"
+
+
+def _unless_it_is_there(context: Context, job: Job) -> str | None:
+    if job.state in STARTED_STATES:
+        return None
+    return f"{_named(context)} {'has ended' if job.is_ended else 'has not started yet'}"
+
+
+def _on_the_pipes(context: Context) -> str | None:
+    return "enter looks into a pipe; z shows this pane alone" if context.pane == 1 else None
+
+
+def _unless_peeking(context: Context) -> str | None:
+    if context.is_peeking:
+        return None
+    return "t turns the bytes of a pipe into hex; enter on pane 1 looks into one"
+
+
+def _named(context: Context) -> str:
+    targets = context.targets
+    if len(targets) == 1:
+        return f"{targets[0].id} {targets[0].title}"
+    return f"each of the {len(targets)} marked jobs"
+
+
+# ---- the registry ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
     """One thing that a key does.
 
-    `refusal` returns None where it is possible now, else the reason as a sentence for line 2.
     `rank` orders the footer, smaller first; None keeps it out. `label` is the footer's word, `text` the help's line.
     """
 
@@ -55,8 +167,8 @@ class Action:
     label: str
     text: str
     scopes: frozenset[Scope]
-    refusal: Refusal
     rank: int | None = None
+    refusal: Refusal = _never
     is_in_palette: bool = True
     is_kept_under_dialog: bool = False
     """Whether its key acts also while a dialog is up that does not take it."""
@@ -69,146 +181,22 @@ class Action:
         return self.refusal(context) is None
 
 
-def key_name(key: str) -> str:
-    """A key as a person writes it: `question_mark` is `?`."""
-    return _KEY_NAMES.get(key, key)
-
-
-def action(action_id: str) -> Action:
-    """The action of that id. Raises KeyError."""
-    return _BY_ID[action_id]
-
-
-def actions_of(scope: Scope) -> Iterator[Action]:
-    """The actions of a scope, in the registry's order."""
-    return (each for each in ACTIONS if scope in each.scopes)
-
-
-# ---- what is possible -----------------------------------------------------------------------------------------------
-
-
-def _always(context: Context) -> str | None:
-    return None
-
-
-def _when_daemon_is_there(context: Context) -> str | None:
-    return (
-        f"{context.snapshot.trouble}: nothing can be done until it answers"
-        if context.snapshot.trouble
-        else None
-    )
-
-
-def _when_there_is_a_job(context: Context) -> str | None:
-    return None if context.job else "no job is selected"
-
-
-def _on_a_job(context: Context) -> str | None:
-    return _when_daemon_is_there(context) or (None if context.targets else "no job is selected")
-
-
-def _when_it_can_be_stopped(context: Context) -> str | None:
-    refused = _on_a_job(context)
-    if refused:
-        return refused
-    if all(job.is_ended and not job.leftovers for job in context.targets):
-        return f"{_named(context)} already ended"
-    return None
-
-
-def _when_it_has_processes(context: Context) -> str | None:
-    refused = _on_a_job(context)
-    if refused:
-        return refused
-    if context.job and (context.job.state in STARTED_STATES or context.job.leftovers):
-        return None
-    return f"{_named(context)} has no process to signal"
-
-
-def _when_it_can_be_paused(context: Context) -> str | None:
-    refused = _on_a_job(context)
-    if refused:
-        return refused
-    if any(job.state in ("running", "paused") for job in context.targets):
-        return None
-    return f"{_named(context)} does not run"
-
-
-def _when_it_can_be_restarted(context: Context) -> str | None:
-    refused = _on_a_job(context)
-    if refused:
-        return refused
-    if context.job and context.job.state == "queued":
-        return f"{_named(context)} has not started yet"
-    if context.job and context.job.state == "stopping":
-        return f"{_named(context)} is being stopped; r again when it has ended"
-    return None
-
-
-def _when_it_has_ended(context: Context) -> str | None:
-    refused = _on_a_job(context)
-    if refused:
-        return refused
-    if any(job.is_ended for job in context.targets):
-        return None
-    return f"{_named(context)} runs; s stops it"
-
-
-def _when_it_can_be_answered(context: Context) -> str | None:
-    refused = _on_a_job(context)
-    if refused:
-        return refused
-    job = context.job
-    if job is None:
-        return _named(context)
-    if job.pty or job.stdin == "interactive":
-        if job.state in STARTED_STATES:
-            return None
-        return f"{_named(context)} {'has ended' if job.is_ended else 'has not started yet'}"
-    return f"{_named(context)} has no terminal; start it with corral run --pty, or with pty in the prompt (n)"
-
-
-def _when_a_pipe_can_be_seen(context: Context) -> str | None:
-    refused = _on_a_job(context)
-    job = context.job
-    if refused or job is None:
-        return refused
-    if context.is_peeking:
-        return None
-    if not job.pipes:
-        return f"{_named(context)} has no pipe to look into: it is one stage"
-    if job.state not in STARTED_STATES:
-        return f"{_named(context)} {'has ended' if job.is_ended else 'has not started yet'}: it has no pipes"
-    return None if context.pane == 1 else "1 goes to the pipes; there enter looks into one"
-
-
-def _away_from_the_pipes(context: Context) -> str | None:
-    return "enter looks into a pipe; z shows this pane alone" if context.pane == 1 else None
-
-
-def _when_peeking(context: Context) -> str | None:
-    return (
-        None if context.is_peeking else "t turns the bytes of a pipe into hex; enter on pane 1 looks into one"
-    )
-
-
-def _when_jobs_run(context: Context) -> str | None:
-    return _when_daemon_is_there(context)
-
-
-def _named(context: Context) -> str:
-    targets = context.targets
-    if len(targets) == 1:
-        return f"{targets[0].id} {targets[0].title}"
-    return f"each of the {len(targets)} marked jobs"
+def _hidden(
+    id: str,  # noqa: A002
+    keys: tuple[str, ...],
+    label: str,
+    text: str,
+    scopes: frozenset[Scope],
+    *,
+    kept: bool = False,
+) -> Action:
+    """One that neither footer nor palette offers; `kept` under a dialog that does not take its key."""
+    return Action(id, keys, label, text, scopes, is_in_palette=False, is_kept_under_dialog=kept)
 
 
 def _move(name: str, keys: tuple[str, ...], text: str) -> Action:
-    """Moving is possible everywhere, and never anything else."""
-    return Action(f"move.{name}", keys, name, text, BOARD_AND_OPENED, _always, None, False, True)
+    return _hidden(f"move.{name}", keys, name, text, BOTH, kept=True)
 
-
-# ---- the registry ---------------------------------------------------------------------------------------------------
 
 ACTIONS: tuple[Action, ...] = (
     _move("down", ("down", "j"), "next job"),
@@ -221,180 +209,112 @@ ACTIONS: tuple[Action, ...] = (
     _move("page_down", ("pagedown",), "a page down"),
     _move("half_up", ("ctrl+u",), "half a page up"),
     _move("half_down", ("ctrl+d",), "half a page down"),
-    Action(
-        "job.new", ("n",), "new", "start a command or a pipeline", BOARD_AND_OPENED, _when_daemon_is_there, 1
-    ),
-    Action(
-        "job.chain", ("c",), "chain", "feed this job's output to a new one", BOARD_AND_OPENED, _on_a_job, 12
-    ),
-    Action("job.stop", ("s",), "stop", "stop it: asks first", BOARD_AND_OPENED, _when_it_can_be_stopped, 2),
-    Action(
-        "job.pause",
-        ("p",),
-        "pause",
-        "pause it, or let it go on",
-        BOARD_AND_OPENED,
-        _when_it_can_be_paused,
-        14,
-    ),
+    Action("job.new", ("n",), "new", "start a command or a pipeline", BOTH, 1, _without_daemon),
+    Action("job.chain", ("c",), "chain", "feed this job's output to a new one", BOTH, 12, _without_targets),
+    Action("job.stop", ("s",), "stop", "stop it: asks first", BOTH, 2, _unless_it_can_be_stopped),
+    Action("job.pause", ("p",), "pause", "pause it, or let it go on", BOTH, 14, _unless_it_can_be_paused),
     Action(
         "job.restart",
         ("r",),
         "restart",
         "run it again; asks first when it runs",
-        BOARD_AND_OPENED,
-        _when_it_can_be_restarted,
+        BOTH,
         13,
+        _unless_it_can_be_restarted,
     ),
-    Action("job.why", ("w",), "why", "why it does what it does", BOARD_AND_OPENED, _when_there_is_a_job, 3),
-    Action("job.open", ("enter",), "open", "open it", BOARD, _when_there_is_a_job, 4, True),
-    Action("job.signal", ("S",), "signal", "send it a signal", BOARD_AND_OPENED, _when_it_has_processes, 26),
+    Action("job.why", ("w",), "why", "why it does what it does", BOTH, 3, _without_job),
+    Action("job.open", ("enter",), "open", "open it", BOARD, 4, _without_job),
+    Action("job.signal", ("S",), "signal", "send it a signal", BOTH, 26, _unless_it_has_processes),
     Action(
         "job.attach",
         ("a",),
         "attach",
         "attach to its terminal, or type an answer",
-        BOARD_AND_OPENED,
-        _when_it_can_be_answered,
+        BOTH,
         27,
+        _unless_it_can_be_answered,
     ),
-    Action(
-        "job.hide",
-        ("x",),
-        "take off",
-        "take an ended job off the list",
-        BOARD_AND_OPENED,
-        _when_it_has_ended,
-        25,
-    ),
-    Action("job.copy", ("y",), "copy", "copy its summary", BOARD_AND_OPENED, _when_there_is_a_job, 28),
-    Action("view.filter", ("slash",), "filter", "show only jobs with these letters", BOARD, _always, 5),
-    Action("job.mark", ("space",), "mark", "mark it, for stopping several", BOARD, _when_there_is_a_job, 15),
-    Action("view.order", ("o",), "order", "sort by the next column", BOARD, _always, 16),
-    Action("view.reverse", ("O",), "reverse", "sort the other way round", BOARD, _always, None),
-    Action("view.switch", ("v",), "table", "panels or table; remembered", BOARD, _always, 6),
-    Action("view.ended", ("e",), "ended", "show jobs that ended well, or fold them", BOARD, _always, 17),
-    Action("view.preview", ("i",), "preview", "show or hide the selected job below", BOARD, _always, None),
-    Action(
-        "job.urgent",
-        ("exclamation_mark",),
-        "needs you",
-        "next job that needs you",
-        BOARD_AND_OPENED,
-        _always,
-        7,
-    ),
+    Action("job.hide", ("x",), "take off", "take an ended job off the list", BOTH, 25, _unless_it_has_ended),
+    Action("job.copy", ("y",), "copy", "copy its summary", BOTH, 28, _without_job),
+    Action("view.filter", ("slash",), "filter", "show only jobs with these letters", BOARD, 5),
+    Action("job.mark", ("space",), "mark", "mark it, for stopping several", BOARD, 15, _without_job),
+    Action("view.order", ("o",), "order", "sort by the next column", BOARD, 16),
+    Action("view.reverse", ("O",), "reverse", "sort the other way round", BOARD),
+    Action("view.switch", ("v",), "table", "panels or table; remembered", BOARD, 6),
+    Action("view.ended", ("e",), "ended", "show jobs that ended well, or fold them", BOARD, 17),
+    Action("view.preview", ("i",), "preview", "show or hide the selected job below", BOARD),
+    Action("job.urgent", ("exclamation_mark",), "needs you", "next job that needs you", BOTH, 7),
     Action(
         "pipe.peek",
         ("enter",),
         "peek",
         "look into the chosen pipe, at the bytes that stand in it",
         OPENED,
-        _when_a_pipe_can_be_seen,
         0,
+        _unless_a_pipe_is_seen,
     ),
     Action(
-        "pipe.format", ("t",), "as hex", "the bytes of a pipe as text or as hex", OPENED, _when_peeking, 0
+        "pipe.format", ("t",), "as hex", "the bytes of a pipe as text or as hex", OPENED, 0, _unless_peeking
     ),
-    Action("pane.zoom", ("z",), "zoom", "this pane alone", OPENED, _always, 11),
+    Action("pane.zoom", ("z",), "zoom", "this pane alone", OPENED, 11),
     Action(
         "pane.open",
         ("enter",),
         "zoom",
         "away from the pipes: this pane alone",
         OPENED,
-        _away_from_the_pipes,
         None,
-        False,
+        _on_the_pipes,
+        is_in_palette=False,
     ),
-    Action("pane.1", ("1",), "pipeline", "pane 1, Pipeline", OPENED, _always, None, False),
-    Action("pane.2", ("2",), "output", "pane 2, Output", OPENED, _always, None, False),
-    Action("pane.3", ("3",), "tree", "pane 3, Tree", OPENED, _always, None, False),
-    Action("pane.4", ("4",), "charts", "pane 4, Charts", OPENED, _always, None, False),
-    Action("pane.5", ("5",), "why", "pane 5, Why", OPENED, _always, None, False),
-    Action("pane.6", ("6",), "about", "pane 6, About", OPENED, _always, None, False),
-    Action(
-        "job.previous", ("left_square_bracket",), "previous", "previous job", OPENED, _always, None, False
+    *(
+        _hidden(f"pane.{number}", (str(number),), name.lower(), f"pane {number}, {name}", OPENED)
+        for number, name in enumerate(PANES, start=1)
     ),
-    Action("job.next", ("right_square_bracket",), "next", "next job", OPENED, _always, None, False),
+    _hidden("job.previous", ("left_square_bracket",), "previous", "previous job", OPENED),
+    _hidden("job.next", ("right_square_bracket",), "next", "next job", OPENED),
     Action(
         "output.filter",
         ("slash", "ampersand"),
         "filter",
         "show only lines of the output with these letters",
         OPENED,
-        _always,
         20,
     ),
-    Action("output.follow", ("f",), "follow", "follow the end of the output", OPENED, _always, 21),
-    Action(
-        "output.wrap",
-        ("W",),
-        "wrap",
-        "long lines of the output in several rows, or cut",
-        OPENED,
-        _always,
-        None,
-    ),
-    Action("job.environment", ("V",), "values", "show the values of its environment", OPENED, _always, None),
-    Action("dialog.yes", ("y",), "do it", "do what the question asks", DIALOG, _always, None, False),
-    Action("dialog.no", ("n",), "leave it", "leave it as it is", DIALOG, _always, None, False),
-    Action("dialog.now", ("0",), "no grace", "do it with no grace", DIALOG, _always, None, False),
-    Action("dialog.longer", ("plus",), "longer", "a longer grace", DIALOG, _always, None, False),
-    Action("dialog.shorter", ("minus",), "shorter", "a shorter grace", DIALOG, _always, None, False),
-    Action(
-        "dialog.shell", ("ctrl+t",), "with sh", "run the line with sh", DIALOG, _always, None, False, True
-    ),
-    Action(
-        "dialog.editor",
-        ("ctrl+o",),
-        "$EDITOR",
-        "edit the line in $EDITOR",
-        DIALOG,
-        _always,
-        None,
-        False,
-        True,
-    ),
+    Action("output.follow", ("f",), "follow", "follow the end of the output", OPENED, 21),
+    Action("output.wrap", ("W",), "wrap", "long lines of the output in several rows, or cut", OPENED),
+    Action("job.environment", ("V",), "values", "show the values of its environment", OPENED),
+    _hidden("dialog.yes", ("y",), "do it", "do what the question asks", DIALOG),
+    _hidden("dialog.no", ("n",), "leave it", "leave it as it is", DIALOG),
+    _hidden("dialog.now", ("0",), "no grace", "do it with no grace", DIALOG),
+    _hidden("dialog.longer", ("plus",), "longer", "a longer grace", DIALOG),
+    _hidden("dialog.shorter", ("minus",), "shorter", "a shorter grace", DIALOG),
+    _hidden("dialog.shell", ("ctrl+t",), "with sh", "run the line with sh", DIALOG, kept=True),
+    _hidden("dialog.editor", ("ctrl+o",), "$EDITOR", "edit the line in $EDITOR", DIALOG, kept=True),
     Action(
         "app.palette",
         ("colon", "ctrl+p"),
         "palette",
         "search everything that can be done",
-        BOARD_AND_OPENED,
-        _always,
+        BOTH,
         30,
-        False,
+        is_in_palette=False,
     ),
-    Action("app.help", ("question_mark",), "help", "this help", BOARD_AND_OPENED, _always, 31),
+    Action("app.help", ("question_mark",), "help", "this help", BOTH, 31),
+    _hidden("app.back", ("escape",), "back", "back; never leaves the program", ANYWHERE, kept=True),
+    Action("app.leave", ("q", "ctrl+q"), "leave", "leave; jobs go on", BOTH, 32),
     Action(
-        "app.back",
-        ("escape",),
-        "back",
-        "back; never leaves the program",
-        ANYWHERE,
-        _always,
+        "app.stop_all",
+        ("Q",),
+        "stop all",
+        "stop all jobs and leave; asks first",
+        BOARD,
         None,
-        False,
-        True,
+        _without_daemon,
     ),
-    Action("app.leave", ("q", "ctrl+q"), "leave", "leave; jobs go on", BOARD_AND_OPENED, _always, 32),
+    _hidden("app.hint", ("ctrl+c",), "hint", "says how to leave; ends nothing", ANYWHERE, kept=True),
     Action(
-        "app.stop_all", ("Q",), "stop all", "stop all jobs and leave; asks first", BOARD, _when_jobs_run, None
-    ),
-    Action(
-        "app.hint",
-        ("ctrl+c",),
-        "hint",
-        "says how to leave; ends nothing",
-        ANYWHERE,
-        _always,
-        None,
-        False,
-        True,
-    ),
-    Action(
-        "app.suspend", ("ctrl+z",), "suspend", "suspend the dashboard", ANYWHERE, _always, None, True, True
+        "app.suspend", ("ctrl+z",), "suspend", "suspend the dashboard", ANYWHERE, is_kept_under_dialog=True
     ),
 )
 
@@ -418,3 +338,18 @@ _KEY_NAMES = {
     "left": "←",
     "right": "→",
 }
+
+
+def key_name(key: str) -> str:
+    """A key as a person writes it: `question_mark` is `?`."""
+    return _KEY_NAMES.get(key, key)
+
+
+def action(action_id: str) -> Action:
+    """The action of that id. Raises KeyError."""
+    return _BY_ID[action_id]
+
+
+def actions_of(scope: Scope) -> Iterator[Action]:
+    """The actions of a scope, in the registry's order."""
+    return (each for each in ACTIONS if scope in each.scopes)

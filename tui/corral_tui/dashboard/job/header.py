@@ -8,6 +8,7 @@ from corral.client.snapshot import Snapshot
 from corral.model.job import ENDED_STATES, Job
 from corral.model.units import format_duration
 from corral.model.urgency import is_stuck
+from corral_tui.dashboard.frame.actions import PANES
 from corral_tui.dashboard.paint.job_words import end_reason
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, spread
 from corral_tui.text import numbers
@@ -101,9 +102,6 @@ def _circumstances(job: Job) -> list[str]:
     words.append(f"stuck after {format_duration(job.stuck_after)}")
     words.append("no timeout" if job.timeout is None else f"timeout {format_duration(job.timeout)}")
     return words
-
-
-PANES = ("Pipeline", "Output", "Tree", "Charts", "Why", "About")
 
 
 def _tab_words(current: int, width: int) -> list[str]:

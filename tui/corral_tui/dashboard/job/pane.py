@@ -11,10 +11,11 @@ from textual.widget import Widget
 
 from corral.model.errors import CorralError
 from corral.model.job import Job
+from corral_tui.dashboard.frame.actions import PANES
 from corral_tui.dashboard.frame.screen import Host
-from corral_tui.dashboard.job.header import PANES
 from corral_tui.dashboard.paint.block_widgets import Block, ScrolledLines
 from corral_tui.dashboard.paint.lines import Line, plain, rule, wrapped
+from corral_tui.text.charset import Role
 
 
 class Pane(Widget):
@@ -79,19 +80,9 @@ class Pane(Widget):
         return [*problem, *self.body_lines(width)]
 
     def _title_lines(self, width: int) -> list[Line]:
-        name = f"{self.number} {PANES[self.number - 1]}"
-        look = "rule-selected" if self.is_current else "rule"
-        glyph = self.host.charset.rule
-        title = plain(name, "bold" if self.is_current else "plain")
-        return [
-            rule(
-                title,
-                self.title_right(),
-                width,
-                glyph,
-                "rule-selected" if look == "rule-selected" else "rule",
-            )
-        ]
+        title = plain(f"{self.number} {PANES[self.number - 1]}", "bold" if self.is_current else "plain")
+        role: Role = "rule-selected" if self.is_current else "rule"
+        return [rule(title, self.title_right(), width, self.host.charset.rule, role)]
 
     def redraw(self) -> None:
         if not self.is_mounted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import ClassVar
 
 from textual import events, on
@@ -17,12 +18,12 @@ from corral.client.snapshot import Snapshot
 from corral.model.job import Job
 from corral.model.urgency import is_stuck
 from corral_tui.dashboard.dialogs.signal import SignalDialog
-from corral_tui.dashboard.frame.actions import Context, Scope
+from corral_tui.dashboard.frame.actions import PANES, Context, Scope
 from corral_tui.dashboard.frame.footer import Footer, StripLine
 from corral_tui.dashboard.frame.screen import DashboardScreen, ScreenHost
 from corral_tui.dashboard.job.about_pane import AboutPane
 from corral_tui.dashboard.job.charts_pane import ChartsPane
-from corral_tui.dashboard.job.header import PANES, head_lines, tab_at, tab_line
+from corral_tui.dashboard.job.header import head_lines, tab_at, tab_line
 from corral_tui.dashboard.job.output_pane import OutputPane
 from corral_tui.dashboard.job.pane import Pane
 from corral_tui.dashboard.job.peek_text import Peek
@@ -291,7 +292,7 @@ class JobScreen(DashboardScreen):
             "move.last": lambda: pane.move_to_edge(end=True),
             "move.left": lambda: pane.turn(-1) or True,
             "move.right": lambda: pane.turn(1) or True,
-            **{f"pane.{number}": self._goer(number) for number in range(1, 7)},
+            **{f"pane.{number}": partial(self.show_pane, number) for number in PANE_NUMBERS.values()},
             "pane.zoom": self._zoom,
             "pane.open": self._zoom,
             "pipe.peek": self._peek,
@@ -308,9 +309,6 @@ class JobScreen(DashboardScreen):
             "output.filter": self._filter,
             "app.back": self._back,
         }
-
-    def _goer(self, number: int) -> Callable[[], object]:
-        return lambda: self.show_pane(number)
 
     def show_pane(self, number: int) -> None:
         """Give a pane the focus; as tabs, show it."""
