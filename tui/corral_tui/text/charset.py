@@ -46,90 +46,51 @@ OUTPUT_FLOOR = 1024.0
 
 
 class Charset(NamedTuple):
-    """The glyphs of a terminal."""
+    """The glyphs of a terminal; by default those of one that can show Unicode."""
 
-    name: Literal["unicode", "ascii"]
-    active: str
-    waiting: str
-    unknown: str
-    queued: str
-    paused: str
-    stopping: str
-    succeeded: str
-    failed: str
-    lost: str
-    stuck: str
-    stuck_edges: tuple[str, str]
-    bottleneck: str
-    bar_edges: tuple[str, str]
-    bar_full: str
-    bar_empty: str
-    bar_rest: str
-    sparks: str
-    flows_to: str
-    ellipsis: str
-    rule: str
-    heavy_rule: str
-    frame: str
+    name: Literal["unicode", "ascii"] = "unicode"
+    active: str = "●"
+    waiting: str = "○"
+    unknown: str = "◌"
+    queued: str = "·"
+    paused: str = "‖"
+    stopping: str = "■"
+    succeeded: str = "✓"
+    failed: str = "✗"
+    lost: str = "?"
+    stuck: str = "!"
+    stuck_edges: tuple[str, str] = ("▐", "▌")
+    bottleneck: str = "◆"
+    bar_edges: tuple[str, str] = ("▕", "▏")
+    bar_full: str = "█"
+    bar_empty: str = " "
+    bar_rest: str = "░"
+    sparks: str = "▁▂▃▄▅▆▇█"
+    flows_to: str = "▸"
+    ellipsis: str = "…"
+    rule: str = "─"
+    heavy_rule: str = "━"
+    frame: str = "╭╮╯╰│"
     """Corners from top left clockwise, then the vertical."""
-    heavy_frame: str
-    track: str
-    thumb: str
-    cursor: str
-    back: str
-    menu: str
-    menu_up: str
-    dash: str
-    dot: str
-    up: str
-    down: str
-    arrow: str
-    at_most: str
+    heavy_frame: str = "┏┓┛┗┃"
+    track: str = "│"
+    thumb: str = "┃"
+    cursor: str = "▌"
+    back: str = "‹"
+    menu: str = "▾"
+    menu_up: str = "▴"
+    dash: str = "—"
+    dot: str = "·"
+    up: str = "↑"
+    down: str = "↓"
+    arrow: str = "→"
+    at_most: str = "≤"
     """Before a number that is only a bound."""
-    goes_on: str
+    goes_on: str = "┊"
     """Before a row that goes on with the line above it."""
 
 
-UNICODE = Charset(
-    name="unicode",
-    active="●",
-    waiting="○",
-    unknown="◌",
-    queued="·",
-    paused="‖",
-    stopping="■",
-    succeeded="✓",
-    failed="✗",
-    lost="?",
-    stuck="!",
-    stuck_edges=("▐", "▌"),
-    bottleneck="◆",
-    bar_edges=("▕", "▏"),
-    bar_full="█",
-    bar_empty=" ",
-    bar_rest="░",
-    sparks="▁▂▃▄▅▆▇█",
-    flows_to="▸",
-    ellipsis="…",
-    rule="─",
-    heavy_rule="━",
-    frame="╭╮╯╰│",
-    heavy_frame="┏┓┛┗┃",
-    track="│",
-    thumb="┃",
-    cursor="▌",
-    back="‹",
-    menu="▾",
-    menu_up="▴",
-    dash="—",
-    dot="·",
-    up="↑",
-    down="↓",
-    arrow="→",
-    at_most="≤",
-    goes_on="┊",
-)
-
+UNICODE = Charset()
 ASCII = Charset(
     name="ascii",
     active="*",
@@ -140,13 +101,10 @@ ASCII = Charset(
     stopping="#",
     succeeded="v",
     failed="x",
-    lost="?",
-    stuck="!",
     stuck_edges=("!", "!"),
     bottleneck="<>",
     bar_edges=("|", "|"),
     bar_full="#",
-    bar_empty=" ",
     bar_rest=".",
     sparks=".:-=#",
     flows_to=">",
@@ -200,54 +158,47 @@ class Status(NamedTuple):
         return self.mark_role == "alert"
 
 
+_STATUSES: dict[str, tuple[str, Role, str, Role]] = {
+    "queued": ("queued", "muted", "queued", "muted"),
+    "running": ("unknown", "muted", "running", "muted"),
+    "active": ("active", "success", "active", "plain"),
+    "waiting": ("waiting", "muted", "waiting", "plain"),
+    "stuck": ("stuck", "alert", "STUCK", "alert"),
+    "paused": ("paused", "accent", "paused", "plain"),
+    "stopping": ("stopping", "accent", "stopping", "plain"),
+    "succeeded": ("succeeded", "muted", "succeeded", "muted"),
+    "failed": ("failed", "error", "failed", "error"),
+    "stopped": ("stopping", "muted", "stopped", "muted"),
+    "ended as stuck": ("failed", "error", "was stuck", "error"),
+    "timed_out": ("failed", "error", "timed out", "error"),
+    "lost": ("lost", "error", "lost", "error"),
+}
+"""SCREENS' table of marks and words by state, and by health while a job runs: the mark's name in a `Charset`, and its role;
+the words, and theirs."""
+
+
+def mark_of(state: str, charset: Charset) -> str:
+    """The mark of a job in that state."""
+    mark: str = getattr(charset, _STATUSES[state][0])
+    return mark
+
+
 def status_of(job: Job, now: datetime, charset: Charset) -> Status:
-    """The status of a job, one of SCREENS' table of marks and words."""
-    if job.state == "running":
-        return _running(job, now, charset)
-    if job.state == "paused":
-        return Status(
-            charset.paused, "accent", _with_time("paused", job.paused_since, now), "plain", "paused"
-        )
-    if job.state == "stopping":
-        since = job.stopping.since if job.stopping else None
-        return Status(
-            charset.stopping, "accent", _with_time("stopping", since, now), "plain", "stopping", since
-        )
-    if job.state == "queued":
-        return Status(charset.queued, "muted", "queued", "muted", "queued")
-    return _ended(job, charset)
-
-
-def _running(job: Job, now: datetime, charset: Charset) -> Status:
-    if job.health == "stuck":
-        return Status(
-            charset.stuck,
-            "alert",
-            _with_time("STUCK", job.health_since, now),
-            "alert",
-            "STUCK",
-            job.health_since,
-        )
-    if job.health == "waiting":
-        return Status(charset.waiting, "muted", "waiting", "plain", "waiting")
-    if job.health == "active":
-        return Status(charset.active, "success", "active", "plain", "active")
-    return Status(charset.unknown, "muted", "running", "muted", "running")
-
-
-def _ended(job: Job, charset: Charset) -> Status:
-    if job.state == "succeeded":
-        return Status(charset.succeeded, "muted", "succeeded", "muted", "succeeded")
+    kind: str = (job.health or job.state) if job.state == "running" else job.state
     if job.was_ended_as_stuck:
-        return Status(charset.failed, "error", "was stuck", "error", "was stuck")
-    if job.state == "stopped":
-        return Status(charset.stopping, "muted", "stopped", "muted", "stopped")
-    if job.state == "timed_out":
-        return Status(charset.failed, "error", "timed out", "error", "timed out")
-    if job.state == "lost":
-        return Status(charset.lost, "error", "lost", "error", "lost")
-    word = "failed" if job.exit_status is None else f"failed {job.exit_status}"
-    return Status(charset.failed, "error", word, "error", "failed")
+        kind = "ended as stuck"
+    _, mark_role, short, role = _STATUSES[kind]
+    word, since = short, None
+    if kind == "failed" and job.exit_status is not None:
+        word = f"failed {job.exit_status}"
+    elif kind == "stuck":
+        since = job.health_since
+    elif kind == "stopping" and job.stopping is not None:
+        since = job.stopping.since
+    counted_from = job.paused_since if kind == "paused" else since
+    if counted_from is not None:
+        word = f"{short} {one_unit((now - counted_from).total_seconds())}"
+    return Status(mark_of(kind, charset), mark_role, word, role, short, since)
 
 
 def time_of(job: Job, now: datetime) -> str:
@@ -257,10 +208,6 @@ def time_of(job: Job, now: datetime) -> str:
     if job.is_ended:
         return "" if job.elapsed is None else duration(job.elapsed)
     return whole_duration((now - job.started).total_seconds())
-
-
-def _with_time(word: str, since: datetime | None, now: datetime) -> str:
-    return word if since is None else f"{word} {one_unit((now - since).total_seconds())}"
 
 
 def stuck_label(charset: Charset) -> list[RoleSpan]:

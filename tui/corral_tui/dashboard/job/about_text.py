@@ -13,7 +13,7 @@ from corral_tui.dashboard.job.header import ORIGINS
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, wrapped
 from corral_tui.dashboard.paint.pipeline_line import at_most
 from corral_tui.text import numbers
-from corral_tui.text.charset import Charset
+from corral_tui.text.charset import Charset, mark_of
 
 LABEL = 9
 INPUTS = {
@@ -24,15 +24,6 @@ INPUTS = {
     "job": "another job's output",
     "terminal": "its terminal: a attaches",
 }
-MARKS = {
-    "succeeded": "succeeded",
-    "failed": "failed",
-    "timed_out": "failed",
-    "lost": "lost",
-    "stopped": "stopping",
-}
-
-
 ARGV_LINES = 3
 """About so many are shown of what a stage was given: a pattern may have matched thousands of files."""
 
@@ -158,8 +149,7 @@ def _stop(detail: Detail, width: int) -> list[Line]:
 def _earlier(detail: Detail, width: int, charset: Charset) -> list[Line]:
     """`28m ✓  29m ✓  (median 28m)`."""
     runs = [
-        f"{numbers.duration(elapsed)} {getattr(charset, MARKS.get(state, 'unknown'))}"
-        for _, state, elapsed in detail.earlier_runs
+        f"{numbers.duration(elapsed)} {mark_of(state, charset)}" for _, state, elapsed in detail.earlier_runs
     ]
     middle = median(elapsed for _, _, elapsed in detail.earlier_runs)
     return _field("earlier", "  ".join(runs[:8]) + f"   (median {numbers.duration(middle)})", width)
