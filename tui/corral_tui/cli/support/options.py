@@ -25,53 +25,36 @@ KEEP_ALL = -1
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class _Duration(_ParamType):
-    """Seconds, written `500ms 0.1s 90 2m 1h30m 1d`."""
+class _Parsed(_ParamType):
+    """A value that `parse` makes of a word; what it raises is said as wrong usage."""
 
-    name = "DUR"
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return parse_duration(value)
+            return self._parse(value) if isinstance(value, str) else value
         except UsageError as error:
             self.fail(str(error), param, ctx)
 
 
-class _Size(_ParamType):
-    """Bytes, written `4096 64K 1M`."""
+def _output_cap(text: str) -> int:
+    if text == "none":
+        return KEEP_ALL
+    try:
+        size = parse_size(text)
+    except UsageError as error:
+        raise UsageError(f"{error}, or none") from None
+    from corral.model.validators import LEAST_OUTPUT
 
-    name = "N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_size(value)
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
+    if size < LEAST_OUTPUT:
+        raise UsageError(f"{text!r}: at least {LEAST_OUTPUT >> 10}K, or none to keep all")
+    return size
 
 
-class _OutputCap(_ParamType):
+class _OutputCap(_Parsed):
     """Bytes, written `64K 100M 1.5G`; `none` is KEEP_ALL."""
-
-    name = "SIZE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        if value == "none":
-            return KEEP_ALL
-        try:
-            size = parse_size(value)
-        except UsageError as error:
-            self.fail(f"{error}, or none", param, ctx)
-        from corral.model.validators import LEAST_OUTPUT
-
-        if size < LEAST_OUTPUT:
-            self.fail(f"{value!r}: at least {LEAST_OUTPUT >> 10}K, or none to keep all", param, ctx)
-        return size
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -79,16 +62,8 @@ class _OutputCap(_ParamType):
         return [CompletionItem(size) for size in ("none", "100M", "1G") if size.startswith(incomplete)]
 
 
-class _Signal(_ParamType):
+class _Signal(_Parsed):
     """The name of a signal, written `HUP`, `SIGHUP` or `1`."""
-
-    name = "SIG"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            return signal_name(parse_signal(value))
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -143,10 +118,10 @@ class JobPath(click.Path):
         return value
 
 
-DURATION = _Duration()
-SIZE = _Size()
-OUTPUT_CAP = _OutputCap()
-SIGNAL = _Signal()
+DURATION = _Parsed("DUR", parse_duration)
+SIZE = _Parsed("N", parse_size)
+OUTPUT_CAP = _OutputCap("SIZE", _output_cap)
+SIGNAL = _Signal("SIG", lambda text: signal_name(parse_signal(text)))
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
