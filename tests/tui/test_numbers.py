@@ -62,10 +62,10 @@ def test_duration(seconds: float | None, text: str) -> None:
 
 @pytest.mark.parametrize("value", [10**exponent * 9.99 for exponent in range(16)])
 def test_no_cell_is_wider_than_its_column(value: float) -> None:
-    assert len(numbers.size(value)) <= numbers.SIZE_WIDTH
-    assert len(numbers.rate(value)) <= numbers.RATE_WIDTH
-    assert len(numbers.cpu(min(value, 1e12))) <= numbers.CPU_WIDTH
-    assert len(numbers.duration(min(value, 1e9))) <= numbers.TIME_WIDTH
+    assert len(numbers.size(value)) <= 5
+    assert len(numbers.rate(value)) <= 7
+    assert len(numbers.cpu(min(value, 1e12))) <= 4
+    assert len(numbers.duration(min(value, 1e9))) <= 6
 
 
 def test_a_name_keeps_its_end() -> None:

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 UNKNOWN = "-"
 
-CPU_WIDTH = 4
-SIZE_WIDTH = 5
-RATE_WIDTH = 7
-TIME_WIDTH = 6
-
 _SIZE_UNITS = "KMGTPE"
 _COUNT_UNITS = "kMGT"
 

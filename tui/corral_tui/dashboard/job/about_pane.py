@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from corral.model.job import Job
 from corral.model.reports import Detail
 from corral.protocol.requests import ShowJob
-from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.job.about_text import about_lines
 from corral_tui.dashboard.job.pane import Pane
 from corral_tui.dashboard.paint.lines import Line
@@ -17,13 +15,9 @@ class AboutPane(Pane):
     number = 6
     seconds = 2.0
 
-    def __init__(self, host: Host, job: Job) -> None:
-        super().__init__(host, job)
+    def job_changed(self) -> None:
         self.detail: Detail | None = None
         self.shows_values = False
-
-    def job_changed(self) -> None:
-        self.detail, self.shows_values = None, False
 
     async def ask(self) -> None:
         self.detail = await self.host.source.call(ShowJob(job=self.job.id))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from corral.model.history import RecentHistory
-from corral.model.job import STARTED_STATES, Job
+from corral.model.job import STARTED_STATES
 from corral.model.reports import Story
 from corral.protocol.requests import AskRecentHistory, AskStory
-from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.job.charts_text import (
     Series,
     chart_lines,
@@ -28,10 +27,6 @@ class ChartsPane(Pane):
 
     number = 4
     seconds = 2.0
-
-    def __init__(self, host: Host, job: Job) -> None:
-        super().__init__(host, job)
-        self.job_changed()
 
     def job_changed(self) -> None:
         self.history: Story | None = None

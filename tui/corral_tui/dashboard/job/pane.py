@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
@@ -30,12 +31,11 @@ class Pane(Widget):
     seconds: ClassVar[float] = 1.0
     """Between two polls, while it can be seen."""
 
+    @dataclass
     class Clicked(Message):
         """The pane was clicked."""
 
-        def __init__(self, number: int) -> None:
-            super().__init__()
-            self.number = number
+        number: int
 
     def __init__(self, host: Host, job: Job) -> None:
         super().__init__(id=f"pane-{self.number}")
@@ -44,6 +44,7 @@ class Pane(Widget):
         self.is_current = False
         self.problem: str | None = None
         self._due = 0.0
+        self.job_changed()
 
     # ---- what each pane overrides ----
 
@@ -61,7 +62,7 @@ class Pane(Widget):
         """Ask the daemon for what it shows. Raises CorralError."""
 
     def job_changed(self) -> None:
-        """`job` is another one now."""
+        """`job` is another one now: nothing is known of it. Also called at first."""
 
     # ---- its frame ----
 

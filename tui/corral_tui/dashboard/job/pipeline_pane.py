@@ -11,7 +11,6 @@ from corral.model.history import RecentHistory
 from corral.model.job import STARTED_STATES, Job, Pipe
 from corral.model.reports import PeekedPipe
 from corral.protocol.requests import AskRecentHistory, PeekPipes
-from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.job.pane import Pane
 from corral_tui.dashboard.job.peek_text import Peek, peek_as_text, peek_head, peek_lines
 from corral_tui.dashboard.job.pipeline_text import Drawing, DrawingContext, draw
@@ -37,11 +36,7 @@ class PipelinePane(Pane):
     seconds = 0.25
     DEFAULT_CSS = "PipelinePane > .pane--peek { display: none; } PipelinePane.-peeking > .pane--peek { display: block; }"
 
-    def __init__(self, host: Host, job: Job) -> None:
-        super().__init__(host, job)
-        self._reset()
-
-    def _reset(self) -> None:
+    def job_changed(self) -> None:
         self._recent: RecentHistory | None = None
         self._recent_due = 0
         self._pipes: dict[int, PeekedPipe] = {}
@@ -50,16 +45,13 @@ class PipelinePane(Pane):
         self._wanted_bytes = FIRST_BYTES
         self.peek: Peek | None = None
         self._drawing = Drawing([], ())
+        self.remove_class("-peeking")
 
     def compose(self) -> ComposeResult:
         title, body = super().compose()
         yield title
         yield Block(self._head_lines, classes="pane--peek")
         yield body
-
-    def job_changed(self) -> None:
-        self._reset()
-        self.remove_class("-peeking")
 
     # ---- what is known ----
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from textual import events
 
-from corral.model.job import STARTED_STATES, Job, ProcessView
+from corral.model.job import STARTED_STATES, ProcessView
 from corral.protocol.requests import ListProcesses
-from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.job.pane import Pane
 from corral_tui.dashboard.job.tree_text import in_tree_order, tree_heading, tree_lines
 from corral_tui.dashboard.paint.block_widgets import ScrolledLines
@@ -19,13 +18,9 @@ class TreePane(Pane):
 
     number = 3
 
-    def __init__(self, host: Host, job: Job) -> None:
-        super().__init__(host, job)
+    def job_changed(self) -> None:
         self.processes: tuple[ProcessView, ...] = ()
         self.selected_pid: int | None = None
-
-    def job_changed(self) -> None:
-        self.processes, self.selected_pid = (), None
 
     async def ask(self) -> None:
         if self.job.state in STARTED_STATES or self.job.leftovers:
@@ -34,10 +29,6 @@ class TreePane(Pane):
             self.processes = ()
         if self.selected_pid not in {one.pid for one in self.processes}:
             self.selected_pid = None
-
-    @property
-    def selected(self) -> ProcessView | None:
-        return next((one for one in self.processes if one.pid == self.selected_pid), None)
 
     def title_right(self) -> Line:
         return plain(numbers.counted(len(self.processes), "process"), "muted")

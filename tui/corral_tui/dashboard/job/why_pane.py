@@ -9,7 +9,6 @@ from corral.model.errors import CorralError
 from corral.model.job import STARTED_STATES, Job
 from corral.model.reports import Diagnosis, PythonStack
 from corral.protocol.requests import AskWhy
-from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.job.pane import Pane
 from corral_tui.dashboard.job.why_text import WhyContext, why_as_text, why_lines
 from corral_tui.dashboard.paint.lines import Line, clean, plain, wrapped
@@ -23,18 +22,11 @@ class WhyPane(Pane):
 
     number = 5
 
-    def __init__(self, host: Host, job: Job) -> None:
-        super().__init__(host, job)
-        self._reset()
-
-    def _reset(self) -> None:
+    def job_changed(self) -> None:
         self.diagnosis: Diagnosis | None = None
         self._stacks: tuple[PythonStack, ...] = ()
         self._stacks_due = 0
         self._was_ended = False
-
-    def job_changed(self) -> None:
-        self._reset()
 
     async def ask(self) -> None:
         if self.diagnosis is not None and self._was_ended:
