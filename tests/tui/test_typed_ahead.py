@@ -159,7 +159,7 @@ async def test_keys_for_what_never_comes_are_dropped_and_that_is_said(
 
 async def test_keys_behind_a_widget_that_is_gone_are_given_all_the_same(source: FakeSource) -> None:
     async with running(source) as (app, _):
-        app.keyboard._target = Footer()  # it was removed, with the key in its queue
+        app.keyboard._target = Footer(app.action_act)  # it was removed, with the key in its queue
         type_ahead(app, "nls")
         await until(lambda: line_of(app) == "ls", "the line")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from textual import events
@@ -44,26 +45,23 @@ class Board(Painted, can_focus=True):
     Board { width: 100%; height: 1fr; }
     """
 
+    @dataclass
     class Selected(Message):
         """A job was clicked."""
 
-        def __init__(self, job_id: str) -> None:
-            super().__init__()
-            self.job_id = job_id
+        job_id: str
 
+    @dataclass
     class Opened(Message):
         """The selected job was clicked again."""
 
-        def __init__(self, job_id: str) -> None:
-            super().__init__()
-            self.job_id = job_id
+        job_id: str
 
+    @dataclass
     class OrderAsked(Message):
         """The head of a column was clicked."""
 
-        def __init__(self, order: Order) -> None:
-            super().__init__()
-            self.order = order
+        order: Order
 
     class EndedAsked(Message):
         """The line of ended jobs was clicked."""

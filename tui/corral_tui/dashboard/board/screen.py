@@ -47,7 +47,7 @@ class BoardScreen(DashboardScreen):
         self.top = TopLines()
         self.board = Board()
         self.strip_line = StripLine(id="strip")
-        self.footer = Footer()
+        self.footer = Footer(host.action_act)
         self.events = Events()
         self.history = SparkHistories()
         self._wanted_id: str | None = None
@@ -434,9 +434,6 @@ class BoardScreen(DashboardScreen):
     def on_board_scrolled(self) -> None:
         self.model.touch(self.host.clock())
         self.refresh_all()
-
-    def on_footer_chosen(self, message: Footer.Chosen) -> None:
-        self.host.action_act(message.action_id)
 
     def on_mouse_move(self) -> None:
         self.model.touch(self.host.clock())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rich.style import Style
 from textual import events
 from textual.message import Message
@@ -17,14 +19,12 @@ class TopLines(Painted, can_focus=True):
 
     DEFAULT_CSS = "TopLines { height: 2; } TopLines.-low { height: 1; }"
 
+    @dataclass
     class Typed(Message):
-        """The filter's text has changed; `is_done` with enter, `is_left` with esc."""
+        """The filter's text has changed; `is_done` where no more is typed."""
 
-        def __init__(self, text: str, *, is_done: bool = False, is_left: bool = False) -> None:
-            super().__init__()
-            self.text = text
-            self.is_done = is_done
-            self.is_left = is_left
+        text: str
+        is_done: bool = False
 
     def __init__(self) -> None:
         super().__init__(id="top")
@@ -52,7 +52,7 @@ class TopLines(Painted, can_focus=True):
         if self.typed is None:
             return
         if event.key in ("enter", "escape"):
-            self._end(is_left=event.key == "escape")
+            self._end("" if event.key == "escape" else self.typed)
         elif event.key in ("backspace", "ctrl+h"):
             self._type("" if self.is_earlier else self.typed[:-1])
         elif event.key == "ctrl+u":
@@ -79,7 +79,7 @@ class TopLines(Painted, can_focus=True):
 
     def on_blur(self) -> None:
         if self.typed is not None:
-            self._end(is_left=False)
+            self._end(self.typed)
 
     def _add(self, text: str) -> None:
         self._type(text if self.is_earlier else (self.typed or "") + text)
@@ -88,6 +88,6 @@ class TopLines(Painted, can_focus=True):
         self.typed, self.is_earlier, self.notice = text, False, None
         self.post_message(self.Typed(text))
 
-    def _end(self, *, is_left: bool) -> None:
-        text, self.typed = self.typed or "", None
-        self.post_message(self.Typed("" if is_left else text, is_done=True, is_left=is_left))
+    def _end(self, text: str) -> None:
+        self.typed = None
+        self.post_message(self.Typed(text, is_done=True))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from textual import events
-from textual.message import Message
 
 from corral_tui.dashboard.frame.actions import Action, Context, actions_of, key_name
 from corral_tui.dashboard.paint.lines import Span
@@ -31,19 +30,13 @@ class StripLine(Painted):
 
 
 class Footer(Painted):
-    """One row of keys."""
+    """One row of keys. A click on one does its action by `act`."""
 
     DEFAULT_CSS = "Footer { height: 1; }"
 
-    class Chosen(Message):
-        """A key of the footer was clicked."""
-
-        def __init__(self, action_id: str) -> None:
-            super().__init__()
-            self.action_id = action_id
-
-    def __init__(self) -> None:
+    def __init__(self, act: Callable[[str], None]) -> None:
         super().__init__(id="footer")
+        self._act = act
         self._spans: list[tuple[int, int, str]] = []
         self._labels: dict[str, str] = {}
         self._right = _USUAL_RIGHT
@@ -129,5 +122,5 @@ class Footer(Painted):
     def on_click(self, event: events.Click) -> None:
         for start, end, action_id in self._spans:
             if start <= event.x < end:
-                self.post_message(self.Chosen(action_id))
+                self._act(action_id)
                 return

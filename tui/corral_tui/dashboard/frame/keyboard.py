@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol
 
@@ -42,12 +43,11 @@ class KeyboardHost(Protocol):
     def set_timer(self, delay: float, callback: Callable[[], Awaitable[None]]) -> Timer: ...
 
 
+@dataclass
 class KeyTaken(Message):
     """Follows a key along the same path: when the app gets this, the key has been handled."""
 
-    def __init__(self, key: Typed) -> None:
-        super().__init__()
-        self.key = key
+    key: Typed
 
 
 class Keyboard:

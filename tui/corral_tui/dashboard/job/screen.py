@@ -102,7 +102,7 @@ class JobScreen(DashboardScreen):
         yield Block(self._head_lines, id="opened-head")
         if job is None:
             yield Block(lambda width: [plain(f" there is no job {self.job_id}", "error")], id="opened-tabs")
-            yield Footer()
+            yield Footer(host.action_act)
             return
         self.current = self._first_pane(job)
         yield TabLine(self)
@@ -116,7 +116,7 @@ class JobScreen(DashboardScreen):
                     yield WhyPane(host, job)
                     yield AboutPane(host, job)
         yield StripLine(id="strip")
-        yield Footer()
+        yield Footer(host.action_act)
 
     @property
     def panes(self) -> list[Pane]:
@@ -447,9 +447,6 @@ class JobScreen(DashboardScreen):
             self.show_pane(message.number)
         elif message.number == 1:
             self._peek_changed()
-
-    def on_footer_chosen(self, message: Footer.Chosen) -> None:
-        self.host.action_act(message.action_id)
 
 
 class TabLine(Block):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from textual import events
 from textual.geometry import Size
 from textual.message import Message
@@ -36,12 +38,11 @@ def pasted_lines(text: str) -> list[str]:
 class OneLineInput(Input):
     """Takes one line. Of a paste of several none is taken, and nothing is lost: they are posted."""
 
+    @dataclass
     class SeveralPasted(Message):
         """These lines were pasted, or none, where it was too much to be looked at."""
 
-        def __init__(self, lines: list[str]) -> None:
-            super().__init__()
-            self.lines = lines
+        lines: list[str]
 
         @property
         def problem(self) -> str:

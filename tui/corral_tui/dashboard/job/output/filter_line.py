@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on
@@ -28,19 +29,17 @@ class FilterLine(Horizontal):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
 
+    @dataclass
     class Typed(Message):
         """Other letters stand in it."""
 
-        def __init__(self, words: str) -> None:
-            super().__init__()
-            self.words = words
+        words: str
 
+    @dataclass
     class Done(Message):
         """Left, by enter or by esc."""
 
-        def __init__(self, *, is_kept: bool) -> None:
-            super().__init__()
-            self.is_kept = is_kept
+        is_kept: bool
 
     def __init__(self, build_found: Callable[[int], list[Line]]) -> None:
         super().__init__()
