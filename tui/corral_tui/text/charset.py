@@ -63,7 +63,6 @@ class Charset(NamedTuple):
     bottleneck: str = "◆"
     bar_edges: tuple[str, str] = ("▕", "▏")
     bar_full: str = "█"
-    bar_empty: str = " "
     bar_rest: str = "░"
     sparks: str = "▁▂▃▄▅▆▇█"
     flows_to: str = "▸"
@@ -234,7 +233,7 @@ def _level(value: float, top: float, levels: int) -> int:
     return min(max(int(value / top * levels), 0), levels - 1)
 
 
-def bar(filled: float | None, width: int, charset: Charset, *, shows_rest: bool = False) -> str:
+def bar(filled: float | None, width: int, charset: Charset) -> str:
     """A bar of `width` cells between its edges, `filled` from 0 to 1; None is drawn empty.
 
     Anything above 0 fills one cell at least, and anything below 1 leaves one: full means full.
@@ -247,5 +246,4 @@ def bar(filled: float | None, width: int, charset: Charset, *, shows_rest: bool 
         if filled < 0.98:
             taken = min(taken, width - 1)
     before, after = charset.bar_edges
-    rest = charset.bar_rest if shows_rest else charset.bar_empty
-    return before + charset.bar_full * taken + rest * (width - taken) + after
+    return before + charset.bar_full * taken + " " * (width - taken) + after

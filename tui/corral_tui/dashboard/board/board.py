@@ -13,10 +13,10 @@ from corral.model.job import Job
 from corral_tui.dashboard.board import panels, table
 from corral_tui.dashboard.board.empty import draw_empty
 from corral_tui.dashboard.board.preview import draw_preview, preview_height
-from corral_tui.dashboard.board.view_state import ViewState, padded_line
+from corral_tui.dashboard.board.view_state import ViewState
 from corral_tui.dashboard.paint.job_words import title
-from corral_tui.dashboard.paint.lines import Span
-from corral_tui.dashboard.paint.row_widget import EMPTY, Painted, Row
+from corral_tui.dashboard.paint.lines import Line, Spans, width_of
+from corral_tui.dashboard.paint.row_widget import EMPTY, Painted, Row, padded_row
 from corral_tui.settings.dashboard import Order, View
 from corral_tui.text.charset import Charset
 from corral_tui.text.numbers import cells, duration
@@ -133,22 +133,22 @@ class Board(Painted, can_focus=True):
         if not line:
             return [EMPTY] if height >= 36 and self.view == "table" else []
         return [
-            Row(padded_line(line, width, view_state.charset.ellipsis)),
+            padded_row(line, width, view_state.charset.ellipsis),
             *([EMPTY] if height >= 36 else []),
         ]
 
-    def _line_below(self, view_state: ViewState, width: int) -> tuple[Span, ...]:
+    def _line_below(self, view_state: ViewState, width: int) -> Spans:
         model = view_state.model
         ended = ended_line(view_state, model.folded, width - 16, view_state.charset) if model.folded else ()
-        key: tuple[Span, ...] = (("e", "key"), (" show them ", "muted"))
+        key: Spans = (("e", "key"), (" show them ", "muted"))
         if model.shows_ended:
             ended, key = ((" ended jobs are shown", "muted"),), (("e", "key"), (" folds them ", "muted"))
         if model.unlisted_queued:
-            more: tuple[Span, ...] = ((f" {model.unlisted_queued:,} more are queued", "muted"),)
+            more: Spans = ((f" {model.unlisted_queued:,} more are queued", "muted"),)
             ended, key = (*more, *ended), key if ended else (("G", "key"), (" lists more ", "muted"))
         if not ended:
             return ()
-        missing = width - sum(cells(text) for text, _ in (*ended, *key))
+        missing = width - width_of((*ended, *key))
         return (*ended, (" " * max(missing, 1), "plain"), *key)
 
     # ---- what fits ----
@@ -290,12 +290,12 @@ class Board(Painted, can_focus=True):
         self._set_offset(round(max(y - 1, 0) / track * self.last_offset))
 
 
-def ended_line(view_state: ViewState, jobs: Iterable[Job], width: int, charset: Charset) -> tuple[Span, ...]:
+def ended_line(view_state: ViewState, jobs: Iterable[Job], width: int, charset: Charset) -> Spans:
     """` ended today: ✓ 7 lint 12s   ✓ 8 fetch-deps 1m02s`; where they do not fit, their number."""
     known = list(jobs)
     is_today = all(_is_today(job, view_state.now) for job in known)
     head = f" ended{' today' if is_today else ''}: "
-    line: list[Span] = [(head, "muted")]
+    line: Line = [(head, "muted")]
     room = width - cells(head)
     if width >= 84:
         for job in known:
@@ -304,7 +304,7 @@ def ended_line(view_state: ViewState, jobs: Iterable[Job], width: int, charset: 
             room -= cells(text)
             line.append((text, "muted"))
         if room >= 0:
-            return tuple(line)
+            return line
     well = sum(job.state == "succeeded" for job in known)
     stopped = len(known) - well
     words = [f"{charset.succeeded} {well} well"] if well else []

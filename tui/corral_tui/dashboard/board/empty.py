@@ -6,10 +6,10 @@ from datetime import datetime
 
 from corral.model.job import Job
 from corral.model.urgency import ended_badly
-from corral_tui.dashboard.board.view_state import ViewState, padded_line
+from corral_tui.dashboard.board.view_state import ViewState
 from corral_tui.dashboard.paint.job_words import title
-from corral_tui.dashboard.paint.lines import Span, clean
-from corral_tui.dashboard.paint.row_widget import EMPTY, Row, Spans
+from corral_tui.dashboard.paint.lines import Span, Spans, clean, padded
+from corral_tui.dashboard.paint.row_widget import EMPTY, Row, padded_row
 from corral_tui.text.charset import Role
 from corral_tui.text.numbers import cut_middle, duration, left
 
@@ -40,7 +40,7 @@ def draw_empty(
             places[top + number] = job_id
         edge = view_state.charset.cursor if is_selected else " "
         pieces: Spans = ((edge, "rule-selected"), (" " * (margin - 1), "plain"), *line)
-        rows.append(Row(padded_line(pieces, width, ""), "cursor" if is_selected else None))
+        rows.append(padded_row(pieces, width, base="cursor" if is_selected else None))
     rows += [EMPTY] * (height - len(rows))
     return rows[:height], places
 
@@ -103,7 +103,7 @@ def _ended(view_state: ViewState, job: Job, width: int) -> Spans:
     ]
     if width >= 40:
         line.append((left(_when(job.ended, view_state.now), 14), "muted"))
-    return padded_line((*line, (clean(job.command), "muted")), max(width - 1, 0), view_state.charset.ellipsis)
+    return padded((*line, (clean(job.command), "muted")), max(width - 1, 0), view_state.charset.ellipsis)
 
 
 def _when(at: datetime | None, now: datetime) -> str:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from corral.model.job import Job
 from corral.model.machine import Machine
 from corral.model.urgency import ended_badly, is_stuck
-from corral_tui.dashboard.board.view_state import ViewState, cut_line
-from corral_tui.dashboard.paint.lines import Span, clean
-from corral_tui.dashboard.paint.row_widget import Spans
+from corral_tui.dashboard.board.view_state import ViewState
+from corral_tui.dashboard.paint.lines import Span, Spans, clean, cut, width_of
 from corral_tui.text.charset import Charset, sparks
-from corral_tui.text.numbers import cells, size
+from corral_tui.text.numbers import size
 
 _WIDE = 100
 
@@ -63,10 +62,10 @@ def header(view_state: ViewState, counts: Counts, width: int) -> Spans:
     is_wide = width >= _WIDE
     left = _left(view_state, counts, width)
     for right in _rights(view_state, width):
-        missing = width - _width(left) - _width(right)
+        missing = width - width_of(left) - width_of(right)
         if missing >= 1:
             return (*left, (" " * missing, "plain"), *right)
-    return cut_line(left, width, view_state.charset.ellipsis if is_wide else "")
+    return cut(left, width, view_state.charset.ellipsis if is_wide else "")
 
 
 def _left(view_state: ViewState, counts: Counts, width: int) -> Spans:
@@ -88,7 +87,7 @@ def _left(view_state: ViewState, counts: Counts, width: int) -> Spans:
     for number, part in enumerate(parts):
         line += [(gap, "plain")] if number else []
         line += part
-    return tuple(line)
+    return line
 
 
 def _parts(counts: Counts, width: int) -> list[Spans]:
@@ -148,7 +147,3 @@ def _with_sparks(machine: Machine, charset: Charset) -> Spans:
         (sparks(memory, 8, 100.0, charset), "spark"),
         (f" {used:>5} of {total}", "plain"),
     )
-
-
-def _width(line: Spans) -> int:
-    return sum(cells(text) for text, _ in line)

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from corral.model.job import Job
 from corral.model.urgency import ended_badly, is_stuck
-from corral_tui.dashboard.board.view_state import ViewState, padded_line
+from corral_tui.dashboard.board.view_state import ViewState
 from corral_tui.dashboard.paint.job_words import end_reason, title
-from corral_tui.dashboard.paint.lines import Span, clean, wrapped
+from corral_tui.dashboard.paint.lines import Span, Spans, clean, padded, width_of, wrapped
 from corral_tui.dashboard.paint.pipeline_line import draw_pipeline
-from corral_tui.dashboard.paint.row_widget import EMPTY, Row, Spans
+from corral_tui.dashboard.paint.row_widget import EMPTY, Row
 from corral_tui.text.charset import Role, Status, stuck_label
 from corral_tui.text.lost_output import truncated_in_short
 from corral_tui.text.numbers import cells, counted, cpu_share, cut_middle, rate, right, size, whole_duration
@@ -120,11 +120,11 @@ def draw_panel(view_state: ViewState, job: Job, width: int, height: int) -> list
     body = _body(view_state, job, inside, max(body_height, 0), is_framed=is_framed)
     ellipsis = view_state.charset.ellipsis
     if not is_framed:
-        lines += [((" ", "plain"), *padded_line(line, inside, ellipsis)) for line in body]
+        lines += [((" ", "plain"), *padded(line, inside, ellipsis)) for line in body]
         return lines[:height]
     side = (view_state.charset.heavy_frame if is_selected else view_state.charset.frame)[4]
     for line in body:
-        lines.append(((side + " ", role), *padded_line(line, inside, ellipsis), (" " + side, role)))
+        lines.append(((side + " ", role), *padded(line, inside, ellipsis), (" " + side, role)))
     lines.append(_foot(view_state, job, width, is_selected, role))
     return lines
 
@@ -163,7 +163,7 @@ def _head(
         (" " + right(view_state.time(job), 7) + " ", "plain"),
         (after, role),
     ]
-    room = width - cells(before) - 1 - _width(mark) - _width(marked) - _width(tail) - 4 - len(job.id)
+    room = width - cells(before) - 1 - width_of(mark) - width_of(marked) - width_of(tail) - 4 - len(job.id)
     name = cut_middle(title(job), max(room, 4), charset.ellipsis)
     head: list[Span] = [
         (before + " ", role),
@@ -173,8 +173,8 @@ def _head(
         (name, "title" if not job.is_ended or ended_badly(job) else "muted"),
         (" ", "plain"),
     ]
-    missing = max(width - _width(head) - _width(tail), 0)
-    return padded_line((*head, (rule * missing, role), *tail), width, "")
+    missing = max(width - width_of(head) - width_of(tail), 0)
+    return padded((*head, (rule * missing, role), *tail), width, "")
 
 
 def _foot(view_state: ViewState, job: Job, width: int, is_selected: bool, role: Role) -> Spans:
@@ -201,10 +201,6 @@ def _foot(view_state: ViewState, job: Job, width: int, is_selected: bool, role: 
         (words, "muted"),
         (rule * (width - 3 - cells(words)) + frame[2], role),
     )
-
-
-def _width(line: Sequence[Span]) -> int:
-    return sum(cells(text) for text, _ in line)
 
 
 # ---- inside ---------------------------------------------------------------------------------------------------------
@@ -271,7 +267,7 @@ def _meters(view_state: ViewState, job: Job, width: int, *, has_processes: bool)
         line += [(f"{gap}out ", "muted"), (right(rate(job.output_bytes_per_second), 7), "plain")]
     if has_processes:
         line.append((f"{gap}{processes}", "muted"))
-    return tuple(line)
+    return line
 
 
 def _summary_of_end(view_state: ViewState, job: Job) -> Spans:
@@ -291,7 +287,7 @@ def _one_line(view_state: ViewState, job: Job, width: int) -> Spans:
         return ((why, "plain"),)
     if len(job.stages) > 1 and not job.is_ended:
         note = _short_bottleneck(view_state, job)
-        drawing, _ = draw_pipeline(job, width - _width(note), view_state.charset)
+        drawing, _ = draw_pipeline(job, width - width_of(note), view_state.charset)
         return (*drawing, *note)
     return view_state.last_line(job)
 
@@ -375,4 +371,4 @@ def _pipeline_lines(view_state: ViewState, job: Job, width: int, room: int) -> l
 
 
 def _sentence(text: str, width: int, role: Role) -> list[Spans]:
-    return [tuple(line) for line in wrapped(text, width, "", role=role)][:3]
+    return [*wrapped(text, width, "", role=role)[:3]]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from corral.model.job import Job
-from corral_tui.dashboard.board.view_state import ViewState, padded_line
+from corral_tui.dashboard.board.view_state import ViewState
 from corral_tui.dashboard.paint.job_words import end_reason, title
-from corral_tui.dashboard.paint.lines import clean, wrapped
+from corral_tui.dashboard.paint.lines import Spans, clean, padded, width_of, wrapped
 from corral_tui.dashboard.paint.pipeline_line import draw_pipeline
-from corral_tui.dashboard.paint.row_widget import EMPTY, Row, Spans
+from corral_tui.dashboard.paint.row_widget import EMPTY, Row
 from corral_tui.text.charset import stuck_label
 from corral_tui.text.lost_output import truncated_in_short
-from corral_tui.text.numbers import cells, counted, cpu_share, cut_middle, rate, size
+from corral_tui.text.numbers import counted, cpu_share, cut_middle, rate, size
 
 
 def preview_height(height: int, is_wanted: bool | None) -> int:
@@ -37,8 +37,8 @@ def draw_preview(view_state: ViewState, job: Job | None, width: int, height: int
         else _lines(view_state, job, width - 2, height - 1)
     )
     ellipsis = view_state.charset.ellipsis
-    rows = [Row(lines[0])]
-    rows += [Row(((" ", "plain"), *padded_line(line, width - 1, ellipsis))) for line in lines[1:height]]
+    rows = [Row(tuple(lines[0]))]
+    rows += [Row(((" ", "plain"), *padded(line, width - 1, ellipsis))) for line in lines[1:height]]
     return rows + [EMPTY] * (height - len(rows))
 
 
@@ -49,19 +49,19 @@ def _head(view_state: ViewState, job: Job, width: int) -> Spans:
         ((" ", "plain"), ("i", "key"), (" hides this ", "muted"), (rule, "rule")) if width >= 80 else ()
     )
     name: Spans = ((rule + " ", "rule"), (f"{job.id} ", "muted"), (title(job), "bold"))
-    room = width - sum(cells(text) for text, _ in (*name, *tail)) - 8
+    room = width - width_of((*name, *tail)) - 8
     command: Spans = ()
     if room >= 8:
         command = (("   " + cut_middle(clean(job.command), room, view_state.charset.ellipsis), "muted"),)
     head = (*name, *command, (" ", "plain"))
-    missing = width - sum(cells(text) for text, _ in (*head, *tail))
-    return padded_line((*head, (rule * max(missing, 0), "rule"), *tail), width, "")
+    missing = width - width_of((*head, *tail))
+    return padded((*head, (rule * max(missing, 0), "rule"), *tail), width, "")
 
 
 def _few_lines(view_state: ViewState, job: Job, width: int) -> list[Spans]:
     why = view_state.why(job) or end_reason(job)
     if why:
-        return [tuple(line) for line in wrapped(why, width, "")]
+        return [*wrapped(why, width, "")]
     return [view_state.last_line(job)]
 
 

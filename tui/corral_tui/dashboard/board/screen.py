@@ -21,13 +21,13 @@ from corral_tui.dashboard.board.order_and_selection import ORDERS, Model, order_
 from corral_tui.dashboard.board.sparklines import SparkHistories
 from corral_tui.dashboard.board.status_line import Events, sentence
 from corral_tui.dashboard.board.top_lines import TopLines
-from corral_tui.dashboard.board.view_state import ViewState, padded_line
+from corral_tui.dashboard.board.view_state import ViewState
 from corral_tui.dashboard.frame.actions import Scope
 from corral_tui.dashboard.frame.footer import Footer, StripLine
 from corral_tui.dashboard.frame.screen import DashboardScreen, ScreenHost
-from corral_tui.dashboard.paint.lines import Span
+from corral_tui.dashboard.paint.lines import Span, Spans
 from corral_tui.dashboard.paint.output_tails import Tails
-from corral_tui.dashboard.paint.row_widget import Row
+from corral_tui.dashboard.paint.row_widget import padded_row
 from corral_tui.settings.dashboard import View
 
 DRAW_SECONDS = 0.25
@@ -99,11 +99,9 @@ class BoardScreen(DashboardScreen):
         trouble = bool(view_state.model.snapshot.trouble)
         self.board.draw(view_state, is_dimmed=trouble)
         width = self.size.width
-        lines = [Row(padded_line(header(view_state, count_jobs(view_state), width), width, ""))]
+        lines = [padded_row(header(view_state, count_jobs(view_state), width), width)]
         if not self.top.has_class("-low"):
-            lines.append(
-                Row(padded_line(sentence(view_state, self.events, width, self._prompt()), width, ""))
-            )
+            lines.append(padded_row(sentence(view_state, self.events, width, self._prompt()), width))
         self.top.show(lines)
         self.strip_line.put(self.host.strip, self.host.charset.ellipsis)
         self.footer.relabel("view.switch", "table" if self.board.view == "panels" else "panels")
@@ -128,7 +126,7 @@ class BoardScreen(DashboardScreen):
             host.source.is_private,
         )
 
-    def _prompt(self) -> tuple[Span, ...] | None:
+    def _prompt(self) -> Spans | None:
         """Line 2 while a filter is typed or holds; what was said a moment ago goes before one that only holds."""
         model = self.model
         if self.top.typed is None and (not model.filter or self.events.fresh(self.host.clock())):

@@ -7,12 +7,11 @@ from datetime import datetime
 from corral.client.snapshot import Snapshot
 from corral.model.job import Job
 from corral.model.urgency import ended_badly
-from corral_tui.dashboard.board.view_state import ViewState, cut_line
+from corral_tui.dashboard.board.view_state import ViewState
 from corral_tui.dashboard.paint.job_words import end_reason, title
-from corral_tui.dashboard.paint.lines import clean
-from corral_tui.dashboard.paint.row_widget import Spans
+from corral_tui.dashboard.paint.lines import Spans, clean, cut, width_of
 from corral_tui.text.charset import Charset, stuck_label
-from corral_tui.text.numbers import cells, duration
+from corral_tui.text.numbers import duration
 
 SAID_SECONDS = 6.0
 """How long the answer to a key is shown in place of what is urgent."""
@@ -91,17 +90,17 @@ def sentence(view_state: ViewState, events: Events, width: int, prompt: Spans | 
     fresh = events.fresh(view_state.now)
     ellipsis = view_state.charset.ellipsis
     if prompt is not None:
-        return cut_line(((" ", "plain"), *prompt), width, ellipsis)
+        return cut(((" ", "plain"), *prompt), width, ellipsis)
     if view_state.model.snapshot.trouble:
-        return cut_line(fresh or _trouble(view_state, view_state.model.snapshot.trouble), width, ellipsis)
+        return cut(fresh or _trouble(view_state, view_state.model.snapshot.trouble), width, ellipsis)
     if fresh is not None:
-        return cut_line(((" ", "plain"), *fresh), width, ellipsis)
+        return cut(((" ", "plain"), *fresh), width, ellipsis)
     urgent = view_state.model.urgent()
     if urgent:
         return _urgent(view_state, urgent, width)
     if events.last:
-        return cut_line(((" ", "plain"), *events.last), width, ellipsis)
-    return cut_line(_hint(view_state), width, ellipsis)
+        return cut(((" ", "plain"), *events.last), width, ellipsis)
+    return cut(_hint(view_state), width, ellipsis)
 
 
 def _trouble(view_state: ViewState, trouble: str) -> Spans:
@@ -133,7 +132,7 @@ def _urgent(view_state: ViewState, urgent: list[Job], width: int) -> Spans:
     """`▐STUCK▌ 4 fetch-index   curl waits for …      w why   s stop   ! next one (2)`"""
     job, is_wide = urgent[0], width >= 100
     keys = _keys(job, len(urgent), is_wide=is_wide, is_selected=job.id == view_state.model.selected_id)
-    room = width - sum(cells(text) for text, _ in keys) - 1
+    room = width - width_of(keys) - 1
     status = view_state.status(job)
     head: Spans = (
         (*stuck_label(view_state.charset),)
@@ -143,8 +142,8 @@ def _urgent(view_state: ViewState, urgent: list[Job], width: int) -> Spans:
     why = clean((job.summary if status.is_stuck else end_reason(job, is_behind_status=True)) or "")
     gap = ("   " if is_wide else ": ") if why else ""
     name: Spans = ((f" {job.id} {title(job)}", "bold"), (gap, "plain"))
-    line = cut_line(((" ", "plain"), *head, *name, (why, "plain")), room, view_state.charset.ellipsis)
-    missing = width - sum(cells(text) for text, _ in (*line, *keys))
+    line = cut(((" ", "plain"), *head, *name, (why, "plain")), room, view_state.charset.ellipsis)
+    missing = width - width_of((*line, *keys))
     return (*line, (" " * max(missing, 0), "plain"), *keys)
 
 

@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 
 from corral.model.job import Job
 from corral.model.urgency import ended_badly, is_stuck, needs_a_human
-from corral_tui.dashboard.board.view_state import ViewState, padded_line
+from corral_tui.dashboard.board.view_state import ViewState
 from corral_tui.dashboard.paint.job_words import title
-from corral_tui.dashboard.paint.lines import Span
-from corral_tui.dashboard.paint.row_widget import EMPTY, Row
+from corral_tui.dashboard.paint.lines import Span, Spans, padded
+from corral_tui.dashboard.paint.row_widget import EMPTY, Row, padded_row
 from corral_tui.settings.dashboard import Order
 from corral_tui.text.charset import Role, Status, stuck_label
 from corral_tui.text.numbers import cells, count, cpu, cut_end, cut_middle, left, rate, right, size
@@ -170,7 +170,7 @@ def _heads(view_state: ViewState, columns: Sequence[Column], width: int) -> Row:
         text, look = pieces[-1]
         pieces[-1] = (left(text, cells(text) - cells(note), ""), look)
         pieces.append((note, "muted"))
-    return Row(padded_line(tuple(pieces), width, ""))
+    return padded_row(pieces, width)
 
 
 def _cached(
@@ -208,7 +208,7 @@ def _cached(
     return drawn
 
 
-def _last(view_state: ViewState, job: Job) -> tuple[Span, ...]:
+def _last(view_state: ViewState, job: Job) -> Spans:
     why = view_state.why(job)
     if why is None:
         return view_state.last_line(job)
@@ -222,7 +222,7 @@ def _row(
     width: int,
     bar: tuple[str, Role],
     status: Status,
-    last: tuple[Span, ...],
+    last: Spans,
 ) -> Row:
     model, charset = view_state.model, view_state.charset
     is_selected = job.id == model.selected_id
@@ -234,12 +234,12 @@ def _row(
         if column.gap:
             pieces.append((" " * column.gap, "plain"))
         if column.name == "last":
-            pieces += padded_line(last, column.width, charset.ellipsis)
+            pieces += padded(last, column.width, charset.ellipsis)
         elif column.name == "status":
             pieces += status_cell(view_state, status, column.width)
         else:
             pieces.append(_cell(view_state, job, column))
-    body = padded_line(tuple(pieces), width - 1, charset.ellipsis)
+    body = padded(pieces, width - 1, charset.ellipsis)
     return Row((*body, bar), "cursor" if is_selected else None)
 
 
@@ -267,12 +267,12 @@ def _cell(view_state: ViewState, job: Job, column: Column) -> Span:
     return right(texts[column.name], width), "plain"
 
 
-def status_cell(view_state: ViewState, status: Status, width: int) -> tuple[Span, ...]:
+def status_cell(view_state: ViewState, status: Status, width: int) -> Spans:
     """The status in exactly `width` cells: mark and word; where the number does not fit it goes first."""
     if status.is_stuck:
         time = status.word.removeprefix("STUCK").strip()
         gap = " " if width >= 12 else ""
-        return padded_line((*stuck_label(view_state.charset), (gap + time, "warning")), width, "")
+        return padded((*stuck_label(view_state.charset), (gap + time, "warning")), width, "")
     words = (status.word, status.short, _TIGHT.get(status.short, status.short))
     word = next((each for each in words if cells(each) + 2 <= width), words[-1])
     return (

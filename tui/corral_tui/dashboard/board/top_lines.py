@@ -8,7 +8,7 @@ from rich.style import Style
 from textual import events
 from textual.message import Message
 
-from corral_tui.dashboard.paint.lines import Span
+from corral_tui.dashboard.paint.lines import Spans
 from corral_tui.dashboard.paint.row_widget import Painted
 from corral_tui.dashboard.paint.text_field import MOST_PASTED, OneLineInput, pasted_lines
 from corral_tui.text.charset import Charset, Role
@@ -39,7 +39,7 @@ class TopLines(Painted, can_focus=True):
         """From now on letters go into the filter."""
         self.typed, self.is_earlier, self.notice = earlier, bool(earlier), None
 
-    def prompt(self, charset: Charset) -> tuple[Span, ...]:
+    def prompt(self, charset: Charset) -> Spans:
         """What was typed, and the cursor."""
         look: Role | Style = Style(reverse=True) if self.is_earlier else "bold"
         return (("/ ", "key"), (self.typed or "", look), (charset.bar_edges[1], "accent"))

@@ -9,7 +9,7 @@ from corral.model.job import Job
 from corral_tui.dashboard.board.order_and_selection import Model
 from corral_tui.dashboard.board.sparklines import SparkHistories
 from corral_tui.dashboard.paint.job_words import end_reason
-from corral_tui.dashboard.paint.lines import Span, clean
+from corral_tui.dashboard.paint.lines import Spans, clean
 from corral_tui.dashboard.paint.output_tails import Tails
 from corral_tui.text.charset import (
     CPU_FLOOR,
@@ -21,7 +21,6 @@ from corral_tui.text.charset import (
     status_of,
     time_of,
 )
-from corral_tui.text.numbers import cells, cut_end
 
 RECENT_OUTPUT = 30.0
 """Seconds for which a waiting job's last line tells more than what it waits for."""
@@ -68,7 +67,7 @@ class ViewState:
             return False
         return job.last_output is None or (self.now - job.last_output).total_seconds() > RECENT_OUTPUT
 
-    def last_line(self, job: Job) -> tuple[Span, ...]:
+    def last_line(self, job: Job) -> Spans:
         """Its last line of output, else why there is none."""
         tail = self.tails.of(job)
         line = tail.last_line() if tail else ()
@@ -101,26 +100,3 @@ def stopping_line(job: Job, now: datetime, charset: Charset) -> str:
     if stopping.kill_at is not None:
         parts.append(f"KILL in {max(round((stopping.kill_at - now).total_seconds()), 0)} s")
     return f" {charset.dot} ".join(parts)
-
-
-def cut_line(line: tuple[Span, ...], width: int, ellipsis: str) -> tuple[Span, ...]:
-    """A line in at most `width` cells, styles kept."""
-    if width <= 0:
-        return ()
-    room = width
-    kept: list[Span] = []
-    for place, (text, look) in enumerate(line):
-        needed = cells(text)
-        if needed > room or (needed == room and place + 1 < len(line)):
-            kept.append((cut_end(text + ellipsis, room, ellipsis), look))
-            return tuple(kept)
-        kept.append((text, look))
-        room -= needed
-    return tuple(kept)
-
-
-def padded_line(line: tuple[Span, ...], width: int, ellipsis: str) -> tuple[Span, ...]:
-    """A line in exactly `width` cells."""
-    cut = cut_line(line, width, ellipsis)
-    missing = width - sum(cells(text) for text, _ in cut)
-    return (*cut, (" " * missing, "plain")) if missing > 0 else cut

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from textual import events
 
 from corral_tui.dashboard.frame.actions import Action, Context, actions_of, key_name
-from corral_tui.dashboard.paint.lines import Span
-from corral_tui.dashboard.paint.row_widget import Painted, row
+from corral_tui.dashboard.paint.lines import Span, width_of
+from corral_tui.dashboard.paint.row_widget import Painted, Row
 from corral_tui.text.numbers import cells, cut_end
 
 _RIGHT = {"opened": ("app.help", "app.back")}
@@ -26,7 +26,7 @@ class StripLine(Painted):
         self.set_class(strip is not None and self.screen.size.height >= LEAST_HEIGHT_FOR_STRIP, "-on")
         if strip is not None:
             words = cut_end(" " + strip, self.screen.size.width, ellipsis)
-            self.show([row((words, "accent"))])
+            self.show([Row(((words, "accent"),))])
 
 
 class Footer(Painted):
@@ -61,7 +61,7 @@ class Footer(Painted):
         possible = self._ranked(context, only, first)
         self._right = _RIGHT.get(context.scope, _USUAL_RIGHT)
         right = self._right_side(width, is_private=is_private)
-        room = width - sum(cells(text) for text, _ in right)
+        room = width - width_of(right)
         gap = "  "
         pieces: list[Span] = []
         self._spans = []
@@ -76,7 +76,7 @@ class Footer(Painted):
             x += cells(text) + cells(word)
         pieces.append((" " * max(room - x, 0), "plain"))
         self._place_right(right, room)
-        self.show([row(*pieces, *right)], is_dimmed=False)
+        self.show([Row((*pieces, *right))])
 
     def _ranked(self, context: Context, only: Sequence[str] | None, first: Sequence[str]) -> list[Action]:
         right = _RIGHT.get(context.scope, _USUAL_RIGHT)
@@ -114,7 +114,7 @@ class Footer(Painted):
         return [(" ?", "key"), (help_word, "muted"), (f"  {key}", "key"), (word, "muted")]
 
     def _place_right(self, right: list[Span], room: int) -> None:
-        middle = room + sum(cells(text) for text, _ in right[:2])
+        middle = room + width_of(right[:2])
         self._spans.append((room, middle, "app.help"))
         if len(right) > 2:
             self._spans.append((middle, self.size.width, self._right[1]))

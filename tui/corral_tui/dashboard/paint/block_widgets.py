@@ -8,16 +8,15 @@ from rich.style import Style
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
-from textual.widget import Widget
 
 from corral_tui.dashboard.paint.lines import Line
-from corral_tui.dashboard.paint.styles import Colours, strip_of
+from corral_tui.dashboard.paint.styles import Coloured, strip_of
 
 Build = Callable[[int], list[Line]]
 """Makes the lines for a width."""
 
 
-class Block(Widget):
+class Block(Coloured):
     """As many rows as its builder makes for its width. Repainted when told to by `redraw`."""
 
     DEFAULT_CSS = """
@@ -29,7 +28,6 @@ class Block(Widget):
         self._build = build
         self._lines: list[Line] = []
         self._built_for = -1
-        self._colours: Colours | None = None
 
     @property
     def lines(self) -> list[Line]:
@@ -54,15 +52,9 @@ class Block(Widget):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self._lines_for(width))
 
-    def notify_style_update(self) -> None:
-        super().notify_style_update()
-        self._colours = None
-
     def render_line(self, y: int) -> Strip:
-        if self._colours is None:
-            self._colours = Colours(self)
         lines = self._lines_for(self.size.width)
-        return strip_of(lines[y] if y < len(lines) else [], self.size.width, self._colours, self.overlay())
+        return strip_of(lines[y] if y < len(lines) else [], self.size.width, self.colours, self.overlay())
 
     def overlay(self) -> Style | None:
         """A style to be laid over everything, such as that of a focused button."""
@@ -82,7 +74,7 @@ class FocusBlock(Block, can_focus=True):
         self.refresh()
 
 
-class ScrolledLines(ScrollView, can_focus=True):
+class ScrolledLines(ScrollView, Coloured, can_focus=True):
     """Lines that may be more than fit: scrolled by keys and the wheel, with a selected line if `cursor` is set."""
 
     DEFAULT_CSS = """
@@ -93,7 +85,6 @@ class ScrolledLines(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._build = build
         self._lines: list[Line] = []
-        self._colours: Colours | None = None
         self.cursor: int | None = None
 
     @property
@@ -124,14 +115,8 @@ class ScrolledLines(ScrollView, can_focus=True):
     def on_resize(self) -> None:
         self.redraw()
 
-    def notify_style_update(self) -> None:
-        super().notify_style_update()
-        self._colours = None
-
     def render_line(self, y: int) -> Strip:
-        if self._colours is None:
-            self._colours = Colours(self)
         number = y + self.scroll_offset.y
         line = self._lines[number] if number < len(self._lines) else []
         over = Style(reverse=True) if number == self.cursor and line else None
-        return strip_of(line, self.size.width, self._colours, over)
+        return strip_of(line, self.size.width, self.colours, over)

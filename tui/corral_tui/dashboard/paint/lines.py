@@ -15,6 +15,8 @@ from corral_tui.text.numbers import cells, cut_end
 Span = tuple[str, Role | Style]
 """A text and what it means or, for a child's own colours, what it looks like."""
 Line = list[Span]
+Spans = Sequence[Span]
+"""A line that is only read."""
 
 
 def clean(text: str) -> str:

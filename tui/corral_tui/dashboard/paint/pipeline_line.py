@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from corral.model.job import Job, Pipe, Stage
 from corral_tui.dashboard.paint.job_words import words_of_stage
-from corral_tui.dashboard.paint.lines import Span, clean
+from corral_tui.dashboard.paint.lines import Span, Spans, clean
 from corral_tui.text.charset import Charset, bar
 from corral_tui.text.numbers import UNKNOWN, cells, cut_middle, rate
 
@@ -34,7 +34,7 @@ def at_most(pipe: Pipe, words: str, charset: Charset) -> str:
     return f"{charset.at_most}{words}" if is_bound else words
 
 
-def draw_pipeline(job: Job, width: int, charset: Charset) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+def draw_pipeline(job: Job, width: int, charset: Charset) -> tuple[Spans, Spans]:
     """Two lines of at most `width` cells: the drawing, and beneath it CPU and flow where each belongs."""
     names, bar_width = _fitted(job, width, charset)
     top: list[Span] = []
@@ -44,7 +44,7 @@ def draw_pipeline(job: Job, width: int, charset: Charset) -> tuple[tuple[Span, .
         pipe = job.pipes[place] if place < len(job.pipes) else None
         if pipe is not None:
             _draw_pipe(pipe, bar_width, charset, top, beneath)
-    return tuple(top), tuple(beneath)
+    return top, beneath
 
 
 def _draw_stage(

@@ -8,38 +8,35 @@ from typing import NamedTuple
 from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
-from textual.widget import Widget
 
-from corral_tui.dashboard.paint.lines import Span
-from corral_tui.dashboard.paint.styles import Colours, strip_of
+from corral_tui.dashboard.paint.lines import Span, Spans, padded, width_of
+from corral_tui.dashboard.paint.styles import Coloured, strip_of
 from corral_tui.text.charset import Role
 from corral_tui.text.numbers import cells
-
-Spans = tuple[Span, ...]
 
 
 class Row(NamedTuple):
     """One line of the screen. `base` gives the whole of it a background."""
 
-    pieces: Spans = ()
+    pieces: tuple[Span, ...] = ()
     base: Role | None = None
 
 
 EMPTY = Row()
 
 
-def row(*pieces: Span, base: Role | None = None) -> Row:
-    return Row(tuple(pieces), base)
+def padded_row(line: Spans, width: int, ellipsis: str = "", base: Role | None = None) -> Row:
+    """`line` in exactly `width` cells."""
+    return Row(tuple(padded(line, width, ellipsis)), base)
 
 
-class Painted(Widget):
+class Painted(Coloured):
     """Rows, drawn from the top. Rows beyond the widget's height are not drawn."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._rows: list[Row] = []
         self._strips: dict[Row, Strip] = {}
-        self._colours: Colours | None = None
         self._is_dimmed = False
 
     @property
@@ -69,14 +66,7 @@ class Painted(Widget):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._colours = None
         self._strips.clear()
-
-    @property
-    def colours(self) -> Colours:
-        if self._colours is None:
-            self._colours = Colours(self)
-        return self._colours
 
     def _strip(self, shown: Row) -> Strip:
         strip = self._strips.get(shown)
@@ -87,10 +77,9 @@ class Painted(Widget):
         return strip
 
     def _painted(self, shown: Row) -> Strip:
-        colours = self.colours
-        under = Style(bgcolor=colours[shown.base].bgcolor) if shown.base else Style.null()
+        under = Style(bgcolor=self.colours[shown.base].bgcolor) if shown.base else Style.null()
         over = Style(dim=True) if self._is_dimmed else Style.null()
-        return strip_of(shown.pieces, self.size.width, colours, under + over)
+        return strip_of(shown.pieces, self.size.width, self.colours, under + over)
 
 
 def changed(old: Row, new: Row, y: int, width: int) -> Region:
@@ -107,8 +96,8 @@ def changed(old: Row, new: Row, y: int, width: int) -> Region:
 
 def _end(old: Row, new: Row, start: int, width: int) -> int:
     """The column from which both are the same. Rows may be longer than the screen is wide."""
-    length = sum(cells(text) for text, _ in new.pieces)
-    if length != sum(cells(text) for text, _ in old.pieces):
+    length = width_of(new.pieces)
+    if length != width_of(old.pieces):
         return width
     same = 0
     for before, after in zip(reversed(old.pieces), reversed(new.pieces), strict=False):

@@ -46,6 +46,22 @@ _CURSOR = _ThemeColour("primary", share=0.25)
 """The background of a selected row."""
 
 
+class Coloured(Widget):
+    """A widget that paints roles."""
+
+    _colours: Colours | None = None
+
+    @property
+    def colours(self) -> Colours:
+        if self._colours is None:
+            self._colours = Colours(self)
+        return self._colours
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._colours = None
+
+
 class Colours:
     """The roles as styles of the app's theme, on the background of one widget. Create a new one when its styles change.
 

@@ -23,7 +23,7 @@ from corral_tui.dashboard.job.output.line_filter import FilteredRows
 from corral_tui.dashboard.job.output.rows import QUIET_SECONDS, STREAMS, OutputRows, Streams
 from corral_tui.dashboard.paint.ansi import OutputLine, output_line
 from corral_tui.dashboard.paint.lines import clean, cut
-from corral_tui.dashboard.paint.styles import Colours
+from corral_tui.dashboard.paint.styles import Coloured, Colours
 from corral_tui.dashboard.paint.terminal_preview import Budget, PresentScreen, after_screens, draws_in_place
 from corral_tui.text import numbers
 from corral_tui.text.charset import Charset
@@ -31,7 +31,7 @@ from corral_tui.text.charset import Charset
 WHEEL_ROWS = 3
 
 
-class OutputView(ScrollView, can_focus=True, inherit_bindings=False):
+class OutputView(ScrollView, Coloured, can_focus=True, inherit_bindings=False):
     """Reads with pread, keeps no lines but those on the screen, paints a child's colours and nothing else of it.
 
     It has no keys of its own: whoever moves in it does so by `move`, which knows of following the end.
@@ -57,7 +57,6 @@ class OutputView(ScrollView, can_focus=True, inherit_bindings=False):
         self._top = Top(0)
         self._wanted_row: int | None = None
         """Of all rows the one to stay at, until as much was looked at for the filter."""
-        self._colours: Colours | None = None
         self._next_look: Timer | None = None
         self.is_following = True
         self.wraps = True
@@ -327,14 +326,7 @@ class OutputView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._colours = None
         self._lines.forget()
-
-    @property
-    def colours(self) -> Colours:
-        if self._colours is None:
-            self._colours = Colours(self)
-        return self._colours
 
     def render_lines(self, crop: Region) -> list[Strip]:
         width, plain = self.width, self.colours.plain
