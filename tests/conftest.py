@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator, Iterator
 from typing import Any
 from unittest import mock
 
 import hypothesis
 import pytest
+
+import forkserver
+
+# Else each worker would compile every test in each run, wherever the environment (PYTHONDONTWRITEBYTECODE) asks for no such files.
+sys.dont_write_bytecode = False
 
 # A machine that is busy with something else stops an example for longer than any deadline.
 hypothesis.settings.register_profile("corral", deadline=None)
@@ -19,6 +25,12 @@ hypothesis.settings.load_profile("corral")
 def temporary_files_of_children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What the children of the tests make with `tempfile`, and cannot remove since they are ended, goes with the tests' own."""
     with mock.patch.dict(os.environ, {"TMPDIR": os.fspath(tmp_path_factory.mktemp("children"))}):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_daemons() -> Iterator[None]:
+    with forkserver.daemons():
         yield
 
 

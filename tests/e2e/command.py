@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-from e2e import forkserver
+import forkserver
 
 ARGV = (sys.executable, "-m", "corral_tui.main")
 TIMEOUT = 30

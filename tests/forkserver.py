@@ -1,13 +1,14 @@
-"""A process that has the whole command imported, and forks a `corral` for each that a test asks for.
+"""A process that has the command and the daemon imported, and forks one of them for each that a test asks for.
 
-Such a `corral` is a process like any other, but costs a fork instead of the start of an interpreter, which is most of what
-a test of the command line takes. CORRAL_TESTS_EXEC=1 starts an interpreter for each.
+Such a `corral` or daemon is a process like any other, but costs a fork instead of the start of an interpreter, which is most
+of what a test of them takes. CORRAL_TESTS_EXEC=1 starts an interpreter for each.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import functools
 import gc
 import importlib
@@ -20,20 +21,34 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
+from unittest import mock
 
-_PACKAGES = ("corral.client", "corral.model", "corral_tui.cli", "corral_tui.text")
+from corral.client import session, start_daemon
+from corral.daemon.process_setup import become_background
+from corral.model.home import Home
+from corral.platform.files.descriptors import unnamed_file
+from corral.platform.host.python_interpreter import CHOICE
+
+_PACKAGES = ("corral.client", "corral.daemon", "corral.model", "corral_tui.cli", "corral_tui.text")
 _LENGTH = struct.Struct("!q")
+_AT_START = ("LANG", "LC_", "PYTHON")
+"""What an interpreter reads at its start: in a fork it can no longer be changed."""
+_STARTED_WITH = dict(os.environ)
+_own_address = ""
+"""Of the server, in itself and in what it forks."""
+_ROOM = 4096
+"""Bytes of the server's command line that a daemon has for its own."""
 
 
 # ---- the side of the tests
 
 
 def can_run(changes: Mapping[str, str], options: Mapping[str, object]) -> bool:
-    """Whether a fork can be as those ask: what an interpreter reads at its start can no longer be changed."""
-    at_start = any(name.startswith(("LANG", "LC_", "PYTHON")) for name in changes)
+    """Whether a fork can be as those ask."""
+    at_start = any(name.startswith(_AT_START) for name in changes)
     known = options.keys() <= {"cwd", "timeout", "stdin", "input", "text"}
     return known and not at_start and os.environ.get("CORRAL_TESTS_EXEC") != "1"
 
@@ -65,12 +80,8 @@ def run(
             else:
                 its_in = os.dup(stdin if isinstance(stdin, int) else stdin.fileno())
             theirs.callback(os.close, its_in)
-            order = json.dumps([list(words), dict(env), os.fspath(cwd)]).encode("ascii")
-            sock.connect(_server())
             sock.settimeout(timeout)
-            socket.send_fds(sock, [_LENGTH.pack(len(order))], [its_in, its_out, its_err])
-            sock.sendall(order)
-        (pid,) = _LENGTH.unpack(sock.recv(_LENGTH.size))
+            pid = _ask(sock, words, env, os.fspath(cwd), (its_in, its_out, its_err))
         try:
             (status,) = _LENGTH.unpack(sock.recv(_LENGTH.size))
         except TimeoutError:
@@ -78,6 +89,46 @@ def run(
             raise subprocess.TimeoutExpired(list(words), timeout) from None
         stdout, stderr = (_text(each.result(timeout)) if text else each.result(timeout) for each in said)
     return subprocess.CompletedProcess(list(words), os.waitstatus_to_exitcode(status), stdout, stderr)
+
+
+@contextlib.contextmanager
+def daemons() -> Iterator[None]:
+    """Also the daemons that this process starts are forked."""
+    with mock.patch.object(start_daemon, "launch", _launch), mock.patch.object(session, "launch", _launch):
+        yield
+
+
+def _launch(
+    home: Home, *arguments: str, passed: tuple[int, ...] = (), execute: Any = start_daemon.launch
+) -> start_daemon.Launched:
+    """As `start_daemon.launch`."""
+    environment = start_daemon.environment_of_daemon()
+    changed = {name: value for name, value in environment.items() if _STARTED_WITH.get(name) != value}
+    if CHOICE in environment or not can_run(changed, {}):
+        launched: start_daemon.Launched = execute(home, *arguments, passed=passed)
+        return launched
+    reader, writer = os.pipe()
+    said = unnamed_file("daemon")
+    with socket.socket(socket.AF_UNIX) as sock, open(writer, "wb"):
+        words = ["-P", "-m", start_daemon.LAUNCH, home.path, "3", *arguments]
+        pid = _ask(sock, words, environment, "/", (said.fileno(), writer, *passed))
+    return start_daemon.Launched(sys.executable, pid, reader, said)
+
+
+def _ask(
+    sock: socket.socket,
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    directory: str,
+    descriptors: Sequence[int],
+) -> int:
+    """The pid of the fork, whose end the server says on `sock`."""
+    order = json.dumps([list(words), dict(environment), directory]).encode("ascii")
+    sock.connect(_server())
+    socket.send_fds(sock, [_LENGTH.pack(len(order))], descriptors)
+    sock.sendall(order)
+    (pid,) = _LENGTH.unpack(sock.recv(_LENGTH.size))
+    return int(pid)
 
 
 def _read(descriptor: int) -> bytes:
@@ -96,9 +147,11 @@ def _text(data: bytes) -> str:
 
 @functools.cache
 def _server() -> str:
-    """The address of the server of this process, which ends with it."""
+    """The address of the server of this process, which ends with it; of a fork, that which forked it."""
+    if _own_address:
+        return _own_address
     name = f"corral-tests-{os.getpid()}"
-    argv = [sys.executable, "-P", os.path.abspath(__file__), name]
+    argv = [sys.executable, "-P", os.path.abspath(__file__), name, "." * _ROOM]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -146,17 +199,18 @@ class _Server:
             sock.sendall(_LENGTH.pack(os.waitpid(pid, 0)[1]))
 
     def _is_fork(self, sock: socket.socket) -> bool:
-        length, streams, *_ = socket.recv_fds(sock, _LENGTH.size, 3)
+        length, given, *_ = socket.recv_fds(sock, _LENGTH.size, 8)
         with sock.makefile("rb") as order:
             words, environment, directory = json.loads(order.read(*_LENGTH.unpack(length)))
         child = os.fork()
         if child == 0:
             self._close(sock)
-            _become(words, environment, directory, streams)
+            _become(words, environment, directory, given)
             return True
-        for descriptor in streams:
+        for descriptor in given:
             os.close(descriptor)
-        sock.sendall(_LENGTH.pack(child))
+        with contextlib.suppress(BrokenPipeError):
+            sock.sendall(_LENGTH.pack(child))
         pidfd = os.pidfd_open(child)
         self._children[pidfd] = (child, sock)
         self._ready.register(pidfd, selectors.EVENT_READ)
@@ -169,19 +223,35 @@ class _Server:
             os.close(pidfd)
 
 
-def _become(words: list[str], environment: dict[str, str], directory: str, streams: list[int]) -> None:
-    for number, (name, descriptor) in enumerate(zip(("stdin", "stdout", "stderr"), streams, strict=True)):
+def _become(words: list[str], environment: dict[str, str], directory: str, given: list[int]) -> None:
+    is_daemon = start_daemon.LAUNCH in words
+    first = 2 if is_daemon else 0
+    assert min(given) >= first + len(given), "none is overwritten before it is where it belongs"
+    for number, descriptor in enumerate(given, first):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(environment)
+    if is_daemon:
+        _show_as_command_line([sys.executable, *words])
+        sys.argv = words[2:]
+        return
+    sys.argv[1:] = words
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         old = getattr(sys, name)
         buffering = 1 if number == 2 else -1
         stream = open(number, old.mode, buffering, old.encoding, old.errors, closefd=False)  # noqa: SIM115
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-    os.chdir(directory)
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.argv[1:] = words
+
+
+def _show_as_command_line(argv: list[str]) -> None:
+    """Overwrite that of this process: daemons are found by theirs."""
+    sys.orig_argv[:] = argv
+    with open("/proc/self/stat", "rb") as stat:
+        start, end = map(int, stat.read().split()[47:49])  # proc_pid_stat(5): arg_start, arg_end
+    ctypes.memmove(start, b"\0".join(map(os.fsencode, argv)).ljust(end - start, b"\0"), end - start)
 
 
 def _import_all() -> None:
@@ -193,11 +263,26 @@ def _import_all() -> None:
     gc.freeze()
 
 
-if __name__ == "__main__":
-    _import_all()
-    _Server(f"\0{sys.argv.pop(1)}").serve()
+def _run_command() -> int:
     from corral_tui.main import main
 
-    status = main()
+    with daemons():
+        return main()
+
+
+def _run_daemon() -> int:
+    """As `corral.service.launch`."""
+    from corral.daemon.main import main
+
+    path, report, *how = sys.argv[1:]
+    become_background(path, {int(report), *map(int, how[1:2])})
+    return main(path, int(report), how)
+
+
+if __name__ == "__main__":
+    _import_all()
+    _own_address = f"\0{sys.argv[1]}"
+    _Server(_own_address).serve()
+    status = _run_daemon() if start_daemon.LAUNCH in sys.argv else _run_command()
     sys.stdout.flush()
     os._exit(status)  # Taking down all that is imported takes longer than most verbs.
