@@ -29,7 +29,7 @@ def nonce_of(home: Home) -> int:
 
 def marked(nonce: int) -> list[int]:
     """Every live process on this machine that carries a mark of that home."""
-    identities = (identify(found.pid) for found in mark.scan(nonce))
+    identities = (identify(pid) for pid, _, _ in mark.scan(nonce))
     return [one.pid for one in identities if one is not None and is_alive(one)]
 
 

@@ -52,10 +52,10 @@ def test_it_is_worn_around_a_spawn_only_and_inherited_by_whoever_escapes() -> No
         escaped = int(process.stdout.readline())
         assert escaped != process.pid
         assert mark.read(escaped) == worn
-        assert mark.Found(escaped, 7, 3) in mark.scan(NONCE)
+        assert (escaped, 7, 3) in mark.scan(NONCE)
         assert mark.scan(NONCE + 1) == []
         process.stdin.close()
-        until(lambda: not any(found.pid == escaped for found in mark.scan(NONCE)), "it to end")
+        until(lambda: not any(pid == escaped for pid, _, _ in mark.scan(NONCE)), "it to end")
 
 
 @needs_marks

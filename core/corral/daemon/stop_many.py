@@ -17,9 +17,10 @@ from corral.model.reports import StopReport
 from corral.platform.host.daemon_log import log_fault
 from corral.protocol.requests import StopJobs, Stops
 
-STOPS_A_PASS = 50
+STOPS_A_PASS = 200
+"""Ten milliseconds. After each pass the sequences look at all processes."""
 WITHDRAWN_A_PASS = 1000
-"""Queued jobs: ten milliseconds."""
+"""Queued jobs: as long."""
 REPORTS_A_PASS = 200
 
 

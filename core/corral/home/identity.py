@@ -137,14 +137,14 @@ def _served_elsewhere(home: Home, noted: Folder | None, known: int) -> str | Non
 def _written_elsewhere(home: Home, known: int) -> str | None:
     """A job of that nonce writes to another folder that still exists. After a move to another file system jobs that run
     on keep their old output files open, but those are deleted."""
-    for found in mark.scan(known):
+    for pid, job, _ in mark.scan(known):
         for descriptor in (1, 2):
             try:
-                link = os.readlink(f"/proc/{found.pid}/fd/{descriptor}")
+                link = os.readlink(f"/proc/{pid}/fd/{descriptor}")
             except OSError:
                 continue
             match = _OUTPUT.fullmatch(link)
-            if match and int(match[2]) == found.job and _is_other(home, match[1], known):
+            if match and int(match[2]) == job and _is_other(home, match[1], known):
                 return match[1]
     return None
 

@@ -11,10 +11,11 @@ from corral.model.errors import CorralError
 class Home:
     """The directory of one journal, its output files and its daemon."""
 
-    __slots__ = ("path",)
+    __slots__ = ("jobs", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.jobs = os.path.join(path, "jobs")
 
     def __repr__(self) -> str:
         return f"Home({self.path!r})"
@@ -50,10 +51,6 @@ class Home:
     def handover(self) -> str:
         """What a daemon hands over to its successor. Exists only for a moment."""
         return os.path.join(self.path, "handover.json")
-
-    @property
-    def jobs(self) -> str:
-        return os.path.join(self.path, "jobs")
 
     def job(self, job_id: str | int) -> str:
         """The folder of one job. Raises ValueError unless it is a number, so that no text leads out of `jobs`."""

@@ -77,9 +77,15 @@ class Monitor:
         self._pass_over(self._attention.missed(now, time.process_time(), TICK_SECONDS), now)
         if now - self._members.last_scan >= self._scan_interval:
             self.scan(now)
-        for job in list(self._table.started.values()):
-            if (job.next_visit <= self._ticks or job.id in self._table.on_screen) and job.life.is_started:
-                self._visit_safely(job, now)
+        due = [
+            job
+            for job in self._table.started.values()
+            if (job.next_visit <= self._ticks or job.id in self._table.on_screen) and job.life.is_started
+        ]
+        if fresh := [job for job in due if job.history.progress is None]:
+            self._scan_fresh(fresh)
+        for job in due:
+            self._visit_safely(job, now)
         self._outputs.tick()
         self._stage_times.tick(self._table.on_screen)
         if self._to_end:
@@ -127,6 +133,7 @@ class Monitor:
     def see(self, job: ManagedJob) -> None:
         """Have a first look at a job that was started since the last tick, for somebody who asks already."""
         if job.history.last_sampled is None and job.life.is_started:
+            self._scan_fresh([job])
             self._visit_safely(job, time.monotonic())
 
     def recall(self, job: ManagedJob, seen: Sequence[Seen]) -> None:
@@ -164,15 +171,25 @@ class Monitor:
         try:
             self._visit(job, now)
         except (OSError, MemoryError) as error:
-            what = resource_errors.explanation(error) if resource_errors.is_shortage(error) else error
-            self._outputs.note_trouble(job, f"cannot be observed: {what}")
+            self._note_trouble([job], error)
         self._outputs.note_if_gone(job)
+
+    def _note_trouble(self, jobs: Sequence[ManagedJob], error: OSError | MemoryError) -> None:
+        what = resource_errors.explanation(error) if resource_errors.is_shortage(error) else error
+        for job in jobs:
+            self._outputs.note_trouble(job, f"cannot be observed: {what}")
+
+    def _scan_fresh(self, jobs: Sequence[ManagedJob]) -> None:
+        """Find the processes of jobs that are to be visited for the first time."""
+        try:
+            self._members.scan(jobs)
+        except (OSError, MemoryError) as error:
+            self._note_trouble(jobs, error)
 
     def _visit(self, job: ManagedJob, now: float) -> None:
         """Look at one job: cheaply first, and at the rest only if that could have changed."""
         progress = job.history.progress
         if progress is None:
-            self._members.scan([job])
             self._begin(job)
             progress = job.history.progress = Progress(now)
         job.next_visit = self._next_visit(job, progress.still_for(now))

@@ -10,8 +10,11 @@ import errno
 import os
 import stat
 import time
+from contextlib import suppress
 
 _NEVER_WAITING = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+"""For a file that is not there yet: nothing can stand in its place then."""
 _PAUSES = (0.0, 0.0001, 0.001, 0.01, 0.05, 0.1)
 """Seconds between the tries for a file that somebody has a lease on; on a busy machine that lasts."""
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -61,6 +64,8 @@ def _opened(name: str, flags: int, mode: int, folder: int) -> int:
 
 def make_own(path: str) -> int:
     """Open one to append to it, or make it: for a job, which is not to find O_NONBLOCK on its output. Raises as above."""
+    with suppress(OSError):
+        return os.open(path, _NEW, 0o600)
     descriptor = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.set_blocking(descriptor, True)
     return descriptor

@@ -115,7 +115,8 @@ def handle_of(stage: ManagedStage) -> StageHandle:
 
 def leader_of(stage: ManagedStage) -> ProcessIdentity | None:
     """The process that was started for a stage."""
-    return None if stage.held is None else handle_of(stage).identity
+    held: Any = stage.held
+    return None if held is None else held.identity
 
 
 def leaders_of(stages: Iterable[ManagedStage]) -> list[tuple[ManagedStage, ProcessIdentity]]:

@@ -148,8 +148,7 @@ class UnmarkedClaims:
         owner_of, note_leader = self.owners.get, self._leaders.add
         for job in self._jobs.values():
             for stage in job.stages:
-                identity = leader_of(stage)
-                if identity is None or stage.ended is not None:
+                if stage.ended is not None or (identity := leader_of(stage)) is None:
                     continue
                 pid = identity[0]
                 note_leader(pid)

@@ -126,11 +126,17 @@ class TruncationWatch:
         """Every stage has ended: a last look."""
         run = run_of(job)
         with suppress(OSError):  # EIO, or removed by hand: its final sizes have the same trouble
-            if any(self._was_touched(job, number) for number in range(len(job.history.streams))):
+            touched = [self._was_touched(job, number) for number in range(len(job.history.streams))]
+            if any(touched):
                 # What is still to be heard of tells whether anything stood there before.
                 self._take_changes()
                 self.open(job)
-            self.look(job, run.files.sizes(), range(len(job.history.streams)))
+            doubtful = [
+                number
+                for number, stream in enumerate(job.history.streams)
+                if touched[number] or not stream.has_tripwire
+            ]
+            self.look(job, run.files.sizes(), doubtful)
         for watch in run.watches:
             if self._watched.pop(watch, None) is not None:
                 self._plan(partial(self._watcher.forget, watch), GIVE_BACK_SECONDS)
@@ -264,7 +270,8 @@ class TruncationWatch:
         """Whether there was a tripwire in that file, and it is no more."""
         if not self._sectors or not job.history.streams[number].has_tripwire:
             return False
-        path = self._path(job, number)
+        paths = run_of(job).files.paths
+        path = paths[number] if paths else self._path(job, number)
         # Twice, since what waits to be written is counted in another place than what was, and moves.
         return all(
             truncation_tripwire.was_touched(os.stat(path, follow_symlinks=False), self._sectors)

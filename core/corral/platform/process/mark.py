@@ -160,16 +160,8 @@ def why_not() -> str | None:
     return None if found == probe else "a child did not inherit RLIMIT_LOCKS"
 
 
-class Found(NamedTuple):
-    """One marked process."""
-
-    pid: int
-    job: int
-    stage: int
-
-
-def scan(nonce: int, others: list[tuple[int, int]] | None = None) -> list[Found]:
-    """Every process of the machine whose mark of this home prlimit(2) tells us. 0.7 µs a process.
+def scan(nonce: int, others: list[tuple[int, int]] | None = None) -> list[tuple[int, int, int]]:
+    """Pid, job and stage of every process of the machine whose mark of this home prlimit(2) tells us. 0.7 µs a process.
 
     `others` gets the pids of all the rest, and the inodes of their folders (`procfs.entries`): without a mark, with
     another one, or of another uid or gid.
@@ -186,7 +178,7 @@ def scan(nonce: int, others: list[tuple[int, int]] | None = None) -> list[Found]
         except PermissionError:
             value = 0
         if value >= _IS_MARK and value >> (JOB_BITS + STAGE_BITS) == prefix:
-            found.append(Found(pid, value >> STAGE_BITS & ((1 << JOB_BITS) - 1), value & MAX_STAGES))
+            found.append((pid, value >> STAGE_BITS & ((1 << JOB_BITS) - 1), value & MAX_STAGES))
         elif others is not None:
             others.append((pid, entry.inode()))
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from corral.model.errors import CannotStartError
 from corral.platform.host import resource_errors
@@ -39,10 +39,21 @@ def find_program(name: str, path: str, cwd: str, check: Check = no_check) -> str
         raise CannotStartError("no such program: the name is empty", 127)
     if "/" in name:
         return _checked(name, os.path.join(cwd, name), check)
-    denied = trouble = None
-    for directory in path.split(":"):
-        candidate = f"{directory}/{name}" if directory.startswith("/") else os.path.join(cwd, directory, name)
+    candidates = [
+        f"{directory}/{name}" if directory.startswith("/") else os.path.join(cwd, directory, name)
+        for directory in path.split(":")
+    ]
+    for candidate in candidates:
         check(candidate)
+        if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
+            return candidate
+    raise _not_found(name, candidates)
+
+
+def _not_found(name: str, candidates: Sequence[str]) -> CannotStartError:
+    """Why none of these can be executed."""
+    denied = trouble = None
+    for candidate in candidates:
         try:
             is_file = stat.S_ISREG(os.stat(candidate).st_mode)
         except OSError as error:
@@ -53,16 +64,13 @@ def find_program(name: str, path: str, cwd: str, check: Check = no_check) -> str
                 else trouble
             )
             continue
-        if not is_file:
-            continue
-        if os.access(candidate, os.X_OK):
-            return candidate
-        denied = denied or candidate
+        if is_file:
+            denied = denied or candidate
     if denied is not None:
-        raise CannotStartError(f"not executable: {denied}; {advice_on(denied)}", 126)
+        return CannotStartError(f"not executable: {denied}; {advice_on(denied)}", 126)
     if trouble is not None:
-        raise CannotStartError(f"cannot look for the program {name}: {trouble}", 125)
-    raise CannotStartError(f"no such program: {name}", 127)
+        return CannotStartError(f"cannot look for the program {name}: {trouble}", 125)
+    return CannotStartError(f"no such program: {name}", 127)
 
 
 def check_directory(cwd: str) -> None:
