@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import pytest
 from textual import _wait
 
-from corral_tui.dashboard.dialogs import base, stop
-from corral_tui.dashboard.dialogs import quit as quitting
+from corral_tui.dashboard.dialogs import base, stop, stopping
 from corral_tui.dashboard.job import output_pane
 from corral_tui.dashboard.job import screen as opened
 
@@ -32,7 +31,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(_wait, "SLEEP_GRANULARITY", 0.005)
     monkeypatch.setattr(_wait, "SLEEP_IDLE", 0.00025)
-    for module in (opened, quitting, stop):
+    for module in (opened, stopping):
         monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(output_pane.OutputPane, "seconds", 0.05)
     monkeypatch.setattr(stop, "SEEN_SECONDS", 0.3)

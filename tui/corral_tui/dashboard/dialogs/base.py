@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from time import monotonic
 from typing import ClassVar
@@ -24,6 +24,9 @@ NARROW = 60
 """Columns below which labels are short."""
 LOW = 18
 """Rows below which no line is left blank."""
+ANSWERS = ("y", "n", "0", "s", "r", "x", "q", "plus", "minus", "enter")
+"""The keys by which a dialog is answered. Those of `FINAL` end something."""
+FINAL = ("y", "0")
 SOONEST_ANSWER = 0.3
 """Seconds from a question to an answer: a letter that comes earlier was typed as part of a word."""
 
@@ -82,6 +85,7 @@ class BottomDialog(Dialog, can_focus=True):
         Binding("up,k", "scroll_body(-1)", show=False),
         Binding("right,l,tab", "next_choice(1)", show=False),
         Binding("left,h,shift+tab", "next_choice(-1)", show=False),
+        *(Binding(key, f"answer('{key}')", show=False) for key in ANSWERS),
     ]
 
     def __init__(self, host: DialogHost, job_ids: Sequence[str] = ()) -> None:
@@ -116,6 +120,10 @@ class BottomDialog(Dialog, can_focus=True):
 
     def keys(self) -> list[tuple[str, str]]:
         return [("esc", "leave")]
+
+    def answers(self) -> Mapping[str, Callable[[], None]]:
+        """What those of `ANSWERS` do that mean something now."""
+        return {}
 
     def compose_choices(self) -> Sequence[ChoiceButton]:
         return ()
@@ -183,16 +191,18 @@ class BottomDialog(Dialog, can_focus=True):
     def choices(self) -> list[ChoiceButton]:
         return list(self.query(ChoiceButton))
 
-    def choose(self, key: str) -> None:
-        """Do what the button with that letter does, if there is one."""
-        for choice in self.choices():
-            if choice.key == key:
-                choice.act()
-                return
+    def focus_choice(self, key: str) -> None:
+        """Put the cursor on the button with that letter, once it is there."""
+        self.call_after_refresh(lambda: [one.focus() for one in self.choices() if one.key == key])
 
-    def action_choose(self, key: str) -> None:
-        if not self.is_too_soon():
-            self.choose(key)
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "answer":
+            return parameters[0] in self.answers()
+        return self.is_asking or action not in ("scroll_body", "next_choice")
+
+    def action_answer(self, key: str) -> None:
+        if key not in FINAL or not self.is_too_soon():
+            self.answers()[key]()
 
     def is_too_soon(self) -> bool:
         """Whether a key came before the question can have been read; if so, says it."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
-
-from textual.binding import Binding, BindingType
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from corral.client.snapshot import Snapshot
 from corral.model.job import Job
 from corral.model.reports import StopReport
-from corral.protocol.requests import AskStopping, StopJobs
 from corral_tui.dashboard.dialogs import stop_text
-from corral_tui.dashboard.dialogs.base import BottomDialog, ChoiceButton
-from corral_tui.dashboard.dialogs.stop import BY, POLL_SECONDS, is_stoppable
+from corral_tui.dashboard.dialogs.base import ChoiceButton
+from corral_tui.dashboard.dialogs.stopping import StoppingDialog, is_stoppable
 from corral_tui.dashboard.frame.screen import DialogHost
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, wrapped
 from corral_tui.text import numbers
@@ -29,77 +26,50 @@ def is_of_others(job: Job) -> bool:
     return job.origin != "dashboard" or job.parent is not None
 
 
-class QuitDialog(BottomDialog):
+class QuitDialog(StoppingDialog):
     """Ends every job it has named, then leaves. A job that starts meanwhile is named before it is ended too."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "yes", show=False),
-        Binding("n", "leave", show=False),
-        Binding("0", "choose('0')", show=False),
-        Binding("s", "skip_grace", show=False),
-        Binding("q", "quit_now", show=False),
-    ]
-
     def __init__(self, host: DialogHost) -> None:
-        super().__init__(host)
+        super().__init__(host, _stoppable(host.snapshot))
         self.phase: QuitPhase = "question"
-        self.jobs: tuple[Job, ...] = self._stoppable(host.snapshot)
-        self.job_ids = tuple(job.id for job in self.jobs)
-        self.reports: dict[str, StopReport] = {}
-
-    @staticmethod
-    def _stoppable(snapshot: Snapshot) -> tuple[Job, ...]:
-        return tuple(job for job in snapshot.jobs.values() if is_stoppable(job))
 
     # ---- its life ----
 
     def on_mount(self) -> None:
-        self.set_interval(POLL_SECONDS, self._poll_once)
-        self.call_after_refresh(lambda: [one.focus() for one in self.choices() if one.key == "n"])
+        self.focus_choice("n")
 
     def snapshot_applied(self, snapshot: Snapshot) -> None:
         if self.phase == "question":
-            self.jobs = tuple(job for job in self._stoppable(snapshot) if job.id in self.job_ids)
-            self.job_ids = tuple(job.id for job in self.jobs)
+            self.name_jobs(job for job in _stoppable(snapshot) if job.id in self.job_ids)
         self.redraw()
 
-    def _start(self, grace: float | None) -> None:
-        if not self.job_ids:
+    def _end_all(self, grace: float | None = None) -> None:
+        if self.job_ids:
+            self.stop_jobs(grace)
+        else:
             self._quit()
-            return
-        self.run_worker(self._begin(grace), group="begin", exclusive=True)
 
-    async def _begin(self, grace: float | None) -> None:
-        reply = await self.ask(StopJobs(ids=self.job_ids, grace=grace, wait=False, by=BY))
-        if reply is None:
-            return
-        self.problem = None
-        self.reports |= {report.id: report for report in reply.reports}
+    def has_begun(self) -> None:
         if self.phase == "question":
             self.end_asking()
         self.phase = "going on"
         self.redraw()
 
-    async def _poll_once(self) -> None:
-        """Textual awaits a timer's callback before the next tick, so two polls never overlap."""
-        if self.phase == "question":
-            return
-        reply = await self.ask(AskStopping(ids=self.job_ids))
-        if reply is None:
-            return
-        self.reports |= {report.id: report for report in reply.reports}
-        if all(report.nothing_is_left for report in reply.reports):
-            self._all_ended()
-        elif self.phase == "going on" and all(_is_given_up(report) for report in reply.reports):
-            self.phase = "left over"
-        self.redraw()
+    async def poll(self) -> None:
+        if self.phase != "question":
+            await super().poll()
 
-    def _all_ended(self) -> None:
-        started_since = [job for job in self._stoppable(self.host.snapshot) if job.id not in self.job_ids]
-        if not started_since:
-            self._quit()
-            return
-        self.phase = "left over"
+    def has_looked(self, reports: tuple[StopReport, ...]) -> None:
+        if all(report.nothing_is_left for report in reports):
+            if self._started_since():
+                self.phase = "left over"
+            else:
+                self._quit()
+        elif self.phase == "going on" and all(_is_given_up(report) for report in reports):
+            self.phase = "left over"
+
+    def _started_since(self) -> list[Job]:
+        return [job for job in _stoppable(self.host.snapshot) if job.id not in self.job_ids]
 
     def _quit(self) -> None:
         self.host.did("app.stop_all", self.job_ids)
@@ -111,39 +81,30 @@ class QuitDialog(BottomDialog):
         count = numbers.counted(len(self.jobs), "job")
         words = f"end {count} and leave" if self.jobs else "leave"
         return (
-            ChoiceButton("y", words, "end all", lambda: self._start(None), id="yes"),
+            ChoiceButton("y", words, "end all", self._end_all, id="yes"),
             ChoiceButton("n", "stay, change nothing", "stay", self.leave, id="no"),
-            ChoiceButton("0", "kill now, no grace", "kill now", lambda: self._start(0.0), id="now"),
+            ChoiceButton("0", "kill now, no grace", "kill now", self._kill_all, id="now"),
         )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        possible = {
-            "yes": self.phase in ("question", "left over"),
-            "choose": self.phase == "question",
-            "skip_grace": self.phase == "going on",
-            "quit_now": self.phase == "left over",
-            "scroll_body": True,
-            "next_choice": self.phase == "question",
+        return action == "scroll_body" or super().check_action(action, parameters)
+
+    def answers(self) -> Mapping[str, Callable[[], None]]:
+        of_phase: dict[QuitPhase, dict[str, Callable[[], None]]] = {
+            "question": {"y": self._end_all, "0": self._kill_all},
+            "going on": {"s": self._kill_all},
+            "left over": {"y": self._end_rest, "q": self._quit},
         }
-        return possible.get(action, True)
+        return {"n": self.leave, **of_phase[self.phase]}
 
-    def action_yes(self) -> None:
-        """On what is left: end also the jobs that started since the question."""
-        if self.is_too_soon():
-            return
-        if self.phase == "question":
-            self.choose("y")
-            return
-        self.jobs = self._stoppable(self.host.snapshot)
-        self.job_ids = tuple(job.id for job in self.jobs)
+    def _kill_all(self) -> None:
+        self._end_all(0.0)
+
+    def _end_rest(self) -> None:
+        """End what is left, and the jobs that started since the question."""
+        self.name_jobs(_stoppable(self.host.snapshot))
         self.reports = {}
-        self._start(None)
-
-    def action_skip_grace(self) -> None:
-        self._start(0.0)
-
-    def action_quit_now(self) -> None:
-        self._quit()
+        self._end_all()
 
     # ---- what it says ----
 
@@ -168,10 +129,7 @@ class QuitDialog(BottomDialog):
             return self._question_lines(width)
         if self.phase == "left over":
             return self._left_lines(width)
-        titles = {job.id: clean(job.title) for job in self.jobs}
-        charset = self.host.charset
-        reports = sorted(self.reports.values(), key=lambda one: one.nothing_is_left)
-        return [stop_text.report_line(one, titles.get(one.id, ""), width, charset) for one in reports]
+        return self.report_lines(sorted(self.reports.values(), key=lambda one: one.nothing_is_left), width)
 
     def _question_lines(self, width: int) -> list[Line]:
         if not self.jobs:
@@ -206,10 +164,12 @@ class QuitDialog(BottomDialog):
             if not report.nothing_is_left:
                 lines.append(plain(f" {report.id} {titles.get(report.id, '')} could not be ended:", "bold"))
                 lines += stop_text.survivor_lines(report, width)
-        for job in self._stoppable(self.host.snapshot):
-            if job.id not in self.job_ids:
-                lines.append(plain(f" {job.id} {clean(job.title)} started meanwhile.", "bold"))
-        return lines
+        started = [f" {job.id} {clean(job.title)} started meanwhile." for job in self._started_since()]
+        return [*lines, *(plain(words, "bold") for words in started)]
+
+
+def _stoppable(snapshot: Snapshot) -> list[Job]:
+    return [job for job in snapshot.jobs.values() if is_stoppable(job)]
 
 
 def _is_given_up(report: StopReport) -> bool:

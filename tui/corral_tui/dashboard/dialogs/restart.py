@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
-
-from textual.binding import Binding, BindingType
+from collections.abc import Callable, Mapping, Sequence
 
 from corral.client.snapshot import Snapshot
 from corral.model.job import Job
@@ -21,11 +18,6 @@ from corral_tui.text.charset import status_of, time_of
 class RestartDialog(BottomDialog):
     """Stops one job and runs it again; its new run is selected."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "choose('y')", show=False),
-        Binding("n", "leave", show=False),
-    ]
-
     def __init__(self, host: DialogHost, job_id: str) -> None:
         super().__init__(host, (job_id,))
         self.job_id = job_id
@@ -40,7 +32,7 @@ class RestartDialog(BottomDialog):
         if job is None or job.is_ended or not self.host.settings.asks:
             self._restart()
         else:
-            self.call_after_refresh(lambda: [one.focus() for one in self.choices() if one.key == "n"])
+            self.focus_choice("n")
 
     def snapshot_applied(self, snapshot: Snapshot) -> None:
         self.redraw()
@@ -66,8 +58,8 @@ class RestartDialog(BottomDialog):
             ChoiceButton("n", "leave it running", "leave", self.leave, id="no"),
         )
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return self.is_asking or action not in ("choose", "scroll_body", "next_choice")
+    def answers(self) -> Mapping[str, Callable[[], None]]:
+        return {"n": self.leave, **({"y": self._restart} if self.is_asking else {})}
 
     def _subject(self) -> str:
         return f"{self.job_id} {clean(self.job.title)}" if self.job else self.job_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from textual import events
@@ -52,8 +52,6 @@ class SignalDialog(BottomDialog):
     """Sends one signal to the leaders, the tree or one process of one job. It starts on a signal that ends nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "choose('y')", show=False),
-        Binding("n", "leave", show=False),
         Binding("down,j", "signal_down(1)", show=False),
         Binding("up,k", "signal_down(-1)", show=False),
         Binding("right,l", "target_next(1)", show=False),
@@ -106,7 +104,7 @@ class SignalDialog(BottomDialog):
 
     def on_mount(self) -> None:
         self.run_worker(self._list_processes())
-        self.call_after_refresh(lambda: [one.focus() for one in self.choices() if one.key == "n"])
+        self.focus_choice("n")
 
     async def _list_processes(self) -> None:
         try:
@@ -149,6 +147,9 @@ class SignalDialog(BottomDialog):
         self.leave()
 
     # ---- keys and mouse ----
+
+    def answers(self) -> Mapping[str, Callable[[], None]]:
+        return {"y": self._send, "n": self.leave}
 
     def action_signal_down(self, step: int) -> None:
         self.choose_signal((self.chosen + step) % len(SIGNALS))

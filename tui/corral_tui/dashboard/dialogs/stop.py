@@ -2,66 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
-from typing import ClassVar, Literal
-
-from textual.binding import Binding, BindingType
+from typing import Literal
 
 from corral.client.snapshot import Snapshot
 from corral.model.errors import CorralError
 from corral.model.job import STARTED_STATES, Job, ProcessView
 from corral.model.reports import StopReport
-from corral.protocol.requests import AskStopping, HideJobs, ListProcesses, StopJobs
+from corral.protocol.requests import HideJobs, ListProcesses
 from corral_tui.dashboard.dialogs import stop_text
-from corral_tui.dashboard.dialogs.base import BottomDialog, ChoiceButton
+from corral_tui.dashboard.dialogs.base import ChoiceButton
 from corral_tui.dashboard.dialogs.restart import RestartDialog
+from corral_tui.dashboard.dialogs.stopping import StoppingDialog, is_stoppable
 from corral_tui.dashboard.frame.screen import DialogHost
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, spread, wrapped
 from corral_tui.text import numbers
 from corral_tui.text.charset import status_of, time_of
 
-POLL_SECONDS = 0.25
 PROCESSES_EVERY = 4
 """Polls between two looks at what the processes that are left do."""
 SEEN_SECONDS = 2.5
 """How long a dialog that has nothing to ask any more says why, before it closes."""
 GRACES = (0.0, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0)
-BY = "from the dashboard"
 
 StopPhase = Literal["question", "going on", "over", "pointless"]
 
 
-def is_stoppable(job: Job | None) -> bool:
-    """Whether there is anything to stop: the job itself, or what it left behind."""
-    return job is not None and (not job.is_ended or job.leftovers > 0)
-
-
-class StopDialog(BottomDialog):
+class StopDialog(StoppingDialog):
     """Stops the jobs it was opened for, and no others, whatever is selected meanwhile."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "yes", show=False),
-        Binding("n", "no", show=False),
-        Binding("0", "choose('0')", show=False),
-        Binding("plus", "grace(1)", show=False),
-        Binding("minus", "grace(-1)", show=False),
-        Binding("s", "again", show=False),
-        Binding("r", "restart", show=False),
-        Binding("x", "take_off", show=False),
-        Binding("enter", "open", show=False),
-    ]
 
     def __init__(
         self, host: DialogHost, job_ids: Sequence[str], *, hidden_by_filter: Sequence[str] = ()
     ) -> None:
-        super().__init__(host, [each for each in job_ids if is_stoppable(host.job(each))])
-        self.jobs = tuple(job for each in self.job_ids if (job := host.job(each)))
+        super().__init__(host, _stoppable(job_ids, host.snapshot))
         self.hidden_by_filter = tuple(each for each in hidden_by_filter if each in self.job_ids)
         self.phase: StopPhase = "question" if self.jobs else "pointless"
         self.grace: float | None = None
         """None until the user changes it: each job's own."""
-        self.reports: dict[str, StopReport] = {}
         self.processes: dict[str, tuple[ProcessView, ...]] = {}
         self.is_asking_again = False
         self._polls = 0
@@ -69,31 +47,26 @@ class StopDialog(BottomDialog):
     # ---- its life ----
 
     def on_mount(self) -> None:
-        self.set_interval(POLL_SECONDS, self._poll)
         if self.phase == "pointless":
             self._close_soon()
         elif all(job.state == "stopping" for job in self.jobs):
             self._go_on(asks_again=True)
         elif not self.host.settings.asks:
-            self.run_worker(self._begin(self.grace), exit_on_error=True)
+            self.stop_jobs(self.grace)
         else:
-            self._focus_leave()
+            self.focus_choice("n")
         self.run_worker(self._list_processes(), group="processes", exclusive=True)
-
-    def _focus_leave(self) -> None:
-        self.call_after_refresh(lambda: [one.focus() for one in self.choices() if one.key == "n"])
 
     def snapshot_applied(self, snapshot: Snapshot) -> None:
         if self.phase != "question":
             return
-        self.jobs = tuple(job for each in self.job_ids if (job := snapshot.jobs.get(each)))
-        left = [job.id for job in self.jobs if is_stoppable(job)]
-        if not left:
+        left = _stoppable(self.job_ids, snapshot)
+        if left:
+            self.name_jobs(left)
+        else:
+            self.jobs = tuple(job for each in self.job_ids if (job := snapshot.jobs.get(each)))
             self.phase = "pointless"
             self._close_soon()
-        elif len(left) < len(self.job_ids):
-            self.job_ids = tuple(left)
-            self.jobs = tuple(job for job in self.jobs if job.id in left)
         self.redraw()
 
     def _close_soon(self) -> None:
@@ -112,12 +85,7 @@ class StopDialog(BottomDialog):
         self.processes[self.jobs[0].id] = reply.processes
         self.redraw()
 
-    async def _begin(self, grace: float | None) -> None:
-        reply = await self.ask(StopJobs(ids=self.job_ids, grace=grace, wait=False, by=BY))
-        if reply is None:
-            return
-        self.problem = None
-        self.reports |= {report.id: report for report in reply.reports}
+    def has_begun(self) -> None:
         self.host.did("job.stop", self.job_ids)
         self._go_on()
 
@@ -128,21 +96,18 @@ class StopDialog(BottomDialog):
         self.is_asking_again = asks_again
         self.redraw()
 
-    async def _poll(self) -> None:
-        """Textual awaits a timer's callback before the next tick, so two polls never overlap."""
+    async def poll(self) -> None:
         if self.phase != "going on":
             return
         self._polls += 1
         if self._polls % PROCESSES_EVERY == 1:
             await self._list_processes()
-        reply = await self.ask(AskStopping(ids=self.job_ids))
-        if reply is None:
-            return
-        self.reports |= {report.id: report for report in reply.reports}
-        if reply.reports and all(report.nothing_is_left for report in reply.reports):
+        await super().poll()
+
+    def has_looked(self, reports: tuple[StopReport, ...]) -> None:
+        if reports and all(report.nothing_is_left for report in reports):
             self.phase = "over"
             self.is_asking_again = False
-        self.redraw()
 
     # ---- keys ----
 
@@ -151,71 +116,58 @@ class StopDialog(BottomDialog):
         these = f"stop these {len(self.jobs)}" if several else "stop it"
         stay = "leave them" if several else "leave it running"
         return (
-            ChoiceButton("y", these, "stop", lambda: self._start(self.grace), id="yes"),
+            ChoiceButton("y", these, "stop", self._stop, id="yes"),
             ChoiceButton("n", stay, "leave", self.leave, id="no"),
-            ChoiceButton("0", "kill now, no grace", "kill now", lambda: self._start(0.0), id="now"),
+            ChoiceButton("0", "kill now, no grace", "kill now", self._kill, id="now"),
         )
 
-    def _start(self, grace: float | None) -> None:
+    def answers(self) -> Mapping[str, Callable[[], None]]:
         if self.phase == "question":
-            self.run_worker(self._begin(grace), group="begin", exclusive=True)
+            change = {"plus": lambda: self._change_grace(1), "minus": lambda: self._change_grace(-1)}
+            return {"y": self._stop, "n": self.leave, "0": self._kill, **change}
+        if self.phase == "over":
+            single = {"r": self._restart, "enter": self._open} if len(self.jobs) == 1 else {}
+            return {"x": self._take_off, **single}
+        if self.phase == "pointless":
+            return {}
+        again = {"y": self._skip_grace, "n": lambda: self._ask_again(False)} if self.is_asking_again else {}
+        return {"s": lambda: self._ask_again(True), **again}
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        single = len(self.jobs) == 1
-        possible = {
-            "yes": self.phase == "question" or self.is_asking_again,
-            "no": self.phase == "question" or self.is_asking_again,
-            "choose": self.phase == "question",
-            "grace": self.phase == "question",
-            "again": self.phase in ("question", "going on"),
-            "restart": self.phase == "over" and single,
-            "take_off": self.phase == "over",
-            "open": self.phase == "over" and single,
-            "scroll_body": self.phase == "question",
-            "next_choice": self.phase == "question",
-        }
-        return possible.get(action, True)
+    def _stop(self) -> None:
+        if self.phase == "question":
+            self.stop_jobs(self.grace)
 
-    def action_yes(self) -> None:
-        if self.is_too_soon():
-            return
-        if self.is_asking_again:
-            self.is_asking_again = False
-            self.run_worker(self._begin(0.0), group="begin", exclusive=True)
-        else:
-            self.choose("y")
+    def _kill(self) -> None:
+        if self.phase == "question":
+            self.stop_jobs(0.0)
 
-    def action_no(self) -> None:
-        if self.is_asking_again:
-            self.is_asking_again = False
-            self.redraw()
-        else:
-            self.leave()
+    def _skip_grace(self) -> None:
+        self.is_asking_again = False
+        self.stop_jobs(0.0)
 
-    def action_again(self) -> None:
-        """A second `s`: it asks once more, and `y` skips the grace. On the question it does nothing."""
-        if self.phase == "going on":
-            self.is_asking_again, self.asked_at = True, monotonic()
-            self.redraw()
+    def _ask_again(self, asks: bool) -> None:
+        """A second `s`: it asks once more, and `y` skips the grace."""
+        self.is_asking_again, self.asked_at = asks, monotonic()
+        self.redraw()
 
-    def action_grace(self, step: int) -> None:
+    def _change_grace(self, step: int) -> None:
         now = self.shown_grace
         higher = [each for each in GRACES if each > now]
         lower = [each for each in GRACES if each < now]
         self.grace = (higher[:1] or [now])[0] if step > 0 else (lower[-1:] or [now])[0]
         self.redraw()
 
-    def action_restart(self) -> None:
+    def _restart(self) -> None:
         self.host.show_dialog(RestartDialog(self.host, self.job_ids[0]))
 
-    def action_take_off(self) -> None:
-        self.run_worker(self._take_off())
+    def _take_off(self) -> None:
+        self.run_worker(self._hide_jobs())
 
-    async def _take_off(self) -> None:
+    async def _hide_jobs(self) -> None:
         if await self.ask(HideJobs(ids=self.job_ids)) is not None:
             self.leave()
 
-    def action_open(self) -> None:
+    def _open(self) -> None:
         job_id = self.job_ids[0]
         self.leave()
         self.host.open_job(job_id)
@@ -345,12 +297,8 @@ class StopDialog(BottomDialog):
         return [*lines, *wrapped(f"{numbers.counted(count, 'process')}. {plan}", width, indent="   ")]
 
     def _reports_of_several(self, width: int) -> list[Line]:
-        titles = {job.id: clean(job.title) for job in self.jobs}
-        shown = [
-            stop_text.report_line(self.reports[each], titles.get(each, each), width, self.host.charset)
-            for each in self.job_ids
-            if each in self.reports
-        ]
+        reports = [self.reports[each] for each in self.job_ids if each in self.reports]
+        shown = self.report_lines(reports, width)
         if self.phase == "over":
             every = [one for report in self.reports.values() for one in report.processes]
             counts = stop_text.ending_counts(every)
@@ -385,3 +333,7 @@ class StopDialog(BottomDialog):
             [],
             plain(gone),
         ]
+
+
+def _stoppable(job_ids: Iterable[str], snapshot: Snapshot) -> list[Job]:
+    return [job for each in job_ids if (job := snapshot.jobs.get(each)) and is_stoppable(job)]
