@@ -372,7 +372,7 @@ async def test_pty_gives_the_job_a_terminal_as_large_as_ours(tmp_path: Path) -> 
     source = six(tmp_path)
     async with running(source, (160, 50)) as (app, pilot):
         dialog = await prompted(app, "sort")
-        dialog.query_one("#pty", Cycle).put("pty")
+        dialog.query_one("#pty", Cycle).put("on")
         await shown(app, lambda text: "the same as: corral run --pty 'sort'" in text, "the command")
         dialog.query_one("#stdin", Cycle).put("open")
         await pilot.press("enter")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from corral.model.reports import StoppedProcess, StopReport, Survivor
 from corral_tui.text import numbers
@@ -69,26 +69,31 @@ def _what_was_done(report: StopReport) -> str:
 
 def result_sentence(report: StopReport) -> str:
     """`Nothing of it is left. 9 processes: 5 by TERM, 3 by themselves, 1 by KILL.`, or how many processes are left."""
-    ended = [process for process in report.processes if process.ended_by is not None]
+    ended = ended_sentence(report.processes)
     if report.survivors:
         left = numbers.counted(len(report.survivors), "process")
         verb = "is" if len(report.survivors) == 1 else "are"
         stays = "" if is_about_leftovers(report) else f", and the job stays {report.state}"
-        return f"{left} {verb} left{stays}. {_ended_sentence(ended)}".rstrip()
+        return f"{left} {verb} left{stays}. {ended}".rstrip()
     if is_going_on(report):
-        return f"It is being stopped. {_ended_sentence(ended)}".rstrip()
+        return f"It is being stopped. {ended}".rstrip()
     if report.in_doubt:
         more = numbers.counted(len(report.in_doubt), "process")
-        return f"Of what is proven to be of it nothing is left; {more} may be of it. {_ended_sentence(ended)}".rstrip()
-    return f"Nothing of it is left. {_ended_sentence(ended)}".rstrip()
+        return f"Of what is proven to be of it nothing is left; {more} may be of it. {ended}".rstrip()
+    return f"Nothing of it is left. {ended}".rstrip()
 
 
-def _ended_sentence(ended: list[StoppedProcess]) -> str:
-    if not ended:
-        return ""
-    ways = Counter(_way(process) for process in ended)
-    text = ", ".join(_way_in_words(way, count) for way, count in sorted(ways.items(), key=_way_order))
-    return f"{numbers.counted(len(ended), 'process')}: {text}."
+def ended_sentence(processes: Sequence[StoppedProcess]) -> str:
+    """`9 processes: 5 by TERM, 3 by themselves, 1 by KILL.`, of those that have ended; empty for none."""
+    ended = [process for process in processes if process.ended_by is not None]
+    return f"{numbers.counted(len(ended), 'process')}: {ended_counts(ended)}." if ended else ""
+
+
+def ended_counts(processes: Iterable[StoppedProcess]) -> str:
+    """`5 by TERM, 3 by themselves, 1 by KILL`: KILL last, where readers look for it."""
+    ways = Counter(_way(process) for process in processes if process.ended_by is not None)
+    ordered = sorted(ways, key=lambda way: ({"KILL": 2, "": 1}.get(way, 0), way))
+    return ", ".join(f"{ways[way]} by {_way_in_words(way, ways[way])}" for way in ordered)
 
 
 def _way(process: StoppedProcess) -> str:
@@ -100,15 +105,7 @@ def _way(process: StoppedProcess) -> str:
 
 
 def _way_in_words(way: str, count: int) -> str:
-    if way:
-        return f"{count} by {way}"
-    return f"{count} by {'itself' if count == 1 else 'themselves'}"
-
-
-def _way_order(item: tuple[str, int]) -> tuple[int, str]:
-    """KILL last, where readers look for it."""
-    way, _ = item
-    return ({"KILL": 2, "": 1}.get(way, 0), way)
+    return way or ("itself" if count == 1 else "themselves")
 
 
 def _is_remarkable(process: StoppedProcess) -> bool:

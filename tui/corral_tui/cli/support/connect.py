@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol
 
 from corral.client.blocking import Client
 from corral.model.errors import DaemonUnavailableError
-from corral.model.spec import Origin
 from corral.protocol.requests import ListJobs, Reply_, Request, are_numbers
 from corral_tui.cli.support.errors import complain
 from corral_tui.cli.support.home import chosen_home
@@ -30,24 +29,20 @@ class Backend(Protocol):
 
 
 @contextmanager
-def daemon(*, start: bool = True) -> Iterator[Client]:
+def daemon() -> Iterator[Client]:
     """The user's daemon, started if none runs. Raises DaemonUnavailableError."""
-    with Client.connect(chosen_home(), start=start, is_lasting=True) as client:
+    with Client.connect(chosen_home(), is_lasting=True) as client:
         _say_notices(client)
         yield client
 
 
 @contextmanager
-def running_daemon(
-    origin: Origin = "command_line", *, is_lasting: bool = False, any_protocol: bool = False
-) -> Iterator[Client | None]:
+def running_daemon(*, is_lasting: bool = False, any_protocol: bool = False) -> Iterator[Client | None]:
     """The daemon if one runs. None is started, unless it goes away during a connection that `is_lasting`."""
     home = chosen_home()
 
     def connect() -> Client:
-        return Client.connect(
-            home, start=False, origin=origin, is_lasting=is_lasting, any_protocol=any_protocol
-        )
+        return Client.connect(home, start=False, is_lasting=is_lasting, any_protocol=any_protocol)
 
     try:
         client: Client | None = connect()

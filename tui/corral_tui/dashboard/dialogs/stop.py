@@ -19,6 +19,7 @@ from corral_tui.dashboard.frame.screen import DialogHost
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, spread, wrapped
 from corral_tui.text import numbers
 from corral_tui.text.charset import status_of, time_of
+from corral_tui.text.stop_report import ended_sentence
 
 PROCESSES_EVERY = 4
 """Polls between two looks at what the processes that are left do."""
@@ -300,12 +301,8 @@ class StopDialog(StoppingDialog):
         reports = [self.reports[each] for each in self.job_ids if each in self.reports]
         shown = self.report_lines(reports, width)
         if self.phase == "over":
-            every = [one for report in self.reports.values() for one in report.processes]
-            counts = stop_text.ending_counts(every)
-            total = numbers.counted(len(every), "process")
-            shown.append(
-                plain(f" Nothing of them is left. {total}: {counts}." if counts else " Nothing is left.")
-            )
+            ended = ended_sentence([one for report in reports for one in report.processes])
+            shown.append(plain(f" Nothing of them is left. {ended}" if ended else " Nothing is left."))
         return shown
 
     def _report_over(self, report: StopReport, width: int) -> list[Line]:

@@ -11,6 +11,7 @@ from corral_tui.dashboard.paint.job_words import command_words
 from corral_tui.dashboard.paint.lines import Line, clean, cut, padded, plain, shown_bar, width_of, wrapped
 from corral_tui.text import numbers
 from corral_tui.text.charset import Charset, Role
+from corral_tui.text.stop_report import ended_counts, ended_sentence
 
 WIDE = 100
 """Columns from which processes are a table, with a line of headings."""
@@ -252,32 +253,7 @@ def ending_sentence(report: StopReport) -> str:
     """`Nothing of it is left. 9 processes: 5 by TERM, 3 by themselves, 1 by KILL.`"""
     if report.note and not report.processes:
         return f"Nothing of it is left: {clean(report.note)}."
-    counts = ending_counts(report.processes)
-    total = numbers.counted(len(report.processes), "process")
-    return f"Nothing of it is left. {total}: {counts}." if counts else "Nothing of it is left."
-
-
-def ending_counts(processes: Iterable[StoppedProcess]) -> str:
-    """`5 by TERM, 3 by themselves, 1 by KILL`, in the order of the sequence; KILL comes last."""
-    counts: dict[str, int] = {}
-    for one in processes:
-        if one.ended_by is not None:
-            counts[_ender(one)] = counts.get(_ender(one), 0) + 1
-    ordered = sorted(counts, key=lambda ender: (ender == "KILL", ender == "itself"))
-    return ", ".join(f"{counts[ender]} by {_ender_words(ender, counts[ender])}" for ender in ordered)
-
-
-def _ender(one: StoppedProcess) -> str:
-    """A process that exits after a signal ended by that signal, whatever its number."""
-    if one.ended_by and one.ended_by.startswith("exit") and one.signals:
-        return one.signals[-1]
-    return "itself" if one.ended_by is None or one.ended_by.startswith("exit") else clean(one.ended_by)
-
-
-def _ender_words(ender: str, count: int) -> str:
-    if ender != "itself":
-        return ender
-    return "itself" if count == 1 else "themselves"
+    return f"Nothing of it is left. {ended_sentence(report.processes)}".rstrip()
 
 
 def looked_words(report: StopReport) -> str | None:
@@ -290,9 +266,8 @@ def survivor_lines(report: StopReport, width: int) -> list[Line]:
     """The processes that cannot be killed or may not belong to the job, each with the reason."""
     lines: list[Line] = []
     for one in report.left:
-        head = f" ! {one.pid} {clean(one.name)}  "
-        first, *rest = wrapped(survivor_words(one), width, indent=head, hanging="   ")
-        lines += [[(first[0][0][: len(head)], "alert"), (first[0][0][len(head) :], "plain")], *rest]
+        head = plain(f" ! {one.pid} {clean(one.name)}  ", "alert")
+        lines += wrapped(survivor_words(one), width, indent="", hanging="   ", lead=head)
     if report.survivors:
         lines.append(plain(" Nothing else is left. Corral goes on looking."))
     else:
@@ -327,7 +302,7 @@ def report_line(report: StopReport, title: str, width: int, charset: Charset) ->
     """One job of several: how far its stop is, or how it ended."""
     name = f" {report.id:>4} {numbers.left(numbers.cut_middle(title, 20), 20)} "
     if report.nothing_is_left:
-        counts = ending_counts(report.processes) or clean(report.note or "nothing ran")
+        counts = ended_counts(report.processes) or clean(report.note or "nothing ran")
         line: Line = [
             (f" {charset.succeeded}", "success"),
             (name, "plain"),

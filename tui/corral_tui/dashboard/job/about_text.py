@@ -10,7 +10,7 @@ from corral.model.reports import Detail
 from corral.model.units import format_duration, format_size
 from corral_tui.dashboard.dialogs.stop_text import ending_sentence, looked_words, survivor_lines
 from corral_tui.dashboard.job.header import ORIGINS
-from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, wrapped
+from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, width_of, wrapped
 from corral_tui.dashboard.paint.pipeline_line import at_most
 from corral_tui.text import numbers
 from corral_tui.text.charset import Charset, mark_of
@@ -57,10 +57,8 @@ def _with_gap(lines: list[Line]) -> list[Line]:
 
 
 def _field(label: str, words: str, width: int) -> list[Line]:
-    indent = f" {label:<{LABEL}}"
-    first, *rest = wrapped(words, width, indent=indent, hanging=" " * len(indent))
-    written = first[0][0]
-    return [[(written[: len(indent)], "muted"), (written[len(indent) :], "plain")], *rest]
+    lead = plain(f" {label:<{LABEL}}", "muted")
+    return wrapped(words, width, indent="", hanging=" " * width_of(lead), lead=lead)
 
 
 def _history(job: Job, detail: Detail | None, width: int, charset: Charset) -> list[Line]:

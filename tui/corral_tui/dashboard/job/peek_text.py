@@ -10,6 +10,7 @@ from corral.model.reports import PeekedPipe
 from corral.model.text import hex_rows, is_text, make_visible
 from corral_tui.dashboard.job.pipeline_text import bar_role, fill_words, rate_words
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, wrapped
+from corral_tui.dashboard.paint.pipeline_line import fill_of
 from corral_tui.text import numbers
 from corral_tui.text.charset import Charset, bar
 
@@ -40,7 +41,7 @@ def peek_head(peek: Peek, job: Job, pipe: Pipe | None, width: int, charset: Char
     line += [(f"{_ends_of(peek.pipe, job, charset)}  ", "plain")]
     if pipe is not None and not job.is_ended:
         room = 16 if width >= 80 else 6
-        line += [(bar(_fill(pipe), room, charset), bar_role(pipe)), (f" {fill_words(pipe)}  ", "plain")]
+        line += [(bar(fill_of(pipe), room, charset), bar_role(pipe)), (f" {fill_words(pipe)}  ", "plain")]
         line.append((rate_words(pipe, charset), "muted"))
     how: Line = [(f" {_how_much(peek)}", "bold")]
     keys = [("t", "text" if peek.is_hex else "hex"), ("enter", "closes")]
@@ -54,12 +55,6 @@ def peek_head(peek: Peek, job: Job, pipe: Pipe | None, width: int, charset: Char
 def _ends_of(number: int, job: Job, charset: Charset) -> str:
     names = {stage.number: clean(stage.name) for stage in job.stages}
     return f"{names.get(number, '?')} {charset.flows_to} {names.get(number + 1, '?')}"
-
-
-def _fill(pipe: Pipe) -> float | None:
-    if pipe.fill_bytes is None or not pipe.capacity_bytes:
-        return None
-    return min(pipe.fill_bytes / pipe.capacity_bytes, 1.0)
 
 
 def _how_much(peek: Peek) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from corral.model.job import Job, Pipe, Stage
 from corral.model.urgency import is_stuck
 from corral_tui.dashboard.paint.job_words import end_reason, words_of_stage
-from corral_tui.dashboard.paint.lines import Line, Span, clean, cut, padded, width_of, wrapped
+from corral_tui.dashboard.paint.lines import Line, Span, clean, cut, padded, plain, width_of, wrapped
 from corral_tui.dashboard.paint.pipeline_line import FULL, at_most, fill_of
 from corral_tui.text import numbers
 from corral_tui.text.charset import CPU_FLOOR, Charset, Role, bar, sparks, stuck_label
@@ -90,17 +90,11 @@ def _meaning(job: Job, width: int, charset: Charset) -> list[Line]:
     stage = next((each for each in job.stages if each.number == job.bottleneck), None)
     said = clean(job.summary) if job.summary else ""
     words = said or (f"stage {stage.number} ({clean(stage.name)}) holds up the rest" if stage else "")
-    lines = wrapped(words, width, indent=f" {charset.bottleneck} ", hanging="   ")
-    first = lines[0][0][0]
-    lead = len(charset.bottleneck) + 2
-    return [[(first[:lead], "warning"), (first[lead:], "plain")], *lines[1:]]
+    return wrapped(words, width, "", hanging="   ", lead=plain(f" {charset.bottleneck} ", "warning"))
 
 
 def _stuck_words(words: str, width: int, charset: Charset) -> list[Line]:
-    label: Line = [(" ", "plain"), *stuck_label(charset)]
-    room = width_of(label) + 1
-    first, *rest = wrapped(words, width, indent=" " * room, role="bold")
-    return [[*label, (first[0][0][room - 1 :], "bold")], *rest]
+    return wrapped(words, width, role="bold", lead=[(" ", "plain"), *stuck_label(charset)])
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------

@@ -265,8 +265,9 @@ class Emulator:
             "@": screen.insert_characters, "A": screen.cursor_up, "B": screen.cursor_down,
             "C": screen.cursor_forward, "D": screen.cursor_back, "E": screen.cursor_down1,
             "F": screen.cursor_up1, "G": screen.cursor_to_column, "I": self._tab_forward,
-            "L": self._insert_rows, "M": self._delete_rows, "P": screen.delete_characters,
-            "S": self._scroll_up, "T": self._scroll_down, "X": screen.erase_characters,
+            "L": self._move_rows_at_cursor, "M": lambda count: self._move_rows_at_cursor(-count),
+            "P": screen.delete_characters, "S": lambda count: self._move_rows(self._margins[0], -count),
+            "T": lambda count: self._move_rows(self._margins[0], count), "X": screen.erase_characters,
             "Z": self._tab_back, "`": screen.cursor_to_column, "a": screen.cursor_forward,
             "b": self._repeat, "d": screen.cursor_to_line, "e": screen.cursor_down,
         }  # fmt: skip
@@ -352,18 +353,6 @@ class Emulator:
     def _margins(self) -> tuple[int, int]:
         """The first and the last row of what scrolls."""
         return self._screen.margins or (0, self._size[1] - 1)
-
-    def _scroll_up(self, count: int) -> None:
-        self._move_rows(self._margins[0], -count)
-
-    def _scroll_down(self, count: int) -> None:
-        self._move_rows(self._margins[0], count)
-
-    def _insert_rows(self, count: int) -> None:
-        self._move_rows_at_cursor(count)
-
-    def _delete_rows(self, count: int) -> None:
-        self._move_rows_at_cursor(-count)
 
     def _move_rows_at_cursor(self, by: int) -> None:
         at, (top, bottom) = self._screen.cursor, self._margins

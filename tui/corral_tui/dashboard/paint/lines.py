@@ -94,12 +94,17 @@ def rule(title: Sequence[Span], right: Sequence[Span], width: int, glyph: str, r
 
 
 def wrapped(
-    words: str, width: int, indent: str = " ", hanging: str | None = None, role: Role = "plain"
+    words: str,
+    width: int,
+    indent: str = " ",
+    hanging: str | None = None,
+    role: Role = "plain",
+    lead: Spans = (),
 ) -> list[Line]:
-    """`words` on as many lines as they need, each behind `indent`, all but the first behind `hanging`."""
-    hanging = indent if hanging is None else hanging
+    """`words` on as many lines as they need: the first behind `lead` and `indent`, the others behind `hanging`, or as deep."""
+    hanging = " " * width_of(lead) + indent if hanging is None else hanging
     lines: list[Line] = []
-    current, start = "", indent
+    current, start = "", text(lead) + indent
     for word in _short_words(words, max(width - cells(hanging), 1)):
         grown = f"{current} {word}" if current else word
         if current and cells(start) + cells(grown) > width:
@@ -109,6 +114,8 @@ def wrapped(
             current = grown
     if current or not lines:
         lines.append([(start + current, role)])
+    if lead:
+        lines[0] = [*lead, (lines[0][0][0][len(text(lead)) :], role)]
     return lines
 
 
@@ -123,17 +130,16 @@ def _short_words(words: str, width: int) -> Iterable[str]:
             yield word
 
 
-def hints(keys: Sequence[tuple[str, str]], width: int, right: Sequence[Span] = ()) -> Line:
+def hints(keys: Sequence[tuple[str, str]], width: int) -> Line:
     """A line of keys and what they do; those that do not fit are left out, the last ones first."""
     line: Line = []
-    room = width - width_of(right)
     for key, words in keys:
         gap = "   " if line else " "
         piece: Line = [(gap, "plain"), (key, "key"), (f" {words}" if words else "", "muted")]
-        if width_of(line) + width_of(piece) > room:
+        if width_of(line) + width_of(piece) > width:
             break
         line += piece
-    return spread(line, right, width) if right else line
+    return line
 
 
 def shown_bar(fraction: float, width: int, charset: Charset) -> str:

@@ -17,6 +17,10 @@ from corral_tui.dashboard.paint.lines import Line
 from corral_tui.dashboard.paint.text_field import FieldInput, Label
 from corral_tui.text.numbers import cells
 
+ON = "on"
+ON_OR_OFF = (("", "[ ]"), (ON, "[x]"))
+"""What a `Cycle` offers that is a check box."""
+
 
 class TextField(Horizontal):
     """A label and a short text."""
@@ -26,10 +30,10 @@ class TextField(Horizontal):
     TextField > Block { width: auto; }
     """
 
-    def __init__(self, label: str, value: str, placeholder: str, cells_wide: int, *, id: str) -> None:  # noqa: A002
+    def __init__(self, label: str, placeholder: str, cells_wide: int, *, id: str) -> None:  # noqa: A002
         super().__init__(id=f"field-{id}")
         self._label = label
-        self.input = FieldInput(value, placeholder=placeholder, compact=True, select_on_focus=True, id=id)
+        self.input = FieldInput(placeholder=placeholder, compact=True, select_on_focus=True, id=id)
         self.input.styles.width = cells_wide
 
     def compose(self) -> ComposeResult:
@@ -79,10 +83,6 @@ class Cycle(FocusBlock):
     def on_click(self) -> None:
         self.focus()
         self.action_turn(1)
-
-    def on_key(self, event: events.Key) -> None:
-        if event.key == "enter":
-            return
 
     def _text(self) -> str:
         return f"{self.words}{self._menu}"

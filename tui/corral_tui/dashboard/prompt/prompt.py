@@ -32,7 +32,7 @@ from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, wrapped
 from corral_tui.dashboard.paint.text_field import FieldInput, Label, LineInput, OneLineInput
 from corral_tui.dashboard.prompt import draft, prompt_text
 from corral_tui.dashboard.prompt.completion import Completion, complete, complete_directory
-from corral_tui.dashboard.prompt.fields import Cycle, Radio, TextField
+from corral_tui.dashboard.prompt.fields import ON, ON_OR_OFF, Cycle, Radio, TextField
 from corral_tui.dashboard.prompt.line_check import LineCheck, check_line, line_context
 from corral_tui.text import numbers
 
@@ -125,52 +125,35 @@ class PromptDialog(BottomDialog):
         yield Block(self._key_lines, id="dialog-keys")
 
     def _compose_fields(self) -> ComposeResult:
-        menu = f" {self.host.charset.menu}"
-        usual, is_narrow = format_duration(self.host.settings.run.stuck_after), self.is_narrow
-        first: list[Widget] = [TextField("name", "", "-", 12, id="name")]
-        second: list[Widget] = [
-            TextField("timeout", "", "none", 6, id="timeout"),
-            TextField("stuck" if is_narrow else "stuck after", "", usual, 4, id="stuck"),
-            Cycle(
-                "" if is_narrow else "then",
-                self._stuck_options,
-                self._options_changed,
-                menu=menu,
-                id="on_stuck",
-            ),
-            Cycle("pty", lambda: [("", "[ ]"), ("pty", "[x]")], self._options_changed, id="pty"),
-            Cycle(
-                "sh" if is_narrow else "with sh",
-                lambda: [("", "[ ]"), ("sh", "[x]")],
-                self._check_soon,
-                id="with_sh",
-            ),
-        ]
+        host, is_narrow = self.host, self.is_narrow
+        menu, changed, run = f" {host.charset.menu}", self._options_changed, host.settings.run
+        first: list[Widget] = [TextField("name", "-", 12, id="name")]
         if self.chain_onto:
             options = draft.chain_options(self.chained, self.chain_onto)
-            yield Radio("start", options, self._options_changed, id="chain")
+            yield Radio("start", options, changed, id="chain")
         else:
-            first.append(Cycle("start", self._start_options, self._options_changed, menu=menu, id="start"))
-            first.append(Cycle("stdin", self._stdin_options, self._options_changed, menu=menu, id="stdin"))
+            first += [
+                Cycle("start", lambda: draft.start_options(host.snapshot), changed, menu=menu, id="start"),
+                Cycle("stdin", lambda: draft.stdin_options(host.snapshot), changed, menu=menu, id="stdin"),
+            ]
+        stuck_options, then = draft.stuck_options(run.on_stuck), "" if is_narrow else "then"
+        second: list[Widget] = [
+            TextField("timeout", "none", 6, id="timeout"),
+            TextField(
+                "stuck" if is_narrow else "stuck after", format_duration(run.stuck_after), 4, id="stuck"
+            ),
+            Cycle(then, lambda: stuck_options, changed, menu=menu, id="on_stuck"),
+            Cycle("pty", lambda: ON_OR_OFF, changed, id="pty"),
+            Cycle("sh" if is_narrow else "with sh", lambda: ON_OR_OFF, self._check_soon, id="with_sh"),
+        ]
         rows = [[*first, *second]]
-        if self.host.size.width < ONE_ROW_WIDTH:
-            rows = (
-                [first, second] if not self.is_narrow else [first[:2], [*first[2:], *second[:1]], second[1:]]
-            )
+        if is_narrow:
+            rows = [first[:2], [*first[2:], *second[:1]], second[1:]]
+        elif host.size.width < ONE_ROW_WIDTH:
+            rows = [first, second]
         for number, row in enumerate(rows):
-            with Horizontal(
-                classes="prompt--fields" if number == 0 else "prompt--fields prompt--more-fields"
-            ):
+            with Horizontal(classes="prompt--fields prompt--more-fields" if number else "prompt--fields"):
                 yield from row
-
-    def _start_options(self) -> list[tuple[str, str]]:
-        return draft.start_options(self.host.snapshot)
-
-    def _stuck_options(self) -> list[tuple[str, str]]:
-        return draft.stuck_options(self.host.settings.run.on_stuck)
-
-    def _stdin_options(self) -> list[tuple[str, str]]:
-        return draft.stdin_options(self.host.snapshot)
 
     def on_mount(self) -> None:
         self._fit_directory()
@@ -197,7 +180,7 @@ class PromptDialog(BottomDialog):
 
     @property
     def with_shell(self) -> bool:
-        return self._part("with_sh", Cycle).value == "sh"
+        return self._part("with_sh", Cycle).value == ON
 
     @on(Input.Changed)
     def _typed_something(self, event: Input.Changed) -> None:
@@ -302,7 +285,7 @@ class PromptDialog(BottomDialog):
             self._put_line(self._typed)
             return
         chosen = self.earlier[self._earlier_number]
-        self._part("with_sh", Cycle).put("sh" if chosen.with_shell else "")
+        self._part("with_sh", Cycle).put(ON if chosen.with_shell else "")
         self._put_line(chosen.text)
 
     def on_one_line_input_several_pasted(self, message: OneLineInput.SeveralPasted) -> None:
@@ -357,7 +340,7 @@ class PromptDialog(BottomDialog):
             chain=chain,
             chain_onto=self.chain_onto,
             with_shell=with_shell or self.with_shell,
-            with_terminal=self._part("pty", Cycle).value == "pty",
+            with_terminal=self._part("pty", Cycle).value == ON,
         )
 
     async def _check_and_start(self, *, with_shell: bool) -> None:

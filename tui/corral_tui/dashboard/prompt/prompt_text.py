@@ -34,11 +34,7 @@ def finding_lines(finding: Finding, column: int, width: int, charset: Charset) -
     if width - start < MARK_LIMIT:
         below = [line for each in words for line in wrapped(each, width, indent="   ", role="muted")]
         return [[(" " * column + mark, "error")], *below]
-    first, *rest = wrapped(words[0], width, indent=" " * start)
-    lines: list[Line] = [
-        [(" " * column, "plain"), (mark, "error"), (" " + first[0][0][start:], "plain")],
-        *rest,
-    ]
+    lines = wrapped(words[0], width, hanging=" " * start, lead=[(" " * column, "plain"), (mark, "error")])
     for each in words[1:]:
         lines += wrapped(each, width, indent=" " * start, role="muted")
     return lines
