@@ -23,26 +23,19 @@ class Changes(NamedTuple):
 
 
 class JobIndex:
-    """Ids of jobs by something that their specifications name: found without a loop over all jobs.
+    """Ids of jobs by something that their specifications name: found without a loop over all jobs."""
 
-    Args:
-        keys: by what a job of that name and those links is found.
-    """
-
-    def __init__(self, keys: Callable[[str | None, Links], Iterable[str]]) -> None:
-        self._keys = keys
+    def __init__(self) -> None:
         self._jobs: dict[str, dict[int, None]] = {}
 
-    def add(self, job_id: int, name: str | None, links: Links) -> None:
-        for key in self._keys(name, links):
-            self._jobs.setdefault(key, {})[job_id] = None
+    def add(self, key: str, job_id: int) -> None:
+        self._jobs.setdefault(key, {})[job_id] = None
 
-    def remove(self, job_id: int, name: str | None, links: Links) -> None:
-        for key in set(self._keys(name, links)):
-            jobs = self._jobs[key]
-            del jobs[job_id]
-            if not jobs:
-                del self._jobs[key]
+    def remove(self, key: str, job_id: int) -> None:
+        jobs = self._jobs[key]
+        del jobs[job_id]
+        if not jobs:
+            del self._jobs[key]
 
     def of(self, key: str) -> list[int]:
         """In the order in which they were added."""
@@ -53,10 +46,6 @@ class JobIndex:
         return self._jobs.keys()
 
 
-def _some(*keys: str | None) -> Iterable[str]:
-    return (key for key in keys if key)
-
-
 class JobTable:
     """By id: the queue, what was started, what has ended and is still looked after, and the newest snapshots of the rest."""
 
@@ -65,24 +54,16 @@ class JobTable:
         """Those that wait for their turn, in the order of their ids."""
         self.started: dict[int, ManagedJob] = {}
         """Those whose turn has come and that have not ended, and ended ones whose leftovers are alive or not yet looked for."""
-        self.named = JobIndex(lambda name, _: _some(name))
-        self.children = JobIndex(lambda _, links: _some(links.parent))
+        self.named = JobIndex()
+        self.children = JobIndex()
         """By the job from within which they were started."""
-        self.restarts = JobIndex(lambda _, links: _some(links.restarted_from))
-        self.replacements = JobIndex(lambda _, links: links.instead_of)
+        self.restarts = JobIndex()
+        self.replacements = JobIndex()
         """By the job that has to be gone before they start."""
-        self.waiters = JobIndex(lambda _, links: links.after)
+        self.waiters = JobIndex()
         """By the job that has to succeed before they start."""
-        self.readers = JobIndex(lambda _, links: _some(links.reads))
+        self.readers = JobIndex()
         """By the job whose output they read."""
-        self._indexes = (
-            self.named,
-            self.children,
-            self.restarts,
-            self.replacements,
-            self.waiters,
-            self.readers,
-        )
         self.ended: OrderedDict[int, Job] = OrderedDict((int(snapshot.id), snapshot) for snapshot in ended)
         self.on_screen: set[int] = set()
         """Those that somebody looks at."""
@@ -117,12 +98,29 @@ class JobTable:
         return job
 
     def _link(self, job_id: int, name: str | None, links: Links) -> None:
-        for index in self._indexes if links is not NO_LINKS else (self.named,):
-            index.add(job_id, name, links)
+        for index, key in self._keys(name, links):
+            index.add(key, job_id)
 
     def _unlink(self, job_id: int, name: str | None, links: Links) -> None:
-        for index in self._indexes if links is not NO_LINKS else (self.named,):
-            index.remove(job_id, name, links)
+        for index, key in self._keys(name, links):
+            index.remove(key, job_id)
+
+    def _keys(self, name: str | None, links: Links) -> Iterator[tuple[JobIndex, str]]:
+        """By what a job of that name and those links is found."""
+        if name:
+            yield self.named, name
+        if links is NO_LINKS:
+            return
+        if links.parent:
+            yield self.children, links.parent
+        if links.restarted_from:
+            yield self.restarts, links.restarted_from
+        if links.reads:
+            yield self.readers, links.reads
+        for replaced in set(links.instead_of):
+            yield self.replacements, replaced
+        for awaited in set(links.after):
+            yield self.waiters, awaited
 
     def live(self, job_id: int) -> ManagedJob | None:
         """The job, where its turn has come and it has not ended."""
