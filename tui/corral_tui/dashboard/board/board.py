@@ -13,7 +13,7 @@ from corral.model.job import Job
 from corral_tui.dashboard.board import panels, table
 from corral_tui.dashboard.board.empty import draw_empty
 from corral_tui.dashboard.board.preview import draw_preview, preview_height
-from corral_tui.dashboard.board.view_state import ViewState
+from corral_tui.dashboard.board.view_state import Layout, ViewState
 from corral_tui.dashboard.paint.job_words import title
 from corral_tui.dashboard.paint.lines import Line, Spans, width_of
 from corral_tui.dashboard.paint.row_widget import EMPTY, Painted, Row, padded_row
@@ -22,20 +22,6 @@ from corral_tui.text.charset import Charset
 from corral_tui.text.numbers import cells, duration
 
 WHEEL_ROWS = 3
-
-
-class EmptyLayout:
-    """The mouse map of the screen that says that nothing runs."""
-
-    def __init__(self, places: dict[int, str]) -> None:
-        self._places = places
-        self.ids = tuple(places.values())
-
-    def job_at(self, x: int, y: int) -> str | None:
-        return self._places.get(y)
-
-
-BoardLayout = panels.PanelsLayout | table.TableLayout | EmptyLayout
 
 
 class Board(Painted, can_focus=True):
@@ -78,7 +64,7 @@ class Board(Painted, can_focus=True):
         self.covered = 0
         """Rows at the bottom that a dialog covers."""
         self._offset = 0
-        self._layout: BoardLayout = EmptyLayout({})
+        self._layout = Layout()
         self._cache: table.RowCache = {}
         self._body_height = 0
         self._ended_row: int | None = None
@@ -111,11 +97,10 @@ class Board(Painted, can_focus=True):
     def _body(self, view_state: ViewState, width: int, height: int) -> list[Row]:
         if view_state.model.is_empty or not view_state.model.shown:
             if view_state.model.filter or view_state.model.shows_ended:
-                self._layout = EmptyLayout({})
+                self._layout = Layout()
                 words = "no job has these letters" if view_state.model.filter else "no job"
                 return [EMPTY, Row(((f"  {words}", "muted"),)), *[EMPTY] * height][:height]
-            rows, places = draw_empty(view_state, view_state.model.shown, width, height)
-            self._layout = EmptyLayout(places)
+            rows, self._layout = draw_empty(view_state, view_state.model.shown, width, height)
             return rows
         if self.view == "panels":
             rows, self._layout = panels.draw_panels(view_state, width, height, self._offset)
@@ -163,12 +148,7 @@ class Board(Painted, can_focus=True):
     @property
     def visible_ids(self) -> tuple[str, ...]:
         """The jobs in view, and the selected one, which the preview shows."""
-        layout = self._layout
-        ids = (
-            tuple(place.job_id for place in layout.places)
-            if isinstance(layout, panels.PanelsLayout)
-            else layout.ids
-        )
+        ids = tuple(self._layout.jobs)
         selected = self.view_state.model.selected_id if self.view_state else None
         return ids if selected is None or selected in ids else (*ids, selected)
 
@@ -265,25 +245,18 @@ class Board(Painted, can_focus=True):
         if event.y == self._ended_row:
             self.post_message(self.EndedAsked())
             return
-        layout = self._layout
-        order = layout.order_at(event.x, event.y) if isinstance(layout, table.TableLayout) else None
+        order = self._layout.order_at(event.x, event.y)
         if order is not None:
             self.post_message(self.OrderAsked(order))
             return
-        job_id = layout.job_at(event.x, event.y)
+        job_id = self._layout.job_at(event.x, event.y)
         if job_id is None:
             return
         is_again = self.view_state is not None and self.view_state.model.selected_id == job_id
         self.post_message(self.Opened(job_id) if is_again or event.chain > 1 else self.Selected(job_id))
 
     def _is_on_scrollbar(self, x: int, y: int) -> bool:
-        layout = self._layout
-        return (
-            isinstance(layout, table.TableLayout)
-            and self.last_offset > 0
-            and x >= layout.width - 1
-            and layout.first_y <= y < self._body_height
-        )
+        return self.last_offset > 0 and self._layout.scrollbar.contains(x, y)
 
     def _drag_to(self, y: int) -> None:
         track = max(self._body_height - 2, 1)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from textual.geometry import Region
+
 from corral.model.job import Job
 from corral.model.urgency import ended_badly
-from corral_tui.dashboard.board.view_state import ViewState
+from corral_tui.dashboard.board.view_state import Layout, ViewState
 from corral_tui.dashboard.paint.job_words import title
 from corral_tui.dashboard.paint.lines import Span, Spans, clean, padded
 from corral_tui.dashboard.paint.row_widget import EMPTY, Row, padded_row
@@ -14,12 +16,10 @@ from corral_tui.text.charset import Role
 from corral_tui.text.numbers import cut_middle, duration, left
 
 
-def draw_empty(
-    view_state: ViewState, jobs: list[Job], width: int, height: int
-) -> tuple[list[Row], dict[int, str]]:
-    """`height` rows, and which row belongs to which job. `jobs` ended before, the newest first."""
+def draw_empty(view_state: ViewState, jobs: list[Job], width: int, height: int) -> tuple[list[Row], Layout]:
+    """`height` rows. `jobs` ended before, the newest first."""
     if not view_state.is_ready:
-        return [EMPTY] * height, {}
+        return [EMPTY] * height, Layout()
     margin = 36 if width >= 150 else (8 if width >= 100 else 2)
     lines = _words(width - margin, height, is_private=view_state.is_private)
     first, shown = len(lines), 0
@@ -32,17 +32,17 @@ def draw_empty(
         lines += [_ended(view_state, job, width - margin) for job in jobs[:shown]]
     top = max((height - len(lines)) // 3, 0) if height > 24 else min(1, max(height - len(lines), 0))
     rows = [EMPTY] * top
-    places: dict[int, str] = {}
+    places: dict[str, Region] = {}
     for number, line in enumerate(lines):
         job_id = jobs[number - first].id if first <= number < first + shown else None
         is_selected = job_id is not None and job_id == view_state.model.selected_id
         if job_id is not None:
-            places[top + number] = job_id
+            places[job_id] = Region(0, top + number, width, 1)
         edge = view_state.charset.cursor if is_selected else " "
         pieces: Spans = ((edge, "rule-selected"), (" " * (margin - 1), "plain"), *line)
         rows.append(padded_row(pieces, width, base="cursor" if is_selected else None))
     rows += [EMPTY] * (height - len(rows))
-    return rows[:height], places
+    return rows[:height], Layout(places)
 
 
 def _words(width: int, height: int, *, is_private: bool) -> list[Spans]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
 
-from corral.model.job import Job
 from corral.model.machine import Machine
 from corral.model.urgency import ended_badly, is_stuck
 from corral_tui.dashboard.board.view_state import ViewState
@@ -15,49 +14,24 @@ from corral_tui.text.numbers import size
 _WIDE = 100
 
 
-@dataclass(slots=True)
-class Counts:
-    """How many jobs of the list do what."""
-
-    running: int = 0
-    stuck: int = 0
-    paused: int = 0
-    stopping: int = 0
-    queued: int = 0
-    failed: int = 0
-    well: int = 0
-
-    @property
-    def is_quiet(self) -> bool:
-        return not (self.running or self.paused or self.stopping or self.queued)
-
-
-def count_jobs(view_state: ViewState) -> Counts:
+def count_jobs(view_state: ViewState) -> Counter[str]:
     """Jobs that were taken off the list do not count; those that ended well count for today."""
-    counts = Counts()
+    counts: Counter[str] = Counter(queued=view_state.model.unlisted_queued)
     today = view_state.now.astimezone().date()
     for job in view_state.model.snapshot.jobs.values():
         if job.hidden:
             continue
-        if job.is_ended:
-            _count_ended(job, counts, job.ended is None or job.ended.astimezone().date() == today)
-        elif job.state == "running":
-            counts.running += 1
-            counts.stuck += is_stuck(job)
-        else:
-            setattr(counts, job.state, getattr(counts, job.state) + 1)
-    counts.queued += view_state.model.unlisted_queued
+        if not job.is_ended:
+            counts[job.state] += 1
+            counts["stuck"] += is_stuck(job)
+        elif ended_badly(job):
+            counts["failed"] += 1
+        elif job.state == "succeeded" and (job.ended is None or job.ended.astimezone().date() == today):
+            counts["well"] += 1
     return counts
 
 
-def _count_ended(job: Job, counts: Counts, is_today: bool) -> None:
-    if ended_badly(job):
-        counts.failed += 1
-    elif job.state == "succeeded" and is_today:
-        counts.well += 1
-
-
-def header(view_state: ViewState, counts: Counts, width: int) -> Spans:
+def header(view_state: ViewState, counts: Counter[str], width: int) -> Spans:
     """The line, in at most `width` cells; the machine's part goes before the counts do."""
     is_wide = width >= _WIDE
     left = _left(view_state, counts, width)
@@ -68,7 +42,7 @@ def header(view_state: ViewState, counts: Counts, width: int) -> Spans:
     return cut(left, width, view_state.charset.ellipsis if is_wide else "")
 
 
-def _left(view_state: ViewState, counts: Counts, width: int) -> Spans:
+def _left(view_state: ViewState, counts: Counter[str], width: int) -> Spans:
     is_wide = width >= _WIDE
     trouble = view_state.model.snapshot.trouble
     brand: Spans = ((" CORRAL", "bold"), ("   ", "plain")) if is_wide else ((" ", "plain"),)
@@ -76,9 +50,9 @@ def _left(view_state: ViewState, counts: Counts, width: int) -> Spans:
         return (*brand, ("connecting", "muted"))
     if trouble:
         return (*brand, (f" {clean(trouble)} ", "error-alert"))
-    if counts.is_quiet and not counts.failed:
+    if not any(counts[each] for each in ("running", "paused", "stopping", "queued", "failed")):
         return (*brand, ("nothing runs", "plain"))
-    is_crowded = bool(counts.paused or counts.stopping or counts.failed)
+    is_crowded = bool(counts["paused"] or counts["stopping"] or counts["failed"])
     gap = (
         ("  " if is_crowded else "   ") if width >= 140 else ("  " if width >= 60 and not is_crowded else " ")
     )
@@ -90,29 +64,29 @@ def _left(view_state: ViewState, counts: Counts, width: int) -> Spans:
     return line
 
 
-def _parts(counts: Counts, width: int) -> list[Spans]:
+def _parts(counts: Counter[str], width: int) -> list[Spans]:
     is_full = width >= 60
-    is_crowded = bool(counts.paused or counts.stopping or counts.queued > 9) and width < _WIDE
+    is_crowded = bool(counts["paused"] or counts["stopping"] or counts["queued"] > 9) and width < _WIDE
     running = "run" if not is_full or is_crowded else "running"
     edge = " " if width >= _WIDE else ""
     failed: Spans = (
-        ((f"[{edge}{counts.failed} FAILED{edge}]", "error-alert"),)
-        if counts.failed
+        ((f"[{edge}{counts['failed']} FAILED{edge}]", "error-alert"),)
+        if counts["failed"]
         else (("0 failed", "muted"),)
     )
-    if is_crowded and not counts.failed:
+    if is_crowded and not counts["failed"]:
         failed = ()
-    stuck: Spans = ((f"[{edge}{counts.stuck} STUCK{edge}]", "alert"),) if counts.stuck else ()
-    parts: list[Spans] = [((f"{counts.running} {running}", "plain"),), stuck, failed]
+    stuck: Spans = ((f"[{edge}{counts['stuck']} STUCK{edge}]", "alert"),) if counts["stuck"] else ()
+    parts: list[Spans] = [((f"{counts['running']} {running}", "plain"),), stuck, failed]
     parts += [
         ((f"{number} {word}", "plain"),) if number else ()
-        for number, word in ((counts.paused, "paused"), (counts.stopping, "stopping"))
+        for number, word in ((counts["paused"], "paused"), (counts["stopping"], "stopping"))
     ]
     if is_full:
-        parts.append(((f"{counts.queued:,} queued", "plain" if counts.queued else "muted"),))
+        parts.append(((f"{counts['queued']:,} queued", "plain" if counts["queued"] else "muted"),))
     if width >= 120:
-        crowded = counts.paused or counts.stopping or counts.failed
-        parts.append(((f"{counts.well} {'well' if crowded else 'ended well'}", "muted"),))
+        crowded = counts["paused"] or counts["stopping"] or counts["failed"]
+        parts.append(((f"{counts['well']} {'well' if crowded else 'ended well'}", "muted"),))
     return parts
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+
+from textual.geometry import Region
 
 from corral.model.job import Job
 from corral.model.urgency import ended_badly, is_stuck
-from corral_tui.dashboard.board.view_state import ViewState
+from corral_tui.dashboard.board.view_state import Layout, ViewState
 from corral_tui.dashboard.paint.job_words import end_reason, title
 from corral_tui.dashboard.paint.lines import Span, Spans, clean, padded, width_of, wrapped
 from corral_tui.dashboard.paint.pipeline_line import draw_pipeline
@@ -24,32 +24,6 @@ FRAMED_HEIGHT = 6
 COMFORTABLE_HEIGHT = 7
 WHOLE_VIEW = 12
 """So many panels are still seen as a whole."""
-
-
-class PanelPlace(NamedTuple):
-    """Where a panel stands."""
-
-    job_id: str
-    x: int
-    y: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True)
-class PanelsLayout:
-    """What stands where: for the mouse and the keys."""
-
-    places: tuple[PanelPlace, ...]
-    columns: int
-    height: int
-    """Of one panel."""
-
-    def job_at(self, x: int, y: int) -> str | None:
-        for place in self.places:
-            if place.x <= x < place.x + place.width and place.y <= y < place.y + place.height:
-                return place.job_id
-        return None
 
 
 def column_count(width: int, number: int) -> int:
@@ -72,15 +46,13 @@ def panel_height(width: int, height: int, number: int) -> int:
     return min(max(height // lines_of_panels, least), max(height, 1))
 
 
-def draw_panels(
-    view_state: ViewState, width: int, height: int, offset: int
-) -> tuple[list[Row], PanelsLayout]:
+def draw_panels(view_state: ViewState, width: int, height: int, offset: int) -> tuple[list[Row], Layout]:
     """`height` rows; `offset` counts lines of panels."""
     jobs = view_state.model.shown
     columns = column_count(width, len(jobs))
     tall = panel_height(width, height, len(jobs))
     rows: list[Row] = []
-    places: list[PanelPlace] = []
+    places: dict[str, Region] = {}
     for first in range(offset * columns, len(jobs), columns):
         room = min(tall, height - len(rows))
         if room <= 0:
@@ -88,11 +60,11 @@ def draw_panels(
         side_by_side = []
         for number, job in enumerate(jobs[first : first + columns]):
             x, panel_width = _column(number, columns, width)
-            places.append(PanelPlace(job.id, x, len(rows), panel_width, room))
+            places[job.id] = Region(x, len(rows), panel_width, room)
             side_by_side.append(draw_panel(view_state, job, panel_width, tall)[:room])
         rows += _beside(side_by_side, columns, width, room)
     rows += [EMPTY] * (height - len(rows))
-    return rows, PanelsLayout(tuple(places), columns, tall)
+    return rows, Layout(places)
 
 
 def _column(number: int, columns: int, width: int) -> tuple[int, int]:
@@ -258,10 +230,10 @@ def _meters(view_state: ViewState, job: Job, width: int, *, has_processes: bool)
     line: list[Span] = [
         ("cpu ", "muted"),
         (right(cpu_share(job.cpu_percent), 5), "plain"),
-        (" " + view_state.cpu_spark(job, spark), "spark"),
+        (" " + view_state.spark(job, "cpu", spark), "spark"),
         (f"{gap}mem ", "muted"),
         (right(size(job.memory_bytes), 5), "plain"),
-        (" " + view_state.memory_spark(job, spark), "spark"),
+        (" " + view_state.spark(job, "memory", spark), "spark"),
     ]
     if has_out:
         line += [(f"{gap}out ", "muted"), (right(rate(job.output_bytes_per_second), 7), "plain")]

@@ -24,7 +24,7 @@ from corral_tui.dashboard.board.top_lines import TopLines
 from corral_tui.dashboard.board.view_state import ViewState
 from corral_tui.dashboard.frame.actions import Scope
 from corral_tui.dashboard.frame.footer import Footer, StripLine
-from corral_tui.dashboard.frame.screen import DashboardScreen, ScreenHost
+from corral_tui.dashboard.frame.screen import DashboardScreen, Host
 from corral_tui.dashboard.paint.lines import Span, Spans
 from corral_tui.dashboard.paint.output_tails import Tails
 from corral_tui.dashboard.paint.row_widget import padded_row
@@ -42,7 +42,7 @@ class BoardScreen(DashboardScreen):
     AUTO_FOCUS = "#board"
     DEFAULT_CSS = "BoardScreen { layout: vertical; overflow: hidden; }"
 
-    def __init__(self, host: ScreenHost) -> None:
+    def __init__(self, host: Host) -> None:
         super().__init__(host)
         self.top = TopLines()
         self.board = Board()

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Literal
 
 from corral.model.history import RecentHistory
 from corral.model.job import STARTED_STATES, Job
-from corral_tui.text.charset import SPARK_CELL_SECONDS
+from corral_tui.text.charset import CPU_FLOOR, MEMORY_FLOOR, OUTPUT_FLOOR, SPARK_CELL_SECONDS
 
 KEPT_CELLS = 64
 """Cells, the widest spark that is drawn."""
 
-Cells = deque[float | None]
+Measured = Literal["cpu", "memory", "output"]
+FLOORS: dict[Measured, float] = {"cpu": CPU_FLOOR, "memory": MEMORY_FLOOR, "output": OUTPUT_FLOOR}
+"""What is drawn, and the least that a spark's full height stands for."""
 
 
-def _cells() -> Cells:
-    return deque(maxlen=KEPT_CELLS)
-
-
-@dataclass(slots=True)
 class SparkHistory:
     """The cells of one job, oldest first; None where nothing was measured, as while it was paused."""
 
-    cpu: Cells = field(default_factory=_cells)
-    memory: Cells = field(default_factory=_cells)
-    output: Cells = field(default_factory=_cells)
-    cell: int = -1
-    """The number of the newest cell: seconds since the epoch by the length of a cell."""
-    count: int = 0
-    """How many samples its newest cell is the mean of."""
+    def __init__(self, cell: int = -1) -> None:
+        self.cells: dict[Measured, deque[float | None]] = {
+            measured: deque(maxlen=KEPT_CELLS) for measured in FLOORS
+        }
+        self.cell = cell
+        """The number of the newest cell: seconds since the epoch by the length of a cell."""
+        self.count = 1
+        """How many samples its newest cell is the mean of."""
 
 
 class SparkHistories:
@@ -40,8 +38,9 @@ class SparkHistories:
     def __init__(self) -> None:
         self._jobs: dict[str, SparkHistory] = {}
 
-    def of(self, job_id: str) -> SparkHistory | None:
-        return self._jobs.get(job_id)
+    def of(self, job_id: str, measured: Measured) -> Sequence[float | None]:
+        history = self._jobs.get(job_id)
+        return () if history is None else tuple(history.cells[measured])
 
     def missing(self, jobs: Iterable[Job], now: datetime) -> tuple[str, ...]:
         """Those of `jobs` whose history is to be asked for: never seen, or not seen for a while."""
@@ -57,11 +56,10 @@ class SparkHistories:
     def fill(self, job_id: str, recent: RecentHistory, now: datetime) -> None:
         """Take what the daemon remembers of a job."""
         step = max(round(SPARK_CELL_SECONDS / recent.seconds), 1) if recent.seconds > 0 else 1
-        kept = SparkHistory(cell=_cell_of(now), count=1)
-        kept.cpu.extend(recent.cpu[::-1][::step][::-1])
-        kept.memory.extend(recent.memory[::-1][::step][::-1])
-        kept.output.extend(recent.output[::-1][::step][::-1])
-        self._jobs[job_id] = kept
+        history = self._jobs[job_id] = SparkHistory(_cell_of(now))
+        for measured, kept in history.cells.items():
+            values: tuple[float | None, ...] = getattr(recent, measured)
+            kept.extend(values[::-1][::step][::-1])
 
     def note(self, jobs: Iterable[Job], now: datetime) -> None:
         """Take the present values of the jobs on the screen."""
@@ -79,28 +77,22 @@ class SparkHistories:
     def _note_one(self, job: Job, newest: int) -> None:
         history = self._jobs.setdefault(job.id, SparkHistory())
         is_paused = job.state == "paused"
-        values = (
-            (history.cpu, None if is_paused else job.cpu_percent),
-            (history.memory, job.memory_bytes),
-            (history.output, None if is_paused else job.output_bytes_per_second),
-        )
-        if newest != history.cell:
-            _skip(history, min(newest - history.cell - 1, KEPT_CELLS) if history.cell >= 0 else 0)
-            history.cell, history.count = newest, 1
-            for kept, value in values:
-                kept.append(value)
-            return
-        history.count += 1
-        for kept, value in values:
-            _average(kept, value, history.count)
+        values: dict[Measured, float | None] = {
+            "cpu": None if is_paused else job.cpu_percent,
+            "memory": job.memory_bytes,
+            "output": None if is_paused else job.output_bytes_per_second,
+        }
+        is_new = newest != history.cell
+        missed = min(newest - history.cell - 1, KEPT_CELLS) if history.cell >= 0 else 0
+        history.cell, history.count = newest, 1 if is_new else history.count + 1
+        for measured, kept in history.cells.items():
+            if is_new:
+                kept.extend([*[None] * missed, values[measured]])
+            else:
+                _average(kept, values[measured], history.count)
 
 
-def _skip(history: SparkHistory, missed: int) -> None:
-    for kept in (history.cpu, history.memory, history.output):
-        kept.extend([None] * max(missed, 0))
-
-
-def _average(kept: Cells, value: float | None, count: int) -> None:
+def _average(kept: deque[float | None], value: float | None, count: int) -> None:
     if value is None:
         return
     newest = kept[-1] if kept else None

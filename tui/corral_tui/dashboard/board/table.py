@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, NamedTuple
+
+from textual.geometry import Region
 
 from corral.model.job import Job
 from corral.model.urgency import ended_badly, is_stuck, needs_a_human
-from corral_tui.dashboard.board.view_state import ViewState
+from corral_tui.dashboard.board.view_state import Layout, ViewState
 from corral_tui.dashboard.paint.job_words import title
 from corral_tui.dashboard.paint.lines import Span, Spans, padded
 from corral_tui.dashboard.paint.row_widget import EMPTY, Row, padded_row
@@ -108,35 +110,9 @@ def _with_last(columns: list[Column], width: int) -> tuple[Column, ...]:
     return (columns[0], named, *columns[2:])
 
 
-@dataclass(frozen=True, slots=True)
-class TableLayout:
-    """What stands where: for the mouse."""
-
-    columns: tuple[Column, ...]
-    first_y: int
-    offset: int
-    ids: tuple[str, ...]
-    width: int
-
-    def job_at(self, x: int, y: int) -> str | None:
-        place = y - self.first_y
-        return self.ids[place] if 0 <= place < len(self.ids) else None
-
-    def order_at(self, x: int, y: int) -> Order | None:
-        """The order that a click on a column's head asks for."""
-        if self.first_y == 0 or y != self.first_y - 1:
-            return None
-        at = 2
-        for column in self.columns:
-            at += column.gap + column.width
-            if x < at:
-                return _ORDER_OF.get(column.name)
-        return None
-
-
 def draw_table(
     view_state: ViewState, width: int, height: int, offset: int, cache: RowCache
-) -> tuple[list[Row], TableLayout]:
+) -> tuple[list[Row], Layout]:
     """`height` rows from the job at `offset` on, the heads first where there is room for them."""
     jobs = view_state.model.shown
     widest = max((len(job.id) for job in (jobs[-1:] + jobs[:1])), default=1)
@@ -151,8 +127,18 @@ def draw_table(
     for job, (glyph, role) in zip(visible, bar, strict=False):
         rows.append(_cached(view_state, job, columns, width, (glyph, role), cache))
     rows += [EMPTY] * (height - len(rows))
-    layout = TableLayout(columns, int(has_heads), offset, tuple(job.id for job in visible), width)
-    return rows, layout
+    places = {job.id: Region(0, y, width, 1) for y, job in enumerate(visible, start=int(has_heads))}
+    track = Region(width - 1, int(has_heads), 1, height - has_heads)
+    return rows, Layout(places, _head_places(columns) if has_heads else (), track)
+
+
+def _head_places(columns: Sequence[Column]) -> tuple[tuple[Region, Order], ...]:
+    ends = list(accumulate((column.gap + column.width for column in columns), initial=2))
+    return tuple(
+        (Region(start, 0, end - start, 1), _ORDER_OF[column.name])
+        for column, start, end in zip(columns, [0, *ends[1:]], ends[1:], strict=False)
+        if column.name in _ORDER_OF
+    )
 
 
 def _heads(view_state: ViewState, columns: Sequence[Column], width: int) -> Row:
@@ -186,7 +172,7 @@ def _cached(
     is_selected, is_marked = job.id == model.selected_id, job.id in model.marks
     status, time, last = view_state.status(job), view_state.time(job), _last(view_state, job)
     wants_sparks = any(column.name == "cpu_spark" for column in columns)
-    spark = view_state.cpu_spark(job, 8) + view_state.memory_spark(job, 8) if wants_sparks else ""
+    spark = view_state.spark(job, "cpu", 8) + view_state.spark(job, "memory", 8) if wants_sparks else ""
     key = (
         id(job),
         columns,
@@ -255,9 +241,9 @@ def _cell(view_state: ViewState, job: Job, column: Column) -> Span:
     if not has_numbers:
         return " " * width, "plain"
     if column.name == "cpu_spark":
-        return view_state.cpu_spark(job, width), "spark"
+        return view_state.spark(job, "cpu", width), "spark"
     if column.name == "mem_spark":
-        return view_state.memory_spark(job, width), "spark"
+        return view_state.spark(job, "memory", width), "spark"
     texts = {
         "cpu": cpu(job.cpu_percent),
         "mem": size(job.memory_bytes),

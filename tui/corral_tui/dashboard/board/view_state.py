@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
+
+from textual.geometry import NULL_REGION, Region
 
 from corral.model.job import Job
 from corral_tui.dashboard.board.order_and_selection import Model
-from corral_tui.dashboard.board.sparklines import SparkHistories
+from corral_tui.dashboard.board.sparklines import FLOORS, Measured, SparkHistories
 from corral_tui.dashboard.paint.job_words import end_reason
 from corral_tui.dashboard.paint.lines import Spans, clean
 from corral_tui.dashboard.paint.output_tails import Tails
-from corral_tui.text.charset import (
-    CPU_FLOOR,
-    MEMORY_FLOOR,
-    OUTPUT_FLOOR,
-    Charset,
-    Status,
-    sparks,
-    status_of,
-    time_of,
-)
+from corral_tui.settings.dashboard import Order
+from corral_tui.text.charset import Charset, Status, sparks, status_of, time_of
 
 RECENT_OUTPUT = 30.0
 """Seconds for which a waiting job's last line tells more than what it waits for."""
+
+
+class Layout(NamedTuple):
+    """What stands where on the board: for the mouse."""
+
+    jobs: Mapping[str, Region] = {}
+    heads: tuple[tuple[Region, Order], ...] = ()
+    """The heads of columns, and the order that a click on each asks for."""
+    scrollbar: Region = NULL_REGION
+
+    def job_at(self, x: int, y: int) -> str | None:
+        return next((job_id for job_id, region in self.jobs.items() if region.contains(x, y)), None)
+
+    def order_at(self, x: int, y: int) -> Order | None:
+        return next((order for region, order in self.heads if region.contains(x, y)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +89,8 @@ class ViewState:
             fallback = tail.problem
         return ((clean(fallback), "muted"),) if fallback else ()
 
-    def cpu_spark(self, job: Job, width: int) -> str:
-        history = self.history.of(job.id)
-        return sparks(list(history.cpu), width, CPU_FLOOR, self.charset) if history else " " * width
-
-    def memory_spark(self, job: Job, width: int) -> str:
-        history = self.history.of(job.id)
-        return sparks(list(history.memory), width, MEMORY_FLOOR, self.charset) if history else " " * width
-
-    def output_spark(self, job: Job, width: int) -> str:
-        history = self.history.of(job.id)
-        return sparks(list(history.output), width, OUTPUT_FLOOR, self.charset) if history else " " * width
+    def spark(self, job: Job, measured: Measured, width: int) -> str:
+        return sparks(self.history.of(job.id, measured), width, FLOORS[measured], self.charset)
 
 
 def stopping_line(job: Job, now: datetime, charset: Charset) -> str:
