@@ -105,8 +105,7 @@ async def test_a_click_on_a_pipe_looks_into_it(size: tuple[int, int], x: int, y:
         await shown(app, lambda text: "400,anna" in text, "its bytes")
         if size[0] == 160:
             # The drawing stands above the bytes: another pipe is one click away.
-            spot = screen.query_one(PipelinePane)._drawing.spot_of(2)
-            assert spot is not None
+            spot = screen.query_one(PipelinePane)._drawing.spots[2]
             await pilot.click(offset=(spot.x + 3, spot.y + 3))
             await until(lambda: screen.peeked is not None and screen.peeked.pipe == 2, "the second pipe")
 

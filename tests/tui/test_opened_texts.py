@@ -136,13 +136,13 @@ def test_a_number_that_is_only_a_bound_is_marked() -> None:
 def test_a_pipe_is_found_where_it_is_drawn(width: int) -> None:
     for shown in (twelve(), pipeline_job(3, "dump")):
         drawing = draw(shown, DrawingContext({}, width, UNICODE, chosen=2))
-        assert [spot.pipe for spot in drawing.spots] == [pipe.number for pipe in shown.pipes]
-        for spot in drawing.spots:
+        assert list(drawing.spots) == [pipe.number for pipe in shown.pipes]
+        for pipe, spot in drawing.spots.items():
             seen = "".join(
                 lines.text(line)[spot.x :] for line in drawing.lines[spot.y : spot.y + spot.height]
             )
-            assert f"pipe {spot.pipe}" in seen
-            assert drawing.pipe_at(spot.x + 1, spot.y) == spot.pipe
+            assert f"pipe {pipe}" in seen
+            assert drawing.pipe_at(spot.x + 1, spot.y) == pipe
         assert "▌" in "".join(texts(drawing.lines))
 
 

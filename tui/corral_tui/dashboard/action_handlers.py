@@ -29,7 +29,7 @@ from corral_tui.dashboard.dialogs.restart import RestartDialog
 from corral_tui.dashboard.dialogs.signal import SignalDialog
 from corral_tui.dashboard.dialogs.stop import StopDialog
 from corral_tui.dashboard.frame.actions import Context
-from corral_tui.dashboard.frame.screen import DialogHost
+from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.help import HelpScreen
 from corral_tui.dashboard.notifications import Notifications
 from corral_tui.dashboard.paint.job_words import end_reason
@@ -40,7 +40,7 @@ from corral_tui.text.charset import time_of
 from corral_tui.text.numbers import counted
 
 
-class ActionHost(DialogHost, Protocol):
+class ActionHost(Host, Protocol):
     """What the actions ask besides: Textual's own means, for the most part."""
 
     @property

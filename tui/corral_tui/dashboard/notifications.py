@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
 
 from corral.client.snapshot import Snapshot
 from corral.model.job import Job
@@ -142,16 +141,10 @@ def has_title(environment: Mapping[str, str] = os.environ) -> bool:
 # ---- both, in the dashboard ----------------------------------------------------------------------------------------
 
 
-class NotificationHost(Host, Protocol):
-    """What the bell and the title depend on."""
-
-    def unseen(self) -> list[Job]: ...
-
-
 class Notifications:
     """The bell and the title of one dashboard."""
 
-    def __init__(self, host: NotificationHost, write: Callable[[str], None]) -> None:
+    def __init__(self, host: Host, write: Callable[[str], None]) -> None:
         self._host = host
         self._write = write
         self._pace = BellPace()

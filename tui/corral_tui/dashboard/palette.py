@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Protocol, cast
+from typing import cast
 
 from textual import on
 from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
@@ -12,28 +12,14 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, OptionList
 
-from corral.client.snapshot import Snapshot
-from corral.client.source import Source
 from corral_tui.dashboard.frame.actions import Context, actions_of, key_name
-from corral_tui.dashboard.frame.screen import DashboardScreen, OfOneSize
+from corral_tui.dashboard.frame.screen import DashboardScreen, Host, OfOneSize
 from corral_tui.dashboard.paint.lines import clean
 
 JOBS_AT_FIRST = 20
 """How many jobs are offered before anything is typed."""
 
 Entry = tuple[str, str, Callable[[], None]]
-
-
-class PaletteHost(Protocol):
-    """What the entries of the palette do, and are made from."""
-
-    @property
-    def source(self) -> Source: ...
-    @property
-    def snapshot(self) -> Snapshot: ...
-    def open_job(self, job_id: str, pane: str | None = None) -> None: ...
-    def action_act(self, action_id: str) -> None: ...
-    def choose_theme(self, name: str) -> None: ...
 
 
 class Palette(CommandPalette, OfOneSize):  # Textual looks for styles along the first base
@@ -59,8 +45,8 @@ class ActionsAndJobs(Provider):
     """Actions that are possible on the screen beneath, then jobs."""
 
     @property
-    def _host(self) -> PaletteHost:
-        return cast("PaletteHost", self.app)
+    def _host(self) -> Host:
+        return cast("Host", self.app)
 
     async def discover(self) -> Hits:
         for number, (text, help_text, run) in enumerate(self._entries()):

@@ -17,7 +17,7 @@ from corral.model.text import one_line
 from corral.output.reader import OutputFile
 from corral.protocol.requests import CloseInput
 from corral_tui.dashboard.dialogs.base import BottomDialog
-from corral_tui.dashboard.frame.screen import DialogHost
+from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.paint.lines import Line, clean, plain, wrapped
 from corral_tui.dashboard.paint.text_field import Label, LineInput, OneLineInput
 
@@ -31,7 +31,7 @@ class AnswerDialog(BottomDialog):
     DEFAULT_CSS = "AnswerDialog .dialog--line { height: 1; padding: 0 1; }"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+d", "end_input", show=False, priority=True)]
 
-    def __init__(self, host: DialogHost, job_id: str) -> None:
+    def __init__(self, host: Host, job_id: str) -> None:
         super().__init__(host, (job_id,))
         self.job_id = job_id
         self.sent = 0

@@ -15,7 +15,7 @@ from textual.geometry import Size
 
 from corral.model.errors import CorralError
 from corral.protocol.requests import Reply_, Request
-from corral_tui.dashboard.frame.screen import Dialog, DialogHost
+from corral_tui.dashboard.frame.screen import Dialog, Host
 from corral_tui.dashboard.paint.block_widgets import Block, FocusBlock
 from corral_tui.dashboard.paint.lines import Line, hints, plain, rule
 from corral_tui.text.numbers import cells
@@ -88,7 +88,7 @@ class BottomDialog(Dialog, can_focus=True):
         *(Binding(key, f"answer('{key}')", show=False) for key in ANSWERS),
     ]
 
-    def __init__(self, host: DialogHost, job_ids: Sequence[str] = ()) -> None:
+    def __init__(self, host: Host, job_ids: Sequence[str] = ()) -> None:
         super().__init__()
         self.host = host
         self.job_ids = tuple(job_ids)

@@ -11,7 +11,7 @@ from corral.model.reports import StopReport
 from corral_tui.dashboard.dialogs import stop_text
 from corral_tui.dashboard.dialogs.base import ChoiceButton
 from corral_tui.dashboard.dialogs.stopping import StoppingDialog, is_stoppable
-from corral_tui.dashboard.frame.screen import DialogHost
+from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, wrapped
 from corral_tui.text import numbers
 from corral_tui.text.charset import status_of, time_of
@@ -29,7 +29,7 @@ def is_of_others(job: Job) -> bool:
 class QuitDialog(StoppingDialog):
     """Ends every job it has named, then leaves. A job that starts meanwhile is named before it is ended too."""
 
-    def __init__(self, host: DialogHost) -> None:
+    def __init__(self, host: Host) -> None:
         super().__init__(host, _stoppable(host.snapshot))
         self.phase: QuitPhase = "question"
 

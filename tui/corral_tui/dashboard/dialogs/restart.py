@@ -9,7 +9,7 @@ from corral.model.job import Job
 from corral.protocol.requests import RestartJobs
 from corral_tui.dashboard.dialogs import stop_text
 from corral_tui.dashboard.dialogs.base import BottomDialog, ChoiceButton
-from corral_tui.dashboard.frame.screen import DialogHost
+from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.paint.lines import Line, clean, plain, wrapped
 from corral_tui.text import numbers
 from corral_tui.text.charset import status_of, time_of
@@ -18,7 +18,7 @@ from corral_tui.text.charset import status_of, time_of
 class RestartDialog(BottomDialog):
     """Stops one job and runs it again; its new run is selected."""
 
-    def __init__(self, host: DialogHost, job_id: str) -> None:
+    def __init__(self, host: Host, job_id: str) -> None:
         super().__init__(host, (job_id,))
         self.job_id = job_id
         self.is_restarting = False

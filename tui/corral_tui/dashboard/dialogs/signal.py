@@ -14,7 +14,7 @@ from corral.model.errors import CorralError
 from corral.model.job import Job, ProcessView
 from corral.protocol.requests import ListProcesses, SignalJobs
 from corral_tui.dashboard.dialogs.base import BottomDialog, ChoiceButton
-from corral_tui.dashboard.frame.screen import DialogHost
+from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.paint.block_widgets import Block
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain
 from corral_tui.text import numbers
@@ -58,7 +58,7 @@ class SignalDialog(BottomDialog):
         Binding("left,h", "target_next(-1)", show=False),
     ]
 
-    def __init__(self, host: DialogHost, job_id: str, pid: int | None = None) -> None:
+    def __init__(self, host: Host, job_id: str, pid: int | None = None) -> None:
         super().__init__(host, (job_id,))
         self.job_id = job_id
         self.pid = pid

@@ -15,7 +15,7 @@ from corral_tui.dashboard.dialogs import stop_text
 from corral_tui.dashboard.dialogs.base import ChoiceButton
 from corral_tui.dashboard.dialogs.restart import RestartDialog
 from corral_tui.dashboard.dialogs.stopping import StoppingDialog, is_stoppable
-from corral_tui.dashboard.frame.screen import DialogHost
+from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, spread, wrapped
 from corral_tui.text import numbers
 from corral_tui.text.charset import status_of, time_of
@@ -33,9 +33,7 @@ StopPhase = Literal["question", "going on", "over", "pointless"]
 class StopDialog(StoppingDialog):
     """Stops the jobs it was opened for, and no others, whatever is selected meanwhile."""
 
-    def __init__(
-        self, host: DialogHost, job_ids: Sequence[str], *, hidden_by_filter: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, host: Host, job_ids: Sequence[str], *, hidden_by_filter: Sequence[str] = ()) -> None:
         super().__init__(host, _stoppable(job_ids, host.snapshot))
         self.hidden_by_filter = tuple(each for each in hidden_by_filter if each in self.job_ids)
         self.phase: StopPhase = "question" if self.jobs else "pointless"

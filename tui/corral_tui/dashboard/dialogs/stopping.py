@@ -9,7 +9,7 @@ from corral.model.reports import StopReport
 from corral.protocol.requests import AskStopping, StopJobs
 from corral_tui.dashboard.dialogs.base import BottomDialog
 from corral_tui.dashboard.dialogs.stop_text import report_line
-from corral_tui.dashboard.frame.screen import DialogHost
+from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.paint.lines import Line, clean
 
 POLL_SECONDS = 0.25
@@ -23,7 +23,7 @@ def is_stoppable(job: Job) -> bool:
 class StoppingDialog(BottomDialog):
     """Stops the jobs that it names, and no others."""
 
-    def __init__(self, host: DialogHost, jobs: Iterable[Job]) -> None:
+    def __init__(self, host: Host, jobs: Iterable[Job]) -> None:
         super().__init__(host)
         self.name_jobs(jobs)
         self.reports: dict[str, StopReport] = {}

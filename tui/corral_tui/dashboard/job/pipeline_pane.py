@@ -44,7 +44,7 @@ class PipelinePane(Pane):
         self._chosen: int | None = None
         self._wanted_bytes = FIRST_BYTES
         self.peek: Peek | None = None
-        self._drawing = Drawing([], ())
+        self._drawing = Drawing([])
         self.remove_class("-peeking")
 
     def compose(self) -> ComposeResult:
@@ -131,7 +131,7 @@ class PipelinePane(Pane):
             self.look_into(pipe)
             return
         self.redraw()
-        spot = self._drawing.spot_of(pipe)
+        spot = self._drawing.spots.get(pipe)
         if spot is not None:
             # With the stages at both of its ends.
             around = Region(0, max(spot.y - 1, 0), 1, spot.height + 2)
@@ -223,7 +223,7 @@ class PipelinePane(Pane):
         drawing = self._draw(width)
         if len(drawing.lines) + 1 + len(head) + LEAST_CONTENT < self.size.height:
             return [*drawing.lines, [], *head]
-        self._drawing = Drawing([], ())
+        self._drawing = Drawing([])
         return head
 
     def body_lines(self, width: int) -> list[Line]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from textual.geometry import Region
+
 from corral.model.job import Job, Pipe, Stage
 from corral.model.urgency import is_stuck
 from corral_tui.dashboard.paint.job_words import end_reason, words_of_stage
 from corral_tui.dashboard.paint.lines import Line, Span, clean, cut, padded, plain, width_of, wrapped
-from corral_tui.dashboard.paint.pipeline_line import FULL, at_most, fill_of
+from corral_tui.dashboard.paint.pipeline_line import at_most, fill_of, state_of
 from corral_tui.text import numbers
 from corral_tui.text.charset import CPU_FLOOR, Charset, Role, bar, sparks, stuck_label
 from corral_tui.text.stage_times import time_words
@@ -27,30 +29,14 @@ PIPE_WIDTH = 24
 StageHistories = Mapping[int, Sequence[float | None]]
 
 
-class Spot(NamedTuple):
-    """Where a pipe stands in a drawing, in cells."""
-
-    pipe: int
-    x: int
-    y: int
-    width: int
-    height: int
-
-    def holds(self, x: int, y: int) -> bool:
-        return self.x <= x < self.x + self.width and self.y <= y < self.y + self.height
-
-
 class Drawing(NamedTuple):
     """The lines of a pipeline, and where in them its pipes are."""
 
     lines: list[Line]
-    spots: tuple[Spot, ...]
+    spots: Mapping[int, Region] = {}
 
     def pipe_at(self, x: int, y: int) -> int | None:
-        return next((spot.pipe for spot in self.spots if spot.holds(x, y)), None)
-
-    def spot_of(self, pipe: int | None) -> Spot | None:
-        return next((spot for spot in self.spots if spot.pipe == pipe), None)
+        return next((pipe for pipe, spot in self.spots.items() if spot.contains(x, y)), None)
 
 
 class DrawingContext(NamedTuple):
@@ -75,7 +61,7 @@ def draw(job: Job, context: DrawingContext) -> Drawing:
     drawn = _as_table(job, context) if context.width >= AS_TABLE else _downwards(job, context)
     if len(job.stages) <= MOST_SIDE_BY_SIDE:
         return drawn._replace(lines=[*drawn.lines, [], *meaning])
-    moved = tuple(spot._replace(y=spot.y + len(meaning)) for spot in drawn.spots)
+    moved = {pipe: spot.translate((0, len(meaning))) for pipe, spot in drawn.spots.items()}
     return Drawing([*meaning, *drawn.lines], moved)
 
 
@@ -136,10 +122,9 @@ def _moved_words(job: Job, stage: Stage) -> str:
 
 
 def fill_words(pipe: Pipe) -> str:
-    fill = fill_of(pipe)
-    if fill is None:
+    state = state_of(pipe).replace("full", "FULL")
+    if not state:
         return "fill not known"
-    state = "FULL" if fill >= FULL else "empty" if pipe.fill_bytes == 0 else f"{fill * 100:.0f}%"
     return f"{numbers.size(pipe.fill_bytes)} of {numbers.size(pipe.capacity_bytes)} {state}"
 
 
@@ -163,8 +148,7 @@ def slow_words(pipe: Pipe) -> str:
 
 
 def bar_role(pipe: Pipe) -> Role:
-    fill = fill_of(pipe)
-    return "warning" if fill is not None and fill >= FULL else "spark"
+    return "warning" if state_of(pipe) == "full" else "spark"
 
 
 def _pipe_name(pipe: Pipe, context: DrawingContext) -> Span:
@@ -181,16 +165,16 @@ def _pointer(pipe: Pipe, context: DrawingContext) -> Span:
 
 def _downwards(job: Job, context: DrawingContext) -> Drawing:
     lines: list[Line] = []
-    spots: list[Spot] = []
+    spots: dict[int, Region] = {}
     is_short = len(job.stages) > MOST_SIDE_BY_SIDE
     for place, stage in enumerate(job.stages):
         lines.append(_stage_line(job, stage, context, _name_room(context.width)))
         if place < len(job.pipes):
             pipe = job.pipes[place]
             drawn = _short_pipe_lines(job, pipe, context) if is_short else _pipe_lines(job, pipe, context)
-            spots.append(Spot(pipe.number, 0, len(lines), context.width, len(drawn)))
+            spots[pipe.number] = Region(0, len(lines), context.width, len(drawn))
             lines += drawn
-    return Drawing(lines, tuple(spots))
+    return Drawing(lines, spots)
 
 
 def _name_room(width: int) -> int:
@@ -241,10 +225,14 @@ def _short_pipe_lines(job: Job, pipe: Pipe, context: DrawingContext) -> list[Lin
     line: Line = [(" ", "plain"), _pointer(pipe, context), (f"{' ' * indent}{branch} ", "muted")]
     line += [_pipe_name(pipe, context), (" " * (2 - len(str(pipe.number)) + 1), "plain")]
     line += _flow(job, pipe, context, SHORT_PIPE_CELLS)
-    slow = "" if job.is_ended else slow_words(pipe).removeprefix("the ").replace(" is ", " ")
-    if slow and context.width >= 60:
-        line.append((f"  {slow}", "muted"))
+    if context.width >= 60:
+        line.append(_short_slow(job, pipe))
     return [cut(line, context.width, charset.ellipsis)]
+
+
+def _short_slow(job: Job, pipe: Pipe) -> Span:
+    slow = "" if job.is_ended else slow_words(pipe).removeprefix("the ").replace(" is ", " ")
+    return (f"  {slow}" if slow else "", "muted")
 
 
 def _flow(job: Job, pipe: Pipe, context: DrawingContext, room: int, after: str = "") -> Line:
@@ -254,7 +242,7 @@ def _flow(job: Job, pipe: Pipe, context: DrawingContext, room: int, after: str =
     flow = rate_words(pipe, context.charset)
     if context.width < 60:
         drawn = bar(fill_of(pipe), 6, context.charset)
-        full = " FULL" if (fill_of(pipe) or 0.0) >= FULL else ""
+        full = " FULL" if state_of(pipe) == "full" else ""
         return [(drawn, bar_role(pipe)), (f" {flow}{full}", "plain")]
     filled = numbers.left(fill_words(pipe), 17 if not after else 18)
     total = f"{total_words(pipe, context.charset, after):<6}"
@@ -268,22 +256,21 @@ def _flow(job: Job, pipe: Pipe, context: DrawingContext, room: int, after: str =
 def _as_table(job: Job, context: DrawingContext) -> Drawing:
     """Each stage with the pipe that leaves it: twelve stages in twelve rows."""
     lines: list[Line] = []
-    spots: list[Spot] = []
+    spots: dict[int, Region] = {}
     for place, stage in enumerate(job.stages):
         line = padded(_stage_line(job, stage, context, 16), TABLE_STAGE, context.charset.ellipsis)
         if place < len(job.pipes):
             pipe = job.pipes[place]
-            spots.append(Spot(pipe.number, TABLE_STAGE, len(lines), context.width - TABLE_STAGE, 1))
+            spots[pipe.number] = Region(TABLE_STAGE, len(lines), context.width - TABLE_STAGE, 1)
             line += [
                 _pointer(pipe, context),
                 _pipe_name(pipe, context),
                 (" " * (3 - len(str(pipe.number))), "plain"),
             ]
             line += _flow(job, pipe, context, SHORT_PIPE_CELLS)
-            slow = "" if job.is_ended else slow_words(pipe).removeprefix("the ").replace(" is ", " ")
-            line.append((f"  {slow}" if slow else "", "muted"))
+            line.append(_short_slow(job, pipe))
         lines.append(cut(line, context.width, context.charset.ellipsis))
-    return Drawing(lines, tuple(spots))
+    return Drawing(lines, spots)
 
 
 TABLE_STAGE = 80
@@ -300,16 +287,16 @@ def _side_by_side(job: Job, context: DrawingContext) -> Drawing | None:
     if not 1 <= count <= MOST_SIDE_BY_SIDE or box < BOX_LEAST or len(job.pipes) != count - 1:
         return None
     rows: list[Line] = [[("   ", "plain")] for _ in range(5)]
-    spots: list[Spot] = []
+    spots: dict[int, Region] = {}
     for place, stage in enumerate(job.stages):
         for row, piece in zip(rows, _box(job, stage, context, box), strict=True):
             row += piece
         if place < len(job.pipes):
             pipe = job.pipes[place]
-            spots.append(Spot(pipe.number, width_of(rows[0]), 0, PIPE_WIDTH, 5))
+            spots[pipe.number] = Region(width_of(rows[0]), 0, PIPE_WIDTH, 5)
             for row, piece in zip(rows, _between(job, pipe, context), strict=True):
                 row += piece
-    return Drawing([cut(row, context.width, context.charset.ellipsis) for row in rows], tuple(spots))
+    return Drawing([cut(row, context.width, context.charset.ellipsis) for row in rows], spots)
 
 
 def _box(job: Job, stage: Stage, context: DrawingContext, width: int) -> list[Line]:

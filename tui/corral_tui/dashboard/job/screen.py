@@ -20,7 +20,7 @@ from corral.model.urgency import is_stuck
 from corral_tui.dashboard.dialogs.signal import SignalDialog
 from corral_tui.dashboard.frame.actions import PANES, Context, Scope
 from corral_tui.dashboard.frame.footer import Footer, StripLine
-from corral_tui.dashboard.frame.screen import DashboardScreen, ScreenHost
+from corral_tui.dashboard.frame.screen import DashboardScreen, Host
 from corral_tui.dashboard.job.about_pane import AboutPane
 from corral_tui.dashboard.job.charts_pane import ChartsPane
 from corral_tui.dashboard.job.header import head_lines, tab_at, tab_line
@@ -68,7 +68,7 @@ class JobScreen(DashboardScreen):
     JobScreen.-tabs .pane--title { display: none; }
     """
 
-    def __init__(self, host: ScreenHost, job_id: str, pane: str | None = None) -> None:
+    def __init__(self, host: Host, job_id: str, pane: str | None = None) -> None:
         super().__init__(host)
         self.job_id = job_id
         self._wanted_pane = pane

@@ -63,13 +63,11 @@ def _draw_stage(
 
 
 def _draw_pipe(pipe: Pipe, width: int, charset: Charset, top: list[Span], beneath: list[Span]) -> None:
-    fill = fill_of(pipe)
-    drawn = bar(fill, width, charset)
-    top.append((drawn + charset.flows_to + " ", "warning" if fill is not None and fill >= FULL else "spark"))
+    drawn, is_full = bar(fill_of(pipe), width, charset), state_of(pipe) == "full"
+    top.append((drawn + charset.flows_to + " ", "warning" if is_full else "spark"))
     room = cells(drawn) + 2
     flow = "" if pipe.bytes_per_second is None else at_most(pipe, rate(pipe.bytes_per_second), charset)
-    state = state_of(pipe) if state_of(pipe) == "full" else ""
-    text = f"{flow} {state}".strip()
+    text = f"{flow} {'full' if is_full else ''}".strip()
     beneath.append((_centred(text if cells(text) < room else flow, room), "muted"))
 
 

@@ -26,7 +26,7 @@ from corral.model.job import Job
 from corral.model.units import format_duration
 from corral.protocol.requests import StartJobs
 from corral_tui.dashboard.dialogs.base import LOW, BottomDialog
-from corral_tui.dashboard.frame.screen import DialogHost
+from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.paint.block_widgets import Block
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, wrapped
 from corral_tui.dashboard.paint.text_field import FieldInput, Label, LineInput, OneLineInput
@@ -49,7 +49,7 @@ WIDE = 100
 ONE_ROW_WIDTH = 132
 """Columns from which the fields stand in one row."""
 
-_kept_lines: WeakKeyDictionary[DialogHost, str] = WeakKeyDictionary()
+_kept_lines: WeakKeyDictionary[Host, str] = WeakKeyDictionary()
 """What stood in the prompt when esc left it."""
 
 
@@ -73,7 +73,7 @@ class PromptDialog(BottomDialog):
         Binding("down", "earlier(-1)", show=False),
     ]
 
-    def __init__(self, host: DialogHost, chain_onto: str | None = None) -> None:
+    def __init__(self, host: Host, chain_onto: str | None = None) -> None:
         super().__init__(host, (chain_onto,) if chain_onto else ())
         self.chain_onto = chain_onto
         self.check: LineCheck | None = None
