@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Generator, Iterator
@@ -19,6 +20,13 @@ sys.dont_write_bytecode = False
 # A machine that is busy with something else stops an example for longer than any deadline.
 hypothesis.settings.register_profile("corral", deadline=None)
 hypothesis.settings.load_profile("corral")
+
+
+def pytest_collection_finish() -> None:
+    """No search for what can be freed goes again through the tests themselves and all that they import."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,7 @@
 """A process that has the command and the daemon imported, and forks one of them for each that a test asks for.
 
-Such a `corral` or daemon is a process like any other, but costs a fork instead of the start of an interpreter, which is most
-of what a test of them takes. CORRAL_TESTS_EXEC=1 starts an interpreter for each.
+Such a `corral`, daemon or program of Python is a process like any other, but costs a fork instead of the start of an
+interpreter, which is most of what a test of them takes. CORRAL_TESTS_EXEC=1 starts an interpreter for each.
 """
 
 from __future__ import annotations
@@ -9,21 +9,24 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import functools
 import gc
 import importlib
 import json
 import os
 import pkgutil
+import select
 import selectors
-import signal
 import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any
+import termios
+import threading
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 from unittest import mock
 
 from corral.client import session, start_daemon
@@ -32,63 +35,113 @@ from corral.model.home import Home
 from corral.platform.files.descriptors import unnamed_file
 from corral.platform.host.python_interpreter import CHOICE
 
-_PACKAGES = ("corral.client", "corral.daemon", "corral.model", "corral_tui.cli", "corral_tui.text")
-_LENGTH = struct.Struct("!q")
+_PACKAGES = (
+    "corral.client",
+    "corral.daemon",
+    "corral.model",
+    "corral_tui.cli",
+    "corral_tui.dashboard",
+    "corral_tui.text",
+)
+_COMMAND = [sys.executable, "-m", "corral_tui.main"]
+_CODE = [sys.executable, "-c"]
+_DAEMON = [sys.executable, "-P", "-m", start_daemon.LAUNCH]
 _AT_START = ("LANG", "LC_", "PYTHON")
 """What an interpreter reads at its start: in a fork it can no longer be changed."""
 _STARTED_WITH = dict(os.environ)
+_LENGTH = struct.Struct("!q")
+_ROOM = "." * 8192
+"""The forks show their command line and environment in place of it."""
+# A new session takes the terminal as its own only when it asks (tty_ioctl(4)).
+_TAKE_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 _own_address = ""
 """Of the server, in itself and in what it forks."""
-_ROOM = 4096
-"""Bytes of the server's command line that a daemon has for its own."""
 
 
 # ---- the side of the tests
 
 
-def can_run(changes: Mapping[str, str], options: Mapping[str, object]) -> bool:
-    """Whether a fork can be as those ask."""
-    at_start = any(name.startswith(_AT_START) for name in changes)
-    known = options.keys() <= {"cwd", "timeout", "stdin", "input", "text"}
-    return known and not at_start and os.environ.get("CORRAL_TESTS_EXEC") != "1"
+class Forked(subprocess.Popen[Any]):
+    """A `subprocess.Popen` of the command or of a program of Python, which the server forks and reaps."""
+
+    def __init__(self, argv: Sequence[str], *, takes_terminal: bool = False, **options: Any) -> None:
+        self._takes_terminal = takes_terminal
+        super().__init__(argv, **options)
+
+    def _execute_child(self, *given: Any) -> None:
+        argv, _, _, _, _, directory, environment, *_, is_leader, _ = given
+        pipes = given[10:16]
+        streams = [own if theirs < 0 else theirs for own, theirs in enumerate((pipes[0], pipes[3], pipes[5]))]
+        self._end = socket.socket(socket.AF_UNIX)
+        self.pid = _ask(
+            self._end,
+            argv,
+            environment or os.environ,
+            directory or os.getcwd(),
+            streams,
+            is_leader=is_leader,
+            takes_terminal=self._takes_terminal,
+        )
+        self._child_created = True
+        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+
+    def _internal_poll(self, *_: object, **__: object) -> int | None:
+        return self._heard(0)
+
+    def _wait(self, timeout: float | None) -> int:
+        if self._heard(timeout) is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return int(self.returncode)
+
+    def _heard(self, seconds: float | None) -> int | None:
+        if self.returncode is None:
+            poller = select.poll()
+            poller.register(self._end, select.POLLIN)
+            if poller.poll(None if seconds is None else seconds * 1000):
+                with self._end:
+                    self.returncode = os.waitstatus_to_exitcode(*_LENGTH.unpack(self._end.recv(_LENGTH.size)))
+        return self.returncode
+
+
+def popen(argv: Sequence[Any], **options: Any) -> subprocess.Popen[Any]:
+    """As `subprocess.Popen`: a fork, where one can be as that asks."""
+    return (Forked if _forks(argv, options) else subprocess.Popen)(argv, **options)
+
+
+def on_terminal(argv: Sequence[Any], **options: Any) -> subprocess.Popen[Any]:
+    """The same for the leader of a session, which takes the terminal that is its stdin."""
+    if _forks(argv, options):
+        return Forked(argv, start_new_session=True, takes_terminal=True, **options)
+    launcher = (sys.executable, "-S", "-E", "-c", _TAKE_TERMINAL)
+    return subprocess.Popen([*launcher, *argv], start_new_session=True, **options)
+
+
+def _forks(argv: Sequence[Any], options: Mapping[str, Any]) -> bool:
+    is_known = options.keys() <= {"cwd", "env", "stdin", "stdout", "stderr", "start_new_session", "text"}
+    is_ours = list(argv[:3]) == _COMMAND or list(argv[:2]) == _CODE
+    is_text = all(isinstance(word, str) for word in argv)
+    return is_known and is_ours and is_text and _can_fork(options.get("env") or os.environ)
 
 
 def run(
-    words: Sequence[str],
+    argv: Sequence[Any],
     *,
-    env: Mapping[str, str],
-    cwd: str | os.PathLike[str],
-    timeout: float,
-    stdin: int | IO[bytes] | None = None,
     input: bytes | str | None = None,  # noqa: A002 - as subprocess has it
-    text: bool = True,
+    timeout: float,
+    **options: Any,
 ) -> subprocess.CompletedProcess[Any]:
-    """As `subprocess.run`, of `corral words…`, with both streams captured."""
-    given = input.encode() if isinstance(input, str) else input
-    with ThreadPoolExecutor(3) as threads, socket.socket(socket.AF_UNIX) as sock:
-        out, its_out = os.pipe()
-        err, its_err = os.pipe()
-        said = [threads.submit(_read, descriptor) for descriptor in (out, err)]
-        with contextlib.ExitStack() as theirs:
-            theirs.callback(os.close, its_out)
-            theirs.callback(os.close, its_err)
-            if given is not None:
-                its_in, writer = os.pipe()
-                threads.submit(_write, writer, given)
-            elif stdin is None or stdin == subprocess.DEVNULL:
-                its_in = os.open(os.devnull, os.O_RDONLY)
-            else:
-                its_in = os.dup(stdin if isinstance(stdin, int) else stdin.fileno())
-            theirs.callback(os.close, its_in)
-            sock.settimeout(timeout)
-            pid = _ask(sock, words, env, os.fspath(cwd), (its_in, its_out, its_err))
+    """As `subprocess.run`, without a stream of ours."""
+    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    if input is not None:
+        options["stdin"] = subprocess.PIPE
+    with popen(argv, **options) as process:
         try:
-            (status,) = _LENGTH.unpack(sock.recv(_LENGTH.size))
-        except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
-            raise subprocess.TimeoutExpired(list(words), timeout) from None
-        stdout, stderr = (_text(each.result(timeout)) if text else each.result(timeout) for each in said)
-    return subprocess.CompletedProcess(list(words), os.waitstatus_to_exitcode(status), stdout, stderr)
+            stdout, stderr = process.communicate(input, timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
 
 
 @contextlib.contextmanager
@@ -103,46 +156,40 @@ def _launch(
 ) -> start_daemon.Launched:
     """As `start_daemon.launch`."""
     environment = start_daemon.environment_of_daemon()
-    changed = {name: value for name, value in environment.items() if _STARTED_WITH.get(name) != value}
-    if CHOICE in environment or not can_run(changed, {}):
+    is_another = CHOICE in environment or _DAEMON[-1] != start_daemon.LAUNCH
+    if is_another or not _can_fork(environment):
         launched: start_daemon.Launched = execute(home, *arguments, passed=passed)
         return launched
     reader, writer = os.pipe()
     said = unnamed_file("daemon")
     with socket.socket(socket.AF_UNIX) as sock, open(writer, "wb"):
-        words = ["-P", "-m", start_daemon.LAUNCH, home.path, "3", *arguments]
-        pid = _ask(sock, words, environment, "/", (said.fileno(), writer, *passed))
+        argv = [*_DAEMON, home.path, "3", *arguments]
+        pid = _ask(sock, argv, environment, "/", (said.fileno(), writer, *passed))
     return start_daemon.Launched(sys.executable, pid, reader, said)
+
+
+def _can_fork(environment: Mapping[str, str]) -> bool:
+    at_start = {name: value for name, value in environment.items() if name.startswith(_AT_START)}
+    return at_start.items() <= _STARTED_WITH.items() and os.environ.get("CORRAL_TESTS_EXEC") != "1"
 
 
 def _ask(
     sock: socket.socket,
-    words: Sequence[str],
+    argv: Sequence[str],
     environment: Mapping[str, str],
-    directory: str,
+    directory: str | os.PathLike[str],
     descriptors: Sequence[int],
+    *,
+    is_leader: bool = False,
+    takes_terminal: bool = False,
 ) -> int:
     """The pid of the fork, whose end the server says on `sock`."""
-    order = json.dumps([list(words), dict(environment), directory]).encode("ascii")
+    order = json.dumps([list(argv), dict(environment), os.fspath(directory), is_leader, takes_terminal])
     sock.connect(_server())
     socket.send_fds(sock, [_LENGTH.pack(len(order))], descriptors)
-    sock.sendall(order)
+    sock.sendall(order.encode("ascii"))
     (pid,) = _LENGTH.unpack(sock.recv(_LENGTH.size))
     return int(pid)
-
-
-def _read(descriptor: int) -> bytes:
-    with open(descriptor, "rb") as stream:
-        return stream.read()
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError), open(descriptor, "wb") as stream:
-        stream.write(data)
-
-
-def _text(data: bytes) -> str:
-    return data.decode().replace("\r\n", "\n").replace("\r", "\n")
 
 
 @functools.cache
@@ -151,8 +198,9 @@ def _server() -> str:
     if _own_address:
         return _own_address
     name = f"corral-tests-{os.getpid()}"
-    argv = [sys.executable, "-P", os.path.abspath(__file__), name, "." * _ROOM]
-    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    argv = [sys.executable, "-P", os.path.abspath(__file__), name, _ROOM]
+    environment = os.environ | {"CORRAL_TESTS_ROOM": _ROOM}
+    process = subprocess.Popen(argv, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
@@ -195,21 +243,24 @@ class _Server:
         self._ready.unregister(pidfd)
         os.close(pidfd)
         pid, sock = self._children.pop(pidfd)
-        with sock, contextlib.suppress(BrokenPipeError):
+        with sock, contextlib.suppress(ConnectionError):
             sock.sendall(_LENGTH.pack(os.waitpid(pid, 0)[1]))
 
     def _is_fork(self, sock: socket.socket) -> bool:
         length, given, *_ = socket.recv_fds(sock, _LENGTH.size, 8)
         with sock.makefile("rb") as order:
-            words, environment, directory = json.loads(order.read(*_LENGTH.unpack(length)))
-        child = os.fork()
+            text = order.read(*_LENGTH.unpack(length)) if length else b""
+        child = os.fork() if text else -1
         if child == 0:
             self._close(sock)
-            _become(words, environment, directory, given)
+            _become(given, *json.loads(text))
             return True
         for descriptor in given:
             os.close(descriptor)
-        with contextlib.suppress(BrokenPipeError):
+        if child < 0:
+            sock.close()  # who asked was killed meanwhile
+            return False
+        with contextlib.suppress(ConnectionError):
             sock.sendall(_LENGTH.pack(child))
         pidfd = os.pidfd_open(child)
         self._children[pidfd] = (child, sock)
@@ -223,21 +274,32 @@ class _Server:
             os.close(pidfd)
 
 
-def _become(words: list[str], environment: dict[str, str], directory: str, given: list[int]) -> None:
-    is_daemon = start_daemon.LAUNCH in words
-    first = 2 if is_daemon else 0
+def _become(
+    given: list[int],
+    argv: list[str],
+    environment: dict[str, str],
+    directory: str,
+    is_leader: bool,
+    takes_terminal: bool,
+) -> None:
+    first = 2 if argv[:4] == _DAEMON else 0
     assert min(given) >= first + len(given), "none is overwritten before it is where it belongs"
     for number, descriptor in enumerate(given, first):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    if is_leader:
+        os.setsid()
+    if takes_terminal:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.chdir(directory)
     os.environ.clear()
     os.environ.update(environment)
-    if is_daemon:
-        _show_as_command_line([sys.executable, *words])
-        sys.argv = words[2:]
-        return
-    sys.argv[1:] = words
+    _show(argv, environment)
+    if first == 0:
+        _reopen_streams()
+
+
+def _reopen_streams() -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         old = getattr(sys, name)
         buffering = 1 if number == 2 else -1
@@ -246,12 +308,19 @@ def _become(words: list[str], environment: dict[str, str], directory: str, given
         setattr(sys, f"__{name}__", stream)
 
 
-def _show_as_command_line(argv: list[str]) -> None:
-    """Overwrite that of this process: daemons are found by theirs."""
+def _show(argv: list[str], environment: dict[str, str]) -> None:
+    """As command line and environment of this process: by these it is found."""
     sys.orig_argv[:] = argv
     with open("/proc/self/stat", "rb") as stat:
-        start, end = map(int, stat.read().split()[47:49])  # proc_pid_stat(5): arg_start, arg_end
-    ctypes.memmove(start, b"\0".join(map(os.fsencode, argv)).ljust(end - start, b"\0"), end - start)
+        places = list(map(int, stat.read().split()[47:51]))  # proc_pid_stat(5): arg_start and the next three
+    variables = [f"{name}={value}" for name, value in environment.items() if len(value) < 500]
+    _overwrite(*places[:2], argv)
+    _overwrite(*places[2:], variables)
+
+
+def _overwrite(start: int, end: int, texts: Iterable[str]) -> None:
+    shown = b"\0".join(map(os.fsencode, texts))[: end - start - 1]
+    ctypes.memmove(start, shown.ljust(end - start, b"\0"), end - start)
 
 
 def _import_all() -> None:
@@ -263,18 +332,28 @@ def _import_all() -> None:
     gc.freeze()
 
 
-def _run_command() -> int:
-    from corral_tui.main import main
-
+def _run(argv: list[str]) -> int:
+    """As an interpreter with these arguments. The exit status."""
+    if argv[:4] == _DAEMON:
+        return _run_daemon(*argv[4:])
+    sys.argv[:] = argv[2:]
     with daemons():
-        return main()
+        if argv[:2] != _CODE:
+            from corral_tui.main import main
+
+            return main()
+        sys.argv[0] = "-c"
+        try:
+            exec(argv[2], {"__name__": "__main__"})
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else int(end.code is not None)
+        return 0
 
 
-def _run_daemon() -> int:
+def _run_daemon(path: str, report: str, *how: str) -> int:
     """As `corral.service.launch`."""
     from corral.daemon.main import main
 
-    path, report, *how = sys.argv[1:]
     become_background(path, {int(report), *map(int, how[1:2])})
     return main(path, int(report), how)
 
@@ -283,6 +362,12 @@ if __name__ == "__main__":
     _import_all()
     _own_address = f"\0{sys.argv[1]}"
     _Server(_own_address).serve()
-    status = _run_daemon() if start_daemon.LAUNCH in sys.argv else _run_command()
+    status = 1
+    try:
+        status = _run(sys.orig_argv)
+    except BaseException:
+        traceback.print_exc()
+    # As an interpreter ends, but for taking down all that is imported: that takes longer than most verbs.
+    threading._shutdown()  # type: ignore[attr-defined]
     sys.stdout.flush()
-    os._exit(status)  # Taking down all that is imported takes longer than most verbs.
+    os._exit(status)

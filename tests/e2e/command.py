@@ -36,15 +36,9 @@ class Corral:
             "timeout": TIMEOUT,
             "cwd": self.directory,
             "env": self.environment | (env or {}),
-        } | options
-        if self.argv == ARGV and forkserver.can_run(env or {}, options):
-            return forkserver.run(words, **settings)
-        settings = {"text": True, "check": False} | settings
-        if not {"stdin", "input"} & options.keys():
-            settings["stdin"] = subprocess.DEVNULL
-        if not {"stdout", "stderr"} & options.keys():
-            settings["capture_output"] = True
-        return subprocess.run([*self.argv, *words], **settings)
+            "text": True,
+        }
+        return forkserver.run([*self.argv, *words], **(settings | options))
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
         """`corral words…` in the background; the test waits for its end."""
@@ -55,7 +49,7 @@ class Corral:
             "cwd": self.directory,
             "env": self.environment,
         }
-        return subprocess.Popen([*self.argv, *words], **(settings | options))
+        return forkserver.popen([*self.argv, *words], **(settings | options))
 
     def ok(self, *words: str, **options: Any) -> str:
         """Run it, see that it exits with 0 and says nothing on stderr, and return its stdout without the last newline."""

@@ -6,11 +6,11 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import forkserver
 from corral.client.blocking import Client
 from corral.client.environment import surroundings
 from corral.commandline.parser import parse, parse_argv, quote_pipeline
@@ -95,7 +95,7 @@ def altered(path: Path, changes: str) -> Iterator[Daemons]:
         f"import sys\nfrom corral.daemon.main import run_foreground\n{changes}\n"
         "from corral.model.home import Home\nsys.exit(run_foreground(Home(sys.argv[1])))"
     )
-    with subprocess.Popen([sys.executable, "-c", code, made.home.path], start_new_session=True) as process:
+    with forkserver.popen([sys.executable, "-c", code, made.home.path], start_new_session=True) as process:
         until(lambda: made.listens() or process.poll() is not None, "it to listen")
         yield made
         with made.client(start=False) as client:

@@ -9,8 +9,6 @@ import pty
 import re
 import select
 import struct
-import subprocess
-import sys
 import termios
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -18,10 +16,9 @@ from typing import Any, Self
 
 import pyte
 
+import forkserver
 from until import until
 
-# Between the fork and the program: a new session takes the terminal as its own only when it asks (tty_ioctl(4)).
-_TAKE_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 _UNKNOWN_TO_PYTE = re.compile(
     r"\x1b\[[<=>?][0-9;]*\$?[a-zA-Z]|\x1b\[[0-9;]*\$[a-zA-Z]|\x1bP.*?\x1b\\", re.DOTALL
 )
@@ -52,14 +49,8 @@ class Terminal:
         """Everything that was written to the terminal so far."""
         self.raw = b""
         """The same, byte for byte."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-S", "-E", "-c", _TAKE_TERMINAL, *argv],
-            stdin=self._slave,
-            stdout=self._slave,
-            stderr=self._slave,
-            env=dict(environment),
-            cwd=cwd,
-            start_new_session=True,
+        self.process = forkserver.on_terminal(
+            argv, stdin=self._slave, stdout=self._slave, stderr=self._slave, env=dict(environment), cwd=cwd
         )
 
     def __enter__(self) -> Self:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import forkserver
 from corral.model.home import Home
 from e2e.command import Corral
 from e2e.terminal import Terminal
@@ -132,7 +132,7 @@ def test_the_daemon_cleans_by_itself_when_many_have_ended(corral: Corral, tmp_pa
     configure(corral, "[clean]\nkeep = 3\n")
     home = Home(os.fspath(corral.home))
     with open(tmp_path / "said", "wb") as said:
-        daemon = subprocess.Popen(
+        daemon = forkserver.popen(
             [sys.executable, "-c", BY_ITSELF, home.path], env=corral.environment, stderr=said
         )
     try:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import corral as library
+import forkserver
 from corral.client.environment import surroundings
 from corral.journal.journal import Journal
 from corral.model.errors import DaemonUnavailableError
@@ -250,7 +251,7 @@ def test_it_ends_by_itself_when_there_is_nothing_to_do(daemons: Daemons) -> None
         "import sys\nfrom corral.daemon import server\nfrom corral.daemon.main import run_foreground\nfrom corral.model.home import Home\n"
         "server.IDLE_SECONDS = 0.3\nsys.exit(run_foreground(Home(sys.argv[1])))"
     )
-    with subprocess.Popen([sys.executable, "-c", code, daemons.home.path], start_new_session=True) as process:
+    with forkserver.popen([sys.executable, "-c", code, daemons.home.path], start_new_session=True) as process:
         until(daemons.listens, "it to listen")
         with daemons.client(start=False) as client:
             assert client.hello.pid == process.pid
@@ -299,7 +300,7 @@ def test_the_jobs_of_an_owner_that_was_killed_go_with_it(fork: bool) -> None:
     )
     reader, writer = os.pipe()
     try:
-        with subprocess.Popen([sys.executable, "-c", code], stdin=reader, stdout=subprocess.PIPE) as owner:
+        with forkserver.popen([sys.executable, "-c", code], stdin=reader, stdout=subprocess.PIPE) as owner:
             assert owner.stdout is not None
             path, pid = owner.stdout.readline().decode().split()
             with open(os.path.join(path, "home.json"), encoding="utf-8") as file:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from contextlib import closing
 from pathlib import Path
 
+import forkserver
 from corral.client.environment import surroundings
 from corral.journal.reader import JournalReader
 from corral.protocol import requests as p
@@ -51,7 +51,7 @@ def test_term_while_jobs_start_breaks_nothing_and_loses_no_job(tmp_path: Path) -
         argv = [sys.executable, "-m", "corral_tui.main", "daemon", "run"]
         with (
             open(said, "ab") as log,
-            subprocess.Popen(
+            forkserver.popen(
                 argv, env=os.environ | {"CORRAL_HOME": daemons.home.path}, stderr=log
             ) as running,
         ):

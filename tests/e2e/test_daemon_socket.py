@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import forkserver
 from corral.client.blocking import Client
 from corral.client.environment import surroundings
 from corral.model.errors import CannotStartError, CorralError, DaemonUnavailableError, NotSoError
@@ -258,7 +259,7 @@ def test_out_of_descriptors_the_daemon_goes_on_and_still_ends_jobs(tmp_path: Pat
         "sys.exit(run_foreground(Home(sys.argv[1])))"
     )
     daemons = Daemons(tmp_path / "home")
-    with subprocess.Popen([sys.executable, "-c", code, daemons.home.path], start_new_session=True) as process:
+    with forkserver.popen([sys.executable, "-c", code, daemons.home.path], start_new_session=True) as process:
         until(daemons.listens, "it to listen")
         idle: list[socket.socket] = []
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import forkserver
 from corral.platform.files.pty import set_size
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -100,7 +101,7 @@ def terminal(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Termina
     master, slave = os.openpty()
     set_size(slave, columns, rows)
     environment = {**os.environ, "TERM": "xterm-256color", "XDG_CONFIG_HOME": str(tmp_path), "COLUMNS": "80"}
-    process = subprocess.Popen(
+    process = forkserver.popen(
         [sys.executable, "-c", PROGRAM, TESTS, str(tmp_path), habit],
         stdin=slave,
         stdout=slave,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import forkserver
 from corral_tui.dashboard.dialogs.base import SOONEST_ANSWER
 from e2e.command import Corral
 from e2e.terminal import Terminal
@@ -34,16 +35,8 @@ class Demo:
     argv = (sys.executable, "-m", "corral_tui.main", "demo")
 
     def plain(self, *, asked: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*self.argv, "--plain"] if asked else self.argv,
-            env=self.environment | environment,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        argv = [*self.argv, "--plain"] if asked else self.argv
+        return forkserver.run(argv, env=self.environment | environment, cwd="/", text=True, timeout=60)
 
     def on_terminal(self, columns: int = 160, rows: int = 50) -> Terminal:
         """With a gzip that takes its time: the real one takes a whole core for as long as the demo lasts."""
@@ -88,7 +81,8 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     folder = tmp_path / "tmp"
     folder.mkdir()
     environment = Corral(tmp_path / "home", tmp_path).environment | {"TMPDIR": os.fspath(folder)}
-    environment |= {"LC_ALL": "C.UTF-8"}
+    if sys.getfilesystemencoding() != "utf-8":
+        environment |= {"LC_ALL": "C.UTF-8"}
     demo = Demo(folder, environment)
     yield demo
     try:

@@ -12,17 +12,21 @@ from typing import Any
 
 import pytest
 
+import forkserver
 from e2e.command import Corral
 
 PAGE = Path(__file__).parents[2] / "docs" / "library.md"
 RUN_IT = """
-import ast, asyncio, inspect, sys
+import ast, asyncio, gc, inspect, sys, warnings
+warnings.simplefilter("error")
 code = compile(sys.stdin.read(), "docs/library.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 space = {"__name__": "__main__"}
 if code.co_flags & inspect.CO_COROUTINE:
     asyncio.run(eval(code, space))
 else:
     exec(code, space)
+space.clear()
+gc.collect()  # what was left open warns
 """
 """As `python -m asyncio` runs it, but with the errors of a program."""
 WHIRLPOOL = ("openssl", "dgst", "-provider", "legacy", "-provider", "default", "-whirlpool", "-binary")
@@ -52,14 +56,8 @@ def test_an_example_of_the_page_does_what_it_says(example: str, shared: Corral) 
         pytest.skip("no openssl on this machine")
     if "-whirlpool" in example and subprocess.run(WHIRLPOOL, input=b"", capture_output=True).returncode != 0:
         pytest.skip("this openssl has no Whirlpool in a legacy provider")
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", RUN_IT],
-        input=example,
-        text=True,
-        capture_output=True,
-        timeout=60,
-        check=False,
-        cwd=shared.directory,
-        env=shared.environment,
+    argv = [sys.executable, "-c", RUN_IT]
+    ended = forkserver.run(
+        argv, input=example, text=True, timeout=60, cwd=shared.directory, env=shared.environment
     )
     assert (ended.returncode, ended.stderr) == (0, ""), ended

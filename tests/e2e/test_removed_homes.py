@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import forkserver
 from corral.client.blocking import Client
 from corral.home.identity import LOCK
 from corral.platform.inspect.file_locks import flock_holders
@@ -205,7 +206,7 @@ sys.exit(run_foreground(Home(sys.argv[1])))
 @pytest.mark.parametrize("jobs", ["stop", "leave"])
 def test_a_daemon_that_cannot_be_reached_is_named_and_ended(corral: Corral, jobs: str) -> None:
     argv = [sys.executable, "-c", UNREACHABLE, str(corral.home)]
-    with subprocess.Popen(argv, env=corral.environment, start_new_session=True) as daemon:
+    with forkserver.popen(argv, env=corral.environment, start_new_session=True) as daemon:
         until(lambda: corral("daemon", "status").returncode == 0, "it to answer")
         corral.ok("run", "-q", "sleep", "100")
         (corral.home / "socket").unlink()

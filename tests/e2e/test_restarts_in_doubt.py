@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import forkserver
 from corral.client.blocking import Client
 from corral.model.errors import NotSoError
 from corral.model.home import Home
@@ -202,7 +202,7 @@ def test_a_daemon_killed_before_the_stop_was_noted(tmp_path: Path) -> None:
         "Restarts._stop = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "sys.exit(run_foreground(Home(sys.argv[1])))"
     )
-    with subprocess.Popen([sys.executable, "-c", code, daemons.home.path], start_new_session=True) as process:
+    with forkserver.popen([sys.executable, "-c", code, daemons.home.path], start_new_session=True) as process:
         until(daemons.listens, "it to listen")
         with Client.connect(daemons.home, start=False, is_lasting=True) as client:
             (old,) = start(client, "sleep 100")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import forkserver
 from corral.platform.host.procfs import HAS_PROCFS
 from e2e.daemons import Daemons, job, start
 from until import until
@@ -41,7 +41,7 @@ def test_a_pipeline_at_rest_is_left_alone_until_it_moves(tmp_path: Path) -> None
     log, gate = tmp_path / "log", tmp_path / "gate"
     os.mkfifo(gate)
     daemons = Daemons(tmp_path / "home")
-    process = subprocess.Popen([sys.executable, "-c", COUNTING, daemons.home.path, os.fspath(log)])
+    process = forkserver.popen([sys.executable, "-c", COUNTING, daemons.home.path, os.fspath(log)])
     try:
         until(lambda: os.path.exists(daemons.home.socket) and daemons.listens(), "the daemon to listen")
         with daemons.client(start=False) as client:

@@ -39,7 +39,8 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work = tmp_path / "work"
     (work / "logs").mkdir(parents=True)
     (work / "logs" / "a.txt").write_text("x" * 5000)
-    (work / "top.txt").write_text("x" * 4_300_000)
+    (work / "top.txt").touch()
+    os.truncate(work / "top.txt", 4_300_000)
     monkeypatch.setenv("PATH", "../bin")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(work)
