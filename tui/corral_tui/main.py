@@ -1,4 +1,4 @@
-"""The `corral` command: error handling around the verbs, and the fast path of `ps`."""
+"""The `corral` command: error handling around the verbs, and the fast paths of `ps` and of the dashboard."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ def _dispatch(words: list[str]) -> int:
         if options is not None:
             status = load("corral_tui.cli.jobs.ps_list:list_jobs")(options)
             return status
+    if not words and COMPLETION_VARIABLE not in os.environ:
+        status = load("corral_tui.cli.dashboard:open_dashboard")()
+        return status
     status = load("corral_tui.cli.verbs:invoke")(words)
     return status
 

@@ -21,7 +21,6 @@ from corral.client.liveness import SILENT_SECONDS
 from corral.client.send_input import send
 from corral.client.snapshot import Snapshot
 from corral.client.start_daemon import START_SECONDS, await_report, connected, launch
-from corral.journal.reader import JournalReader
 from corral.model.errors import CorralError, DaemonUnavailableError, NotOpenError
 from corral.model.home import Home
 from corral.model.reports import StopReport
@@ -444,6 +443,8 @@ class Session:
 
 
 def _has_unended_jobs(home: Home) -> bool:
+    from corral.journal.reader import JournalReader  # here: the dashboard's first paint needs no journal
+
     try:
         reader = JournalReader.open(home)
     except CorralError:

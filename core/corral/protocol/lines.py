@@ -70,7 +70,6 @@ class RequestId(Struct):
 
 _encoder = msgspec.json.Encoder()
 _request_ids = msgspec.json.Decoder(RequestId)
-_requests: msgspec.json.Decoder[Request[Any]] = msgspec.json.Decoder(Union[REQUESTS])  # noqa: UP007
 
 read_envelope = msgspec.json.Decoder(Envelope).decode
 read_push: Callable[[bytes], Push] = msgspec.json.Decoder(Push).decode
@@ -117,11 +116,17 @@ def read_request(line: bytes) -> tuple[int, Request[Any]]:
     number: int | None = None
     try:
         number = _request_ids.decode(line).id
-        return number, _requests.decode(line)
+        return number, _request_decoder().decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem = BadLineError(f"not a request: {error}")
         problem.number = number
         raise problem from None
+
+
+@cache
+def _request_decoder() -> msgspec.json.Decoder[Request[Any]]:
+    """To make it takes a client longer than all else of this module."""
+    return msgspec.json.Decoder(Union[REQUESTS])  # noqa: UP007
 
 
 def read_reply(envelope: Envelope, request: Request[Reply_]) -> Reply_:

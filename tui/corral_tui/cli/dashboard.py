@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 
@@ -26,10 +27,13 @@ async def _connect_and_show(home: Home) -> int:
     Raises CorralError if no daemon answers and none can be started.
     """
     connecting = asyncio.ensure_future(Session.connect(home, origin="dashboard"))
+    gc.disable()  # what is imported stays: to look through it for garbage takes a tenth of the time
     try:
         # The import holds the interpreter's lock most of the time, but not while the daemon starts.
         show = await asyncio.to_thread(load, "corral_tui.dashboard.start:show")
     finally:
+        gc.freeze()
+        gc.enable()
         source = await connecting
     try:
         status: int = await show(source)

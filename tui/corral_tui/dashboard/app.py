@@ -8,7 +8,8 @@ import os
 import signal
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.console import RenderableType
 from textual import events
@@ -24,7 +25,6 @@ from corral.model.errors import CorralError
 from corral.model.job import Job
 from corral.protocol.requests import WatchJobs
 from corral_tui.blocked_terminal import LastResort
-from corral_tui.dashboard.action_handlers import ActionHandlers
 from corral_tui.dashboard.board.screen import BoardScreen
 from corral_tui.dashboard.frame.actions import ACTIONS, Action, Scope, action
 from corral_tui.dashboard.frame.changed_cells import smaller
@@ -33,10 +33,14 @@ from corral_tui.dashboard.frame.driver import DashboardDriver
 from corral_tui.dashboard.frame.keyboard import Keyboard, KeyTaken
 from corral_tui.dashboard.frame.screen import DashboardScreen, Dialog
 from corral_tui.dashboard.frame.themes import DARK, THEMES, WithoutColours
-from corral_tui.dashboard.job.screen import JobScreen
 from corral_tui.dashboard.notifications import Notifications
+from corral_tui.lazy import load
 from corral_tui.settings.dashboard import Settings
 from corral_tui.text.charset import Charset, charset_of_terminal
+
+if TYPE_CHECKING:  # loaded once they are wanted: the first paint waits for neither
+    from corral_tui.dashboard.action_handlers import ActionHandlers
+    from corral_tui.dashboard.job.screen import JobScreen
 
 SNAPSHOT_INTERVAL = 0.25
 """Seconds between two snapshots at least; the board shows values once a second."""
@@ -92,7 +96,6 @@ class DashboardApp(App[int], inherit_bindings=False):
         self._looked_at: tuple[str, ...] = ()
         self._wanted: tuple[str, ...] = ()
         self._is_look_due = False
-        self._handlers = ActionHandlers(self)
         self.notices = Notifications(self, self._write_to_terminal)
         self.keyboard = Keyboard(self, super().on_event)
         self._is_dialog_settled = True
@@ -131,9 +134,15 @@ class DashboardApp(App[int], inherit_bindings=False):
             self._is_look_due = True
             self.set_timer(LOOK_DELAY, self._send_look)
 
+    @cached_property
+    def _handlers(self) -> ActionHandlers:
+        handlers: type[ActionHandlers] = load("corral_tui.dashboard.action_handlers:ActionHandlers")
+        return handlers(self)
+
     def open_job(self, job_id: str, pane: str | None = None) -> None:
         """Open one job on a screen of its own."""
-        self.push_screen(JobScreen(self, job_id, pane))
+        screen: type[JobScreen] = load("corral_tui.dashboard.job.screen:JobScreen")
+        self.push_screen(screen(self, job_id, pane))
 
     def show_dialog(self, dialog: Widget) -> None:
         """Dock `dialog` at the bottom of the current screen, over the list, in place of the one that is up."""

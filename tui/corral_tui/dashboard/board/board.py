@@ -13,7 +13,7 @@ from corral.model.job import Job
 from corral_tui.dashboard.board import panels, table
 from corral_tui.dashboard.board.empty import draw_empty
 from corral_tui.dashboard.board.preview import draw_preview, preview_height
-from corral_tui.dashboard.board.view_state import Layout, ViewState
+from corral_tui.dashboard.board.view_state import BoardMap, ViewState
 from corral_tui.dashboard.paint.job_words import title
 from corral_tui.dashboard.paint.lines import Line, Spans, width_of
 from corral_tui.dashboard.paint.row_widget import EMPTY, Painted, Row, padded_row
@@ -64,7 +64,7 @@ class Board(Painted, can_focus=True):
         self.covered = 0
         """Rows at the bottom that a dialog covers."""
         self._offset = 0
-        self._layout = Layout()
+        self._layout = BoardMap()
         self._cache: table.RowCache = {}
         self._body_height = 0
         self._ended_row: int | None = None
@@ -97,7 +97,7 @@ class Board(Painted, can_focus=True):
     def _body(self, view_state: ViewState, width: int, height: int) -> list[Row]:
         if view_state.model.is_empty or not view_state.model.shown:
             if view_state.model.filter or view_state.model.shows_ended:
-                self._layout = Layout()
+                self._layout = BoardMap()
                 words = "no job has these letters" if view_state.model.filter else "no job"
                 return [EMPTY, Row(((f"  {words}", "muted"),)), *[EMPTY] * height][:height]
             rows, self._layout = draw_empty(view_state, view_state.model.shown, width, height)

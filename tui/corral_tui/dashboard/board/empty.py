@@ -8,7 +8,7 @@ from textual.geometry import Region
 
 from corral.model.job import Job
 from corral.model.urgency import ended_badly
-from corral_tui.dashboard.board.view_state import Layout, ViewState
+from corral_tui.dashboard.board.view_state import BoardMap, ViewState
 from corral_tui.dashboard.paint.job_words import title
 from corral_tui.dashboard.paint.lines import Span, Spans, clean, padded
 from corral_tui.dashboard.paint.row_widget import EMPTY, Row, padded_row
@@ -16,10 +16,10 @@ from corral_tui.text.charset import Role
 from corral_tui.text.numbers import cut_middle, duration, left
 
 
-def draw_empty(view_state: ViewState, jobs: list[Job], width: int, height: int) -> tuple[list[Row], Layout]:
+def draw_empty(view_state: ViewState, jobs: list[Job], width: int, height: int) -> tuple[list[Row], BoardMap]:
     """`height` rows. `jobs` ended before, the newest first."""
     if not view_state.is_ready:
-        return [EMPTY] * height, Layout()
+        return [EMPTY] * height, BoardMap()
     margin = 36 if width >= 150 else (8 if width >= 100 else 2)
     lines = _words(width - margin, height, is_private=view_state.is_private)
     first, shown = len(lines), 0
@@ -42,7 +42,7 @@ def draw_empty(view_state: ViewState, jobs: list[Job], width: int, height: int) 
         pieces: Spans = ((edge, "rule-selected"), (" " * (margin - 1), "plain"), *line)
         rows.append(padded_row(pieces, width, base="cursor" if is_selected else None))
     rows += [EMPTY] * (height - len(rows))
-    return rows[:height], Layout(places)
+    return rows[:height], BoardMap(places)
 
 
 def _words(width: int, height: int, *, is_private: bool) -> list[Spans]:

@@ -8,7 +8,7 @@ from textual.geometry import Region
 
 from corral.model.job import Job
 from corral.model.urgency import ended_badly, is_stuck
-from corral_tui.dashboard.board.view_state import Layout, ViewState
+from corral_tui.dashboard.board.view_state import BoardMap, ViewState
 from corral_tui.dashboard.paint.job_words import end_reason, title
 from corral_tui.dashboard.paint.lines import Span, Spans, clean, padded, width_of, wrapped
 from corral_tui.dashboard.paint.pipeline_line import draw_pipeline
@@ -46,7 +46,7 @@ def panel_height(width: int, height: int, number: int) -> int:
     return min(max(height // lines_of_panels, least), max(height, 1))
 
 
-def draw_panels(view_state: ViewState, width: int, height: int, offset: int) -> tuple[list[Row], Layout]:
+def draw_panels(view_state: ViewState, width: int, height: int, offset: int) -> tuple[list[Row], BoardMap]:
     """`height` rows; `offset` counts lines of panels."""
     jobs = view_state.model.shown
     columns = column_count(width, len(jobs))
@@ -64,7 +64,7 @@ def draw_panels(view_state: ViewState, width: int, height: int, offset: int) -> 
             side_by_side.append(draw_panel(view_state, job, panel_width, tall)[:room])
         rows += _beside(side_by_side, columns, width, room)
     rows += [EMPTY] * (height - len(rows))
-    return rows, Layout(places)
+    return rows, BoardMap(places)
 
 
 def _column(number: int, columns: int, width: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from textual.geometry import Region
 
 from corral.model.job import Job
 from corral.model.urgency import ended_badly, is_stuck, needs_a_human
-from corral_tui.dashboard.board.view_state import Layout, ViewState
+from corral_tui.dashboard.board.view_state import BoardMap, ViewState
 from corral_tui.dashboard.paint.job_words import title
 from corral_tui.dashboard.paint.lines import Span, Spans, padded
 from corral_tui.dashboard.paint.row_widget import EMPTY, Row, padded_row
@@ -112,7 +112,7 @@ def _with_last(columns: list[Column], width: int) -> tuple[Column, ...]:
 
 def draw_table(
     view_state: ViewState, width: int, height: int, offset: int, cache: RowCache
-) -> tuple[list[Row], Layout]:
+) -> tuple[list[Row], BoardMap]:
     """`height` rows from the job at `offset` on, the heads first where there is room for them."""
     jobs = view_state.model.shown
     widest = max((len(job.id) for job in (jobs[-1:] + jobs[:1])), default=1)
@@ -129,7 +129,7 @@ def draw_table(
     rows += [EMPTY] * (height - len(rows))
     places = {job.id: Region(0, y, width, 1) for y, job in enumerate(visible, start=int(has_heads))}
     track = Region(width - 1, int(has_heads), 1, height - has_heads)
-    return rows, Layout(places, _head_places(columns) if has_heads else (), track)
+    return rows, BoardMap(places, _head_places(columns) if has_heads else (), track)
 
 
 def _head_places(columns: Sequence[Column]) -> tuple[tuple[Region, Order], ...]:

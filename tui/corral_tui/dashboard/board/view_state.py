@@ -22,7 +22,7 @@ RECENT_OUTPUT = 30.0
 """Seconds for which a waiting job's last line tells more than what it waits for."""
 
 
-class Layout(NamedTuple):
+class BoardMap(NamedTuple):
     """What stands where on the board: for the mouse."""
 
     jobs: Mapping[str, Region] = {}
