@@ -210,7 +210,7 @@ def test_what_cannot_be_is_said(served: Corral) -> None:
     assert "--interactive and --pty exclude each other" in served("run", "-t", "-i", "cat").stderr
     plain = served.ok("run", "sleep", "60")
     pty = served.ok("run", "-t", "sleep", "60")
-    assert "it needs a terminal to hand over" in served("attach", pty).stderr
+    assert "this is not a terminal" in served("attach", pty).stderr
     with on_terminal(served, "attach", plain, columns=100) as terminal:
         assert terminal.wait_for_end() == 125
         assert f"job {plain} has no terminal; start it with corral run --pty" in terminal.text()

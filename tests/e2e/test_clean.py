@@ -62,7 +62,7 @@ def test_what_is_needed_stays_and_the_rest_goes_once_somebody_says_so(corral: Co
         "kept: 1 job: processes of it are alive",
     ]
     refused = corral("clean", "--keep", "0")
-    assert (refused.returncode, refused.stderr.count("nobody can be asked here; -y")) == (1, 1)
+    assert (refused.returncode, refused.stderr.count("there is no terminal to ask on; -y")) == (1, 1)
     status, screen = answering(corral, "n\n", "clean", "--keep", "0")
     assert (status, "nothing was deleted" in screen) == (1, True)
     assert listed(corral) == everything
@@ -95,7 +95,7 @@ def test_folders_without_a_job_go_when_they_are_named_and_what_makes_no_sense_is
         0,
         ["ended", "more", "than", "30d", "ago", "0", "jobs", "0"],
     )
-    assert "no job has jobs/900" in done.stdout
+    assert "jobs/900, of no job" in done.stdout
     assert "0 jobs and 1 folder deleted, 8.0K freed" in done.stdout
     notices = done.stderr.splitlines()
     assert ["keep in [clean]: write a number" in notices[0], "no setting 'age'" in notices[1]] == [True, True]

@@ -79,7 +79,7 @@ def test_after_a_crash_it_is_said_that_a_job_goes_on_and_how_to_get_it_back(corr
     corral.ok("run", "sleep", "100")
     os.kill(json.loads(corral.ok("daemon", "status", "--json"))["pid"], signal.SIGKILL)
     until(lambda: not _runs(corral), "it to be dead")
-    left = "1 job was left unwatched, corral ps takes it over"
+    left = "1 job was left unwatched; corral ps takes it over"
     status = corral("daemon", "status")
     assert (status.returncode, left in status.stdout) == (3, True)
     assert left in corral.ok("daemon", "stop")

@@ -73,7 +73,7 @@ def test_fish(corral: Corral, path: str) -> None:
 
     assert offered("corral stop ") == ["1\trunning: sleep 60", "nap\tjob 1, running"]
     assert offered("corral ps --state=q") == ["--state=queued"]
-    assert offered("corral sto") == ["stop\tEnd jobs, with whatever they started."]
+    assert offered("corral sto") == ["stop\tEnd jobs and everything that they started."]
     assert offered("corral run --stdin=da") == ["--stdin=data.txt"]
     assert offered("corral run cat da") == ["data.txt"]
 

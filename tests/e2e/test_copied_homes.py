@@ -124,7 +124,7 @@ def test_the_first_command_in_a_copy_says_so(corral: Corral, tmp_path: Path) -> 
     copy = Corral(tmp_path / "copy", corral.directory)
     none = copy("daemon", "status")
     assert none.returncode == 3
-    assert f"it is a copy of {corral.home}, which has the jobs that have not ended" in none.stdout
+    assert f"it is a copy of {corral.home}, where the jobs are that have not ended" in none.stdout
     listed = copy("ps")
     assert f"{copy.home} is a copy of {corral.home}: 1 job that had not ended belong" in listed.stderr
     assert copy.ok("daemon", "stop") == ""

@@ -318,7 +318,7 @@ def test_another_protocol_number(corral: Corral, tmp_path: Path) -> None:
 
 
 def test_without_a_daemon_one_is_started(corral: Corral) -> None:
-    assert "daemon started, as none ran: version" in corral.ok("daemon", "restart")
+    assert "daemon started, because none ran: version" in corral.ok("daemon", "restart")
     assert len(corral.processes()) == 1
 
 

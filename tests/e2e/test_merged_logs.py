@@ -110,7 +110,7 @@ def test_it_is_followed_into_a_pipe_and_past_what_was_dropped(corral: Corral) ->
 def test_what_it_does_not_go_with(words: list[str], corral: Corral) -> None:
     refused = corral("logs", "--merged", *words)
     assert refused.returncode == 2
-    assert "--merged is all of one job" in refused.stderr
+    assert "--merged prints all of one job" in refused.stderr
 
 
 def test_the_library_has_it(job: Job, corral: Corral, monkeypatch: pytest.MonkeyPatch) -> None:

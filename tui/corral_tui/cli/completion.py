@@ -118,7 +118,7 @@ def complete(cli: click.Group, instruction: str) -> int:
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> int:
-    """Print the completion script of a shell. To have it in every new one:
+    """Print the completion script of a shell. To install it:
 
     \b
     bash, where the package bash-completion is installed:
@@ -126,7 +126,7 @@ def command(ctx: click.Context, shell: str) -> int:
       corral completion bash > ~/.local/share/bash-completion/completions/corral
 
     \b
-    zsh, with fpath+=(~/.zfunc) in ~/.zshrc, before its compinit:
+    zsh, with fpath+=(~/.zfunc) before compinit in ~/.zshrc:
       mkdir -p ~/.zfunc
       corral completion zsh > ~/.zfunc/_corral
 

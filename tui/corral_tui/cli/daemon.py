@@ -42,13 +42,13 @@ _MAX_NAMED = 20
 
 @click.group("daemon", cls=VerbGroup, no_args_is_help=False, epilog="Example: corral daemon status --json")
 def command() -> None:
-    """See and end the process in the background that holds the jobs. It starts, and goes, by itself."""
+    """See or end the background process that holds the jobs. It starts and ends by itself."""
 
 
 @command.command("status", epilog="Example: corral daemon status || echo none")
 @json_option
 def show_status(as_json: bool) -> int:
-    """Print the state of the daemon; exits with 3 when none runs. Never starts one."""
+    """Print the state of the daemon; exits with 3 if none runs. Never starts one."""
     with connect.running_daemon(any_protocol=True) as client:
         if client is not None and client.hello.protocol != PROTOCOL:
             return _show_other_version(client.hello, as_json=as_json)
@@ -103,10 +103,10 @@ def _unwatched() -> str:
     if not count:
         return ""
     if original is not None:
-        return f"; it is a copy of {visible(original)}, which has the jobs that have not ended"
+        return f"; it is a copy of {visible(original)}, where the jobs are that have not ended"
     if count == 1:
-        return "; 1 job was left unwatched, corral ps takes it over"
-    return f"; {count} jobs were left unwatched, corral ps takes them over"
+        return "; 1 job was left unwatched; corral ps takes it over"
+    return f"; {count} jobs were left unwatched; corral ps takes them over"
 
 
 def _print_status(status: DaemonStatus) -> None:
@@ -141,11 +141,11 @@ def run_in_foreground() -> int:
 
 @command.command("stop", epilog="Example: corral daemon stop --jobs stop")
 @click.option(
-    "--jobs", type=click.Choice(["stop", "leave"]), help="Stop them, or leave them running, unwatched."
+    "--jobs", type=click.Choice(["stop", "leave"]), help="Stop the jobs, or leave them running, unwatched."
 )
 @json_option
 def stop(jobs: str | None, as_json: bool) -> int:
-    """End the daemon. While jobs have not ended, say what is to become of them."""
+    """End the daemon. If jobs have not ended, --jobs must say what to do with them."""
     request = Shutdown(jobs=cast("Literal['stop', 'leave'] | None", jobs))
     try:
         with connect.running_daemon(any_protocol=True, is_lasting=True) as client:
@@ -238,7 +238,7 @@ def _stop_other_version(client: Client, request: Shutdown, *, as_json: bool) -> 
 
 @command.command("restart", epilog="Example: corral daemon restart")
 def restart() -> int:
-    """Put this version of the daemon in place of the one that runs; no job notices. Without one, start one."""
+    """Replace the running daemon by this version; the jobs go on. If no daemon runs, start one."""
     from corral.client import restart_daemon
 
     home = chosen_home()
@@ -252,7 +252,7 @@ def restart() -> int:
         if kept is not None:
             complain(f"daemon restart: {kept}")
         left = sum(client.call(AskStatus()).jobs.values())
-        done = "restarted" if has_run else "started, as none ran"
+        done = "restarted" if has_run else "started, because none ran"
         jobs = f"{counted(left, 'job')} left running" if left else "no jobs"
         say(f"daemon {done}: version {client.hello.version}, pid {client.hello.pid}; {jobs}")
     return 0
@@ -284,7 +284,13 @@ def _choose_jobs_option(jobs: tuple[Job, ...]) -> str:
 
 @command.command("log", epilog="Example: corral daemon log -n 200")
 @click.option(
-    "-n", "--tail", "lines", type=click.IntRange(min=1), default=50, show_default=True, help="Lines."
+    "-n",
+    "--tail",
+    "lines",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Print this many lines.",
 )
 def show_log(lines: int) -> int:
     """Print the end of the daemon's log."""

@@ -153,7 +153,7 @@ Example: corral run 'pg_dump shop | gzip > shop.gz'   prints 1, the id
 def corral(ctx: click.Context) -> int:
     """Run many commands and pipelines, see them live, know why one hangs, and stop it so that nothing is left.
 
-    Without a verb: the dashboard.
+    Without a verb, open the dashboard.
     """
     if ctx.invoked_subcommand is not None:
         return 0

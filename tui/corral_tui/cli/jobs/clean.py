@@ -33,10 +33,10 @@ from corral_tui.text.terminal_output import is_terminal, say, visible, width_of
 @click.option("--dry-run", is_flag=True, help="List what would go; delete nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def command(older_than: float | None, keep: int | None, dry_run: bool, yes: bool) -> int:
-    """Delete old jobs with their output, by the rules that the daemon cleans by now and then. There is no way back.
+    """Delete old jobs with their output, by the rules by which the daemon cleans regularly. There is no way back.
 
-    With an option only what it names goes, with both only what both name. Jobs that have not ended, and those that
-    something still needs, never go.
+    With an option, only the jobs that it names are deleted; with both, only the jobs that match both. Jobs that have
+    not ended, and jobs that something still needs, are never deleted.
     """
     if not _has_anything_to_clean():
         say("nothing to clean: no job has ended")
@@ -99,7 +99,7 @@ def _is_confirmed() -> bool:
     """Ask the user. Raises NotSoError if there is no terminal to ask on."""
     if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         raise NotSoError(
-            "clean: nothing was deleted, since nobody can be asked here; -y deletes without asking"
+            "clean: nothing was deleted, since there is no terminal to ask on; -y deletes without asking"
         )
     sys.stdout.write("Delete them? There is no way back. [y/N] ")
     sys.stdout.flush()
@@ -119,7 +119,7 @@ def listing_lines(plan: CleanReport, width: int | None) -> Iterator[str]:
         yield from lay_out(_HEADER, [_row(job) for job in plan.jobs], _NUMBERS, width)
     for folder in plan.folders:
         touched = _time(folder.touched)
-        yield f"jobs/{folder.name}  last written {touched}  {numbers.size(folder.size)}  no job has it"
+        yield f"jobs/{folder.name}  last written {touched}  {numbers.size(folder.size)}  belongs to no job"
 
 
 def _row(job: OldJob) -> tuple[str, ...]:
@@ -149,7 +149,7 @@ def plan_lines(plan: CleanReport, request: CleanJobs) -> Iterator[str]:
         more = ", …" if len(plan.folders) > 8 else ""
         size = sum(folder.size for folder in plan.folders)
         folders = numbers.counted(len(plan.folders), "folder")
-        rows.append((f"no job has {names}{more}", folders, numbers.size(size)))
+        rows.append((f"{names}{more}, of no job", folders, numbers.size(size)))
     if len(rows) > 1:
         rows.append(("together", _jobs(len(plan.jobs)), numbers.size(_freed(plan))))
     first, second = (max(len(row[column]) for row in rows) for column in (0, 1))

@@ -55,7 +55,7 @@ class LogOptions(NamedTuple):
 @click.command(
     "logs", short_help="Print what jobs wrote; -f follows.", epilog="Example: corral logs -f --tail 20 build"
 )
-@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing until the job has ended.")
 @click.option(
     "-n",
     "--tail",
@@ -63,11 +63,11 @@ class LogOptions(NamedTuple):
     type=click.IntRange(min=0),
     help="Only the last N lines: of each stream, or of both merged.",
 )
-@click.option("--merged", is_flag=True, help="Both on stdout, in the order in which they came.")
+@click.option("--merged", is_flag=True, help="Print both on stdout, in the order in which they were written.")
 @click.option("--stdout", "stdout", is_flag=True, help="Only stdout.")
 @click.option("--stderr", "stderr", is_flag=True, help="Only stderr.")
 @click.option("--stage", type=click.IntRange(min=1), help="Only the stderr of this stage.")
-@click.option("--raw", is_flag=True, help="On a terminal too: every byte as it is.")
+@click.option("--raw", is_flag=True, help="Do not change the output, even on a terminal.")
 @ids_argument(required=False)
 def command(
     follow: bool,
@@ -81,16 +81,16 @@ def command(
 ) -> int:
     """Print the stdout of jobs on stdout and their stderr on stderr; without an id, those of the newest job.
 
-    On a terminal, and with --merged, both of one job in the order in which they came, recorded once a
-    second. Of several jobs each line begins with the job's name. On a terminal control sequences are made visible;
-    colours are kept.
+    On a terminal, and with --merged, both streams of one job come in the order in which they were written, recorded
+    once a second. With several jobs, each line begins with the job's name. A terminal shows control sequences as
+    visible text and keeps colours.
     """
     if merged and (stdout or stderr or stage is not None or len(ids) > 1):
         raise UsageError(
-            "logs: --merged is all of one job; leave --stdout, --stderr, --stage and other ids out"
+            "logs: --merged prints all of one job; leave out --stdout, --stderr, --stage and other ids"
         )
     if stage is not None and stdout:
-        raise UsageError("logs: --stage N is the stderr of one stage; leave --stdout out")
+        raise UsageError("logs: --stage N prints the stderr of one stage; leave out --stdout")
     has_choice = stdout or stderr or stage is not None
     choice = LogOptions(
         stdout=stdout or not has_choice,

@@ -29,15 +29,15 @@ _HEADER = ("PIPE", "FROM", "TO", "FILL", "CAPACITY", "NOTE")
 @id_argument(usable=has_pipes)
 @click.argument("pipe", metavar="[PIPE]", type=click.IntRange(min=1), required=False)
 def command(job: str, pipe: int | None, limit: int | None, as_hex: bool) -> int:
-    """Print how full the pipes of a job are now, taking nothing out. Pipe N leaves stage N.
+    """Print how full the pipes of a job are now; nothing is taken out. Pipe N is the output of stage N.
 
-    With --bytes, print the bytes that stand there: as text or as a hex dump on a terminal, else as they are.
+    With --bytes, print the bytes in the pipe: as text or as a hex dump on a terminal, else unchanged.
     """
     with connect.daemon() as client:
         pipes = client.call(PeekPipes(job=job, pipe=pipe, bytes=limit)).pipes
     if not pipes:
         raise NotSoError(
-            f"job {job}: it has no pipes; one stands between each two stages of a running pipeline"
+            f"job {job}: it has no pipes; only a running pipeline of two or more stages has some"
         )
     if limit is not None:
         return _print_content(job, pipes, as_hex=as_hex)
@@ -58,7 +58,7 @@ def _print_content(job: str, pipes: tuple[PeekedPipe, ...], *, as_hex: bool) -> 
     elif len(pipes) > 1:
         choices = ", ".join(str(found.number) for found in pipes)
         raise NotSoError(
-            f"job {job} has several pipes: say which of {choices}: corral peek --bytes N {job} 1"
+            f"job {job} has several pipes; choose one of {choices}: corral peek --bytes N {job} 1"
         )
     else:
         sys.stdout.buffer.write(pipes[0].content or b"")
@@ -66,14 +66,14 @@ def _print_content(job: str, pipes: tuple[PeekedPipe, ...], *, as_hex: bool) -> 
     missing = [found for found in pipes if found.content is None]
     if missing and len(pipes) == 1:
         raise NotSoError(
-            f"job {job}, pipe {missing[0].number}: {missing[0].note or 'it may not be looked into'}"
+            f"job {job}, pipe {missing[0].number}: {missing[0].note or 'Corral may not look into it'}"
         )
     return 0
 
 
 def _fill_text(pipe: PeekedPipe) -> str:
     if pipe.content is None:
-        return pipe.note or "may not be looked into"
+        return pipe.note or "not permitted to look"
     return f"{numbers.size(pipe.fill_bytes)} of {numbers.size(pipe.capacity_bytes)}"
 
 

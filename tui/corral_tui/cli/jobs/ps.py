@@ -13,8 +13,8 @@ def _states() -> click.Choice[str]:
 
 
 @click.command("ps", epilog="Example: corral ps --health stuck -q")
-@click.option("-a", "--all", "everything", is_flag=True, help="Ended jobs too.")
-@click.option("-q", "--quiet", "only_ids", is_flag=True, help="Ids alone, one a line.")
+@click.option("-a", "--all", "everything", is_flag=True, help="List ended jobs too.")
+@click.option("-q", "--quiet", "only_ids", is_flag=True, help="Print only the ids, one a line.")
 @click.option(
     "--state",
     "states",
@@ -35,10 +35,10 @@ def _states() -> click.Choice[str]:
     "sorts",
     multiple=True,
     type=click.Choice(ps_list.CHOICES["--sort"][1]),
-    help="In this order: stuck jobs first by health, the largest first by cpu, memory and time.",
+    help="Order of the list. health: stuck jobs first; cpu, memory, time: the largest first.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @ids_argument(required=False)
 def command(**options: object) -> int:
-    """List what has not ended, or the jobs named."""
+    """List the jobs that have not ended, or those that you name."""
     return ps_list.list_jobs(ps_list.ListOptions(**options))  # type: ignore[arg-type]

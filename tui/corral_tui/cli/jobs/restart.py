@@ -20,7 +20,7 @@ from corral_tui.text.terminal_output import say
 def command(ids: tuple[str, ...]) -> int:
     """Run jobs again as they were first started, and print the new ids.
 
-    A running one is stopped first; if something of it survives, nothing is started.
+    A job that still runs is stopped first; if one of its processes survives, nothing is started.
     """
     status = 0
     with connect.daemon() as client:

@@ -11,7 +11,7 @@ from corral_tui.cli.support.usable_jobs import is_removable
 
 
 @click.command("rm", epilog="Example: corral rm --force build 7")
-@click.option("--force", is_flag=True, help="Stop those that run first.")
+@click.option("--force", is_flag=True, help="First stop the jobs that still run.")
 @ids_argument(usable=is_removable)
 def command(force: bool, ids: tuple[str, ...]) -> int:
     """Delete ended jobs with their output. There is no way back."""

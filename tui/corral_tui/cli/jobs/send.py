@@ -32,11 +32,11 @@ _NOTICE_AFTER = 2.0
 @id_argument(usable=reads_input)
 @click.argument("text", metavar="[TEXT|-]", required=False)
 def command(no_newline: bool, eof: bool, job: str, text: str | None) -> int:
-    """Write TEXT and a newline to the stdin of a job started with `run -i`; `-` sends our stdin as it is.
+    """Write TEXT and a newline to the stdin of a job started with `run -i`; `-` sends the stdin of this command.
 
-    To a job started with `run --pty` it is typed: TEXT and the enter key; --eof types ctrl+d.
+    In a job started with `run --pty`, type TEXT and the enter key; --eof types ctrl+d.
 
-    A job that does not read keeps its sender waiting, and nobody else.
+    If the job does not read, this command waits until it does.
     """
     if text is None and not eof:
         raise UsageError("send: nothing to send; give a text, - for stdin, or --eof")
@@ -52,7 +52,7 @@ def _send(client: Client, job: str, text: str, *, no_newline: bool, eof: bool) -
     client.call(OpenInput(job=job))
     received = client.received_descriptors()
     if not received:
-        raise CorralError(f"job {job}: the daemon sent no way to its stdin; see corral daemon log")
+        raise CorralError(f"job {job}: the daemon did not pass on its stdin; see corral daemon log")
     target = received[0]
     sender = Sender(target, _SlowReaderNotice(job))
     try:

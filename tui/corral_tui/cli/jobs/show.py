@@ -18,7 +18,7 @@ from corral_tui.text.terminal_output import print_json
 @json_option
 @id_argument()
 def command(as_json: bool, job: str) -> int:
-    """Print all of one job: its stages, pipes, processes and life."""
+    """Print everything about one job: its stages, pipes, processes and history."""
     with connect.reader() as caller:
         detail = caller.call(ShowJob(job=job))
     if as_json:

@@ -12,15 +12,15 @@ from corral_tui.cli.support.usable_jobs import is_paused, is_running, is_started
 
 
 @click.command(
-    "signal", short_help="Send a signal, and no more.", epilog="Example: corral signal --tree USR1 7"
+    "signal", short_help="Send a signal, and do nothing else.", epilog="Example: corral signal --tree USR1 7"
 )
-@click.option("--tree", is_flag=True, help="Every process of the job, not the leaders alone.")
-@click.option("--stage", type=click.IntRange(min=1), help="The processes of this stage.")
-@click.option("--pid", type=click.IntRange(min=2), help="This process of the job.")
+@click.option("--tree", is_flag=True, help="To every process of the job, not only the leaders.")
+@click.option("--stage", type=click.IntRange(min=1), help="Only to the processes of this stage.")
+@click.option("--pid", type=click.IntRange(min=2), help="Only to this process of the job.")
 @click.argument("number", metavar="SIG", type=SIGNAL)
 @ids_argument(usable=is_started)
 def signal(tree: bool, stage: int | None, pid: int | None, number: str, ids: tuple[str, ...]) -> int:
-    """Send a signal to the leader of each stage of these jobs."""
+    """Send a signal to the leader (the first process) of each stage of these jobs."""
     if sum((tree, stage is not None, pid is not None)) > 1:
         raise UsageError("signal: --tree, --stage and --pid exclude each other; give one")
     return send_and_report(SignalJobs(ids=ids, signal=number, tree=tree, stage=stage, pid=pid))
@@ -31,7 +31,7 @@ def signal(tree: bool, stage: int | None, pid: int | None, number: str, ids: tup
 )
 @ids_argument(usable=is_running)
 def pause(ids: tuple[str, ...]) -> int:
-    """Suspend jobs with all their processes; `corral resume` lets them go on.
+    """Suspend jobs with all their processes; `corral resume` lets them continue.
 
     Paused time does not count towards timeouts.
     """
@@ -41,5 +41,5 @@ def pause(ids: tuple[str, ...]) -> int:
 @click.command("resume", epilog="Example: corral resume build")
 @ids_argument(usable=is_paused)
 def resume(ids: tuple[str, ...]) -> int:
-    """Let paused jobs go on."""
+    """Let paused jobs continue."""
     return send_and_report(ResumeJobs(ids=ids))

@@ -19,11 +19,11 @@ from corral_tui.text.terminal_output import print_json, say
 
 @click.command(
     "stop",
-    short_help="End jobs, with whatever they started.",
+    short_help="End jobs and everything that they started.",
     epilog="Example: corral stop --grace 30s build 7",
 )
 @click.option(
-    "-s", "--signal", "first", type=SIGNAL, help="Send this first, in place of the job's stop signal."
+    "-s", "--signal", "first", type=SIGNAL, help="Send this first, instead of the job's stop signal."
 )
 @click.option("--grace", type=DURATION, help="Time from the first signal to KILL.")
 @click.option("--stage", type=click.IntRange(min=1), help="Only this stage of the job.")
@@ -40,9 +40,9 @@ def stop(
     as_json: bool,
     ids: tuple[str, ...],
 ) -> int:
-    """End jobs, with whatever they started, and say how each process ended.
+    """End jobs and everything that they started, and say how each process ended.
 
-    The stop signal goes to the whole tree, KILL follows after the grace. Exits with 0 only if nothing is left.
+    The stop signal goes to all their processes; KILL follows after the grace time. Exits with 0 only if nothing is left.
     """
     request = StopJobs(
         ids=ids,
@@ -81,15 +81,15 @@ def _signal_of(word: str) -> str | None:
 
 
 @click.command(
-    "kill", cls=_Kill, short_help="End jobs at once: stop without grace.", epilog="Example: corral kill build"
+    "kill", cls=_Kill, short_help="End jobs at once, with KILL.", epilog="Example: corral kill build"
 )
 @click.option("--all", "everything", is_flag=True, help="All jobs that have not ended.")
 @json_option
 @ids_argument(required=False, usable=has_processes)
 def kill(everything: bool, as_json: bool, ids: tuple[str, ...]) -> int:
-    """End jobs at once, with whatever they started: `corral stop --grace 0`.
+    """End jobs at once, and everything that they started: `corral stop --grace 0`.
 
-    To send a signal and no more, use `corral signal`.
+    To send only a signal, use `corral signal`.
     """
     request = StopJobs(ids=ids, all=everything, grace=0.0, by="by corral kill")
     return stop_jobs(request, verb="kill", as_json=as_json)
@@ -121,7 +121,7 @@ def _of_stage(report: StopReport) -> StopReport:
         return report
     if report.looked_at is None:
         return structs.replace(report, state="stopping")
-    note = report.note if report.processes else "it had ended, and nothing of it is left"
+    note = report.note if report.processes else "it had already ended, and nothing of it is left"
     return structs.replace(report, state="stopped", note=note)
 
 

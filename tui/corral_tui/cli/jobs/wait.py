@@ -18,12 +18,12 @@ _MAX_NAMED = 20
 
 
 @click.command("wait", epilog="Example: corral wait --timeout 10m build tests")
-@click.option("--any", "first_only", is_flag=True, help="Return with the first that ends, and print its id.")
-@click.option("--timeout", type=DURATION, help="Give up after this time with 124; it stops nothing.")
+@click.option("--any", "first_only", is_flag=True, help="Return when the first one ends, and print its id.")
+@click.option("--timeout", type=DURATION, help="Give up after this time and exit with 124; stops nothing.")
 @json_option
 @ids_argument()
 def command(first_only: bool, timeout: float | None, as_json: bool, ids: tuple[str, ...]) -> int:
-    """Wait for jobs to end. Exits with the status of the first named that did not succeed, else 0."""
+    """Wait for jobs to end. Exits with the status of the first job, in your order, that did not succeed, else with 0."""
     with connect.reader() as caller:
         jobs = connect.resolve_ids(caller, ids)
         if jobs.unknown:

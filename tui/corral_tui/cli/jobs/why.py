@@ -24,7 +24,7 @@ from corral_tui.text.terminal_output import print_json, visible
 @json_option
 @id_argument(required=False)
 def command(as_json: bool, job: str | None) -> int:
-    """Say what a job waits for, with the evidence; without an id, of the job that needs you most."""
+    """Say what a job waits for, with the evidence. Without an id: the job that needs you most."""
     with connect.reader() as caller:
         diagnosis = caller.call(ask_why(job))
     if as_json:

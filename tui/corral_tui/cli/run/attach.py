@@ -23,28 +23,28 @@ from corral_tui.text.terminal_output import say, visible
 
 @click.command(
     "attach",
-    short_help="Type into a job's terminal, and see it.",
+    short_help="See a job's terminal, and type into it.",
     epilog="Example: corral run --pty -n pw ./ask-for-password; corral attach pw",
 )
 @click.option(
     "--detach-key",
     metavar="KEY",
     default=DEFAULT_KEY,
-    help=f"Leaves the job, which goes on: ctrl+p, ^p; else {DEFAULT_KEY}.",
+    help=f"The key that leaves the job, such as ctrl+p or ^p; default: {DEFAULT_KEY}.",
 )
 @id_argument(usable=has_terminal)
 def command(detach_key: str, job: str) -> int:
-    """Hand our terminal to a job that was started with `run --pty`.
+    """Show the terminal of a job that was started with `run --pty`, and type into it.
 
-    What it prints is kept in its output all the same, and others go on watching. Ctrl-C goes to the job; the detach key
-    gives the terminal back. Exits as the job does where it ends meanwhile, else with 0.
+    Its output is still kept, and others can still watch. Ctrl-C goes to the job; the detach key leaves it. If the job
+    ends while you are attached, exits with its status, else with 0.
     """
     from corral_tui.cli.run.raw_terminal import is_interactive
 
     key = parse_key(detach_key)
     if not is_interactive():
         raise UsageError(
-            f"attach: it needs a terminal to hand over; corral send {job} TEXT types a line, corral logs -f {job} shows it"
+            f"attach: this is not a terminal; corral send {job} TEXT types a line, corral logs -f {job} shows it"
         )
     with connect.daemon() as client:
         found = _job(client, job)

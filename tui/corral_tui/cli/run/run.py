@@ -49,10 +49,19 @@ Example: corral run make -j8
 )
 @click.option("-n", "--name", metavar="NAME", help="A name to call the job by.")
 @click.option(
-    "-C", "--cwd", metavar="DIR", type=JobPath(file_okay=False), help="Its directory; else this one."
+    "-C",
+    "--cwd",
+    metavar="DIR",
+    type=JobPath(file_okay=False),
+    help="Run it in this directory; default: here.",
 )
 @click.option(
-    "-e", "--env", "environment", metavar="K[=V]", multiple=True, help="Set a variable; K alone takes ours."
+    "-e",
+    "--env",
+    "environment",
+    metavar="K[=V]",
+    multiple=True,
+    help="Set a variable; K alone: as it is set here.",
 )
 @click.option(
     "--env-file",
@@ -60,32 +69,42 @@ Example: corral run make -j8
     metavar="FILE",
     multiple=True,
     type=click.Path(),
-    help="NAME=VALUE lines; --env has the last word.",
+    help="Set variables from NAME=VALUE lines; --env wins.",
 )
-@click.option("--stdin", metavar="FILE|-", type=JobPath(), help="Its stdin; - hands over ours.")
+@click.option(
+    "--stdin", metavar="FILE|-", type=JobPath(), help="Read stdin from FILE; - is the stdin of this command."
+)
 @click.option("-i", "--interactive", is_flag=True, help="Keep its stdin open for corral send.")
-@click.option("-t", "--pty", is_flag=True, help="Give it a terminal, for corral attach and corral send.")
+@click.option("-t", "--pty", is_flag=True, help="Give it a terminal; see corral attach and corral send.")
 @click.option("--from", "source", type=JobId(), help="Feed it the stdout of this job, live.")
-@click.option("--shell", is_flag=True, help="Let sh run the line: &&, ;, $(date).")
+@click.option("--shell", is_flag=True, help="Let sh run the line, for &&, ; or $(date).")
 @click.option("--timeout", type=DURATION, help="Stop it after this time.")
-@click.option("--stop-signal", type=SIGNAL, help="The first signal of a stop; else TERM.")
-@click.option("--stop-grace", "--grace", "stop_grace", type=DURATION, help="From that to KILL; else 5s.")
-@click.option("--stuck-after", type=DURATION, help="Without progress for so long it may be stuck; else 1m.")
+@click.option("--stop-signal", type=SIGNAL, help="First signal of a stop; default: TERM.")
 @click.option(
-    "--on-stuck", type=click.Choice(["mark", "stop"]), help="When it is stuck, mark or stop it; else mark."
+    "--stop-grace", "--grace", "stop_grace", type=DURATION, help="Time from that signal to KILL; default: 5s."
 )
 @click.option(
-    "--leftovers", type=click.Choice(["leave", "stop"]), help="What outlives the job by itself; else leave."
+    "--stuck-after", type=DURATION, help="It may be stuck after this time without progress; default: 1m."
 )
-@click.option("--max-output", type=OUTPUT_CAP, help="Keep the newest SIZE of each stream; else 1G.")
+@click.option(
+    "--on-stuck", type=click.Choice(["mark", "stop"]), help="What to do when it is stuck; default: mark."
+)
+@click.option(
+    "--leftovers",
+    type=click.Choice(["leave", "stop"]),
+    help="What to do with processes that outlive the job; default: leave.",
+)
+@click.option(
+    "--max-output", type=OUTPUT_CAP, help="Keep the newest SIZE of stdout and of each stderr; default: 1G."
+)
 @click.option(
     "--output",
     type=click.Choice(["file", "pipe"]),
-    help="pipe: through a relay, so that > /dev/stdout empties nothing; else file.",
+    help="pipe: through a relay, so that > /dev/stdout cannot empty the output; default: file.",
 )
 @click.option("--after", type=JobId(may_succeed), multiple=True, help="Start once this job has succeeded.")
-@click.option("-w", "--wait", is_flag=True, help="Copy its output, and exit as it does.")
-@click.option("--raw", is_flag=True, help="With --wait: on a terminal too every byte as it is.")
+@click.option("-w", "--wait", is_flag=True, help="Copy its output here, and exit with its status.")
+@click.option("--raw", is_flag=True, help="With --wait: do not change the output, even on a terminal.")
 @click.option("-q", "--quiet", is_flag=True, help="Do not print the id.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the job as JSON; with --wait, once it has ended."
@@ -94,9 +113,9 @@ Example: corral run make -j8
 def command(**options: object) -> int:
     """Start a job in the background, and print its id.
 
-    One word is a command line, no shell involved: corral run 'a | b > f'. Pipes, redirections, ~, $NAME and * ? [ab]
-    mean in it what they mean in sh.
-    Several words, and whatever stands after --, are a program and its arguments.
+    One word is a command line, read without a shell: corral run 'a | b > f'. Pipes, redirections, ~, $NAME and * ? [ab]
+    work as in sh.
+    Several words, and everything after --, are a program and its arguments.
     """
     return run_job(RunOptions(**options))  # type: ignore[arg-type]
 
@@ -104,9 +123,7 @@ def command(**options: object) -> int:
 def run_job(options: RunOptions) -> int:
     """Start the job; with `wait`, wait for its end."""
     if options.raw and not options.wait:
-        raise UsageError(
-            "run --raw: it is about the output that --wait copies; add --wait, or see corral logs --raw"
-        )
+        raise UsageError("run --raw: it needs --wait; add that, or use corral logs --raw")
     defaults = read_run_defaults()
     prepared = prepare(options, defaults)
     for notice in defaults.notices:
