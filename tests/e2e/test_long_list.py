@@ -53,6 +53,16 @@ def test_a_list_in_parts_is_whole(few: str, tmp_path: Path) -> None:
         assert corral.ok("ps", "-q").split() == ids[-1:]
 
 
+def test_without_a_daemon_it_is_whole_too(tmp_path: Path) -> None:
+    corral = Corral(tmp_path / "home", tmp_path)
+    header = corral.ok("ps", "-a")
+    ids = fill(Home(str(tmp_path / "home")), 1100)
+    listed = corral.ok("ps", "-a").splitlines()
+    assert listed[0].split() == header.split()
+    assert [row.split()[0] for row in listed[1:]] == ids
+    assert len(json.loads(corral.ok("ps", "-a", "--json"))) == 1100
+
+
 async def test_the_library_has_all_of_them_too(tmp_path: Path) -> None:
     ids = fill(Home(str(tmp_path / "home")), 9)
     with altered(

@@ -19,6 +19,8 @@ TYPE_CHECKING = False  # typing, which has it, takes longer to load than the res
 if TYPE_CHECKING:
     from typing import Any
 
+    from corral.protocol.requests import Jobs
+
 UNENDED = ("queued", "running", "paused", "stopping")
 ENDED = ("succeeded", "failed", "stopped", "timed_out", "lost")
 """Copied from `corral.model.job`, which loads msgspec; a test compares them."""
@@ -129,12 +131,19 @@ def _query(options: ListOptions) -> FastList:
     """From the daemon by the full client, or from the journal."""
     from msgspec import to_builtins
 
+    return FastList(map(to_builtins, _pages(options)))
+
+
+def _pages(options: ListOptions) -> Iterator[Jobs]:
     from corral.protocol.requests import ListJobs
     from corral_tui.cli.support import connect
+    from corral_tui.cli.support.offline import Offline
 
     with connect.reader() as caller:
-        found = caller.call(ListJobs(ids=options.ids, all=options.wants_ended))
-    return FastList([to_builtins(found)])
+        if isinstance(caller, Offline) and options.wants_ended and not options.ids:
+            yield from caller.pages()
+        else:
+            yield caller.call(ListJobs(ids=options.ids, all=options.wants_ended))
 
 
 def _is_selected(job: dict[str, Any], options: ListOptions) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, NoReturn, Self, cast
 
@@ -26,6 +26,9 @@ from corral.protocol.requests import (
     Waited,
     WaitForJobs,
 )
+
+_A_PAGE = 500
+"""Jobs."""
 
 
 class Offline:
@@ -71,6 +74,14 @@ class Offline:
         if answer is None:
             raise CorralError(f"{type(request).__name__}: no daemon runs to answer it")
         return cast("Reply_", answer(request))
+
+    def pages(self) -> Iterator[Jobs]:
+        """All jobs, some at a time: however many there are, few are in memory."""
+        last = 0
+        while ids := self._journal.ids_after(last, _A_PAGE):
+            yield Jobs(tuple(self._journal.jobs(ids)))
+            last = ids[-1]
+        yield Jobs(())  # the head of a table stands above no jobs, too
 
     def _list(self, request: ListJobs) -> Jobs:
         if not request.ids:
