@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from corral.library.job_handle import JobHandle
 from corral.model.errors import CorralError
@@ -27,20 +28,6 @@ MOST_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class KindResult:
-    """The result of one kind: what was expected and what happened. `skipped`: why it could not be tried, or empty."""
-
-    kind: str
-    expected: str
-    found: str
-    agrees: bool
-    job_ids: tuple[str, ...] = ()
-    skipped: str = ""
-    brief: str = ""
-    """A short form, for a line that names all six."""
-
-
-@dataclass(frozen=True, slots=True)
 class Bench:
     """What a check needs. `is_thorough` adds checks that would clutter the screen."""
 
@@ -49,8 +36,19 @@ class Bench:
     is_thorough: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class CheckKind:
+class CheckResult(NamedTuple):
+    """What happened, and whether it was expected."""
+
+    found: str
+    agrees: bool
+    jobs: tuple[Job, ...] = ()
+    brief: str = ""
+    """A short form, for a line that names all six, in place of the name of the kind."""
+    is_skipped: bool = False
+    """It could not be tried; `found` says why."""
+
+
+class CheckKind(NamedTuple):
     """One of the six. `needs` returns why it cannot be tried here, or an empty string."""
 
     name: str
@@ -59,30 +57,19 @@ class CheckKind:
     needs: Callable[[Tools], str] = lambda tools: ""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """What happened as text, and whether it was expected."""
-
-    found: str
-    agrees: bool
-    jobs: tuple[Job, ...]
-    brief: str = ""
-    """A short form that replaces the name of the kind."""
+Finding = tuple[CheckKind, CheckResult]
 
 
-async def check(kind: CheckKind, bench: Bench) -> KindResult:
-    """Run one kind. An error becomes a finding that does not agree, not an exception."""
+async def check(kind: CheckKind, bench: Bench) -> Finding:
+    """Run one kind. An error becomes a result that does not agree, not an exception."""
     missing = kind.needs(bench.tools)
     if missing:
         text = f"skipped: {missing}"
-        return KindResult(kind.name, text, text, True, skipped=missing, brief=f"{kind.name}: {text}")
+        return kind, CheckResult(text, True, brief=f"{kind.name}: {text}", is_skipped=True)
     try:
-        result = await kind.run(bench)
+        return kind, await kind.run(bench)
     except (CorralError, OSError, TimeoutError) as error:
-        return KindResult(kind.name, kind.expected, str(error), False)
-    ids = tuple(job.id for job in result.jobs)
-    brief = result.brief or kind.name
-    return KindResult(kind.name, kind.expected, result.found, result.agrees, ids, brief=brief)
+        return kind, CheckResult(str(error), False)
 
 
 # ---- 1 to 3 -------------------------------------------------------------------------------------------------------
@@ -150,12 +137,7 @@ async def _feed_and_read(bench: Bench) -> CheckResult:
     encrypt = bench.tools.encrypt
     assert encrypt is not None
     secrets = [os.urandom(RANDOM_BYTES) for _ in range(AT_ONCE)]
-    handles = [
-        await _start_with(bench, encrypt, secret, f"des3-{number}")
-        for number, secret in enumerate(secrets, 1)
-    ]
-    jobs = await bench.manager.wait(handles)
-    made = [await handle.stdout() for handle in handles]
+    jobs, made = await _fed(bench, [encrypt] * AT_ONCE, secrets, "des3")
     decrypt = (*encrypt[:2], "-d", *encrypt[2:])
     back = [await asyncio.to_thread(output_of, decrypt, each) for each in made]
     right = sum(one == other for one, other in zip(secrets, back, strict=True))
@@ -179,11 +161,18 @@ async def _hundred_megabytes(bench: Bench, digest: Sequence[str]) -> tuple[bool,
     return printed[:1] == [expected.encode()], job
 
 
-async def _start_with(bench: Bench, command: str | Sequence[str], data: bytes, name: str) -> JobHandle:
-    """Start a job with `data`, which fits in a pipe, as its stdin."""
-    handle, writer = await bench.manager.start_fed(command, name=name, env=password_environment())
-    await feeding.give(writer, data)
-    return handle
+async def _fed(
+    bench: Bench, commands: Sequence[str | Sequence[str]], inputs: Sequence[bytes], name: str
+) -> tuple[tuple[Job, ...], list[bytes]]:
+    """The ended jobs of these commands and their output. Each of `inputs` fits in a pipe."""
+    handles: list[JobHandle] = []
+    for number, (command, data) in enumerate(zip(commands, inputs, strict=True), 1):
+        environment = password_environment()
+        handle, writer = await bench.manager.start_fed(command, name=f"{name}-{number}", env=environment)
+        await feeding.give(writer, data)
+        handles.append(handle)
+    jobs = await bench.manager.wait(handles)
+    return jobs, [await handle.stdout() for handle in handles]
 
 
 # ---- 5: chains ----------------------------------------------------------------------------------------------------
@@ -196,13 +185,9 @@ async def _chains(bench: Bench) -> CheckResult:
     assert whirlpool is not None
     secrets = [os.urandom(RANDOM_BYTES) for _ in range(AT_ONCE)]
     salted = [(*encrypt, "-S", os.urandom(8).hex()) for _ in secrets]
-    commands = [f"{_quoted(each)} | {_quoted(whirlpool)}" for each in salted]
-    handles = [
-        await _start_with(bench, command, secret, f"chain-{number}")
-        for number, (command, secret) in enumerate(zip(commands, secrets, strict=True), 1)
-    ]
-    jobs = await bench.manager.wait(handles)
-    digests = [await handle.stdout() for handle in handles]
+    # Our own argvs need no quotes.
+    commands = [f"{' '.join(each)} | {' '.join(whirlpool)}" for each in salted]
+    jobs, digests = await _fed(bench, commands, secrets, "chain")
     expected = [
         await asyncio.to_thread(_chained, one, whirlpool, secret)
         for one, secret in zip(salted, secrets, strict=True)
@@ -211,7 +196,8 @@ async def _chains(bench: Bench) -> CheckResult:
         one == other and len(one) == WHIRLPOOL_BYTES for one, other in zip(digests, expected, strict=True)
     )
     statuses = {stage.exit_status for job in jobs for stage in job.stages}
-    found = f"{right} of {AT_ONCE} digests right, {_statuses(statuses)}"
+    exits = "each stage exit 0" if statuses == {0} else f"exit statuses {sorted(map(str, statuses))}"
+    found = f"{right} of {AT_ONCE} digests right, {exits}"
     agrees = right == AT_ONCE and statuses == {0}
     if bench.is_thorough:
         head = await bench.manager.run("yes | head -n 1", name="yes", cwd=DIRECTORY)
@@ -223,15 +209,6 @@ async def _chains(bench: Bench) -> CheckResult:
 def _chained(encrypt: tuple[str, ...], whirlpool: tuple[str, ...], data: bytes) -> bytes | None:
     encrypted = output_of(encrypt, data)
     return None if encrypted is None else output_of(whirlpool, encrypted)
-
-
-def _quoted(argv: Sequence[str]) -> str:
-    """Our own argvs need no quotes."""
-    return " ".join(argv)
-
-
-def _statuses(statuses: set[int | None]) -> str:
-    return "each stage exit 0" if statuses == {0} else f"exit statuses {sorted(map(str, statuses))}"
 
 
 # ---- 6: time limits -----------------------------------------------------------------------------------------------

@@ -6,10 +6,11 @@ import asyncio
 import sys
 import time
 
-from corral_tui.demo.checks import KINDS, Bench, KindResult, check
+from corral_tui.demo.checks import KINDS, Bench, CheckResult, Finding, check
 from corral_tui.demo.ending import DemoSummary, end
 from corral_tui.demo.own_daemon import DemoManager
 from corral_tui.demo.tools import find_tools
+from corral_tui.text.columns import lay_out
 from corral_tui.text.lines import styled_console
 from corral_tui.text.terminal_output import is_terminal, say, visible, width_of
 
@@ -26,10 +27,10 @@ def run_plain() -> int:
     for line in ending.left:
         say(f"  {line}")
     say(_total(findings, time.monotonic() - began))
-    return 0 if not ending.left and all(finding.agrees for finding in findings) else 1
+    return 0 if not ending.left and all(result.agrees for _, result in findings) else 1
 
 
-async def _run() -> tuple[list[KindResult], DemoSummary]:
+async def _run() -> tuple[list[Finding], DemoSummary]:
     tools = await asyncio.to_thread(find_tools)
     manager = DemoManager()
     async with manager:
@@ -41,38 +42,36 @@ async def _run() -> tuple[list[KindResult], DemoSummary]:
     return list(findings), ending
 
 
-def _total(findings: list[KindResult], seconds: float) -> str:
-    tried = [finding for finding in findings if not finding.skipped]
-    wrong = [finding.kind for finding in tried if not finding.agrees]
+def _total(findings: list[Finding], seconds: float) -> str:
+    skipped = sum(result.is_skipped for _, result in findings)
+    wrong = [kind.name for kind, result in findings if not result.agrees]
     verdict = f"{', '.join(wrong)}: NOT as expected" if wrong else "all as expected"
-    skipped = len(findings) - len(tried)
     tail = f", {skipped} skipped" if skipped else ""
-    return f"{len(tried)} of {len(findings)} checked{tail}: {verdict}, in {seconds:.1f} s."
+    return f"{len(findings) - skipped} of {len(findings)} checked{tail}: {verdict}, in {seconds:.1f} s."
 
 
-def _verdict(finding: KindResult) -> str:
-    if finding.skipped:
-        return "skipped"
-    return "agrees" if finding.agrees else "DIFFERS"
+def _verdict(result: CheckResult) -> str:
+    return "skipped" if result.is_skipped else "agrees" if result.agrees else "DIFFERS"
 
 
-def _rows(findings: list[KindResult]) -> list[tuple[str, str, str, str]]:
-    return [
-        (finding.kind, finding.expected, visible(finding.found), _verdict(finding)) for finding in findings
+def _print(findings: list[Finding]) -> None:
+    rows = [
+        (
+            kind.name,
+            result.found if result.is_skipped else kind.expected,
+            visible(result.found),
+            _verdict(result),
+        )
+        for kind, result in findings
     ]
-
-
-def _print(findings: list[KindResult]) -> None:
     if is_terminal(sys.stdout):
-        _print_table(findings)
-        return
-    rows = [HEADINGS, *_rows(findings)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    for row in rows:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        _print_table(rows)
+    else:
+        for line in lay_out(HEADINGS, rows, frozenset(), None):
+            say(line)
 
 
-def _print_table(findings: list[KindResult]) -> None:
+def _print_table(rows: list[tuple[str, str, str, str]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -81,6 +80,6 @@ def _print_table(findings: list[KindResult]) -> None:
     for heading in HEADINGS:
         table.add_column(heading, overflow="fold")
     styles = {"agrees": "green", "DIFFERS": "bold red", "skipped": "yellow"}
-    for kind, expected, found, verdict in _rows(findings):
+    for kind, expected, found, verdict in rows:
         table.add_row(Text(kind), Text(expected), Text(found), Text(verdict, style=styles[verdict]))
     styled_console(width_of(sys.stdout)).print(table)

@@ -15,7 +15,7 @@ from corral.model.errors import CannotStartError
 from corral_tui.blocked_terminal import LastResort
 from corral_tui.cli.support.errors import INTERRUPTED
 from corral_tui.demo import feeding
-from corral_tui.demo.checks import KINDS, Bench, KindResult, check
+from corral_tui.demo.checks import KINDS, Bench, Finding, check
 from corral_tui.demo.ending import DemoSummary, end
 from corral_tui.demo.jobs import DemoJob, long_jobs
 from corral_tui.demo.own_daemon import DIRECTORY, GRACE, DemoManager
@@ -92,7 +92,7 @@ class Show:
         self.progress = StepProgress(self._name_of)
         self._began = time.monotonic()
         self._long: list[str] = []
-        self._findings: list[KindResult] = []
+        self._findings: list[Finding] = []
         self._app: Dashboard | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -141,15 +141,15 @@ class Show:
 
     async def _check_all(self, bench: Bench) -> None:
         for running in asyncio.as_completed([check(kind, bench) for kind in KINDS]):
-            finding = await running
-            self._findings.append(finding)
-            verdict = "as expected" if finding.agrees else f"NOT as expected ({finding.expected})"
-            self.manager.session.explain(finding.job_ids, f"{verdict}: {finding.found}")
+            kind, result = await running
+            self._findings.append((kind, result))
+            verdict = "as expected" if result.agrees else f"NOT as expected ({kind.expected})"
+            self.manager.session.explain([job.id for job in result.jobs], f"{verdict}: {result.found}")
             self._show_strip()
         # The reply to a wait may arrive before the snapshot with the end.
         session = self.manager.session
-        for job_id in [job_id for finding in self._findings for job_id in finding.job_ids]:
-            while job_id not in session.snapshot.jobs:
+        for job in [job for _, result in self._findings for job in result.jobs]:
+            while job.id not in session.snapshot.jobs:
                 await session.changed()
         session.show_only_ended_but(None)
 
@@ -185,12 +185,12 @@ class Show:
             app.strip = self.progress.line(app.charset.succeeded)
 
 
-def findings_line(findings: list[KindResult]) -> str:
+def findings_line(findings: list[Finding]) -> str:
     """What ended as expected so far; if something did not, only that."""
-    wrong = [f"{finding.kind}: {visible(finding.found)}" for finding in findings if not finding.agrees]
+    wrong = [f"{kind.name}: {visible(result.found)}" for kind, result in findings if not result.agrees]
     if wrong:
         return f"NOT as expected: {' · '.join(wrong)}"
-    return f"As expected: {' · '.join(finding.brief for finding in findings)}"
+    return f"As expected: {' · '.join(result.brief or kind.name for kind, result in findings)}"
 
 
 def _options(job: DemoJob) -> Options:
