@@ -31,13 +31,11 @@ from corral_tui.cli.support.options import json_option
 from corral_tui.cli.verbs import VerbGroup
 from corral_tui.text import numbers
 from corral_tui.text.numbers import counted
-from corral_tui.text.phrases import leftovers_line
+from corral_tui.text.phrases import leftovers_line, moment, named
 from corral_tui.text.terminal_output import print_json, say, visible
 
 NONE_RUNS = 3
 _LOG_BYTES_PER_LINE = 4096
-_MAX_NAMED = 20
-"""At most so many jobs are named in one sentence."""
 
 
 @click.group("daemon", cls=VerbGroup, no_args_is_help=False, epilog="Example: corral daemon status --json")
@@ -116,7 +114,7 @@ def _print_status(status: DaemonStatus) -> None:
         ("version", status.version),
         ("home", status.home),
         ("socket", status.socket),
-        ("started", f"{status.started.astimezone():%Y-%m-%d %H:%M:%S}"),
+        ("started", moment(status.started)),
         ("jobs", counts or "none"),
         ("cpu", "-" if status.cpu_percent is None else f"{numbers.cpu(status.cpu_percent)} %"),
         ("memory", numbers.size(status.memory_bytes)),
@@ -261,23 +259,20 @@ def restart() -> int:
 def _left_running(unended: tuple[Job, ...], leftovers: dict[str, int]) -> Iterator[str]:
     """What keeps running without the daemon, and how to get it back."""
     if unended:
-        named = _named(unended)
         are, them = ("1 job is", "it") if len(unended) == 1 else (f"{len(unended)} jobs are", "them")
-        yield f"{are} left unwatched: {named}; corral ps starts a daemon that takes {them} over"
+        yield f"{are} left unwatched: {_named(unended)}; corral ps starts a daemon that takes {them} over"
     if leftovers:
         yield leftovers_line(leftovers)
 
 
 def _named(jobs: tuple[Job, ...]) -> str:
-    named = visible(", ".join(f"{job.id} {job.title}" for job in jobs[:_MAX_NAMED]))
-    return named if len(jobs) <= _MAX_NAMED else f"{named} and {len(jobs) - _MAX_NAMED} more"
+    return visible(named([f"{job.id} {job.title}" for job in jobs]))
 
 
 def _choose_jobs_option(jobs: tuple[Job, ...]) -> str:
-    named = _named(jobs)
     have = "1 job has" if len(jobs) == 1 else f"{len(jobs)} jobs have"
     return (
-        f"daemon stop: {have} not ended: {named}; corral daemon stop --jobs stop ends them, "
+        f"daemon stop: {have} not ended: {_named(jobs)}; corral daemon stop --jobs stop ends them, "
         "--jobs leave leaves them running"
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
 from corral.commandline.abbreviation import expanded_argvs
 from corral.model.job import Job, JobEvent, Pipe, ProcessView, Stage
@@ -16,7 +15,7 @@ from corral_tui.text.columns import lay_out
 from corral_tui.text.life_charts import life_lines
 from corral_tui.text.lines import ALERT, FAILURE, HEADING, MUTED, StyledLine
 from corral_tui.text.lost_output import truncated_in_short
-from corral_tui.text.phrases import ends_them, live_on, reason_text
+from corral_tui.text.phrases import ends_them, live_on, moment, reason_text
 from corral_tui.text.stage_times import time_words
 from corral_tui.text.stop_report import report_lines
 from corral_tui.text.terminal_output import visible, width_of
@@ -66,15 +65,15 @@ def _style(job: Job) -> str:
 
 def _facts(job: Job, stdin: str) -> Iterator[tuple[str, str]]:
     yield "directory", visible(job.cwd)
-    yield "created", f"{_time(job.created)} {_ORIGINS.get(job.origin, job.origin)}{_parent(job)}"
+    yield "created", f"{moment(job.created)} {_ORIGINS.get(job.origin, job.origin)}{_parent(job)}"
     if job.started is not None:
-        yield "started", _time(job.started)
+        yield "started", moment(job.started)
     if job.waiting_for is not None:
         yield "queued", visible(job.waiting_for)
     if job.summary is not None:
         yield "now", visible(job.summary)
     if job.ended is not None:
-        yield "ended", f"{_time(job.ended)} {_result(job)}"
+        yield "ended", f"{moment(job.ended)} {_result(job)}"
     if job.leftovers:
         yield (
             "leftovers",
@@ -134,7 +133,7 @@ def _output(job: Job) -> str:
     if job.output != "file":
         parts.append("through a relay")
     if job.last_output is not None:
-        parts.append(f"last at {_time(job.last_output)}")
+        parts.append(f"last at {moment(job.last_output)}")
     return ", ".join(parts)
 
 
@@ -209,7 +208,7 @@ def _life(events: Sequence[JobEvent]) -> Iterator[StyledLine]:
     if events:
         yield from _heading("LIFE")
     for event in events:
-        yield StyledLine(f"  {_time(event.at)}  {visible(event.text)}")
+        yield StyledLine(f"  {moment(event.at)}  {visible(event.text)}")
 
 
 def _earlier(detail: Detail) -> Iterator[StyledLine]:
@@ -222,7 +221,3 @@ def _earlier(detail: Detail) -> Iterator[StyledLine]:
 def _heading(title: str) -> Iterator[StyledLine]:
     yield StyledLine()
     yield StyledLine(title, HEADING)
-
-
-def _time(at: datetime) -> str:
-    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from corral.model.history import LifePast
 from corral.model.reports import Detail
 from corral_tui.text import numbers
-from corral_tui.text.charset import charset_of_terminal
+from corral_tui.text.charset import charset_of_terminal, sparks
 from corral_tui.text.lines import ALERT, HEADING, StyledLine
+from corral_tui.text.phrases import moment
 from corral_tui.text.terminal_output import visible, width_of
 
 MIN_CELLS = 4
@@ -40,7 +41,8 @@ def life_lines(detail: Detail) -> Iterator[StyledLine]:
     if len(detail.life.cpu) < MIN_CELLS:
         return
     width = width_of(sys.stdout)
-    step = _step(len(detail.life.cpu), None if width is None else max(MIN_WIDTH, width - _ROOM))
+    # How many cells of the history share one column.
+    step = 1 if width is None else -(-len(detail.life.cpu) // max(MIN_WIDTH, width - _ROOM))
     yield StyledLine()
     seconds = numbers.duration(detail.life.seconds * step)
     yield StyledLine(f"CPU AND MEMORY OVER ITS LIFE, a column is {seconds}", HEADING)
@@ -54,7 +56,7 @@ def _last_stuck(detail: Detail) -> Iterator[StyledLine]:
         return
     what = "LAST STUCK" if diagnosis.health == "stuck" else "WHAT IT WAITED FOR WHEN IT WAS ENDED"
     yield StyledLine()
-    yield StyledLine(f"{what}, {detail.diagnosed.astimezone():%Y-%m-%d %H:%M:%S}", HEADING)
+    yield StyledLine(f"{what}, {moment(detail.diagnosed)}", HEADING)
     yield StyledLine(f"  {visible(diagnosis.summary)}", ALERT)
     if detail.job.is_ended:
         yield StyledLine(f"  corral why {detail.job.id} has the evidence")
@@ -67,11 +69,6 @@ def _charts(life: LifePast) -> tuple[Chart, Chart]:
     )
 
 
-def _step(cells: int, columns: int | None) -> int:
-    """How many cells of the history share one column."""
-    return 1 if columns is None else -(-cells // columns)
-
-
 def _draw(chart: Chart, step: int) -> str:
     """`  cpu     ▁▃█▆▁  up to 99%`; blank if nothing was measured."""
     values: list[float | None] = []
@@ -81,11 +78,5 @@ def _draw(chart: Chart, step: int) -> str:
     measured = [value for value in values if value is not None]
     if not measured:
         return f"  {chart.name:<7} not measured"
-    levels = charset_of_terminal().sparks
-    top = max(chart.floor, *measured)
-    drawn = "".join(" " if value is None else _level(value / top, levels) for value in values)
+    drawn = sparks(values, len(values), chart.floor, charset_of_terminal())
     return f"  {chart.name:<7} {drawn}  up to {chart.format(max(measured))}"
-
-
-def _level(share: float, levels: str) -> str:
-    return levels[min(int(share * len(levels)), len(levels) - 1)]

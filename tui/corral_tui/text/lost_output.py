@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 from corral.model.job import Job
 from corral_tui.text import numbers
+from corral_tui.text.phrases import moment
 
 
 def truncated_by_stream(job: Job) -> dict[int, int]:
@@ -50,7 +51,7 @@ def disk_full_sentence(job: Job) -> str | None:
     """For a job whose disk was full. Output to a pty is not lost before the job ends: it waits for room."""
     if job.disk_full is None or (job.pty and not job.is_ended):
         return None
-    at = f"{job.disk_full.astimezone():%Y-%m-%d %H:%M:%S}"
+    at = moment(job.disk_full)
     return f"job {job.id}: the disk of its output was full at {at}; what it wrote then may be missing"
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 UNKNOWN = "-"
 
-_SIZE_UNITS = "KMGTPE"
-_COUNT_UNITS = "kMGT"
-
 
 def cpu(percent: float | None) -> str:
     """CPU in at most 4 characters, 100 is one core: `0` `0.4` `9.8` `99` `780` `1.2k`."""
@@ -22,27 +19,12 @@ def cpu_share(percent: float | None) -> str:
 
 def count(number: float) -> str:
     """A plain number in at most 4 characters, 1000 to the unit: `7` `990` `1.2k` `34k`."""
-    if number < 999.5:
-        return f"{number:.0f}"
-    for unit in _COUNT_UNITS:
-        number /= 1000
-        if number < 999.5:
-            return _two_digits(number) + unit
-    return f"{number:.0f}{_COUNT_UNITS[-1]}"
+    return _with_unit(number, 1000, "kMGT")
 
 
 def size(amount: float | None) -> str:
     """Bytes in at most 5 characters, 1024 to the unit: `0` `96` `812K` `2.1M` `38M` `6.2G`."""
-    if amount is None:
-        return UNKNOWN
-    if amount < 999.5:
-        return f"{amount:.0f}"
-    value = float(amount)
-    for unit in _SIZE_UNITS:
-        value /= 1024
-        if value < 999.5:
-            return _two_digits(value) + unit
-    return f"{value:.0f}{_SIZE_UNITS[-1]}"
+    return UNKNOWN if amount is None else _with_unit(amount, 1024, "KMGTPE")
 
 
 def rate(amount: float | None) -> str:
@@ -139,6 +121,16 @@ def left(text: str, width: int, ellipsis: str = "…") -> str:
 def right(text: str, width: int) -> str:
     """`text` padded on its left to `width` cells. Longer text is not cut: it is a number."""
     return " " * (width - cells(text)) + text
+
+
+def _with_unit(amount: float, step: int, units: str) -> str:
+    if amount < 999.5:
+        return f"{amount:.0f}"
+    for unit in units:
+        amount /= step
+        if amount < 999.5:
+            return _two_digits(amount) + unit
+    return f"{amount:.0f}{units[-1]}"
 
 
 def _two_digits(value: float) -> str:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from corral_tui.text import numbers
 
-_MAX_IDS = 8
+TYPE_CHECKING = False  # typing, which has it, takes longer to load than the rest of `ps`
+if TYPE_CHECKING:
+    from datetime import datetime
+
+_MAX_IDS, _MAX_NAMED = 8, 20
+"""At most so many are named in one sentence."""
+
+
+def moment(at: datetime) -> str:
+    """`2026-11-22 14:02:11`, by the clock of the user."""
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def named(names: Sequence[str]) -> str:
+    """`1 build, 2 train and 7 more`."""
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return ", ".join(names[:_MAX_NAMED]) + more
 
 
 def reason_text(state: str, reason: str | None) -> str | None:

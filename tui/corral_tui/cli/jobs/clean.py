@@ -20,6 +20,7 @@ from corral_tui.cli.support.home import chosen_home
 from corral_tui.cli.support.options import DURATION
 from corral_tui.text import numbers
 from corral_tui.text.columns import lay_out
+from corral_tui.text.phrases import moment
 from corral_tui.text.terminal_output import is_terminal, say, visible, width_of
 
 
@@ -134,7 +135,7 @@ def _row(job: OldJob) -> tuple[str, ...]:
 
 
 def _time(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+    return moment(datetime.fromtimestamp(seconds, UTC))
 
 
 def plan_lines(plan: CleanReport, request: CleanJobs) -> Iterator[str]:

@@ -266,13 +266,12 @@ def _drain(copier: Copier) -> None:
             copier.wait(PollInterval.SLOW, ())
 
 
-class StreamHandlers:
+class StreamHandlers(NamedTuple):
     """How one stream is transformed, and the callbacks for its losses."""
 
-    def __init__(
-        self, transform: Transform, on_drop: Callable[[int], None], on_shorter: Callable[[], None]
-    ) -> None:
-        self.transform, self.on_drop, self.on_shorter = transform, on_drop, on_shorter
+    transform: Transform
+    on_drop: Callable[[int], None]
+    on_shorter: Callable[[], None]
 
 
 class MergedSource:
@@ -286,12 +285,10 @@ class MergedSource:
         self.is_read = False
 
     def fix_end(self) -> None:
-        """Do not copy what is written after this moment."""
         if self._ends is None:
             self._ends = self._merged.sizes()
 
     def read_some(self) -> bool:
-        """Read a piece into the outlet if that has room. Returns whether anything was read."""
         if self.is_read or self.outlet.is_full:
             return False
         found = self._merged.read(ends=self._ends)

@@ -10,11 +10,10 @@ from corral_tui.cli.support import connect
 from corral_tui.cli.support.errors import complain
 from corral_tui.cli.support.options import DURATION, ids_argument, json_option
 from corral_tui.cli.support.outcomes import exit_status_of
+from corral_tui.text.phrases import named
 from corral_tui.text.terminal_output import print_json, say
 
 TIMED_OUT = 124
-_MAX_NAMED = 20
-"""At most so many jobs are named in one sentence."""
 
 
 @click.command("wait", epilog="Example: corral wait --timeout 10m build tests")
@@ -42,10 +41,7 @@ def command(first_only: bool, timeout: float | None, as_json: bool, ids: tuple[s
 
 def _status(waited: Waited, timeout: float | None) -> int:
     if waited.timed_out:
-        left = [f"{job.id} {job.title}" for job in waited.jobs if not job.is_ended]
-        named = ", ".join(left[:_MAX_NAMED]) + (
-            f" and {len(left) - _MAX_NAMED} more" if len(left) > _MAX_NAMED else ""
-        )
-        complain(f"wait: {named or 'the jobs'} had not ended after {timeout:g} s; nothing was stopped")
+        left = named([f"{job.id} {job.title}" for job in waited.jobs if not job.is_ended])
+        complain(f"wait: {left or 'the jobs'} had not ended after {timeout:g} s; nothing was stopped")
         return TIMED_OUT
     return exit_status_of(waited.jobs)

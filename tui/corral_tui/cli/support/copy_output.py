@@ -215,16 +215,13 @@ class FileSource:
 
     @property
     def is_read(self) -> bool:
-        """Whether everything has been read."""
         return self._is_flushed
 
     def fix_end(self) -> None:
-        """Do not copy what is written after this moment."""
         if self._end is None:
             self._end = self._place.file.size()
 
     def read_some(self) -> bool:
-        """Read a piece into the outlet if that has room. Returns whether anything was read."""
         if self._is_flushed or self.outlet.is_full:
             return False
         chunk = self._place.read(READ_SIZE, self._end)

@@ -56,12 +56,20 @@ def process_lines(processes: Sequence[ProcessView], width: int, charset: Charset
     """The processes that will end, alike ones together; those that a plain kill would miss are marked."""
     groups = grouped(processes, lambda one: (one.name, one.stage, one.where, one.is_leader))
     if width >= WIDE:
-        return [_heading(width), *(_process_row(group, width, charset) for group in groups)]
+        heading: Line = [("    " + _columns(TITLES, width - 100) + "NOW", "muted")]
+        return [heading, *(_process_row(group, width, charset) for group in groups)]
     return [_short_process_row(group, width, charset) for group in groups]
 
 
-def _heading(width: int) -> Line:
-    return [("    " + _columns(("PID", "PROCESS", "STAGE", "WHERE"), width - 100) + "NOW", "muted")]
+TITLES = ("PID", "PROCESS", "STAGE", "WHERE")
+
+
+def _texts(group: Sequence[ProcessView] | Sequence[StoppedProcess], command: str) -> tuple[str, ...]:
+    """What stands below `TITLES`; `command` is that of the first."""
+    first = group[0]
+    name = command_words(command) if len(group) == 1 else _name_words(first.name, len(group))
+    stage = "" if first.stage is None else str(first.stage)
+    return pid_words([one.pid for one in group]), name, stage, clean(first.where)
 
 
 def _columns(texts: Sequence[str], width: int) -> str:
@@ -71,15 +79,7 @@ def _columns(texts: Sequence[str], width: int) -> str:
 
 def _process_row(group: tuple[ProcessView, ...], width: int, charset: Charset) -> Line:
     first = group[0]
-    name = command_words(first.command or first.name)
-    if len(group) > 1:
-        name = f"{len(group)} × {clean(first.name)}"
-    texts = (
-        pid_words([one.pid for one in group]),
-        name,
-        "" if first.stage is None else str(first.stage),
-        clean(first.where),
-    )
+    texts = _texts(group, first.command or first.name)
     role: Role = "accent" if is_escaped(first.where) else "plain"
     line: Line = [("    " + _columns(texts, width - 100), role), (clean(first.does or ""), "muted")]
     return cut(line, width, charset.ellipsis)
@@ -152,14 +152,10 @@ def progress_lines(report: StopReport, known: ProcessNotes, width: int, charset:
     survivors = {one.pid: one for one in report.survivors}
     if width >= WIDE:
         rows = [_wide_row(group, survivors, known, width, charset) for group in groups]
-        return [_wide_heading(width), *rows]
+        heading = "    " + _progress_columns(TITLES, "SENT", "ENDED", width) + "NOW"
+        return [plain(heading, "muted"), *rows]
     groups.sort(key=lambda group: group[0].ended_by is None)
     return [_narrow_row(group, survivors, known, width, charset) for group in groups]
-
-
-def _wide_heading(width: int) -> Line:
-    titles = ("PID", "PROCESS", "STAGE", "WHERE")
-    return [("    " + _progress_columns(titles, "SENT", "ENDED", width) + "NOW", "muted")]
 
 
 def _progress_columns(texts: Sequence[str], sent: str, ended: str, width: int) -> str:
@@ -179,15 +175,7 @@ def _wide_row(
     charset: Charset,
 ) -> Line:
     first = group[0]
-    process = command_words(known.commands.get(first.pid, first.name))
-    if len(group) > 1:
-        process = f"{len(group)} × {clean(first.name)}"
-    texts = (
-        pid_words([one.pid for one in group]),
-        process,
-        "" if first.stage is None else str(first.stage),
-        clean(first.where),
-    )
+    texts = _texts(group, known.commands.get(first.pid, first.name))
     line: Line = [
         ("    " + _progress_columns(texts, "+".join(first.signals), _end_words(group), width), "plain"),
         *_now(first, survivors, known, charset),
