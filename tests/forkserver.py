@@ -25,11 +25,11 @@ import sys
 import termios
 import threading
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest import mock
 
-from corral.client import session, start_daemon
+from corral.client import restart_daemon, session, start_daemon
 from corral.daemon.process_setup import become_background
 from corral.model.home import Home
 from corral.platform.files.descriptors import unnamed_file
@@ -147,7 +147,11 @@ def run(
 @contextlib.contextmanager
 def daemons() -> Iterator[None]:
     """Also the daemons that this process starts are forked."""
-    with mock.patch.object(start_daemon, "launch", _launch), mock.patch.object(session, "launch", _launch):
+    with (
+        mock.patch.object(start_daemon, "launch", _launch),
+        mock.patch.object(session, "launch", _launch),
+        mock.patch.object(restart_daemon, "check_own_program", _check_own_program),
+    ):
         yield
 
 
@@ -166,6 +170,12 @@ def _launch(
         argv = [*_DAEMON, home.path, "3", *arguments]
         pid = _ask(sock, argv, environment, "/", (said.fileno(), writer, *passed))
     return start_daemon.Launched(sys.executable, pid, reader, said)
+
+
+def _check_own_program(execute: Callable[[], None] = restart_daemon.check_own_program) -> None:
+    """A fork has the program of the daemon loaded already."""
+    if CHOICE in os.environ or not _can_fork(os.environ):
+        execute()
 
 
 def _can_fork(environment: Mapping[str, str]) -> bool:

@@ -17,7 +17,8 @@ ZOO = os.path.join(os.path.dirname(__file__), "zoo")
 def until(condition: Callable[[], _Found], what: str, *, seconds: float = 30.0) -> _Found:
     """Ask `condition` until it is true, and return what it said; AssertionError that names it at the deadline.
 
-    Between two questions it waits for as long as the last one took, so that what is waited for has a core as well.
+    Between two questions it waits for three times as long as the last one took, so that the cores are there for what is
+    waited for.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -26,7 +27,7 @@ def until(condition: Callable[[], _Found], what: str, *, seconds: float = 30.0) 
             return found
         now = time.monotonic()
         assert now < deadline, f"waited {seconds:g} s for {what}"
-        time.sleep(min(max(0.005, now - asked), 0.2))
+        time.sleep(min(max(0.005, 3 * (now - asked)), 0.2))
 
 
 @contextlib.contextmanager

@@ -115,7 +115,7 @@ def test_what_is_waited_for_is_harmless_on_a_terminal_and_whole_elsewhere(corral
         check=False,
     )
     assert (piped.stdout, piped.stderr) == (output, output)
-    assert "add --wait" in corral("run", "--raw", "true").stderr
+    assert "it needs --wait" in corral("run", "--raw", "true").stderr
 
 
 SCREENS = (
