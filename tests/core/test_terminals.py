@@ -67,7 +67,7 @@ async def test_a_flood_lets_others_have_their_turn(tmp_path: Path) -> None:
     while os.path.getsize(tmp_path / "out") < 4 << 20:
         await asyncio.sleep(0)
         passes += 1
-    assert passes >= (4 << 20) // (64 << 10)
+    assert passes >= (4 << 20) // (128 << 10)  # at most two of its own between two of ours
     assert await writing == 4 << 20
     os.close(printed)
     terminal.close()
