@@ -104,7 +104,7 @@ def test_marked_jobs_that_the_filter_hides_are_counted() -> None:
     model.select("1")
     model.toggle_mark()
     model.filter_by("build", NOW)
-    assert model.hidden_marked == 1
+    assert len(model.hidden_marked) == 1
     assert [each.id for each in model.marked] == ["1"]
 
 

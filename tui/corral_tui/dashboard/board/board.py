@@ -90,10 +90,6 @@ class Board(Painted, can_focus=True):
         rows += below
         self.show(rows[:height], is_dimmed=is_dimmed)
 
-    def forget(self) -> None:
-        """Draw everything next time, such as after a change of the glyphs."""
-        self._cache.clear()
-
     def _body(self, view_state: ViewState, width: int, height: int) -> list[Row]:
         if view_state.model.is_empty or not view_state.model.shown:
             if view_state.model.filter or view_state.model.shows_ended:
@@ -159,20 +155,16 @@ class Board(Painted, can_focus=True):
     # ---- scrolling ----
 
     @property
-    def _per_line(self) -> int:
+    def columns(self) -> int:
         """Jobs that stand side by side."""
         if self.view == "panels" and self.view_state:
             return panels.column_count(self.size.width, len(self.view_state.model.shown))
         return 1
 
     @property
-    def columns(self) -> int:
-        return self._per_line
-
-    @property
     def page(self) -> int:
         """How many jobs a page holds."""
-        return max(self._lines_in_view(0) * self._per_line, 1)
+        return max(self._lines_in_view(0) * self.columns, 1)
 
     def _lines_in_view(self, covered: int) -> int:
         """How many lines of jobs fit above the covered rows."""
@@ -187,7 +179,7 @@ class Board(Painted, can_focus=True):
     def last_offset(self) -> int:
         if self.view_state is None or self.view_state.model.is_empty:
             return 0
-        lines = -(-len(self.view_state.model.shown) // self._per_line)
+        lines = -(-len(self.view_state.model.shown) // self.columns)
         return max(lines - self._lines_in_view(self.covered), 0)
 
     def scroll_lines(self, by: int) -> None:
@@ -201,7 +193,7 @@ class Board(Painted, can_focus=True):
         index = self.view_state.model.index
         if index < 0:
             return
-        line = index // self._per_line
+        line = index // self.columns
         in_view = self._lines_in_view(self.covered)
         if line < self._offset:
             self._set_offset(line)

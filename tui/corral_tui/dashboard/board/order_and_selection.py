@@ -113,9 +113,9 @@ class Model:
         return tuple(jobs[each] for each in sorted(self.marks & jobs.keys(), key=int))
 
     @property
-    def hidden_marked(self) -> int:
-        """How many marked jobs the filter or a fold hides."""
-        return len(self.marks - {job.id for job in self.shown}) if self.marks else 0
+    def hidden_marked(self) -> frozenset[str]:
+        """The marked jobs that the filter or a fold hides."""
+        return frozenset(self.marks - {job.id for job in self.shown}) if self.marks else frozenset()
 
     @property
     def listed_queued(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar
 
@@ -22,7 +23,7 @@ from corral_tui.dashboard.board.sparklines import SparkHistories
 from corral_tui.dashboard.board.status_line import Events, sentence
 from corral_tui.dashboard.board.top_lines import TopLines
 from corral_tui.dashboard.board.view_state import ViewState
-from corral_tui.dashboard.frame.actions import Scope
+from corral_tui.dashboard.frame.actions import Context, Scope
 from corral_tui.dashboard.frame.footer import Footer, StripLine
 from corral_tui.dashboard.frame.screen import DashboardScreen, Host
 from corral_tui.dashboard.paint.lines import Span, Spans
@@ -132,7 +133,7 @@ class BoardScreen(DashboardScreen):
         if self.top.typed is None and (not model.filter or self.events.fresh(self.host.clock())):
             return None
         found = model.matches()
-        hidden = f", {model.hidden_marked} marked ones hidden" if model.hidden_marked else ""
+        hidden = f", {len(model.hidden_marked)} marked ones hidden" if model.hidden_marked else ""
         count = f"   {found} of {sum(not job.hidden for job in model.snapshot.jobs.values())}{hidden}"
         if self.top.typed is not None:
             notice = self.top.notice
@@ -211,13 +212,8 @@ class BoardScreen(DashboardScreen):
     def job(self) -> Job | None:
         return self.model.selected
 
-    @property
-    def marked(self) -> tuple[Job, ...]:
-        return self.model.marked
-
-    @property
-    def hidden(self) -> frozenset[str]:
-        return frozenset(self.model.marks) - {job.id for job in self.model.shown}
+    def context(self) -> Context:
+        return replace(super().context(), marked=self.model.marked, hidden=self.model.hidden_marked)
 
     def select_job(self, job_id: str) -> None:
         self._wanted_id = job_id

@@ -12,13 +12,12 @@ from textual.widgets import Input
 
 from corral.client.snapshot import Snapshot
 from corral.model.errors import CorralError
-from corral.model.job import Job
 from corral.model.text import one_line
 from corral.output.reader import OutputFile
 from corral.protocol.requests import CloseInput
 from corral_tui.dashboard.dialogs.base import BottomDialog
 from corral_tui.dashboard.frame.screen import Host
-from corral_tui.dashboard.paint.lines import Line, clean, plain, wrapped
+from corral_tui.dashboard.paint.lines import Line, plain, wrapped
 from corral_tui.dashboard.paint.text_field import Label, LineInput, OneLineInput
 
 _TAIL = 512
@@ -36,10 +35,6 @@ class AnswerDialog(BottomDialog):
         self.job_id = job_id
         self.sent = 0
         self._is_sending = False
-
-    @property
-    def job(self) -> Job | None:
-        return self.host.job(self.job_id)
 
     def compose_body(self) -> ComposeResult:
         yield from super().compose_body()
@@ -61,9 +56,8 @@ class AnswerDialog(BottomDialog):
     # ---- what it says ----
 
     def title(self) -> tuple[Line, Line]:
-        name = clean(self.job.title) if self.job else ""
         told = f"{self.sent} sent" if self.sent else ""
-        return plain(f"Type the answer for {self.job_id} {name}", "title"), plain(told, "muted")
+        return plain(f"Type the answer for {self.subject()}", "title"), plain(told, "muted")
 
     def body_lines(self, width: int) -> list[Line]:
         return wrapped(self._question(), width) if self.job else []

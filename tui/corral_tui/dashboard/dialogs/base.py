@@ -11,14 +11,13 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.geometry import Size
 
 from corral.model.errors import CorralError
+from corral.model.job import Job
 from corral.protocol.requests import Reply_, Request
 from corral_tui.dashboard.frame.screen import Dialog, Host
 from corral_tui.dashboard.paint.block_widgets import Block, FocusBlock
-from corral_tui.dashboard.paint.lines import Line, hints, plain, rule
-from corral_tui.text.numbers import cells
+from corral_tui.dashboard.paint.lines import Line, clean, hints, plain, rule
 
 NARROW = 60
 """Columns below which labels are short."""
@@ -51,14 +50,9 @@ class ChoiceButton(FocusBlock):
         self.redraw()
         self.refresh(layout=True)
 
-    def _words(self) -> str:
-        return self.short if self.app.size.width < NARROW else self.label
-
     def _build_label(self, width: int) -> list[Line]:
-        return [[(" ", "plain"), (self.key, "key"), (f"  {self._words()} ", "plain")]]
-
-    def get_content_width(self, container: Size, viewport: Size) -> int:
-        return cells(f" {self.key}  {self._words()} ")
+        words = self.short if self.app.size.width < NARROW else self.label
+        return [[(" ", "plain"), (self.key, "key"), (f"  {words} ", "plain")]]
 
     def action_press(self) -> None:
         self.act()
@@ -104,6 +98,15 @@ class BottomDialog(Dialog, can_focus=True):
     def is_modal(self) -> bool:
         # Textual ends the chain of bindings at a modal node; it asks every node, not only screens (8.2).
         return self.is_asking
+
+    @property
+    def job(self) -> Job | None:
+        """The first that it is about, as it is now."""
+        return self.host.job(self.job_ids[0]) if self.job_ids else None
+
+    def subject(self) -> str:
+        """Its number and name."""
+        return f"{self.job.id} {clean(self.job.title)}" if self.job else "".join(self.job_ids[:1])
 
     @property
     def is_narrow(self) -> bool:

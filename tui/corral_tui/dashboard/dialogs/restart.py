@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from corral.client.snapshot import Snapshot
-from corral.model.job import Job
 from corral.protocol.requests import RestartJobs
 from corral_tui.dashboard.dialogs import stop_text
 from corral_tui.dashboard.dialogs.base import BottomDialog, ChoiceButton
@@ -22,10 +21,6 @@ class RestartDialog(BottomDialog):
         super().__init__(host, (job_id,))
         self.job_id = job_id
         self.is_restarting = False
-
-    @property
-    def job(self) -> Job | None:
-        return self.host.job(self.job_id)
 
     def on_mount(self) -> None:
         job = self.job
@@ -61,17 +56,14 @@ class RestartDialog(BottomDialog):
     def answers(self) -> Mapping[str, Callable[[], None]]:
         return {"n": self.leave, **({"y": self._restart} if self.is_asking else {})}
 
-    def _subject(self) -> str:
-        return f"{self.job_id} {clean(self.job.title)}" if self.job else self.job_id
-
     def title(self) -> tuple[Line, Line]:
         if self.problem:
-            return plain(f"{self._subject()} was not restarted", "title"), []
+            return plain(f"{self.subject()} was not restarted", "title"), []
         if self.is_restarting:
-            return plain(f"Restarting {self._subject()}", "title"), plain(
+            return plain(f"Restarting {self.subject()}", "title"), plain(
                 "stopped first, then run again", "muted"
             )
-        return plain(f"Restart {self._subject()}?", "title"), plain("it runs", "muted")
+        return plain(f"Restart {self.subject()}?", "title"), plain("it runs", "muted")
 
     def keys(self) -> list[tuple[str, str]]:
         if self.is_restarting:

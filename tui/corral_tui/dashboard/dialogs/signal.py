@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 
 from corral.client.snapshot import Snapshot
 from corral.model.errors import CorralError
-from corral.model.job import Job, ProcessView
+from corral.model.job import ProcessView
 from corral.protocol.requests import ListProcesses, SignalJobs
 from corral_tui.dashboard.dialogs.base import BottomDialog, ChoiceButton
 from corral_tui.dashboard.frame.screen import Host
@@ -65,10 +65,6 @@ class SignalDialog(BottomDialog):
         self.chosen = next(number for number, (name, _) in enumerate(SIGNALS) if name == "CONT")
         self.processes: tuple[ProcessView, ...] = ()
         self.target_number = 2 if pid is not None else 0
-
-    @property
-    def job(self) -> Job | None:
-        return self.host.job(self.job_id)
 
     # ---- targets ----
 
@@ -140,9 +136,7 @@ class SignalDialog(BottomDialog):
         if reply.errors:
             self.show_problem(reply.errors[0])
             return
-        self.host.say(
-            f"{name} sent to {target.words} of {self.job_id} {clean(self.job.title if self.job else '')}"
-        )
+        self.host.say(f"{name} sent to {target.words} of {self.subject()}")
         self.host.did("job.signal", (self.job_id,))
         self.leave()
 
@@ -175,8 +169,7 @@ class SignalDialog(BottomDialog):
     # ---- what it says ----
 
     def title(self) -> tuple[Line, Line]:
-        name = f"{self.job_id} {clean(self.job.title)}" if self.job else self.job_id
-        return plain(f"Signal {name}", "title"), plain("it is sent, no more", "muted")
+        return plain(f"Signal {self.subject()}", "title"), plain("it is sent, no more", "muted")
 
     def keys(self) -> list[tuple[str, str]]:
         arrows = f"{self.host.charset.up}{self.host.charset.down}"

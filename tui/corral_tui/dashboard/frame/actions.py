@@ -27,8 +27,9 @@ class Context:
     snapshot: Snapshot
     job: Job | None
     """The selected job, or the opened one."""
-    marked: tuple[Job, ...] = ()
     scope: Scope = "board"
+    marked: tuple[Job, ...] = ()
+    """Those marked with space, in the order of their numbers."""
     hidden: frozenset[str] = frozenset()
     """The marked jobs that the filter or a fold hides."""
     pane: int = 0

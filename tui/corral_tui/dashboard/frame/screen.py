@@ -83,18 +83,8 @@ class DashboardScreen(OfOneSize):
         """The job that a key acts on, as it is now."""
         return None
 
-    @property
-    def marked(self) -> tuple[Job, ...]:
-        """The jobs marked with space, in the order of their numbers."""
-        return ()
-
-    @property
-    def hidden(self) -> frozenset[str]:
-        """Those of the marked jobs that are not seen now."""
-        return frozenset()
-
     def context(self) -> Context:
-        return Context(self.host.snapshot, self.job, self.marked, self.scope, self.hidden)
+        return Context(self.host.snapshot, self.job, self.scope)
 
     def do(self, action_id: str) -> bool:
         """Do what only this screen can do; False if the app should."""

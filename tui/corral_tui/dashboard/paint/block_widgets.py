@@ -9,7 +9,7 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from corral_tui.dashboard.paint.lines import Line
+from corral_tui.dashboard.paint.lines import Line, width_of
 from corral_tui.dashboard.paint.styles import Coloured, strip_of
 
 Build = Callable[[int], list[Line]]
@@ -48,6 +48,9 @@ class Block(Coloured):
         if width != self._built_for:
             self._lines, self._built_for = self._build(max(width, 1)), width
         return self._lines
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        return max(map(width_of, self._build(viewport.width)), default=0)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self._lines_for(width))

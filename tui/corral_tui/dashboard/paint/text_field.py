@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from textual import events
-from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import Input
 
@@ -91,7 +90,3 @@ class Label(Block):
 
     def __init__(self, words: str) -> None:
         super().__init__(lambda width: [[(words + " ", "muted")]])
-        self._words = words
-
-    def get_content_width(self, container: Size, viewport: Size) -> int:
-        return cells(self._words) + 1

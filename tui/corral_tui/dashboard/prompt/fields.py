@@ -10,7 +10,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.geometry import Size
 
 from corral_tui.dashboard.paint.block_widgets import Block, FocusBlock
 from corral_tui.dashboard.paint.lines import Line
@@ -84,14 +83,8 @@ class Cycle(FocusBlock):
         self.focus()
         self.action_turn(1)
 
-    def _text(self) -> str:
-        return f"{self.words}{self._menu}"
-
     def _build_cycle(self, width: int) -> list[Line]:
-        return [[(self._label, "muted"), (self._text(), "plain")]]
-
-    def get_content_width(self, container: Size, viewport: Size) -> int:
-        return cells(f"{self._label}{self._text()}")
+        return [[(self._label, "muted"), (f"{self.words}{self._menu}", "plain")]]
 
 
 class Radio(Block, can_focus=True):

@@ -22,7 +22,6 @@ from textual.widgets import Input
 from corral.client.environment import surroundings
 from corral.client.snapshot import Snapshot
 from corral.model.errors import CorralError, UsageError
-from corral.model.job import Job
 from corral.model.units import format_duration
 from corral.protocol.requests import StartJobs
 from corral_tui.dashboard.dialogs.base import LOW, BottomDialog
@@ -89,10 +88,6 @@ class PromptDialog(BottomDialog):
         self._tabbed: tuple[str, int] | None = None
 
     @property
-    def chained(self) -> Job | None:
-        return self.host.job(self.chain_onto) if self.chain_onto else None
-
-    @property
     def line(self) -> LineInput:
         return self._part("line", LineInput)
 
@@ -129,7 +124,7 @@ class PromptDialog(BottomDialog):
         menu, changed, run = f" {host.charset.menu}", self._options_changed, host.settings.run
         first: list[Widget] = [TextField("name", "-", 12, id="name")]
         if self.chain_onto:
-            options = draft.chain_options(self.chained, self.chain_onto)
+            options = draft.chain_options(self.job, self.chain_onto)
             yield Radio("start", options, changed, id="chain")
         else:
             first += [
@@ -388,10 +383,7 @@ class PromptDialog(BottomDialog):
     def title(self) -> tuple[Line, Line]:
         up = self.host.charset.up
         if self.chain_onto:
-            name = clean(self.chained.title) if self.chained else ""
-            return plain(f"Chain onto {self.chain_onto} {name}".rstrip(), "title"), plain(
-                "esc leaves it", "muted"
-            )
+            return plain(f"Chain onto {self.subject()}", "title"), plain("esc leaves it", "muted")
         return plain("New pipeline", "title"), plain(f"{up} earlier commands   tab completes", "muted")
 
     def keys(self) -> list[tuple[str, str]]:
@@ -437,7 +429,7 @@ class PromptDialog(BottomDialog):
         return [*head, *prompt_text.stage_lines(self.check.stages, width, charset, most)]
 
     def _chain_lines(self, width: int) -> list[Line]:
-        job = self.chained
+        job = self.job
         if job is None:
             return [plain(f"   {self.chain_onto} is gone", "error")]
         words = "its stdout, from the first byte, followed live"
