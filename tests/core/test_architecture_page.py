@@ -64,6 +64,8 @@ def _defined(node: ast.AST, of: str) -> Iterator[str]:
                 yield of + name
             case ast.Name(id=name, ctx=ast.Store()):
                 yield of + name
+            case ast.expr() if not isinstance(getattr(child, "ctx", None), ast.Store):
+                continue  # A value defines nothing, and is most of a tree.
             case _:
                 yield from _defined(child, of)
 
