@@ -33,7 +33,6 @@ from corral.client import restart_daemon, session, start_daemon
 from corral.daemon.process_setup import become_background
 from corral.model.home import Home
 from corral.platform.files.descriptors import unnamed_file
-from corral.platform.host.python_interpreter import CHOICE
 
 _PACKAGES = (
     "corral.client",
@@ -160,8 +159,8 @@ def _launch(
 ) -> start_daemon.Launched:
     """As `start_daemon.launch`."""
     environment = start_daemon.environment_of_daemon()
-    is_another = CHOICE in environment or _DAEMON[-1] != start_daemon.LAUNCH
-    if is_another or not _can_fork(environment):
+    is_ours = (start_daemon.interpreter(), start_daemon.LAUNCH) == (_DAEMON[0], _DAEMON[-1])
+    if not is_ours or not _can_fork(environment):
         launched: start_daemon.Launched = execute(home, *arguments, passed=passed)
         return launched
     reader, writer = os.pipe()
@@ -174,7 +173,7 @@ def _launch(
 
 def _check_own_program(execute: Callable[[], None] = restart_daemon.check_own_program) -> None:
     """A fork has the program of the daemon loaded already."""
-    if CHOICE in os.environ or not _can_fork(os.environ):
+    if start_daemon.interpreter() != _DAEMON[0] or not _can_fork(os.environ):
         execute()
 
 

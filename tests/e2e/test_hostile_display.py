@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -107,13 +106,7 @@ def test_what_is_waited_for_is_harmless_on_a_terminal_and_whole_elsewhere(corral
     with Terminal(argv, environment=corral.environment, cwd=corral.directory, columns=150) as terminal:
         assert terminal.wait_for_end() == 3
     assert terminal.raw.count(picture) == 1
-    piped = subprocess.run(
-        [*corral.argv, "run", *waits],
-        env=corral.environment,
-        cwd=corral.directory,
-        capture_output=True,
-        check=False,
-    )
+    piped = corral("run", *waits, text=False)
     assert (piped.stdout, piped.stderr) == (output, output)
     assert "it needs --wait" in corral("run", "--raw", "true").stderr
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import forkserver
 from e2e.command import Corral
 
 PROGRAM = """
@@ -27,14 +27,8 @@ except corral.CorralError as error:
 
 def said(changes: str, **env: str) -> str:
     """What a program that has changed its own Python says when it opens a manager; it is one line."""
-    ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM, changes],
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    argv = [sys.executable, "-c", PROGRAM, changes]
+    ended = forkserver.run(argv, env=os.environ | env, text=True, timeout=30)
     assert (ended.returncode, ended.stderr, ended.stdout.count("\n")) == (0, "", 1)
     return ended.stdout.strip()
 

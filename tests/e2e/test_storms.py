@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
+import forkserver
 from corral.platform.process.identity import identify, is_alive
 from e2e.command import Corral, read_all
 from e2e.daemons import Daemons, job, start
@@ -96,13 +96,8 @@ asyncio.run(main(Home(sys.argv[1])))
 
 
 def test_a_job_that_waits_for_one_that_fails_and_is_removed_at_once_fails_too(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", REMOVED_BEFORE_THE_NEXT_PASS, str(tmp_path / "home")],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    argv = [sys.executable, "-c", REMOVED_BEFORE_THE_NEXT_PASS, str(tmp_path / "home")]
+    done = forkserver.run(argv, text=True, timeout=60)
     assert done.stdout.splitlines() == [
         "(['job 1 removed'], [])",
         "failed job 1, which it waited for, was stopped",

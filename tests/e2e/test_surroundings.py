@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+import forkserver
 from corral.platform.spawn import resource_limits
 from e2e.command import Corral
 
@@ -159,13 +160,9 @@ def test_a_program_says_where_its_jobs_are(corral: Corral) -> None:
         "            print((await manager.run(look, **options)).stdout.decode().strip())\n"
         "asyncio.run(main())\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        env=corral.environment | {"PWD": str(corral.directory)},
-        cwd=corral.directory,
-        capture_output=True,
-        text=True,
-        check=False,
+    environment = corral.environment | {"PWD": str(corral.directory)}
+    ended = forkserver.run(
+        [sys.executable, "-c", code], env=environment, cwd=corral.directory, text=True, timeout=30
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     found = [tuple(json.loads(line)[:2]) for line in ended.stdout.splitlines()]
