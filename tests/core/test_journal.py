@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from corral.journal.journal import Journal, StageStart
 from corral.journal.reader import JournalReader
 from corral.journal.rows import new_job
-from corral.journal.unfinished_jobs import unended_jobs
+from corral.journal.unfinished_jobs import begun_jobs, unended_jobs, waiting_jobs
 from corral.lifecycle.state import PauseRequested, SlotGranted, StagesSpawned, StopRequested
 from corral.lifecycle.state_machine import advance, new_life
 from corral.model.errors import NotSoError, UnknownJobError
@@ -278,7 +278,10 @@ def test_recovery_tells_queued_starting_and_running_apart(
     journal.stages_started(running, [StageStart(1, 71, 900), StageStart(2, 72, 901)], AT)
     journal.stage_ended(running, 1, AT, 0, None)
     journal.commit()
-    found = {job.id: job for job in unended_jobs(next_daemon(), 50.0)}
+    following = next_daemon()
+    found = {job.id: job for job in unended_jobs(following, 50.0)}
+    assert [job.id for job in begun_jobs(following, 50.0)] == [starting, running]
+    assert list(waiting_jobs(following)) == [(queued, spec(), AT)]
     assert (found[queued].life.state, found[queued].is_starting) == ("queued", False)
     assert (found[starting].life.state, found[starting].is_starting) == ("queued", True)
     assert found[starting].life.is_starting

@@ -18,7 +18,7 @@ import pytest
 from corral.journal.journal import Journal
 from corral.journal.opening import DamagedJournalError, JournalError, LockedJournalError
 from corral.journal.reader import JournalReader
-from corral.journal.unfinished_jobs import unended_jobs
+from corral.journal.unfinished_jobs import unended_jobs, waiting_jobs
 from corral.model.errors import CorralError, UnknownJobError
 from corral.model.home import Home
 from journals import AT, PLACE, locked, spec
@@ -217,7 +217,7 @@ def test_one_bad_row_hides_no_other(home: Home) -> None:
         ("2", "lost"),
         ("3", "queued"),
     ]
-    assert [job.id for job in unended_jobs(journal, 0.0)] == [1, 3]
+    assert [job.id for job in waiting_jobs(journal)] == [1, 3]
     assert journal.notices == ["job 2 is lost: its record in the journal is damaged"]
     journal.commit()
     assert journal.unended_ids() == [1, 3]

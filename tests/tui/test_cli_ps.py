@@ -218,7 +218,7 @@ def test_states_filter_and_reach_for_the_ended(fake: FakeDaemon, capsys: Any) ->
     fake.answers[ListJobs] = Jobs((make_job(7), ended_job(8, state="failed", exit_status=1)))
     assert main(["ps", "-q", "--state", "failed"]) == 0
     assert capsys.readouterr().out == "8\n"
-    assert fake.asked == [ListJobs(ids=(), all=True)]
+    assert fake.asked == [ListJobs(all=True, states=("failed",))]
 
 
 def test_an_unknown_id_is_said_and_the_others_listed(fake: FakeDaemon, capsys: Any) -> None:

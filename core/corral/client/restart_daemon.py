@@ -154,6 +154,7 @@ def _report(client: Client, pending: PendingReply[Done], reader: int, home: Home
             if not piece:
                 break
             said += piece
+            deadline = time.monotonic() + WAIT_SECONDS
     return said.decode(errors="replace").strip()
 
 

@@ -67,6 +67,7 @@ def _started(home: Home, directory: int) -> socket.socket:
             time.sleep(_RETRY_SECONDS)
             continue
         await_report(launch(home), home, START_SECONDS)
+        deadline = max(deadline, time.monotonic() + _RELAUNCH_SECONDS)
         # Another daemon may have held the lock, because it was starting or ending; in the second case we start one again.
         patience = min(deadline, time.monotonic() + _RELAUNCH_SECONDS)
         while time.monotonic() < patience:
@@ -189,13 +190,12 @@ def await_report(launched: Launched, home: Home, seconds: float) -> None:
 
 
 def _report(reader: int, home: Home, seconds: float) -> str:
-    """The report; empty if there was none."""
-    deadline = time.monotonic() + seconds
+    """The report; empty if there was none. Blanks come before it while a daemon with a long queue is at work."""
     report = b""
     while not report.endswith(b"\n"):
         poller = select.poll()
         poller.register(reader, select.POLLIN)
-        if not poller.poll(max(0, deadline - time.monotonic()) * 1000):
+        if not poller.poll(seconds * 1000):
             raise DaemonUnavailableError(
                 f"the daemon did not start within {START_SECONDS:g} s; see {home.daemon_log}"
             )

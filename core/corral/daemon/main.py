@@ -48,10 +48,20 @@ class StartReport:
             os.write(self._descriptor, os.fsencode(text) + b"\n")
         self.close()
 
+    def note_progress(self) -> None:
+        """Not yet, but it goes on: the starter waits as long again."""
+        if self._descriptor is not None:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._descriptor, b" ")
+
     def close(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+Begin = Callable[[Engine, Callable[[], None]], None]
+"""Takes over what runs. The function that it gets is called while that goes on."""
 
 
 def run_background(path: str, report_descriptor: int) -> int:
@@ -99,10 +109,10 @@ def run_resumed(path: str, report_descriptor: int, lock: int, listener: int, gen
     close_all_but({report_descriptor, lock, listener} | handed)
     normalise(BLOCKED)
 
-    def begin(engine: Engine) -> None:
+    def begin(engine: Engine, note_progress: Callable[[], None]) -> None:
         if isinstance(found, Handover):
             engine.handover.take_back(found)
-        _take_over_all(engine)
+        _take_over_all(engine, note_progress)
         unended = engine.table.unended_count
         how = (
             "handed over"
@@ -120,8 +130,8 @@ def run_resumed(path: str, report_descriptor: int, lock: int, listener: int, gen
     )
 
 
-def _take_over_all(engine: Engine) -> None:
-    engine.recovery.take_over_all()
+def _take_over_all(engine: Engine, note_progress: Callable[[], None]) -> None:
+    engine.recovery.take_over_all(note_progress)
 
 
 def _run_reported(
@@ -129,7 +139,7 @@ def _run_reported(
     report: StartReport,
     connect: Callable[[Daemon], None],
     *,
-    begin: Callable[[Engine], None] = _take_over_all,
+    begin: Begin = _take_over_all,
     is_private: bool = False,
     is_itself: bool = False,
     parallel: int | None = None,
@@ -172,14 +182,14 @@ async def _serve(
     report: StartReport,
     connect: Callable[[Daemon], None],
     *,
-    begin: Callable[[Engine], None] = _take_over_all,
+    begin: Begin = _take_over_all,
     is_private: bool = False,
     parallel: int | None = None,
 ) -> None:
     for notice in journal.notices:
         log(notice)
     engine = Engine(home, journal, parallel=parallel)
-    begin(engine)
+    begin(engine, report.note_progress)
     daemon = Daemon(engine, is_private=is_private)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from itertools import chain
+from heapq import merge
+from operator import attrgetter
 
 from msgspec.structs import replace
 
@@ -17,7 +18,14 @@ from corral.jobs.queued_job import QueuedJob, queued_job
 from corral.jobs.transitions import Transitions
 from corral.journal.commits import Commits
 from corral.journal.journal import Journal
-from corral.journal.unfinished_jobs import StoredJob, unended_jobs
+from corral.journal.unfinished_jobs import (
+    StoredJob,
+    WaitingJob,
+    begun_jobs,
+    unended_job,
+    unended_jobs,
+    waiting_jobs,
+)
 from corral.lifecycle.clock import moment
 from corral.lifecycle.outcome import HALF_STARTED, OUT_OF_SIGHT, RESTARTED
 from corral.lifecycle.scheduler import Scheduler
@@ -30,6 +38,8 @@ from corral.model.wire import to_wire
 from corral.platform.host.daemon_log import log
 from corral.platform.process import boot_id
 
+A_WHILE = 5000
+"""Jobs: a tenth of a second."""
 _WHY_LOST: dict[boot_id.Difference | None, str] = {"boot": RESTARTED, "namespace": OUT_OF_SIGHT}
 
 
@@ -72,8 +82,8 @@ class Recovery:
         self._resume_restarts = resume_restarts
         self._wake = wake
 
-    def take_over_all(self) -> None:
-        """Take over every job that has not ended; end as lost what nothing is left of.
+    def take_over_all(self, note_progress: Callable[[], None]) -> None:
+        """Take over every job that has not ended; end as lost what nothing is left of. `note_progress` is called meanwhile.
 
         Nothing is started before all of it is committed, so a daemon that is killed meanwhile leaves it to the next one.
         """
@@ -81,13 +91,21 @@ class Recovery:
         why_lost = _WHY_LOST.get(journal.boot.difference(now))
         if journal.copy_of is not None:
             self._disown(journal.copy_of)
-        is_same_boot = why_lost is None
-        started = list(unended_jobs(journal, time.monotonic(), is_same_boot=is_same_boot, only="started"))
-        found = self._takeover.find(started)
-        queued = unended_jobs(journal, time.monotonic(), is_same_boot=is_same_boot, only="queued")
-        for job in chain(started, queued):
-            if job.id not in self._table.started and job.id not in self._table.queued:
-                self._take_over(job, job.id in found, why_lost)
+        begun = list(begun_jobs(journal, time.monotonic(), is_same_boot=why_lost is None))
+        found = self._takeover.find(begun)
+        ran = self._that_ran(found)
+        unended: Iterator[StoredJob | WaitingJob] = merge(begun, waiting_jobs(journal), key=attrgetter("id"))
+        for count, job in enumerate(unended, 1):
+            if count % A_WHILE == 0:
+                note_progress()
+            if job.id in self._table.started or job.id in self._table.queued:
+                continue
+            if job.id not in ran and (isinstance(job, WaitingJob) or job.is_queued):
+                self._queue_again(job)
+            elif isinstance(job, StoredJob):
+                self._take_over(job, why_lost)
+            elif (stored := unended_job(journal, job.id)) is not None:
+                self._take_over(stored, why_lost)
         for job_id, alive in found.items():
             if alive and job_id not in self._table.started and job_id not in self._table.queued:
                 self._add_leftovers(job_id, alive)
@@ -116,11 +134,7 @@ class Recovery:
         journal.notices.append(notice)
         log(notice)
 
-    def _take_over(self, stored: StoredJob, is_seen: bool, why_lost: str | None) -> None:
-        is_queued = stored.life.state == "queued" and not stored.is_starting
-        if is_queued and not self._has_run(stored.id, is_seen):
-            self._queue_again(stored)
-            return
+    def _take_over(self, stored: StoredJob, why_lost: str | None) -> None:
         job = new_job(stored.id, stored.spec, stored.surroundings, stored.created)
         job.life, job.hidden = stored.life, stored.hidden
         self._table.add(job)
@@ -136,11 +150,12 @@ class Recovery:
         self._takeover.settle(job)
         self._resume_stage_stops(job)
 
-    def _has_run(self, job_id: int, is_seen: bool) -> bool:
-        """Whether it was started after all, which a damaged journal has forgotten: its folder is made for its first process."""
-        return is_seen or os.path.lexists(self._home.job(job_id))
+    def _that_ran(self, found: Iterable[int]) -> set[int]:
+        """Jobs that were started, which a damaged journal may have forgotten: the folder of one is made for its first process."""
+        folders = os.listdir(self._home.jobs) if os.path.isdir(self._home.jobs) else ()
+        return {*found, *(int(name) for name in folders if name.isdecimal())}
 
-    def _queue_again(self, stored: StoredJob) -> None:
+    def _queue_again(self, stored: StoredJob | WaitingJob) -> None:
         self._enqueue(queued_job(stored.id, stored.spec, stored.created))
         is_fed = isinstance(stored.spec.stdin, DescriptorInput)
         if is_fed and (job := self._take(stored.id)) is not None:

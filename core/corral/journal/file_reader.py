@@ -50,6 +50,11 @@ _UNENDED = (
     "LEFT JOIN surroundings ON surroundings.number = jobs.surroundings "
     "LEFT JOIN environments ON environments.hash = surroundings.environment WHERE jobs.ended IS NULL"
 )
+_BEGUN = "SELECT id FROM jobs WHERE ended IS NULL AND (starting OR life IS NOT NULL) ORDER BY id"
+_WAITING = (
+    "SELECT id, created, spec, name, command FROM jobs "
+    "WHERE ended IS NULL AND NOT starting AND life IS NULL ORDER BY id"
+)
 _TITLE = "id, name, command, state FROM jobs"
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError, TypeError, zlib.error)
 """What decoding a damaged row raises."""
@@ -192,6 +197,15 @@ class FileReader:
         """Undecoded, for `corral.journal.unfinished_jobs`, which names the columns. One at a time: some may be long."""
         with self._readable():
             yield from self._connection.execute(f"{_UNENDED} ORDER BY jobs.id")
+
+    def begun_ids(self) -> list[int]:
+        """Of the unended ones those that were about to be started, or further."""
+        return [row[0] for row in self._all(_BEGUN)]
+
+    def waiting_rows(self) -> Iterator[tuple[int, float, bytes, str | None, str]]:
+        """Id, created, specification, name and command of the others, in order of id. There may be very many."""
+        with self._readable():
+            yield from self._connection.execute(_WAITING)
 
     def unended_row(self, job: int) -> tuple[Any, ...] | None:
         """The same of one of them."""

@@ -156,6 +156,14 @@ class JournalReader(FileReader):
             if self._is_unended(row[0]):
                 yield self._row_with_pending(*row)
 
+    def begun_ids(self) -> list[int]:
+        begun = self._pending.lives.keys() | self._pending.starting.keys()
+        return [job for job in sorted({*super().begun_ids(), *begun}) if self._is_unended(job)]
+
+    def waiting_rows(self) -> Iterator[tuple[int, float, bytes, str | None, str]]:
+        begun = self._pending.lives.keys() | self._pending.starting.keys()
+        yield from (row for row in super().waiting_rows() if self._is_unended(row[0]) and row[0] not in begun)
+
     def _row_with_pending(self, job: int, starting: int, hidden: int, *rest: Any) -> tuple[Any, ...]:
         pending = self._pending
         *middle, life, place, environment = rest

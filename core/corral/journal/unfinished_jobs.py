@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -48,29 +48,61 @@ class StoredJob(Struct, frozen=True, kw_only=True):
     life: Life
     hidden: bool = False
 
+    @property
+    def is_queued(self) -> bool:
+        return self.life.state == "queued" and not self.is_starting
 
-def unended_jobs(
-    journal: Journal,
-    now: float,
-    *,
-    is_same_boot: bool = True,
-    only: Literal["queued", "started"] | None = None,
-) -> Iterator[StoredJob]:
+
+class WaitingJob(NamedTuple):
+    """A job that the last daemon had not begun to start."""
+
+    id: int
+    spec: JobSpec
+    created: datetime
+
+
+def unended_jobs(journal: Journal, now: float, *, is_same_boot: bool = True) -> Iterator[StoredJob]:
     """In order of id, one at a time. `now` is monotonic, of the same boot as the journal if `is_same_boot`.
 
-    `only`: those that the last daemon had not begun to start, of which there may be very many, or the others. A job whose
-    row cannot be read is ended as `lost`, with a notice.
+    A job whose row cannot be read is ended as `lost`, with a notice.
     """
-    for row in journal.unended_rows():
-        is_starting, life = row[1], row[7]
-        if only is not None and (only == "queued") != (not is_starting and life is None):
-            continue
+    return _readable(journal, journal.unended_rows(), now, is_same_boot)
+
+
+def begun_jobs(journal: Journal, now: float, *, is_same_boot: bool = True) -> Iterator[StoredJob]:
+    """The same, without those that the last daemon had not begun to start."""
+    rows = (journal.unended_row(job) for job in journal.begun_ids())
+    return _readable(journal, (row for row in rows if row is not None), now, is_same_boot)
+
+
+def waiting_jobs(journal: Journal) -> Iterator[WaitingJob]:
+    """Those that it had not, in order of id. There may be very many: 3 µs each."""
+    raw, spec = b"", None
+    for job, created, content, name, command in journal.waiting_rows():
+        try:
+            if spec is None or content != raw:  # thousands are alike
+                raw, spec = content, decode_spec(content)
+            at = datetime.fromtimestamp(created, UTC)
+        except UNREADABLE:
+            _lose(journal, job, created, name, command)
+            spec = None
+        else:
+            yield WaitingJob(job, spec, at)
+
+
+def _readable(
+    journal: Journal, rows: Iterable[tuple[Any, ...]], now: float, is_same_boot: bool
+) -> Iterator[StoredJob]:
+    for row in rows:
         try:
             yield _stored(journal, row, now, is_same_boot)
         except UNREADABLE:
-            job, created, name, command = row[0], row[3], row[5], row[6]
-            journal.job_ended(damaged_job(job, name, command, created, datetime.now(UTC).timestamp()))
-            journal.notices.append(f"job {job} is lost: {DAMAGED_ROW}")
+            _lose(journal, row[0], row[3], row[5], row[6])
+
+
+def _lose(journal: Journal, job: int, created: float, name: str | None, command: str) -> None:
+    journal.job_ended(damaged_job(job, name, command, created, datetime.now(UTC).timestamp()))
+    journal.notices.append(f"job {job} is lost: {DAMAGED_ROW}")
 
 
 def unended_job(journal: Journal, job: int) -> StoredJob | None:

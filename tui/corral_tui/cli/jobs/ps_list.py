@@ -56,7 +56,7 @@ class ListOptions:
         everything: bool = False,
         only_ids: bool = False,
         as_json: bool = False,
-        states: tuple[str, ...] = (),
+        states: tuple[Any, ...] = (),
         healths: tuple[str, ...] = (),
         sorts: tuple[str, ...] = (),
     ) -> None:
@@ -143,7 +143,7 @@ def _pages(options: ListOptions) -> Iterator[Jobs]:
         if isinstance(caller, Offline) and options.wants_ended and not options.ids:
             yield from caller.pages()
         else:
-            yield caller.call(ListJobs(ids=options.ids, all=options.wants_ended))
+            yield caller.call(ListJobs(ids=options.ids, all=options.wants_ended, states=options.states))
 
 
 def _is_selected(job: dict[str, Any], options: ListOptions) -> bool:
