@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import click
@@ -215,24 +216,24 @@ def _start(path: str, lines: int | None) -> int:
         return start if start > file.first_kept() else 0
 
 
+@dataclass
 class _DropReporter:
     """Reports dropped output on stderr: once for the start of the stream, then for each piece we were too late for."""
 
-    def __init__(self, job: Job, name: str, *, at_head: bool) -> None:
-        self._job = job
-        self._name = name
-        self._at_head = at_head
+    job: Job
+    name: str
+    at_head: bool
 
     def __call__(self, dropped: int) -> None:
-        size, cap = f"{dropped} bytes ({numbers.size(dropped)})", self._job.max_output
+        size, cap = f"{dropped} bytes ({numbers.size(dropped)})", self.job.max_output
         kept = "" if cap is None else f"; the newest {format_size(cap)} are kept (--max-output)"
-        if self._at_head:
-            complain(f"job {self._job.id}: the first {size} of its {self._name} were dropped{kept}")
+        if self.at_head:
+            complain(f"job {self.job.id}: the first {size} of its {self.name} were dropped{kept}")
         else:
             complain(
-                f"job {self._job.id}: {size} of its {self._name} were dropped before they could be read{kept}"
+                f"job {self.job.id}: {size} of its {self.name} were dropped before they could be read{kept}"
             )
-        self._at_head = False
+        self.at_head = False
 
 
 class _TruncationReporter:
@@ -274,15 +275,15 @@ class StreamHandlers(NamedTuple):
     on_shorter: Callable[[], None]
 
 
+@dataclass
 class MergedSource:
     """The streams of one job in the order in which they were written, as one source of a `Copier`."""
 
-    def __init__(self, merged: MergedStreams, outlet: Outlet, watched: Sequence[StreamHandlers]) -> None:
-        self.outlet = outlet
-        self._merged = merged
-        self._watched = watched
-        self._ends: list[int] | None = None
-        self.is_read = False
+    _merged: MergedStreams
+    outlet: Outlet
+    _watched: Sequence[StreamHandlers]
+    _ends: list[int] | None = None
+    is_read: bool = False
 
     def fix_end(self) -> None:
         if self._ends is None:

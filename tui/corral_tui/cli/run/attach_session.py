@@ -9,6 +9,7 @@ import select
 import signal
 import time
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from corral.client.blocking import Client, PendingReply
@@ -92,36 +93,26 @@ def attach(
             return AttachEnd("signalled", signal=signal.SIGHUP)
 
 
+@dataclass
 class _Attachment:
     """One attached terminal."""
 
-    def __init__(
-        self,
-        client: Client,
-        job_id: str,
-        master: int,
-        file: OutputFile,
-        outlet: Outlet,
-        interrupts: Interrupts,
-        terminal: RawTerminal,
-        key: DetachKey,
-    ) -> None:
-        self._client = client
-        self._job_id = job_id
-        self._master = master
-        self._file = file
-        self._interrupts = interrupts
-        self._terminal = terminal
-        self._key = key
-        self._outlet = outlet
-        self._typed = b""
-        """What the job has not read yet."""
-        self._position = 0
-        self._end: int | None = None
-        self._pause = _FASTEST
-        self._full_size_at: float | None = None
-        self._settled_at = 0.0
-        """Keys are held back until then: some programs (less 590) drop a key that arrives together with SIGWINCH."""
+    _client: Client
+    _job_id: str
+    _master: int
+    _file: OutputFile
+    _outlet: Outlet
+    _interrupts: Interrupts
+    _terminal: RawTerminal
+    _key: DetachKey
+    _typed: bytes = b""
+    """What the job has not read yet."""
+    _position: int = 0
+    _end: int | None = None
+    _pause: float = _FASTEST
+    _full_size_at: float | None = None
+    _settled_at: float = 0.0
+    """Keys are held back until then: some programs (less 590) drop a key that arrives together with SIGWINCH."""
 
     def run(self) -> AttachEnd:
         daemon = self._client.hello.pid

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from contextlib import closing
+from dataclasses import dataclass, field
 
 from corral.client.blocking import Client, PendingReply
 from corral.model.errors import CannotStartError, CorralError, DaemonUnavailableError
@@ -98,21 +99,21 @@ def _streams(home: Home, job: str, stages: int, *, raw: bool) -> list[FileSource
     ]
 
 
+@dataclass
 class _Watch:
     """One job until its end, and the signals that we receive meanwhile."""
 
-    def __init__(self, client: Client, job: str, copier: Copier, interrupts: Interrupts) -> None:
-        self._client = client
-        self._job = job
-        self._copier = copier
-        self._interrupts = interrupts
-        self._stops: list[PendingReply[Stops]] = []
-        self._sweep: PendingReply[Waited] | None = None
-        self._has_skipped_grace = False
-        self._moved = 0.0
-        """When output was last copied, or the job was last running (CLOCK_MONOTONIC)."""
-        self.forced_status = 0
-        """The exit status if a signal or closed output made us stop the job; 0: the job's own status."""
+    _client: Client
+    _job: str
+    _copier: Copier
+    _interrupts: Interrupts
+    _stops: list[PendingReply[Stops]] = field(default_factory=list)
+    _sweep: PendingReply[Waited] | None = None
+    _has_skipped_grace: bool = False
+    _moved: float = 0.0
+    """When output was last copied, or the job was last running (CLOCK_MONOTONIC)."""
+    forced_status: int = 0
+    """The exit status if a signal or closed output made us stop the job; 0: the job's own status."""
 
     def to_the_end(self) -> Job | None:
         """The ended job, once all its output is copied; None if the user did not wait for that."""

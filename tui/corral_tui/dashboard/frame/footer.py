@@ -58,8 +58,8 @@ class Footer(Painted):
         `first` are the keys of what one looks at just now. On leaving, the jobs of a private daemon end.
         """
         width = self.size.width
-        possible = self._ranked(context, only, first)
         self._right = _RIGHT.get(context.scope, _USUAL_RIGHT)
+        possible = self._ranked(context, only, first)
         right = self._right_side(width, is_private=is_private)
         room = width - width_of(right)
         gap = "  "
@@ -79,22 +79,11 @@ class Footer(Painted):
         self.show([Row((*pieces, *right))])
 
     def _ranked(self, context: Context, only: Sequence[str] | None, first: Sequence[str]) -> list[Action]:
-        right = _RIGHT.get(context.scope, _USUAL_RIGHT)
-        wanted = [each for each in actions_of(context.scope) if each.id not in right]
+        actions = {each.id: each for each in actions_of(context.scope) if each.id not in self._right}
         if only is None:
-            usual = sorted(
-                (each for each in wanted if each.rank is not None and each.id not in first),
-                key=lambda each: each.rank or 0,
-            )
-            ahead = sorted(
-                (each for each in wanted if each.id in first), key=lambda each: first.index(each.id)
-            )
-            ranked = [*ahead, *usual]
-        else:
-            ranked = sorted(
-                (each for each in wanted if each.id in only), key=lambda each: only.index(each.id)
-            )
-        return [each for each in ranked if each.is_possible(context)]
+            usual = [each for each in actions.values() if each.rank is not None and each.id not in first]
+            only = [*first, *(each.id for each in sorted(usual, key=lambda each: each.rank or 0))]
+        return [actions[each] for each in only if each in actions and actions[each].is_possible(context)]
 
     def _word(self, each: Action) -> str:
         return self._labels.get(each.id, each.label)
