@@ -26,12 +26,13 @@ from corral.model.job import Job
 from corral.protocol.requests import WatchJobs
 from corral_tui.blocked_terminal import LastResort
 from corral_tui.dashboard.board.screen import BoardScreen
+from corral_tui.dashboard.dialogs.base import BottomDialog
 from corral_tui.dashboard.frame.actions import ACTIONS, Action, Scope, action
 from corral_tui.dashboard.frame.changed_cells import smaller
 from corral_tui.dashboard.frame.clock import SettledTimes, steady_clock
 from corral_tui.dashboard.frame.driver import DashboardDriver
 from corral_tui.dashboard.frame.keyboard import Keyboard, KeyTaken
-from corral_tui.dashboard.frame.screen import DashboardScreen, Dialog
+from corral_tui.dashboard.frame.screen import DashboardScreen
 from corral_tui.dashboard.frame.themes import DARK, THEMES, WithoutColours
 from corral_tui.dashboard.notifications import Notifications
 from corral_tui.lazy import load
@@ -207,7 +208,7 @@ class DashboardApp(App[int], inherit_bindings=False):
 
     def _settle_dialog(self, dialog: Widget) -> None:
         if dialog is self.dialog and isinstance(self.screen, DashboardScreen):
-            ids = dialog.job_ids if isinstance(dialog, Dialog) else ()
+            ids = dialog.job_ids if isinstance(dialog, BottomDialog) else ()
             self.screen.reveal(ids, dialog.outer_size.height)
         self.call_later(self._give_keys_to, dialog)
 
@@ -308,7 +309,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         for screen in self._dashboard_screens():
             screen.snapshot_applied(snapshot)
         self.notices.follow(before, snapshot)
-        if isinstance(self.dialog, Dialog):
+        if isinstance(self.dialog, BottomDialog):
             self.dialog.snapshot_applied(snapshot)
 
     def _tick(self) -> None:
@@ -320,8 +321,8 @@ class DashboardApp(App[int], inherit_bindings=False):
             # Under the palette or the help the list stays visible and is updated; under an opened job it is hidden.
             if screen is top or not isinstance(top, DashboardScreen):
                 screen.ticked(now)
-        if isinstance(self.dialog, Dialog):
-            self.dialog.ticked(now)
+        if isinstance(self.dialog, BottomDialog):
+            self.dialog.ticked()
         self.notices.refresh_title()
 
     async def _send_look(self) -> None:
@@ -352,7 +353,7 @@ class DashboardApp(App[int], inherit_bindings=False):
     @property
     def takes_only_escape(self) -> bool:
         """Whether a dialog is busy with what the last key asked of it."""
-        return isinstance(self.dialog, Dialog) and not self.dialog.takes_keys
+        return isinstance(self.dialog, BottomDialog) and not self.dialog.takes_keys
 
     @property
     def takes_keys(self) -> bool:
@@ -362,7 +363,7 @@ class DashboardApp(App[int], inherit_bindings=False):
             return False
         if self.dialog is not None and isinstance(screen, DashboardScreen):
             dialog = screen.focused
-            is_on_its_way = isinstance(dialog, Dialog) and dialog.first_field() is not None
+            is_on_its_way = isinstance(dialog, BottomDialog) and dialog.first_field() is not None
             return self._is_dialog_settled and not self.takes_only_escape and not is_on_its_way
         return not isinstance(screen, ModalScreen) or screen.focused is not None or not self.app_focus
 

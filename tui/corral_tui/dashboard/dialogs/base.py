@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from time import monotonic
 from typing import ClassVar
 
@@ -11,11 +10,13 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
+from textual.widget import Widget
 
+from corral.client.snapshot import Snapshot
 from corral.model.errors import CorralError
 from corral.model.job import Job
 from corral.protocol.requests import Reply_, Request
-from corral_tui.dashboard.frame.screen import Dialog, Host
+from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.paint.block_widgets import Block, FocusBlock
 from corral_tui.dashboard.paint.lines import Line, clean, hints, plain, rule
 
@@ -62,11 +63,15 @@ class ChoiceButton(FocusBlock):
         self.act()
 
 
-class BottomDialog(Dialog, can_focus=True):
-    """A dialog with a title, a body and a line of keys. While `is_modal`, no other key acts."""
+class BottomDialog(Widget, can_focus=True):
+    """A question, a prompt or a report that docks at the bottom over the list, in full width: a title, a body and, in place
+    of the footer, a line of keys. While `is_modal`, no other key acts."""
 
     DEFAULT_CSS = """
-    BottomDialog { layout: vertical; height: auto; overflow: hidden; }
+    BottomDialog {
+        layer: dialog; dock: bottom; layout: vertical; overflow: hidden;
+        width: 100%; height: auto; max-height: 100%; background: $background;
+    }
     BottomDialog > .dialog--body { height: auto; max-height: 60vh; scrollbar-size-vertical: 1; }
     BottomDialog > .dialog--choices { height: auto; width: 100%; margin: 1 0 0 0; }
     BottomDialog.-low > .dialog--choices { margin: 0; }
@@ -86,6 +91,7 @@ class BottomDialog(Dialog, can_focus=True):
         super().__init__()
         self.host = host
         self.job_ids = tuple(job_ids)
+        """The jobs it is about, so that the first of them can be scrolled into view."""
         self.set_class(host.size.height < LOW, "-low")
         self.is_asking = True
         """Whether it is a question: then keys that it does not know do nothing at all."""
@@ -162,7 +168,11 @@ class BottomDialog(Dialog, can_focus=True):
         for block in self.query(Block):
             block.redraw()
 
-    def ticked(self, now: datetime) -> None:
+    def snapshot_applied(self, snapshot: Snapshot) -> None:
+        """A newer snapshot is there; at most four times a second."""
+
+    def ticked(self) -> None:
+        """A second has passed."""
         self.redraw()
 
     def show_problem(self, problem: str | None) -> None:
@@ -190,6 +200,21 @@ class BottomDialog(Dialog, can_focus=True):
         self.redraw()
 
     # ---- keys ----
+
+    def first_field(self) -> Widget | None:
+        """Where what is typed goes, if it has a line to type into."""
+        return next(iter(self.query("LineInput")), None) if self.takes_keys else None
+
+    def on_focus(self) -> None:
+        """Textual gives it the focus that a dialog had which was taken away: it belongs to the field."""
+        field = self.first_field()
+        if field is not None and self.screen.focused is self:
+            self.screen.set_focus(field)
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether keys may be given to it; while not, they are held."""
+        return True
 
     def choices(self) -> list[ChoiceButton]:
         return list(self.query(ChoiceButton))
