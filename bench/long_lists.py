@@ -47,6 +47,12 @@ async def queue(manager: corral.JobManager, line: str, count: int) -> corral.Job
     return gate
 
 
+async def seconds_until_gone(job: corral.JobHandle) -> float:
+    began = time.perf_counter()
+    await job.wait()
+    return time.perf_counter() - began
+
+
 async def measure(options: Options, report: Report, line: str, count: int, what: str) -> None:
     with common.home(options) as home:
         async with corral.connect(home) as manager:
@@ -61,7 +67,7 @@ async def measure(options: Options, report: Report, line: str, count: int, what:
             await gate.wait()
             before = common.resident_bytes(pid)
             began = time.perf_counter()
-            await queue(manager, line, count)
+            gate = await queue(manager, line, count)
             report.rows.append(Row(f"{what}: accepted in", [time.perf_counter() - began]))
             each = (common.resident_bytes(pid) - before) / count
             report.verdicts.append(Verdict(f"{what}: a queued job in the daemon", each, 700, "B"))
@@ -71,9 +77,11 @@ async def measure(options: Options, report: Report, line: str, count: int, what:
             )
             report.verdicts.append(Verdict(f"{what}: ps of what runs against none queued", ratio, 2, "×"))
             await listed(report, home, pid, f"{what}, queued")
+            gone = asyncio.create_task(seconds_until_gone(gate))
             stopped = await asyncio.to_thread(command, home, "stop", "--all")
             report.rows += [
                 Row(f"{what}: stop --all", [stopped.seconds]),
+                Row("until the one that runs was gone", [await gone]),
                 Row("stop --all of one that runs", [alone.seconds]),
             ]
             await listed(report, home, pid, f"{what}, ended")

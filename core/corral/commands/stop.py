@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from msgspec import structs
@@ -35,6 +36,7 @@ class StopCommands:
         apply: Apply,
         *,
         withdraw: Callable[[Sequence[int]], None],
+        hold_starts: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._table = table
         self._journal = journal
@@ -43,6 +45,7 @@ class StopCommands:
         self._apply = apply
         self.withdraw = withdraw
         """Takes jobs out of the queue."""
+        self.hold_starts = hold_starts
 
     def request(
         self,

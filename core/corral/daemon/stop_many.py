@@ -37,8 +37,8 @@ class StopRequests:
 
     async def stop(self, ids: Sequence[int], request: StopJobs, unknown: Sequence[str]) -> Stops:
         """Stop these jobs, each as a whole, and report on each in the order given."""
-        withdrawn = await self._withdraw(ids)
-        left = self._commands.left_of_ended([job_id for job_id in ids if job_id not in withdrawn])
+        begun = [job_id for job_id in ids if job_id not in self._table.queued]
+        left = self._commands.left_of_ended(begun)
 
         def ask(job_id: int) -> bool:
             job = self._table.started.get(job_id)
@@ -49,8 +49,11 @@ class StopRequests:
                 job_id, by=request.by, signal=request.signal, grace=request.grace, left=left
             )
 
-        in_hand = {job_id: self._table.started.get(job_id) for job_id in ids if job_id not in withdrawn}
-        had_ended = {job_id for job_id, has_asked in (await _asked(in_hand, ask)).items() if not has_asked}
+        in_hand = {job_id: self._table.started.get(job_id) for job_id in begun}
+        with self._commands.hold_starts():
+            asked = await _asked(in_hand, ask)
+            withdrawn = await self._withdraw(ids)
+        had_ended = {job_id for job_id, has_asked in asked.items() if not has_asked}
         # The next daemon has to know it, and so have those that ask the journal from now on.
         self._commits.soon()
         stops = await self._reports(in_hand, withdrawn, is_waited_for=request.wait)
@@ -65,7 +68,6 @@ class StopRequests:
 
     async def stop_everything(self, by: str) -> Stops:
         """Stop every job and all leftovers, and report on each. No other is accepted once this is asked for."""
-        withdrawn = await self._withdraw(list(self._table.queued))
         in_hand: dict[int, ManagedJob | None] = dict(self._table.started)
         left = self._commands.left_of_ended(list(in_hand))
 
@@ -76,14 +78,14 @@ class StopRequests:
                 log_fault(f"the stop of job {job_id}", error)
                 return False
 
-        await _asked(in_hand, ask)
+        with self._commands.hold_starts():
+            await _asked(in_hand, ask)
+            withdrawn = await self._withdraw(list(self._table.queued))
         return await self._reports(in_hand, withdrawn, is_waited_for=True)
 
     async def _withdraw(self, ids: Sequence[int]) -> dict[int, str]:
-        """Take those of these jobs that are queued out of the queue; their titles.
-
-        First of all: the end of one that runs would let one of them start. The newest first: the older may be waited for.
-        """
+        """Take those of these jobs that are queued out of the queue; their titles. The newest first: the older may be
+        waited for."""
         withdrawn: dict[int, str] = {}
         newest_first = sorted(ids, reverse=True)
         for start in range(0, len(newest_first), WITHDRAWN_A_PASS):

@@ -151,6 +151,7 @@ class Engine:
             self.executor,
             self.transitions.apply,
             withdraw=self.queue.withdraw,
+            hold_starts=self.queue.held,
         )
         self.signals = SignalCommands(
             self.journal,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from corral.jobs.end_waiters import Waiters
@@ -64,6 +65,7 @@ class StartQueue:
         self._loop = asyncio.get_running_loop()
         self._to_start: list[ManagedJob] = []
         self._has_pass = False
+        self._holds = 0
         self._waiters = Waiters()
         self.on_withdrawn: Callable[[Sequence[int]], None] = lambda _: None
         """Called with jobs that have left the queue for ever."""
@@ -134,8 +136,20 @@ class StartQueue:
             self._has_pass = True
             self._loop.call_soon(self._pass)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Meanwhile none starts, and none fails because of another one's end."""
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            self.wake()
+
     def _pass(self) -> None:
         self._has_pass = False
+        if self._holds:
+            return
         self._fail(self._scheduler.take_failed(FAILS_A_PASS))
         ready = self._scheduler.take_ready(STARTS_A_PASS)
         for job_id in ready:
