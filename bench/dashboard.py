@@ -76,7 +76,7 @@ async def keys(options: Options, report: Report) -> None:
     report.verdicts.append(Verdict(f"{what}, 99th percentile", percentile, 30.0, "ms"))
 
 
-HELP = b"esc leaves this help"
+HELP = b"esc closes this help"
 
 
 async def painted(options: Options, report: Report) -> None:

@@ -314,7 +314,7 @@ async def test_help_and_palette_come_from_the_registry(source: FakeSource) -> No
     async with running(source, (100, 60)) as (app, pilot):
         await pilot.press("question_mark")
         text = await shown(app, lambda text: "On the list" in text, "the help")
-        assert "panels or table" in text
+        assert "switch between panels and table" in text
         await pilot.press("escape", "colon", *"pause")
         await shown(app, lambda text: "pause  (p)" in text, "the action in the palette")
         await pilot.press("escape")

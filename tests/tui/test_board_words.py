@@ -122,7 +122,7 @@ async def test_a_prompt_with_nothing_in_it_says_what_to_do(tmp_path: Path) -> No
         await pilot.press("n")
         await until(lambda: isinstance(app.dialog, PromptDialog), "the prompt")
         drawn = await shown(app, lambda text: "type a command" in text, "what to do")
-        assert "see the mark" not in drawn
+        assert "fix it first" not in drawn
 
 
 def test_attaching_says_why_not() -> None:

@@ -17,7 +17,7 @@ from tui.fake_jobs import job
     ("shown", "path", "told", "pane"),
     [
         (job(1, "a", stdin="file"), "/data/shop\a.sql", "/data/shop␇.sql", "/data/shop·.sql"),
-        (job(1, "a", stdin="interactive"), None, "interactive", "open: corral send gives it some"),
+        (job(1, "a", stdin="interactive"), None, "interactive", "open: corral send writes to it"),
         (job(1, "a", stdin="job", from_="7"), None, "the stdout of job 7", "the output of job 7"),
     ],
 )

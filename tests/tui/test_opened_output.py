@@ -124,7 +124,7 @@ async def test_only_matching_lines_are_shown_also_of_what_comes(
     async with running(source, size) as (app, pilot):
         view = await output_of(app)
         await pilot.press("slash", *"DENIE")
-        await shown(app, lambda text: "no line has these letters" in text, "nothing: upper case is meant")
+        await shown(app, lambda text: "no line contains this text" in text, "nothing: upper case is meant")
         await pilot.press(*["backspace"] * 5, *"denie")
         await shown(app, lambda text: "20 of 200 lines" in text, "the count")
         assert [row for row in rows_of(app) if row][-1] == " line 193 denied"

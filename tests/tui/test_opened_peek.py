@@ -116,7 +116,7 @@ async def test_an_empty_pipe_and_one_that_cannot_be_looked_into_say_so(tmp_path:
     async with running(source) as (app, pilot):
         screen = await opened(app, "3")
         await pilot.press("enter")
-        await shown(app, lambda text: "Nothing stands in it now" in text, "that it is empty")
+        await shown(app, lambda text: "It is empty now" in text, "that it is empty")
         with_bytes(source, None, "the kernel does not show [/] what process 47001 has open")
         text = await shown(app, lambda text: "cannot be looked into" in text, "that it is not possible")
         assert "the kernel does not show [/] what process 47001 has open" in text
@@ -130,9 +130,9 @@ async def test_the_keys_say_where_there_is_no_pipe(tmp_path: Path) -> None:
         screen = await opened(app, "1")
         assert "enter peek" not in screen_text(app)
         await pilot.press("1", "enter")
-        await shown(app, lambda text: "has no pipe to look into: it is one stage" in text, "why not")
+        await shown(app, lambda text: "has no pipe to look into: it has only one stage" in text, "why not")
         screen.open_other("3")
-        await shown(app, lambda text: "enter peek" in text and "←→ choose, enter looks" in text, "the keys")
+        await shown(app, lambda text: "enter peek" in text and "←→ choose, enter opens" in text, "the keys")
         await pilot.press("5", "enter")
         await shown(app, lambda text: "this pane has the whole screen already" in text, "that it is alone")
         assert screen.peeked is None

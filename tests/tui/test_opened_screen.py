@@ -335,7 +335,7 @@ async def test_the_charts_show_the_whole_life_of_an_ended_job(size: tuple[int, i
     async with running(source, size) as (app, _):
         await opened(app, "6", "charts")
         text = await shown(app, lambda text: "peak 50%" in text, "the charts")
-        assert "its 30m00s of life" in text
+        assert "whole life, 30m00s" in text
         assert "mem peak 840M" in text
         assert "└13:22" in text
         if size == (160, 50):

@@ -211,7 +211,7 @@ async def test_of_an_ended_job_the_kept_diagnosis_is_shown_and_when_it_was_taken
         text = await shown(app, lambda text: "EVIDENCE" in text, "the diagnosis")
         assert "It ended 2026-11-22 14:02:08; when it was last" in text
         assert "14:02:06:" in text
-        assert "as it was kept" in text
+        assert "saved diagnosis" in text
         assert "5409 python   stage 1   file_lock   since 1m09s" in text
         await until(lambda: screen.query_one(WhyPane)._was_ended, "the answer")
         await assert_settled_snapshot(app, f"opened_kept_{size[0]}x{size[1]}")

@@ -147,9 +147,7 @@ async def test_keys_for_what_never_comes_are_dropped_and_that_is_said(
         await until(lambda: line_of(app) == "true", "the line")
         monkeypatch.setattr(keyboard, "HOLD_SECONDS", 0.2)
         type_ahead(app, "⏎pqs")
-        await shown(
-            app, lambda text: "dropped what was typed ahead (3 keys)" in text, "that they are dropped"
-        )
+        await shown(app, lambda text: "ignored 3 keys that were typed ahead" in text, "that they are dropped")
         assert line_of(app) == "true"
         answered.set()
         await until(lambda: app.dialog is None, "the start")
@@ -185,11 +183,11 @@ async def _never() -> object:
 async def test_the_line_kept_is_replaced_by_what_is_typed_and_comes_back_with_up(source: FakeSource) -> None:
     async with running(source) as (app, pilot):
         type_ahead(app, "nhalf of it␛n")
-        await shown(app, lambda text: "kept from before" in text, "the line, and that it is kept")
+        await shown(app, lambda text: "from last time" in text, "the line, and that it is kept")
         assert line_of(app) == "half of it"
         await pilot.press(*"new")
         await until(lambda: line_of(app) == "new", "what was typed to stand in its place")
-        await shown(app, lambda text: "kept from before" not in text, "the hint to go")
+        await shown(app, lambda text: "from last time" not in text, "the hint to go")
         await pilot.press("up")
         assert line_of(app) == "half of it"
         await pilot.press("down")

@@ -49,5 +49,5 @@ def refuse_without_terminal() -> None:
             raise NotSoError(f"the dashboard needs a terminal, and {what} is none; corral ps lists the jobs")
     if os.environ.get("TERM") in ("dumb", "", None):
         raise NotSoError(
-            "the dashboard needs a terminal that can place text, and TERM names none; corral ps lists the jobs"
+            "the dashboard needs a full-screen terminal, and TERM names none; corral ps lists the jobs"
         )

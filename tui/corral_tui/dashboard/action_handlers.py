@@ -188,7 +188,7 @@ class ActionHandlers:
                     self._host.source.home, job.id, is_leaving=lambda: self._host.leaving_by is not None
                 )
         except SuspendNotSupported:
-            self._host.say(f"this terminal cannot be handed over; in another one: corral attach {job.id}")
+            self._host.say(f"attach does not work in this terminal; in another one: corral attach {job.id}")
             return
         except CorralError as error:
             self._host.say(str(error))

@@ -54,7 +54,7 @@ class HelpScreen(ModalScreen[None], OfOneSize):
 
 def help_lines(scope: Scope, charset: Charset, *, is_private: bool) -> list[Line]:
     """The keys of `scope` first, then those of the others, then the marks."""
-    lines: list[Line] = [[("Corral", "bold"), ("   esc leaves this help", "muted")], []]
+    lines: list[Line] = [[("Corral", "bold"), ("   esc closes this help", "muted")], []]
     shown: set[str] = set()
     for each in (scope, *(other for other in _TITLES if other != scope)):
         entries = [action for action in ACTIONS if each in action.scopes and action.id not in shown]
@@ -83,14 +83,14 @@ def _entry(action: Action, *, is_private: bool) -> Line:
 def _marks(charset: Charset) -> list[Line]:
     marks: list[tuple[str, Role, str]] = [
         (charset.active, "success", "runs and makes progress"),
-        (charset.waiting, "muted", "waits, as it should: for a timer, for somebody to connect"),
-        (charset.unknown, "muted", "runs; the system does not tell more"),
+        (charset.waiting, "muted", "waits for something normal, such as a timer or a client"),
+        (charset.unknown, "muted", "runs; the system does not tell whether it makes progress"),
         (charset.queued, "muted", "waits for its turn"),
         (charset.paused, "accent", "paused"),
         (charset.stopping, "accent", "being stopped, or stopped"),
         (charset.succeeded, "muted", "ended well"),
         (charset.failed, "error", "failed, or ran out of time"),
-        (charset.lost, "error", "ended while nobody looked"),
+        (charset.lost, "error", "ended while no daemon ran; nobody knows how"),
         (charset.bottleneck, "warning", "the stage that holds up the rest of its pipeline"),
     ]
     lines: list[Line] = [

@@ -94,7 +94,7 @@ class Board(Painted, can_focus=True):
         if view_state.model.is_empty or not view_state.model.shown:
             if view_state.model.filter or view_state.model.shows_ended:
                 self._layout = BoardMap()
-                words = "no job has these letters" if view_state.model.filter else "no job"
+                words = "no job contains this text" if view_state.model.filter else "no job"
                 return [EMPTY, Row(((f"  {words}", "muted"),)), *[EMPTY] * height][:height]
             rows, self._layout = draw_empty(view_state, view_state.model.shown, width, height)
             return rows

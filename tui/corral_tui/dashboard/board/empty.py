@@ -58,7 +58,7 @@ def _words(width: int, height: int, *, is_private: bool) -> list[Spans]:
         (),
         *start,
         (),
-        (("In any other terminal of yours, this starts a job that shows up here:", "plain"),),
+        (("In another terminal, this starts a job that shows up here:", "plain"),),
         (("     corral run make -j8", "bold"),),
         ((f"     corral run '{example}'", "bold"),),
     ]
@@ -67,14 +67,14 @@ def _words(width: int, height: int, *, is_private: bool) -> list[Spans]:
             (),
             (
                 ("corral demo", "bold"),
-                ("    real jobs of every kind, some of which hang, to try on", "plain"),
+                ("    try it with real jobs of every kind; some of them hang", "plain"),
             ),
             (),
             (
                 (
-                    "What runs here ends when you leave (q)."
+                    "Jobs end when you leave (q)."
                     if is_private
-                    else "What runs here goes on when you leave (q) and when the line drops.",
+                    else "Jobs go on when you leave (q) or lose the connection.",
                     "plain",
                 ),
             ),

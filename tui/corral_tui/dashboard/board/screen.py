@@ -400,7 +400,7 @@ class BoardScreen(DashboardScreen):
 
     def _toggle_preview(self) -> None:
         if self.board.view == "panels":
-            self.show_said("the preview belongs to the table; v shows that")
+            self.show_said("the preview is part of the table; v shows the table")
             return
         is_shown = self.board.preview if self.board.preview is not None else self.board.size.height >= 36
         self.board.preview = not is_shown

@@ -106,7 +106,7 @@ def sentence(view_state: ViewState, events: Events, width: int, prompt: Spans | 
 def _trouble(view_state: ViewState, trouble: str) -> Spans:
     jobs = "q leaves and ends what it ran" if view_state.is_private else "jobs go on without it"
     return (
-        (f" {jobs}; what is shown is what was known last", "warning"),
+        (f" {jobs}; you see the last known state", "warning"),
         (f" ({clean(trouble)})", "muted"),
     )
 

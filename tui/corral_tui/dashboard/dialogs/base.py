@@ -236,7 +236,7 @@ class BottomDialog(Widget, can_focus=True):
         """Whether a key came before the question can have been read; if so, says it."""
         if self.host.keyboard.typed_at - self.asked_at >= SOONEST_ANSWER:
             return False
-        self.show_problem("that came too soon to be an answer; once more, and it is one")
+        self.show_problem("that key came too soon to be an answer; press it again")
         return True
 
     def action_next_choice(self, step: int) -> None:

@@ -68,7 +68,7 @@ class RestartDialog(BottomDialog):
     def keys(self) -> list[tuple[str, str]]:
         if self.is_restarting:
             return [("esc", "close" if self.problem else "hide (it goes on)")]
-        return [("y", "restart"), ("n", "or esc leave")]
+        return [("y", "restart"), ("n", "or esc cancel")]
 
     def body_lines(self, width: int) -> list[Line]:
         job = self.job
@@ -82,4 +82,7 @@ class RestartDialog(BottomDialog):
             return [*lines, plain(f" {word}", "muted")]
         plan = stop_text.plan_words(max(count, 1), job.stop_signal, job.stop_grace)
         lines += [plain(state, "muted"), *wrapped(f"{plan} Then the same command runs again.", width)]
-        return [*lines, *wrapped("If something of it survives, nothing is started.", width, role="muted")]
+        return [
+            *lines,
+            *wrapped("If one of its processes survives, nothing is started.", width, role="muted"),
+        ]

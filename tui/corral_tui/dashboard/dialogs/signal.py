@@ -22,16 +22,16 @@ from corral_tui.text import numbers
 SIGNALS: tuple[tuple[str, str], ...] = (
     ("HUP", "read the settings again"),
     ("INT", "as ctrl+c does"),
-    ("QUIT", "as ctrl+\\ does, with a core"),
-    ("TERM", "please end"),
-    ("KILL", "end at once, no cleaning up"),
-    ("STOP", "stop where it stands"),
-    ("CONT", "go on"),
-    ("USR1", "the program's own"),
-    ("USR2", "the program's own"),
+    ("QUIT", "as ctrl+\\ does, core dump"),
+    ("TERM", "ask it to end"),
+    ("KILL", "end at once, no cleanup"),
+    ("STOP", "suspend it"),
+    ("CONT", "continue"),
+    ("USR1", "defined by the program"),
+    ("USR2", "defined by the program"),
     ("WINCH", "the window changed"),
     ("ALRM", "a timer ran out"),
-    ("ABRT", "end with a core"),
+    ("ABRT", "end with a core dump"),
 )
 """What people send, with what it usually means (signal(7))."""
 
@@ -169,11 +169,11 @@ class SignalDialog(BottomDialog):
     # ---- what it says ----
 
     def title(self) -> tuple[Line, Line]:
-        return plain(f"Signal {self.subject()}", "title"), plain("it is sent, no more", "muted")
+        return plain(f"Signal {self.subject()}", "title"), plain("only sends the signal", "muted")
 
     def keys(self) -> list[tuple[str, str]]:
         arrows = f"{self.host.charset.up}{self.host.charset.down}"
-        return [("y", "send"), ("n", "or esc leave"), (arrows, "signal"), ("h l", "target")]
+        return [("y", "send"), ("n", "or esc cancel"), (arrows, "signal"), ("h l", "target")]
 
     def _target_lines(self, width: int) -> list[Line]:
         line: Line = [(" to ", "muted")]

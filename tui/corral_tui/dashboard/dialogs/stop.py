@@ -184,11 +184,7 @@ class StopDialog(StoppingDialog):
 
     def title(self) -> tuple[Line, Line]:
         if self.phase == "question":
-            why = (
-                "named when you pressed s; it does not change"
-                if len(self.jobs) == 1
-                else "these, and no others"
-            )
+            why = "this job, even if the list moves" if len(self.jobs) == 1 else "these jobs and no others"
             return plain(f"Stop {self._subject()}?", "title"), plain(why, "muted")
         if self.phase == "pointless":
             return plain(f"{self._subject() if self.jobs else 'Nothing to stop'}: ended", "title"), []
@@ -219,14 +215,14 @@ class StopDialog(StoppingDialog):
     def keys(self) -> list[tuple[str, str]]:
         if self.phase == "question":
             grace = stop_text.grace_words(self.shown_grace)
-            return [("y", "stop"), ("n", "or esc leave"), ("0", "kill now"), ("+ -", f"grace {grace}")]
+            return [("y", "stop"), ("n", "or esc cancel"), ("0", "kill now"), ("+ -", f"grace {grace}")]
         if self.phase == "pointless":
             return [("esc", "close")]
         if self.phase == "over":
             single = [("r", "restart"), ("enter", "open")] if len(self.jobs) == 1 else []
             return [("esc", "close"), *single, ("x", "take off the list")]
         if self.is_asking_again:
-            return [("y", f"kill the {self._left()} left now"), ("n", "let the grace run out")]
+            return [("y", f"kill the {self._left()} left now"), ("n", "wait for the grace time")]
         return [("s", "skip the grace"), ("esc", "hide (it goes on)"), ("j k", "other jobs")]
 
     def _left(self) -> int:

@@ -123,11 +123,11 @@ def _unless_a_pipe_is_seen(context: Context) -> str | None:
     if job is None or context.is_peeking:
         return None
     if not job.pipes:
-        return f"{_named(context)} has no pipe to look into: it is one stage"
+        return f"{_named(context)} has no pipe to look into: it has only one stage"
     absent = _unless_it_is_there(context, job)
     if absent:
         return f"{absent}: it has no pipes"
-    return None if context.pane == 1 else "1 goes to the pipes; there enter looks into one"
+    return None if context.pane == 1 else "press 1 for the pipes; there enter looks into one"
 
 
 def _unless_it_is_there(context: Context, job: Job) -> str | None:
@@ -143,7 +143,7 @@ def _on_the_pipes(context: Context) -> str | None:
 def _unless_peeking(context: Context) -> str | None:
     if context.is_peeking:
         return None
-    return "t turns the bytes of a pipe into hex; enter on pane 1 looks into one"
+    return "t shows the bytes of a pipe as hex; enter on pane 1 looks into a pipe"
 
 
 def _named(context: Context) -> str:
@@ -223,7 +223,7 @@ ACTIONS: tuple[Action, ...] = (
         13,
         _unless_it_can_be_restarted,
     ),
-    Action("job.why", ("w",), "why", "why it does what it does", BOTH, 3, _without_job),
+    Action("job.why", ("w",), "why", "why it is stuck, or what it does", BOTH, 3, _without_job),
     Action("job.open", ("enter",), "open", "open it", BOARD, 4, _without_job),
     Action("job.signal", ("S",), "signal", "send it a signal", BOTH, 26, _unless_it_has_processes),
     Action(
@@ -237,11 +237,11 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("job.hide", ("x",), "take off", "take an ended job off the list", BOTH, 25, _unless_it_has_ended),
     Action("job.copy", ("y",), "copy", "copy its summary", BOTH, 28, _without_job),
-    Action("view.filter", ("slash",), "filter", "show only jobs with these letters", BOARD, 5),
+    Action("view.filter", ("slash",), "filter", "show only jobs that contain a text", BOARD, 5),
     Action("job.mark", ("space",), "mark", "mark it, for stopping several", BOARD, 15, _without_job),
     Action("view.order", ("o",), "order", "sort by the next column", BOARD, 16),
     Action("view.reverse", ("O",), "reverse", "sort the other way round", BOARD),
-    Action("view.switch", ("v",), "table", "panels or table; remembered", BOARD, 6),
+    Action("view.switch", ("v",), "table", "switch between panels and table; remembered", BOARD, 6),
     Action("view.ended", ("e",), "ended", "show jobs that ended well, or fold them", BOARD, 17),
     Action("view.preview", ("i",), "preview", "show or hide the selected job below", BOARD),
     Action("job.urgent", ("exclamation_mark",), "needs you", "next job that needs you", BOTH, 7),
@@ -249,20 +249,26 @@ ACTIONS: tuple[Action, ...] = (
         "pipe.peek",
         ("enter",),
         "peek",
-        "look into the chosen pipe, at the bytes that stand in it",
+        "show the bytes in the chosen pipe",
         OPENED,
         0,
         _unless_a_pipe_is_seen,
     ),
     Action(
-        "pipe.format", ("t",), "as hex", "the bytes of a pipe as text or as hex", OPENED, 0, _unless_peeking
+        "pipe.format",
+        ("t",),
+        "as hex",
+        "show the bytes of a pipe as text or as hex",
+        OPENED,
+        0,
+        _unless_peeking,
     ),
-    Action("pane.zoom", ("z",), "zoom", "this pane alone", OPENED, 11),
+    Action("pane.zoom", ("z",), "zoom", "show this pane alone", OPENED, 11),
     Action(
         "pane.open",
         ("enter",),
         "zoom",
-        "away from the pipes: this pane alone",
+        "in other panes: show this pane alone",
         OPENED,
         None,
         _on_the_pipes,
@@ -278,25 +284,25 @@ ACTIONS: tuple[Action, ...] = (
         "output.filter",
         ("slash", "ampersand"),
         "filter",
-        "show only lines of the output with these letters",
+        "show only lines of the output that contain a text",
         OPENED,
         20,
     ),
     Action("output.follow", ("f",), "follow", "follow the end of the output", OPENED, 21),
-    Action("output.wrap", ("W",), "wrap", "long lines of the output in several rows, or cut", OPENED),
+    Action("output.wrap", ("W",), "wrap", "wrap long lines of the output, or cut them", OPENED),
     Action("job.environment", ("V",), "values", "show the values of its environment", OPENED),
-    _hidden("dialog.yes", ("y",), "do it", "do what the question asks", DIALOG),
-    _hidden("dialog.no", ("n",), "leave it", "leave it as it is", DIALOG),
-    _hidden("dialog.now", ("0",), "no grace", "do it with no grace", DIALOG),
-    _hidden("dialog.longer", ("plus",), "longer", "a longer grace", DIALOG),
-    _hidden("dialog.shorter", ("minus",), "shorter", "a shorter grace", DIALOG),
+    _hidden("dialog.yes", ("y",), "do it", "yes, do it", DIALOG),
+    _hidden("dialog.no", ("n",), "leave it", "no, change nothing", DIALOG),
+    _hidden("dialog.now", ("0",), "no grace", "do it without a grace time", DIALOG),
+    _hidden("dialog.longer", ("plus",), "longer", "a longer grace time", DIALOG),
+    _hidden("dialog.shorter", ("minus",), "shorter", "a shorter grace time", DIALOG),
     _hidden("dialog.shell", ("ctrl+t",), "with sh", "run the line with sh", DIALOG, kept=True),
     _hidden("dialog.editor", ("ctrl+o",), "$EDITOR", "edit the line in $EDITOR", DIALOG, kept=True),
     Action(
         "app.palette",
         ("colon", "ctrl+p"),
         "palette",
-        "search everything that can be done",
+        "search everything you can do",
         BOTH,
         30,
         is_in_palette=False,

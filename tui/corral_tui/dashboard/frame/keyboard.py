@@ -120,6 +120,8 @@ class Keyboard:
         if self._app.takes_keys:
             return True
         if monotonic() - self._since > HOLD_SECONDS:
-            self._app.say(f"dropped what was typed ahead ({len(self._held)} keys): nothing came to take it")
+            self._app.say(
+                f"ignored {len(self._held)} keys that were typed ahead: nothing opened to take them"
+            )
             self.drop()
         return False

@@ -19,8 +19,8 @@ LABEL = 9
 INPUTS = {
     "none": "none",
     "file": "a file",
-    "descriptor": "what the client's stdin was",
-    "interactive": "open: corral send gives it some",
+    "descriptor": "the stdin of the command that started it",
+    "interactive": "open: corral send writes to it",
     "job": "another job's output",
     "terminal": "its terminal: a attaches",
 }

@@ -62,7 +62,7 @@ class ChartsPane(Pane):
         words = numbers.duration(column) if column >= 1 else f"{column:.1f}s"
         end = self.job.ended or self.host.clock()
         lived = numbers.duration((end - first.start).total_seconds())
-        return plain(f"its {lived} of life {self.host.charset.dot} 1 column = {words}", "muted")
+        return plain(f"whole life, {lived} {self.host.charset.dot} 1 column = {words}", "muted")
 
     def body_lines(self, width: int) -> list[Line]:
         every = self._series()

@@ -85,7 +85,7 @@ def peek_lines(peek: Peek, width: int, charset: Charset) -> list[Line]:
             clean(peek.found.note or "the kernel does not let Corral read it"), width, role="warning"
         )
     if not peek.content:
-        return wrapped("Nothing stands in it now: what was written has been read.", width, role="muted")
+        return wrapped("It is empty now: all that was written has been read.", width, role="muted")
     if peek.is_hex:
         per_row = next((count for count, cells in HEX_WIDTHS if cells <= width), HEX_WIDTHS[-1][0])
         return [_hex_line(row) for row in hex_rows(peek.content, row=per_row)]

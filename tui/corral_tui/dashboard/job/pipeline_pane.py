@@ -199,11 +199,11 @@ class PipelinePane(Pane):
         if self.has_pipes and self.is_current and self.peek is None and self.size.width >= 60:
             arrows = "h l" if self.host.charset.name == "ascii" else "←→"
             return [
-                ("peek a pipe: ", "muted"),
+                ("look into a pipe: ", "muted"),
                 (arrows, "key"),
                 (" choose, ", "muted"),
                 ("enter", "key"),
-                (f" looks   {count}", "muted"),
+                (f" opens   {count}", "muted"),
             ]
         return plain(count, "muted")
 
@@ -246,4 +246,4 @@ class PipelinePane(Pane):
         if not shown:
             return []
         lines: list[Line] = [[(" ", "plain"), *line] for line in shown]
-        return [[], plain(" the last it printed", "muted"), *lines]
+        return [[], plain(" its last output", "muted"), *lines]

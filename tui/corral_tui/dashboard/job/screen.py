@@ -426,7 +426,7 @@ class JobScreen(DashboardScreen):
         if not self._output_is_seen():
             self.show_pane(output.number)
         is_on = output.toggle_wrap()
-        self.show_said("long lines go on in the next row" if is_on else "long lines are cut; W wraps them")
+        self.show_said("long lines are wrapped" if is_on else "long lines are cut; W wraps them")
 
     def _filter(self) -> None:
         """The letters go into a field of the output from now on, whichever pane had the keys."""

@@ -63,7 +63,7 @@ class WhyPane(Pane):
         if health:
             return plain(words[health], "alert" if health == "stuck" else "muted")
         kept = self.diagnosis.kept if self.diagnosis is not None else None
-        return plain("as it was kept", "muted") if kept is not None else []
+        return plain("saved diagnosis", "muted") if kept is not None else []
 
     def body_lines(self, width: int) -> list[Line]:
         found = self._shown()

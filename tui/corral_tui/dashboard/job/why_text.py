@@ -164,7 +164,7 @@ def _relation(wait: Wait) -> str:
     """How the process that could end the wait comes into it."""
     if wait.kind.startswith(("pipe_", "socket_")):
         return "at its other end:"
-    return "held by" if wait.kind in ("file_lock", "futex") else "which is up to"
+    return "held by" if wait.kind in ("file_lock", "futex") else "depends on"
 
 
 def root_words(root: Root, found: Diagnosis) -> str:

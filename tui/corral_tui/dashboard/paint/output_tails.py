@@ -21,7 +21,7 @@ KEPT_LINES = 80
 OPEN_JOBS = 400
 """Jobs whose lines are kept; beyond, the longest unseen are forgotten and read again when they come back."""
 
-FULL_SCREEN: OutputLine = (("draws the whole screen of its terminal; a attaches", Style(italic=True)),)
+FULL_SCREEN: OutputLine = (("uses its whole terminal screen; a attaches", Style(italic=True)),)
 """Until something of that screen is drawn: as lines it would make no sense."""
 
 

@@ -168,7 +168,7 @@ def _file_problem(one: Redirection, place: LineContext) -> tuple[str, str] | Non
 
 def _missing_file_problem(one: Redirection, path: str) -> tuple[str, str] | None:
     if one.mode == "read":
-        return f"no such file: {one.path}", "it is to be read; correct the name"
+        return f"no such file: {one.path}", "the command reads it; correct the name"
     parent = os.path.dirname(path)
     if not os.path.isdir(parent):
         return (

@@ -383,20 +383,20 @@ class PromptDialog(BottomDialog):
     def title(self) -> tuple[Line, Line]:
         up = self.host.charset.up
         if self.chain_onto:
-            return plain(f"Chain onto {self.subject()}", "title"), plain("esc leaves it", "muted")
+            return plain(f"Chain onto {self.subject()}", "title"), plain("esc closes it", "muted")
         return plain("New pipeline", "title"), plain(f"{up} earlier commands   tab completes", "muted")
 
     def keys(self) -> list[tuple[str, str]]:
         enter = (
             "enter",
-            "not yet, see the mark" if self.host.size.width >= WIDE else "see the mark",
+            "fix the marked error first" if self.host.size.width >= WIDE else "fix it first",
         )
         if not self.line.value.strip():
             enter = ("", "type a command")
         elif self.check is None or self.check.finding is None:
             count = len(self.check.stages) if self.check else 0
             enter = ("enter", f"starts {numbers.counted(count, 'stage')}" if count else "starts it")
-        return [enter, ("esc", "leaves it"), ("tab", "next"), ("ctrl+t", "with sh"), ("ctrl+o", "$EDITOR")]
+        return [enter, ("esc", "closes"), ("tab", "next"), ("ctrl+t", "with sh"), ("ctrl+o", "$EDITOR")]
 
     def _mark_lines(self, width: int) -> list[Line]:
         charset = self.host.charset
@@ -404,11 +404,9 @@ class PromptDialog(BottomDialog):
             return [cut(plain("   " + "  ".join(self.candidates), "muted"), width, charset.ellipsis)]
         finding = self.check.finding if self.check else None
         if self._kept and self.line.selected_text == self._kept:
-            words = "   kept from before: what you type takes its place, "
+            words = "   from last time: typing replaces it, "
             return [
-                cut(
-                    [(words, "muted"), ("end", "key"), (" goes on with it", "muted")], width, charset.ellipsis
-                )
+                cut([(words, "muted"), ("end", "key"), (" continues it", "muted")], width, charset.ellipsis)
             ]
         if finding is None or not self.line.value or self.check is None or self.check.text != self.line.value:
             return [[]]

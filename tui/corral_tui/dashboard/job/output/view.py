@@ -385,7 +385,7 @@ class OutputView(ScrollView, Coloured, can_focus=True, inherit_bindings=False):
         if job is None:
             return ""
         if self._filtered is not None:
-            return "no line has these letters" if self._filtered.is_complete else "looking"
+            return "no line contains this text" if self._filtered.is_complete else "looking"
         where = "" if self.streams == "both" else f" on {self.streams}"
         if job.is_ended:
             return f"printed nothing{where}"
