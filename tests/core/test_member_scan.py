@@ -18,9 +18,7 @@ from corral.processes.unmarked_claims import Seen
 class CountedScan(ProcessScan):
     """Finds nothing, and counts how often it was asked."""
 
-    def __init__(self) -> None:
-        super().__init__(None, "/nowhere")
-        self.taken = 0
+    taken: int = 0
 
     def take(self, jobs: Collection[ManagedJob]) -> dict[int, list[Seen]]:
         self.taken += 1
@@ -38,7 +36,7 @@ class CountedScan(ProcessScan):
     ],
 )
 def test_the_table_is_read_where_processes_came_or_went(told, after, taken):
-    scan, answers = CountedScan(), iter(told)
+    scan, answers = CountedScan(None, "/nowhere"), iter(told)
     members = MemberScan(JobTable(), scan, lambda: next(answers))
     assert members.scan_all(1000.0)
     assert members.scan_all(1000.0 + after) is (taken == 2)

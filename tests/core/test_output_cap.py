@@ -329,7 +329,7 @@ def test_the_usual_cap_spares_what_somebody_still_copies_while_there_is_room(
     limit = DEFAULT_MAX_OUTPUT + slack_of(DEFAULT_MAX_OUTPUT)
 
     async def check(capping: OutputCap, manager: Manager) -> None:
-        monkeypatch.setattr(capping, "_has_room", lambda: True)
+        monkeypatch.setattr(OutputCap, "_has_room", lambda _: True)
         os.truncate(manager.stdout, size)
         claim = ReaderClaim(str(manager.stdout))
         claim.hold_from(5 << 20)
@@ -354,7 +354,7 @@ def test_the_usual_cap_spares_what_somebody_still_copies_while_there_is_room(
     on_capping(check, tmp_path, DEFAULT_MAX_OUTPUT)
 
     async def check_full(capping: OutputCap, manager: Manager) -> None:
-        monkeypatch.setattr(capping, "_has_room", lambda: False)
+        monkeypatch.setattr(OutputCap, "_has_room", lambda _: False)
         os.truncate(manager.stdout, size)
         claim = ReaderClaim(str(manager.stdout))
         claim.hold_from(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from corral.jobs.executor import HOW_TO_SEND, Executor
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
@@ -10,13 +12,12 @@ from corral.model.errors import NotSoError
 from corral.model.reports import OpenedInput
 
 
-class InputCommands:
+class InputCommands(Struct, eq=False):
     """Opens and closes what clients send to."""
 
-    def __init__(self, table: JobTable, snapshots: Snapshots, executor: Executor) -> None:
-        self._table = table
-        self._snapshots = snapshots
-        self._executor = executor
+    _table: JobTable
+    _snapshots: Snapshots
+    _executor: Executor
 
     def open(self, job_id: int) -> tuple[OpenedInput, int]:
         """What reaches the job when it is written to, and what that is; the descriptor stays the daemon's.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from corral.commands.stop import StopCommands
 from corral.jobs.executor import Executor
@@ -18,31 +18,18 @@ from corral.model.errors import UnknownJobError
 from corral.retention.deletion import Deletion
 
 
-class RemoveCommands:
+class RemoveCommands(Struct, eq=False):
     """Removes and hides jobs. `wake`: starts what may start."""
 
-    def __init__(
-        self,
-        table: JobTable,
-        journal: Journal,
-        commits: Commits,
-        upkeep: Upkeep,
-        snapshots: Snapshots,
-        executor: Executor,
-        stops: StopCommands,
-        deletion: Deletion,
-        *,
-        wake: Callable[[], None],
-    ) -> None:
-        self._table = table
-        self._journal = journal
-        self._commits = commits
-        self._upkeep = upkeep
-        self._snapshots = snapshots
-        self._executor = executor
-        self._stops = stops
-        self._deletion = deletion
-        self._wake = wake
+    _table: JobTable
+    _journal: Journal
+    _commits: Commits
+    _upkeep: Upkeep
+    _snapshots: Snapshots
+    _executor: Executor
+    _stops: StopCommands
+    _deletion: Deletion
+    wake: Callable[[], None]
 
     async def remove(self, job_ids: Sequence[int], *, force: bool) -> tuple[list[str], list[str]]:
         """Delete ended jobs and their output; (what was done, what was not). With `force` running ones are stopped first."""
@@ -93,5 +80,5 @@ class RemoveCommands:
             self._journal.set_hidden([job_id], hidden)
             self._table.note_changed(job_id)
             done.append(f"job {job_id} is off the list" if hidden else f"job {job_id} is on the list")
-        self._wake()
+        self.wake()
         return done, errors

@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-from msgspec import structs
+from msgspec import Struct, field, structs
 
 from corral.commands.stop import StopCommands
 from corral.jobs.job_table import JobTable
@@ -33,29 +33,18 @@ _CLOCK_TOLERANCE = 1.0
 Accept = Callable[[Sequence[JobSpec], Surroundings], Awaitable[list[int]]]
 
 
-class Restarts:
+class Restarts(Struct, eq=False):
     """Replaces jobs by new runs of the same specification. `accept`: takes jobs on, as in `Acceptance`. `take`: takes one out of the queue."""
 
-    def __init__(
-        self,
-        home: Home,
-        table: JobTable,
-        snapshots: Snapshots,
-        stops: StopCommands,
-        apply: Apply,
-        *,
-        accept: Accept,
-        take: Callable[[int], ManagedJob | None],
-    ) -> None:
-        self._home = home
-        self._table = table
-        self._snapshots = snapshots
-        self._stops = stops
-        self._apply = apply
-        self._accept = accept
-        self._take = take
-        self._accepting = asyncio.Lock()
-        """While a replacement is being accepted: the next restart of the same job is to find it."""
+    _home: Home
+    _table: JobTable
+    _snapshots: Snapshots
+    _stops: StopCommands
+    _apply: Apply
+    accept: Accept
+    take: Callable[[int], ManagedJob | None]
+    _accepting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """While a replacement is being accepted: the next restart of the same job is to find it."""
 
     async def restart(self, job_id: int, origin: Origin, asked_at: float | None = None) -> int:
         """Run the job again with the same specification and surroundings; the new id. A running one is stopped first.
@@ -114,7 +103,7 @@ class Restarts:
             instead_of=tuple(filter(self._is_unended, (str(job_id), *spec.instead_of))),
             origin=origin,
         )
-        return (await self._accept([again], surroundings))[0]
+        return (await self.accept([again], surroundings))[0]
 
     def _check(self, job_id: int, spec: JobSpec) -> None:
         if isinstance(spec.stdin, DescriptorInput):
@@ -162,5 +151,5 @@ class Restarts:
         """Something of the job survives: what was to replace it never starts."""
         message = f"job {job_id}, which it replaces, is {why}"
         for each in self._table.queued_replacements_of(job_id):
-            if (job := self._take(each)) is not None:
+            if (job := self.take(each)) is not None:
                 self._apply(job, DependencyFailed(**moment(), message=message))

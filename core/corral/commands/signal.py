@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from msgspec import Struct
+
 from corral.jobs.executor import Executor
 from corral.jobs.managed_job import ManagedJob
 from corral.jobs.snapshots import Snapshots
@@ -17,22 +19,14 @@ from corral.model.units import parse_signal, signal_name
 from corral.platform.process.signalling import RefusedSignalError
 
 
-class SignalCommands:
+class SignalCommands(Struct, eq=False):
     """Signals, pauses and resumes jobs."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        commits: Commits,
-        snapshots: Snapshots,
-        executor: Executor,
-        apply: Apply,
-    ) -> None:
-        self._journal = journal
-        self._commits = commits
-        self._snapshots = snapshots
-        self._executor = executor
-        self._apply = apply
+    _journal: Journal
+    _commits: Commits
+    _snapshots: Snapshots
+    _executor: Executor
+    _apply: Apply
 
     def signal_job(
         self,

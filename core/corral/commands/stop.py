@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from corral.jobs.executor import Executor
 from corral.jobs.job_table import JobTable
@@ -24,28 +24,17 @@ from corral.model.reports import StopReport
 from corral.model.units import parse_signal, signal_name
 
 
-class StopCommands:
+class StopCommands(Struct, eq=False):
     """Asks for stops and reports on them; the sequence itself is run by the executor."""
 
-    def __init__(
-        self,
-        table: JobTable,
-        journal: Journal,
-        snapshots: Snapshots,
-        executor: Executor,
-        apply: Apply,
-        *,
-        withdraw: Callable[[Sequence[int]], None],
-        hold_starts: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        self._table = table
-        self._journal = journal
-        self._snapshots = snapshots
-        self._executor = executor
-        self._apply = apply
-        self.withdraw = withdraw
-        """Takes jobs out of the queue."""
-        self.hold_starts = hold_starts
+    _table: JobTable
+    _journal: Journal
+    _snapshots: Snapshots
+    _executor: Executor
+    _apply: Apply
+    withdraw: Callable[[Sequence[int]], None]
+    """Takes jobs out of the queue."""
+    hold_starts: Callable[[], AbstractContextManager[None]]
 
     def request(
         self,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from itertools import chain, islice
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from corral.commandline.abbreviation import with_full_command
 from corral.diagnosis.buffered_output_hint import with_buffering_advice
@@ -31,31 +31,17 @@ MOST_PEEKED = 1 << 20
 """Bytes of one pipe: the largest that an ordinary user may have (pipe-max-size)."""
 
 
-class Explanation:
-    """Answers what clients ask about one job.
+class Explanation(Struct, eq=False):
+    """Answers what clients ask about one job."""
 
-    Args:
-        newest: the newest job of all. Raises UnknownJobError.
-    """
-
-    def __init__(
-        self,
-        home: Home,
-        table: JobTable,
-        journal: Journal,
-        commits: Commits,
-        snapshots: Snapshots,
-        executor: Executor,
-        *,
-        newest: Callable[[], int],
-    ) -> None:
-        self._home = home
-        self._table = table
-        self._journal = journal
-        self._commits = commits
-        self._snapshots = snapshots
-        self._executor = executor
-        self._newest = newest
+    _home: Home
+    _table: JobTable
+    _journal: Journal
+    _commits: Commits
+    _snapshots: Snapshots
+    _executor: Executor
+    newest: Callable[[], int]
+    """The newest job of all. Raises UnknownJobError."""
 
     def why(self, job_id: int) -> Diagnosis:
         """The diagnosis of a job, made now."""
@@ -79,7 +65,7 @@ class Explanation:
         newest_queued = islice(reversed(self._table.queued), 1)
         started = (job.id for job in self._table.started.values() if not job.life.is_ended)
         snapshots = [self._snapshots.of(job_id) for job_id in chain(started, newest_queued)]
-        return int(min(snapshots, key=urgency).id) if snapshots else self._newest()
+        return int(min(snapshots, key=urgency).id) if snapshots else self.newest()
 
     def processes(self, job_id: int) -> tuple[ProcessView, ...]:
         """The tree of a job, counted now; empty for one that has ended without leftovers."""

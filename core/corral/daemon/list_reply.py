@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 
 import msgspec
+from msgspec import Struct, field
 
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
@@ -29,28 +30,16 @@ _MUCH = 4 << 20
 _encoder = msgspec.json.Encoder()
 
 
-class JobLists:
-    """Answers requests for lists, one slice at a time for all clients together.
+class JobLists(Struct, eq=False):
+    """Answers requests for lists, one slice at a time for all clients together."""
 
-    Args:
-        see: has a first look at a job that was started just now.
-    """
-
-    def __init__(
-        self,
-        table: JobTable,
-        journal: Journal,
-        commits: Commits,
-        snapshots: Snapshots,
-        *,
-        see: Callable[[ManagedJob], None],
-    ) -> None:
-        self._table = table
-        self._journal = journal
-        self._commits = commits
-        self._snapshots = snapshots
-        self._see = see
-        self._turns = asyncio.Lock()
+    _table: JobTable
+    _journal: Journal
+    _commits: Commits
+    _snapshots: Snapshots
+    see: Callable[[ManagedJob], None]
+    """Has a first look at a job that was started just now."""
+    _turns: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def reply(self, request: ListJobs, leftovers: dict[str, int]) -> ListReply:
         """The jobs that have not ended, or all."""
@@ -61,7 +50,7 @@ class JobLists:
         total = text = 0
         self._commits.soon()
         for each in list(self._table.started.values()):
-            self._see(each)
+            self.see(each)
         for ids in self._pages(request):
             async with self._turns:
                 await asyncio.sleep(0)

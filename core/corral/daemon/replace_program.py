@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NoReturn, Protocol
 
+from msgspec import Struct
+
 from corral.client.start_daemon import LAUNCH, NEVER_INHERITED
 from corral.daemon.client_connection import ClientConnection
 from corral.engine.handover import Handover, JobHandover, decode_table
@@ -62,14 +64,13 @@ class Replaceable(Protocol):
     async def say_leaving(self, why: Literal["restart"]) -> None: ...
 
 
-class ProgramReplacement:
+class ProgramReplacement(Struct, eq=False):
     """Lets the daemon become another program."""
 
-    def __init__(self, daemon: Replaceable, home: Home, commits: Commits, handover: JobHandover) -> None:
-        self._daemon = daemon
-        self._home = home
-        self._commits = commits
-        self._handover = handover
+    _daemon: Replaceable
+    _home: Home
+    _commits: Commits
+    _handover: JobHandover
 
     async def follow_home(self, home: Home, on_refusal: Callable[[CorralError], None]) -> None:
         """Restart this same program, with the home at its new path."""

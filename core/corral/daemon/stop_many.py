@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from corral.commands.stop import StopCommands
 from corral.jobs.job_table import JobTable
@@ -24,16 +24,13 @@ WITHDRAWN_A_PASS = 1000
 REPORTS_A_PASS = 200
 
 
-class StopRequests:
+class StopRequests(Struct, eq=False):
     """Carries out requests to stop jobs."""
 
-    def __init__(
-        self, table: JobTable, commits: Commits, snapshots: Snapshots, commands: StopCommands
-    ) -> None:
-        self._table = table
-        self._commits = commits
-        self._snapshots = snapshots
-        self._commands = commands
+    _table: JobTable
+    _commits: Commits
+    _snapshots: Snapshots
+    _commands: StopCommands
 
     async def stop(self, ids: Sequence[int], request: StopJobs, unknown: Sequence[str]) -> Stops:
         """Stop these jobs, each as a whole, and report on each in the order given."""

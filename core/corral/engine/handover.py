@@ -138,33 +138,18 @@ def _lifetime_of_format_1(life: dict[str, Any] | None) -> dict[str, Any] | None:
     return life | {"used": used, "measured": measured, "peaks": [UNKNOWN if p is None else p for p in peaks]}
 
 
-class JobHandover:
-    """Hands the jobs over to the program that takes the place of this one, and takes them back from the one before.
+class JobHandover(Struct, eq=False):
+    """Hands the jobs over to the program that takes the place of this one, and takes them back from the one before."""
 
-    Args:
-        enqueue: puts a job that is in the journal into the queue.
-        wake: starts what may start.
-    """
-
-    def __init__(
-        self,
-        table: JobTable,
-        journal: Journal,
-        transitions: Transitions,
-        scheduler: Scheduler,
-        executor: Executor,
-        *,
-        enqueue: Callable[[QueuedJob], None],
-        wake: Callable[[], None],
-    ) -> None:
-        self._table = table
-        self._journal = journal
-        self._transitions = transitions
-        self._scheduler = scheduler
-        self._executor = executor
-        self._takeover = executor.takeover
-        self._enqueue = enqueue
-        self._wake = wake
+    _table: JobTable
+    _journal: Journal
+    _transitions: Transitions
+    _scheduler: Scheduler
+    _executor: Executor
+    enqueue: Callable[[QueuedJob], None]
+    """Puts a job that is in the journal into the queue."""
+    wake: Callable[[], None]
+    """Starts what may start."""
 
     # ---- giving
 
@@ -183,7 +168,7 @@ class JobHandover:
             format=FORMAT,
             process=process,
             jobs=tuple(map(self._handed, self._at_hand())),
-            stops=self._takeover.hand_over_stops(),
+            stops=self._executor.takeover.hand_over_stops(),
             notices=tuple(self._journal.notices),
         )
 
@@ -197,7 +182,7 @@ class JobHandover:
         return HandedJob(
             id=job.id,
             is_starting=job.life.is_starting and not job.life.is_started,
-            held=self._takeover.hand_over(job),
+            held=self._executor.takeover.hand_over(job),
             history=job.history if job.life.is_started else None,
             stages=tuple(stage.history for stage in job.stages) if job.life.is_started else (),
         )
@@ -220,33 +205,33 @@ class JobHandover:
         self._journal.notices.extend(table.notices)
         for job, entry in taken:
             self._resume(job, entry)
-        self._takeover.resume_stops(table.stops)
+        self._executor.takeover.resume_stops(table.stops)
         for job, _ in taken:
             if job.life.is_started:
-                self._takeover.settle(job)
-        self._wake()
+                self._executor.takeover.settle(job)
+        self.wake()
 
     def _take_on(self, stored: StoredJob, entry: HandedJob) -> ManagedJob:
         """The job as the journal and the table tell, in the queue or beyond it."""
         job = new_job(stored.id, stored.spec, stored.surroundings, stored.created)
         job.life, job.hidden = stored.life, stored.hidden
-        self._takeover.take_back(job, entry.held)
+        self._executor.takeover.take_back(job, entry.held)
         if job.life.state == "queued" and not entry.is_starting:
-            self._enqueue(queued_job(job.id, stored.spec, stored.created, job))
+            self.enqueue(queued_job(job.id, stored.spec, stored.created, job))
             return job
         self._table.add(job)
         self._scheduler.adopt(job.id)
         job.life = replace(job.life, is_starting=entry.is_starting)
-        self._takeover.assign(job, stored)
+        self._executor.takeover.assign(job, stored)
         return job
 
     def _resume(self, job: ManagedJob, entry: HandedJob) -> None:
         if job.life.is_starting:
-            self._takeover.resume(job)
+            self._executor.takeover.resume(job)
         elif job.life.is_started:
             if entry.history is not None:
                 self._recall(job, entry.history, entry)
-            self._takeover.resume(job)
+            self._executor.takeover.resume(job)
             self._transitions.arm_timeout(job)
 
     def _recall(self, job: ManagedJob, history: History, entry: HandedJob) -> None:

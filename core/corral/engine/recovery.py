@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from heapq import merge
 from operator import attrgetter
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from corral.jobs.executor import BY_STOP, Executor
@@ -43,44 +44,24 @@ A_WHILE = 5000
 _WHY_LOST: dict[boot_id.Difference | None, str] = {"boot": RESTARTED, "namespace": OUT_OF_SIGHT}
 
 
-class Recovery:
-    """Takes over the jobs that an earlier daemon of this home has left.
+class Recovery(Struct, eq=False):
+    """Takes over the jobs that an earlier daemon of this home has left."""
 
-    Args:
-        enqueue: puts a job that is in the journal into the queue.
-        take: takes one out of it.
-        resume_restarts: stops what is to be replaced, where that was noted.
-        wake: starts what may start.
-    """
-
-    def __init__(
-        self,
-        home: Home,
-        table: JobTable,
-        journal: Journal,
-        commits: Commits,
-        transitions: Transitions,
-        scheduler: Scheduler,
-        executor: Executor,
-        *,
-        enqueue: Callable[[QueuedJob], None],
-        take: Callable[[int], ManagedJob | None],
-        resume_restarts: Callable[[], None],
-        wake: Callable[[], None],
-    ) -> None:
-        self._home = home
-        self._table = table
-        self._journal = journal
-        self._commits = commits
-        self._transitions = transitions
-        self._apply = transitions.apply
-        self._scheduler = scheduler
-        self._executor = executor
-        self._takeover = executor.takeover
-        self._enqueue = enqueue
-        self._take = take
-        self._resume_restarts = resume_restarts
-        self._wake = wake
+    _home: Home
+    _table: JobTable
+    _journal: Journal
+    _commits: Commits
+    _transitions: Transitions
+    _scheduler: Scheduler
+    _executor: Executor
+    enqueue: Callable[[QueuedJob], None]
+    """Puts a job that is in the journal into the queue."""
+    take: Callable[[int], ManagedJob | None]
+    """Takes one out of it."""
+    resume_restarts: Callable[[], None]
+    """Stops what is to be replaced, where that was noted."""
+    wake: Callable[[], None]
+    """Starts what may start."""
 
     def take_over_all(self, note_progress: Callable[[], None]) -> None:
         """Take over every job that has not ended; end as lost what nothing is left of. `note_progress` is called meanwhile.
@@ -92,7 +73,7 @@ class Recovery:
         if journal.copy_of is not None:
             self._disown(journal.copy_of)
         begun = list(begun_jobs(journal, time.monotonic(), is_same_boot=why_lost is None))
-        found = self._takeover.find(begun)
+        found = self._executor.takeover.find(begun)
         ran = self._that_ran(found)
         unended: Iterator[StoredJob | WaitingJob] = merge(begun, waiting_jobs(journal), key=attrgetter("id"))
         for count, job in enumerate(unended, 1):
@@ -110,12 +91,12 @@ class Recovery:
             if alive and job_id not in self._table.started and job_id not in self._table.queued:
                 self._add_leftovers(job_id, alive)
         if why_lost is None:
-            self._takeover.recall_unmarked()
+            self._executor.takeover.recall_unmarked()
         self._executor.leftovers.forget_the_gone()
-        self._resume_restarts()
+        self.resume_restarts()
         journal.note_boot(now)
         self._commits.soon()
-        self._wake()
+        self.wake()
 
     def _disown(self, original: str) -> None:
         """End what this home has only as a copy of another one. Whatever runs of it carries the other one's marks."""
@@ -126,7 +107,7 @@ class Recovery:
             job = new_job(each.id, each.spec, each.surroundings, each.created)
             job.life, job.hidden = each.life, each.hidden
             self._table.add(job)
-            self._apply(job, DeclaredLost(**moment(), reason=reason))
+            self._transitions.apply(job, DeclaredLost(**moment(), reason=reason))
         journal.note_disowned()
         count = "1 job that had" if len(stored) == 1 else f"{len(stored)} jobs that had"
         notice = f"{to_wire(self._home.path)} is a copy of {original}"
@@ -142,12 +123,12 @@ class Recovery:
         if why_lost is None:
             self._find_processes(job, stored)
         if why_lost is not None or job.life.state == "queued" or not job.life.is_started:
-            self._apply(job, DeclaredLost(**moment(), reason=why_lost or HALF_STARTED))
+            self._transitions.apply(job, DeclaredLost(**moment(), reason=why_lost or HALF_STARTED))
             return
         self._journal.record(job.id, datetime.now(UTC), "adopted", "taken over by a new daemon")
-        self._takeover.adopt(job)
+        self._executor.takeover.adopt(job)
         self._transitions.arm_timeout(job)
-        self._takeover.settle(job)
+        self._executor.takeover.settle(job)
         self._resume_stage_stops(job)
 
     def _that_ran(self, found: Iterable[int]) -> set[int]:
@@ -156,12 +137,12 @@ class Recovery:
         return {*found, *(int(name) for name in folders if name.isdecimal())}
 
     def _queue_again(self, stored: StoredJob | WaitingJob) -> None:
-        self._enqueue(queued_job(stored.id, stored.spec, stored.created))
+        self.enqueue(queued_job(stored.id, stored.spec, stored.created))
         is_fed = isinstance(stored.spec.stdin, DescriptorInput)
-        if is_fed and (job := self._take(stored.id)) is not None:
+        if is_fed and (job := self.take(stored.id)) is not None:
             # It came by the socket; nothing else knows of it.
             reason = "its stdin was lost with the daemon that held it; --stdin FILE can be opened again"
-            self._apply(job, FeedFailed(**moment(), reason=reason))
+            self._transitions.apply(job, FeedFailed(**moment(), reason=reason))
 
     def _resume_stage_stops(self, job: ManagedJob) -> None:
         """`stop --stage` that was under way: with what is left of its grace, or where an earlier Corral noted none the job's."""
@@ -174,10 +155,10 @@ class Recovery:
 
     def _find_processes(self, job: ManagedJob, stored: StoredJob) -> None:
         """Give each stage its process, and go on with what the daemon before was about to note."""
-        found = self._takeover.assign(job, stored)
+        found = self._executor.takeover.assign(job, stored)
         if found:
             job.life = replace(job.life, is_starting=True)
-            self._apply(job, StagesSpawned(**moment(), numbers=found))
+            self._transitions.apply(job, StagesSpawned(**moment(), numbers=found))
         if job.life.is_starting:
             # What had not been started when the daemon died never will be.
             job.life = replace(job.life, is_starting=False)
@@ -202,7 +183,7 @@ class Recovery:
         job = self._executor.leftovers.take_on(job_id)
         if self._was_sweeping(job_id):
             reason = "stop resumed after daemon restart"
-            self._apply(job, StopRequested(**moment(), cause="shutdown", reason=reason))
+            self._transitions.apply(job, StopRequested(**moment(), cause="shutdown", reason=reason))
 
     def _was_sweeping(self, job_id: int) -> bool:
         """Whether a stop of its leftovers was under way."""

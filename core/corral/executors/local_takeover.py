@@ -80,40 +80,24 @@ class HandedStop(Struct, frozen=True, kw_only=True):
     """Of targets that were reaped and not yet noted as gone."""
 
 
-class LocalTakeover:
+class LocalTakeover(Struct, eq=False):
     """See `Takeover`."""
 
-    def __init__(
-        self,
-        table: JobTable,
-        journal: Journal,
-        apply: Apply,
-        adopted: AdoptedProcesses,
-        children: Children,
-        monitor: Monitor,
-        terminals: Terminals,
-        feeds: Feeds,
-        launcher: Launcher,
-        stopper: StopSequences,
-        leftovers: LocalLeftovers,
-        unmarked: UnmarkedKeeper,
-        budget: PipeBudget,
-    ) -> None:
-        self._table = table
-        self._journal = journal
-        self._apply = apply
-        self._adopted = adopted
-        self._children = children
-        self._monitor = monitor
-        self._terminals = terminals
-        self._feeds = feeds
-        self._launcher = launcher
-        self._stopper = stopper
-        self._leftovers = leftovers
-        self._unmarked = unmarked
-        self._budget = budget
-        self._found: Mapping[int, Sequence[Seen]] = {}
-        self._handed: dict[int, HandedProcesses] = {}
+    _table: JobTable
+    _journal: Journal
+    _apply: Apply
+    _adopted: AdoptedProcesses
+    _children: Children
+    _monitor: Monitor
+    _terminals: Terminals
+    _feeds: Feeds
+    _launcher: Launcher
+    _stopper: StopSequences
+    _leftovers: LocalLeftovers
+    _unmarked: UnmarkedKeeper
+    _budget: PipeBudget
+    _found: Mapping[int, Sequence[Seen]] = {}
+    _handed: dict[int, HandedProcesses] = {}
 
     # ---- from a daemon that has died
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from corral.commandline.abbreviation import with_short_command
 from corral.jobs.executor import Executor
@@ -28,34 +28,19 @@ KEPT_WHOLE = 512
 read again."""
 
 
-class Acceptance:
-    """Takes jobs on.
+class Acceptance(Struct, eq=False):
+    """Takes jobs on."""
 
-    Args:
-        resolve: the number of the job that a reference means.
-        replaces: what a job waits for to be gone before it takes its place.
-    """
-
-    def __init__(
-        self,
-        table: JobTable,
-        journal: Journal,
-        commits: Commits,
-        queue: StartQueue,
-        snapshots: Snapshots,
-        *,
-        executor: Callable[[], Executor],
-        resolve: Callable[[str], int],
-        replaces: Callable[[Links], Iterable[Dependency]],
-    ) -> None:
-        self._table = table
-        self._journal = journal
-        self._commits = commits
-        self._queue = queue
-        self._snapshots = snapshots
-        self._executor = executor
-        self._resolve = resolve
-        self._replaces = replaces
+    _table: JobTable
+    _journal: Journal
+    _commits: Commits
+    _queue: StartQueue
+    _snapshots: Snapshots
+    executor: Callable[[], Executor]
+    resolve: Callable[[str], int]
+    """The number of the job that a reference means."""
+    replaces: Callable[[Links], Iterable[Dependency]]
+    """What a job waits for to be gone before it takes its place."""
 
     async def accept(
         self, specs: Sequence[JobSpec], surroundings: Surroundings, descriptor: int | None = None
@@ -86,7 +71,7 @@ class Acceptance:
                         if descriptor is not None or len(self._table.queued) * stages < KEPT_WHOLE:
                             whole = new_job(job_id, spec, surroundings, created)
                         if whole is not None and descriptor is not None:
-                            self._executor().keep_stdin(whole, descriptor)
+                            self.executor().keep_stdin(whole, descriptor)
                             descriptor = None
                         self.enqueue(queued_job(job_id, spec, created, whole))
         return ids
@@ -94,7 +79,7 @@ class Acceptance:
     def enqueue(self, job: QueuedJob) -> None:
         """Put a job that is in the journal into the queue."""
         after = [self._dependency(int(reference)) for reference in job.links.after]
-        self._queue.add(job, [*after, *self._replaces(job.links)])
+        self._queue.add(job, [*after, *self.replaces(job.links)])
 
     def _dependency(self, job_id: int) -> Dependency:
         if self._table.is_unended(job_id):
@@ -109,8 +94,8 @@ class Acceptance:
     def _checked(self, spec: JobSpec) -> JobSpec:
         """The specification with its references made numbers. Raises UsageError, UnknownJobError."""
         check_values(spec)
-        after = tuple(str(self._resolve(reference)) for reference in spec.after)
+        after = tuple(str(self.resolve(reference)) for reference in spec.after)
         stdin = spec.stdin
         if isinstance(stdin, JobInput):
-            stdin = JobInput(str(self._resolve(stdin.job)))
+            stdin = JobInput(str(self.resolve(stdin.job)))
         return structs.replace(with_short_command(spec), after=after, stdin=stdin)

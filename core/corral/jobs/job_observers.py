@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
+
+from msgspec import Struct
 
 from corral.jobs.executor import Executor
 from corral.jobs.job_table import JobTable
@@ -27,32 +29,19 @@ class JobObserver(Protocol):
         """They have left the queue for ever; of very many there is no snapshot."""
 
 
-class JobNotifier:
-    """Ends jobs, and tells the observers of starts and ends.
+class JobNotifier(Struct, eq=False):
+    """Ends jobs, and tells the observers of starts and ends."""
 
-    Args:
-        executor: closes what it holds of a job that has ended, and measures it, before the last snapshot is taken.
-        observers: those who hear of it then.
-    """
-
-    def __init__(
-        self,
-        table: JobTable,
-        journal: Journal,
-        snapshots: Snapshots,
-        executor: Executor,
-        *,
-        observers: Iterable[JobObserver],
-    ) -> None:
-        self._table = table
-        self._journal = journal
-        self._snapshots = snapshots
-        self._executor = executor
-        self._observers = tuple(observers)
+    _table: JobTable
+    _journal: Journal
+    _snapshots: Snapshots
+    _executor: Executor
+    """Closes what it holds of a job that has ended, and measures it, before the last snapshot is taken."""
+    observers: Sequence[JobObserver]
 
     def started(self, job: ManagedJob) -> None:
         """Its first process runs."""
-        for observer in self._observers:
+        for observer in self.observers:
             observer.job_started(job.id)
 
     def ended(self, job: ManagedJob, _: Effect) -> None:
@@ -62,11 +51,11 @@ class JobNotifier:
         if stop is not None:
             job.report = stop.report()
         snapshot = self._last_snapshot(job)
-        for observer in self._observers:
+        for observer in self.observers:
             observer.job_ended(snapshot)
 
     def withdrawn(self, job_ids: Sequence[int]) -> None:
-        for observer in self._observers:
+        for observer in self.observers:
             observer.jobs_withdrawn(job_ids)
 
     def _last_snapshot(self, job: ManagedJob) -> Job:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from msgspec import Struct
+
 from corral.jobs.job_table import JobTable
 from corral.journal.journal import Journal
 from corral.lifecycle.job_reference import resolve
 from corral.model.errors import UnknownJobError
 
 
-class ReferenceLookup:
+class ReferenceLookup(Struct, eq=False):
     """Finds jobs by what users call them. `is_going`: whether a job is being cleaned just now."""
 
-    def __init__(self, table: JobTable, journal: Journal, *, is_going: Callable[[int], bool]) -> None:
-        self._table = table
-        self._journal = journal
-        self._is_going = is_going
+    _table: JobTable
+    _journal: Journal
+    is_going: Callable[[int], bool]
 
     def resolve(self, reference: str) -> int:
         """The id of the job that is meant. Raises UnknownJobError, NotSoError."""
@@ -28,7 +29,7 @@ class ReferenceLookup:
             newest_ended=journal.newest_ended,
             newest=journal.newest,
         )
-        if self._is_going(job_id):
+        if self.is_going(job_id):
             raise UnknownJobError(f"no job {job_id}: it is being cleaned")
         return job_id
 

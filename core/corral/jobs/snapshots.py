@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from corral.jobs import snapshot_builder
 from corral.jobs.executor import Executor
@@ -17,21 +17,13 @@ from corral.model.job import Job
 from corral.model.spec import JobSpec, Surroundings
 
 
-class Snapshots:
+class Snapshots(Struct, eq=False):
     """Snapshots of all jobs of one home."""
 
-    def __init__(
-        self,
-        table: JobTable,
-        journal: Journal,
-        *,
-        waiting_for: Callable[[int], str | None],
-        executor: Callable[[], Executor],
-    ) -> None:
-        self._table = table
-        self._journal = journal
-        self._waiting_for = waiting_for
-        self._executor = executor
+    _table: JobTable
+    _journal: Journal
+    waiting_for: Callable[[int], str | None]
+    executor: Callable[[], Executor]
 
     def of(self, job_id: int) -> Job:
         """The job as it is now. Raises UnknownJobError."""
@@ -47,7 +39,7 @@ class Snapshots:
     def _with_wait(self, job: Job) -> Job:
         if int(job.id) not in self._table.queued:
             return job
-        return structs.replace(job, waiting_for=self._waiting_for(int(job.id)))
+        return structs.replace(job, waiting_for=self.waiting_for(int(job.id)))
 
     def fresh(self, job_id: int, now: float) -> Job:
         """The same with `elapsed` as of `now` (monotonic seconds), which no change of the job carries along."""
@@ -61,8 +53,8 @@ class Snapshots:
     def snapshot(self, job: ManagedJob) -> Job:
         """Of a job in hand, built again only when something changed."""
         if job.snapshot is None:
-            waiting_for = self._waiting_for(job.id) if job.life.state == "queued" else None
-            executor = self._executor()
+            waiting_for = self.waiting_for(job.id) if job.life.state == "queued" else None
+            executor = self.executor()
             job.snapshot = snapshot_builder.snapshot_of(
                 job, time.monotonic(), waiting_for, executor.observe(job), executor.stop_of(job)
             )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from msgspec import Struct, field
+
 from corral.jobs.end_waiters import Waiters
 from corral.jobs.executor import Executor
 from corral.jobs.job_table import JobTable
@@ -36,39 +38,25 @@ RETRY_SECONDS = 1.0
 """Until the next try where the journal cannot be written."""
 
 
-class StartQueue:
-    """Starts what may start.
+class StartQueue(Struct, eq=False):
+    """Starts what may start."""
 
-    Args:
-        executor: asked for when a job is to be started: the executor is created later.
-        state_of: the state of any job by its number, for what is said of those that waited for it.
-    """
-
-    def __init__(
-        self,
-        table: JobTable,
-        journal: Journal,
-        scheduler: Scheduler,
-        commits: Commits,
-        apply: Apply,
-        *,
-        executor: Callable[[], Executor],
-        state_of: Callable[[int], str],
-    ) -> None:
-        self._table = table
-        self._journal = journal
-        self._scheduler = scheduler
-        self._commits = commits
-        self._apply = apply
-        self._executor = executor
-        self._state_of = state_of
-        self._loop = asyncio.get_running_loop()
-        self._to_start: list[ManagedJob] = []
-        self._has_pass = False
-        self._holds = 0
-        self._waiters = Waiters()
-        self.on_withdrawn: Callable[[Sequence[int]], None] = lambda _: None
-        """Called with jobs that have left the queue for ever."""
+    _table: JobTable
+    _journal: Journal
+    _scheduler: Scheduler
+    _commits: Commits
+    _apply: Apply
+    executor: Callable[[], Executor]
+    """Asked for when a job is to be started: the executor is created later."""
+    state_of: Callable[[int], str]
+    """The state of any job by its number, for what is said of those that waited for it."""
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _to_start: list[ManagedJob] = []
+    _has_pass: bool = False
+    _holds: int = 0
+    _waiters: Waiters = field(default_factory=Waiters)
+    on_withdrawn: Callable[[Sequence[int]], None] = lambda _: None
+    """Called with jobs that have left the queue for ever."""
 
     def add(self, job: QueuedJob, after: Iterable[Dependency]) -> None:
         """It starts when its turn comes."""
@@ -125,7 +113,7 @@ class StartQueue:
     def waiting_for(self, job_id: int) -> str | None:
         """What a job that has not started waits for, in words; None where it need not wait."""
         job = self._table.started.get(job_id)
-        start = None if job is None else self._executor().slow_start(job)
+        start = None if job is None else self.executor().slow_start(job)
         return (start and start.waiting_for) or self._scheduler.waiting_for(job_id)
 
     # ---- passes
@@ -164,7 +152,7 @@ class StartQueue:
         starting, self._to_start = self._to_start, []
         for job in starting:
             if not job.life.is_ended:
-                self._executor().start(job)
+                self.executor().start(job)
         if len(ready) == STARTS_A_PASS or self._scheduler.has_failed:
             self.wake()
         elif self._journal.is_dirty:
@@ -177,7 +165,7 @@ class StartQueue:
 
     def _fail(self, waits: Iterable[FailedWait]) -> None:
         for failed in waits:
-            state = self._state_of(failed.dependency)
+            state = self.state_of(failed.dependency)
             message = dependency_failure(failed.dependency, state)  # type: ignore[arg-type]
             if (job := self.take(failed.job)) is not None:
                 self._apply(job, DependencyFailed(**moment(), message=message))
@@ -218,5 +206,5 @@ class StartQueue:
         job = self._table.started.get(job_id)
         if job is None or job.life.state != "queued":
             return False
-        start = self._executor().slow_start(job)
+        start = self.executor().slow_start(job)
         return start is None or not start.has_to_wait

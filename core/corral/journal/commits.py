@@ -10,6 +10,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from msgspec import Struct, field
+
 from corral.journal.journal import Journal
 from corral.journal.opening import LockedJournalError
 from corral.model.errors import CorralError
@@ -21,16 +23,15 @@ PATIENCE_SECONDS = 5.0
 """How long a client waits for such a lock to go."""
 
 
-class Commits:
+class Commits(Struct, eq=False):
     """Decides when the journal is written. `on_unlocked` is called when it could be written again."""
 
-    def __init__(self, journal: Journal, on_unlocked: Callable[[], None]) -> None:
-        self._journal = journal
-        self._on_unlocked = on_unlocked
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._complaint: str | None = None
-        self._ending = asyncio.Event()
+    _journal: Journal
+    on_unlocked: Callable[[], None]
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _timer: asyncio.TimerHandle | None = None
+    _complaint: str | None = None
+    _ending: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -62,7 +63,7 @@ class Commits:
         self._timer = None
         was_locked = self._complaint is not None
         if self.soon() and was_locked:
-            self._on_unlocked()
+            self.on_unlocked()
 
     async def done(self) -> None:
         """Return once all that was collected so far is written; at once, where it can be.

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from corral.diagnosis.diagnose import diagnose_graph
 from corral.diagnosis.wait_chains import (
     OUTSIDE_STILL_SHARE,
@@ -48,28 +50,17 @@ class _Verdict(NamedTuple):
     """It is stuck although it wakes up now and then, only to check whether what it waits for has come."""
 
 
-class HealthJudge:
-    """Judges jobs, one at a time, as the monitor visits them.
+class HealthJudge(Struct, eq=False):
+    """Judges jobs, one at a time, as the monitor visits them."""
 
-    Args:
-        snapshot: the snapshot of a job.
-    """
-
-    def __init__(
-        self,
-        table: JobTable,
-        members: MemberScan,
-        waits: WaitsOfJobs,
-        history_store: HistoryStore,
-        snapshot: Callable[[ManagedJob], Job],
-    ) -> None:
-        self._table = table
-        self._members = members
-        self._waits = waits
-        self._history_store = history_store
-        self._snapshot = snapshot
-        self._tick = 0.0
-        self._spent = 0.0
+    _table: JobTable
+    _members: MemberScan
+    _waits: WaitsOfJobs
+    _history_store: HistoryStore
+    _snapshot: Callable[[ManagedJob], Job]
+    """The snapshot of a job."""
+    _tick: float = 0.0
+    _spent: float = 0.0
 
     def judge(self, job: ManagedJob, now: float) -> None:
         """Settle the job's health as of `now` (monotonic seconds)."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from corral.jobs.job_table import JobTable
@@ -32,20 +33,14 @@ _WORTH_KEEPING = 1.02
 """How much a peak has to grow to be written again."""
 
 
-class HistoryStore:
-    """Writes histories to the journal, and reads them again.
+class HistoryStore(Struct, eq=False):
+    """Writes histories to the journal, and reads them again."""
 
-    Args:
-        snapshot: of any job. Raises UnknownJobError.
-    """
-
-    def __init__(
-        self, table: JobTable, journal: Journal, last_stacks: LastStacks, snapshot: Callable[[int], Job]
-    ) -> None:
-        self._table = table
-        self._journal = journal
-        self._last_stacks = last_stacks
-        self._snapshot = snapshot
+    _table: JobTable
+    _journal: Journal
+    _last_stacks: LastStacks
+    _snapshot: Callable[[int], Job]
+    """Of any job. Raises UnknownJobError."""
 
     # ---- of running jobs, now and then
 

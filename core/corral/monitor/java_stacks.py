@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from msgspec import structs
+from msgspec import Struct, field, structs
 
 from corral.diagnosis.program_stacks import deadlock_in, deadlock_in_words, java_stacks
 from corral.model.reports import Diagnosis, PythonStack, Wait
@@ -34,14 +34,13 @@ class _JcmdCapture(NamedTuple):
     reason: str | None = None
 
 
-class JavaStackCapture:
+class JavaStackCapture(Struct, eq=False):
     """Adds the stacks of the Java program of a job to diagnoses. Of several only the first: each capture costs CPU time."""
 
-    def __init__(self, reap: Callable[[], None], mounts: HangingMounts) -> None:
-        """`reap` reaps any child of this process that has ended."""
-        self._reap = reap
-        self._mounts = mounts
-        self._kept: OrderedDict[ProcessIdentity, tuple[float, _JcmdCapture]] = OrderedDict()
+    _reap: Callable[[], None]
+    """Reaps any child of this process that has ended."""
+    _mounts: HangingMounts
+    _kept: OrderedDict[ProcessIdentity, tuple[float, _JcmdCapture]] = field(default_factory=OrderedDict)
 
     async def add_stacks(self, found: Diagnosis, family: Collection[int]) -> Diagnosis:
         """The same with the stacks, and a deadlock that Java has found in the first sentence."""

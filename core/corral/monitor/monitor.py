@@ -6,6 +6,8 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 
+from msgspec import Struct, field
+
 from corral.jobs.executor import TICK_SECONDS
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
@@ -32,43 +34,28 @@ MOST_TICKS = 5
 """Ticks between two visits of a job that sleeps, however many there are."""
 
 
-class Monitor:
-    """Observes the jobs of a table. `tick` is called once a second.
+class Monitor(Struct, eq=False):
+    """Observes the jobs of a table. `tick` is called once a second."""
 
-    Args:
-        after_scan: called once the members of all jobs are up to date.
-    """
-
-    def __init__(
-        self,
-        table: JobTable,
-        members: MemberScan,
-        outputs: OutputWatch,
-        pipes: PipeWatch,
-        judge: HealthJudge,
-        stuck: StuckStopper,
-        history_store: HistoryStore,
-        *,
-        after_scan: Callable[[], None],
-    ) -> None:
-        self._table = table
-        self._members = members
-        self._outputs = outputs
-        self._pipes = pipes
-        self._judge = judge
-        self._stuck = stuck
-        self._history_store = history_store
-        self._after_scan = after_scan
-        self._usage = UsageMeter()
-        self._stage_times = StageTimes()
-        self._followed_since: dict[int, float] = {}
-        """Since when this daemon follows the pipes of each job (monotonic seconds)."""
-        self._attention = ObservationGaps()
-        self._ticks = 0
-        self._has_moved = False
-        """Whether any job has, since the last scan."""
-        self._to_end: list[ManagedJob] = []
-        """Jobs that were found stuck in this pass, and are to be stopped then."""
+    _table: JobTable
+    _members: MemberScan
+    _outputs: OutputWatch
+    _pipes: PipeWatch
+    _judge: HealthJudge
+    _stuck: StuckStopper
+    _history_store: HistoryStore
+    after_scan: Callable[[], None]
+    """Called once the members of all jobs are up to date."""
+    _usage: UsageMeter = field(default_factory=UsageMeter)
+    _stage_times: StageTimes = field(default_factory=StageTimes)
+    _followed_since: dict[int, float] = {}
+    """Since when this daemon follows the pipes of each job (monotonic seconds)."""
+    _attention: ObservationGaps = field(default_factory=ObservationGaps)
+    _ticks: int = 0
+    _has_moved: bool = False
+    """Whether any job has, since the last scan."""
+    _to_end: list[ManagedJob] = []
+    """Jobs that were found stuck in this pass, and are to be stopped then."""
 
     def tick(self) -> None:
         """One pass over everything."""
@@ -109,7 +96,7 @@ class Monitor:
         """Read the process table and give every job its members."""
         if self._members.scan_all(now):
             self._forget_the_gone()
-        self._after_scan()
+        self.after_scan()
         self._has_moved = False
 
     def _forget_the_gone(self) -> None:

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from msgspec import Struct
+
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
 from corral.journal.journal import Journal
@@ -23,23 +25,17 @@ _FULL_NOW = "the disk of its output is full: what it writes now may be missing"
 _FULL_AT_END = "as it ended the disk of its output was full: what it wrote last may be missing"
 
 
-class OutputWatch:
+class OutputWatch(Struct, eq=False):
     """Looks at the output files by their size only."""
 
-    def __init__(
-        self,
-        table: JobTable,
-        journal: Journal,
-        home: Home,
-        truncations: TruncationWatch,
-        output_cap: OutputCap,
-    ) -> None:
-        self._table = table
-        self._journal = journal
-        self._home = home
-        self._truncations = truncations
-        self._output_cap = output_cap
-        self.tick = output_cap.tick
+    _table: JobTable
+    _journal: Journal
+    _home: Home
+    _truncations: TruncationWatch
+    _output_cap: OutputCap
+
+    def tick(self) -> None:
+        self._output_cap.tick()
 
     def open(self, job: ManagedJob) -> None:
         """Begin to look. Raises OSError."""

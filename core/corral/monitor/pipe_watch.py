@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from corral.jobs.managed_job import ManagedJob, ManagedStage
 from corral.measure.pipe_flow import PipeFlow, Side
@@ -31,12 +31,11 @@ class Moved(NamedTuple):
     cpu_seconds: float
 
 
-class PipeWatch:
+class PipeWatch(Struct, eq=False):
     """Measures the pipes of running jobs."""
 
-    def __init__(self, home: Home, waits: WaitsOfJobs) -> None:
-        self._home = home
-        self._waits = waits
+    _home: Home
+    _waits: WaitsOfJobs
 
     def follow(self, job: ManagedJob, now: float) -> None:
         """One look at each pipe, at `now` (monotonic seconds)."""

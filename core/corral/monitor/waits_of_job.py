@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from msgspec import Struct
+
 from corral.diagnosis import process_tree
 from corral.diagnosis.wait_chains import Observations
 from corral.jobs.job_table import JobTable
@@ -30,12 +32,11 @@ OUTSIDERS = 16
 """Processes of others that are followed from one job: who holds what it waits for, and what those wait for."""
 
 
-class WaitsOfJobs:
+class WaitsOfJobs(Struct, eq=False):
     """Finds what the processes of jobs wait for, and which processes can end these waits."""
 
-    def __init__(self, table: JobTable, holders: Holders) -> None:
-        self._table = table
-        self._holders = holders
+    _table: JobTable
+    _holders: Holders
 
     def look(self, job: ManagedJob, *, leaders_only: bool = False) -> Observations:
         """The waits of the stages' own processes and, unless `leaders_only`, of the whole tree."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from corral.jobs.managed_job import ManagedJob
 from corral.model.errors import NotSoError
 from corral.model.units import parse_signal
@@ -12,15 +14,14 @@ from corral.processes.process_scan import ProcessScan
 from corral.processes.unmarked_claims import kinship_of
 
 
-class JobSignals:
+class JobSignals(Struct, eq=False):
     """Sends signals to the processes of jobs. All methods give the pids that got it, and raise RefusedSignalError and
     PermissionError where none did.
     """
 
-    def __init__(self, home: str, process_scan: ProcessScan, signaller: Signaller) -> None:
-        self._home = home
-        self._process_scan = process_scan
-        self._signaller = signaller
+    _home: str
+    _process_scan: ProcessScan
+    _signaller: Signaller
 
     def to_leaders(self, job: ManagedJob, signal: str) -> list[int]:
         """To the first process of each stage that runs."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from msgspec import Struct
+
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
 from corral.platform.host.procfs import read_stat, turnover
@@ -17,25 +19,19 @@ LONGEST_SECONDS = 60.0
 """After which the process table is read again in any case: a process may have taken off its mark, or be a zombie."""
 
 
-class MemberScan:
-    """Keeps `members` of the jobs of a table up to date.
+class MemberScan(Struct, eq=False):
+    """Keeps `members` of the jobs of a table up to date."""
 
-    Args:
-        turnover: what changes with each process of the machine, as `procfs.turnover`.
-    """
-
-    def __init__(
-        self, table: JobTable, process_scan: ProcessScan, turnover: Callable[[], bytes | None] = turnover
-    ) -> None:
-        self._table = table
-        self._process_scan = process_scan
-        self._turnover = turnover
-        self.last_scan = 0.0
-        """When the members of all jobs were updated last (monotonic seconds)."""
-        self.cost = 0.0
-        """CPU seconds that reading the process table took."""
-        self._read_at = 0.0
-        self._seen_turnover: bytes | None = None
+    _table: JobTable
+    _process_scan: ProcessScan
+    _turnover: Callable[[], bytes | None] = turnover
+    """What changes with each process of the machine, as `procfs.turnover`."""
+    last_scan: float = 0.0
+    """When the members of all jobs were updated last (monotonic seconds)."""
+    cost: float = 0.0
+    """CPU seconds that reading the process table took."""
+    _read_at: float = 0.0
+    _seen_turnover: bytes | None = None
 
     def scan_all(self, now: float) -> bool:
         """Give every job its members. Whether the process table was read: not where none was born or has gone since."""

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from corral.jobs.managed_job import ManagedJob
 from corral.platform.host.procfs import Stat, pids, read_stat
 from corral.platform.process import mark
@@ -29,38 +31,27 @@ class _Rest(NamedTuple):
     """With one of another home, or with the sign of a daemon."""
 
 
-class ProcessScan:
-    """Counts the processes of jobs.
+class ProcessScan(Struct, eq=False):
+    """Counts the processes of jobs."""
 
-    Args:
-        nonce: of this home's marks, or None where marks do not work: then two other ways have to agree.
-        signaller: marks again what has lost its mark; None looks only.
-        in_hand: all jobs in hand, by id.
-        born_in: the jobs that may have lived when a process was born.
-    """
-
-    def __init__(
-        self,
-        nonce: int | None,
-        home: str,
-        signaller: Signaller | None = None,
-        in_hand: Mapping[int, ManagedJob] = MappingProxyType({}),
-        born_in: Callable[[ProcessIdentity], Collection[int]] = lambda _: (),
-    ) -> None:
-        self._nonce = nonce
-        self._home = home
-        self._signaller = signaller
-        self._in_hand = in_hand
-        self._born_in = born_in
-        self._strangers: dict[int, int] = {}
-        """Pid to inode: nothing of them has to do with any job, and never will, since no process changes its ancestors."""
-        self._settled: dict[int, int] = {}
-        """Pid to job: marked processes whose mark was held against all else."""
-        self.unmarked: set[int] = set()
-        """Jobs with processes that are proven and cannot be marked."""
-        self._doubtful: dict[int, list[Stat]] = {}
-        self._suspects: dict[ProcessIdentity, set[int]] = {}
-        """Processes that are in doubt, and the jobs that they may be of."""
+    _nonce: int | None
+    """Of this home's marks, or None where marks do not work: then two other ways have to agree."""
+    _home: str
+    _signaller: Signaller | None = None
+    """Marks again what has lost its mark; None looks only."""
+    _in_hand: Mapping[int, ManagedJob] = MappingProxyType({})
+    """All jobs in hand, by id."""
+    _born_in: Callable[[ProcessIdentity], Collection[int]] = lambda _: ()
+    """The jobs that may have lived when a process was born."""
+    _strangers: dict[int, int] = {}
+    """Pid to inode: nothing of them has to do with any job, and never will, since no process changes its ancestors."""
+    _settled: dict[int, int] = {}
+    """Pid to job: marked processes whose mark was held against all else."""
+    unmarked: set[int] = set()
+    """Jobs with processes that are proven and cannot be marked."""
+    _doubtful: dict[int, list[Stat]] = {}
+    _suspects: dict[ProcessIdentity, set[int]] = {}
+    """Processes that are in doubt, and the jobs that they may be of."""
 
     @property
     def has_marks(self) -> bool:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
+import msgspec
+from msgspec import Struct
+
 from corral.diagnosis.process_tree import where_of
 from corral.jobs.managed_job import ManagedJob
 from corral.model.reports import StoppedProcess, StopReport, Survivor
@@ -122,20 +125,17 @@ class StopListener(Protocol):
     def unended(self) -> Collection[ManagedJob]: ...
 
 
-class StopSequences:
+class StopSequences(Struct, eq=False):
     """Runs every stop sequence in one task."""
 
-    def __init__(
-        self, owner: StopListener, process_scan: ProcessScan, signaller: Signaller, home: str
-    ) -> None:
-        self._owner = owner
-        self._process_scan = process_scan
-        self._signaller = signaller
-        self._home = home
-        self._stops: dict[tuple[int, int | None], LocalStop] = {}
-        self._task: asyncio.Task[None] | None = None
-        self._woken = asyncio.Event()
-        self._reserve = Reserve(_RESERVED)
+    _owner: StopListener
+    _process_scan: ProcessScan
+    _signaller: Signaller
+    _home: str
+    _stops: dict[tuple[int, int | None], LocalStop] = {}
+    _task: asyncio.Task[None] | None = None
+    _woken: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    _reserve: Reserve = msgspec.field(default_factory=lambda: Reserve(_RESERVED))
 
     # ---- asked by the engine
 

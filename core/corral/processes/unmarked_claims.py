@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from corral.jobs.managed_job import ManagedJob, ManagedStage
 from corral.platform.host.procfs import Stat, read_file, read_stat
 from corral.platform.process import mark
@@ -109,37 +111,29 @@ def stage_of(stat: Stat, job: ManagedJob) -> int:
     return known.stage if known is not None else 1
 
 
-class UnmarkedClaims:
-    """One pass over what carries no mark, or perhaps the wrong one. `found`, by job, is added to.
+class UnmarkedClaims(Struct, eq=False):
+    """One pass over what carries no mark, or perhaps the wrong one. `found`, by job, is added to."""
 
-    Args:
-        born_in: the jobs that may have lived when a process was born.
-    """
+    _jobs: Mapping[int, ManagedJob]
+    _found: dict[int, list[Seen]]
+    _nonce: int
+    _home: str
+    _signaller: Signaller
+    _born_in: Callable[[ProcessIdentity], Collection[int]]
+    """The jobs that may have lived when a process was born."""
+    _leaders: set[int] = set()
+    """The pids of the stages that run. Their marks are what they are to be."""
+    has_marked: bool = False
+    """Whether a process has its mark again, which may have started others without before."""
+    unmarked: set[int] = set()
+    """Jobs with processes that are proven and cannot be marked."""
+    doubtful: dict[int, list[Stat]] = {}
+    """By job: what may be of it, and nothing proves it."""
+    owners: dict[int, int] = {}
+    """By pid: the job that it is found to be of."""
 
-    def __init__(
-        self,
-        jobs: Mapping[int, ManagedJob],
-        found: dict[int, list[Seen]],
-        nonce: int,
-        home: str,
-        signaller: Signaller,
-        born_in: Callable[[ProcessIdentity], Collection[int]],
-    ) -> None:
-        self._jobs = jobs
-        self._found = found
-        self._nonce = nonce
-        self._home = home
-        self._signaller = signaller
-        self._born_in = born_in
-        self.owners = {seen.pid: job_id for job_id, entries in found.items() for seen in entries}
-        self._leaders: set[int] = set()
-        """The pids of the stages that run. Their marks are what they are to be."""
-        self.has_marked = False
-        """Whether a process has its mark again, which may have started others without before."""
-        self.unmarked: set[int] = set()
-        """Jobs with processes that are proven and cannot be marked."""
-        self.doubtful: dict[int, list[Stat]] = {}
-        """By job: what may be of it, and nothing proves it."""
+    def __post_init__(self) -> None:
+        self.owners = {seen.pid: job_id for job_id, entries in self._found.items() for seen in entries}
 
     # ---- what is proven already
 

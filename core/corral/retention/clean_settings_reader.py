@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from corral.model.home import config_path
 from corral.platform.files.hanging_mounts import HangingMounts
 from corral.platform.files.path_destination import HANGS, destination
@@ -17,12 +19,11 @@ PATIENCE = 10.0
 LONGEST_SETTINGS = 1 << 20
 
 
-class CleanSettingsReader:
+class CleanSettingsReader(Struct, eq=False):
     """Reads the settings as they are now. `reap`: reaps every child that has ended."""
 
-    def __init__(self, mounts: HangingMounts, *, reap: Callable[[], None]) -> None:
-        self._mounts = mounts
-        self._reap = reap
+    _mounts: HangingMounts
+    reap: Callable[[], None]
 
     async def read(self) -> CleanSettings:
         """A thread that waits for a dead file server could not be ended, nor the daemon before it: a process can."""
@@ -30,7 +31,7 @@ class CleanSettingsReader:
         if destination(path, self._mounts.may_hang).kind != HANGS:
             return await asyncio.to_thread(read_clean_settings, path)
         try:
-            printed = await run_helper((*_PRINTING, path), PATIENCE, LONGEST_SETTINGS, self._reap)
+            printed = await run_helper((*_PRINTING, path), PATIENCE, LONGEST_SETTINGS, self.reap)
         except OSError as error:
             return unreadable_settings(path, error.strerror or str(error))
         if not printed.is_whole:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from msgspec import structs
+from msgspec import Struct, field, structs
 
 from corral.jobs.executor import Executor
 from corral.jobs.job_table import JobTable
@@ -46,40 +46,31 @@ _SOME = 10
 """A tenth of what may stay has newly ended: time to look before the hour is over."""
 
 
-class Cleaner:
+class Cleaner(Struct, eq=False):
     """Cleans one home: by the rules of the user's settings, and when asked to."""
 
-    def __init__(
-        self,
-        home: Home,
-        table: JobTable,
-        journal: Journal,
-        commits: Commits,
-        upkeep: Upkeep,
-        executor: Executor,
-        needed: NeededJobs,
-        deletion: Deletion,
-        settings: CleanSettingsReader,
-    ) -> None:
-        self._home = home
-        self._table = table
-        self._journal = journal
-        self._commits = commits
-        self._upkeep = upkeep
-        self._executor = executor
-        self._needed = needed
-        self._deletion = deletion
-        self._settings = settings
-        keep_short(home.daemon_log)
-        self.notices: tuple[str, ...] = ()
-        """What of the user's settings was not understood, as of the last look."""
-        self._clock = PatientClock(time.time(), _steady())
-        self._rules = CleanRules()
-        self._one_at_a_time = asyncio.Lock()
-        self._many_ended = asyncio.Event()
-        self._newly_ended = self._new_bytes = 0
-        self._not_before = 0.0
-        self._complaint: str | None = None
+    _home: Home
+    _table: JobTable
+    _journal: Journal
+    _commits: Commits
+    _upkeep: Upkeep
+    _executor: Executor
+    _needed: NeededJobs
+    _deletion: Deletion
+    _settings: CleanSettingsReader
+    notices: tuple[str, ...] = ()
+    """What of the user's settings was not understood, as of the last look."""
+    _clock: PatientClock = field(default_factory=lambda: PatientClock(time.time(), _steady()))
+    _rules: CleanRules = field(default_factory=CleanRules)
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _many_ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _not_before: float = 0.0
+    _complaint: str | None = None
+    _newly_ended: int = 0
+    _new_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        keep_short(self._home.daemon_log)
 
     # ---- by itself
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 
+from msgspec import Struct
+
 from corral.jobs.job_table import JobTable
 from corral.journal.commits import Commits
 from corral.journal.journal import Journal
@@ -22,33 +24,20 @@ Deleted = tuple[list[int], list[str]]
 """The jobs that are gone, and a line for each that could not be deleted."""
 
 
-class Deletion:
-    """Deletes jobs.
+class Deletion(Struct, eq=False):
+    """Deletes jobs."""
 
-    Args:
-        fail_waiters: ends the jobs that wait for one that did not succeed, while that can still be named.
-        let_go: looks after the leftovers of a job no more.
-    """
-
-    def __init__(
-        self,
-        home: Home,
-        table: JobTable,
-        journal: Journal,
-        commits: Commits,
-        *,
-        fail_waiters: Callable[[], None],
-        let_go: Callable[[int], None],
-    ) -> None:
-        self._home = home
-        self._table = table
-        self._journal = journal
-        self._commits = commits
-        self._fail_waiters = fail_waiters
-        self._let_go = let_go
-        self.under_way: set[int] = set()
-        """Jobs whose output is being deleted, or whose rows a full disk still keeps: nothing may refer to them."""
-        self._batches: set[asyncio.Future[Deleted]] = set()
+    _home: Home
+    _table: JobTable
+    _journal: Journal
+    _commits: Commits
+    fail_waiters: Callable[[], None]
+    """Ends the jobs that wait for one that did not succeed, while that can still be named."""
+    let_go: Callable[[int], None]
+    """Looks after the leftovers of a job no more."""
+    under_way: set[int] = set()
+    """Jobs whose output is being deleted, or whose rows a full disk still keeps: nothing may refer to them."""
+    _batches: set[asyncio.Future[Deleted]] = set()
 
     async def delete(
         self, job_ids: Sequence[int], *, spare: Callable[[int], bool] = lambda _: False
@@ -70,13 +59,13 @@ class Deletion:
 
     async def _delete_batch(self, job_ids: Sequence[int], spare: Callable[[int], bool]) -> Deleted:
         batch = [job_id for job_id in job_ids if not spare(job_id)]
-        self._fail_waiters()
+        self.fail_waiters()
         self.under_way.update(batch)
         problems = await asyncio.to_thread(_delete_all, [self._home.job(job_id) for job_id in batch])
         gone = [job_id for job_id, problem in zip(batch, problems, strict=True) if problem is None]
         self._journal.remove(gone)
         for job_id in gone:
-            self._let_go(job_id)
+            self.let_go(job_id)
         self._table.note_removed(gone)
         if self._commits.soon():
             self.under_way.difference_update(batch)

@@ -6,6 +6,8 @@ import os
 import time
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from corral.jobs.managed_job import ManagedJob
 from corral.journal.journal import StageStart
 from corral.journal.unfinished_jobs import StoredJob
@@ -21,12 +23,11 @@ from corral.runner.children import Children
 SETTLE_SECONDS = 0.5
 
 
-class AdoptedProcesses:
+class AdoptedProcesses(Struct, eq=False):
     """Gives jobs the processes that they have."""
 
-    def __init__(self, process_scan: ProcessScan, children: Children) -> None:
-        self._process_scan = process_scan
-        self._children = children
+    _process_scan: ProcessScan
+    _children: Children
 
     def find_all(self, stored: Sequence[StoredJob]) -> dict[int, list[Seen]]:
         """The processes of all jobs. Looked for again where one is there that may just be on its way to lead its stage.

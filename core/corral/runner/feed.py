@@ -233,19 +233,16 @@ class Feeder:
         self._apply(self._job, FeedFailed(**moment(), reason=reason))
 
 
-class Feeds:
+class Feeds(Struct, eq=False):
     """All that is fed from one job to another."""
 
-    def __init__(
-        self, home: Home, is_unended: Callable[[int], bool], journal: Journal, commits: Commits, apply: Apply
-    ) -> None:
-        self._home = home
-        self._is_unended = is_unended
-        self._journal = journal
-        self._commits = commits
-        self._apply = apply
-        self._feeders: dict[int, Feeder] = {}
-        """By the job that is fed."""
+    _home: Home
+    _is_unended: Callable[[int], bool]
+    _journal: Journal
+    _commits: Commits
+    _apply: Apply
+    _feeders: dict[int, Feeder] = {}
+    """By the job that is fed."""
 
     def begin(self, job: ManagedJob, feed: Feed) -> None:
         """Feed it from there on. Takes the descriptors over."""

@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
+from msgspec import Struct
+
 from corral.commandline.abbreviation import with_short_argv
 from corral.jobs.managed_job import ManagedJob
 from corral.jobs.transitions import Apply
@@ -31,46 +33,27 @@ RETRY_SECONDS = 1.0
 """Until the next try where the journal cannot be written."""
 
 
-class Launcher:
-    """Starts jobs whose turn it is. Whatever goes wrong becomes the job's own reason.
+class Launcher(Struct, eq=False):
+    """Starts jobs whose turn it is. Whatever goes wrong becomes the job's own reason."""
 
-    Args:
-        whole: what a job is to be started with, all of a long command included.
-        touch: called with a job of which something has changed.
-        note_failed: called when its start has failed, whatever of it still runs.
-        make_room: called when a job waits for its start without a place in the queue.
-    """
-
-    def __init__(
-        self,
-        starter: Starter,
-        journal: Journal,
-        commits: Commits,
-        apply: Apply,
-        children: Children,
-        terminals: Terminals,
-        feeds: Feeds,
-        output_cap: OutputCap,
-        *,
-        whole: Callable[[int], JobSpec],
-        touch: Callable[[ManagedJob], None],
-        note_failed: Callable[[ManagedJob], None],
-        make_room: Callable[[], None],
-    ) -> None:
-        self._starter = starter
-        self._journal = journal
-        self._commits = commits
-        self._apply = apply
-        self._children = children
-        self._terminals = terminals
-        self._feeds = feeds
-        self._output_cap = output_cap
-        self._whole = whole
-        self._touch = touch
-        self._note_failed = note_failed
-        self._make_room = make_room
-        self._stand_ins: dict[int, StandIns] = {}
-        """By job: what goes ahead of its stages while its start could make us wait."""
+    _starter: Starter
+    _journal: Journal
+    _commits: Commits
+    _apply: Apply
+    _children: Children
+    _terminals: Terminals
+    _feeds: Feeds
+    _output_cap: OutputCap
+    whole: Callable[[int], JobSpec]
+    """What a job is to be started with, all of a long command included."""
+    touch: Callable[[ManagedJob], None]
+    """Called with a job of which something has changed."""
+    note_failed: Callable[[ManagedJob], None]
+    """Called when its start has failed, whatever of it still runs."""
+    make_room: Callable[[], None]
+    """Called when a job waits for its start without a place in the queue."""
+    _stand_ins: dict[int, StandIns] = {}
+    """By job: what goes ahead of its stages while its start could make us wait."""
 
     def check(self, surroundings: Surroundings) -> None:
         """Raises OtherSurroundingsError where no job can have these from this process."""
@@ -80,7 +63,7 @@ class Launcher:
         """Start its stages; where that may make us wait, once it does not. `opened` are open already, and taken over."""
         try:
             if job.shown.is_cut:
-                job.use(self._whole(job.id))
+                job.use(self.whole(job.id))
             preparation = self._prepared(job, opened or {})
             if preparation.may_wait:
                 self._start_stand_ins(preparation)
@@ -109,14 +92,14 @@ class Launcher:
         job = preparation.job
         # Nothing of it runs yet, and may not for days: were the daemon to end, the next one is to start it.
         self._journal.mark_starting([job.id], False)
-        self._make_room()
+        self.make_room()
         self._starter.start_stand_ins(preparation, self._new_stand_ins(job, preparation))
-        self._touch(job)
+        self.touch(job)
 
     def _new_stand_ins(self, job: ManagedJob, preparation: Preparation) -> StandIns:
         self._stand_ins[job.id] = stand_ins = StandIns(
             job,
-            changed=lambda: self._touch(job),
+            changed=lambda: self.touch(job),
             ready=lambda: self._note_ready(preparation),
             over=lambda error: self._note_over(job, error),
         )
@@ -130,7 +113,7 @@ class Launcher:
         """Go on with what the program before had sent ahead."""
         preparation = Preparation(job, [], may_wait=True)
         self._new_stand_ins(job, preparation).take_back(handed)
-        self._touch(job)
+        self.touch(job)
 
     def _note_ready(self, preparation: Preparation) -> None:
         """Nothing is waited for any more. Tried again while the journal cannot be written."""
@@ -223,7 +206,7 @@ class Launcher:
             **moment(), stage=error.stage, status=error.status, message=str(error), spawned=error.spawned
         )
         self._apply(job, failed)
-        self._note_failed(job)
+        self.note_failed(job)
 
     def _begin_feed(self, job: ManagedJob, source: JobInput) -> None:
         writer, run_of(job).stdin_writer = run_of(job).stdin_writer, None

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-from msgspec import structs
+from msgspec import Struct, field, structs
 
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
@@ -56,35 +56,23 @@ def slack_of(cap: int) -> int:
     return min(MOST_SLACK, max(LEAST_SLACK, cap // 16))
 
 
-class OutputCap:
-    """Keeps the output of jobs within their caps. Looks at sizes only, until there is something to cut.
+class OutputCap(Struct, eq=False):
+    """Keeps the output of jobs within their caps. Looks at sizes only, until there is something to cut."""
 
-    Args:
-        leftovers: the jobs that have ended and may have left something alive.
-    """
-
-    def __init__(
-        self,
-        home: Home,
-        table: JobTable,
-        journal: Journal,
-        snapshots: Snapshots,
-        feeds: Feeds,
-        leftovers: Callable[[], Iterable[int]],
-    ) -> None:
-        self._home = home
-        self._table = table
-        self._journal = journal
-        self._snapshots = snapshots
-        self._feeds = feeds
-        self._leftovers = leftovers
-        self._loop = asyncio.get_running_loop()
-        self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._fresh: list[ManagedJob] = []
-        self._spared: dict[int, ManagedJob] = {}
-        """Jobs that have ended and are past their cap for the sake of a reader that is behind."""
-        self._used_bytes: int | None = None
-        self._punched_since = 0
+    _home: Home
+    _table: JobTable
+    _journal: Journal
+    _snapshots: Snapshots
+    _feeds: Feeds
+    _leftovers: Callable[[], Iterable[int]]
+    """The jobs that have ended and may have left something alive."""
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _timers: dict[int, asyncio.TimerHandle] = {}
+    _fresh: list[ManagedJob] = []
+    _spared: dict[int, ManagedJob] = {}
+    """Jobs that have ended and are past their cap for the sake of a reader that is behind."""
+    _used_bytes: int | None = None
+    _punched_since: int = 0
 
     # ---- when to look
 

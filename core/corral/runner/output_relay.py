@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from msgspec import Struct, field
+
 from corral.jobs.managed_job import ManagedJob
 from corral.jobs.transitions import Apply
 from corral.journal.journal import Journal
@@ -66,33 +68,20 @@ def connect(job: ManagedJob, folder: str, files: Sequence[int], owned: Callable[
     return writers
 
 
-class Relays:
-    """The relays of all jobs: what is to be said of their end, and the ends of jobs that wait for it.
+class Relays(Struct, eq=False):
+    """The relays of all jobs: what is to be said of their end, and the ends of jobs that wait for it."""
 
-    Args:
-        reap: reaps every child that has ended, and tells `note_end` of those that are no stages.
-        note_through: called once an end that had waited was applied.
-    """
-
-    def __init__(
-        self,
-        home: Home,
-        journal: Journal,
-        apply: Apply,
-        *,
-        touch: Callable[[ManagedJob], None],
-        reap: Callable[[], None],
-        note_through: Callable[[], None],
-    ) -> None:
-        self._home = home
-        self._journal = journal
-        self._apply = apply
-        self._touch = touch
-        self._reap = reap
-        self._note_through = note_through
-        self._loop = asyncio.get_running_loop()
-        self._jobs: dict[int, ManagedJob] = {}
-        """By the pid of the relay, of those that we have started."""
+    _home: Home
+    _journal: Journal
+    _apply: Apply
+    touch: Callable[[ManagedJob], None]
+    reap: Callable[[], None]
+    """Reaps every child that has ended, and tells `note_end` of those that are no stages."""
+    note_through: Callable[[], None]
+    """Called once an end that had waited was applied."""
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _jobs: dict[int, ManagedJob] = {}
+    """By the pid of the relay, of those that we have started."""
 
     def note_started(self, job: ManagedJob) -> None:
         relay = run_of(job).relay
@@ -110,11 +99,11 @@ class Relays:
         how = f"ended by {end.signal}" if end.signal else f"ended with {end.exit_status}"
         text = f"the relay of its output was {how}: its next write there is SIGPIPE, as into any pipe without a reader"
         self._journal.record(job.id, datetime.now(UTC), "output", text)
-        self._touch(job)
+        self.touch(job)
 
     def _look_after(self) -> None:
         """See whether one has ended that should not have."""
-        self._reap()
+        self.reap()
         if self._jobs:
             self._loop.call_later(LOOK_SECONDS, self._look_after)
 
@@ -146,7 +135,7 @@ class Relays:
             text = "ended while its output is still open: something it left behind may write there, or there is no room"
             self._journal.record(job.id, datetime.now(UTC), "output", text)
         self._apply(job, event)
-        self._note_through()
+        self.note_through()
 
     def _is_at_work(self, job: ManagedJob) -> bool:
         """Whether the relay still holds its lock."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from corral.jobs.executor import BY_STOP
 from corral.jobs.managed_job import ManagedJob
@@ -20,36 +20,21 @@ from corral.processes.stop_sequence import LocalStop, report_on
 from corral.runner.children import Children
 
 
-class StopEvents:
-    """Implements `corral.processes.stop_sequence.StopListener`.
+class StopEvents(Struct, eq=False):
+    """Implements `corral.processes.stop_sequence.StopListener`."""
 
-    Args:
-        jobs: all jobs that have begun, by id.
-        note_left: called when the leftovers of an ended job were stopped, with how many are in doubt.
-        note_survivors: called with the id of a job that could not be ended, and why.
-        wake: called when a start may be due.
-    """
-
-    def __init__(
-        self,
-        jobs: Mapping[int, ManagedJob],
-        journal: Journal,
-        commits: Commits,
-        apply: Apply,
-        children: Children,
-        *,
-        note_left: Callable[[ManagedJob, int], None],
-        note_survivors: Callable[[int, str], None],
-        wake: Callable[[], None],
-    ) -> None:
-        self._jobs = jobs
-        self._journal = journal
-        self._commits = commits
-        self._apply = apply
-        self._children = children
-        self._note_left = note_left
-        self._note_survivors = note_survivors
-        self._wake = wake
+    _jobs: Mapping[int, ManagedJob]
+    """All jobs that have begun, by id."""
+    _journal: Journal
+    _commits: Commits
+    _apply: Apply
+    _children: Children
+    note_left: Callable[[ManagedJob, int], None]
+    """Called when the leftovers of an ended job were stopped, with how many are in doubt."""
+    note_survivors: Callable[[int, str], None]
+    """Called with the id of a job that could not be ended, and why."""
+    wake: Callable[[], None]
+    """Called when a start may be due."""
 
     def unended(self) -> Collection[ManagedJob]:
         return self._jobs.values()
@@ -83,10 +68,10 @@ class StopEvents:
         job.report = structs.replace(job.report, state=job.life.state)
         self._journal.stop_reported(job.id, job.report)
         if was_ended:
-            self._note_left(job, len(job.report.in_doubt))
-        self._wake()
+            self.note_left(job, len(job.report.in_doubt))
+        self.wake()
 
     def survivors_found(self, stop: LocalStop, text: str) -> None:
         self._apply(stop.job, SurvivorsFound(**moment(), text=text))
         if stop.stage is None:
-            self._note_survivors(stop.job.id, text)
+            self.note_survivors(stop.job.id, text)

@@ -180,13 +180,12 @@ class JobTerminal:
             os.close(descriptor)
 
 
-class Terminals:
+class Terminals(Struct, eq=False):
     """The terminals of all jobs that have one."""
 
-    def __init__(self, journal: Journal, touch: Callable[[ManagedJob], None]) -> None:
-        self._journal = journal
-        self._touch = touch
-        self._by_job: dict[int, JobTerminal] = {}
+    _journal: Journal
+    _touch: Callable[[ManagedJob], None]
+    _by_job: dict[int, JobTerminal] = {}
 
     def begin(self, job: ManagedJob) -> None:
         """The job was started: read what it prints. Takes over what was opened for it."""

@@ -25,16 +25,13 @@ _decoder = msgspec.json.Decoder(Unmarked)
 _encoder = msgspec.json.Encoder()
 
 
-class UnmarkedKeeper:
+class UnmarkedKeeper(Struct, eq=False):
     """Keeps them in the journal, and takes them back from there."""
 
-    def __init__(
-        self, table: JobTable, journal: Journal, process_scan: ProcessScan, leftovers: LocalLeftovers
-    ) -> None:
-        self._table = table
-        self._journal = journal
-        self._process_scan = process_scan
-        self._leftovers = leftovers
+    _table: JobTable
+    _journal: Journal
+    _process_scan: ProcessScan
+    _leftovers: LocalLeftovers
 
     def keep(self) -> None:
         """Note it, to be committed with the rest, where it has changed."""

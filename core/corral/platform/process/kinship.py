@@ -6,6 +6,8 @@ import os
 from collections.abc import Collection
 from functools import cached_property
 
+from msgspec import Struct
+
 from corral.platform.host.procfs import Stat, read_file
 from corral.platform.process.identity import ProcessIdentity, identify
 
@@ -13,7 +15,7 @@ ENOUGH_EVIDENCE = 2
 """How many kinds of it have to agree where the mark cannot be read."""
 
 
-class Kinship:
+class Kinship(Struct, eq=False, dict=True):
     """What a job knows of its processes by other ways than the mark; two of them must agree.
 
     `known`: processes that were proven to be its own before. They are so for life, wherever they moved since; so is
@@ -22,25 +24,14 @@ class Kinship:
     The numbers in `ancestors`, `sessions` and `groups` are believed; those of `known` only while that very process lives.
     """
 
-    def __init__(
-        self,
-        job: int,
-        ancestors: Collection[int],
-        sessions: Collection[int],
-        groups: Collection[int],
-        home: str,
-        known: Collection[ProcessIdentity] = (),
-        born: Collection[ProcessIdentity] = (),
-        leaders: Collection[ProcessIdentity] = (),
-    ) -> None:
-        self.job = job
-        self.ancestors = ancestors
-        self.sessions = sessions
-        self.groups = groups
-        self.home = home
-        self.known = known
-        self.born = born
-        self.leaders = leaders
+    job: int
+    ancestors: Collection[int]
+    sessions: Collection[int]
+    groups: Collection[int]
+    home: str
+    known: Collection[ProcessIdentity] = ()
+    born: Collection[ProcessIdentity] = ()
+    leaders: Collection[ProcessIdentity] = ()
 
     def knows(self, stat: Stat) -> bool:
         """Whether that very process was proven before."""
