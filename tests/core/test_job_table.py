@@ -61,9 +61,6 @@ def test_a_job_is_closed_before_its_last_snapshot_and_observers_hear_of_that() -
     heard = list[str]()
 
     class Observer:
-        def job_started(self, job_id: int) -> None:
-            heard.append(f"started {job_id}")
-
         def job_ended(self, job: Job) -> None:
             heard.append(f"ended {job.id}")
 
@@ -83,11 +80,10 @@ def test_a_job_is_closed_before_its_last_snapshot_and_observers_hear_of_that() -
         SimpleNamespace(stop_of=lambda _: None, close=lambda _: heard.append("closed")),  # type: ignore[arg-type]
         observers=(Observer(),),
     )
-    events.started(job)
     events.ended(job, JobEnded(Ending("succeeded", 0, None, None)))
     events.withdrawn([2])
     assert heard.pop() == "withdrawn [2]"
-    assert heard == ["started 1", "closed", "snapshot", "journal", "ended 1"]
+    assert heard == ["closed", "snapshot", "journal", "ended 1"]
     assert list(table.ended) == [1]
 
 

@@ -28,7 +28,7 @@ def _page(name: str) -> str:
 
 
 def test_every_request_has_a_handler() -> None:
-    handlers = Handlers(MagicMock(), MagicMock(), MagicMock())
+    handlers = Handlers(MagicMock(), MagicMock(), MagicMock(), MagicMock())
     assert {*handlers._handlers, *handlers._handlers_for_caller} == set(REQUESTS)
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from corral.measure.pipe_flow import PipeFlow
+from corral.measure.pipe_flow import Moved, PipeFlow
 from corral.measure.sampler import bytes_transferred
-from corral.monitor.pipe_watch import Moved, moves_elsewhere
+from corral.monitor.pipe_watch import moves_elsewhere
 from corral.platform.files.pipes import fill_and_capacity
 from corral.platform.host.procfs import HAS_PROCFS
 from corral.platform.process.cpu_clock import cpu_nanoseconds

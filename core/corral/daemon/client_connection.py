@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
+from corral.daemon.client_limits import Clients
 from corral.model.errors import BadLineError, CorralError
 from corral.platform.files.peer_credentials import peer_of
 from corral.platform.host import resource_errors
@@ -63,24 +64,12 @@ class Dispatcher(Protocol):
         """It is closed."""
 
 
-class SharedLimits(Protocol):
-    """What all clients together may cost."""
-
-    waits: int
-    """Requests of all clients that wait for jobs to end."""
-
-    @property
-    def may_wait(self) -> bool: ...
-
-    def note_greeted(self, client: ClientConnection) -> None: ...
-
-    def note_held(self, client: ClientConnection) -> None: ...
-
-
 class ClientConnection:
     """One client."""
 
-    def __init__(self, sock: socket.socket, dispatcher: Dispatcher, limits: SharedLimits) -> None:
+    def __init__(
+        self, sock: socket.socket, dispatcher: Dispatcher, limits: Clients[ClientConnection]
+    ) -> None:
         self._dispatcher = dispatcher
         self._limits = limits
         self.hello: p.SayHello | None = None

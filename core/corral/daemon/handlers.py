@@ -7,13 +7,14 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct, structs
 
 from corral.daemon.client_connection import Answer, Caller
 from corral.daemon.list_reply import JobLists
 from corral.daemon.publisher import Publisher
+from corral.daemon.replace_program import ProgramReplacement
 from corral.daemon.status import StatusReport, leftovers_of_ended
 from corral.daemon.stop_many import StopRequests
 from corral.engine.engine import Engine
@@ -63,11 +64,7 @@ class DaemonControl(Protocol):
     def note_watched_jobs(self) -> None:
         """A client shows other jobs than before."""
 
-    async def stop_everything(self, by: str) -> p.Stops: ...
-
     def end_soon(self) -> None: ...
-
-    async def replace_program(self, request: p.RestartDaemon, report: int) -> NoReturn: ...
 
 
 Reply = Struct | ListReply
@@ -76,10 +73,13 @@ Reply = Struct | ListReply
 class Handlers:
     """The requests of the protocol, served by one engine."""
 
-    def __init__(self, daemon: DaemonControl, engine: Engine, publisher: Publisher) -> None:
+    def __init__(
+        self, daemon: DaemonControl, engine: Engine, publisher: Publisher, replacement: ProgramReplacement
+    ) -> None:
         self._daemon = daemon
         self._engine = engine
         self._publisher = publisher
+        self._replacement = replacement
         self._status = StatusReport(engine)
         self._lists = JobLists(
             engine.table, engine.journal, engine.commits, engine.snapshots, see=engine.executor.see
@@ -432,14 +432,19 @@ class Handlers:
                 " --jobs leave leaves them running"
             )
         if request.jobs == "stop":
-            stops = await self._daemon.stop_everything("with the daemon")
+            stops = await self.stop_everything("with the daemon")
         self._daemon.end_soon()
         return stops
 
     async def _restart_daemon(self, request: p.RestartDaemon, caller: Caller) -> Answer:
         if len(caller.descriptors) != 1:
             raise UsageError("a restart needs the write end of a pipe on which the new program reports")
-        await self._daemon.replace_program(request, caller.descriptors[0])
+        await self._replacement.replace_program(request, caller.descriptors[0], self._engine.home)
+
+    async def stop_everything(self, by: str) -> p.Stops:
+        """Stop every job and all leftovers, and report on each."""
+        self._engine.executor.leftovers.check()
+        return await self._stops.stop_everything(by)
 
 
 def check_frozen(hello: p.SayHello, request: p.Request[Any]) -> None:

@@ -6,11 +6,12 @@ import asyncio
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from itertools import islice
-from typing import Protocol, cast
+from typing import cast
 
+from corral.daemon.client_connection import ClientConnection
 from corral.jobs.job_table import JobTable
 from corral.jobs.snapshots import Snapshots
 from corral.measure.machine import MachineSampler
@@ -31,17 +32,6 @@ MOST_STAGES = 2000
 """Of all jobs that changed at once; above that, changes are sent piece by piece. About a megabyte."""
 PUSHED_TEXT = 16 << 10
 """Bytes of a command and its arguments in a push: they are repeated with every change of the job."""
-
-
-class Subscriber(Protocol):
-    """A client, as far as it is told of changes."""
-
-    @property
-    def unsent_bytes(self) -> int: ...
-
-    def push(self, line: bytes) -> None: ...
-
-    def when_drained(self, call: Callable[[], None]) -> None: ...
 
 
 class _Debt:
@@ -72,13 +62,13 @@ class Publisher:
     def __init__(self, table: JobTable, snapshots: Snapshots) -> None:
         self._table = table
         self._snapshots = snapshots
-        self._subscribers: dict[Subscriber, int] = {}
+        self._subscribers: dict[ClientConnection, int] = {}
         """How many queued jobs each is told of."""
         self._told_queued: set[int] = set()
         """Those that were told of, as of the last push."""
-        self._debts: dict[Subscriber, _Debt] = {}
+        self._debts: dict[ClientConnection, _Debt] = {}
         """Of those that get changes piece by piece."""
-        self._due: deque[Subscriber] = deque()
+        self._due: deque[ClientConnection] = deque()
         self._rev = 0
         self._timer: asyncio.TimerHandle | None = None
         self._machine: Machine | None = None
@@ -86,7 +76,7 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         table.on_change = self._note_change
 
-    def add(self, client: Subscriber, ended: int, queued: int | None = None) -> None:
+    def add(self, client: ClientConnection, ended: int, queued: int | None = None) -> None:
         """Push to this client from now on, beginning with a whole snapshot: with so many of the newest ended jobs, and of
         the first queued ones, None for all."""
         if self._sampler is None:
@@ -97,7 +87,7 @@ class Publisher:
         if debt is None or not debt.is_new:
             self._owe(client, _Debt(self._all(ended, client), is_new=True), is_due=debt is None)
 
-    def drop(self, client: Subscriber) -> None:
+    def drop(self, client: ClientConnection) -> None:
         self._subscribers.pop(client, None)
         self._debts.pop(client, None)
 
@@ -107,7 +97,7 @@ class Publisher:
             self._machine = self._sampler.sample()
             self._push(ChangesPushed(rev=self._rev, machine=self._machine))
 
-    def _all(self, ended: int, client: Subscriber) -> list[int]:
+    def _all(self, ended: int, client: ClientConnection) -> list[int]:
         newest = sorted(self._table.ended)[-ended:] if ended else []
         started = (job.id for job in self._table.started.values() if not job.life.is_ended)
         return sorted((*newest, *started, *self._listed(self._subscribers[client])))
@@ -169,23 +159,23 @@ class Publisher:
 
     # ---- debts
 
-    def _begin_to_owe(self, client: Subscriber, changed: Iterable[int], removed: Iterable[int]) -> None:
+    def _begin_to_owe(self, client: ClientConnection, changed: Iterable[int], removed: Iterable[int]) -> None:
         debt = _Debt(sorted(changed))
         debt.removed.update(removed)
         self._owe(client, debt)
 
-    def _owe(self, client: Subscriber, debt: _Debt, *, is_due: bool = True) -> None:
+    def _owe(self, client: ClientConnection, debt: _Debt, *, is_due: bool = True) -> None:
         self._debts[client] = debt
         if is_due:
             self._pay_when_read(client)
 
-    def _pay_when_read(self, client: Subscriber) -> None:
+    def _pay_when_read(self, client: ClientConnection) -> None:
         if client.unsent_bytes > UNREAD_LIMIT:
             client.when_drained(partial(self._pay_soon, client))
         else:
             self._pay_soon(client)
 
-    def _pay_soon(self, client: Subscriber) -> None:
+    def _pay_soon(self, client: ClientConnection) -> None:
         """One piece a pass of the loop, however many are due."""
         self._due.append(client)
         if len(self._due) == 1:
@@ -199,7 +189,7 @@ class Publisher:
         if self._due:
             self._loop.call_soon(self._pay_next)
 
-    def _pay(self, client: Subscriber, debt: _Debt) -> None:
+    def _pay(self, client: ClientConnection, debt: _Debt) -> None:
         client.push(push_line(self._piece(debt)))
         if client not in self._debts:
             return  # It is gone.

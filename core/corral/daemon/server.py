@@ -10,15 +10,14 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
-from corral.daemon.client_connection import Answer, Caller, ClientConnection
+from corral.daemon.client_connection import ClientConnection
 from corral.daemon.client_limits import Clients, TooManyClientsError
 from corral.daemon.handlers import Handlers
 from corral.daemon.home_watch import HomeWatch
 from corral.daemon.publisher import MACHINE_SECONDS, Publisher
 from corral.daemon.replace_program import ProgramReplacement
-from corral.daemon.stop_many import StopRequests
 from corral.engine.engine import Engine
 from corral.jobs.executor import TICK_SECONDS
 from corral.model.errors import CorralError
@@ -48,12 +47,14 @@ class Daemon:
         self.clients = Clients[ClientConnection]()
         self.publisher = Publisher(engine.table, engine.snapshots)
         engine.executor.is_attended = lambda job_id: any(one.attends(job_id) for one in self.clients)
-        self._handlers = Handlers(self, engine, self.publisher)
         self._replacement = ProgramReplacement(self, engine.home, engine.commits, engine.handover)
+        self._handlers = Handlers(self, engine, self.publisher, self._replacement)
+        self.answer = self._handlers.handle
         self._complaint: str | None = None
         self._ending = asyncio.Event()
         self._idle_since: float | None = None
-        self._listener: socket.socket | None = None
+        self.listener: socket.socket | None = None
+        """None once no client is accepted any more."""
         self.lock: int | None = None
         """The descriptor of the lock on the home; None for a private daemon."""
         self.generation = 1
@@ -73,11 +74,11 @@ class Daemon:
     def listen_at(self, listener: socket.socket) -> None:
         """Accept clients at this socket from now on."""
         loop = asyncio.get_running_loop()
-        if self._listener is not None:
-            loop.remove_reader(self._listener)
-            self._listener.close()
+        if self.listener is not None:
+            loop.remove_reader(self.listener)
+            self.listener.close()
         listener.setblocking(False)
-        self._listener = listener
+        self.listener = listener
         self._home_watch.note_socket()
         loop.add_reader(listener, self._accept)
 
@@ -106,9 +107,9 @@ class Daemon:
         self._ending.set()
 
     def _accept(self) -> None:
-        assert self._listener is not None
+        assert self.listener is not None
         try:
-            sock, _ = self._listener.accept()
+            sock, _ = self.listener.accept()
         except (BlockingIOError, ConnectionError):
             return
         except OSError as error:
@@ -143,25 +144,20 @@ class Daemon:
 
     def _pause_accepting(self) -> None:
         """The waiting client would wake us again at once."""
-        assert self._listener is not None
+        assert self.listener is not None
         loop = asyncio.get_running_loop()
-        loop.remove_reader(self._listener)
+        loop.remove_reader(self.listener)
         loop.call_later(ACCEPT_PAUSE_SECONDS, self._resume_accepting)
 
     def _resume_accepting(self) -> None:
-        if self._listener is not None and not self.is_held:
-            asyncio.get_running_loop().add_reader(self._listener, self._accept)
-
-    @property
-    def listener(self) -> socket.socket | None:
-        """None once no client is accepted any more."""
-        return self._listener
+        if self.listener is not None and not self.is_held:
+            asyncio.get_running_loop().add_reader(self.listener, self._accept)
 
     def hold(self) -> None:
         """Read no more requests and accept no more clients; they wait in their sockets."""
         self.is_held = True
-        if self._listener is not None:
-            asyncio.get_running_loop().remove_reader(self._listener)
+        if self.listener is not None:
+            asyncio.get_running_loop().remove_reader(self.listener)
         for connection in self.clients:
             connection.hold()
 
@@ -192,15 +188,9 @@ class Daemon:
 
     # ---- requests
 
-    async def answer(self, request: p.Request[Any], caller: Caller) -> Answer:
-        return await self._handlers.handle(request, caller)
-
     def note_answered(self, request: p.Request[Any]) -> None:
         if isinstance(request, p.Shutdown) and self._must_end:
             self._ending.set()
-
-    async def replace_program(self, request: p.RestartDaemon, report: int) -> NoReturn:
-        await self._replacement.replace_program(request, report, self.engine.home)
 
     # ---- life
 
@@ -236,7 +226,7 @@ class Daemon:
             await self.engine.deletion.end()
             await self.engine.upkeep.end()
         if self.is_private:
-            await self.stop_everything("with the program that had started it")
+            await self._handlers.stop_everything("with the program that had started it")
         self._stop_listening()
         if self.is_private:
             # Before the owner sees EOF, so that nothing is left when it goes on.
@@ -260,20 +250,13 @@ class Daemon:
             await asyncio.wait(sent, timeout=LAST_WORDS_SECONDS)
 
     def _stop_listening(self) -> None:
-        if self._listener is None:
+        if self.listener is None:
             return
-        asyncio.get_running_loop().remove_reader(self._listener)
+        asyncio.get_running_loop().remove_reader(self.listener)
         with contextlib.suppress(OSError):
             self._home_watch.remove_socket()
-        self._listener.close()
-        self._listener = None
-
-    async def stop_everything(self, by: str) -> p.Stops:
-        """Stop every job and all leftovers, and report on each."""
-        self.engine.executor.leftovers.check()
-        engine = self.engine
-        stops = StopRequests(engine.table, engine.commits, engine.snapshots, engine.stops)
-        return await stops.stop_everything(by)
+        self.listener.close()
+        self.listener = None
 
     async def _tick(self) -> None:
         next_machine = 0.0

@@ -225,7 +225,7 @@ class Engine:
             self.executor,
             observers=(self.queue, self.cleaner, self.ends, self.executor.leftovers),
         )
-        self.transitions.on_start = events.started
+        self.transitions.on_start = self.queue.job_started
         self.queue.on_withdrawn = events.withdrawn
         handle = self.transitions.handle
         handle(StartStages, self.queue.start_stages)

@@ -53,9 +53,6 @@ class EndWaiters:
         """For each of these jobs that has not ended a future that is done once it has. Cancel what is not awaited."""
         return [self._waiters.add(job_id) for job_id in job_ids if self._table.is_unended(job_id)]
 
-    def job_started(self, job_id: int) -> None:
-        pass
-
     def job_ended(self, job: Job) -> None:
         self._waiters.release(int(job.id))
 

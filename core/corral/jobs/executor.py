@@ -80,8 +80,6 @@ class StopSequence(Protocol):
 class Leftovers(Protocol):
     """What jobs that have ended left alive."""
 
-    def job_started(self, job_id: int) -> None: ...
-
     def job_ended(self, job: Job) -> None:
         """Look soon what is left of it."""
 

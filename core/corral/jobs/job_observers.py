@@ -17,10 +17,7 @@ from corral.model.job import Job
 
 
 class JobObserver(Protocol):
-    """Hears of every start and end. A feature that needs no more of a job is registered as one of these."""
-
-    def job_started(self, job_id: int) -> None:
-        """Its first process runs. Not told of jobs that an earlier daemon has started."""
+    """Hears of every end. A feature that needs no more of a job is registered as one of these."""
 
     def job_ended(self, job: Job) -> None:
         """The snapshot is the last one, and the journal has it."""
@@ -30,7 +27,7 @@ class JobObserver(Protocol):
 
 
 class JobNotifier(Struct, eq=False):
-    """Ends jobs, and tells the observers of starts and ends."""
+    """Ends jobs, and tells the observers of every end."""
 
     _table: JobTable
     _journal: Journal
@@ -38,11 +35,6 @@ class JobNotifier(Struct, eq=False):
     _executor: Executor
     """Closes what it holds of a job that has ended, and measures it, before the last snapshot is taken."""
     observers: Sequence[JobObserver]
-
-    def started(self, job: ManagedJob) -> None:
-        """Its first process runs."""
-        for observer in self.observers:
-            observer.job_started(job.id)
 
     def ended(self, job: ManagedJob, _: Effect) -> None:
         """Its life is over."""

@@ -176,8 +176,9 @@ class StartQueue(Struct, eq=False):
         """It may be a while until what was started of it has ended."""
         self._waiters.release(job.id)
 
-    def job_started(self, job_id: int) -> None:
-        self._waiters.release(job_id)
+    def job_started(self, job: ManagedJob) -> None:
+        """Its first process runs."""
+        self._waiters.release(job.id)
 
     def job_ended(self, job: Job) -> None:
         self._note_end(int(job.id), has_succeeded=job.state == "succeeded")

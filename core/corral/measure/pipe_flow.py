@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from corral.model.job import Limiter, Pipe
 from corral.model.reports import WaitKind
@@ -25,17 +25,12 @@ _TICKS_OF_TRUST = 8
 _Value = TypeVar("_Value")
 
 
-class ByteCounters(Protocol):
-    """The part of `sampler.Usage` that a pipe needs."""
+class Moved(NamedTuple):
+    """What the processes of a stage have moved together, as `sampler.Usage` counts it for one."""
 
-    @property
-    def read_bytes(self) -> int | None: ...
-
-    @property
-    def written_bytes(self) -> int | None: ...
-
-    @property
-    def cpu_seconds(self) -> float: ...
+    read_bytes: int | None
+    written_bytes: int | None
+    cpu_seconds: float
 
 
 class Debounced(Generic[_Value]):
@@ -97,8 +92,8 @@ class PipeFlow:
     def observe(
         self,
         now: float,
-        writer: ByteCounters | None,
-        reader: ByteCounters | None,
+        writer: Moved | None,
+        reader: Moved | None,
         fill: int | None,
         capacity: int | None,
         *,

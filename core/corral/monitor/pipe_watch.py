@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
 
 from msgspec import Struct, structs
 
 from corral.jobs.managed_job import ManagedJob, ManagedStage
-from corral.measure.pipe_flow import PipeFlow, Side
+from corral.measure.pipe_flow import Moved, PipeFlow, Side
 from corral.measure.sampler import bytes_transferred
 from corral.model.home import Home
 from corral.monitor.waits_of_job import WaitsOfJobs
@@ -21,14 +20,6 @@ from corral.processes.local_run import is_running, leader_of, leaders_of, run_of
 MOST_PROCESSES = 64
 """Of one stage whose counters are read; `xargs -P` may have more, and then the smaller number is what is known."""
 _NOWHERE = ("/dev/null", "anon_inode:")
-
-
-class Moved(NamedTuple):
-    """What the processes of a stage have moved together, as `sampler.Usage` counts it for one."""
-
-    read_bytes: int | None
-    written_bytes: int | None
-    cpu_seconds: float
 
 
 class PipeWatch(Struct, eq=False):

@@ -109,9 +109,6 @@ class Cleaner(Struct, eq=False):
             self._complain(f"{report.errors[0]} (and {len(report.errors) - 1} more)")
         return report
 
-    def job_started(self, job_id: int) -> None:
-        pass
-
     def job_ended(self, job: Job) -> None:
         """Many ends, or much output, make the next cleaning come sooner."""
         self._new_bytes += job.stdout_bytes + job.stderr_bytes

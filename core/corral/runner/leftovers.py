@@ -84,9 +84,6 @@ class LocalLeftovers:
         """The jobs that have ended and may have left something alive."""
         return self._ended
 
-    def job_started(self, job_id: int) -> None:
-        pass
-
     def job_ended(self, job: Job) -> None:
         self.look_after(int(job.id))
 

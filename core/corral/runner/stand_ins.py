@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from corral.jobs.managed_job import ManagedJob
 from corral.model.errors import CannotStartError
@@ -66,28 +66,19 @@ class StandIn:
     timer: asyncio.TimerHandle | None = None
 
 
-class StandIns:
-    """The processes ahead of one job's stages. Owns them until they have become the stages.
+class StandIns(Struct, eq=False):
+    """The processes ahead of one job's stages. Owns them until they have become the stages."""
 
-    Args:
-        changed: called when it waits for something else.
-        ready: all have opened what they need, and wait for the word.
-        over: after the word: all have become their programs, or, with an error, one could not; before it: one failed.
-    """
-
-    def __init__(
-        self,
-        job: ManagedJob,
-        *,
-        changed: Callable[[], None],
-        ready: Callable[[], None],
-        over: Callable[[StartError | None], None],
-    ) -> None:
-        self._job = job
-        self._changed, self._ready, self._over = changed, ready, over
-        self._loop = asyncio.get_running_loop()
-        self._is_over = False
-        self.all: list[StandIn] = []
+    _job: ManagedJob
+    changed: Callable[[], None]
+    """Called when it waits for something else."""
+    ready: Callable[[], None]
+    """All have opened what they need, and wait for the word."""
+    over: Callable[[StartError | None], None]
+    """After the word: all have become their programs, or, with an error, one could not; before it: one failed."""
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _is_over: bool = False
+    all: list[StandIn] = []
 
     def add(self, stage: int, spawned: StartedStandIn) -> None:
         """One that was just started. They are added in the order of the stages."""
@@ -165,12 +156,12 @@ class StandIns:
             one.phase = "waits" if kind == stand_in.WAITS else "looks"
             one.step = os.fsdecode(rest)
         self._arm(one)
-        self._changed()
+        self.changed()
         self._note_if_ready()
 
     def _note_if_ready(self) -> None:
         if not self._is_over and all(one.phase == "ready" for one in self.all):
-            self._ready()
+            self.ready()
 
     def _note_end_of_line(self, one: StandIn) -> None:
         """It has become its program: the line was close-on-exec. Or another process has ended it."""
@@ -207,7 +198,7 @@ class StandIns:
         left = one.since + DEADLINE_SECONDS - time.monotonic()
         if left > 0:
             one.timer = self._loop.call_later(left, self._note_late, one)
-            self._changed()
+            self.changed()
             return
         what = one.step or "the process that opens its files"
         self._fail(
@@ -231,7 +222,7 @@ class StandIns:
         started = self.give_up()
         if error is not None:
             error.spawned = started
-        self._over(error)
+        self.over(error)
 
     def give_up(self) -> tuple[int, ...]:
         """End those that have not become a stage. The numbers of those that have, whose stages have their processes now.

@@ -16,6 +16,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
+from msgspec import Struct, field
+
 from corral.jobs.managed_job import ManagedJob
 from corral.journal.journal import Journal
 from corral.measure.history import Stream
@@ -39,39 +41,30 @@ LATEST_SECONDS = 60.0
 ADVICE = "run --output pipe keeps all"
 
 
-class TruncationWatch:
-    """Watches the output files of running jobs.
+class TruncationWatch(Struct, eq=False):
+    """Watches the output files of running jobs."""
 
-    Args:
-        touch: called with a job of which something has changed.
-        note_replaced: called with a job of whose output files one was removed, or another file put in its place.
-    """
+    _home: Home
+    _journal: Journal
+    _output_cap: OutputCap
+    touch: Callable[[ManagedJob], None]
+    """Called with a job of which something has changed."""
+    note_replaced: Callable[[ManagedJob], None]
+    """Called with a job of whose output files one was removed, or another file put in its place."""
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _watcher: Watcher = field(default_factory=Watcher)
+    _watched: dict[int, tuple[ManagedJob, int]] = {}
+    _firsts: Watcher = field(default_factory=Watcher)
+    """Of each file the first thing that happened to it, to be asked for. Nobody is woken by it."""
+    _first_of: dict[int, tuple[ManagedJob, int]] = {}
+    _sectors: int = 0
+    _chores: dict[float, list[Callable[[], object]]] = {}
+    """By how long after their planning they are done."""
+    _span_ends: float = 0.0
+    _wakes: int = 0
 
-    def __init__(
-        self,
-        home: Home,
-        journal: Journal,
-        output_cap: OutputCap,
-        *,
-        touch: Callable[[ManagedJob], None],
-        note_replaced: Callable[[ManagedJob], None],
-    ) -> None:
-        self._home = home
-        self._journal = journal
-        self._output_cap = output_cap
-        self._touch = touch
-        self._note_replaced = note_replaced
-        self._loop = asyncio.get_running_loop()
-        self._watcher = Watcher()
-        self._watched: dict[int, tuple[ManagedJob, int]] = {}
-        self._firsts = Watcher()
-        """Of each file the first thing that happened to it, to be asked for. Nobody is woken by it."""
-        self._first_of: dict[int, tuple[ManagedJob, int]] = {}
-        self._sectors = truncation_tripwire.sectors_in(home.jobs)
-        self._chores: dict[float, list[Callable[[], object]]] = {}
-        """By how long after their planning they are done."""
-        self._span_ends = 0.0
-        self._wakes = 0
+    def __post_init__(self) -> None:
+        self._sectors = truncation_tripwire.sectors_in(self._home.jobs)
         self._listen()
 
     def _listen(self) -> None:
@@ -206,7 +199,7 @@ class TruncationWatch:
             job, number = self._watched[watch]
             with suppress(OSError):  # the monitor says what is wrong with it
                 if watch in left and run_of(job).files.is_elsewhere(number):
-                    self._note_replaced(job)
+                    self.note_replaced(job)
                 self.open(job)
                 self._look_at(job, number)
 
@@ -317,7 +310,7 @@ class TruncationWatch:
         stream.position = self._position(job, number)
         job.history.truncated = datetime.now(UTC)
         self._output_cap.note_shorter(job, number, most)
-        self._touch(job)
+        self.touch(job)
         text = self._words(job, number, stream)
         if text is not None:
             self._journal.record(job.id, job.history.truncated, "output", text)
