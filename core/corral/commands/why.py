@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import chain, islice
 
 from msgspec import Struct, structs
@@ -24,7 +25,7 @@ from corral.model.home import Home
 from corral.model.job import ProcessView
 from corral.model.reports import Detail, Diagnosis, PeekedPipe, with_history
 from corral.model.urgency import urgency
-from corral.output.job_files import stat_own
+from corral.output.job_files import size_own
 from corral.platform.files.disk_usage import is_full
 
 MOST_PEEKED = 1 << 20
@@ -55,7 +56,9 @@ class Explanation(Struct, eq=False):
             return diagnose(snapshot)
         self._executor.look(job)
         snapshot = self._snapshots.of(job_id)
-        printed = max(snapshot.stdout_bytes, _size_of(self._home.stdout(job_id)))
+        printed = snapshot.stdout_bytes
+        with suppress(OSError):  # the file is gone, or another one took its place: `logs` says so
+            printed = max(printed, size_own(self._home.stdout(job_id)))
         found = with_buffering_advice(diagnose(snapshot, self._executor.waits_of(job)), snapshot, printed)
         found = with_repeated_line(found, snapshot, self._home) if printed else found
         return on_full_disk(snapshot, found) if is_full(self._home.jobs) else found
@@ -121,11 +124,3 @@ class Explanation(Struct, eq=False):
 
 def _no_pipe(number: int, note: str) -> PeekedPipe:
     return PeekedPipe(number=number, from_stage=number, to_stage=number + 1, note=note)
-
-
-def _size_of(path: str) -> int:
-    """0 where the file is gone, or another one took its place: `logs` says so."""
-    try:
-        return stat_own(path).st_size
-    except OSError:
-        return 0

@@ -7,12 +7,12 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from corral.diagnosis.repeated_output import last_lines
 from corral.model.home import Home
 from corral.model.job import Job, Stage, State
 from corral.model.reports import Detail, Diagnosis
-from corral.model.text import after_carriage_returns, one_line
+from corral.model.text import one_line
 from corral.model.units import format_duration
-from corral.output.reader import OutputFile
 from corral.platform.host.oom_log import killed_between
 
 LAST_WORDS = 3
@@ -89,13 +89,7 @@ def _last_words(home: Home, job: Job, stage: Stage | None) -> list[str]:
     if stage is None or stage.pid is None:
         return []
     path = home.stdout(int(job.id)) if job.pty else home.stderr(int(job.id), stage.number)
-    try:
-        with OutputFile(path) as file:
-            data = file.tail(_TAIL).data
-    except OSError:
-        return []  # removed, or something else in its place: `logs` says so
-    lines = [one_line(after_carriage_returns(line)).strip() for line in data.split(b"\n")]
-    return [line[:_LONGEST] for line in lines if line][-LAST_WORDS:]
+    return [line[:_LONGEST] for line in last_lines(path, _TAIL)[-LAST_WORDS:]]
 
 
 def _of_signal(job: Job, stage: Stage | None) -> list[str]:

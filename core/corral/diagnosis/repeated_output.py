@@ -34,12 +34,17 @@ def with_repeated_line(found: Diagnosis, job: Job, home: Home) -> Diagnosis:
 
 
 def _repeated_line(path: str) -> str | None:
-    try:
-        with OutputFile(path) as file:
-            data = file.tail(_TAIL).data
-    except OSError:
-        return None
-    lines = [one_line(after_carriage_returns(line)).strip() for line in data.split(b"\n")]
-    last = [line for line in lines if line][-TIMES:]
+    last = last_lines(path, _TAIL)[-TIMES:]
     is_repeated = len(last) == TIMES and len(set(last)) == 1 and len(last[0]) >= _SHORTEST
     return last[0][:_LONGEST] if is_repeated else None
+
+
+def last_lines(path: str, limit: int) -> list[str]:
+    """The lines of its last `limit` bytes that are not empty, as one sees them. None of what cannot be read: `logs` says why."""
+    try:
+        with OutputFile(path) as file:
+            data = file.tail(limit).data
+    except OSError:
+        return []
+    lines = (one_line(after_carriage_returns(line)).strip() for line in data.split(b"\n"))
+    return [line for line in lines if line]

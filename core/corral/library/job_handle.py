@@ -201,8 +201,7 @@ class JobHandle:
         """
         count = len((await self.snapshot()).stages)
         home, job_id = self._session.home, await self._number()
-        paths = [home.stdout(job_id), *(home.stderr(job_id, number) for number in range(1, count + 1))]
-        return await asyncio.to_thread(_read_merged, paths, home.order(job_id))
+        return await asyncio.to_thread(_read_merged, home.outputs(job_id, count), home.order(job_id))
 
     async def follow(self) -> AsyncGenerator[bytes, None]:
         """Its stdout from the first kept byte, live, until it has ended and all was given.

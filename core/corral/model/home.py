@@ -63,6 +63,10 @@ class Home:
         """Stages are numbered from 1."""
         return f"{self.job(job_id)}/stderr.{int(stage)}"
 
+    def outputs(self, job_id: str | int, stages: int) -> list[str]:
+        """stdout, then the stderr of each stage of a job that has so many."""
+        return [self.stdout(job_id), *(self.stderr(job_id, stage) for stage in range(1, stages + 1))]
+
     def order(self, job_id: str | int) -> str:
         """The order in which stdout and stderr were written (`corral.output.stream_order`)."""
         return f"{self.job(job_id)}/order"

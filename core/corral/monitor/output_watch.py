@@ -15,7 +15,7 @@ from corral.measure.pipe_flow import RATE_WINDOW
 from corral.model.home import Home
 from corral.model.wire import to_wire
 from corral.output import stream_order
-from corral.output.job_files import stat_own
+from corral.output.job_files import size_own
 from corral.platform.files.disk_usage import is_full
 from corral.processes.local_run import leaders_of, run_of
 from corral.runner.output_cap import OutputCap
@@ -110,8 +110,8 @@ class OutputWatch(Struct, eq=False):
         # EIO, ENOMEM: a job that has ended has ended; its sizes stay those that were last seen.
         with contextlib.suppress(OSError):
             for stage in job.stages:
-                stage.history.stderr_bytes = size_of(self._home.stderr(job.id, stage.number))
-            job.output.stdout = size_of(self._home.stdout(job.id))
+                stage.history.stderr_bytes = size_own(self._home.stderr(job.id, stage.number))
+            job.output.stdout = size_own(self._home.stdout(job.id))
 
     def read_sizes(self, job: ManagedJob, now: float) -> bool:
         """The sizes of the output files; whether anything was written. Raises OSError."""
@@ -153,11 +153,3 @@ class OutputWatch(Struct, eq=False):
             output.newest = stream_order.note_growth(
                 path, output.newest, before, sizes, run_of(job).files.written_at
             )
-
-
-def size_of(path: str) -> int:
-    """0 where the file is not there."""
-    try:
-        return stat_own(path).st_size
-    except FileNotFoundError:
-        return 0

@@ -79,6 +79,14 @@ def stat_own(path: str) -> os.stat_result:
     return found
 
 
+def size_own(path: str) -> int:
+    """0 where it is not there. Raises as `open_own`."""
+    try:
+        return stat_own(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
 def _looked_at(path: str) -> os.stat_result:
     try:
         folder, name = _folder_of(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from corral.output.job_files import open_own, stat_own
@@ -17,7 +18,7 @@ MOST_FOR_OUTPUT = 0.5
 class OutputFiles:
     """Opened while the monitor looks at them."""
 
-    paths: tuple[str, ...] = ()
+    paths: Sequence[str] = ()
     """stdout first, then stderr by stage; empty while nobody looks."""
     descriptors: list[int] = field(default_factory=list)
     """Of the same files, read-only: a description of our own, since on the child's lseek(2) would wait for its write
@@ -25,7 +26,7 @@ class OutputFiles:
     is_gone: bool = False
     """Whether somebody removed one of them while nobody had it open: then there is nothing to look at."""
 
-    def open(self, paths: tuple[str, ...]) -> None:
+    def open(self, paths: Sequence[str]) -> None:
         """Begin to look. Raises OSError where one of them cannot be opened, for want of descriptors aside."""
         self.close()
         try:

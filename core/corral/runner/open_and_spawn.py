@@ -300,11 +300,7 @@ class Starter:
 
     def _open_outputs(self, job: ManagedJob, owned: Owned) -> list[int]:
         """What stdout is, and the stderr of each stage: the files of its output, or pipes to the relay that writes them."""
-        paths = [
-            self._home.stdout(job.id),
-            *(self._home.stderr(job.id, stage.number) for stage in job.stages),
-        ]
-        files = [owned(make_own(path)) for path in paths]
+        files = [owned(make_own(path)) for path in self._home.outputs(job.id, len(job.stages))]
         if job.spec.output == "file" and self._sets_tripwires:
             job.history.streams = [Stream(has_tripwire=truncation_tripwire.set_up(file)) for file in files]
         self._watch(job)  # to set one up counts as a write

@@ -33,7 +33,7 @@ from corral.output.capped_stream import (
     punched,
     set_note,
 )
-from corral.output.job_files import stat_own
+from corral.output.job_files import size_own
 from corral.output.reader import dropped_bytes
 from corral.output.reader_claims import first_claimed
 from corral.platform.files import hole_punching
@@ -228,13 +228,11 @@ class OutputCap(Struct, eq=False):
     def _streams(self, job: ManagedJob) -> Sequence[CappedStream]:
         run = run_of(job)
         if not run.capped:
-            home = self._home
-            paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
             # What stands there by now may have come within the last second, for all we know.
             since = max(job.life.started_now or 0.0, self._loop.time() - LATEST_SECONDS)
             run.capped = [
                 CappedStream(path, job.stream_name(number), _noted(path), measured_at=since)
-                for number, path in enumerate(paths)
+                for number, path in enumerate(self._home.outputs(job.id, len(job.stages)))
             ]
         return run.capped
 
@@ -243,9 +241,7 @@ class OutputCap(Struct, eq=False):
         run = run_of(job)
         if run.files.paths:
             return run.files.sizes()
-        home = self._home
-        paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
-        return [_size_of(path) for path in paths]
+        return [size_own(path) for path in self._home.outputs(job.id, len(job.stages))]
 
     def _total(self, job: ManagedJob) -> int:
         """The same added up; 0 where they cannot be read now (EIO, ENOMEM), and another look will tell."""
@@ -417,11 +413,4 @@ def _noted(path: str) -> int:
     try:
         return dropped_bytes(path) or 0
     except PermissionError:
-        return 0
-
-
-def _size_of(path: str) -> int:
-    try:
-        return stat_own(path).st_size
-    except FileNotFoundError:
         return 0

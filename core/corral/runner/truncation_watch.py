@@ -74,7 +74,7 @@ class TruncationWatch(Struct, eq=False):
     def watch(self, job: ManagedJob) -> None:
         """Its files are there, and nothing was written to them."""
         run = run_of(job)
-        for number, path in enumerate(self._paths(job)):
+        for number, path in enumerate(self._home.outputs(job.id, len(job.stages))):
             watch = self._watcher.watch(path, OPENED | LEFT)
             if watch is not None:
                 self._watched[watch] = job, number
@@ -100,7 +100,7 @@ class TruncationWatch(Struct, eq=False):
             return
         if not run.watches:
             self.watch(job)
-        run.files.open(self._paths(job))
+        run.files.open(self._home.outputs(job.id, len(job.stages)))
         if run.files.is_gone:
             return
         if not job.history.streams:
@@ -111,9 +111,6 @@ class TruncationWatch(Struct, eq=False):
     def _path(self, job: ManagedJob, number: int) -> str:
         home = self._home
         return home.stderr(job.id, number) if number else home.stdout(job.id)
-
-    def _paths(self, job: ManagedJob) -> tuple[str, ...]:
-        return tuple(self._path(job, number) for number in range(len(job.stages) + 1))
 
     def finish(self, job: ManagedJob) -> None:
         """Every stage has ended: a last look."""
@@ -144,7 +141,9 @@ class TruncationWatch(Struct, eq=False):
     def _give_back(self, job: ManagedJob) -> None:
         if not self._sectors or not _writes_itself(job):
             return
-        for path, stream in zip(self._paths(job), job.history.streams, strict=False):
+        for path, stream in zip(
+            self._home.outputs(job.id, len(job.stages)), job.history.streams, strict=False
+        ):
             if stream.has_tripwire is not None:
                 # Where it went it may have been set up again, or not have gone after all.
                 self._take_away(path, GIVE_BACK_SECONDS)

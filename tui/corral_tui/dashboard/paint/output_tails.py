@@ -75,7 +75,7 @@ class Tail:
     """The last lines of one job, of all its streams, in the order in which they were seen to come."""
 
     def __init__(self, home: Home, job: Job) -> None:
-        paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in job.stages)]
+        paths = home.outputs(job.id, len(job.stages))
         self._streams = [_TailedStream(path) for path in paths]
         self._lines: deque[bytes] = deque(maxlen=KEPT_LINES)
         self._sizes: tuple[int, ...] = ()

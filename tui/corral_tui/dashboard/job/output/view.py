@@ -72,11 +72,7 @@ class OutputView(ScrollView, Coloured, can_focus=True, inherit_bindings=False):
         self.close()
         self._screen, self._filtered, self._looked_at = None, None, 0
         self._job = job
-        paths = [
-            self._home.stdout(job.id),
-            *(self._home.stderr(job.id, stage.number) for stage in job.stages),
-        ]
-        self._rows = OutputRows(paths, "both", self._now())
+        self._rows = OutputRows(self._home.outputs(job.id, len(job.stages)), "both", self._now())
         self.is_following = True
         self._lines.forget()
         self.look()
