@@ -37,7 +37,10 @@ def temporary_files_of_children(tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="session", autouse=True)
-def forked_daemons() -> Iterator[None]:
+def forked_daemons(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The server starts before the tests that may need it: what it imports takes longer than a daemon may under load."""
+    if any("tui" not in item.path.parts for item in request.session.items):
+        forkserver.server()
     with forkserver.daemons():
         yield
 

@@ -194,7 +194,7 @@ def _ask(
 ) -> int:
     """The pid of the fork, whose end the server says on `sock`."""
     order = json.dumps([list(argv), dict(environment), os.fspath(directory), is_leader, takes_terminal])
-    sock.connect(_server())
+    sock.connect(server())
     socket.send_fds(sock, [_LENGTH.pack(len(order))], descriptors)
     sock.sendall(order.encode("ascii"))
     (pid,) = _LENGTH.unpack(sock.recv(_LENGTH.size))
@@ -202,7 +202,7 @@ def _ask(
 
 
 @functools.cache
-def _server() -> str:
+def server() -> str:
     """The address of the server of this process, which ends with it; of a fork, that which forked it."""
     if _own_address:
         return _own_address
