@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
-from corral_tui.dashboard.paint.block_widgets import Block, FocusBlock
+from corral_tui.dashboard.paint.block_widgets import FocusBlock
 from corral_tui.dashboard.paint.lines import Line
 from corral_tui.dashboard.paint.text_field import FieldInput, Label
 from corral_tui.text.numbers import cells
@@ -40,10 +40,9 @@ class TextField(Horizontal):
         yield self.input
 
 
-class Cycle(FocusBlock):
-    """One of a few values: space, the arrows and a click go to the next. `options` are asked for when it is used."""
+class Choice(FocusBlock):
+    """One of a few values: space and the arrows go to the next. `options` are asked for when it is used."""
 
-    DEFAULT_CSS = "Cycle { width: auto; height: 1; margin: 0 2 0 0; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space,right", "turn(1)", show=False),
         Binding("left", "turn(-1)", show=False),
@@ -58,16 +57,19 @@ class Cycle(FocusBlock):
         menu: str = "",
         id: str,  # noqa: A002
     ) -> None:
-        super().__init__(self._build_cycle, id=id)
-        self._label = f"{label} " if label else ""
-        self._options = options
+        super().__init__(self.choice_lines, id=id)
+        self.label = label
+        self.options = options
+        self.menu = menu
         self._changed = changed
-        self._menu = menu
         self.value, self.words = options()[0]
+
+    def choice_lines(self, width: int) -> list[Line]:
+        raise NotImplementedError
 
     def put(self, value: str) -> None:
         """Choose the option of that value, if it is still one."""
-        for each, words in self._options():
+        for each, words in self.options():
             if each == value:
                 self.value, self.words = each, words
                 self.redraw()
@@ -75,49 +77,35 @@ class Cycle(FocusBlock):
                 self._changed()
 
     def action_turn(self, step: int) -> None:
-        values = [value for value, _ in self._options()]
+        values = [value for value, _ in self.options()]
         here = values.index(self.value) if self.value in values else 0
         self.put(values[(here + step) % len(values)])
+
+
+class Cycle(Choice):
+    """Shows its value alone, and behind it the mark of a menu; a click goes to the next one, too."""
+
+    DEFAULT_CSS = "Cycle { width: auto; height: 1; margin: 0 2 0 0; }"
 
     def on_click(self) -> None:
         self.focus()
         self.action_turn(1)
 
-    def _build_cycle(self, width: int) -> list[Line]:
-        return [[(self._label, "muted"), (f"{self.words}{self._menu}", "plain")]]
+    def choice_lines(self, width: int) -> list[Line]:
+        return [[(f"{self.label} " if self.label else "", "muted"), (f"{self.words}{self.menu}", "plain")]]
 
 
-class Radio(Block, can_focus=True):
-    """One of a few sentences, all of them shown: the arrows choose, a click does."""
+class Radio(Choice):
+    """Shows all of its values, which are sentences; a click chooses one."""
 
     DEFAULT_CSS = "Radio { width: 1fr; height: auto; }"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space,right,down", "turn(1)", show=False),
-        Binding("left,up", "turn(-1)", show=False),
+        Binding("down", "turn(1)", show=False),
+        Binding("up", "turn(-1)", show=False),
     ]
 
-    def __init__(
-        self,
-        label: str,
-        options: Sequence[tuple[str, str]],
-        changed: Callable[[], None],
-        *,
-        id: str,  # noqa: A002
-    ) -> None:
-        super().__init__(self._build_radio, id=id)
-        self._label = label
-        self._options = tuple(options)
-        self._changed = changed
-        self.value = self._options[0][0]
-
-    def put(self, value: str) -> None:
-        self.value = value
-        self.redraw()
-        self._changed()
-
-    def action_turn(self, step: int) -> None:
-        values = [value for value, _ in self._options]
-        self.put(values[(values.index(self.value) + step) % len(values)])
+    def overlay(self) -> Style | None:
+        return None
 
     def on_click(self, event: events.Click) -> None:
         self.focus()
@@ -128,9 +116,9 @@ class Radio(Block, can_focus=True):
     def _places(self, width: int) -> list[tuple[str, int, int, int]]:
         """Where each option stands: its value, row, first and last column."""
         places: list[tuple[str, int, int, int]] = []
-        start = cells(self._label) + 2
+        start = cells(self.label) + 2
         x, y = start, 0
-        for value, words in self._options:
+        for value, words in self.options():
             needed = cells(f"( ) {words}")
             if x > start and x + needed > width:
                 x, y = start, y + 1
@@ -138,12 +126,12 @@ class Radio(Block, can_focus=True):
             x += needed + 2
         return places
 
-    def _build_radio(self, width: int) -> list[Line]:
-        words_of = dict(self._options)
+    def choice_lines(self, width: int) -> list[Line]:
+        words_of = dict(self.options())
         lines: list[Line] = []
         for value, y, x, _ in self._places(width):
             if y == len(lines):
-                lines.append([(f" {self._label} " if y == 0 else " " * x, "muted")])
+                lines.append([(f" {self.label} " if y == 0 else " " * x, "muted")])
             else:
                 lines[y].append(("  ", "plain"))
             is_chosen = value == self.value

@@ -31,7 +31,7 @@ from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, wrapped
 from corral_tui.dashboard.paint.text_field import FieldInput, Label, LineInput, OneLineInput
 from corral_tui.dashboard.prompt import draft, prompt_text
 from corral_tui.dashboard.prompt.completion import Completion, complete, complete_directory
-from corral_tui.dashboard.prompt.fields import ON, ON_OR_OFF, Cycle, Radio, TextField
+from corral_tui.dashboard.prompt.fields import ON, ON_OR_OFF, Choice, Cycle, Radio, TextField
 from corral_tui.dashboard.prompt.line_check import LineCheck, check_line, line_context
 from corral_tui.text import numbers
 
@@ -125,7 +125,7 @@ class PromptDialog(BottomDialog):
         first: list[Widget] = [TextField("name", "-", 12, id="name")]
         if self.chain_onto:
             options = draft.chain_options(self.job, self.chain_onto)
-            yield Radio("start", options, changed, id="chain")
+            yield Radio("start", lambda: options, changed, id="chain")
         else:
             first += [
                 Cycle("start", lambda: draft.start_options(host.snapshot), changed, menu=menu, id="start"),
@@ -219,7 +219,7 @@ class PromptDialog(BottomDialog):
     # ---- keys ----
 
     def action_next_field(self, step: int) -> None:
-        fields = [one for one in self.query("*") if isinstance(one, Input | Cycle | Radio)]
+        fields = [one for one in self.query("*") if isinstance(one, Input | Choice)]
         here = next((number for number, one in enumerate(fields) if one.has_focus), 0)
         fields[(here + step) % len(fields)].focus()
 
