@@ -181,8 +181,7 @@ def _stop(client: Client, request: Shutdown, *, as_json: bool) -> int:
     titles = {job: f"{job} {title}" for job, title in stops.titles.items()}
     print_stops(stops, titles, as_json=as_json)
     if not as_json and jobs != "stop":
-        for line in _left_running(unended, listed.leftovers):
-            say(line)
+        say(*_left_running(unended, listed.leftovers))
     return 0 if all(report.nothing_is_left for report in stops.reports) else 1
 
 

@@ -22,7 +22,7 @@ def run_plain() -> int:
     began = time.monotonic()
     findings, ending = asyncio.run(_run())
     _print(findings)
-    say()
+    say("")
     say(f"Demo over: {ending.sentence}")
     for line in ending.left:
         say(f"  {line}")
@@ -67,8 +67,7 @@ def _print(findings: list[Finding]) -> None:
     if is_terminal(sys.stdout):
         _print_table(rows)
     else:
-        for line in lay_out(HEADINGS, rows, frozenset(), None):
-            say(line)
+        say(*lay_out(HEADINGS, rows, frozenset(), None))
 
 
 def _print_table(rows: list[tuple[str, str, str, str]]) -> None:

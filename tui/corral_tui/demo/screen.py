@@ -41,8 +41,7 @@ def run_on_screen() -> int:
             say(f"  {line}")
         over = f"Demo over: {ending.sentence}"
         is_narrow = len(over) + len(YOUR_OWN) + 2 > (width_of(sys.stdout) or 1000)
-        for line in (over, YOUR_OWN) if is_narrow else (f"{over}  {YOUR_OWN}",):
-            say(line)
+        say(*(over, YOUR_OWN) if is_narrow else (f"{over}  {YOUR_OWN}",))
         sys.stdout.flush()
     return 1 if ending.left else status
 

@@ -54,9 +54,10 @@ def width_of(stream: TextIO) -> int | None:
         return 80
 
 
-def say(line: str = "") -> None:
-    """Print one line on stdout, with control characters made visible."""
-    put(visible(line))
+def say(*lines: str) -> None:
+    """Print lines on stdout, with control characters made visible."""
+    for line in lines:
+        put(visible(line))
 
 
 def put(text: str) -> None:

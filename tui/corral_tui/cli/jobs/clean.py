@@ -47,8 +47,7 @@ def command(older_than: float | None, keep: int | None, dry_run: bool, yes: bool
         plan = client.call(request)
         for notice in plan.notices:
             complain(f"settings: {notice}")
-        for line in _plan_text(plan, request, dry_run=dry_run):
-            say(line)
+        say(*_plan_text(plan, request, dry_run=dry_run))
         if dry_run or not (plan.jobs or plan.folders):
             return 0
         if yes:
@@ -60,8 +59,7 @@ def command(older_than: float | None, keep: int | None, dry_run: bool, yes: bool
             return 1
         done = client.call(request)
     say(removed_line(done))
-    for line in done.errors:
-        complain(line)
+    complain(*done.errors)
     return 1 if done.errors else 0
 
 
@@ -106,7 +104,7 @@ def _is_confirmed() -> bool:
     sys.stdout.flush()
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
-        say()
+        say("")
     return answer.strip().lower() in ("y", "yes")
 
 

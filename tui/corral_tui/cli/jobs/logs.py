@@ -110,8 +110,7 @@ def print_logs(ids: tuple[str, ...], choice: LogOptions) -> int:
     home = chosen_home()
     with connect.reader() as caller:
         found = caller.call(ListJobs(ids=ids))
-        for problem in found.unknown:
-            complain(problem)
+        complain(*found.unknown)
         running = [job for job in found.jobs if not job.is_ended]
         with ExitStack() as closing_files:
             streams = list(_streams(home, found.jobs, choice))
@@ -126,8 +125,7 @@ def print_logs(ids: tuple[str, ...], choice: LogOptions) -> int:
             else:
                 copier.fix_ends()
                 _drain(copier)
-    for sentence in filter(None, map(disk_full_sentence, known.values())):
-        complain(sentence)
+    complain(*filter(None, map(disk_full_sentence, known.values())))
     return 1 if found.unknown else 0
 
 
@@ -203,8 +201,7 @@ def _report_losses(jobs: Sequence[Job], choice: LogOptions, reported: Sequence[J
             if (choice.stdout if stream == 0 else choice.stderr and choice.stage in (None, stream))
             and lost != before.get(job.id, {}).get(stream)
         }
-        for sentence in truncation_sentences(job, streams):
-            complain(sentence)
+        complain(*truncation_sentences(job, streams))
 
 
 def _start(path: str, lines: int | None) -> int:

@@ -42,8 +42,7 @@ def command(job: str, pipe: int | None, limit: int | None, as_hex: bool) -> int:
     if limit is not None:
         return _print_content(job, pipes, as_hex=as_hex)
     rows = [_row(found) for found in pipes]
-    for line in lay_out(_HEADER, rows, frozenset({0, 1, 2, 3, 4}), width_of(sys.stdout)):
-        say(line)
+    say(*lay_out(_HEADER, rows, frozenset({0, 1, 2, 3, 4}), width_of(sys.stdout)))
     return 0
 
 
@@ -53,8 +52,7 @@ def _print_content(job: str, pipes: tuple[PeekedPipe, ...], *, as_hex: bool) -> 
         for found in pipes:
             if len(pipes) > 1:
                 say(f"pipe {found.number}: {_fill_text(found)}")
-            for line in readable_lines(found.content or b"", as_hex=as_hex):
-                say(line)
+            say(*readable_lines(found.content or b"", as_hex=as_hex))
     elif len(pipes) > 1:
         choices = ", ".join(str(found.number) for found in pipes)
         raise NotSoError(

@@ -114,16 +114,14 @@ def list_jobs(options: ListOptions) -> int:
     """Print the requested jobs; 1 if an id is unknown."""
     home, ids, states = chosen_home(), options.ids, options.states
     found = fast_list(home, ids, everything=options.wants_ended, states=states) or _query(options)
-    for notice in found.notices:
-        complain(notice)
+    complain(*found.notices)
     parts = ([job for job in part if _is_selected(job, options)] for part in found)
     if options.sorts:
         parts = (each for each in [_sorted(list(chain.from_iterable(parts)), options.sorts[-1])])
     _print(parts, options)
     if found.leftovers and options.is_plain and is_terminal(sys.stderr):
         note(f"corral: {leftovers_line(found.leftovers)}")
-    for problem in found.unknown:
-        complain(problem)
+    complain(*found.unknown)
     return 1 if found.unknown else 0
 
 

@@ -22,12 +22,10 @@ def command(ids: tuple[str, ...]) -> int:
 
     A job that still runs is stopped first; if one of its processes survives, nothing is started.
     """
-    status = 0
     with connect.daemon() as client:
         numbers, unknown = connect.resolve_ids(client, ids)
-        for line in unknown:
-            complain(line)
-            status = NotSoError.exit_status
+        complain(*unknown)
+        status = NotSoError.exit_status if unknown else 0
         for job in numbers:
             # One at a time: a failure must not hide the new ids of the jobs that were restarted.
             try:
@@ -36,10 +34,8 @@ def command(ids: tuple[str, ...]) -> int:
                 complain(str(error))
                 status = error.exit_status
                 continue
-            for line in started.left:
-                complain(line)
-            for new in started.ids:
-                say(new)
+            complain(*started.left)
+            say(*started.ids)
             for each in client.call(ListJobs(ids=started.ids)).jobs:
                 if each.state == "failed" and each.started is None:
                     status = each.exit_status or CannotStartError.exit_status

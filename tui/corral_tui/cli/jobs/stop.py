@@ -156,10 +156,8 @@ def print_stops(stops: Stops, titles: dict[str, str], *, as_json: bool, is_over:
         print_json(stops.reports)
     else:
         for report in stops.reports:
-            for line in _lines(report, titles.get(report.id, report.id), is_over):
-                say(line)
-    for problem in stops.unknown:
-        complain(problem)
+            say(*_lines(report, titles.get(report.id, report.id), is_over))
+    complain(*stops.unknown)
 
 
 def _lines(report: StopReport, title: str, is_over: bool) -> list[str]:

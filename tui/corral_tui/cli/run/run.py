@@ -126,8 +126,7 @@ def run_job(options: RunOptions) -> int:
         raise UsageError("run --raw: it needs --wait; add that, or use corral logs --raw")
     defaults = read_run_defaults()
     prepared = prepare(options, defaults)
-    for notice in defaults.notices:
-        complain(notice)  # the job starts anyway
+    complain(*defaults.notices)  # the job starts anyway
     try:
         return _start(prepared, options)
     except OtherSurroundingsError:
@@ -156,8 +155,7 @@ def _start(prepared: PreparedRequest, options: RunOptions) -> int:
             started = client.call(prepared.request, prepared.descriptors)
         except CannotStartError as error:
             return report_start_failure(client, error, as_json=options.as_json)
-        for line in started.left:
-            complain(line)
+        complain(*started.left)
         (job,) = started.ids
         if options.as_json:
             print_json(client.call(ListJobs(ids=(job,))).jobs[0])

@@ -54,8 +54,7 @@ def run_and_wait(prepared: PreparedRequest, *, quiet: bool, as_json: bool, raw: 
     if as_json:
         print_json(ended)
     else:
-        for sentence in truncation_sentences(ended):
-            complain(sentence)
+        complain(*truncation_sentences(ended))
     return _status(ended, watch.forced_status)
 
 
@@ -71,8 +70,7 @@ def _start(client: Client, prepared: PreparedRequest, interrupts: Interrupts) ->
             complain("the job had not started yet, and may still do so; corral ps")
             raise KeyboardInterrupt
     assert isinstance(started, Started)
-    for line in started.left:
-        complain(line)
+    complain(*started.left)
     return started.ids[0]
 
 

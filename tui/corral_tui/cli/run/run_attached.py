@@ -32,8 +32,7 @@ def run_attached(prepared: PreparedRequest) -> int:
             started = client.call(prepared.request, prepared.descriptors)
         except CannotStartError as error:
             return report_start_failure(client, error, as_json=False)
-        for line in started.left:
-            complain(line)
+        complain(*started.left)
         (job_id,) = started.ids
         try:
             status = attach_and_report(

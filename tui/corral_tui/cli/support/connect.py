@@ -61,8 +61,7 @@ def running_daemon(*, is_lasting: bool = False, any_protocol: bool = False) -> I
 def _say_notices(client: Client) -> None:
     """For example that a damaged journal was set aside: the daemon reports it to the first client."""
     client.on_silence = complain
-    for notice in client.hello.notices:
-        complain(notice)
+    complain(*client.hello.notices)
 
 
 @contextmanager

@@ -58,15 +58,17 @@ def status_of(error: CorralError, words: list[str]) -> int:
     return error.exit_status
 
 
-def complain(message: str) -> None:
-    """Print `corral: message` as one line on stderr, with control characters of names and paths made visible."""
-    line = visible(" ".join(message.split("\n")))
+def complain(*messages: str) -> None:
+    """Print `corral: message` as one line each on stderr, with control characters of names and paths made visible."""
+    if not messages:
+        return
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
         silence(1)  # Nobody reads stdout any more, but stderr may still be read.
+    lines = (visible(" ".join(message.split("\n"))) for message in messages)
     try:
-        sys.stderr.write(f"corral: {line}\n")
+        sys.stderr.write("".join(f"corral: {line}\n" for line in lines))
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
         silence(2)  # stderr is closed or None

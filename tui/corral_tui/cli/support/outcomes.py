@@ -21,8 +21,7 @@ def send_and_report(request: Request[Outcome]) -> int:
     if is_terminal(sys.stdout):
         for line in outcome.done:
             say(visible(line))
-    for line in outcome.errors:
-        complain(line)
+    complain(*outcome.errors)
     return 1 if outcome.errors else 0
 
 
