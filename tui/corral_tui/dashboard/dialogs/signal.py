@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from corral.client.snapshot import Snapshot
-from corral.model.errors import CorralError
 from corral.model.job import ProcessView
 from corral.protocol.requests import ListProcesses, SignalJobs
 from corral_tui.dashboard.dialogs.base import BottomDialog, ChoiceButton
@@ -103,12 +102,10 @@ class SignalDialog(BottomDialog):
         self.focus_choice("n")
 
     async def _list_processes(self) -> None:
-        try:
-            self.processes = (await self.host.source.call(ListProcesses(job=self.job_id))).processes
-        except CorralError as error:
-            self.show_problem(str(error))
-            return
-        self._choice_changed()
+        reply = await self.ask(ListProcesses(job=self.job_id))
+        if reply is not None:
+            self.processes = reply.processes
+            self._choice_changed()
 
     def snapshot_applied(self, snapshot: Snapshot) -> None:
         job = self.job

@@ -7,7 +7,6 @@ from time import monotonic
 from typing import Literal
 
 from corral.client.snapshot import Snapshot
-from corral.model.errors import CorralError
 from corral.model.job import STARTED_STATES, Job, ProcessView
 from corral.model.reports import StopReport
 from corral.protocol.requests import HideJobs, ListProcesses
@@ -76,13 +75,10 @@ class StopDialog(StoppingDialog):
         """For a single job; of several their numbers are enough."""
         if len(self.jobs) != 1:
             return
-        try:
-            reply = await self.host.source.call(ListProcesses(job=self.jobs[0].id))
-        except CorralError as error:
-            self.show_problem(str(error))
-            return
-        self.processes[self.jobs[0].id] = reply.processes
-        self.redraw()
+        reply = await self.ask(ListProcesses(job=self.jobs[0].id))
+        if reply is not None:
+            self.processes[self.jobs[0].id] = reply.processes
+            self.redraw()
 
     def has_begun(self) -> None:
         self.host.did("job.stop", self.job_ids)

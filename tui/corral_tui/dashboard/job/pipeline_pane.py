@@ -57,11 +57,9 @@ class PipelinePane(Pane):
 
     async def ask(self) -> None:
         await self._ask_recent()
-        if not self.job.pipes or self.job.state not in STARTED_STATES:
-            await self._look_into()
-            return
-        reply = await self.host.source.call(PeekPipes(job=self.job.id))
-        self._pipes = {peeked.number: peeked for peeked in reply.pipes}
+        if self.has_pipes:
+            reply = await self.host.source.call(PeekPipes(job=self.job.id))
+            self._pipes = {peeked.number: peeked for peeked in reply.pipes}
         await self._look_into()
 
     async def _ask_recent(self) -> None:

@@ -47,18 +47,20 @@ class TreePane(Pane):
             body.refresh()
 
     def _row_of_selected(self) -> int | None:
-        ordered = [one.pid for _, one in in_tree_order(self.processes)]
+        ordered = self._pids()
         return ordered.index(self.selected_pid) + 1 if self.selected_pid in ordered else None
 
+    def _pids(self) -> list[int]:
+        return [one.pid for _, one in in_tree_order(self.processes)]
+
     def move(self, rows: int) -> None:
-        ordered = [one.pid for _, one in in_tree_order(self.processes)]
-        if not ordered:
-            return
+        ordered = self._pids()
         here = ordered.index(self.selected_pid) + rows if self.selected_pid in ordered else 0
-        self._select(ordered[min(max(here, 0), len(ordered) - 1)])
+        if ordered:
+            self._select(ordered[min(max(here, 0), len(ordered) - 1)])
 
     def move_to_edge(self, *, end: bool) -> None:
-        ordered = [one.pid for _, one in in_tree_order(self.processes)]
+        ordered = self._pids()
         if ordered:
             self._select(ordered[-1 if end else 0])
 
@@ -71,6 +73,6 @@ class TreePane(Pane):
         super().on_click(event)
         body = self.query_one(ScrolledLines)
         row = event.screen_y - body.region.y + round(body.scroll_offset.y) - 1
-        ordered = [one.pid for _, one in in_tree_order(self.processes)]
+        ordered = self._pids()
         if 0 <= row < len(ordered):
             self._select(ordered[row])

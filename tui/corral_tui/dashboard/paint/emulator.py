@@ -194,13 +194,9 @@ class Emulator:
         elif found["final"]:
             self._do_sequence(found)
         elif found["control"]:
-            doer = self._by_control.get(found["control"])
-            if doer is not None:
-                doer()
+            self._by_control.get(found["control"], _nothing)()
         elif found["escape"]:
-            doer = self._by_escape.get(found["escape"])
-            if doer is not None:
-                doer()
+            self._by_escape.get(found["escape"], _nothing)()
         elif found["string"]:
             self._is_in_string = True
         elif found["set"] in ("(", ")"):
@@ -239,9 +235,7 @@ class Emulator:
         elif final in "hl":
             self._set_modes(_numbers(found["numbers"]), is_private=prefix == "?", is_on=final == "h")
         elif not prefix:
-            doer = self._by_final.get(final)
-            if doer is not None:
-                doer(*_numbers(found["numbers"]))
+            self._by_final.get(final, _nothing)(*_numbers(found["numbers"]))
 
     def _sequences(self) -> dict[str, Callable[..., None]]:
         """By their final letter; each takes whatever numbers come."""
@@ -367,6 +361,10 @@ class Emulator:
         moved = {y + by: buffer.pop(y) for y in rows if y in buffer}
         buffer.update({y: line for y, line in moved.items() if y in rows})
         self._screen.dirty.update(rows)
+
+
+def _nothing(*_: int) -> None:
+    """What is done for a sequence that the screen does not have."""
 
 
 def _bounded(size: Size) -> Size:
