@@ -115,14 +115,14 @@ SCREENS = (
     ("v", "LAST LINE, OR WHY"),
     ("v\r", "2 Output"),
     ("V", "V hides them"),
-    ("s", "esc leave"),
+    ("s", "esc cancel"),
     ("\x1b", ""),
     ("c", "Chain onto"),
     ("\x1b", ""),
 )
 
 
-LEAVES = re.compile("esc leave")
+LEAVES = re.compile("esc (cancel|closes)")
 """Stands at the foot of every dialog."""
 
 
