@@ -139,18 +139,13 @@ def _streams(home: Home, jobs: tuple[Job, ...], choice: LogOptions) -> Iterator[
         if choice.stage is not None and choice.stage > len(job.stages):
             raise NotSoError(f"job {job.id}: it has no stage {choice.stage}; its last is {len(job.stages)}")
         for path, stream, outlet in _files(home, job, choice, out, err):
-            name = stream_name(job, stream)
-            _report_if_removed(job, name, path)
-            prefix = f"{visible(job.title)} | " if is_several else ""
-            start = _start(path, choice.tail)
-            yield FileSource(
-                path,
-                outlet,
-                start=start,
-                transform=transform_for(outlet.descriptor, prefix, raw=choice.raw),
-                on_drop=_DropReporter(job, name, at_head=start == 0),
-                on_shorter=_TruncationReporter(job, name),
+            _report_if_removed(job, stream, path)
+            transform = transform_for(
+                outlet.descriptor, f"{visible(job.title)} | " if is_several else "", raw=choice.raw
             )
+            start = _start(path, choice.tail)
+            handlers = _handlers(job, stream, transform, at_head=start == 0)
+            yield FileSource(path, outlet, start=start, **handlers._asdict())
 
 
 def _merged(home: Home, job: Job, choice: LogOptions) -> MergedSource:
@@ -158,24 +153,23 @@ def _merged(home: Home, job: Job, choice: LogOptions) -> MergedSource:
     watched = []
     paths = [path for path, _, _ in _files(home, job, choice, out, out)]
     for number, path in enumerate(paths):
-        name = stream_name(job, number)
-        _report_if_removed(job, name, path)
+        _report_if_removed(job, number, path)
         transform = transform_for(out.descriptor, "", raw=choice.raw)
-        watched.append(
-            StreamHandlers(
-                transform,
-                _DropReporter(job, name, at_head=choice.tail is None),
-                _TruncationReporter(job, name),
-            )
-        )
+        watched.append(_handlers(job, number, transform, at_head=choice.tail is None))
     merged = MergedStreams(paths, home.order(job.id))
     if choice.tail is not None:
         merged.skip_to_last_lines(choice.tail)
     return MergedSource(merged, out, watched)
 
 
-def _report_if_removed(job: Job, name: str, path: str) -> None:
+def _handlers(job: Job, stream: int, transform: Transform, *, at_head: bool) -> StreamHandlers:
+    name = stream_name(job, stream)
+    return StreamHandlers(transform, _DropReporter(job, name, at_head), _TruncationReporter(job, name))
+
+
+def _report_if_removed(job: Job, stream: int, path: str) -> None:
     if job.started is not None and not os.path.lexists(path):
+        name = stream_name(job, stream)
         complain(f"job {job.id}: its {name} was removed: {visible(path)} is not there any more")
 
 
