@@ -17,7 +17,7 @@ from corral.output.reader import OutputFile
 from corral.protocol.requests import CloseInput
 from corral_tui.dashboard.dialogs.base import BottomDialog
 from corral_tui.dashboard.frame.screen import Host
-from corral_tui.dashboard.paint.lines import Line, plain, wrapped
+from corral_tui.dashboard.paint.lines import Line, wrapped
 from corral_tui.dashboard.paint.text_field import Label, LineInput, OneLineInput
 
 _TAIL = 512
@@ -55,9 +55,8 @@ class AnswerDialog(BottomDialog):
 
     # ---- what it says ----
 
-    def title(self) -> tuple[Line, Line]:
-        told = f"{self.sent} sent" if self.sent else ""
-        return plain(f"Type the answer for {self.subject()}", "title"), plain(told, "muted")
+    def title(self) -> tuple[str, str]:
+        return f"Type the answer for {self.subject()}", f"{self.sent} sent" if self.sent else ""
 
     def body_lines(self, width: int) -> list[Line]:
         return wrapped(self._question(), width) if self.job else []

@@ -120,9 +120,9 @@ class BottomDialog(Widget, can_focus=True):
 
     # ---- what a dialog says; each overrides what it needs ----
 
-    def title(self) -> tuple[Line, Line]:
-        """Left and right of the rule."""
-        return [], []
+    def title(self) -> tuple[str, str]:
+        """What it is about, and a remark at the right."""
+        return "", ""
 
     def body_lines(self, width: int) -> list[Line]:
         return []
@@ -156,8 +156,9 @@ class BottomDialog(Widget, can_focus=True):
         self.asked_at = monotonic()
 
     def _head_lines(self, width: int) -> list[Line]:
-        left, right = self.title()
-        return [rule(left, right, width, self.host.charset.heavy_rule, "rule-selected")]
+        title, remark = self.title()
+        right = plain(remark, "muted") if remark else []
+        return [rule(plain(title, "title"), right, width, self.host.charset.heavy_rule, "rule-selected")]
 
     def _key_lines(self, width: int) -> list[Line]:
         lines: list[Line] = [[(f" {self.problem}", "error")]] if self.problem else []

@@ -108,14 +108,14 @@ class QuitDialog(StoppingDialog):
 
     # ---- what it says ----
 
-    def title(self) -> tuple[Line, Line]:
+    def title(self) -> tuple[str, str]:
         count = numbers.counted(len(self.jobs), "job")
         if self.phase == "question":
-            return plain(f"End {count} and leave?", "title"), plain("q leaves and lets them go on", "muted")
+            return f"End {count} and leave?", "q leaves and lets them go on"
         if self.phase == "left over":
-            return plain("Not all of it has ended", "title"), []
+            return "Not all of it has ended", ""
         gone = sum(report.nothing_is_left for report in self.reports.values())
-        return plain(f"Ending {count}", "title"), plain(f"{gone} of {len(self.job_ids)} ended", "muted")
+        return f"Ending {count}", f"{gone} of {len(self.job_ids)} ended"
 
     def keys(self) -> list[tuple[str, str]]:
         if self.phase == "question":

@@ -56,14 +56,12 @@ class RestartDialog(BottomDialog):
     def answers(self) -> Mapping[str, Callable[[], None]]:
         return {"n": self.leave, **({"y": self._restart} if self.is_asking else {})}
 
-    def title(self) -> tuple[Line, Line]:
+    def title(self) -> tuple[str, str]:
         if self.problem:
-            return plain(f"{self.subject()} was not restarted", "title"), []
+            return f"{self.subject()} was not restarted", ""
         if self.is_restarting:
-            return plain(f"Restarting {self.subject()}", "title"), plain(
-                "stopped first, then run again", "muted"
-            )
-        return plain(f"Restart {self.subject()}?", "title"), plain("it runs", "muted")
+            return f"Restarting {self.subject()}", "stopped first, then run again"
+        return f"Restart {self.subject()}?", "it runs"
 
     def keys(self) -> list[tuple[str, str]]:
         if self.is_restarting:

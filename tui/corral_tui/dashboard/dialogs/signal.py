@@ -15,7 +15,7 @@ from corral.protocol.requests import ListProcesses, SignalJobs
 from corral_tui.dashboard.dialogs.base import BottomDialog, ChoiceButton
 from corral_tui.dashboard.frame.screen import Host
 from corral_tui.dashboard.paint.block_widgets import Block
-from corral_tui.dashboard.paint.lines import Line, clean, cut, plain
+from corral_tui.dashboard.paint.lines import Line, clean, cut
 from corral_tui.text import numbers
 
 SIGNALS: tuple[tuple[str, str], ...] = (
@@ -165,8 +165,8 @@ class SignalDialog(BottomDialog):
 
     # ---- what it says ----
 
-    def title(self) -> tuple[Line, Line]:
-        return plain(f"Signal {self.subject()}", "title"), plain("only sends the signal", "muted")
+    def title(self) -> tuple[str, str]:
+        return f"Signal {self.subject()}", "only sends the signal"
 
     def keys(self) -> list[tuple[str, str]]:
         arrows = f"{self.host.charset.up}{self.host.charset.down}"

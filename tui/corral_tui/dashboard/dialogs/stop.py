@@ -173,34 +173,33 @@ class StopDialog(StoppingDialog):
     def shown_grace(self) -> float:
         return max((job.stop_grace for job in self.jobs), default=0.0) if self.grace is None else self.grace
 
-    def _subject(self) -> str:
+    def subject(self) -> str:
         if len(self.jobs) == 1:
             return f"{self.jobs[0].id} {clean(self.jobs[0].title)}"
         return f"{len(self.jobs)} jobs"
 
-    def title(self) -> tuple[Line, Line]:
+    def title(self) -> tuple[str, str]:
         if self.phase == "question":
             why = "this job, even if the list moves" if len(self.jobs) == 1 else "these jobs and no others"
-            return plain(f"Stop {self._subject()}?", "title"), plain(why, "muted")
+            return f"Stop {self.subject()}?", why
         if self.phase == "pointless":
-            return plain(f"{self._subject() if self.jobs else 'Nothing to stop'}: ended", "title"), []
+            return f"{self.subject() if self.jobs else 'Nothing to stop'}: ended", ""
         return (self._title_over if self.phase == "over" else self._title_going_on)()
 
-    def _title_over(self) -> tuple[Line, Line]:
+    def _title_over(self) -> tuple[str, str]:
         seconds = max((report.seconds for report in self.reports.values()), default=0.0)
         verb = "is" if len(self.jobs) == 1 else "are"
-        return plain(f"{self._subject()} {verb} stopped", "title"), plain(f"in {seconds:.1f} s", "muted")
+        return f"{self.subject()} {verb} stopped", f"in {seconds:.1f} s"
 
-    def _title_going_on(self) -> tuple[Line, Line]:
+    def _title_going_on(self) -> tuple[str, str]:
         survivors = sum(len(report.left) for report in self.reports.values())
         seconds = max((report.seconds for report in self.reports.values()), default=0.0)
         if survivors and self.kill_in is None:
             total = sum(len(report.processes) for report in self.reports.values())
-            left: Line = plain(f"{self._subject()} could not be stopped", "title")
-            return left, plain(f"{seconds:.0f} s · {survivors} of {total} left", "muted")
+            return f"{self.subject()} could not be stopped", f"{seconds:.0f} s · {survivors} of {total} left"
         kill_in = self.kill_in
         when = "KILL sent" if kill_in is None else f"KILL in {stop_text.whole_seconds(kill_in)} s"
-        return plain(f"Stopping {self._subject()}", "title"), plain(f"{seconds:.0f} s · {when}", "muted")
+        return f"Stopping {self.subject()}", f"{seconds:.0f} s · {when}"
 
     @property
     def kill_in(self) -> float | None:

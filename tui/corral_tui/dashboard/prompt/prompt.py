@@ -380,11 +380,10 @@ class PromptDialog(BottomDialog):
 
     # ---- what it says ----
 
-    def title(self) -> tuple[Line, Line]:
-        up = self.host.charset.up
+    def title(self) -> tuple[str, str]:
         if self.chain_onto:
-            return plain(f"Chain onto {self.subject()}", "title"), plain("esc closes it", "muted")
-        return plain("New pipeline", "title"), plain(f"{up} earlier commands   tab completes", "muted")
+            return f"Chain onto {self.subject()}", "esc closes it"
+        return "New pipeline", f"{self.host.charset.up} earlier commands   tab completes"
 
     def keys(self) -> list[tuple[str, str]]:
         enter = (
