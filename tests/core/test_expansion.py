@@ -261,13 +261,13 @@ def test_a_target_of_a_redirection_is_one_word(directory: Path) -> None:
         ("x A.txt/*", "*", "matches no file"),
         ("x dangl*/", "*", "matches no file"),
         ("x /no/such/*", "*", "matches no file;"),
-        ("x > sub/*", "*", "a redirection has one"),
-        ("x < [ab]", "[ab]", "a redirection has one"),
+        ("x > sub/*", "*", "a redirection needs one"),
+        ("x < [ab]", "[ab]", "a redirection needs one"),
         ("x a*[^b]", "[^b]", "write [!…]"),
         ("x ~no-such-user/a", "~no-such-user", "no user is called"),
         ("x ~:/data", "~:", "$HOME"),
-        ("$EMPTY x", "$EMPTY", "a program has to stand here"),
-        ("x > $EMPTY", "$EMPTY", "a file has to stand here"),
+        ("$EMPTY x", "$EMPTY", "a program is needed here"),
+        ("x > $EMPTY", "$EMPTY", "a file is needed here"),
     ],
 )
 def test_what_cannot_be_expanded_is_refused_with_its_place(

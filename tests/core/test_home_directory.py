@@ -178,7 +178,7 @@ def test_a_file_linked_into_an_open_home_is_not_written_to(home: Home, tmp_path:
     os.link(tmp_path / "profile", home.daemon_log)
     check_home(home)  # A private home: the other name is a backup's, say.
     os.chmod(home.path, 0o777)
-    with pytest.raises(CorralError, match="another name elsewhere"):
+    with pytest.raises(CorralError, match="also has another name"):
         check_home(home)
 
 

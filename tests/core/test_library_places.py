@@ -14,7 +14,7 @@ import pytest
 import corral
 from managers import eventually, eventually_so, opened
 
-OUTSIDE = "used inside its `async with` block"
+OUTSIDE = "inside its `async with` block"
 
 
 def _asks(job: corral.JobHandle) -> list[Callable[[], Awaitable[object]]]:

@@ -181,11 +181,11 @@ async def test_who_wears_the_mark_of_another_job_is_of_the_job_that_has_more_for
         leader, child = await counted(thief, 2)
         report = await victim.stop()
         assert len(report.processes) == 1
-        assert report.note == f"{child} {COMM} wore the mark of this job, but is a process of job {thief.id}"
+        assert report.note == f"{child} {COMM} had the mark of this job, but is a process of job {thief.id}"
         assert (await thief.snapshot()).state == "running"
         report = await thief.stop()
         assert {one.pid for one in report.processes} == {leader, child}
-        assert report.note == f"{child} {COMM} wore the mark of job {victim.id}"
+        assert report.note == f"{child} {COMM} had the mark of job {victim.id}"
 
 
 async def test_who_names_another_job_in_its_environment_alone_is_named_by_both() -> None:
@@ -200,8 +200,8 @@ async def test_who_names_another_job_in_its_environment_alone_is_named_by_both()
         await counted(victim, 2)
         report = await victim.stop()
         assert [one.name for one in report.processes] == ["sleep", "sleep"]
-        assert "wears the mark of this job, but" in str(report.note)
-        assert str(report.note).endswith(f"says job {thief.id}")
+        assert "has the mark of this job, but" in str(report.note)
+        assert str(report.note).endswith(f"points to job {thief.id}")
 
 
 async def test_who_says_in_the_midst_of_a_job_that_it_is_of_another_home_is_in_doubt() -> None:

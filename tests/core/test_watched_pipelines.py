@@ -135,7 +135,7 @@ async def test_a_write_to_a_reader_that_is_gone_fails(gate: Path) -> None:
         while not await reader_has_ended():
             await watcher.has_looked()
         await watcher.has_looked()
-        assert (watcher.seen, watcher.note) == (b"", "nobody reads it any more: what stands in it is lost")
+        assert (watcher.seen, watcher.note) == (b"", "nobody reads it any more: what is in it is lost")
         opening(gate)
         job = await handle.wait(timeout=20)
         assert job.stages[0].signal == "PIPE"

@@ -47,10 +47,10 @@ async def test_a_suspended_daemon_is_named_and_goes_on_as_if_nothing_was(
         with pytest.raises(CorralError) as caught:
             asker.call(p.AskStatus())
         assert str(caught.value) == why
-        with pytest.raises(CorralError, match="what was asked of it may then still be done"):
+        with pytest.raises(CorralError, match="it may then still do what was asked"):
             start(asker, "true")
         assert ended.result(timeout=1.0) is None
-        assert said == [f"{why}; waiting on"]
+        assert said == [f"{why}; still waiting"]
         await eventually(lambda: screen.snapshot.trouble == SILENT, "the screen to say so")
         size = os.path.getsize(daemons.home.stdout(one))
         until(lambda: os.path.getsize(daemons.home.stdout(one)) > size, "its output to go on")

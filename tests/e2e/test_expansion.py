@@ -52,7 +52,7 @@ def test_a_line_is_expanded_by_its_environment_and_in_its_directory(corral: Corr
     [
         ("echo $NOT_SET", "column 6: $NOT_SET is not set; "),
         ("echo *.no", 'column 6: "*.no" matches no file in '),
-        ("echo x > *", 'column 10: "*" may match several files, and a redirection has one; '),
+        ("echo x > *", 'column 10: "*" may match several files, but a redirection needs one; '),
         ("A=1 echo $A", "column 10: $A is not set; A=… in front of a program is for that program alone; "),
         # A job's own id is not known before it starts, and that of a job around us is another's.
         ("echo $CORRAL_JOB_ID", "column 6: $CORRAL_JOB_ID is not set; "),

@@ -120,7 +120,7 @@ def test_what_may_not_be_sent_twice_is_not(daemons: Daemons, tmp_path: Path) -> 
         os.kill(client.hello.pid, signal.SIGSTOP)
         unread = client.begin(request)
         os.kill(client.hello.pid, signal.SIGKILL)
-        with pytest.raises(DaemonUnavailableError, match="whether it did is not known: corral ps -a"):
+        with pytest.raises(DaemonUnavailableError, match="it is not known whether it did: corral ps -a"):
             unread.result(20)
         with daemons.client() as other:
             assert len(other.call(p.ListJobs(all=True)).jobs) == 1

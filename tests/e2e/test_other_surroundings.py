@@ -32,7 +32,7 @@ LOOK = (
     "-c",
     f"grep -E '^({'|'.join(LINES)}):' /proc/self/status; cat /proc/self/oom_score_adj; ulimit -Hn; nice",
 )
-WAY = "corral daemon restart from here gives it that once no job runs; until then set CORRAL_HOME to a directory of its own"
+WAY = "once no job runs, corral daemon restart from this shell gives it that; until then set CORRAL_HOME to another directory"
 
 
 def inside(command: Corral, *prefix: str) -> Corral:

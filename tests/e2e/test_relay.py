@@ -218,7 +218,7 @@ def test_where_there_is_no_room_the_job_waits_and_nothing_is_lost(tmp_path: Path
                 lambda: Path(f"/proc/{relay}/comm").read_bytes() == b"relay: no room\n", "the relay to wait"
             )
             why = until(lambda: _why(client, one, "relay: no room"), "the diagnosis")
-            assert "make room where its output is written to" in [advice.text for advice in why.advice]
+            assert "make room where its output goes" in [advice.text for advice in why.advice]
             assert job(client, one).state == "running"
             resource.prlimit(relay, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             (ended,) = wait(client, one)

@@ -161,7 +161,7 @@ def test_output_that_was_removed_is_said(corral: Corral) -> None:
     until(lambda: "on" in corral.ok("logs", "talk"), "it to talk")
     shutil.rmtree(corral.home / "jobs")
     told = ""
-    while "jobs was removed or replaced while the daemon ran: what jobs printed so far is lost" not in told:
+    while "jobs was removed or replaced while the daemon ran: the output so far is lost" not in told:
         told += corral("ps").stderr
     logs = corral("logs", "talk")
     assert logs.stdout == ""

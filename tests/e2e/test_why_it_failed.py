@@ -31,7 +31,7 @@ FAILURES: tuple[tuple[tuple[str, ...], str, list[str]], ...] = (
     (
         ("--", sys.executable, "-c", OWN_SIGNAL.format(11)),
         "was ended by SIGSEGV",
-        ["SIGSEGV: it used memory that is not its own, a fault in the program itself"],
+        ["SIGSEGV: it used memory that is not its own, a bug in the program"],
     ),
     (
         ("--", sys.executable, "-c", OWN_SIGNAL.format(10)),
@@ -41,7 +41,7 @@ FAILURES: tuple[tuple[tuple[str, ...], str, list[str]], ...] = (
     (
         ("--shell", "printf 'a\\rlast\\033[31m words\\n\\n' >&2; exit 130"),
         "exited with 130; it said: last words",
-        ["exit status 130: in a shell, that a program in it was ended by signal 2"],
+        ["exit status 130: in a shell it means that a program was ended by signal 2"],
     ),
     (("--pty", "--", "sh", "-c", "echo on the terminal; exit 4"), "it said: on the terminal", []),
     (("no-such-program",), "it failed: stage 1: no such program: no-such-program", []),

@@ -75,7 +75,7 @@ def test_what_no_option_says_comes_from_the_settings(
             '[run]\nstuck_after = "soon"\non_stuck = "stop"\n',
             'stuck_after in [run]: write a duration, such as "5m"',
         ),
-        ('[run]\nstuck_after = 0\non_stuck = "stop"\n', "60s counts until then"),
+        ('[run]\nstuck_after = 0\non_stuck = "stop"\n', "until then it is 60s"),
         (
             '[run]\non_stuck = "stop"\nafter = 3\n',
             "no setting 'after' in [run]; there are on_stuck, stuck_after",

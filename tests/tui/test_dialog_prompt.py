@@ -140,13 +140,13 @@ async def test_what_words_become_is_shown_and_started(surroundings: Path, tmp_pa
         ("sort < nothing", 7, "no such file: nothing"),
         ("sort > no/where", 7, "no such directory: no"),
         ("sort > logs", 7, "logs is a directory"),
-        ("sort | | uniq", 5, "nothing stands behind this pipe"),
+        ("sort | | uniq", 5, "nothing follows this pipe"),
         ("sort 'x", 5, "never closed"),
         ("logs/a.txt", 0, "logs/a.txt is not executable"),
         ("logs/a.txt", 0, "it is no program"),
         ("sort logs/*.gz", 10, '"logs/*.gz" matches no file in '),
         ('sort "$no_such/x"', 6, "$no_such is not set"),
-        ("sort > *.txt", 7, "a redirection has one"),
+        ("sort > *.txt", 7, "a redirection needs one"),
         ("~no-such-user/a", 0, 'no user is called "no-such-user"'),
         ("sort | $HOME/bin/nothing", 7, "no such file: "),
     ],
@@ -377,7 +377,7 @@ async def test_pty_gives_the_job_a_terminal_as_large_as_ours(tmp_path: Path) -> 
         await shown(app, lambda text: "the same as: corral run --pty 'sort'" in text, "the command")
         dialog.query_one("#stdin", Cycle).put("open")
         await pilot.press("enter")
-        await shown(app, lambda text: "a job with a terminal reads that" in text, "why not")
+        await shown(app, lambda text: "a job with a terminal reads from it" in text, "why not")
         assert not source.asked(StartJobs)
         dialog.query_one("#stdin", Cycle).put("none")
         await pilot.press("enter")

@@ -219,11 +219,9 @@ class Client:
             only_waits = all(isinstance(request, WaitForJobs) for request in requests)
             if self.on_silence is None or not only_waits:
                 has_effect = any(not request.may_be_cut for request in requests)
-                raise CorralError(
-                    f"{why}; what was asked of it may then still be done" if has_effect else why
-                )
+                raise CorralError(f"{why}; it may then still do what was asked" if has_effect else why)
             self._liveness.note_reported()
-            self.on_silence(f"{why}; waiting on")
+            self.on_silence(f"{why}; still waiting")
 
     # ---- the daemon goes away
 

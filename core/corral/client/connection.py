@@ -181,11 +181,11 @@ def _unknown(asked: OpenRequest) -> str:
     if isinstance(asked.request, p.StartJobs):
         names = ", ".join(spec.name or spec.command for spec in asked.request.specs[:3])
         return (
-            f"the daemon went away while it was asked to start {names}; whether it did is not known: "
-            "corral ps -a shows it, if so"
+            f"the daemon went away while it was asked to start {names}; it is not known whether it did: "
+            "corral ps -a shows the job if so"
         )
     verb = type(asked.request).__struct_config__.tag
     return (
-        f"the daemon went away during the request {verb}; whether it was done is not known: "
-        "corral ps -a shows how things are"
+        f"the daemon went away during the request {verb}; it is not known whether it was done: "
+        "corral ps -a shows the jobs as they are"
     )

@@ -144,9 +144,7 @@ def _report(client: Client, pending: PendingReply[Done], reader: int, home: Home
     while not said.endswith(b"\n"):
         ready = [descriptor for descriptor, _ in poller.poll(max(0.0, deadline - time.monotonic()) * 1000)]
         if not ready:
-            raise CorralError(
-                f"daemon restart: no word of it within {WAIT_SECONDS:g} s; see {home.daemon_log}"
-            )
+            raise CorralError(f"daemon restart: no answer within {WAIT_SECONDS:g} s; see {home.daemon_log}")
         if client.fileno() in ready and not _goes_on(pending):
             poller.unregister(client.fileno())
         if reader in ready:

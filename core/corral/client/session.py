@@ -41,7 +41,7 @@ LEAVE_SECONDS = 30.0
 """For a private daemon to end once its jobs have: it looks once more, with the usual grace."""
 LIVENESS_CHECK_SECONDS = 1.0
 """How often a screen checks whether it has heard from its daemon."""
-LEFT = "the manager is not open any more: it and its jobs are to be used inside its `async with` block"
+LEFT = "the manager is not open any more: use it and its jobs inside its `async with` block"
 SILENT = "daemon does not answer"
 """The trouble of a snapshot whose daemon is there but silent."""
 
@@ -188,7 +188,7 @@ class Session:
         """
         _, beside = await self.call_beside(OpenInput(job=job))
         if not beside:
-            raise CorralError(f"job {job}: no way to its stdin has arrived: no file descriptor is free here")
+            raise CorralError(f"job {job}: its stdin was not passed on: no file descriptor is free here")
         await send(beside[0], data)
 
     def check_usable(self) -> None:

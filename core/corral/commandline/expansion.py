@@ -81,7 +81,7 @@ def glob_of_file(token: Token) -> Problem | None:
     if letters is None or not spans:
         return None
     start, length, shown = _marked(spans[0], letters.texts, letters.sources)
-    problem = f'"{shown}" may match several files, and a redirection has one'
+    problem = f'"{shown}" may match several files, but a redirection needs one'
     return Problem(start, length, problem, f"name the file, or {QUOTE_IT}", False)
 
 
@@ -146,7 +146,7 @@ def _paths(
     for span in spans:
         if written.mask.startswith("[^", span[0]):
             start, length, shown = _marked(span, written.text, written.sources)
-            problem = f'"{shown}" means other letters than these for bash, and these for sh'
+            problem = f'"{shown}" means other letters than these in bash, and these letters in sh'
             raise _RefusedError(Problem(start, length, problem, f"write [!…], or {QUOTE_IT}", False))
     found = context.files(file_names(written.text, written.mask))
     if found.paths or not found.is_complete:

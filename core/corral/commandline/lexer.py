@@ -299,7 +299,7 @@ class _Word:
         if found is not None:
             self._note(len(found[0]), f'"{excerpt(found[0])}" {_EXPANDED}', f"{RUN_WITH_SHELL}, or {literal}")
         elif literal is QUOTE_IT and quoted is not None:
-            problem = f"{excerpt(quoted[0])} is a quote of bash, and Corral has none"
+            problem = f"{excerpt(quoted[0])} is a quote of bash, which Corral does not know"
             self._note(len(quoted[0]), problem, "leave the $ out", needs_shell=False)
 
     def _brace_problem(self, bare: str) -> Problem | None:

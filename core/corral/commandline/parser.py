@@ -209,7 +209,7 @@ def _emptiness_problem(part: Part, words: tuple[str, ...]) -> Problem | None:
     if words[0] or part.token.letters is None or part.role not in ("program", "file"):
         return None
     what = "a file" if part.role == "file" else "a program"
-    problem = f"{excerpt(part.token.value)} is empty, and {what} has to stand here"
+    problem = f"{excerpt(part.token.value)} is empty, but {what} is needed here"
     return Problem(part.start, part.end - part.start, problem, f"name {what}", False)
 
 
@@ -344,7 +344,7 @@ class _RoleAssigner:
         if operator.value == ">&":
             return Problem(start, end - start, f'"{shown}" names no descriptor', "write 2>&1", False)
         return Problem(
-            start, end - start, f'"{shown}" names no file', "write the file's name behind it", False
+            start, end - start, f'"{shown}" names no file', "write the file's name after it", False
         )
 
     def _no_program(self, position: int, length: int) -> Problem:
@@ -353,17 +353,13 @@ class _RoleAssigner:
             start, end = self.first.start, self.first.end
             what = "a redirection" if self.first.kind == "operator" else "an assignment"
             return Problem(
-                start, end - start, f"{what} without a command", "write the program behind it", False
+                start, end - start, f"{what} without a command", "write the program after it", False
             )
         if self.pipe is not None:
             start, end = self.pipe.start, self.pipe.end
-            return Problem(
-                start, end - start, "nothing stands behind this pipe", "write the next program", False
-            )
+            return Problem(start, end - start, "nothing follows this pipe", "write the next program", False)
         if length:
-            return Problem(
-                position, length, "nothing stands before this pipe", "write a program there", False
-            )
+            return Problem(position, length, "nothing comes before this pipe", "write a program there", False)
         return Problem(0, self.length, "empty command line", "write the program to run", False)
 
 
@@ -373,7 +369,11 @@ def _redirection_problem(token: Token) -> Problem | None:
     shown = f"{token.descriptor}{token.value}"
     hint = f"use < > >> 2> 2>> 2>&1, or {RUN_WITH_SHELL}"
     return Problem(
-        token.start, token.end - token.start, f'"{shown}" is a redirection Corral lacks', hint, True
+        token.start,
+        token.end - token.start,
+        f'"{shown}" is a redirection that Corral does not support',
+        hint,
+        True,
     )
 
 
@@ -381,7 +381,7 @@ def _file_problem(operator: Token, target: Token) -> Problem | None:
     start, length = operator.start, target.end - operator.start
     if operator.value == ">&" and (target.value != "1" or target.is_quoted):
         hint = f"only 2>&1 is known; {RUN_WITH_SHELL}"
-        return Problem(start, length, "this copy of a descriptor is one Corral lacks", hint, True)
+        return Problem(start, length, "Corral does not support this copy of a descriptor", hint, True)
     if not target.value:
         return Problem(
             target.start, target.end - target.start, "a file name cannot be empty", "name a file", False

@@ -143,7 +143,7 @@ class ClientConnection:
         if len(self._tasks) >= MOST_REQUESTS or (waits and not self._may_wait(size)):
             close_all(descriptors)
             refusal = CorralError(
-                f"{len(self._tasks)} requests of this client, and others', are under way; wait for some of them"
+                f"{len(self._tasks)} requests of this client are under way, and others of other clients; wait for some of them"
             )
             self._channel.send(lines.error_line(number, refusal))
             return

@@ -163,7 +163,7 @@ class Handlers:
         if any(isinstance(spec.stdin, DescriptorInput) for spec in request.specs):
             if not caller.descriptors:
                 # The kernel drops what does not fit into our table and sets MSG_CTRUNC (unix(7)).
-                raise CorralError(f"the stdin to pass did not arrive, most likely since {no_descriptors()}")
+                raise CorralError(f"the stdin to pass did not arrive, most likely because {no_descriptors()}")
             if len(request.specs) != 1 or len(caller.descriptors) != 1:
                 raise UsageError(
                     "a job that reads the client's stdin needs exactly one descriptor, and to be alone"
@@ -344,7 +344,7 @@ class Handlers:
 
     async def _wait(self, request: p.WaitForJobs) -> p.Waited:
         if request.any and not request.ids:
-            raise UsageError("no job named of which one is to end; give ids")
+            raise UsageError("no job to wait for; give ids")
         ids, unknown = await self._resolved(request.ids)
         if unknown:
             raise UnknownJobError("; ".join(unknown))

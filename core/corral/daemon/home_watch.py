@@ -23,9 +23,7 @@ from corral.platform.files.descriptors import move_high
 from corral.platform.host.daemon_log import log
 from corral.protocol.address import listen
 
-OUTPUT_LOST = (
-    "what jobs printed so far is lost, and what those that run go on to print; new jobs have their output"
-)
+OUTPUT_LOST = "the output so far is lost, and so is what running jobs still print; new jobs keep their output"
 RETRY_SECONDS = 2.0
 """Until the next attempt after one failed."""
 _ONLY_LOOK = getattr(os, "O_PATH", os.O_RDONLY)
@@ -91,7 +89,7 @@ class HomeWatch:
             self._problem = None
         except (CorralError, OSError) as error:
             self._retry_at = time.monotonic() + RETRY_SECONDS
-            text = f"{self._home.path} is not as it was, and cannot be put right: {error}"
+            text = f"{self._home.path} was changed, and cannot be repaired: {error}"
             if text != self._problem:
                 self._problem = text
                 log(text)

@@ -134,7 +134,7 @@ class ProgramReplacement(Struct, eq=False):
             )
         program = from_wire(request.program)
         if not os.path.isabs(program) or not os.path.isfile(program):
-            raise CorralError(f"daemon restart: {program} is no program; the daemon goes on as it was")
+            raise CorralError(f"daemon restart: {program} is not a program; the daemon goes on as it was")
 
     async def _until_quiet(self) -> None:
         """Wait for the requests under way that their clients could not send again."""
@@ -144,7 +144,7 @@ class ProgramReplacement(Struct, eq=False):
             if left <= 0:
                 what = ", ".join(sorted({type(request).__name__ for request in unfinished.values()}))
                 raise NotSoError(
-                    f"daemon restart: a request is under way that cannot be cut ({what}); try again"
+                    f"daemon restart: a request is under way that cannot be interrupted ({what}); try again"
                 )
             await asyncio.wait(unfinished, timeout=left)
 

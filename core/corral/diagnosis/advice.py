@@ -76,7 +76,7 @@ def _of_others(web: WaitGraph, root: Chain) -> list[Advice]:
     if other is None:
         name = one_line(first.name)
         if web.job.output == "pipe" and name == relay_program.WAITING.decode():
-            return [Advice("make room where its output is written to", "df -h")]
+            return [Advice("make room where its output goes", "df -h")]
         if web.job.output == "pipe" and name == relay_program.NAME.decode():
             return [Advice(f"let {name} ({first.pid}) go on, which writes its output", f"ps -fp {first.pid}")]
         return [Advice(f"look at {name} ({first.pid}), which is none of Corral's", f"ps -fp {first.pid}")]

@@ -24,14 +24,14 @@ _MOST_RUNS = 200
 _MOST_NAMES = 8
 OOM_KILLED = "out of memory, the kernel's log says that it killed it"
 _OWN_FAULTS = {
-    "SEGV": "SIGSEGV: it used memory that is not its own, a fault in the program itself",
+    "SEGV": "SIGSEGV: it used memory that is not its own, a bug in the program",
     "BUS": "SIGBUS: it used a mapped file beyond its end, or memory that is not its own",
     "FPE": "SIGFPE: it divided by zero, or the like",
     "ILL": "SIGILL: it was built for another processor, or is damaged",
     "ABRT": "SIGABRT: it gave up by itself; its last words say why",
     "PIPE": "SIGPIPE: it wrote to a pipe or socket that nobody reads any more",
     "XCPU": "SIGXCPU: its limit of CPU time was used up (ulimit -t)",
-    "XFSZ": "SIGXFSZ: a file was to be larger than its limit (ulimit -f)",
+    "XFSZ": "SIGXFSZ: a file would have become larger than allowed (ulimit -f)",
     "SYS": "SIGSYS: a system call that its sandbox forbids",
 }
 _CHANGES_ANYHOW = re.compile(
@@ -98,7 +98,9 @@ def _of_signal(job: Job, stage: Stage | None) -> list[str]:
         return []
     status = stage.exit_status or 0
     if stage.signal is None and 128 < status < 128 + 65:
-        found = [f"exit status {status}: in a shell, that a program in it was ended by signal {status - 128}"]
+        found = [
+            f"exit status {status}: in a shell it means that a program was ended by signal {status - 128}"
+        ]
         return found + (_oom_evidence(job, stage) if status == 137 else [])
     if stage.signal is None:
         return []

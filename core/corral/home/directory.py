@@ -149,7 +149,7 @@ def _check_entry(
         reason = "is not what corral makes there"
     elif was_open and stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
         # Others could have hard-linked another file of ours into here, so that we overwrite it (link(2)).
-        reason = "is a file that has another name elsewhere too"
+        reason = "is a file that also has another name (a hard link)"
     else:
         return
     raise CorralError(

@@ -62,7 +62,7 @@ def settle(
     original = None if is_itself else _original(home, here, noted, known)
     if original is not None and _is_same(home.journal, Home(original).journal):
         raise CorralError(
-            f"{home.journal} is the very file of {original}, by a hard link: remove {home.path}, or copy it with cp -a"
+            f"{home.journal} is the same file as in {original} (a hard link): remove {home.path}, or copy it with cp -a"
         )
     return Identity(known if original is None else nonce.new(), _encode(here), original)
 

@@ -73,9 +73,7 @@ class JobManager:
     def session(self) -> Session:
         """The connection underneath. Raises NotOpenError outside the `async with`."""
         if self._session is None:
-            raise NotOpenError(
-                "the manager is not open: it and its jobs are to be used inside its `async with` block"
-            )
+            raise NotOpenError("the manager is not open: use it and its jobs inside its `async with` block")
         return self._session
 
     # ---- starting

@@ -56,9 +56,9 @@ def _check_terminal(spec: JobSpec) -> None:
             "a pipeline cannot have one terminal: let sh run it, as one stage: --pty --shell 'a | b'; in Python shell=True"
         )
     if not isinstance(spec.stdin, NullInput):
-        raise UsageError("a job with a terminal reads that; it cannot have another stdin")
+        raise UsageError("a job with a terminal reads from it; it cannot have another stdin")
     if spec.output == "pipe":
-        raise UsageError("a job with a terminal prints on that; its output cannot be a pipe")
+        raise UsageError("a job with a terminal prints on it; its output cannot be a pipe")
     if not all(1 <= cells <= MOST_CELLS for cells in spec.terminal_size):
         raise UsageError(
             f"a terminal of {spec.terminal_size} columns and rows: 1 to {MOST_CELLS} are possible"
@@ -94,7 +94,9 @@ def check_surroundings(surroundings: Surroundings) -> None:
 
 def _check_words(command: Command) -> None:
     if any("\0" in word for word in command.argv):
-        raise UsageError(f"{shorten(command.argv[0])}: an argument holds NUL, which no program can be given")
+        raise UsageError(
+            f"{shorten(command.argv[0])}: an argument contains NUL, which cannot be passed to a program"
+        )
     for name, value in command.assignments:
         if not name or "=" in name or "\0" in name or "\0" in value:
             raise UsageError(f"{shorten(command.argv[0])}: NAME=value in front of it is no assignment")
@@ -114,7 +116,7 @@ def _check_redirections(command: Command) -> None:
         if redirection.fd not in (0, 1, 2):
             raise UsageError(f"redirection of descriptor {redirection.fd}: 0, 1 and 2 are supported")
         if (redirection.path is None) != (redirection.mode == "merge") or _is_backwards(redirection):
-            raise UsageError(f"redirection of descriptor {redirection.fd}: it makes no sense so")
+            raise UsageError(f"redirection of descriptor {redirection.fd}: it makes no sense")
         _check_text("the path of a redirection", redirection.path or "")
 
 

@@ -22,7 +22,7 @@ from corral.runner.output_cap import OutputCap
 from corral.runner.truncation_watch import TruncationWatch
 
 _FULL_NOW = "the disk of its output is full: what it writes now may be missing"
-_FULL_AT_END = "as it ended the disk of its output was full: what it wrote last may be missing"
+_FULL_AT_END = "the disk of its output was full when it ended: what it wrote last may be missing"
 
 
 class OutputWatch(Struct, eq=False):

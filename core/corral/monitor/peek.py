@@ -36,7 +36,7 @@ def _content(pid: int, descriptor: int, limit: int) -> tuple[bytes | None, str |
     try:
         content = peek_bytes(pid, descriptor, limit)
     except BrokenPipeError:
-        return None, "nobody reads it any more: what stands in it is lost"
+        return None, "nobody reads it any more: what is in it is lost"
     except OSError as error:
         return None, f"it cannot be looked into: {os.strerror(error.errno) if error.errno else error}"
     return content, None if content is not None else "it went away while it was looked at"

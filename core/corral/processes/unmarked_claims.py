@@ -219,16 +219,16 @@ class UnmarkedClaims(Struct, eq=False):
             run_of(rival).proven[stat.pid] = identity  # which the guard goes by
             if self._claim(rival, identity, self._stage_of(stat, rival), kinship_of(rival, self._home)):
                 run_of(job).contradictions[identity] = (
-                    f"{who} wore the mark of this job, but is a process of job {rival.id}"
+                    f"{who} had the mark of this job, but is a process of job {rival.id}"
                 )
-                run_of(rival).contradictions[identity] = f"{who} wore the mark of job {job.id}"
+                run_of(rival).contradictions[identity] = f"{who} had the mark of job {job.id}"
                 return
             del run_of(rival).proven[stat.pid]
         run_of(job).contradictions[identity] = (
-            f"{who} wears the mark of this job, but something says job {rival.id}"
+            f"{who} has the mark of this job, but something else points to job {rival.id}"
         )
         run_of(rival).contradictions[identity] = (
-            f"something says that {who} is of this job, but it wears the mark of job {job.id}, which ends it"
+            f"something points to this job for {who}, but it has the mark of job {job.id}, which ends it"
         )
 
     # ---- no mark

@@ -155,7 +155,9 @@ class Feeder:
         if found is None:
             self._unchanged = state.st_size, state.st_mtime_ns
             return
-        text = f"the stdout of job {self.source} was made shorter: fed on from its byte {found.least}"
+        text = (
+            f"the stdout of job {self.source} was made shorter: the feed goes on from its byte {found.least}"
+        )
         self._journal.record(self._job.id, datetime.now(UTC), "feed", text)
         self._trace.forget(found)
         self._offset = found.least

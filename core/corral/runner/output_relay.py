@@ -132,7 +132,7 @@ class Relays(Struct, eq=False):
             return
         run_of(job).is_draining = False
         if is_late:
-            text = "ended while its output is still open: something it left behind may write there, or there is no room"
+            text = "ended while its output is still open: a process that it left behind may still write there, or the disk is full"
             self._journal.record(job.id, datetime.now(UTC), "output", text)
         self._apply(job, event)
         self.note_through()

@@ -128,7 +128,7 @@ def _nearest(verb: str) -> str:
     from difflib import get_close_matches
 
     if verb in _VERBS_OF_OTHER_TOOLS:
-        return f"; that is {_VERBS_OF_OTHER_TOOLS[verb]}"
+        return f"; use {_VERBS_OF_OTHER_TOOLS[verb]}"
     near = get_close_matches(verb, VERBS, n=1)
     if near:
         return f"; did you mean corral {near[0]}?"

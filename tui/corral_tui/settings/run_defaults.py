@@ -51,7 +51,7 @@ def run_defaults(table: object, path: str) -> RunDefaults:
         if key == "stuck_after":
             seconds = _seconds(value)
             if seconds is None:
-                problem = f'write a duration, such as "5m"; {DEFAULT_STUCK_AFTER:g}s counts until then'
+                problem = f'write a duration, such as "5m"; until then it is {DEFAULT_STUCK_AFTER:g}s'
                 notices.append(f"{path}: stuck_after in [run]: {problem}")
             else:
                 found = found._replace(stuck_after=seconds)
@@ -60,7 +60,7 @@ def run_defaults(table: object, path: str) -> RunDefaults:
                 found = found._replace(on_stuck=value)
             else:
                 notices.append(
-                    f'{path}: on_stuck in [run]: write "mark" or "stop"; {DEFAULT_ON_STUCK} counts until then'
+                    f'{path}: on_stuck in [run]: write "mark" or "stop"; until then it is {DEFAULT_ON_STUCK}'
                 )
         else:
             notices.append(f"{path}: there is no setting {key!r} in [run]; there are on_stuck, stuck_after")
@@ -79,4 +79,6 @@ def _seconds(value: object) -> float | None:
 
 
 def _built_in(path: str, problem: str) -> RunDefaults:
-    return RunDefaults(notices=(f"{path}: {problem}; no default of [run] counts until it can be read",))
+    return RunDefaults(
+        notices=(f"{path}: {problem}; the defaults of [run] are ignored until it can be read",)
+    )

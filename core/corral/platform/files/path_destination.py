@@ -13,7 +13,9 @@ FILE, DESCRIPTOR, TERMINAL, OWN, HANGS = "file", "descriptor", "terminal", "own"
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _SELVES = ("/proc/self", "/proc/thread-self")
 _TERMINAL = "/dev/tty"
-HANGING_FILE_REFUSED = "a file that is open already, on a file system that may hang, is not handed over; name the file, or pipe it in"
+HANGING_FILE_REFUSED = (
+    "it is an open file on a file system that may hang, so it is not passed on; name the file, or pipe it in"
+)
 _MOST_LINKS = 40
 """Of one path (path_resolution(7))."""
 

@@ -14,7 +14,7 @@ from corral.model.spec import Scheduling, Standing, Surroundings
 from corral.platform.spawn import credentials, resource_limits, scheduling
 from corral.platform.spawn.child_setup import LIMIT_NAMES
 
-WAY = "corral daemon restart from here gives it that once no job runs; until then set CORRAL_HOME to a directory of its own"
+WAY = "once no job runs, corral daemon restart from this shell gives it that; until then set CORRAL_HOME to another directory"
 
 _WAKE_ALARM = 1 << 35
 """CAP_WAKE_ALARM: to wake a machine that sleeps (linux/capability.h)."""

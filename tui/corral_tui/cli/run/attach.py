@@ -69,8 +69,8 @@ def attach_and_report(client: Client, job: Job, key: DetachKey, *, from_start: b
         return exit_status_of([end.job])
     if end.how == "lost":
         raise CorralError(
-            f"the daemon that held the terminal of job {job.id} has gone, so the job was hung up (SIGHUP); "
-            f"corral show {job.id} says what became of it"
+            f"the daemon that held the terminal of job {job.id} has ended, so the job got SIGHUP; "
+            f"corral show {job.id} says how it ended"
         )
     if end.how == "signalled":
         complain(

@@ -56,13 +56,13 @@ def parse_key(written: str) -> DetachKey:
     letter = found[1].lower() if found else ""
     # ctrl+[ is escape, with which every arrow key begins; m, j and i are enter, line feed and tab.
     if not letter or letter in "[mji" or not (letter.isascii() and (letter.isalpha() or letter in "@]\\^_")):
-        raise UsageError(f"detach key {written!r}: ctrl and one key, such as ctrl+p, ^p or ctrl+]")
+        raise UsageError(f"detach key {written!r}: write ctrl and one key, such as ctrl+p, ^p or ctrl+]")
     return _key(letter)
 
 
 def _key(letter: str) -> DetachKey:
     if letter in "[mji":
         raise UsageError(
-            f"detach key ctrl+{letter}: escape, enter and tab are needed; such as ctrl+p, ^p or ctrl+]"
+            f"detach key ctrl+{letter}: it is escape, enter or tab; write another key, such as ctrl+p, ^p or ctrl+]"
         )
     return DetachKey(bytes([ord(letter.upper()) & 0x1F]), letter)

@@ -146,7 +146,7 @@ def _max_output(size: int | None) -> int | None:
 def _output(options: RunOptions) -> OutputMode:
     if options.output == "pipe" and options.pty:
         raise UsageError(
-            "run: --output pipe and --pty exclude each other; a terminal is what such a job prints on"
+            "run: --output pipe and --pty exclude each other; a job with --pty prints on its terminal"
         )
     return options.output or "file"
 
@@ -252,7 +252,7 @@ def _read_file(path: str, own: Mapping[str, str]) -> dict[str, str]:
         line += whole[: len(whole) - len(whole.lstrip())].count("\n")
         where = f"--env-file {path}, line {line}"
         if binding.error:
-            raise UsageError(f"{where}: no NAME=VALUE, or a quote without its end; a comment begins with #")
+            raise UsageError(f"{where}: not NAME=VALUE, or a quote is not closed; a comment begins with #")
         if binding.key is not None:
             name, value = native(binding.key), binding.value
             variables[name] = _value(name, None if value is None else native(value), own, where)
@@ -264,11 +264,11 @@ def _value(name: str, value: str | None, own: Mapping[str, str], where: str) -> 
     if not name or "\0" in name:
         raise UsageError(f"{where}: the name of the variable is missing; write NAME=VALUE")
     if not name.isprintable() or any(letter.isspace() for letter in name):
-        raise UsageError(f"{where}: what stands before the = is no name for a variable; write NAME=VALUE")
+        raise UsageError(f"{where}: the text before = is not a variable name; write NAME=VALUE")
     if value is None:
         if name not in own:
             raise UsageError(f"{where}: no variable of this name is set here; write NAME=VALUE")
         return own[name]
     if "\0" in value:
-        raise UsageError(f"{where}: the value has a NUL in it, which no variable can hold; take it out")
+        raise UsageError(f"{where}: the value contains a NUL, which a variable cannot hold; remove it")
     return value

@@ -67,7 +67,7 @@ def _start(client: Client, prepared: PreparedRequest, interrupts: Interrupts) ->
     while (started := pending.result(0)) is None:
         copier.wait(None, (pending.fileno(), interrupts.fileno()))
         if interrupts.count > 1:
-            complain("the job had not started yet, and may still do so; corral ps")
+            complain("the job had not started yet, and may still start; see corral ps")
             raise KeyboardInterrupt
     assert isinstance(started, Started)
     complain(*started.left)
@@ -131,7 +131,7 @@ class _Watch:
                 self._sleep(waiting, has_moved, pace, is_over=ended is not None)
             except BrokenPipeError:
                 self._copier.discard()
-                self._stop(StopJobs(ids=(self._job,), wait=False, by="as its output was closed"))
+                self._stop(StopJobs(ids=(self._job,), wait=False, by="because its output was closed"))
                 self.forced_status = self.forced_status or OUTPUT_CLOSED
 
     def _give_up_terminal(self, *, is_held_up: bool) -> None:

@@ -105,7 +105,7 @@ def wanted_of(fields: Fields, directory: str) -> JobOptions:
     """
     after, source = _dependency(fields)
     if fields.with_terminal and (source is not None or (fields.chain is None and fields.stdin != NO_INPUT)):
-        raise UsageError("pty: a job with a terminal reads that; choose no stdin beside it")
+        raise UsageError("pty: a job with a terminal reads from it; choose no other stdin")
     return JobOptions(
         name=_name(fields.name),
         cwd=directory if directory != current_directory() else None,
