@@ -29,7 +29,7 @@ from corral_tui.dashboard.job.tree_text import in_tree_order, tree_lines
 from corral_tui.dashboard.job.why_text import why_as_text
 from corral_tui.dashboard.paint import lines
 from corral_tui.text.charset import ASCII, UNICODE, Charset
-from corral_tui.text.stage_times import time_words
+from corral_tui.text.diagnosis_text import time_words
 from tui.fake_jobs import NOW, job, pipeline_job, stage
 
 

@@ -12,11 +12,11 @@ from corral.model.units import format_duration, format_size
 from corral.model.urgency import ended_badly, is_stuck
 from corral_tui.text import numbers
 from corral_tui.text.columns import lay_out
+from corral_tui.text.diagnosis_text import time_words
 from corral_tui.text.life_charts import life_lines
 from corral_tui.text.lines import ALERT, FAILURE, HEADING, MUTED, StyledLine
 from corral_tui.text.lost_output import truncated_in_short
 from corral_tui.text.phrases import ends_them, live_on, moment, reason_text
-from corral_tui.text.stage_times import time_words
 from corral_tui.text.stop_report import report_lines
 from corral_tui.text.terminal_output import visible, width_of
 

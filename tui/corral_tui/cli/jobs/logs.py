@@ -119,12 +119,12 @@ def print_logs(ids: tuple[str, ...], choice: LogOptions) -> int:
             _report_losses(found.jobs, choice)
             if choice.follow and running and isinstance(caller, Client):
                 ended = _follow(copier, caller, running)
-                _drain(copier)
+                copier.drain()
                 _report_losses(ended, choice, reported=found.jobs)
                 known |= {job.id: job for job in ended}
             else:
                 copier.fix_ends()
-                _drain(copier)
+                copier.drain()
     complain(*filter(None, map(disk_full_sentence, known.values())))
     return 1 if found.unknown else 0
 
@@ -250,12 +250,6 @@ def _follow(copier: Copier, client: Client, jobs: list[Job]) -> tuple[Job, ...]:
         copier.wait(0 if has_moved else delay, (waiting.fileno(),))
     copier.fix_ends()
     return waited.jobs
-
-
-def _drain(copier: Copier) -> None:
-    while not copier.is_done:
-        if not copier.step():
-            copier.wait(PollInterval.SLOW, ())
 
 
 class StreamHandlers(NamedTuple):

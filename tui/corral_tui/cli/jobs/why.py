@@ -12,9 +12,8 @@ from corral.model.reports import Diagnosis, PythonStack, Wait, languages_of
 from corral_tui.cli.support import connect
 from corral_tui.cli.support.options import id_argument, json_option
 from corral_tui.text import numbers
-from corral_tui.text.diagnosis_text import kept_heading
+from corral_tui.text.diagnosis_text import kept_heading, share_words
 from corral_tui.text.lines import ALERT, HEADING, MUTED, StyledLine, print_lines
-from corral_tui.text.stage_times import share_words
 from corral_tui.text.terminal_output import print_json, visible
 
 

@@ -9,7 +9,6 @@ from contextlib import closing
 from corral.client.blocking import Client
 from corral.model.errors import CannotStartError, NotSoError
 from corral.model.job import Job
-from corral.output.reader import PollInterval
 from corral.protocol.requests import ListJobs, StopJobs
 from corral_tui.cli.run.attach import attach_and_report
 from corral_tui.cli.run.detach_key import DEFAULT_KEY, parse_key
@@ -59,9 +58,7 @@ def _print_ended(client: Client, job_id: str) -> int:
         ) as copier,
     ):
         copier.fix_ends()
-        while not copier.is_done:
-            if not copier.step():
-                copier.wait(PollInterval.SLOW, ())
+        copier.drain()
     return exit_status_of([job])
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from corral.model.text import VisibleStream
-from corral.output.reader import READ_SIZE, Cursor, OutputFile
+from corral.output.reader import READ_SIZE, Cursor, OutputFile, PollInterval
 from corral.output.reader_claims import ReaderClaim
 from corral.platform.files.pty import reopen
 from corral_tui.blocked_terminal import silence
@@ -278,6 +278,12 @@ class Copier:
     def fix_ends(self) -> None:
         for stream in self._streams:
             stream.fix_end()
+
+    def drain(self) -> None:
+        """Copy all up to the fixed ends."""
+        while not self.is_done:
+            if not self.step():
+                self.wait(PollInterval.SLOW, ())
 
     def discard(self) -> None:
         for outlet in self._outlets:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from corral.model.job import Job, ProcessView
@@ -140,8 +140,10 @@ def living(report: StopReport) -> list[StoppedProcess]:
 class ProcessNotes(NamedTuple):
     """What the process list said: commands and what each does, by pid."""
 
-    commands: dict[int, str]
-    does: dict[int, str]
+    commands: Mapping[int, str]
+    does: Mapping[int, str]
+    reasons: Mapping[int, str] = {}
+    """Why the report says that it survives."""
 
 
 def progress_lines(report: StopReport, known: ProcessNotes, width: int, charset: Charset) -> list[Line]:
@@ -149,13 +151,13 @@ def progress_lines(report: StopReport, known: ProcessNotes, width: int, charset:
     groups = grouped(
         report.processes, lambda one: (one.name, one.stage, one.where, one.signals, one.ended_by)
     )
-    survivors = {one.pid: one for one in report.survivors}
+    known = known._replace(reasons={one.pid: one.reason for one in report.survivors})
     if width >= WIDE:
-        rows = [_wide_row(group, survivors, known, width, charset) for group in groups]
+        rows = [_wide_row(group, known, width, charset) for group in groups]
         heading = "    " + _progress_columns(TITLES, "SENT", "ENDED", width) + "NOW"
         return [plain(heading, "muted"), *rows]
     groups.sort(key=lambda group: group[0].ended_by is None)
-    return [_narrow_row(group, survivors, known, width, charset) for group in groups]
+    return [_narrow_row(group, known, width, charset) for group in groups]
 
 
 def _progress_columns(texts: Sequence[str], sent: str, ended: str, width: int) -> str:
@@ -167,29 +169,17 @@ def _progress_columns(texts: Sequence[str], sent: str, ended: str, width: int) -
     return f"{pid:<13} {name}  {stage:>5}  {numbers.left(sent, 10)} {numbers.left(ended, 26)} "
 
 
-def _wide_row(
-    group: tuple[StoppedProcess, ...],
-    survivors: dict[int, Survivor],
-    known: ProcessNotes,
-    width: int,
-    charset: Charset,
-) -> Line:
+def _wide_row(group: tuple[StoppedProcess, ...], known: ProcessNotes, width: int, charset: Charset) -> Line:
     first = group[0]
     texts = _texts(group, known.commands.get(first.pid, first.name))
     line: Line = [
         ("    " + _progress_columns(texts, "+".join(first.signals), _end_words(group), width), "plain"),
-        *_now(first, survivors, known, charset),
+        *_now(first, known, charset),
     ]
     return cut(line, width, charset.ellipsis)
 
 
-def _narrow_row(
-    group: tuple[StoppedProcess, ...],
-    survivors: dict[int, Survivor],
-    known: ProcessNotes,
-    width: int,
-    charset: Charset,
-) -> Line:
+def _narrow_row(group: tuple[StoppedProcess, ...], known: ProcessNotes, width: int, charset: Charset) -> Line:
     first = group[0]
     mark = charset.succeeded if first.ended_by else charset.ellipsis
     role: Role = "success" if first.ended_by else "accent"
@@ -202,23 +192,22 @@ def _narrow_row(
     if first.ended_by:
         line.append((_end_words(group), "plain"))
     else:
-        line.append((_still_words(first, survivors, known), "accent"))
+        line.append((_still_words(first, known), "accent"))
     return cut(line, width, charset.ellipsis)
 
 
-def _now(one: StoppedProcess, survivors: dict[int, Survivor], known: ProcessNotes, charset: Charset) -> Line:
+def _now(one: StoppedProcess, known: ProcessNotes, charset: Charset) -> Line:
     if one.ended_by:
         return [(charset.succeeded, "success"), (" gone", "muted")]
-    return [(f"{charset.ellipsis} {_still_words(one, survivors, known)}", "accent")]
+    return [(f"{charset.ellipsis} {_still_words(one, known)}", "accent")]
 
 
-def _still_words(one: StoppedProcess, survivors: dict[int, Survivor], known: ProcessNotes) -> str:
+def _still_words(one: StoppedProcess, known: ProcessNotes) -> str:
     """What it does instead of ending, as seen a moment ago; else the reason that the report gives."""
     does = known.does.get(one.pid)
     if does:
         return f"ignores it: {clean(does)}" if one.signals else clean(does)
-    survivor = survivors.get(one.pid)
-    return clean(survivor.reason) if survivor is not None and survivor.reason else "still there"
+    return clean(known.reasons.get(one.pid, "")) or "still there"
 
 
 def _end_words(group: tuple[StoppedProcess, ...]) -> str:

@@ -14,7 +14,7 @@ from corral_tui.dashboard.paint.lines import Line, Span, clean, cut, padded, pla
 from corral_tui.dashboard.paint.pipeline_line import at_most, fill_of, state_of
 from corral_tui.text import numbers
 from corral_tui.text.charset import CPU_FLOOR, Charset, Role, bar, sparks, stuck_label
-from corral_tui.text.stage_times import time_words
+from corral_tui.text.diagnosis_text import time_words
 
 SIDE_BY_SIDE = 120
 MOST_SIDE_BY_SIDE = 4

@@ -14,8 +14,7 @@ from corral_tui.dashboard.job.chain_text import chain_lines, on_the_way, process
 from corral_tui.dashboard.paint.lines import Line, clean, cut, plain, text, wrapped
 from corral_tui.text import numbers
 from corral_tui.text.charset import Charset
-from corral_tui.text.diagnosis_text import kept_heading
-from corral_tui.text.stage_times import share_words
+from corral_tui.text.diagnosis_text import kept_heading, share_words
 
 COMMAND_COLUMN = 27
 ALIKE = 3
