@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
@@ -107,18 +107,8 @@ class Pending:
         """Drop what is not yet written about these jobs, and delete what is."""
         gone = set(jobs)
         self.removed |= gone - self.jobs.keys()
-        for rows in (
-            self.jobs,
-            self.starting,
-            self.started,
-            self.lives,
-            self.ended,
-            self.snapshots,
-            self.stops,
-            self.usages,
-            self.stories,
-            self.hidden,
-        ):
+        for name in _BY_JOB:
+            rows = getattr(self, name)
             for job in gone & rows.keys():
                 del rows[job]
         for staged in (self.stages, self.stage_ends):
@@ -128,44 +118,26 @@ class Pending:
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Within the transaction of the caller. Raises sqlite3.Error."""
-        many = connection.executemany
-        if self.surroundings:
-            many(_ADD_ENVIRONMENT, self.environments.items())
-            many(_ADD_SURROUNDINGS, self.surroundings.values())
-        if self.jobs:
-            many(_ADD_JOB, self.jobs.values())
-        if self.starting:
-            flags = ((flag, job) for job, flag in self.starting.items() if job not in self.ended)
-            many(_MARK_STARTING, flags)
-        if self.started:
-            rows = ((at, job) for job, at in self.started.items() if job not in self.ended)
-            many(_MARK_RUNNING, rows)
-        if self.stages:
-            many(_ADD_STAGE, self.stages.values())
-        if self.stage_ends:
-            many(_END_STAGE, self.stage_ends.values())
-        if self.ended:
-            many(_END_JOB, self.ended.values())
-        if self.events:
-            many(_RECORD, self.events)
-        self._write_rare(connection)
-
-    def _write_rare(self, connection: sqlite3.Connection) -> None:
-        many = connection.executemany
-        if self.meta:
-            many(_KEEP_META, self.meta.items())
-        if self.lives:
-            many(_KEEP_LIFE, self.lives.values())
-        if self.snapshots:
-            many(_KEEP_SNAPSHOT, ((raw, job) for job, raw in self.snapshots.items()))
-        if self.usages:
-            many(_KEEP_USAGE, ((raw, job) for job, raw in self.usages.items()))
-        if self.stories:
-            many(_KEEP_STORY, ((raw, job) for job, raw in self.stories.items()))
-        if self.stops:
-            many(_KEEP_STOP, ((raw, job) for job, raw in self.stops.items()))
-        if self.hidden:
-            many(_HIDE, ((hidden, job) for job, hidden in self.hidden.items()))
+        for statement, rows in (
+            (_ADD_ENVIRONMENT, self.environments.items()),
+            (_ADD_SURROUNDINGS, self.surroundings.values()),
+            (_ADD_JOB, self.jobs.values()),
+            (_MARK_STARTING, _value_first(self.starting, self.ended)),
+            (_MARK_RUNNING, _value_first(self.started, self.ended)),
+            (_ADD_STAGE, self.stages.values()),
+            (_END_STAGE, self.stage_ends.values()),
+            (_END_JOB, self.ended.values()),
+            (_RECORD, self.events),
+            (_KEEP_META, self.meta.items()),
+            (_KEEP_LIFE, self.lives.values()),
+            (_KEEP_SNAPSHOT, _value_first(self.snapshots)),
+            (_KEEP_USAGE, _value_first(self.usages)),
+            (_KEEP_STORY, _value_first(self.stories)),
+            (_KEEP_STOP, _value_first(self.stops)),
+            (_HIDE, _value_first(self.hidden)),
+        ):
+            if rows:
+                connection.executemany(statement, rows)
         if self.removed:
             self._remove(connection)
 
@@ -184,3 +156,19 @@ class Pending:
 
 
 _FIELDS = tuple(each.name for each in fields(Pending))
+_BY_JOB = (
+    "jobs",
+    "starting",
+    "started",
+    "lives",
+    "ended",
+    "snapshots",
+    "stops",
+    "usages",
+    "stories",
+    "hidden",
+)
+
+
+def _value_first(rows: Mapping[int, object], left_out: Container[int] = ()) -> list[tuple[object, int]]:
+    return [(value, job) for job, value in rows.items() if job not in left_out]
