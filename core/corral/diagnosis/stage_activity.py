@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from corral.measure.stage_times import ThreadSample, WaitSide
-from corral.platform.host.procfs import Stat, read_stat
+from corral.platform.host.procfs import Stat, read_stat, thread_count
 from corral.platform.inspect.open_files import OpenFile
 from corral.platform.process.cpu_clock import scheduled_nanoseconds
 from corral.waits.process_wait import ProcessWait, wait_of_thread
-from corral.waits.threads import ThreadWait, first_thread, other_threads, thread_count
+from corral.waits.threads import ThreadWait, first_thread, other_threads
 
 MOST_PROCESSES = 16
 MOST_THREADS = 32

@@ -34,9 +34,9 @@ from corral.processes.job_lifetimes import JobLifetimes
 from corral.processes.job_signals import JobSignals
 from corral.processes.local_run import run_of
 from corral.processes.member_scan import MemberScan
-from corral.processes.observation import observation_of
 from corral.processes.process_scan import ProcessScan
 from corral.processes.stop_sequence import StopSequences, in_doubt
+from corral.processes.usage_meter import observation_of
 from corral.runner.adopted_processes import AdoptedProcesses
 from corral.runner.children import Children
 from corral.runner.feed import Feeds

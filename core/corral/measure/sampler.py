@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Set
 from typing import NamedTuple
 
 import psutil
 
-from corral.platform.host.procfs import HAS_PROCFS, read_file
+from corral.platform.host.procfs import HAS_PROCFS, read_file, thread_count
 from corral.platform.process.cpu_clock import cpu_nanoseconds
 from corral.platform.process.identity import ProcessIdentity, identify
 
@@ -152,9 +151,4 @@ def _transferred(handle: psutil.Process) -> tuple[int | None, int | None]:
 def _threads(handle: psutil.Process) -> int:
     if not HAS_PROCFS:
         return handle.num_threads()
-    try:
-        # The link count of /proc/PID/task is 2 and the threads (proc_task_getattr in fs/proc/base.c): 2 µs, where
-        # num_threads() reads and searches all of /proc/PID/status: 19 µs.
-        return max(1, os.stat(f"/proc/{handle.pid}/task").st_nlink - 2)
-    except OSError:
-        return 1
+    return max(1, thread_count(handle.pid))

@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
+from corral.jobs.executor import Observation
 from corral.jobs.managed_job import ManagedJob
 from corral.measure.history import Lifetime
 from corral.measure.sampler import ProcessSampler
 from corral.platform.host.procfs import CLOCK_TICKS, read_stat
 from corral.platform.process.cpu_clock import cpu_nanoseconds
 from corral.platform.process.identity import ProcessIdentity
-from corral.processes.local_run import Member, is_running, leaders_of, run_of, running_stages
+from corral.processes.local_run import Member, is_running, leader_of, leaders_of, run_of, running_stages
 
 IDLE_SAMPLE_SECONDS = 180.0
 """How often a process that has not run is sampled all the same: its memory may have been reclaimed."""
@@ -146,3 +147,15 @@ def cpu_seconds_of(job: ManagedJob) -> float:
 def output_rate_of(job: ManagedJob) -> float | None:
     """Bytes per second of stdout and stderr over the last 5 s; None while nobody looks."""
     return job.output.rate() if len(job.output.recent) > 1 or run_of(job).files.paths else None
+
+
+def observation_of(job: ManagedJob) -> Observation:
+    """What the snapshot of a job has of its processes."""
+    if job.held is None:
+        return Observation((None,) * len(job.stages), 0, 0.0, None)
+    return Observation(
+        pids=tuple(None if leader is None else leader.pid for leader in map(leader_of, job.stages)),
+        processes=max(len(run_of(job).members), len(running_stages(job))),
+        cpu_seconds=cpu_seconds_of(job),
+        output_rate=output_rate_of(job),
+    )

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from corral.model.reports import WaitKind
-from corral.platform.host.procfs import HAS_PROCFS, Stat, read_file, read_stat
+from corral.platform.host.procfs import HAS_PROCFS, Stat, read_file, read_stat, thread_count
 from corral.platform.inspect.fdinfo import catches_end_of_child, has_signal
 from corral.platform.inspect.file_locks import HeldLock
 from corral.platform.inspect.ipc import semaphore_awaited
@@ -31,7 +31,6 @@ from corral.waits.threads import (
     first_thread,
     other_threads,
     ranked_threads,
-    thread_count,
 )
 
 _OF_THE_KERNEL = frozenset({"eventfd", "signalfd"})

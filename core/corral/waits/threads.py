@@ -39,14 +39,6 @@ class ThreadWait(NamedTuple):
 _RUNS = Meaning("running", "runs")
 
 
-def thread_count(pid: int) -> int:
-    """The link count of /proc/PID/task is 2 and the threads (proc_task_getattr in fs/proc/base.c). 2 µs."""
-    try:
-        return os.stat(f"/proc/{pid}/task").st_nlink - 2
-    except OSError:
-        return 0
-
-
 def first_thread(stat: Stat) -> ThreadWait:
     """The thread whose id is the process's."""
     return _look(f"/proc/{stat.pid}", stat.pid, stat.state)

@@ -124,6 +124,15 @@ def users_of(pid: int) -> tuple[int, int] | None:
     return None
 
 
+def thread_count(pid: int) -> int:
+    """By the link count of /proc/PID/task, which is 2 and the threads (proc_task_getattr in fs/proc/base.c): 2 µs, where
+    reading and searching all of /proc/PID/status takes 19."""
+    try:
+        return os.stat(f"/proc/{pid}/task").st_nlink - 2
+    except OSError:
+        return 0
+
+
 def turnover() -> bytes | None:
     """What changes whenever a process or thread of this machine begins, and nearly always when one is gone; None where
     that is not told. Of proc_loadavg(5): how many there are, and the pid given last. 10 µs.

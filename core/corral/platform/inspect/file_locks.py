@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from corral.platform.host.procfs import read_all, read_file, read_stat
-from corral.platform.inspect.open_files import End, ends_of
+from corral.platform.inspect.open_files import End, descriptors_of, ends_of
 
 _PENDING = 0x40000000
 _GENERATIONS = 8
@@ -162,19 +162,11 @@ class FlockHolder(NamedTuple):
 
 def flock_holders(name: str) -> list[FlockHolder]:
     """All of them, for files called `name`; none where the kernel does not tell."""
-    return [holder for pid in _takers() for holder in _held_by(pid, name)]
-
-
-def _takers() -> list[int]:
-    """The living takers of exclusive locks by flock(2). A process of another pid namespace has no number here, and reads 0."""
-    lines = (read_all("/proc/locks") or b"").decode("ascii", "replace").splitlines()
-    fields = (line.split() for line in lines)
-    pids = {
-        int(one[4])
-        for one in fields
-        if one[1:2] == ["FLOCK"] and one[3:4] == ["WRITE"] and one[4].isdecimal()
+    # A process of another pid namespace has no number here, and reads 0.
+    takers = {
+        lock.pid for lock in read_locks() if (lock.kind, lock.access) == ("flock", "WRITE") and lock.pid > 0
     }
-    return sorted(pid for pid in pids if pid > 0 and _is_ours(pid))
+    return [holder for pid in sorted(takers) if _is_ours(pid) for holder in _held_by(pid, name)]
 
 
 def _is_ours(pid: int) -> bool:
@@ -185,16 +177,7 @@ def _is_ours(pid: int) -> bool:
 
 
 def _held_by(pid: int, name: str) -> Iterator[FlockHolder]:
-    folder = f"/proc/{pid}/fd"
-    try:
-        descriptors = os.listdir(folder)
-    except OSError:
-        return  # ended meanwhile, or not ours to look into
-    for descriptor in descriptors:
-        try:
-            link = os.readlink(f"{folder}/{descriptor}")
-        except OSError:
-            continue
+    for descriptor, link in descriptors_of(pid):
         path = link.removesuffix(_DELETED)
         if os.path.basename(path) == name and b"FLOCK" in (
             read_file(f"/proc/{pid}/fdinfo/{descriptor}") or b""
