@@ -6,12 +6,12 @@ import subprocess
 
 import pytest
 
-from corral.diagnosis.process_tree import TreeMember, command_of, process_views
+from corral.diagnosis.process_tree import command_of, process_views
 from corral.measure.sampler import ProcessSampler
 from corral.platform.files.pipes import inode_of
 from corral.platform.host.procfs import HAS_PROCFS
 from corral.platform.process.identity import ProcessIdentity, identify
-from corral.waits.process_wait import wait_of
+from corral.waits.process_wait import short_text, wait_of
 from until import ZOO, python, running, until, zoo
 
 LINUX = pytest.mark.skipif(not HAS_PROCFS, reason="told apart by /proc")
@@ -37,12 +37,11 @@ def test_leader_is_shown_with_what_it_uses_and_does():
         assert wait is not None
         assert usage is not None
         (view,) = process_views(
-            [TreeMember(leader, 1)],
+            {leader: 1},
             {1: leader},
-            usages={leader: usage},
-            cpu_percents={leader: 12.5},
-            waits={process.pid: wait},
-            input_pipe=inode_of(process.stdin.fileno()),
+            {leader: usage},
+            {leader: 12.5},
+            {process.pid: short_text(wait, {}, inode_of(process.stdin.fileno()))},
         )
         assert (view.is_leader, view.where, view.stage, view.state) == (True, "leader", 1, "S")
         assert (view.name, view.command, view.cpu_percent) == ("cat", "cat", 12.5)
@@ -57,7 +56,7 @@ def test_grandchild_in_a_session_of_its_own_is_told():
         leader, grandchild = known(process.pid), known(int(said))
         child = known(int(parent_of(grandchild.pid)))
         try:
-            shown = process_views([TreeMember(i, 1) for i in (grandchild, child, leader)], {1: leader})
+            shown = process_views(dict.fromkeys((grandchild, child, leader), 1), {1: leader}, {}, {}, {})
             assert shown[0].pid == leader.pid
             where = {view.pid: view.where for view in shown}
             assert where == {leader.pid: "leader", child.pid: "child", grandchild.pid: "its own session"}
@@ -72,7 +71,7 @@ def test_orphan_is_forked_off():
         leader, orphan = known(process.pid), known(int(said))
         try:
             until(lambda: parent_of(orphan.pid) != str(process.pid), "the orphan to have another parent")
-            shown = process_views([TreeMember(leader, 1), TreeMember(orphan, 1)], {1: leader})
+            shown = process_views({leader: 1, orphan: 1}, {1: leader}, {}, {}, {})
             assert [view.where for view in shown] == ["leader", "its own session, forked off"]
         finally:
             end(orphan)
@@ -86,7 +85,7 @@ def parent_of(pid: int) -> str:
 
 def test_stranger_with_a_reused_pid_is_not_shown():
     mine = known(os.getpid())
-    assert process_views([TreeMember(ProcessIdentity(mine.pid, mine.started + 1), 1)], {}) == ()
+    assert process_views({ProcessIdentity(mine.pid, mine.started + 1): 1}, {}, {}, {}, {}) == ()
 
 
 def test_leaders_come_first_by_stage():
@@ -96,8 +95,7 @@ def test_leaders_come_first_by_stage():
     ):
         first, second = known(b.pid), known(a.pid)
         shown = process_views(
-            [TreeMember(second, 2), TreeMember(known(os.getpid()), None), TreeMember(first, 1)],
-            {1: first, 2: second},
+            {second: 2, known(os.getpid()): None, first: 1}, {1: first, 2: second}, {}, {}, {}
         )
         assert [view.pid for view in shown] == [b.pid, a.pid, os.getpid()]
 

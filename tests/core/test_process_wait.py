@@ -67,13 +67,13 @@ def test_reader_and_writer_of_pipes():
         with running("cat", stdin=reader, stdout=subprocess.DEVNULL) as process:
             wait = of_kind(process.pid, "pipe_read")
             assert (wait.fd, wait.pipe) == (0, inode_of(writer))
-            assert short_text(wait) == "waits to read"
-            assert short_text(wait, 2) == "waits to read: pipe 2"
-            assert short_text(wait, is_input=True) == "waits for input"
+            assert short_text(wait, {}, None) == "waits to read"
+            assert short_text(wait, {wait.pipe: 2}, None) == "waits to read: pipe 2"
+            assert short_text(wait, {}, wait.pipe) == "waits for input"
         with running(*python("import os; os.write(1, b'x' * 1000000)"), stdout=writer) as process:
             wait = of_kind(process.pid, "pipe_write")
             assert (wait.fd, wait.pipe, wait.pending) == (1, inode_of(reader), 1_000_000)
-            assert short_text(wait, 1) == "waits to write: pipe 1"
+            assert short_text(wait, {wait.pipe: 1}, None) == "waits to write: pipe 1"
     finally:
         os.close(reader)
         os.close(writer)
@@ -113,7 +113,7 @@ def test_zombie():
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         wait = wait_of(process.pid)
         assert wait is not None
-        assert (wait.kind, short_text(wait)) == ("zombie", "has ended")
+        assert (wait.kind, short_text(wait, {}, None)) == ("zombie", "has ended")
         process.wait()
         assert wait_of(process.pid) is None
 

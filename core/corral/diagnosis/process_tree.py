@@ -2,59 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from corral.measure.sampler import Usage
 from corral.model.job import ProcessView
 from corral.model.text import one_line
 from corral.platform.host.procfs import HAS_PROCFS, Stat, read_file, read_stat
 from corral.platform.process.identity import ProcessIdentity
-from corral.waits.process_wait import ProcessWait, short_text
 
 COMMAND_LENGTH = 4096
 """Characters of a command line that are kept."""
-
-
-class TreeMember(NamedTuple):
-    """One process of the tree, and the stage that its mark names."""
-
-    identity: ProcessIdentity
-    stage: int | None
+_STATES = {"R": "runs", "T": "is suspended", "Z": "has ended"}
+"""What the kernel's letter alone tells."""
 
 
 def process_views(
-    members: Iterable[TreeMember],
+    members: Mapping[ProcessIdentity, int | None],
     leaders: Mapping[int, ProcessIdentity],
-    *,
-    usages: Mapping[ProcessIdentity, Usage] | None = None,
-    cpu_percents: Mapping[ProcessIdentity, float] | None = None,
-    waits: Mapping[int, ProcessWait] | None = None,
-    pipes: Mapping[int, int] | None = None,
-    input_pipe: int | None = None,
+    usages: Mapping[ProcessIdentity, Usage],
+    cpu_percents: Mapping[ProcessIdentity, float],
+    does: Mapping[int, str],
 ) -> tuple[ProcessView, ...]:
     """The processes that are still there, leaders first, then by stage and pid. 20 µs each.
 
-    `leaders`: stage number to the process that was started for it. `waits` is by pid, `pipes` inode to pipe number;
-    what is not given is not shown.
+    `members`: each with the stage that its mark names. `leaders`: stage number to the process that was started for it.
+    `does`, by pid: what each does, in words.
     """
-    present = [(member, stat) for member in members if (stat := _read(member.identity)) is not None]
-    pids = {member.identity.pid for member, _ in present}
-    sessions = {number: leader.pid for number, leader in leaders.items()}
+    present = {member: stat for member in members if (stat := _read(member)) is not None}
+    pids = {member.pid for member in present}
     found = []
-    for member, stat in present:
-        is_leader = member.stage is not None and leaders.get(member.stage) == member.identity
-        found.append(
-            _process(
-                member,
-                stat,
-                is_leader=is_leader,
-                where="leader" if is_leader else where_of(stat, sessions.get(member.stage or 0), pids),
-                usage=(usages or {}).get(member.identity),
-                cpu_percent=(cpu_percents or {}).get(member.identity),
-                does=_does((waits or {}).get(stat.pid), stat, pipes or {}, input_pipe),
-            )
+    for member, stat in present.items():
+        stage, usage = members[member], usages.get(member)
+        leader = None if stage is None else leaders.get(stage)
+        is_leader = leader == member
+        view = ProcessView(
+            pid=stat.pid,
+            name=one_line(stat.name),
+            command=command_of(stat.pid, stat.name),
+            parent_pid=stat.ppid,
+            stage=stage,
+            is_leader=is_leader,
+            where="leader" if is_leader else where_of(stat, None if leader is None else leader.pid, pids),
+            state=stat.state,
+            cpu_percent=cpu_percents.get(member),
+            memory_bytes=stat.resident_bytes if usage is None else usage.memory_bytes,
+            does=one_line(does[stat.pid]) if stat.pid in does else _STATES.get(stat.state),
         )
+        found.append(view)
     return tuple(sorted(found, key=_order))
 
 
@@ -79,42 +73,6 @@ def command_of(pid: int, name: str) -> str:
 def _read(identity: ProcessIdentity) -> Stat | None:
     stat = read_stat(identity.pid)
     return stat if stat is not None and stat.started == identity.started else None
-
-
-def _process(
-    member: TreeMember,
-    stat: Stat,
-    *,
-    is_leader: bool,
-    where: str,
-    usage: Usage | None,
-    cpu_percent: float | None,
-    does: str | None,
-) -> ProcessView:
-    return ProcessView(
-        pid=stat.pid,
-        name=one_line(stat.name),
-        command=command_of(stat.pid, stat.name),
-        parent_pid=stat.ppid,
-        stage=member.stage,
-        is_leader=is_leader,
-        where=where,
-        state=stat.state,
-        cpu_percent=cpu_percent,
-        memory_bytes=stat.resident_bytes if usage is None else usage.memory_bytes,
-        does=does,
-    )
-
-
-def _does(
-    wait: ProcessWait | None, stat: Stat, pipes: Mapping[int, int], input_pipe: int | None
-) -> str | None:
-    """In words; the state letter alone tells of a process that runs, is stopped or has ended."""
-    if wait is None:
-        return {"R": "runs", "T": "is suspended", "Z": "has ended"}.get(stat.state)
-    number = None if wait.pipe is None else pipes.get(wait.pipe)
-    is_input = wait.pipe is not None and wait.pipe == input_pipe and wait.kind == "pipe_read"
-    return one_line(short_text(wait, number, is_input=is_input))
 
 
 def _order(process: ProcessView) -> tuple[bool, int, int]:

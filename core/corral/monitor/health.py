@@ -23,7 +23,7 @@ from corral.measure.stuck_rule import PollingDetector, Progress, health_of
 from corral.model.job import Health, Job
 from corral.monitor.history_store import HistoryStore
 from corral.monitor.stop_stuck import is_to_be_ended
-from corral.monitor.waits_of_job import WaitsOfJobs, words_for
+from corral.monitor.waits_of_job import WaitsOfJobs, words_of
 from corral.processes.local_run import is_running, leader_of, run_of
 from corral.processes.member_scan import MemberScan
 
@@ -192,10 +192,11 @@ class HealthJudge(Struct, eq=False):
 
     def _read_graph(self, job: ManagedJob) -> WaitGraph:
         seen = self._waits.look(job)
+        words = words_of(seen)
         job.snapshot = None
         for stage in job.stages:
             leader = leader_of(stage) if is_running(stage) else None
-            stage.history.does = None if leader is None else words_for(seen, leader.pid)
+            stage.history.does = None if leader is None else words.get(leader.pid)
         return WaitGraph(self._snapshot(job), seen)
 
 

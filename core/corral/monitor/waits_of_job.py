@@ -97,17 +97,15 @@ class WaitsOfJobs(Struct, eq=False):
         """The tree of the job as a screen shows it; the caller has just scanned it."""
         seen, run, leaders = self.look(job), run_of(job), leaders_of(job.stages)
         return process_tree.process_views(
-            [process_tree.TreeMember(member.identity, member.stage) for member in run.members.values()],
+            {member.identity: member.stage for member in run.members.values()},
             {stage.number: leader for stage, leader in leaders},
-            usages={m.identity: m.usage for m in run.members.values() if m.usage is not None},
-            cpu_percents={
+            {m.identity: m.usage for m in run.members.values() if m.usage is not None},
+            {
                 leader: stage.history.cpu_percent
                 for stage, leader in leaders
                 if stage.history.cpu_percent is not None
             },
-            waits={wait.pid: wait for wait in seen.waits},
-            pipes=run_of(job).pipe_inodes,
-            input_pipe=run_of(job).input_pipe,
+            words_of(seen),
         )
 
     def _holders_of(
@@ -205,11 +203,6 @@ class _Search:
         return new
 
 
-def words_for(seen: Observations, pid: int) -> str | None:
-    """What that process does, for a narrow column."""
-    for wait in seen.waits:
-        if wait.pid == pid:
-            number = None if wait.pipe is None else seen.pipes.get(wait.pipe)
-            is_input = wait.pipe is not None and wait.pipe == seen.input_pipe and wait.kind == "pipe_read"
-            return short_text(wait, number, is_input=is_input)
-    return None
+def words_of(seen: Observations) -> dict[int, str]:
+    """By pid: what each process does, for a narrow column."""
+    return {wait.pid: short_text(wait, seen.pipes, seen.input_pipe) for wait in seen.waits}

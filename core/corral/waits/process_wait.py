@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -450,16 +451,17 @@ _WORDS = {
 }
 
 
-def short_text(wait: ProcessWait, pipe_number: int | None = None, *, is_input: bool = False) -> str:
+def short_text(wait: ProcessWait, pipes: Mapping[int, int], input_pipe: int | None) -> str:
     """What it does, for a narrow column: `runs`, `waits to read: pipe 2`, `sleeps`.
 
-    `pipe_number` is the job's pipe behind `wait.pipe`; `is_input`: that pipe is the job's stdin.
+    `pipes` are those of its job, inode to number; `input_pipe` is the inode of the one that is its stdin.
     """
     if wait.kind in ("pipe_read", "pipe_write"):
-        if is_input:
+        if wait.kind == "pipe_read" and wait.pipe is not None and wait.pipe == input_pipe:
             return "waits for input"
         verb = "waits to read" if wait.kind == "pipe_read" else "waits to write"
-        return verb if pipe_number is None else f"{verb}: pipe {pipe_number}"
+        number = None if wait.pipe is None else pipes.get(wait.pipe)
+        return verb if number is None else f"{verb}: pipe {number}"
     return _WORDS.get(wait.kind) or (f"waits ({wait.call})" if wait.call else wait.detail)
 
 
