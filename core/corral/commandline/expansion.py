@@ -82,7 +82,7 @@ def glob_of_file(token: Token) -> Problem | None:
         return None
     start, length, shown = _marked(spans[0], letters.texts, letters.sources)
     problem = f'"{shown}" may match several files, but a redirection needs one'
-    return Problem(start, length, problem, f"name the file, or {QUOTE_IT}", False)
+    return Problem(start, length, problem, f"name the file, or {QUOTE_IT}")
 
 
 def _written(
@@ -116,7 +116,7 @@ def _value(
         hint = f"{name}=… in front of a program is for that program alone; set it before"
     typed = letters.texts[place]
     problem = f"{excerpt(typed)} is not set"
-    raise _RefusedError(Problem(letters.sources[place], len(typed), problem, hint, False))
+    raise _RefusedError(Problem(letters.sources[place], len(typed), problem, hint))
 
 
 def _tildes(bare: str, purpose: Purpose) -> list[re.Match[str]]:
@@ -137,7 +137,7 @@ def _home(user: str, source: int, environment: Mapping[str, str], context: Expan
         return home
     problem = f'no user is called "{excerpt(user)}"' if user else "HOME is not set, and this user has no home"
     hint = "write $HOME for your own directory" if user.startswith(":") else QUOTE_IT
-    raise _RefusedError(Problem(source, 1 + len(user), problem, hint, False))
+    raise _RefusedError(Problem(source, 1 + len(user), problem, hint))
 
 
 def _paths(
@@ -147,7 +147,7 @@ def _paths(
         if written.mask.startswith("[^", span[0]):
             start, length, shown = _marked(span, written.text, written.sources)
             problem = f'"{shown}" means other letters than these in bash, and these letters in sh'
-            raise _RefusedError(Problem(start, length, problem, f"write [!…], or {QUOTE_IT}", False))
+            raise _RefusedError(Problem(start, length, problem, f"write [!…], or {QUOTE_IT}"))
     found = context.files(file_names(written.text, written.mask))
     if found.paths or not found.is_complete:
         return found.paths or (token.value,)
@@ -157,7 +157,7 @@ def _paths(
     )
     problem = f'"{excerpt(token.value)}" {no_match_reason}'
     start, length, _ = _marked(spans[0], written.text, written.sources)
-    raise _RefusedError(Problem(start, length, problem, f"correct it, or {QUOTE_IT}", False))
+    raise _RefusedError(Problem(start, length, problem, f"correct it, or {QUOTE_IT}"))
 
 
 def _marked(span: tuple[int, int], texts: Sequence[str], sources: Sequence[int]) -> tuple[int, int, str]:

@@ -18,7 +18,7 @@ class Problem(NamedTuple):
     length: int
     problem: str
     hint: str
-    needs_shell: bool
+    needs_shell: bool = False
     """Whether running the whole line with sh would make it work."""
 
 
@@ -52,6 +52,10 @@ class Token(NamedTuple):
     """The quote that is not closed by the end of the text."""
     letters: Letters | None = None
     """None for a word without expansions."""
+
+    def wrong(self, problem: str, hint: str, *, needs_shell: bool = False) -> Problem:
+        """That this token is not as it has to be."""
+        return Problem(self.start, self.end - self.start, problem, hint, needs_shell)
 
 
 RUN_WITH_SHELL = "--shell runs the whole line with sh"
@@ -134,9 +138,7 @@ def _token_at(text: str, start: int) -> Token:
 def _comment(text: str, start: int) -> Token:
     end = text.find("\n", start)
     end = len(text) if end < 0 else end
-    problem = Problem(
-        start, 1, '"#" starts a comment in a shell', f"{QUOTE_IT}, or leave the comment out", False
-    )
+    problem = Problem(start, 1, '"#" starts a comment in a shell', f"{QUOTE_IT}, or leave the comment out")
     return Token("comment", start, end, text[start:end], problem=problem)
 
 
@@ -309,9 +311,7 @@ class _Word:
         start = self.sources[span[0]]
         length = self.sources[span[1] - 1] + 1 - start
         shown = excerpt(self.text[start : start + length])
-        return Problem(
-            start, length, f'"{shown}" {_EXPANDED}', f"bash -c '…' expands it, or {QUOTE_IT}", False
-        )
+        return Problem(start, length, f'"{shown}" {_EXPANDED}', f"bash -c '…' expands it, or {QUOTE_IT}")
 
     def _note(
         self, length: int, problem: str, hint: str, position: int | None = None, *, needs_shell: bool = True

@@ -210,7 +210,7 @@ def _emptiness_problem(part: Part, words: tuple[str, ...]) -> Problem | None:
         return None
     what = "a file" if part.role == "file" else "a program"
     problem = f"{excerpt(part.token.value)} is empty, but {what} is needed here"
-    return Problem(part.start, part.end - part.start, problem, f"name {what}", False)
+    return part.token.wrong(problem, f"name {what}")
 
 
 def _assignment(part: Part) -> tuple[str, str]:
@@ -339,28 +339,22 @@ class _RoleAssigner:
         operator, self.redirection = self.redirection, None
         if operator is None:
             raise AssertionError("no redirection waits for its file")
-        start, end = operator.start, operator.end if token is None else token.end
+        length = (operator.end if token is None else token.end) - operator.start
         shown = f"{operator.descriptor}{operator.value}"
         if operator.value == ">&":
-            return Problem(start, end - start, f'"{shown}" names no descriptor', "write 2>&1", False)
-        return Problem(
-            start, end - start, f'"{shown}" names no file', "write the file's name after it", False
-        )
+            return Problem(operator.start, length, f'"{shown}" names no descriptor', "write 2>&1")
+        return Problem(operator.start, length, f'"{shown}" names no file', "write the file's name after it")
 
     def _no_program(self, position: int, length: int) -> Problem:
         """`position` and `length` are those of the pipe or the end that comes too soon."""
         if self.first is not None:
-            start, end = self.first.start, self.first.end
             what = "a redirection" if self.first.kind == "operator" else "an assignment"
-            return Problem(
-                start, end - start, f"{what} without a command", "write the program after it", False
-            )
+            return self.first.wrong(f"{what} without a command", "write the program after it")
         if self.pipe is not None:
-            start, end = self.pipe.start, self.pipe.end
-            return Problem(start, end - start, "nothing follows this pipe", "write the next program", False)
+            return self.pipe.wrong("nothing follows this pipe", "write the next program")
         if length:
-            return Problem(position, length, "nothing comes before this pipe", "write a program there", False)
-        return Problem(0, self.length, "empty command line", "write the program to run", False)
+            return Problem(position, length, "nothing comes before this pipe", "write a program there")
+        return Problem(0, self.length, "empty command line", "write the program to run")
 
 
 def _redirection_problem(token: Token) -> Problem | None:
@@ -368,13 +362,7 @@ def _redirection_problem(token: Token) -> Problem | None:
         return None
     shown = f"{token.descriptor}{token.value}"
     hint = f"use < > >> 2> 2>> 2>&1, or {RUN_WITH_SHELL}"
-    return Problem(
-        token.start,
-        token.end - token.start,
-        f'"{shown}" is a redirection that Corral does not support',
-        hint,
-        True,
-    )
+    return token.wrong(f'"{shown}" is a redirection that Corral does not support', hint, needs_shell=True)
 
 
 def _file_problem(operator: Token, target: Token) -> Problem | None:
@@ -383,9 +371,7 @@ def _file_problem(operator: Token, target: Token) -> Problem | None:
         hint = f"only 2>&1 is known; {RUN_WITH_SHELL}"
         return Problem(start, length, "Corral does not support this copy of a descriptor", hint, True)
     if not target.value:
-        return Problem(
-            target.start, target.end - target.start, "a file name cannot be empty", "name a file", False
-        )
+        return target.wrong("a file name cannot be empty", "name a file")
     return glob_of_file(target)
 
 
@@ -393,14 +379,14 @@ def _assignment_problem(token: Token) -> Problem | None:
     if token.value[token.assigns] != "+":
         return None
     place = token.start + token.assigns
-    return Problem(place, 2, '"+=" is an assignment of bash', "write NAME=value", False)
+    return Problem(place, 2, '"+=" is an assignment of bash', "write NAME=value")
 
 
 def _program_problem(token: Token) -> Problem | None:
     if token.is_quoted or token.value not in RESERVED_WORDS:
         return None
     problem = f'"{token.value}" is syntax of a shell, and Corral uses none'
-    return Problem(token.start, token.end - token.start, problem, f"{RUN_WITH_SHELL}, or {QUOTE_IT}", True)
+    return token.wrong(problem, f"{RUN_WITH_SHELL}, or {QUOTE_IT}", needs_shell=True)
 
 
 def _place(text: str, position: int) -> str:
