@@ -10,8 +10,9 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from corral.client.start_daemon import connected
 from corral.model.errors import CorralError, DaemonUnavailableError, ProtocolMismatchError
@@ -29,8 +30,7 @@ PATIENCE_AFTER_END = 1.0
 RETRY_SECONDS = 0.02
 
 
-@dataclass(slots=True)
-class OpenRequest:
+class OpenRequest(Struct):
     """A request without an answer yet."""
 
     request: p.Request[Any]

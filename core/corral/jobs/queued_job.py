@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from corral.commandline.program_name import program_name
 from corral.jobs.managed_job import ManagedJob
@@ -38,8 +39,7 @@ def _shared(links: Links) -> Links:
     return NO_LINKS if links == NO_LINKS else links
 
 
-@dataclass(slots=True, eq=False)
-class QueuedJob:
+class QueuedJob(Struct, eq=False):
     """A job in the queue."""
 
     id: int

@@ -13,7 +13,6 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import fields
 from typing import Any, NamedTuple
 
 import msgspec
@@ -170,24 +169,24 @@ def _packed(pending: Pending, without: tuple[str, ...] = ()) -> bytes:
 
 def _rows(pending: Pending) -> Iterator[tuple[str, Any]]:
     """Field names with their rows, dicts as pairs. Without jobs that are accepted only once they are written."""
-    for each in fields(Pending):
-        value = getattr(pending, each.name)
-        if each.name in ("environments", "surroundings"):
+    for name in Pending.__struct_fields__:
+        value = getattr(pending, name)
+        if name in ("environments", "surroundings"):
             continue
-        if each.name == "jobs":
+        if name == "jobs":
             value = {job: row for job, row in value.items() if job in pending.ended}
-        if each.name == "meta":
+        if name == "meta":
             value = {key: text for key, text in value.items() if key != NUMBER}
-        yield each.name, value.items() if isinstance(value, dict) else value
+        yield name, value.items() if isinstance(value, dict) else value
 
 
 def _unpacked(content: bytes) -> Pending:
     found = msgspec.msgpack.decode(zlib.decompress(content), type=dict[str, list[Any]])
     pending = Pending()
-    for each in fields(Pending):
-        rows, kind = found.get(each.name, []), type(getattr(pending, each.name))
+    for name in Pending.__struct_fields__:
+        rows, kind = found.get(name, []), type(getattr(pending, name))
         if kind is dict:
             rows = [(tuple(key) if isinstance(key, list) else key, value) for key, value in rows]
-        setattr(pending, each.name, kind(rows))
+        setattr(pending, name, kind(rows))
     pending.ended = {job: EndedRow(*row) for job, row in pending.ended.items()}
     return pending

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 _ADD_ENVIRONMENT = "INSERT OR IGNORE INTO environments (hash, content) VALUES (?, ?)"
 _ADD_SURROUNDINGS = "INSERT INTO surroundings (number, hash, environment, content) VALUES (?, ?, ?, ?)"
@@ -62,33 +63,32 @@ class EndedRow(NamedTuple):
     id: int
 
 
-@dataclass(slots=True)
-class Pending:
+class Pending(Struct):
     """Rows by job; a later write of the same fact replaces the earlier one, so that a full disk costs no memory."""
 
-    environments: dict[bytes, bytes] = field(default_factory=dict)
-    surroundings: dict[int, tuple[Any, ...]] = field(default_factory=dict)
-    jobs: dict[int, tuple[Any, ...]] = field(default_factory=dict)
-    starting: dict[int, bool] = field(default_factory=dict)
-    started: dict[int, float] = field(default_factory=dict)
-    stages: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
-    stage_ends: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
-    lives: dict[int, tuple[Any, ...]] = field(default_factory=dict)
-    ended: dict[int, EndedRow] = field(default_factory=dict)
-    snapshots: dict[int, bytes] = field(default_factory=dict)
-    stops: dict[int, bytes] = field(default_factory=dict)
-    usages: dict[int, bytes] = field(default_factory=dict)
-    stories: dict[int, bytes] = field(default_factory=dict)
-    events: list[tuple[int, float, str, str]] = field(default_factory=list)
-    hidden: dict[int, bool] = field(default_factory=dict)
-    removed: set[int] = field(default_factory=set)
-    forgotten: list[bytes] = field(default_factory=list)
+    environments: dict[bytes, bytes] = {}
+    surroundings: dict[int, tuple[Any, ...]] = {}
+    jobs: dict[int, tuple[Any, ...]] = {}
+    starting: dict[int, bool] = {}
+    started: dict[int, float] = {}
+    stages: dict[tuple[int, int], tuple[Any, ...]] = {}
+    stage_ends: dict[tuple[int, int], tuple[Any, ...]] = {}
+    lives: dict[int, tuple[Any, ...]] = {}
+    ended: dict[int, EndedRow] = {}
+    snapshots: dict[int, bytes] = {}
+    stops: dict[int, bytes] = {}
+    usages: dict[int, bytes] = {}
+    stories: dict[int, bytes] = {}
+    events: list[tuple[int, float, str, str]] = []
+    hidden: dict[int, bool] = {}
+    removed: set[int] = set()
+    forgotten: list[bytes] = []
     """Hashes of surroundings that were deleted with the last of their jobs; filled by `write`."""
-    meta: dict[str, str] = field(default_factory=dict)
+    meta: dict[str, str] = {}
 
     @property
     def is_empty(self) -> bool:
-        return not any(getattr(self, name) for name in _FIELDS)
+        return not any(getattr(self, name) for name in self.__struct_fields__)
 
     def start_stage(self, job: int, number: int, pid: int, started_ticks: int, at: float) -> None:
         self.stages[job, number] = (None, None, None, None, job, number, pid, started_ticks, at)
@@ -155,7 +155,6 @@ class Pending:
                 self.forgotten.append(key)
 
 
-_FIELDS = tuple(each.name for each in fields(Pending))
 _BY_JOB = (
     "jobs",
     "starting",

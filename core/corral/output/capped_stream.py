@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from corral.model.home import dropped_note
 from corral.output.job_files import open_own
@@ -17,8 +18,7 @@ LINE_SEARCH = 64 << 10
 """How far before a cut its line may begin for the whole line to stay."""
 
 
-@dataclass(slots=True, eq=False)
-class CappedStream:
+class CappedStream(Struct, eq=False):
     """One output file of Corral's that has grown, or soon will have, past its cap."""
 
     path: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from corral.output.job_files import open_own, stat_own
 from corral.platform.files.descriptors import is_scarce, move_high
@@ -14,13 +15,12 @@ MOST_FOR_OUTPUT = 0.5
 """Of all descriptors that the daemon may have, up to where those of output files are kept."""
 
 
-@dataclass(slots=True)
-class OutputFiles:
+class OutputFiles(Struct):
     """Opened while the monitor looks at them."""
 
     paths: Sequence[str] = ()
     """stdout first, then stderr by stage; empty while nobody looks."""
-    descriptors: list[int] = field(default_factory=list)
+    descriptors: list[int] = []
     """Of the same files, read-only: a description of our own, since on the child's lseek(2) would wait for its write
     to end. None are kept where they are scarce; stat(2) by path does as well, at 2 µs instead of 0.2."""
     is_gone: bool = False

@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
-import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from corral.diagnosis.process_tree import where_of
 from corral.jobs.managed_job import ManagedJob
@@ -41,8 +39,7 @@ _MOST_JOBS = 5
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _GIVEN_UP_PAUSE = 0.002, 0.05, 1.0
 
 
-@dataclass(slots=True)
-class Target:
+class Target(Struct):
     """One process that is being ended."""
 
     identity: ProcessIdentity
@@ -50,7 +47,7 @@ class Target:
     stage: int
     where: str
     state: str = "?"
-    signals: list[str] = field(default_factory=list)
+    signals: list[str] = []
     ended_by: str | None = None
     seconds: float | None = None
     refusal: str | None = None
@@ -60,8 +57,7 @@ class Target:
         return self.ended_by is not None
 
 
-@dataclass(slots=True, eq=False)
-class LocalStop:
+class LocalStop(Struct, eq=False):
     """The stop sequence of one job, or of one of its stages."""
 
     job: ManagedJob
@@ -69,7 +65,7 @@ class LocalStop:
     grace: float
     stage: int | None
     began: float
-    targets: dict[ProcessIdentity, Target] = field(default_factory=dict)
+    targets: dict[ProcessIdentity, Target] = {}
     is_killing: bool = False
     last_change: float = 0.0
     gave_up: bool = False
@@ -77,7 +73,7 @@ class LocalStop:
     looked_at: datetime | None = None
     note: str | None = None
     in_doubt: tuple[Survivor, ...] = ()
-    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    waiters: list[asyncio.Future[None]] = []
 
     @property
     def kill_at(self) -> float:
@@ -134,8 +130,8 @@ class StopSequences(Struct, eq=False):
     _home: str
     _stops: dict[tuple[int, int | None], LocalStop] = {}
     _task: asyncio.Task[None] | None = None
-    _woken: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
-    _reserve: Reserve = msgspec.field(default_factory=lambda: Reserve(_RESERVED))
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+    _reserve: Reserve = field(default_factory=lambda: Reserve(_RESERVED))
 
     # ---- asked by the engine
 

@@ -10,7 +10,8 @@ import os
 import resource
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from corral.home.directory import check_folder
 from corral.jobs.managed_job import ManagedJob, ManagedStage
@@ -62,8 +63,7 @@ _MOST_FOR_PIDFDS = 0.75
 Owned = Callable[[int], int]
 
 
-@dataclass(slots=True)
-class _Shared:
+class _Shared(Struct):
     """What all jobs with the same surroundings have in common, worked out once."""
 
     environment: dict[bytes, bytes]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from corral.jobs.managed_job import ManagedJob
 from corral.model.errors import CannotStartError
@@ -34,17 +35,16 @@ def _shortened(reason: str) -> str:
     return f"{reason[:400]}…{reason[-150:]}"
 
 
-@dataclass(slots=True)
-class Preparation:
+class Preparation(Struct):
     """A job on its way: what was looked up and opened so far. Owns the descriptors in `opened` until the spawn."""
 
     job: ManagedJob
     redirections: list[tuple[Redirection, ...]]
-    programs: list[str] = field(default_factory=list)
-    environments: list[Mapping[bytes, bytes]] = field(default_factory=list)
-    destinations: dict[tuple[int, int], Destination] = field(default_factory=dict)
+    programs: list[str] = []
+    environments: list[Mapping[bytes, bytes]] = []
+    destinations: dict[tuple[int, int], Destination] = {}
     """Of the paths of redirections, by stage number and position in its list."""
-    opened: OpenFiles = field(default_factory=dict)
+    opened: OpenFiles = {}
     may_wait: bool = False
     """Looking at one of its paths, or opening it, could wait for ever: that is for others to do (`corral.runner.stand_ins`)."""
 

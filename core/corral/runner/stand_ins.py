@@ -11,7 +11,6 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Literal
 
 from msgspec import Struct, field
@@ -49,8 +48,7 @@ class HandedStandIn(Struct, frozen=True):
     heard: bytes = b""
 
 
-@dataclass(slots=True, eq=False)
-class StandIn:
+class StandIn(Struct, eq=False):
     """The process ahead of one stage."""
 
     stage: int
