@@ -22,7 +22,7 @@ from corral.lifecycle.retention_policy import (
     DRIFT_SECONDS,
     FRESH_SECONDS,
     JUMP_SECONDS,
-    Choice,
+    Chosen,
     EndedJob,
     PatientClock,
     choose,
@@ -50,7 +50,7 @@ class Case:
     rules: CleanRules
     needed: set[int]
 
-    def choose(self, jobs: list[EndedJob] | None = None) -> Choice:
+    def choose(self, jobs: list[EndedJob] | None = None) -> Chosen:
         return choose(self.jobs if jobs is None else jobs, self.rules, now=NOW, needed=self.needed)
 
     def staying(self) -> list[EndedJob]:
@@ -76,7 +76,7 @@ def test_what_is_needed_never_goes_and_nothing_goes_without_a_rule(case: Case) -
     choice = case.choose()
     assert not case.needed & choice.going.keys()
     assert set(choice.spared) <= case.needed
-    assert choose(case.jobs, NO_RULES, now=NOW) == Choice({}, ())
+    assert choose(case.jobs, NO_RULES, now=NOW) == Chosen({}, ())
     limits = {"age": case.rules.older_than, "number": case.rules.keep, "size": case.rules.max_size}
     assert all(limits[rule] is not None for rule in choice.going.values())
 

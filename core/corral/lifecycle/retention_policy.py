@@ -26,7 +26,7 @@ class EndedJob(NamedTuple):
     size: int
 
 
-class Choice(NamedTuple):
+class Chosen(NamedTuple):
     """What is removed, oldest first, with the rule that takes it; and what a rule would take if it were not needed."""
 
     going: dict[int, Rule]
@@ -35,7 +35,7 @@ class Choice(NamedTuple):
 
 def choose(
     jobs: Iterable[EndedJob], rules: CleanRules, *, now: float, needed: Collection[int] = ()
-) -> Choice:
+) -> Chosen:
     """What the rules take of all ended jobs. A job is removed if any rule takes it, under the first one that does.
 
     The size rule never takes the newest job, nor one without output: removing that would free nothing.
@@ -57,13 +57,13 @@ def choose_asked(
     keep: int | None,
     now: float,
     needed: Collection[int] = (),
-) -> Choice:
+) -> Chosen:
     """What a user asks for: all but the newest `keep`, or all that ended longer ago; with both given, what is both.
 
     Nothing where neither is given.
     """
     if older_than is None and keep is None:
-        return Choice({}, ())
+        return Chosen({}, ())
     oldest_first = _by_age(jobs)
     surplus = len(oldest_first) - (keep or 0)
     taken: dict[int, Rule] = {
@@ -78,9 +78,9 @@ def _by_age(jobs: Iterable[EndedJob]) -> list[EndedJob]:
     return sorted(jobs, key=lambda job: (job.ended, job.id))
 
 
-def _without(needed: Collection[int], oldest_first: list[EndedJob], taken: dict[int, Rule]) -> Choice:
+def _without(needed: Collection[int], oldest_first: list[EndedJob], taken: dict[int, Rule]) -> Chosen:
     order = [job.id for job in oldest_first if job.id in taken]
-    return Choice(
+    return Chosen(
         {job: taken[job] for job in order if job not in needed}, tuple(job for job in order if job in needed)
     )
 

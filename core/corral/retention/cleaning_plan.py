@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec import structs
 
 from corral.journal.reader import JournalReader
-from corral.lifecycle.retention_policy import Choice, EndedJob, choose, choose_asked
+from corral.lifecycle.retention_policy import Chosen, EndedJob, choose, choose_asked
 from corral.model.home import Home
 from corral.model.retention import DAY, CleanReport, CleanRules, OldJob, Rule, RuleShare, StrayFolder
 from corral.platform.files.disk_usage import FolderUsage, usage_of
@@ -90,7 +90,7 @@ def make_plan(
 
 def _chosen(
     jobs: Iterable[EndedJob], rules: CleanRules, request: CleanRequest, now: float, needed: Mapping[int, str]
-) -> Choice:
+) -> Chosen:
     if request.is_selection:
         return choose_asked(jobs, older_than=request.older_than, keep=request.keep, now=now, needed=needed)
     return choose(jobs, rules, now=now, needed=needed)
