@@ -58,10 +58,11 @@ def _main_file(directories: tuple[str, ...]) -> list[str]:
 
 
 def _drop_ins(directories: tuple[str, ...]) -> list[str]:
-    by_name: dict[str, str] = {}
-    for directory in reversed(directories):
-        for path in glob.glob(os.path.join(glob.escape(directory), "logind.conf.d", "*.conf")):
-            by_name[os.path.basename(path)] = path
+    by_name = {
+        os.path.basename(path): path
+        for directory in reversed(directories)
+        for path in glob.glob(os.path.join(glob.escape(directory), "logind.conf.d", "*.conf"))
+    }
     return [by_name[name] for name in sorted(by_name)]
 
 

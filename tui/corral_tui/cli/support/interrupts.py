@@ -20,9 +20,9 @@ class Interrupts:
         self._reader, self._writer = -1, -1
 
     def __enter__(self) -> Self:
-        self._reader, self._writer = (
-            os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if hasattr(os, "pipe2") else _pipe()
-        )
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
         self._wake_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in self._numbers:
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -61,11 +61,3 @@ class Interrupts:
                 pass
         except BlockingIOError:
             return
-
-
-def _pipe() -> tuple[int, int]:
-    """For macOS, which has no pipe2(2)."""
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    os.set_blocking(writer, False)
-    return reader, writer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from corral.model.job import Job, ProcessView
@@ -23,13 +24,7 @@ Item = TypeVar("Item", ProcessView, StoppedProcess)
 
 def grouped(items: Iterable[Item], key: Callable[[Item], object]) -> list[tuple[Item, ...]]:
     """Runs of alike processes, in the order of their pids: `48310–48313 4 × python`."""
-    groups: list[list[Item]] = []
-    for item in sorted(items, key=lambda item: item.pid):
-        if groups and key(groups[-1][-1]) == key(item):
-            groups[-1].append(item)
-        else:
-            groups.append([item])
-    return [tuple(group) for group in groups]
+    return [tuple(group) for _, group in groupby(sorted(items, key=lambda item: item.pid), key)]
 
 
 def pid_words(pids: Sequence[int]) -> str:
