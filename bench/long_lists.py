@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import common
 from common import Options, Report, Row, Verdict
+from terminal import OnTerminal
 
 import corral
 
@@ -47,6 +48,11 @@ async def queue(manager: corral.JobManager, line: str, count: int) -> corral.Job
     return gate
 
 
+def first_rows(home: str) -> float:
+    with OnTerminal([common.CORRAL], home) as dashboard:
+        return dashboard.seconds_until(b"gate")
+
+
 async def seconds_until_gone(job: corral.JobHandle) -> float:
     began = time.perf_counter()
     await job.wait()
@@ -76,6 +82,11 @@ async def measure(options: Options, report: Report, line: str, count: int, what:
                 Row("", [one.seconds for one in many]).median / Row("", [one.seconds for one in few]).median
             )
             report.verdicts.append(Verdict(f"{what}: ps of what runs against none queued", ratio, 2, "×"))
+            first = [await asyncio.to_thread(first_rows, home) for _ in rounds]
+            report.rows.append(Row(f"{what}, queued: first rows on the dashboard", first))
+            report.verdicts.append(
+                Verdict(f"{what}: first rows on the dashboard", Row("", first).median, 0.5, "s")
+            )
             await listed(report, home, pid, f"{what}, queued")
             gone = asyncio.create_task(seconds_until_gone(gate))
             stopped = await asyncio.to_thread(command, home, "stop", "--all")

@@ -124,6 +124,19 @@ async def test_a_screen_is_told_of_the_first_of_a_long_queue_and_of_more_as_it_a
         await screen.end()
 
 
+async def test_of_long_pipelines_it_is_told_of_fewer_at_first(daemons: Daemons) -> None:
+    with daemons.client() as client:
+        (gate,) = start(client, ["sleep", "60"])
+        ids = start(client, *["|".join(["cat"] * 32)] * 100, after=(gate,))
+        screen = await Session.connect(daemons.home, origin="dashboard")
+        for asked, first in ((50, 6), (400, 50), (800, 100)):
+            await screen.subscribe(queued=asked)
+            listed = sorted({*ids[:first], *ids[-NEWEST_QUEUED:]}, key=int)
+            assert (queued_in(screen.snapshot), screen.snapshot.queued) == (listed, 100)
+        client.call(p.StopJobs(all=True, grace=0.0), timeout=30)
+        await screen.end()
+
+
 def test_the_command_line_lists_and_stops(daemons: Daemons, short_lines: None) -> None:
     with daemons.client() as client:
         (first,) = start(client, ["sleep", "60"])

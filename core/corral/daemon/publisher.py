@@ -26,6 +26,8 @@ PUSH_SECONDS = 0.1
 MACHINE_SECONDS = 2.0
 UNREAD_LIMIT = 4 << 20
 """Unread bytes above which a subscriber gets no more pushes; the changes are a debt until it reads."""
+STAGES_A_JOB = 4
+"""Of the queued jobs that a client is told of at first, on average at most: it waits for all of them."""
 NEWEST_QUEUED = 20
 """Of a long queue: told of besides the first."""
 MOST_STAGES = 2000
@@ -103,9 +105,17 @@ class Publisher:
         return sorted((*newest, *started, *self._listed(self._subscribers[client])))
 
     def _listed(self, most: int) -> set[int]:
-        """So many of the queued jobs, and the newest, which somebody has just started."""
+        """So many of the queued jobs, fewer of long pipelines, and the newest, which somebody has just started."""
         queued = self._table.queued
-        return {*islice(queued, most), *islice(reversed(queued), NEWEST_QUEUED)}
+        if most == sys.maxsize:
+            return set(queued)
+        listed, room = set(islice(reversed(queued), NEWEST_QUEUED)), STAGES_A_JOB * most
+        for job in islice(queued.values(), most):
+            room -= job.stages
+            if room < 0:
+                break
+            listed.add(job.id)
+        return listed
 
     # ---- what changes
 

@@ -54,6 +54,8 @@ class BoardScreen(DashboardScreen):
         self._wanted_id: str | None = None
         self._grew_over = False
         """The table was taken because there are too many jobs, not because the terminal is small."""
+        self._asked_queued, self._most_listed = FIRST_QUEUED, 0
+        """How many queued jobs we asked for, and the most that were listed when we did."""
         self._is_drawing = False
         """Screens of jobs are being drawn in slices."""
         self._do_by_id = self._doers()
@@ -253,8 +255,11 @@ class BoardScreen(DashboardScreen):
 
     async def _list_more_queued(self) -> None:
         """The selection is at the end of what is listed of the queue."""
+        listed = self.model.listed_queued
+        if listed > self._most_listed:
+            self._most_listed, self._asked_queued = listed, 2 * self._asked_queued
         with suppress(CorralError):  # the header says if the daemon is gone
-            await self.host.source.subscribe(queued=2 * max(self.model.listed_queued, FIRST_QUEUED))
+            await self.host.source.subscribe(queued=self._asked_queued)
 
     def _decide_view(self, *, is_resized: bool) -> None:
         """Panels while every job fits as one; the table once they do not. A pinned view stays."""
