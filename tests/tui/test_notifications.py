@@ -156,7 +156,10 @@ def test_both_can_be_turned_off(tmp_path: Path) -> None:
         ("bell = true\n", 'bell is "auto", "stuck", "all" or "never"'),
         ('title = "no"\n', "title is true or false"),
         ("title = 1\n", "title is true or false"),
-        ('[run]\nstuck_after = "soon"\n', 'stuck_after in [run]: write a duration, such as "5m"; 60s counts'),
+        (
+            '[run]\nstuck_after = "soon"\n',
+            'stuck_after in [run]: write a duration, such as "5m"; until then it is 60s',
+        ),
     ],
 )
 def test_what_makes_no_sense_is_told_and_the_rest_counts(text: str, notice: str, tmp_path: Path) -> None:
