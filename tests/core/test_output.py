@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corral.model.text import sanitise
-from corral.output.reader import CUT, LINE_LIMIT, Chunk, Follower, LineIndex, OutputFile, PollInterval
+from corral.output.reader import CUT, LINE_LIMIT, Chunk, Cursor, LineIndex, OutputFile, PollInterval
 from holes import drop
 
 PAGE = 4096
@@ -162,40 +162,41 @@ def test_the_pace_slows_after_a_second_of_silence_and_recovers() -> None:
     assert pace.delay(107.5, had_output=False) == 0.02
 
 
-def test_a_follower_sees_each_byte_once(tmp_path: Path) -> None:
-    out, err = tmp_path / "stdout", tmp_path / "stderr.1"
-    append(out, b"one")
-    with Follower({"stdout": str(out), "stderr": str(err)}) as follower:
-        assert follower.poll() == [("stdout", Chunk(0, b"one"))]
-        assert follower.poll() == []
-        append(err, b"oops")
-        append(out, b"two")
-        assert follower.poll(limit=2) == [("stdout", Chunk(3, b"tw")), ("stderr", Chunk(0, b"oo"))]
-        assert follower.poll() == [("stdout", Chunk(5, b"o")), ("stderr", Chunk(2, b"ps"))]
-        assert follower.poll() == []
+def test_a_cursor_sees_each_byte_once(path: Path) -> None:
+    append(path, b"one")
+    with OutputFile(str(path)) as file:
+        place = Cursor(file)
+        assert place.read() == Chunk(0, b"one")
+        assert place.read() == Chunk(3, b"")
+        append(path, b"two")
+        assert place.read(limit=2) == Chunk(3, b"tw")
+        assert place.read() == Chunk(5, b"o")
+        assert place.read() == Chunk(6, b"")
 
 
-def test_a_follower_stops_at_the_end_it_is_given(path: Path) -> None:
+def test_a_cursor_stops_at_the_end_it_is_given(path: Path) -> None:
     append(path, b"of the job, of its leftovers")
-    with Follower({"stdout": str(path)}, {"stdout": 3}) as follower:
-        assert follower.poll({"stdout": 10}) == [("stdout", Chunk(3, b"the job"))]
-        assert follower.poll({"stdout": 10}) == []
+    with OutputFile(str(path)) as file:
+        place = Cursor(file, 3)
+        assert place.read(end=10) == Chunk(3, b"the job")
+        assert place.read(end=10) == Chunk(10, b"")
 
 
-def test_a_follower_tells_what_was_dropped(path: Path) -> None:
+def test_a_cursor_tells_what_was_dropped(path: Path) -> None:
     append(path, b"a" * PAGE + b"b")
     drop(path, PAGE)
-    with Follower({"stdout": str(path)}) as follower:
-        assert follower.poll() == [("stdout", Chunk(PAGE, b"b", PAGE))]
+    with OutputFile(str(path)) as file:
+        assert Cursor(file).read() == Chunk(PAGE, b"b", PAGE)
 
 
-def test_a_follower_begins_anew_when_a_file_was_made_shorter(path: Path) -> None:
+def test_a_cursor_begins_anew_when_a_file_was_made_shorter(path: Path) -> None:
     append(path, b"long text")
-    with Follower({"stdout": str(path)}) as follower:
-        follower.poll()
+    with OutputFile(str(path)) as file:
+        place = Cursor(file)
+        place.read()
         os.truncate(path, 0)
         append(path, b"new")
-        assert follower.poll() == [("stdout", Chunk(0, b"new", after_truncation=True))]
+        assert place.read() == Chunk(0, b"new", after_truncation=True)
 
 
 @pytest.mark.parametrize("returns", [b"", b"\r"])

@@ -62,9 +62,8 @@ def test_cycle_is_stuck_at_once():
     assert health_of(progress, now, STUCK_AFTER, False, is_cycle=True) == ("stuck", 100.0)
 
 
-def test_paused_job_has_no_health_and_its_time_is_not_held_against_it():
+def test_what_is_resumed_moves_now():
     progress, now = still(500)
-    assert health_of(progress, now, STUCK_AFTER, False, is_paused=True) == (None, None)
     progress.touch(now)
     assert health_of(progress, now + 1, STUCK_AFTER, False) == ("active", now)
 

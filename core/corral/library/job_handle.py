@@ -15,7 +15,7 @@ from corral.model import validators
 from corral.model.errors import CorralError, NotSoError, UnknownJobError, UsageError
 from corral.model.job import Job, ProcessView
 from corral.model.reports import Diagnosis, StopReport, Story
-from corral.output.reader import READ_SIZE, Cursor, Follower, OutputFile, PollInterval
+from corral.output.reader import READ_SIZE, Cursor, OutputFile, PollInterval
 from corral.output.stream_order import MergedStreams
 from corral.protocol import requests as p
 
@@ -211,30 +211,29 @@ class JobHandle:
         Raises:
             OutputDroppedError: its `max_output` dropped bytes before we came to them.
         """
-        follower = Follower({"stdout": self._session.home.stdout(await self._number())})
+        place = Cursor(OutputFile(self._session.home.stdout(await self._number())))
         loop = asyncio.get_running_loop()
         pace = PollInterval(loop.time())
         end = asyncio.ensure_future(self.wait())
         try:
             while True:
                 has_ended = end.done()
-                chunks = follower.poll()
-                for _, chunk in chunks:
-                    if chunk.dropped and chunk.offset > chunk.dropped:
-                        raise OutputDroppedError(self.id, chunk.dropped)
-                    if chunk.data:
-                        yield chunk.data
-                if has_ended and not chunks:
+                chunk = place.read()
+                if chunk.dropped and chunk.offset > chunk.dropped:
+                    raise OutputDroppedError(self.id, chunk.dropped)
+                if chunk.data:
+                    yield chunk.data
+                is_new = bool(chunk.data or chunk.dropped)
+                if has_ended and not is_new:
                     await end
                     return
-                if not chunks or not has_ended:
+                if not is_new or not has_ended:
                     # Read on at once if we are behind: the cap of a fast writer would drop what we have not read.
-                    is_behind = any(len(chunk.data) == READ_SIZE for _, chunk in chunks)
-                    delay = pace.delay(loop.time(), had_output=bool(chunks))
-                    await asyncio.wait([end], timeout=0 if is_behind else delay)
+                    delay = pace.delay(loop.time(), had_output=is_new)
+                    await asyncio.wait([end], timeout=0 if len(chunk.data) == READ_SIZE else delay)
         finally:
             end.cancel()
-            follower.close()
+            place.file.close()
 
     async def number(self) -> str:
         """The id of the job, also where the handle has its name. Raises UnknownJobError."""

@@ -88,17 +88,14 @@ def health_of(
     stuck_after: float,
     wait_is_benign: bool | None,
     *,
-    is_paused: bool = False,
     is_cycle: bool = False,
 ) -> tuple[Health | None, float | None]:
     """The health of a running job, and since when (monotonic seconds).
 
     `wait_is_benign` is what `diagnose.is_benign` says of its waits; None: unknown, and then a job that has been still
     for `stuck_after` has no health, because nothing tells a hang from a long wait. `is_cycle`: its waits can never
-    resolve. A paused job has no health.
+    resolve.
     """
-    if is_paused:
-        return None, None
     still = progress.still_for(now)
     if is_cycle and still > 0:
         return "stuck", progress.last_moved

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple, Self
 
 from corral.model.home import dropped_note
@@ -266,35 +266,6 @@ class PollInterval:
         if had_output:
             self._last_output = now
         return self.FAST if now - self._last_output < self.PATIENCE else self.SLOW
-
-
-class Follower:
-    """Reads several growing files in turn; each is known by a name, such as `stdout`. One that its writer made shorter is
-    read on where what is new begins."""
-
-    def __init__(self, paths: Mapping[str, str], starts: Mapping[str, int] | None = None) -> None:
-        self._places = {
-            name: Cursor(OutputFile(path), (starts or {}).get(name, 0)) for name, path in paths.items()
-        }
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        for place in self._places.values():
-            place.file.close()
-
-    def poll(self, ends: Mapping[str, int] | None = None, limit: int = READ_SIZE) -> list[tuple[str, Chunk]]:
-        """What is new, at most `limit` bytes of each file; nothing beyond its offset in `ends`, where it has one."""
-        found: list[tuple[str, Chunk]] = []
-        for name, place in self._places.items():
-            chunk = place.read(limit, None if ends is None else ends.get(name))
-            if chunk.data or chunk.dropped:
-                found.append((name, chunk))
-        return found
 
 
 class LineIndex:
