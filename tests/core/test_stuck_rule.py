@@ -124,9 +124,7 @@ async def test_the_monitor_passes_over_the_time_that_it_did_not_run(monkeypatch:
 
 @given(
     st.lists(
-        st.tuples(
-            st.floats(0.01, 50), st.integers(0, 2), st.sampled_from([True, False, None]), st.booleans()
-        ),
+        st.tuples(st.floats(0.01, 50), st.integers(0, 2), st.sampled_from([True, False, None])),
         max_size=60,
     ),
     st.floats(0.1, 100),
@@ -134,18 +132,16 @@ async def test_the_monitor_passes_over_the_time_that_it_did_not_run(monkeypatch:
 def test_health_follows_from_the_evidence(events, stuck_after):
     progress, now, cpu, moved_at = Progress(0.0), 0.0, 0, 0.0
     progress.observe(now, cpu, 0, ONE)
-    for passed, used, benign, is_paused in events:
+    for passed, used, benign in events:
         now, cpu = now + passed, cpu + used
         if progress.observe(now, cpu, 0, ONE):
             moved_at = now
         assert progress.last_moved == moved_at
-        health, since = health_of(progress, now, stuck_after, benign, is_paused=is_paused)
+        health, since = health_of(progress, now, stuck_after, benign)
         still_for = now - moved_at
         assert since is None or since <= now
-        assert (health == "stuck") == (not is_paused and benign is False and still_for >= stuck_after)
+        assert (health == "stuck") == (benign is False and still_for >= stuck_after)
         if health == "active":
             assert still_for <= MOVES_FOR
-        if is_paused:
-            assert health is None
-        if health is None and not is_paused:
+        if health is None:
             assert benign is None

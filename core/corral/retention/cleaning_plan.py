@@ -6,6 +6,7 @@ import os
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
+from operator import itemgetter
 from typing import NamedTuple
 
 from msgspec import structs
@@ -78,7 +79,11 @@ def make_plan(
         folders = tuple(folder for folder in folders if folder.name in request.folders)
     known = {job.id: job for job in jobs}
     report = CleanReport(
-        jobs=tuple(_told(known[job], *titles[job], choice.going[job]) for job in ids if job in titles),
+        jobs=tuple(
+            OldJob(job, *titles[job], known[job].ended, known[job].size, choice.going[job])
+            for job in ids
+            if job in titles
+        ),
         folders=folders,
         spared=dict(Counter(needed[job] for job in choice.spared)),
         ended=len(jobs),
@@ -111,12 +116,8 @@ def _usage(home: Home, name: str) -> FolderUsage | None:
 
 def _is_within(job_id: int, ranges: tuple[tuple[int, int], ...]) -> bool:
     """`ranges` in rising order: the one that begins last before it is the only one that may hold it."""
-    index = bisect_right(ranges, job_id, key=_first_of) - 1
+    index = bisect_right(ranges, job_id, key=itemgetter(0)) - 1
     return index >= 0 and job_id <= ranges[index][1]
-
-
-def _first_of(each: tuple[int, int]) -> int:
-    return each[0]
 
 
 def _on(rules: CleanRules, request: CleanRequest) -> dict[Rule, float | None]:
@@ -129,10 +130,6 @@ def _on(rules: CleanRules, request: CleanRequest) -> dict[Rule, float | None]:
         "size": rules.max_size,
     }
     return {rule: limit for rule, limit in limits.items() if limit is not None}
-
-
-def _told(job: EndedJob, name: str | None, command: str, state: str, rule: Rule) -> OldJob:
-    return OldJob(job.id, name, command, state, job.ended, job.size, rule)
 
 
 def _strays(
