@@ -46,7 +46,7 @@ def encode_history(row: HistoryRow) -> bytes:
 
 
 def decode_history(raw: bytes) -> HistoryRow:
-    """Raises one of `corral.journal.file_reader.UNREADABLE` for what is damaged."""
+    """Raises one of `corral.journal.rows.UNREADABLE` for what is damaged."""
     is_plain = raw.startswith(b"[")
     row = _rows.decode(raw if is_plain else zlib.decompressobj().decompress(raw, _MOST_BYTES))
     life = row.life

@@ -29,6 +29,8 @@ from corral.model.spec import (
 from corral.model.wire import to_wire
 
 DAMAGED_ROW = "its record in the journal is damaged"
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError, TypeError, zlib.error)
+"""What decoding a damaged row raises."""
 
 _STDIN_KINDS: dict[type[StdinSource], str] = {
     NullInput: "none",

@@ -14,10 +14,10 @@ from msgspec.structs import replace
 
 from corral.commandline.abbreviation import with_short_argv
 from corral.commandline.program_name import program_name
-from corral.journal.file_reader import UNREADABLE
 from corral.journal.journal import Journal
 from corral.journal.rows import (
     DAMAGED_ROW,
+    UNREADABLE,
     StageRow,
     damaged_job,
     decode_spec,
