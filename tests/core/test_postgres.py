@@ -90,7 +90,7 @@ def test_a_pipe_that_tells_of_the_end_of_the_parent_is_not_what_its_child_waits_
             wait = until(lambda: _of_kind(child, "event_loop"), "the child to watch")
         finally:
             os.kill(child, 9)
-    assert wait.detail == "waits to be woken from within (poll)"
+    assert wait.detail == "waits to be woken by its own process (poll)"
 
 
 def test_a_lock_that_is_tried_again_and_again(tmp_path: Path):

@@ -180,7 +180,7 @@ def test_syscall_that_may_not_be_read_leaves_the_kernel_function(monkeypatch):
         wait = settled(process.pid, lambda wait: wait.state == "S")
         assert (wait.kind, wait.detail) == (
             "unknown",
-            "sleeps, and what it waits for may not be seen",
+            "sleeps; what it waits for cannot be seen",
         )
         assert wait.reason is not None
         assert "does not show its system call" in wait.reason

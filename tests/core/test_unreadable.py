@@ -74,7 +74,7 @@ def test_programs_that_hide_are_not_guessed_at(his_folder):
     told = json.loads(found.stdout)
     shut_out = "it has rights of its own, or hides its memory, so only root may see what it waits for"
     for name in ("sleeps", "reads"):
-        assert told[name] == ["unknown", None, "x sleeps, and what it waits for may not be seen", shut_out]
+        assert told[name] == ["unknown", None, "x sleeps; what it waits for cannot be seen", shut_out]
     assert told["locks"] == ["file_lock", "stuck", "x waits for a file lock (flock)", None]
     assert told["stops"][:2] == ["suspended", "stuck"]
     assert told["computes"][0] == "running"

@@ -382,7 +382,7 @@ def test_send_to_a_job_without_an_open_stdin(served: Corral) -> None:
 def test_show_why_and_peek_of_a_pipeline(corral: Corral) -> None:
     corral.ok("run", "-n", "pair", "sleep 100 | cat")
     shown = corral.ok("show", "pair")
-    for expected in ("pair", "STAGES", "sleep", "cat", "LIFE", "started"):
+    for expected in ("pair", "STAGES", "sleep", "cat", "EVENTS", "started"):
         assert expected in shown
     detail = json.loads(corral.ok("show", "--json", "pair"))
     assert [stage["name"] for stage in detail["stages"]] == ["sleep", "cat"]

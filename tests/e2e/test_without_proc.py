@@ -41,7 +41,7 @@ def test_what_psutil_knows_is_told_and_nothing_guessed(daemons: Daemons) -> None
         def why(name: str) -> str:
             return client.call(p.AskWhy(job=ids[name], stacks=True), timeout=20).summary
 
-        unseen = "sleep sleeps, and what it waits for may not be seen"
+        unseen = "sleep sleeps; what it waits for cannot be seen"
         until(lambda: why("sleeps") == unseen, "the sleep to be seen")
         stopped = f"sh was stopped by a signal; `corral resume {ids['stops']}` lets it go on"
         until(lambda: why("stops") == stopped, "the other to be suspended")

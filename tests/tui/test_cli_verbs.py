@@ -421,7 +421,7 @@ def test_show_in_words(fake: FakeDaemon, capsys: Any, monkeypatch: Any) -> None:
         "PIPES",
         "64K",
         "PROCESSES",
-        "LIFE",
+        "EVENTS",
         "EARLIER RUNS",
     ):
         assert expected in out

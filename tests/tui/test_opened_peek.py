@@ -49,7 +49,7 @@ async def test_enter_looks_into_the_chosen_pipe(size: tuple[int, int], tmp_path:
         assert "pg_dump ▸ gzip" in text
         assert "the oldest 4.0K of 10K bytes" in text
         if size == (160, 50):
-            wanted = ("EVIDENCE", "ITS LIFE", "╭─ 1 pg_dump shop")
+            wanted = ("EVIDENCE", " EVENTS", "╭─ 1 pg_dump shop")
             await shown(
                 app, lambda text: all(each in text for each in wanted), "the drawing and the other panes"
             )

@@ -254,7 +254,7 @@ class Holders:
             return None
         what = f"waits for a lock in the database ({found.command})"
         if not found.holders:
-            return WaitHolders((), f"{what}; who holds it only the database knows (pg_blocking_pids)")
+            return WaitHolders((), f"{what}; only the database knows who holds it (pg_blocking_pids)")
         first = found.holders[0]
         count = len(found.holders)
         whose = f"{pid_and_name(first.pid)}, {first.does}," + (
@@ -274,7 +274,7 @@ class Holders:
             link = wait.file.name if wait.file else ""
             holders = holders_by_descriptor(lock, family.ends(link)) or holders or self._elsewhere(lock, link)
         if not holders:
-            return WaitHolders((), f"waits for {what} ({lock.kind}); who holds it may not be seen")
+            return WaitHolders((), f"waits for {what} ({lock.kind}); who holds it cannot be seen")
         return WaitHolders(
             tuple(holders), f"waits for {what} ({lock.kind}), which {pid_and_name(holders[0])} holds", True
         )
@@ -412,7 +412,7 @@ class Holders:
         what = f"waits for the file system {mount.point} ({mount.kind})"
         servers = servers_of(mount, dict.fromkeys(end.pid for end in self._ends("/dev/fuse", family)[0]))
         if not servers:
-            return WaitHolders((), f"{what}; the program that serves it may not be seen")
+            return WaitHolders((), f"{what}; the program that serves it cannot be seen")
         return WaitHolders(tuple(servers), f"{what}, which {pid_and_name(servers[0])} serves", True)
 
     # ---- memory

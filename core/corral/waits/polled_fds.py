@@ -150,7 +150,7 @@ def _from_within(pid: int, call: str | None, meaning: Meaning, *, hears: bool) -
         return PolledWait("timer", f"waits for a timer ({call})", is_within=True)
     if (hears or catches_end_of_child(pid)) and children_of(pid):
         return PolledWait("child", f"waits for a child (by its signal, {call})")
-    return PolledWait("event_loop", f"waits to be woken from within ({call})", is_within=True)
+    return PolledWait("event_loop", f"waits to be woken by its own process ({call})", is_within=True)
 
 
 def _on_one(pid: int, call: str | None, one: _Seen) -> PolledWait | None:

@@ -305,9 +305,7 @@ def _on_socket(wait: ProcessWait) -> ProcessWait:
     if role == "serves":
         return wait._replace(kind="socket_accept", detail=f"waits for clients ({_by(wait)}fd {wait.fd})")
     if role == "hears":
-        return wait._replace(
-            kind="event_loop", detail=f"waits for news of the kernel ({_by(wait)}fd {wait.fd})"
-        )
+        return wait._replace(kind="event_loop", detail=f"waits for kernel events ({_by(wait)}fd {wait.fd})")
     return wait
 
 
@@ -430,7 +428,7 @@ def _unlisted(thread: ThreadWait) -> str:
     told = " in ".join(part for part in (thread.wchan, where) if part)
     if told:
         return f"waits in {told}"
-    return "sleeps, and what it waits for may not be seen" if thread.hidden else "sleeps"
+    return "sleeps; what it waits for cannot be seen" if thread.hidden else "sleeps"
 
 
 _WORDS = {

@@ -63,7 +63,7 @@ MOST_NAMED = 2
 def sleeping(pid: int) -> str:
     """What is known of a process that sleeps, to complete a sentence that begins with its name."""
     known = _connections(pid)
-    unseen = "sleeps, and what it waits for may not be seen"
+    unseen = "sleeps; what it waits for cannot be seen"
     return unseen if not known else f"{unseen}; it {' and '.join(known)}"
 
 

@@ -259,7 +259,7 @@ KINDS = (
     ),
     CheckKind(
         "time limits",
-        "timed out by TERM, or by KILL where it ignores TERM; nothing is left",
+        "timed out by TERM, or by KILL if it ignores TERM; nothing is left",
         _time_limits,
     ),
 )

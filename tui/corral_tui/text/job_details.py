@@ -206,7 +206,7 @@ def _table(
 
 def _life(events: Sequence[JobEvent]) -> Iterator[StyledLine]:
     if events:
-        yield from _heading("LIFE")
+        yield from _heading("EVENTS")
     for event in events:
         yield StyledLine(f"  {moment(event.at)}  {visible(event.text)}")
 

@@ -121,7 +121,7 @@ def _environment(detail: Detail, width: int, *, shows_values: bool) -> list[Line
 def _life(detail: Detail, width: int) -> list[Line]:
     if not detail.events:
         return []
-    lines: list[Line] = [plain(" ITS LIFE", "muted")]
+    lines: list[Line] = [plain(" EVENTS", "muted")]
     for event in detail.events:
         at = f"{event.at.astimezone():%H:%M:%S}"
         lines += wrapped(clean(event.text), width, indent=f"   {at}  ", hanging=" " * 13)
