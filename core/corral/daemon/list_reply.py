@@ -86,10 +86,9 @@ class JobLists(Struct, eq=False):
     def _jobs(self, ids: Iterable[int]) -> list[Job]:
         """By rising id; without those that were removed meanwhile."""
         now = time.monotonic()
-        found = {}
-        for job_id in ids:
-            if self._table.is_in_memory(job_id):
-                found[job_id] = self._snapshots.fresh(job_id, now)
+        table = self._table
+        in_memory = (job_id for job_id in ids if job_id in table.ended or table.live(job_id) is not None)
+        found = {job_id: self._snapshots.fresh(job_id, now) for job_id in in_memory}
         read = self._snapshots.stored([job_id for job_id in ids if job_id not in found])
         found.update((int(job.id), job) for job in read)
         return [found[job_id] for job_id in sorted(found)]

@@ -169,10 +169,6 @@ class JobTable:
     def is_known(self, job_id: int) -> bool:
         return job_id in self.started or job_id in self.queued or job_id in self.ended
 
-    def is_in_memory(self, job_id: int) -> bool:
-        """Whether all of its snapshot is known without the journal."""
-        return job_id in self.ended or self.live(job_id) is not None
-
     @property
     def has_all_ended(self) -> bool:
         """Whether as many ended ones are in memory as are kept there."""

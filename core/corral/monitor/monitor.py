@@ -12,6 +12,7 @@ from corral.jobs.executor import TICK_SECONDS
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
 from corral.measure.pipe_flow import PipeFlow
+from corral.measure.sampler import ProcessSampler
 from corral.measure.stuck_rule import ObservationGaps, Progress
 from corral.monitor.health import HealthJudge, is_settled
 from corral.monitor.history_store import KEEP_TICKS, HistoryStore
@@ -20,10 +21,11 @@ from corral.monitor.pipe_watch import PipeWatch, close_pipes
 from corral.monitor.stage_times_sampler import StageTimes
 from corral.monitor.stop_stuck import StuckStopper, is_to_be_ended
 from corral.platform.host import resource_errors
+from corral.processes import usage_meter
 from corral.processes.local_run import Member, run_of
 from corral.processes.member_scan import MemberScan
 from corral.processes.unmarked_claims import Seen
-from corral.processes.usage_meter import UsageMeter, note_history
+from corral.processes.usage_meter import note_history
 
 SCAN_SECONDS = 5.0
 """How often the whole process table is read for marks when nothing asks for it sooner."""
@@ -46,7 +48,7 @@ class Monitor(Struct, eq=False):
     _history_store: HistoryStore
     after_scan: Callable[[], None]
     """Called once the members of all jobs are up to date."""
-    _usage: UsageMeter = field(default_factory=UsageMeter)
+    _sampler: ProcessSampler = field(default_factory=ProcessSampler)
     _stage_times: StageTimes = field(default_factory=StageTimes)
     _followed_since: dict[int, float] = {}
     """Since when this daemon follows the pipes of each job (monotonic seconds)."""
@@ -101,7 +103,7 @@ class Monitor(Struct, eq=False):
 
     def _forget_the_gone(self) -> None:
         jobs = self._table.started
-        self._usage.forget_all_but(
+        self._sampler.forget_all_but(
             {member.identity for job in jobs.values() for member in run_of(job).members.values()}
         )
         for job_id in self._followed_since.keys() - jobs.keys():
@@ -180,7 +182,7 @@ class Monitor(Struct, eq=False):
             self._begin(job)
             progress = job.history.progress = Progress(now)
         job.next_visit = self._next_visit(job, progress.still_for(now))
-        cpu_ns, ran = self._usage.read_clocks(job)
+        cpu_ns, ran = usage_meter.read_clocks(job)
         has_stirred = not _has_its_members(job) or bool(ran)
         if not has_stirred and self._still_rests(job, now):
             return
@@ -196,7 +198,7 @@ class Monitor(Struct, eq=False):
             _note_rest(job, now)
             return
         elif job.history.cpu_percent:
-            self._usage.note_idle(job, now)
+            usage_meter.note_idle(job, now)
             self._table.touch(job)
         self._judge.judge(job, now)
         if is_to_be_ended(job):
@@ -209,7 +211,7 @@ class Monitor(Struct, eq=False):
     def _still_rests(self, job: ManagedJob, now: float) -> bool:
         """Whether all about a job that has not run had settled by its last visit, and still is: the cheapest look."""
         run = run_of(job)
-        if run.rested_at is None or run.capped or not is_settled(job) or self._usage.is_due(job, now):
+        if run.rested_at is None or run.capped or not is_settled(job) or usage_meter.is_due(job, now):
             return False
         if run.files.sizes() != run.rested_at:
             run.rested_at = None
@@ -221,7 +223,7 @@ class Monitor(Struct, eq=False):
         """Whether it has moved since the visit that is just over; its members are up to date."""
         progress, now = job.history.progress, time.monotonic()
         assert progress is not None
-        cpu_ns, _ = self._usage.read_clocks(job)
+        cpu_ns, _ = usage_meter.read_clocks(job)
         with contextlib.suppress(OSError):  # its output file was removed: the clocks have to do
             self._outputs.read_sizes(job, now)
         return _observe(job, progress, now, cpu_ns)
@@ -241,10 +243,10 @@ class Monitor(Struct, eq=False):
     def _needs_sample(self, job: ManagedJob, now: float) -> bool:
         """Also where nothing ran: the first time, now and then, and while its pipes may be moving."""
         is_first = job.history.last_sampled is None
-        return is_first or (bool(job.pipes) and not job.pipes_rest) or self._usage.is_due(job, now)
+        return is_first or (bool(job.pipes) and not job.pipes_rest) or usage_meter.is_due(job, now)
 
     def _sample(self, job: ManagedJob, now: float, ran: Sequence[Member]) -> None:
-        self._usage.sample(job, now, ran)
+        usage_meter.sample(self._sampler, job, now, ran)
         if job.pipes:
             self._pipes.follow(job, now)
             self._stage_times.follow(job)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
 
 from corral.jobs.executor import Observation
 from corral.jobs.managed_job import ManagedJob
@@ -12,7 +11,6 @@ from corral.measure.history import Lifetime
 from corral.measure.sampler import ProcessSampler
 from corral.platform.host.procfs import CLOCK_TICKS, read_stat
 from corral.platform.process.cpu_clock import cpu_nanoseconds
-from corral.platform.process.identity import ProcessIdentity
 from corral.processes.local_run import Member, is_running, leader_of, leaders_of, run_of, running_stages
 
 IDLE_SAMPLE_SECONDS = 180.0
@@ -22,77 +20,69 @@ _SHORTEST_SECONDS = 0.05
 _SHORTEST_AGE = 0.2
 
 
-class UsageMeter:
-    """Reads the clocks of processes at each visit; asks for more only of those that have run since."""
+def read_clocks(job: ManagedJob) -> tuple[int, list[Member]]:
+    """All CPU clocks of the tree: their sum in nanoseconds, and the processes that have run."""
+    total = 0
+    moved = []
+    now = time.monotonic()
+    for member in run_of(job).members.values():
+        clock = cpu_nanoseconds(member.identity.pid)
+        if clock is None:
+            continue
+        total += clock
+        if clock != member.cpu_ns:
+            member.cpu_ns, member.moved_at = clock, now
+            moved.append(member)
+    return total, moved
 
-    def __init__(self) -> None:
-        self._sampler = ProcessSampler()
 
-    def forget_all_but(self, alive: AbstractSet[ProcessIdentity]) -> None:
-        self._sampler.forget_all_but(alive)
+def is_due(job: ManagedJob, now: float) -> bool:
+    """Whether all of its processes are to be sampled. Spread by the ids: a thousand at once take a tenth of a second."""
+    return now - (job.history.last_sampled or 0) > IDLE_SAMPLE_SECONDS + job.id % 60
 
-    def read_clocks(self, job: ManagedJob) -> tuple[int, list[Member]]:
-        """All CPU clocks of the tree: their sum in nanoseconds, and the processes that have run."""
-        total = 0
-        moved = []
-        now = time.monotonic()
-        for member in run_of(job).members.values():
-            clock = cpu_nanoseconds(member.identity.pid)
-            if clock is None:
-                continue
-            total += clock
-            if clock != member.cpu_ns:
-                member.cpu_ns, member.moved_at = clock, now
-                moved.append(member)
-        return total, moved
 
-    @staticmethod
-    def is_due(job: ManagedJob, now: float) -> bool:
-        """Whether all of its processes are to be sampled. Spread by the ids: a thousand at once take a tenth of a second."""
-        return now - (job.history.last_sampled or 0) > IDLE_SAMPLE_SECONDS + job.id % 60
+def sample(sampler: ProcessSampler, job: ManagedJob, now: float, moved: Iterable[Member]) -> None:
+    """Ask the system about what moved, or about all where that is due, and add up."""
+    is_full = job.history.last_sampled is None or is_due(job, now)
+    for member in run_of(job).members.values() if is_full else moved:
+        member.usage = sampler.usage(member.identity) or member.usage
+        member.cpu_seconds = _with_children(member)
+    _add_up(job, now - (job.history.last_sampled or now))
+    job.history.last_sampled = now
 
-    def sample(self, job: ManagedJob, now: float, moved: Iterable[Member]) -> None:
-        """Ask the system about what moved, or about all where that is due, and add up."""
-        is_full = job.history.last_sampled is None or self.is_due(job, now)
-        for member in run_of(job).members.values() if is_full else moved:
-            member.usage = self._sampler.usage(member.identity) or member.usage
-            member.cpu_seconds = _with_children(member)
-        self._add_up(job, now - (job.history.last_sampled or now))
-        job.history.last_sampled = now
 
-    @staticmethod
-    def note_idle(job: ManagedJob, now: float) -> None:
-        """Nothing used CPU since the last visit."""
-        job.history.cpu_percent = 0.0
-        for stage in job.stages:
-            if is_running(stage) and stage.history.cpu_percent:
-                stage.history.cpu_percent = 0.0
-        job.history.last_sampled = now
+def note_idle(job: ManagedJob, now: float) -> None:
+    """Nothing used CPU since the last visit."""
+    job.history.cpu_percent = 0.0
+    for stage in job.stages:
+        if is_running(stage) and stage.history.cpu_percent:
+            stage.history.cpu_percent = 0.0
+    job.history.last_sampled = now
 
-    @staticmethod
-    def _add_up(job: ManagedJob, seconds: float) -> None:
-        run = run_of(job)
-        for stage, leader in leaders_of(job.stages):
-            member = run.members.get(leader.pid)
-            if member is None:
-                continue
-            stage.history.usage = member.usage
-            if seconds > _SHORTEST_SECONDS and stage.history.cpu_seconds is not None:
-                used = max(0.0, member.cpu_seconds - stage.history.cpu_seconds)
-                stage.history.cpu_percent = round(100 * used / seconds, 1)
-            stage.history.cpu_seconds = member.cpu_seconds
-        total = cpu_seconds_of(job)
-        if seconds > _SHORTEST_SECONDS:
-            job.history.cpu_percent = round(100 * max(0.0, total - job.history.last_cpu_seconds) / seconds, 1)
-        elif job.history.cpu_percent is None:
-            started = job.life.started_now
-            age = time.monotonic() - started if started is not None else 0.0
-            job.history.cpu_percent = round(100 * total / age, 1) if age > _SHORTEST_AGE else 0.0
-        job.history.last_cpu_seconds = total
-        resident = [member.usage.memory_bytes for member in run.members.values() if member.usage]
-        job.history.memory_bytes = sum(resident) if resident else job.history.memory_bytes
-        if job.history.memory_bytes is not None:
-            job.history.peak_memory_bytes = max(job.history.peak_memory_bytes or 0, job.history.memory_bytes)
+
+def _add_up(job: ManagedJob, seconds: float) -> None:
+    run = run_of(job)
+    for stage, leader in leaders_of(job.stages):
+        member = run.members.get(leader.pid)
+        if member is None:
+            continue
+        stage.history.usage = member.usage
+        if seconds > _SHORTEST_SECONDS and stage.history.cpu_seconds is not None:
+            used = max(0.0, member.cpu_seconds - stage.history.cpu_seconds)
+            stage.history.cpu_percent = round(100 * used / seconds, 1)
+        stage.history.cpu_seconds = member.cpu_seconds
+    total = cpu_seconds_of(job)
+    if seconds > _SHORTEST_SECONDS:
+        job.history.cpu_percent = round(100 * max(0.0, total - job.history.last_cpu_seconds) / seconds, 1)
+    elif job.history.cpu_percent is None:
+        started = job.life.started_now
+        age = time.monotonic() - started if started is not None else 0.0
+        job.history.cpu_percent = round(100 * total / age, 1) if age > _SHORTEST_AGE else 0.0
+    job.history.last_cpu_seconds = total
+    resident = [member.usage.memory_bytes for member in run.members.values() if member.usage]
+    job.history.memory_bytes = sum(resident) if resident else job.history.memory_bytes
+    if job.history.memory_bytes is not None:
+        job.history.peak_memory_bytes = max(job.history.peak_memory_bytes or 0, job.history.memory_bytes)
 
 
 def _with_children(member: Member) -> float:

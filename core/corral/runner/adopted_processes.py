@@ -11,10 +11,9 @@ from msgspec import Struct
 from corral.jobs.managed_job import ManagedJob
 from corral.journal.journal import StageStart
 from corral.journal.unfinished_jobs import StoredJob
-from corral.platform.files.descriptors import move_high
 from corral.platform.host.procfs import read_stat
 from corral.platform.process.identity import ProcessIdentity
-from corral.platform.process.pidfd import open_pidfd_if_possible
+from corral.platform.process.pidfd import open_pidfd_to_keep
 from corral.processes.local_run import InheritedChild, StageHandle, handle_of, is_running
 from corral.processes.process_scan import ProcessScan
 from corral.processes.unmarked_claims import Seen
@@ -72,8 +71,7 @@ class AdoptedProcesses(Struct, eq=False):
                 continue
             pid = handle.identity.pid
             if handle.pidfd is None:
-                descriptor = open_pidfd_if_possible(pid)
-                handle.pidfd = None if descriptor is None else move_high(descriptor)
+                handle.pidfd = open_pidfd_to_keep(pid)
             # Asked once the pidfd is there: what is seen now is what it is of.
             stat = read_stat(pid)
             if stat is None or stat.started != handle.identity.started:

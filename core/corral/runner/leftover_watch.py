@@ -7,9 +7,8 @@ import os
 from collections.abc import Callable, Iterable
 from itertools import islice
 
-from corral.platform.files.descriptors import is_scarce, move_high
 from corral.platform.process.identity import ProcessIdentity, is_alive
-from corral.platform.process.pidfd import open_pidfd_if_possible
+from corral.platform.process.pidfd import open_pidfd_to_keep
 
 MOST_WATCHED = 64
 """The end of others is seen by the next look at the process table."""
@@ -34,17 +33,17 @@ class LeftoverWatch:
             self._begin(identity)
 
     def _begin(self, identity: ProcessIdentity) -> None:
-        pidfd = open_pidfd_if_possible(identity.pid)
+        pidfd = open_pidfd_to_keep(identity.pid, _MOST_FOR_WATCHING)
         if pidfd is None:
             return
-        pidfd = self._pidfds[identity] = move_high(pidfd)
+        self._pidfds[identity] = pidfd
         try:
             self._loop.add_reader(pidfd, self._note_end, identity)
         except OSError:
             # ENOSPC: the user watches all that epoll lets him (max_user_watches, epoll(7)).
             os.close(self._pidfds.pop(identity))
             return
-        if is_scarce(pidfd, _MOST_FOR_WATCHING) or not is_alive(identity):
+        if not is_alive(identity):
             # Its number may be another's by now; that it has ended is seen by who asked for it to be watched.
             self._let_go(identity)
 

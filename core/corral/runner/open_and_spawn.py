@@ -22,7 +22,7 @@ from corral.model.spec import FileInput, InteractiveInput, JobInput, Redirection
 from corral.model.wire import from_wire
 from corral.output.job_files import make_own
 from corral.platform.files import truncation_tripwire
-from corral.platform.files.descriptors import is_scarce, move_high
+from corral.platform.files.descriptors import move_high
 from corral.platform.files.hanging_mounts import HangingMounts
 from corral.platform.files.path_destination import (
     FILE,
@@ -40,7 +40,7 @@ from corral.platform.host import resource_errors
 from corral.platform.process import mark
 from corral.platform.process.identity import identify
 from corral.platform.process.mark import Mark
-from corral.platform.process.pidfd import open_pidfd_if_possible
+from corral.platform.process.pidfd import open_pidfd_to_keep
 from corral.platform.spawn import arg_max, inheritance, resource_limits, stand_in_launcher
 from corral.platform.spawn.executables import (
     Check,
@@ -58,7 +58,7 @@ from corral.runner.stand_ins import StandIns
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _MOST_FOR_PIDFDS = 0.75
-"""Of all descriptors that the daemon may have, up to where pidfds are kept."""
+"""Of all descriptors that the daemon may have, up to where pidfds are kept: the next job would get none."""
 
 Owned = Callable[[int], int]
 
@@ -274,7 +274,7 @@ class Starter:
         handle.identity = identify(popen.pid)
         if handle.identity is None:
             raise CannotStartError(f"{stage.name}: its process could not be looked at in /proc", 125)
-        handle.pidfd = _kept(open_pidfd_if_possible(popen.pid))
+        handle.pidfd = open_pidfd_to_keep(popen.pid, _MOST_FOR_PIDFDS)
 
     def _wire(self, preparation: Preparation, always_closed: ExitStack) -> list[tuple[int, int, int]]:
         """The descriptors 0, 1 and 2 of every stage. All are closed when `always_closed` is."""
@@ -408,17 +408,6 @@ def _explained(error: OSError) -> str:
 def _soft_stack(job: ManagedJob) -> int:
     own = resource.getrlimit(resource.RLIMIT_STACK)
     return job.surroundings.limits.get(resource.RLIMIT_STACK, own)[0]
-
-
-def _kept(pidfd: int | None) -> int | None:
-    """The pidfd to keep. None where descriptors are so scarce that the next job would get none: then it is polled."""
-    if pidfd is None:
-        return None
-    pidfd = move_high(pidfd)
-    if not is_scarce(pidfd, _MOST_FOR_PIDFDS):
-        return pidfd
-    os.close(pidfd)
-    return None
 
 
 def _make_folder(path: str) -> None:

@@ -17,9 +17,8 @@ from msgspec import Struct, field
 
 from corral.jobs.managed_job import ManagedJob
 from corral.model.errors import CannotStartError
-from corral.platform.files.descriptors import move_high
 from corral.platform.process.identity import ProcessIdentity, is_alive
-from corral.platform.process.pidfd import open_pidfd_if_possible
+from corral.platform.process.pidfd import open_pidfd_to_keep
 from corral.platform.process.signalling import end_own_child
 from corral.platform.spawn import stand_in
 from corral.platform.spawn.stand_in_launcher import StartedStandIn, moved_high, receive
@@ -80,7 +79,7 @@ class StandIns(Struct, eq=False):
 
     def add(self, stage: int, spawned: StartedStandIn) -> None:
         """One that was just started. They are added in the order of the stages."""
-        one = StandIn(stage, spawned.identity, spawned.line, _kept(spawned.pidfd))
+        one = StandIn(stage, spawned.identity, spawned.line, spawned.pidfd)
         one.since = time.monotonic()
         self.all.append(one)
         self._loop.add_reader(one.line, self._hear, one)
@@ -100,7 +99,7 @@ class StandIns(Struct, eq=False):
                 entry.stage,
                 entry.identity,
                 moved_high(socket.socket(fileno=entry.line)),
-                _kept(open_pidfd_if_possible(entry.identity.pid)) if is_alive(entry.identity) else None,
+                open_pidfd_to_keep(entry.identity.pid) if is_alive(entry.identity) else None,
                 entry.phase,
                 entry.step,
                 time.monotonic(),
@@ -250,10 +249,6 @@ class StandIns(Struct, eq=False):
             handle.popen, handle.identity = InheritedChild(one.identity.pid), one.identity
             handle.pidfd, one.pidfd = one.pidfd, None
         return tuple(one.stage for one in started)
-
-
-def _kept(pidfd: int | None) -> int | None:
-    return None if pidfd is None else move_high(pidfd)
 
 
 def _is_late(one: StandIn) -> bool:

@@ -10,6 +10,8 @@ import struct
 import sys
 from functools import cache
 
+from corral.platform.files.descriptors import is_scarce, move_high
+
 HAS_PIDFD = sys.platform == "linux" and hasattr(os, "pidfd_open")
 
 
@@ -43,6 +45,19 @@ def open_pidfd_if_possible(pid: int) -> int | None:
         return open_pidfd(pid)
     except OSError:
         return None
+
+
+def open_pidfd_to_keep(pid: int, most: float = 1.0) -> int | None:
+    """The same for long, out of the way of those that a spawn needs. None also where more than this share of all
+    descriptors that we may have is in use."""
+    pidfd = open_pidfd_if_possible(pid)
+    if pidfd is None:
+        return None
+    pidfd = move_high(pidfd)
+    if not is_scarce(pidfd, most):
+        return pidfd
+    os.close(pidfd)
+    return None
 
 
 def send_signal(pidfd: int, number: int) -> bool:

@@ -21,7 +21,7 @@ from corral.platform.files.descriptors import move_high, unnamed_file
 from corral.platform.host import resource_errors
 from corral.platform.process import prctl
 from corral.platform.process.identity import ProcessIdentity, identify
-from corral.platform.process.pidfd import open_pidfd_if_possible
+from corral.platform.process.pidfd import open_pidfd_to_keep
 from corral.platform.spawn import child_setup, executables, stand_in
 from corral.platform.spawn.executables import refused
 from corral.platform.spawn.inheritance import ChildSettings, applied
@@ -86,7 +86,7 @@ def start_stand_in(plan: Mapping[str, object], title: str, settings: ChildSettin
     if identity is None:
         ours.close()
         raise CannotStartError("the process that opens its files could not be looked at in /proc")
-    return StartedStandIn(identity, moved_high(ours), open_pidfd_if_possible(process.pid))
+    return StartedStandIn(identity, moved_high(ours), open_pidfd_to_keep(process.pid))
 
 
 def moved_high(line: socket.socket) -> socket.socket:
