@@ -63,9 +63,10 @@ class Demo:
 
 def is_daemon(pid: int) -> bool:
     try:
-        return b"corral.service.launch" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return True  # ended meanwhile
+    return not line or b"corral.service.launch" in line  # one that is ending has none
 
 
 def _has(pid: str, variable: bytes) -> bool:
