@@ -421,3 +421,91 @@ class World(RuleBasedStateMachine):
 
 TestWorld = World.TestCase
 TestWorld.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+# ---- one entry that stands for many jobs
+
+
+class Many:
+    """A source of jobs: those from `first` on, at most `limit` at a time."""
+
+    def __init__(self, first: int, count: int, limit: int) -> None:
+        self.left = list(range(first, first + count))
+        self.room = limit
+
+    def __call__(self) -> int | None:
+        if not self.left or not self.room:
+            return None
+        self.room -= 1
+        return self.left.pop(0)
+
+
+def test_a_source_gives_jobs_until_it_has_none_to_give() -> None:
+    scheduler, many = Scheduler(), Many(100, 5, 2)
+    scheduler.add(7, source=many)
+    assert scheduler.take_ready() == [100, 101]
+    scheduler.ended(100, True)
+    assert scheduler.take_ready() == []
+    many.room += 1
+    scheduler.ask_again(7)
+    scheduler.ask_again(7)
+    assert scheduler.take_ready() == [102]
+
+
+def test_the_limit_of_a_group_holds_for_a_source_too() -> None:
+    scheduler, many = limited_to(2), Many(100, 9, 9)
+    scheduler.add(7, source=many)
+    scheduler.add(8)
+    assert scheduler.take_ready() == [100, 101]
+    assert scheduler.waiting_for(8) == "limit: 2 of 2 running"
+    scheduler.ended(101, False)
+    assert scheduler.take_ready() == [102]
+
+
+def test_a_source_that_has_nothing_now_lets_others_pass() -> None:
+    scheduler, many = Scheduler(), Many(100, 1, 0)
+    scheduler.add(7, source=many)
+    scheduler.add(8)
+    assert scheduler.take_ready() == [8]
+    many.room = 1
+    scheduler.ask_again(7)
+    assert scheduler.take_ready() == [100]
+
+
+def test_a_source_takes_turns_by_priority() -> None:
+    scheduler = limited_to(1)
+    scheduler.add(7, source=Many(100, 2, 2))
+    scheduler.add(8, priority=1)
+    assert scheduler.take_ready() == [8]
+    scheduler.ended(8, True)
+    assert scheduler.take_ready() == [100]
+
+
+def test_a_source_waits_for_other_jobs_and_fails_with_them() -> None:
+    scheduler, many = Scheduler(), Many(100, 2, 1)
+    scheduler.add(1)
+    scheduler.add(7, after=[Dependency(1)], source=many)
+    assert scheduler.take_ready() == [1]
+    scheduler.ask_again(7)
+    assert scheduler.take_ready() == []
+    scheduler.ended(1, True)
+    assert scheduler.take_ready() == [100]
+    scheduler.add(2)
+    scheduler.add(8, after=[Dependency(2)], source=Many(200, 1, 1))
+    scheduler.ended(2, False)
+    assert scheduler.take_failed() == [FailedWait(8, 2)]
+    scheduler.ask_again(8)
+    assert scheduler.take_ready() == []
+
+
+def test_what_waits_for_a_source_waits_for_its_end() -> None:
+    scheduler, many = Scheduler(), Many(100, 1, 1)
+    scheduler.add(7, source=many)
+    scheduler.add(8, after=[Dependency(7)])
+    assert scheduler.take_ready() == [100]
+    scheduler.ended(100, False)
+    assert scheduler.take_ready() == []
+    scheduler.ended(7, True)
+    assert scheduler.take_ready() == [8]
+    scheduler.ask_again(7)
+    assert scheduler.take_ready() == []

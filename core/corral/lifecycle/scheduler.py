@@ -6,7 +6,7 @@ Pure bookkeeping. What is done with one job costs the logarithm of how many are 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from operator import attrgetter
 from typing import NamedTuple
@@ -35,6 +35,10 @@ class Dependency(NamedTuple):
     by_end: bool = False
 
 
+Source = Callable[[], int | None]
+"""Gives the next job that is to start, which holds a slot from then on; None where none may at the moment."""
+
+
 class FailedWait(NamedTuple):
     """`job` cannot start, because `dependency` ended and did not succeed."""
 
@@ -60,10 +64,15 @@ class _Queue:
 class _QueuedJob:
     """`waits` is what it has waited for since it was added, smallest id first; `missing`: how many of these have not ended."""
 
-    __slots__ = ("failed_by", "missing", "priority", "queue", "waits")
+    __slots__ = ("failed_by", "is_ready", "missing", "priority", "queue", "source", "waits")
 
-    def __init__(self, queue: _Queue, priority: int, waits: tuple[Dependency, ...]) -> None:
+    def __init__(
+        self, queue: _Queue, priority: int, waits: tuple[Dependency, ...], source: Source | None
+    ) -> None:
         self.queue = queue
+        self.source = source
+        self.is_ready = False
+        """Of a source: it is in the heap."""
         self.priority = priority
         self.waits = waits
         self.missing = len(waits)
@@ -100,9 +109,16 @@ class Scheduler:
         queue.group = group
 
     def add(
-        self, job: int, group: str = DEFAULT_GROUP, priority: int = 0, after: Iterable[Dependency] = ()
+        self,
+        job: int,
+        group: str = DEFAULT_GROUP,
+        priority: int = 0,
+        after: Iterable[Dependency] = (),
+        source: Source | None = None,
     ) -> None:
         """Put a job into the queue of a group. Those it waits for have smaller ids, so there is no cycle.
+
+        One with a `source` is many: it stays in the queue until `ended`, and its jobs are started in its place.
 
         Raises:
             KeyError: there is no such group.
@@ -112,7 +128,7 @@ class Scheduler:
         waits = tuple(sorted(unended.values(), key=attrgetter("job")))
         if waits != self._last_waits:
             self._last_waits = waits
-        self._queued[job] = queued = _QueuedJob(queue, priority, self._last_waits)
+        self._queued[job] = queued = _QueuedJob(queue, priority, self._last_waits, source)
         failed = next((each for each in dependencies if each.succeeded is False), None)
         if failed is not None:
             self._fail(job, queued, failed.job)
@@ -120,7 +136,7 @@ class Scheduler:
         for dependency in unended:
             self._waiters.setdefault(dependency, []).append(job)
         if not unended:
-            heappush(queue.ready, (-priority, job))
+            self._make_ready(job, queued)
 
     def adopt(self, job: int, group: str = DEFAULT_GROUP) -> None:
         """A job that runs already, started by an earlier daemon. Raises KeyError."""
@@ -141,7 +157,18 @@ class Scheduler:
                 continue
             queued.missing -= 1
             if not queued.missing:
-                heappush(queued.queue.ready, (-queued.priority, waiter))
+                self._make_ready(waiter, queued)
+
+    def ask_again(self, job: int) -> None:
+        """The source of that job may have jobs to start."""
+        queued = self._queued.get(job)
+        if queued is not None and not (queued.is_ready or queued.missing or queued.failed_by is not None):
+            self._make_ready(job, queued)
+
+    @staticmethod
+    def _make_ready(job: int, queued: _QueuedJob) -> None:
+        queued.is_ready = True
+        heappush(queued.queue.ready, (-queued.priority, job))
 
     def take_ready(self, at_most: int | None = None) -> list[int]:
         """The jobs that may start now; from now on each holds a slot of its group until `ended`.
@@ -165,11 +192,23 @@ class Scheduler:
         if queue.group.paused or queue.is_full:
             return None
         while queue.ready:
-            _, job = heappop(queue.ready)
-            if self._queued.pop(job, None) is not None:
-                self._hold_slot(job, queue)
-                return job
+            job = queue.ready[0][1]
+            queued = self._queued.get(job)
+            taken = None if queued is None else job if queued.source is None else queued.source()
+            if taken is not None:
+                self._hold_slot(taken, queue)
+            if taken is None or taken == job:
+                heappop(queue.ready)
+                self._leave_heap(job, queued)
+            if taken is not None:
+                return taken
         return None
+
+    def _leave_heap(self, job: int, queued: _QueuedJob | None) -> None:
+        if queued is not None and queued.source is not None:
+            queued.is_ready = False
+        else:
+            self._queued.pop(job, None)
 
     def _hold_slot(self, job: int, queue: _Queue) -> None:
         self._running[job] = queue

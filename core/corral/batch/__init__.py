@@ -1,0 +1,1 @@
+"""Batches: one command run for each of many inputs."""
