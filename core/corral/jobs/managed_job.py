@@ -13,6 +13,7 @@ from corral.lifecycle.state_machine import new_life
 from corral.measure.history import History, OutputHistory, StageHistory
 from corral.measure.pipe_flow import PipeFlow
 from corral.measure.stuck_rule import PollingDetector
+from corral.model.batch import BatchJobInput
 from corral.model.job import Job, Pipe
 from corral.model.reports import Diagnosis, StopReport
 from corral.model.spec import Command, JobSpec, Surroundings
@@ -96,6 +97,8 @@ class ManagedJob:
     timeout_timer: asyncio.TimerHandle | None = None
     report: StopReport | None = None
     hidden: bool = False
+    batch_input: BatchJobInput | None = None
+    """What it was given, as a job of a batch."""
     snapshot: Job | None = None
     """The snapshot built last; None when something changed since."""
 

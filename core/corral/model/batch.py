@@ -65,6 +65,8 @@ class BatchSpec(Struct, frozen=True, kw_only=True):
     """The pipeline is a line for sh: inputs are quoted for that."""
     replace: str = DEFAULT_REPLACE
     """What stands for the whole input."""
+    lines: bool = False
+    """Inputs are lines, of which the columns are parts."""
     jobs: int = 1
     """How many run at a time."""
     retries: int = 0
