@@ -33,8 +33,6 @@ STATE_OF: dict[bytes, State] = {
 }
 LETTER_OF: dict[str, bytes] = {state: letter for letter, state in STATE_OF.items()}
 FAILED_LETTERS = b"ftl"
-PACKED_BYTES = 4096
-"""Output of a job up to here goes into the batch's own file."""
 _RECORD = struct.Struct("<QIIddHHhBxHxxfQQI")
 """In the order of `InputRecord`."""
 _PAGE = 1 << 16
@@ -179,7 +177,7 @@ class BatchFiles:
         return found
 
     def numbers_in(self, states: bytes, after: int = 0) -> Iterator[int]:
-        """The inputs in any of these states, by rising number. Not for `QUEUED`: of most the file says nothing."""
+        """The inputs in any of these states, by rising number. Of `QUEUED` only those before the last that was touched."""
         at = after
         for page in self._pages(after):
             yield from (at + index for index, letter in enumerate(page, 1) if letter in states)

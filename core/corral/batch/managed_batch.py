@@ -231,8 +231,8 @@ class ManagedBatch(Struct, eq=False, kw_only=True):
             self.ends[SKIPPED] -= len(self.skipped_ahead)
         self._recount_failures()
         # An input may have been taken by a daemon that died before it could note that.
-        for number in range(1, self.next_number) if counts.get(QUEUED) else ():
-            if self.files.state(number) == QUEUED:
+        for number in self.files.numbers_in(QUEUED):
+            if number < self.next_number:
                 heapq.heappush(self.retries, (0.0, number))
         for number in self.files.numbers_in(RETRYING):
             self.retry_later(number, self.files.record(number))
