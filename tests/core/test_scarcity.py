@@ -16,7 +16,7 @@ from corral.platform.files.descriptors import is_scarce
 from corral.processes import output_files
 from corral.processes.output_files import OutputFiles
 from corral.protocol.protocol_number import NEWEST_ENDED
-from corral.protocol.requests import ChangesPushed
+from corral.protocol.pushes import ChangesPushed
 
 
 def test_scarce_is_a_share_of_the_soft_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from corral.batch.batch_input import Input
+from corral.model.batch import BatchInput
 from corral.model.batch import Attempt
 from corral.model.home import Home
 from corral.model.job import State
@@ -126,7 +126,7 @@ class BatchFiles:
         """How many inputs have come."""
         return os.fstat(self._records).st_size // _RECORD.size
 
-    def add_inputs(self, inputs: Iterable[Input], before: int) -> int:
+    def add_inputs(self, inputs: Iterable[BatchInput], before: int) -> int:
         """Append inputs to `before` others; how many there are then."""
         texts, records = bytearray(), bytearray()
         for text, columns in inputs:
@@ -141,11 +141,11 @@ class BatchFiles:
         self._inputs_end += len(texts)
         return before + len(records) // _RECORD.size
 
-    def input(self, number: int, record: InputRecord | None = None) -> Input:
+    def input(self, number: int, record: InputRecord | None = None) -> BatchInput:
         record = record or self.record(number)
         parts = os.pread(self._inputs, record.input_bytes, record.input_at).split(b"\0")
         texts = tuple(to_wire(os.fsdecode(part)) for part in parts)
-        return Input(texts[0], texts[1:] or texts)
+        return BatchInput(texts[0], texts[1:] or texts)
 
     # ---- what became of them
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from corral.batch.batch_input import Input
+from corral.model.batch import BatchInput
 from corral.commandline.lexer import Problem
 from corral.commandline.parser import CommandLineError
 from corral.model.batch import DEFAULT_REPLACE
@@ -61,7 +61,7 @@ class _Blank(NamedTuple):
     is_slot: bool = False
     is_line: bool = False
 
-    def texts(self, given: Input, number: int, slot: int) -> Sequence[str]:
+    def texts(self, given: BatchInput, number: int, slot: int) -> Sequence[str]:
         if self.part is None:
             return (str(slot if self.is_slot else number),)
         columns = given.columns
@@ -188,7 +188,7 @@ class Template:
         """Whether every input runs the same program as that stage, counted from 1."""
         return isinstance(self._argvs[stage - 1][0], str)
 
-    def fill(self, given: Input, number: int, slot: int) -> Pipeline:
+    def fill(self, given: BatchInput, number: int, slot: int) -> Pipeline:
         """The commands for an input, which is that number of all, from 1 on, in a slot of those that run at a time.
 
         Raises:
@@ -214,7 +214,7 @@ class Template:
         self,
         stage: Command,
         rest: tuple[list[tuple[str, _Word]], list[_Word]],
-        given: Input,
+        given: BatchInput,
         number: int,
         slot: int,
     ) -> Command:
@@ -229,14 +229,16 @@ class Template:
         assignments = tuple((name, one(value)) for name, value in values)
         return structs.replace(stage, assignments=assignments, redirections=redirections)
 
-    def _words(self, word: tuple[str | _Blank, ...], given: Input, number: int, slot: int) -> Sequence[str]:
+    def _words(
+        self, word: tuple[str | _Blank, ...], given: BatchInput, number: int, slot: int
+    ) -> Sequence[str]:
         """A word that is nothing but one place gives as many words as there are texts for it."""
         first = word[0]
         if len(word) == 1 and isinstance(first, _Blank) and not self._shell:
             return first.texts(given, number, slot)
         return (self._joined(word, given, number, slot),)
 
-    def _joined(self, word: tuple[str | _Blank, ...], given: Input, number: int, slot: int) -> str:
+    def _joined(self, word: tuple[str | _Blank, ...], given: BatchInput, number: int, slot: int) -> str:
         quoted = _quoted if self._shell else str
         return "".join(
             piece if isinstance(piece, str) else " ".join(map(quoted, piece.texts(given, number, slot)))

@@ -18,7 +18,7 @@ from corral.client.start_daemon import connected
 from corral.model.errors import CorralError, DaemonUnavailableError, ProtocolMismatchError
 from corral.model.home import Home
 from corral.model.spec import Origin
-from corral.protocol import lines
+from corral.protocol import lines, pushes
 from corral.protocol import requests as p
 from corral.protocol.long_lists import Parts
 from corral.version import __version__
@@ -70,7 +70,7 @@ class Connection:
         """Requests without an answer yet, by number."""
         self._parts = Parts()
         self._broken_since: float | None = None
-        self._leaving: p.Leaving | None = None
+        self._leaving: pushes.Leaving | None = None
         self.is_broken = False
         """Whether there is no connection at the moment."""
         self.hello_number: int | None = None

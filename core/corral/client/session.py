@@ -30,7 +30,8 @@ from corral.protocol import lines
 from corral.protocol.channel import Channel
 from corral.protocol.framing import close_all
 from corral.protocol.protocol_number import FIRST_QUEUED
-from corral.protocol.requests import Hello, OpenInput, Push, Reply_, Request, Shutdown, Subscribe, WatchJobs
+from corral.protocol.pushes import Push
+from corral.protocol.requests import Hello, OpenInput, Reply_, Request, Shutdown, Subscribe, WatchJobs
 
 RETRY_SECONDS = 3.0
 QUICK_RETRIES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)

@@ -7,7 +7,7 @@ from msgspec import Struct, structs
 from corral.model.job import Job
 from corral.model.machine import Machine
 from corral.protocol.protocol_number import NEWEST_ENDED
-from corral.protocol.requests import ChangesPushed, Push, SnapshotPushed
+from corral.protocol.pushes import ChangesPushed, Push, SnapshotPushed
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from corral.model.errors import BadLineError, CorralError
 from corral.platform.files.peer_credentials import peer_of
 from corral.platform.host import resource_errors
 from corral.platform.host.daemon_log import log, log_fault
-from corral.protocol import lines
+from corral.protocol import lines, pushes
 from corral.protocol import requests as p
 from corral.protocol.channel import Channel
 from corral.protocol.framing import close_all
@@ -129,7 +129,7 @@ class ClientConnection:
     def say_leaving(self, why: Literal["restart", "end", "stay"]) -> None:
         """Tell the client which of its requests were read, so that it knows which it may send again."""
         taken = tuple(number for number, _ in self._tasks.values())
-        self._channel.send(lines.push_line(p.Leaving(why=why, taken=taken)))
+        self._channel.send(lines.push_line(pushes.Leaving(why=why, taken=taken)))
 
     def _take(self, line: bytes, descriptors: list[int]) -> None:
         try:

@@ -19,7 +19,7 @@ from corral.model.job import Job
 from corral.model.machine import Machine
 from corral.protocol.lines import push_line
 from corral.protocol.long_lists import pieces
-from corral.protocol.requests import ChangesPushed, Push, SnapshotPushed
+from corral.protocol.pushes import ChangesPushed, Push, SnapshotPushed
 from corral.protocol.shorten_commands import cut_to
 
 PUSH_SECONDS = 0.1

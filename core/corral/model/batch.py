@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -44,6 +44,15 @@ class BatchJobId(int):
 def not_running(batch: int, number: int) -> BatchJobId:
     """The id of a job in a batch of which no run is meant."""
     return BatchJobId(1 << 62 | batch << 31 | number, batch, number)
+
+
+class BatchInput(NamedTuple):
+    """What one job of a batch is given, in wire form."""
+
+    text: str
+    """All of it."""
+    columns: tuple[str, ...]
+    """Its parts, `{1}` and on; of an input without parts just `text`."""
 
 
 class HaltRule(Struct, frozen=True):

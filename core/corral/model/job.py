@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from corral.model.batch import DEFAULT_RETRY_DELAY, Attempt, BatchProgress, FailureGroup
 from corral.model.spec import DEFAULT_STOP_GRACE
 
 State = Literal[
@@ -17,6 +18,7 @@ State = Literal[
 ]
 Health = Literal["active", "waiting", "stuck"]
 Limiter = Literal["reader", "writer", "none"]
+Kind = Literal["job", "batch"]
 
 ENDED_STATES: frozenset[State] = frozenset({"succeeded", "failed", "stopped", "timed_out", "lost"})
 UNENDED_STATES: frozenset[State] = frozenset({"queued", "running", "paused", "stopping"})
@@ -241,6 +243,26 @@ class Job(Struct, frozen=True, kw_only=True):
     """When that was noticed last; None where it never was."""
     in_doubt: int = 0
     """How many processes may be of the ended job, which nothing proves."""
+    kind: Kind = "job"
+    """`job batch`: a batch is one job for each of its inputs, and has no stages itself."""
+    batch: str | None = None
+    """The id of the batch that it is a job of."""
+    input: str | None = None
+    """What it was given there."""
+    retries: int = 0
+    """How often it is tried again when it fails."""
+    retry_delay: float = DEFAULT_RETRY_DELAY
+    """Seconds before the first of these; doubled each time, 300 at most."""
+    attempt: int = 1
+    """Which try this is, from 1 on."""
+    attempts: tuple[Attempt, ...] = ()
+    """Those before it."""
+    batch_progress: BatchProgress | None = None
+    """Of a batch: how far it is."""
+    failures: tuple[FailureGroup, ...] = ()
+    """Of a batch: what failed, by cause, most first."""
+    stragglers: tuple[str, ...] = ()
+    """Of a batch: the ids of jobs that run much longer than most did, longest first."""
 
     @property
     def title(self) -> str:

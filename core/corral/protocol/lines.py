@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from corral.model.errors import ERRORS, BadLineError, CannotStartError, CorralError
 from corral.model.wire import to_wire
-from corral.protocol.requests import LISTS, REQUESTS, Leaving, Push, Reply_, Request, StartJobs
+from corral.protocol.pushes import Leaving, Push
+from corral.protocol.requests import LISTS, REQUESTS, Reply_, Request, StartJobs
 
 REQUEST_LIMIT = 16 << 20
 """Bytes in a line to the daemon, the newline included. A longer one is answered with an error and skipped.

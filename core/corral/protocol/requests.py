@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from corral.model.batch import BatchInput, BatchSpec
 from corral.model.history import RecentHistory
 from corral.model.job import Job, ProcessView, State
-from corral.model.machine import Machine
 from corral.model.reports import DaemonStatus, Detail, Diagnosis, OpenedInput, PeekedPipe, StopReport, Story
 from corral.model.retention import CleanReport
 from corral.model.spec import JobSpec, Origin, Surroundings
@@ -112,6 +112,23 @@ LISTS: dict[type[Struct], tuple[str, type[Struct]]] = {
 """Replies that may come in parts: the field that is one long list, and what that holds."""
 
 
+class Fed(Struct, frozen=True):
+    """How many inputs a batch has, and how many it has left out since they have succeeded before."""
+
+    total: int
+    left_out: int = 0
+
+
+BatchPart = Literal["unended", "failed", "rest"]
+
+
+class BatchJobs(Struct, frozen=True):
+    """Jobs of one batch, and where the next page begins; None at the end."""
+
+    jobs: tuple[Job, ...]
+    next_page: tuple[int, int] | None = None
+
+
 class RecentHistories(Struct, frozen=True):
     """`RecentHistory` by job id."""
 
@@ -175,6 +192,52 @@ class StartJobs(Request[Started], tag="start"):
     surroundings: Surroundings
     wait_started: bool = False
     """Answer only once each has started, is queued or could not start; the last is an error for a single job."""
+
+
+class StartBatch(Request[Started], tag="start_batch"):
+    """Start a batch. Its inputs follow (`FeedBatch`); if the connection ends before the last, what came is run.
+
+    Answered with an error, and no batch, where its program is missing.
+    """
+
+    spec: BatchSpec
+    surroundings: Surroundings
+
+
+class FeedBatch(Request[Fed], tag="feed_batch"):
+    """The next inputs of a batch, some thousands at most.
+
+    `before`: how many were sent before these; those of them that the daemon has already are left out, so it may be sent again.
+    """
+
+    is_repeatable = True
+    batch: str
+    before: int
+    inputs: tuple[BatchInput, ...] = ()
+    is_last: bool = False
+    most_waiting: int | None = None
+    """Answer only once no more than so many inputs wait for their turn, or the batch has ended."""
+
+
+class ListBatchJobs(Request[BatchJobs], tag="list_batch_jobs"):
+    """Jobs of a batch that were started: those that have not ended, then the failed, then the rest, each by rising number.
+
+    `parts` names which of these are wanted. `page_after` is what the last page gave; None begins.
+    """
+
+    is_repeatable = True
+    batch: str
+    parts: tuple[BatchPart, ...] = ("unended", "failed", "rest")
+    limit: int = 500
+    page_after: tuple[int, int] | None = None
+
+
+class SetBatch(Request[Outcome], tag="set_batch"):
+    """Change how many jobs of a batch run at a time: to `jobs`, or by `change`."""
+
+    batch: str
+    jobs: int | None = None
+    change: int = 0
 
 
 class ListJobs(Request[Jobs], tag="list"):
@@ -270,9 +333,13 @@ class ResumeJobs(Request[Outcome], tag="resume"):
 
 
 class RestartJobs(Request[Started], tag="restart"):
-    """Run again with the same specification and surroundings; a running job is stopped first."""
+    """Run again with the same specification and surroundings; a running job is stopped first.
+
+    `failed`: of batches only what did not succeed, as new batches.
+    """
 
     ids: tuple[str, ...]
+    failed: bool = False
     asked_at: float | None = None
     """When the same was sent to a daemon that went away, in seconds since the epoch: jobs that were restarted since then
     are not restarted again."""
@@ -413,42 +480,3 @@ class RestartDaemon(Request[Done], tag="restart_daemon"):
 
 
 REQUESTS: tuple[type[Request[Any]], ...] = tuple(Request.__subclasses__())
-
-
-# ---- pushes -------------------------------------------------------------------------------------------------------
-
-
-class SnapshotPushed(Struct, frozen=True, tag="snapshot", tag_field="event", kw_only=True):
-    """All jobs, after `Subscribe`."""
-
-    rev: int
-    jobs: tuple[Job, ...]
-    machine: Machine | None = None
-    queued: int | None = None
-    """How many jobs are queued in all; None of an earlier daemon."""
-    more: bool = False
-    """It is incomplete: the rest follows as changes, until one has `more` false."""
-
-
-class ChangesPushed(Struct, frozen=True, tag="changed", tag_field="event", kw_only=True):
-    """What changed since the last push."""
-
-    rev: int
-    jobs: tuple[Job, ...] = ()
-    removed: tuple[str, ...] = ()
-    machine: Machine | None = None
-    queued: int | None = None
-    """How many jobs are queued in all; None where nothing is said of that."""
-    more: bool = False
-    """As in a snapshot."""
-
-
-class Leaving(Struct, frozen=True, tag="leaving", tag_field="event", kw_only=True):
-    """To every client, before the daemon disconnects: requests without an answer that are not in `taken` were never read."""
-
-    why: Literal["restart", "end", "stay"]
-    """`end`: ended on purpose, so that clients start no other. `stay`: it does not disconnect after all."""
-    taken: tuple[int, ...] = ()
-
-
-Push = SnapshotPushed | ChangesPushed

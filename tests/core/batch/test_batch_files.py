@@ -21,7 +21,7 @@ from corral.batch.batch_files import (
     InputRecord,
     packed_streams,
 )
-from corral.batch.batch_input import Input
+from corral.model.batch import BatchInput
 from corral.model.batch import Attempt
 from corral.model.home import Home
 from corral.model.wire import to_wire
@@ -40,17 +40,17 @@ def files(home: Home) -> Iterator[BatchFiles]:
     opened.close()
 
 
-def given_texts(*texts: str) -> list[Input]:
-    return [Input(text, (text,)) for text in texts]
+def given_texts(*texts: str) -> list[BatchInput]:
+    return [BatchInput(text, (text,)) for text in texts]
 
 
 def test_inputs_come_back_as_they_were_given(files: BatchFiles) -> None:
     odd = to_wire(os.fsdecode(b"not utf-8 \xff"))
     first = files.add_inputs(given_texts("a b", "", "new\nline", odd), 0)
-    assert files.add_inputs([Input("x\ty", ("x", "y"))], first) == files.total == 5
+    assert files.add_inputs([BatchInput("x\ty", ("x", "y"))], first) == files.total == 5
     assert [files.input(number).text for number in range(1, 6)] == ["a b", "", "new\nline", odd, "x\ty"]
     assert files.input(5).columns == ("x", "y")
-    assert files.input(2) == Input("", ("",))
+    assert files.input(2) == BatchInput("", ("",))
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -58,8 +58,8 @@ def test_inputs_come_back_as_they_were_given(files: BatchFiles) -> None:
     st.lists(st.lists(st.text(st.characters(exclude_characters="\0")), min_size=1, max_size=3), max_size=5)
 )
 def test_no_input_is_changed_by_being_kept(files: BatchFiles, columns: list[list[str]]) -> None:
-    inputs = [Input(" ".join(parts), tuple(map(to_wire, parts))) for parts in columns]
-    inputs = [Input(to_wire(each.text), each.columns) for each in inputs]
+    inputs = [BatchInput(" ".join(parts), tuple(map(to_wire, parts))) for parts in columns]
+    inputs = [BatchInput(to_wire(each.text), each.columns) for each in inputs]
     before = files.total
     files.add_inputs(inputs, before)
     assert [files.input(before + number) for number in range(1, len(inputs) + 1)] == inputs

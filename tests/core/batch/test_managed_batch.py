@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from corral.batch.batch_files import CLAIMED, RETRYING, BatchFiles
-from corral.batch.batch_input import Input
+from corral.model.batch import BatchInput
 from corral.batch.managed_batch import ManagedBatch
 from corral.batch.template import Template
 from corral.commandline.parser import parse
@@ -28,7 +28,7 @@ def opened(home: Home, texts: list[str], jobs: int = 2) -> ManagedBatch:
         job=JobSpec(pipeline=pipeline, command="echo {} {#} {%}", name="enc"), jobs=jobs, retries=2
     )
     files = BatchFiles(home, 12, is_writer=True)
-    total = files.add_inputs([Input(text, (text,)) for text in texts], files.total)
+    total = files.add_inputs([BatchInput(text, (text,)) for text in texts], files.total)
     return ManagedBatch(
         id=12,
         spec=spec,

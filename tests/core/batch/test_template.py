@@ -10,17 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corral.batch.batch_input import Input
+from corral.model.batch import BatchInput
 from corral.batch.template import Template
 from corral.commandline.parser import parse, parse_argv, quote_pipeline, shell_pipeline
 from corral.model.errors import UsageError
 
 
-def of(*columns: str) -> Input:
-    return Input(" ".join(columns), columns)
+def of(*columns: str) -> BatchInput:
+    return BatchInput(" ".join(columns), columns)
 
 
-def argv(line: str, given: Input, number: int = 1, slot: int = 1, **options: bool | str) -> tuple[str, ...]:
+def argv(
+    line: str, given: BatchInput, number: int = 1, slot: int = 1, **options: bool | str
+) -> tuple[str, ...]:
     return Template(parse(line), **options).fill(given, number, slot).stages[0].argv  # type: ignore[arg-type]
 
 
@@ -57,7 +59,7 @@ def test_words_are_replaced(line: str, columns: list[str], words: list[str]) -> 
 
 
 def test_of_a_line_with_columns_the_whole_is_one_word() -> None:
-    line = Input("a b", ("a", "b"))
+    line = BatchInput("a b", ("a", "b"))
     assert argv("echo {} {2} {.}", line, lines=True) == ("echo", "a b", "b", "a b")
     assert argv("echo", line, lines=True) == ("echo", "a b")
 
@@ -111,7 +113,7 @@ ATTACKS = [
 SHELLS = [shell for shell in ("sh", "dash", "bash") if shutil.which(shell)]
 
 
-def ran(line: str, given: Input, shell: str = "sh") -> str:
+def ran(line: str, given: BatchInput, shell: str = "sh") -> str:
     command = Template(shell_pipeline(line), shell=True).fill(given, 1, 1).stages[0].argv
     return subprocess.run(
         [shell, *command[1:]], capture_output=True, text=True, check=True, timeout=60
