@@ -15,8 +15,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from corral.model.batch import BatchInput
-from corral.model.batch import Attempt
+from corral.model.batch import Attempt, BatchInput
 from corral.model.home import Home
 from corral.model.job import State
 from corral.model.wire import from_wire, to_wire

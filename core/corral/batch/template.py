@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from corral.model.batch import BatchInput
 from corral.commandline.lexer import Problem
 from corral.commandline.parser import CommandLineError
-from corral.model.batch import DEFAULT_REPLACE
+from corral.model.batch import DEFAULT_REPLACE, BatchInput
 from corral.model.errors import UsageError
 from corral.model.spec import Command, Pipeline, Redirection
 

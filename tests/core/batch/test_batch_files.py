@@ -21,8 +21,7 @@ from corral.batch.batch_files import (
     InputRecord,
     packed_streams,
 )
-from corral.model.batch import BatchInput
-from corral.model.batch import Attempt
+from corral.model.batch import Attempt, BatchInput
 from corral.model.home import Home
 from corral.model.wire import to_wire
 

@@ -10,12 +10,11 @@ import pytest
 from msgspec import structs
 
 from corral.batch.batch_files import CLAIMED, RETRYING, BatchFiles
-from corral.model.batch import BatchInput
-from corral.batch.managed_batch import ManagedBatch
+from corral.jobs.batches.managed_batch import ManagedBatch
 from corral.batch.template import Template
 from corral.commandline.parser import parse
 from corral.lifecycle.batch_life import BatchLife, BatchStop
-from corral.model.batch import FIRST_RUN, BatchSpec
+from corral.model.batch import FIRST_RUN, BatchInput, BatchSpec
 from corral.model.home import Home
 from corral.model.spec import JobSpec, Surroundings
 

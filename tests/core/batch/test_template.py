@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corral.model.batch import BatchInput
 from corral.batch.template import Template
 from corral.commandline.parser import parse, parse_argv, quote_pipeline, shell_pipeline
+from corral.model.batch import BatchInput
 from corral.model.errors import UsageError
 
 

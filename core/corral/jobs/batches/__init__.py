@@ -1,0 +1,1 @@
+"""Batches as the engine holds them: what is under way, the next job, ends."""
