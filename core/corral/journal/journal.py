@@ -38,20 +38,24 @@ from corral.journal.rows import (
 )
 from corral.journal.wal_recovery import LostWrites, save_damaged_wal
 from corral.journal.write_buffer import EndedRow, Pending
+from corral.lifecycle.batch_life import BatchLife
 from corral.lifecycle.state import Life
+from corral.model.batch import FIRST_RUN, BatchSpec
 from corral.model.errors import CorralError
 from corral.model.home import Home
 from corral.model.job import Job
 from corral.model.reports import StopReport
 from corral.model.spec import JobSpec, Surroundings
 from corral.model.wire import to_wire
-from corral.platform.process import boot_id, mark
+from corral.platform.process import boot_id
 
 _BOOT, _NONCE, _FOLDER, _COPY_OF, _UNMARKED = "boot", "nonce", "folder", "copy_of", "unmarked"
+_RUNS = "runs"
+"""Numbers of runs up to this one may have been given away."""
+_RUNS_AT_ONCE = 10_000
+_WRITTEN_RUNS = "SELECT id FROM runs UNION SELECT job FROM stages WHERE job >= ?"
 _LOCK_SECONDS = 0.01
 """How long a lock is not tried again once it was found taken: a thousand events may each want to commit at once."""
-_MOST_JOBS = 1 << mark.JOB_BITS
-"""A larger id does not fit into a mark; it comes from damage, or from a folder that Corral did not make."""
 
 
 class StageStart(NamedTuple):
@@ -86,6 +90,8 @@ class Journal(JournalReader):
         self._files = rewrite.files_of(home)
         self._surroundings: dict[bytes, int] = {}
         self._last_surroundings: tuple[Surroundings, int] | None = None
+        self._written_runs: set[int] = set()
+        """Jobs of batches of which something is in the file."""
         with self._readable():
             self._spill.reserve()
             self._pending = self._spill.read(self._meta(spill_files.NUMBER))
@@ -98,6 +104,8 @@ class Journal(JournalReader):
             """As it was noted last."""
             largest = max((self._largest_id(), *self._pending.jobs))
             self._next_id = 1 + largest + (0 if lost is None else lost.ids)
+            self._next_run = self._runs_reserved = int(self._meta(_RUNS) or 0)
+            self._written_runs.update(row[0] for row in connection.execute(_WRITTEN_RUNS, (FIRST_RUN,)))
             if lost is not None:
                 notices.append(
                     f"the log of the journal {home.journal} is damaged, and what was noted last is lost;"
@@ -168,6 +176,21 @@ class Journal(JournalReader):
             )  # fmt: skip
         return list(range(first, self._next_id))
 
+    def add_batch(self, spec: BatchSpec, surroundings: Surroundings, created: datetime) -> int:
+        """The same for a batch. It has no specification of a job, so that an earlier Corral does not run its template."""
+        (batch,) = self.add_jobs([spec.job], surroundings, created)
+        self._pending.jobs[batch] = (*self._pending.jobs[batch][:-1], None)
+        self._pending.batches[batch] = encode(spec)
+        return batch
+
+    def take_run(self) -> int:
+        """A number for a job of a batch, which marks its processes; other ones have it only after two thousand million."""
+        if self._next_run >= self._runs_reserved:
+            self._runs_reserved = self._next_run + _RUNS_AT_ONCE
+            self._pending.meta[_RUNS] = str(self._runs_reserved)
+        self._next_run += 1
+        return FIRST_RUN | (self._next_run & (FIRST_RUN - 1))
+
     def take_back(self, jobs: Sequence[int]) -> bool:
         """Drop the jobs of one `add_jobs` if they are not yet committed; whether they were not."""
         if not jobs or jobs[0] not in self._pending.jobs:
@@ -223,7 +246,8 @@ class Journal(JournalReader):
     def stages_started(self, job: int, stages: Iterable[StageStart], at: datetime) -> None:
         """Processes exist; the job runs."""
         when = to_seconds(at)
-        self._pending.started.setdefault(job, when)
+        if job < FIRST_RUN:
+            self._pending.started.setdefault(job, when)
         for number, pid, ticks in stages:
             self._pending.start_stage(job, number, pid, ticks, when)
 
@@ -240,16 +264,35 @@ class Journal(JournalReader):
 
     def state_changed(self, job: int, life: Life) -> None:
         """Paused, resumed, stopping, signalled: what the next daemon must know besides the stages. Not for the end."""
-        if not life.is_ended:
+        if life.is_ended:
+            return
+        if job >= FIRST_RUN:
+            self._pending.runs[job] = encode(life)
+        else:
             self._pending.lives[job] = (life.state, encode(life), job)
 
+    def batch_changed(self, batch: int, life: BatchLife) -> None:
+        """What the next daemon must know of a batch besides its files."""
+        self._pending.lives[batch] = (life.state, encode(life), batch)
+        if life.started is not None:
+            self._pending.started.setdefault(batch, to_seconds(life.started))
+
+    def run_ended(self, run: int, stages: int) -> None:
+        """A job of a batch has ended: what is left of it is in the batch's files."""
+        self._pending.drop_run(run, stages)
+        if run in self._written_runs:
+            self._written_runs.discard(run)
+            self._pending.runs_over.add(run)
+
     def keep_usage(self, job: int, usage: bytes) -> None:
-        """Store what was observed of a running job. Not read once it has ended."""
-        self._pending.usages[job] = usage
+        """Store what was observed of a running job. Not read once it has ended. Nothing is kept of those of a batch."""
+        if job < FIRST_RUN:
+            self._pending.usages[job] = usage
 
     def keep_history(self, job: int, history: HistoryRow) -> None:
-        """Store the history of a job; it replaces an earlier one."""
-        self._pending.stories[job] = encode_history(history)
+        """Store the history of a job; it replaces an earlier one. Nothing is kept of those of a batch."""
+        if job < FIRST_RUN:
+            self._pending.stories[job] = encode_history(history)
 
     def record(self, job: int, at: datetime, kind: str, text: str) -> None:
         """One line of the job's life."""
@@ -316,6 +359,7 @@ class Journal(JournalReader):
                 self._roll_back()
             raise self._not_written(error) from error
         self._locked = None
+        self._written_runs |= self._pending.runs_written()
         for key in self._pending.forgotten:
             self._surroundings.pop(key, None)
         self._pending = Pending()
@@ -372,7 +416,7 @@ class Journal(JournalReader):
         ).fetchall()
         known = [row[0] for row in rows if isinstance(row[0], int)]
         known += [int(name) for name in os.listdir(self.home.jobs) if name.isdecimal()]
-        return max((job for job in known if 0 < job < _MOST_JOBS), default=0)
+        return max((job for job in known if 0 < job < FIRST_RUN), default=0)
 
     def is_in_place(self) -> bool:
         """Whether its path still leads to the file that is open here. Raises OSError if that cannot be determined."""

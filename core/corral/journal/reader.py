@@ -29,6 +29,7 @@ from corral.journal.rows import (
     decode_surroundings,
     new_job,
     to_time,
+    unended_batch,
     with_state,
     withdrawn,
 )
@@ -47,18 +48,20 @@ _EARLIER_RUNS_AMONG = 10_000
 """How many of the newest jobs are searched for earlier runs of a command."""
 _COLUMNS = (
     "jobs.id, jobs.state, jobs.hidden, jobs.created, jobs.started, jobs.ended, jobs.name, jobs.command, jobs.spec, "
-    "jobs.snapshot, surroundings.content FROM jobs LEFT JOIN surroundings ON surroundings.number = jobs.surroundings"
+    "jobs.snapshot, surroundings.content, jobs.batch, jobs.life FROM jobs LEFT JOIN surroundings ON surroundings.number = jobs.surroundings"
 )
 _UNENDED = (
     "SELECT jobs.id, jobs.starting, jobs.hidden, jobs.created, jobs.spec, jobs.name, jobs.command, jobs.life, "
     "surroundings.content, environments.content FROM jobs "
     "LEFT JOIN surroundings ON surroundings.number = jobs.surroundings "
-    "LEFT JOIN environments ON environments.hash = surroundings.environment WHERE jobs.ended IS NULL"
+    "LEFT JOIN environments ON environments.hash = surroundings.environment WHERE jobs.ended IS NULL AND jobs.batch IS NULL"
 )
-_BEGUN = "SELECT id FROM jobs WHERE ended IS NULL AND (starting OR life IS NOT NULL) ORDER BY id"
+_BEGUN = (
+    "SELECT id FROM jobs WHERE ended IS NULL AND batch IS NULL AND (starting OR life IS NOT NULL) ORDER BY id"
+)
 _WAITING = (
     "SELECT id, created, spec, name, command FROM jobs "
-    "WHERE ended IS NULL AND NOT starting AND life IS NULL ORDER BY id"
+    "WHERE ended IS NULL AND batch IS NULL AND NOT starting AND life IS NULL ORDER BY id"
 )
 _TITLE = "id, name, command, state FROM jobs"
 
@@ -75,6 +78,8 @@ class _Row(NamedTuple):
     spec: bytes | None
     snapshot: bytes | None
     surroundings: bytes | None
+    batch: bytes | None
+    life: bytes | None
 
 
 class JournalReader:
@@ -117,21 +122,22 @@ class JournalReader:
 
     # -- which jobs there are ---------------------------------------------------------------------------------------
 
-    def _is_unended(self, job: int) -> bool:
+    def is_unended(self, job: int) -> bool:
+        """Whether no end of a job that the file has as unended is still to be written."""
         return job not in self._pending.ended and job not in self._pending.removed
 
     def unended_ids(self) -> list[int]:
-        rows = self._all("SELECT id FROM jobs WHERE ended IS NULL ORDER BY id")
-        return [row[0] for row in rows if self._is_unended(row[0])]
+        rows = self.select("SELECT id FROM jobs WHERE ended IS NULL ORDER BY id")
+        return [row[0] for row in rows if self.is_unended(row[0])]
 
     def ids(self) -> set[int]:
-        written = {row[0] for row in self._all("SELECT id FROM jobs")}
+        written = {row[0] for row in self.select("SELECT id FROM jobs")}
         return (written | self._pending.ended.keys()) - self._pending.removed
 
     def ends(self) -> list[tuple[int, float]]:
         """(id, seconds since the epoch) of every job that has ended, in no order."""
         gone = self._pending.removed
-        rows = self._all("SELECT id, ended FROM jobs WHERE ended IS NOT NULL")
+        rows = self.select("SELECT id, ended FROM jobs WHERE ended IS NOT NULL")
         written = [(job, ended) for job, ended in rows if job not in gone]
         return [*written, *((job, row.ended) for job, row in self._pending.ended.items())]
 
@@ -141,7 +147,7 @@ class JournalReader:
         for start in range(0, len(wanted), _BATCH):
             ids = wanted[start : start + _BATCH]
             marks = ",".join("?" * len(ids))
-            rows = self._all(f"SELECT {_TITLE} WHERE id IN ({marks})", *ids)
+            rows = self.select(f"SELECT {_TITLE} WHERE id IN ({marks})", *ids)
             found.update({job: (name, command, state) for job, name, command, state in rows})
         return found
 
@@ -152,13 +158,13 @@ class JournalReader:
 
     def newest(self) -> int | None:
         gone = self._pending.removed
-        rows = self._all("SELECT id FROM jobs ORDER BY id DESC LIMIT ?", len(gone) + 1)
+        rows = self.select("SELECT id FROM jobs ORDER BY id DESC LIMIT ?", len(gone) + 1)
         return max((*self._pending.ended, *(row[0] for row in rows if row[0] not in gone)), default=None)
 
     def newest_ended(self, name: str) -> int | None:
         gone = self._pending.removed
         query = "SELECT id FROM jobs WHERE name = ? AND ended IS NOT NULL ORDER BY id DESC LIMIT ?"
-        rows = self._all(query, name, len(gone) + 1)
+        rows = self.select(query, name, len(gone) + 1)
         unwritten = (job for job, row in self._pending.ended.items() if row.name == name)
         return max((*unwritten, *(row[0] for row in rows if row[0] not in gone)), default=None)
 
@@ -166,7 +172,7 @@ class JournalReader:
         """The id of a number, a name or `@`. Raises UnknownJobError, or NotSoError where it is not one job."""
         return resolve(
             reference,
-            self._all("SELECT id, name FROM jobs WHERE ended IS NULL"),
+            self.select("SELECT id, name FROM jobs WHERE ended IS NULL"),
             exists=self.exists,
             newest_ended=self.newest_ended,
             newest=self.newest,
@@ -187,7 +193,7 @@ class JournalReader:
     def unended_jobs(self) -> list[Job]:
         """As last written; a daemon that runs them knows more."""
         written = self._written("WHERE jobs.ended IS NULL ORDER BY jobs.id")
-        return [self._with_pending(job) for job in written if self._is_unended(int(job.id))]
+        return [self._with_pending(job) for job in written if self.is_unended(int(job.id))]
 
     def ended(self, limit: int) -> list[Job]:
         """The newest that have ended, in order of id."""
@@ -203,7 +209,7 @@ class JournalReader:
 
     def ids_after(self, job: int, count: int) -> list[int]:
         """The next ids of all jobs, at most so many."""
-        rows = self._all("SELECT id FROM jobs WHERE id > ? ORDER BY id LIMIT ?", job, count)
+        rows = self.select("SELECT id FROM jobs WHERE id > ? ORDER BY id LIMIT ?", job, count)
         found = [row[0] for row in rows]
         if self._pending.is_empty:
             return found
@@ -229,13 +235,15 @@ class JournalReader:
 
     def _written(self, which: str, *values: object) -> list[Job]:
         """Those that the file has, as it has them."""
-        return [self._job(_Row(*row)) for row in self._all(f"SELECT {_COLUMNS} {which}", *values)]
+        return [self._job(_Row(*row)) for row in self.select(f"SELECT {_COLUMNS} {which}", *values)]
 
     def _job(self, row: _Row) -> Job:
         try:
             if row.snapshot is not None:
                 return decode_job(row.snapshot, bool(row.hidden))
             created = to_time(row.created)
+            if row.batch is not None and row.ended is None and created is not None:
+                return unended_batch(row.id, row.batch, decode_cwd(row.surroundings), created, row.life)
             is_unended = row.ended is None and row.state in UNENDED_STATES
             was_withdrawn = row.ended is not None and row.state == "stopped" and row.started is None
             if row.spec is not None and created is not None and (is_unended or was_withdrawn):
@@ -278,13 +286,13 @@ class JournalReader:
         """Undecoded, for `corral.journal.unfinished_jobs`, which names the columns. One at a time: some may be long."""
         with self._readable():
             for row in self._connection.execute(f"{_UNENDED} ORDER BY jobs.id"):
-                if self._is_unended(row[0]):
+                if self.is_unended(row[0]):
                     yield self._row_with_pending(*row)
 
     def begun_ids(self) -> list[int]:
         """Of the unended ones those that were about to be started, or further."""
-        begun = {*(row[0] for row in self._all(_BEGUN)), *self._begun()}
-        return [job for job in sorted(begun) if self._is_unended(job)]
+        begun = {*(row[0] for row in self.select(_BEGUN)), *self._begun()}
+        return [job for job in sorted(begun) if self.is_unended(job)]
 
     def _begun(self) -> set[int]:
         return self._pending.lives.keys() | self._pending.starting.keys()
@@ -294,12 +302,12 @@ class JournalReader:
         begun = self._begun()
         with self._readable():
             for row in self._connection.execute(_WAITING):
-                if self._is_unended(row[0]) and row[0] not in begun:
+                if self.is_unended(row[0]) and row[0] not in begun:
                     yield row
 
     def unended_row(self, job: int) -> tuple[Any, ...] | None:
         """The same as `unended_rows` of one of them."""
-        row = self._one(f"{_UNENDED} AND jobs.id = ?", job) if self._is_unended(job) else None
+        row = self._one(f"{_UNENDED} AND jobs.id = ?", job) if self.is_unended(job) else None
         return None if row is None else self._row_with_pending(*row)
 
     def _row_with_pending(self, job: int, starting: int, hidden: int, *rest: Any) -> tuple[Any, ...]:
@@ -312,7 +320,7 @@ class JournalReader:
 
     def stages(self, job: int) -> list[StageRow]:
         """Those that were started, in order."""
-        rows = self._all(
+        rows = self.select(
             "SELECT number, pid, started_ticks, started, ended, exit_status, signal, cpu_seconds "
             "FROM stages WHERE job = ?",
             job,
@@ -335,7 +343,7 @@ class JournalReader:
 
     def events(self, job: int) -> tuple[JobEvent, ...]:
         """Its recorded events, oldest first; `corral.lifecycle.outcome.all_events` adds the rest."""
-        rows = self._all("SELECT at, kind, text FROM events WHERE job = ? ORDER BY at, rowid", job)
+        rows = self.select("SELECT at, kind, text FROM events WHERE job = ? ORDER BY at, rowid", job)
         rows += [row for of, *row in self._pending.events if of == job]
         return tuple(
             JobEvent(at, kind, text) for when, kind, text in rows if (at := to_time(when)) is not None
@@ -420,7 +428,7 @@ class JournalReader:
     ) -> tuple[tuple[str, State, float], ...]:
         """(id, state, elapsed) of ended runs of the same command, newest first."""
         newest = self.newest() or 0
-        rows = self._all(
+        rows = self.select(
             "SELECT id, state, started, ended FROM jobs WHERE id > ? AND id < ? AND command = ? "
             "AND started IS NOT NULL AND ended IS NOT NULL ORDER BY id DESC LIMIT ?",
             newest - _EARLIER_RUNS_AMONG,
@@ -432,7 +440,8 @@ class JournalReader:
 
     # -- SQL --------------------------------------------------------------------------------------------------------
 
-    def _all(self, statement: str, *values: object) -> list[Any]:
+    def select(self, statement: str, *values: object) -> list[Any]:
+        """The rows that the file has."""
         with self._readable():
             return self._connection.execute(statement, values).fetchall()
 

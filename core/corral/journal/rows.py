@@ -13,7 +13,9 @@ from msgspec import NODEFAULT, Struct
 
 from corral.commandline.abbreviation import ShortCommand, short_command_of
 from corral.commandline.program_name import program_name
+from corral.lifecycle.batch_life import BatchLife
 from corral.lifecycle.outcome import NEVER_STARTED
+from corral.model.batch import BatchSpec
 from corral.model.job import Job, Pipe, Stage, State
 from corral.model.reports import StopReport
 from corral.model.spec import (
@@ -42,6 +44,8 @@ _STDIN_KINDS: dict[type[StdinSource], str] = {
 _encoder = msgspec.json.Encoder()
 _specs = msgspec.json.Decoder(JobSpec)
 _jobs = msgspec.json.Decoder(Job)
+_batches = msgspec.json.Decoder(BatchSpec)
+_batch_lives = msgspec.json.Decoder(BatchLife)
 _stops = msgspec.json.Decoder(StopReport)
 _surroundings = msgspec.json.Decoder(Surroundings)
 _environments = msgspec.json.Decoder(dict[str, str])
@@ -119,6 +123,15 @@ def decode_spec(raw: bytes) -> JobSpec:
     return _specs.decode(raw)
 
 
+def decode_batch(raw: bytes) -> BatchSpec:
+    return _batches.decode(raw)
+
+
+def decode_batch_life(raw: bytes | None, spec: BatchSpec) -> BatchLife:
+    """Of one that has not begun there is none yet."""
+    return BatchLife(jobs=spec.jobs) if raw is None else _batch_lives.decode(raw)
+
+
 def decode_stop(raw: bytes | None) -> StopReport | None:
     return None if raw is None else _stops.decode(raw)
 
@@ -186,6 +199,42 @@ def accepted_job(job_id: int | str, spec: JobSpec, cwd: str, created: datetime, 
             for number in range(1, len(spec.pipeline.stages))
         ),
         cut=shown.is_cut,
+    )
+
+
+def accepted_batch(batch: int, spec: BatchSpec, cwd: str, created: datetime) -> Job:
+    """What its specification says of a batch."""
+    job = spec.job
+    return Job(
+        id=str(batch),
+        kind="batch",
+        name=job.name,
+        command=spec.template,
+        cwd=cwd,
+        parent=job.parent,
+        after=job.after,
+        restarted_from=job.restarted_from,
+        created=created,
+        timeout=job.timeout,
+        stop_signal=job.stop_signal,
+        stop_grace=job.stop_grace,
+        stuck_after=job.stuck_after,
+        on_leftovers=job.leftovers,
+        max_output=job.max_output,
+        output=job.output,
+        on_stuck=job.on_stuck,
+        origin=job.origin,
+        retries=spec.retries,
+        retry_delay=spec.retry_delay,
+    )
+
+
+def unended_batch(batch: int, raw: bytes, cwd: str, created: datetime, raw_life: bytes | None) -> Job:
+    """A batch as last written; a daemon that runs it knows more."""
+    spec = decode_batch(raw)
+    life = decode_batch_life(raw_life, spec)
+    return msgspec.structs.replace(
+        accepted_batch(batch, spec, cwd, created), state=life.state, started=life.started
     )
 
 

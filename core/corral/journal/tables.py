@@ -29,7 +29,7 @@ CREATE INDEX surroundings_by_environment ON surroundings (environment);
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, state TEXT NOT NULL, starting INTEGER NOT NULL DEFAULT 0,
     hidden INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL, started REAL, ended REAL, name TEXT,
-    command TEXT NOT NULL, surroundings INTEGER, spec BLOB, life BLOB, snapshot BLOB, stop BLOB, usage BLOB
+    command TEXT NOT NULL, surroundings INTEGER, spec BLOB, life BLOB, snapshot BLOB, stop BLOB, usage BLOB, batch BLOB
 );
 CREATE INDEX jobs_unended ON jobs (id) WHERE ended IS NULL;
 CREATE INDEX jobs_by_name ON jobs (name, id) WHERE name IS NOT NULL;
@@ -44,9 +44,10 @@ CREATE INDEX events_by_job ON events (job);
 ADDED_TABLES = {
     "stories": "CREATE TABLE stories (job INTEGER PRIMARY KEY, content BLOB NOT NULL)",
     "forget_story": "CREATE TRIGGER forget_story AFTER DELETE ON jobs BEGIN DELETE FROM stories WHERE job = old.id; END",
+    "runs": "CREATE TABLE runs (id INTEGER PRIMARY KEY, life BLOB NOT NULL)",
 }
 """Added after the first release. Recreated if a definition differs: a damaged one would block all writes, and no running job
-needs what is in it. The trigger is for an earlier Corral, which does not delete these rows along with a job."""
+needs what is in it: of a running job of a batch the table `runs` has more than the marks of its processes tell. The trigger is for an earlier Corral, which does not delete these rows along with a job."""
 
 Migration = Callable[[sqlite3.Connection], None]
 _MIGRATIONS: Mapping[int, Migration] = {}
@@ -117,17 +118,17 @@ def _add_missing(connection: sqlite3.Connection) -> None:
             connection.execute(f"ALTER TABLE {table} ADD COLUMN {wanted[name]}")
     for index in _INDEXES:
         connection.execute(index.replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS"))
-    if _added_tables(connection) != ADDED_TABLES:
-        connection.execute("DROP TRIGGER IF EXISTS forget_story")
-        connection.execute("DROP TABLE IF EXISTS stories")
-        for definition in ADDED_TABLES.values():
+    found = _added_tables(connection)
+    for name, definition in ADDED_TABLES.items():
+        if found.get(name) != definition:
+            kind = definition.split()[1]
+            connection.execute(f"DROP {kind} IF EXISTS {name}")
             connection.execute(definition)
 
 
 def _added_tables(connection: sqlite3.Connection) -> dict[str, str]:
-    return dict(
-        connection.execute("SELECT name, sql FROM sqlite_master WHERE name IN (?, ?)", [*ADDED_TABLES])
-    )
+    rows = connection.execute("SELECT name, sql FROM sqlite_master")
+    return {name: definition for name, definition in rows if name in ADDED_TABLES}
 
 
 @cache

@@ -84,7 +84,7 @@ def waiting_jobs(journal: Journal) -> Iterator[WaitingJob]:
                 raw, spec = content, decode_spec(content)
             at = datetime.fromtimestamp(created, UTC)
         except UNREADABLE:
-            _lose(journal, job, created, name, command)
+            lose(journal, job, created, name, command)
             spec = None
         else:
             yield WaitingJob(job, spec, at)
@@ -97,10 +97,10 @@ def _readable(
         try:
             yield _stored(journal, row, now, is_same_boot)
         except UNREADABLE:
-            _lose(journal, row[0], row[3], row[5], row[6])
+            lose(journal, row[0], row[3], row[5], row[6])
 
 
-def _lose(journal: Journal, job: int, created: float, name: str | None, command: str) -> None:
+def lose(journal: Journal, job: int, created: float, name: str | None, command: str) -> None:
     journal.job_ended(damaged_job(job, name, command, created, datetime.now(UTC).timestamp()))
     journal.notices.append(f"job {job} is lost: {DAMAGED_ROW}")
 
@@ -126,24 +126,22 @@ def _stored(journal: Journal, row: tuple[Any, ...], now: float, is_same_boot: bo
     return StoredJob(
         id=job,
         spec=spec,
-        surroundings=_surroundings(content, environment),
+        surroundings=surroundings_of(content, environment),
         created=datetime.fromtimestamp(created, UTC),
         is_starting=bool(starting),
         stages=stages,
-        life=_with_rows(life, stages, bool(starting), now, is_same_boot),
+        life=with_rows(life, stages, bool(starting), now, is_same_boot),
         hidden=bool(hidden),
     )
 
 
 @lru_cache(maxsize=16)
-def _surroundings(content: bytes, environment: bytes) -> Surroundings:
+def surroundings_of(content: bytes, environment: bytes) -> Surroundings:
     """Decoded once: most of thousands of jobs share the same surroundings."""
     return decode_surroundings(content, environment)
 
 
-def _with_rows(
-    life: Life, rows: tuple[StageRow, ...], starting: bool, now: float, is_same_boot: bool
-) -> Life:
+def with_rows(life: Life, rows: tuple[StageRow, ...], starting: bool, now: float, is_same_boot: bool) -> Life:
     """`life` updated from the rows of its stages, which are written more often."""
     known = {row.number: row for row in rows}
     stages = tuple(

@@ -8,9 +8,18 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from corral.model.batch import FIRST_RUN
+
 _ADD_ENVIRONMENT = "INSERT OR IGNORE INTO environments (hash, content) VALUES (?, ?)"
 _ADD_SURROUNDINGS = "INSERT INTO surroundings (number, hash, environment, content) VALUES (?, ?, ?, ?)"
 _ADD_JOB = "INSERT INTO jobs (id, created, name, command, surroundings, spec, state) VALUES (?, ?, ?, ?, ?, ?, 'queued')"
+_IS_BATCH = "UPDATE jobs SET batch = ? WHERE id = ?"
+_KEEP_RUN = "INSERT OR REPLACE INTO runs (life, id) VALUES (?, ?)"
+_FORGET_RUN = (
+    "DELETE FROM runs WHERE id = ?",
+    "DELETE FROM stages WHERE job = ?",
+    "DELETE FROM events WHERE job = ?",
+)
 _MARK_STARTING = "UPDATE jobs SET starting = ? WHERE id = ?"
 _KEEP_META = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
 _MARK_RUNNING = "UPDATE jobs SET state = 'running', started = coalesce(started, ?) WHERE id = ?"
@@ -82,6 +91,10 @@ class Pending(Struct):
     events: list[tuple[int, float, str, str]] = []
     hidden: dict[int, bool] = {}
     removed: set[int] = set()
+    batches: dict[int, bytes] = {}
+    runs: dict[int, bytes] = {}
+    """Lives of running jobs of batches."""
+    runs_over: set[int] = set()
     forgotten: list[bytes] = []
     """Hashes of surroundings that were deleted with the last of their jobs; filled by `write`."""
     meta: dict[str, str] = {}
@@ -116,12 +129,28 @@ class Pending(Struct):
                 del staged[key]
         self.events = [event for event in self.events if event[0] not in gone]
 
+    def drop_run(self, run: int, stages: int) -> None:
+        """Drop what is not yet written about a job of a batch."""
+        self.runs.pop(run, None)
+        for number in range(1, stages + 1):
+            self.stages.pop((run, number), None)
+            self.stage_ends.pop((run, number), None)
+        if self.events:
+            self.events = [event for event in self.events if event[0] != run]
+
+    def runs_written(self) -> set[int]:
+        """The jobs of batches of which `write` writes something."""
+        found = {job for job, _ in self.stages if job >= FIRST_RUN} | self.runs.keys()
+        return found.union(event[0] for event in self.events if event[0] >= FIRST_RUN)
+
     def write(self, connection: sqlite3.Connection) -> None:
         """Within the transaction of the caller. Raises sqlite3.Error."""
         for statement, rows in (
             (_ADD_ENVIRONMENT, self.environments.items()),
             (_ADD_SURROUNDINGS, self.surroundings.values()),
             (_ADD_JOB, self.jobs.values()),
+            (_IS_BATCH, _value_first(self.batches)),
+            (_KEEP_RUN, _value_first(self.runs)),
             (_MARK_STARTING, _value_first(self.starting, self.ended)),
             (_MARK_RUNNING, _value_first(self.started, self.ended)),
             (_ADD_STAGE, self.stages.values()),
@@ -140,6 +169,8 @@ class Pending(Struct):
                 connection.executemany(statement, rows)
         if self.removed:
             self._remove(connection)
+        for statement in _FORGET_RUN if self.runs_over else ():
+            connection.executemany(statement, ((run,) for run in self.runs_over))
 
     def _remove(self, connection: sqlite3.Connection) -> None:
         """Delete jobs, and what only they used: every look-up uses an index, since thousands are removed in small batches."""
@@ -166,6 +197,7 @@ _BY_JOB = (
     "usages",
     "stories",
     "hidden",
+    "batches",
 )
 
 

@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from corral.batch.batch_files import CLAIMED, RETRYING, BatchFiles
-from corral.jobs.batches.managed_batch import ManagedBatch
+from corral.jobs.managed_batch import ManagedBatch
 from corral.batch.template import Template
 from corral.commandline.parser import parse
 from corral.lifecycle.batch_life import BatchLife, BatchStop
