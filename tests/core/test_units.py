@@ -10,6 +10,7 @@ from corral.commandline.parser import parse
 from corral.model.errors import UsageError
 from corral.model.units import (
     check_name,
+    check_new_name,
     format_duration,
     parse_duration,
     parse_signal,
@@ -148,6 +149,15 @@ def test_a_name_is_accepted(text: str) -> None:
 def test_what_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="not a name for a job"):
         check_name(text)
+
+
+def test_a_new_name_is_not_that_of_a_job_of_a_batch() -> None:
+    assert check_name("enc.3") == "enc.3"
+    for text in ("enc.3", "v1.2.30"):
+        with pytest.raises(UsageError, match="a dot and digits"):
+            check_new_name(text)
+    for text in ("enc.3x", "enc3", "enc.", "a.b"):
+        assert check_new_name(text) == text
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0")), min_size=1))

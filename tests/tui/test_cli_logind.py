@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from corral.model.home import Home
-from corral_tui.cli.run import logind
+from corral_tui.cli.support import logind
 
 
 def _write(base: Path, name: str, text: str) -> str:

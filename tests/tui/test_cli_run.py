@@ -13,7 +13,8 @@ import pytest
 from corral.model.errors import CannotStartError, UsageError
 from corral.model.spec import DescriptorInput, FileInput, InteractiveInput, JobInput, JobSpec, NullInput
 from corral.protocol.requests import Jobs, ListJobs, Started, StartJobs
-from corral_tui.cli.run.request import RunOptions, job_environment, prepare
+from corral_tui.cli.run.request import RunOptions, prepare
+from corral_tui.cli.support.job_environment import job_environment
 from corral_tui.main import main
 from tui.cli_fakes import FakeDaemon, ended_job, fake, make_job
 
@@ -22,7 +23,7 @@ __all__ = ["fake"]
 
 @pytest.fixture(autouse=True)
 def _no_notice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("corral_tui.cli.run.logind.warn_once", lambda home: None)
+    monkeypatch.setattr("corral_tui.cli.support.logind.warn_once", lambda home: None)
 
 
 def _spec(fake: FakeDaemon, *words: str) -> JobSpec:

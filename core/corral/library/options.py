@@ -48,7 +48,7 @@ class Options(TypedDict, total=False):
     """How to run a job; all are optional. Durations in seconds.
 
     Keys:
-        name: `[A-Za-z][A-Za-z0-9_.-]{0,63}`.
+        name: `[A-Za-z][A-Za-z0-9_.-]{0,63}`, not ending in a dot and digits.
         cwd: its directory, this program's unless given.
         env: its whole environment, this program's unless given.
         stdin: a path to read, relative to `cwd`; `interactive` keeps a pipe open for `JobHandle.send`; a `JobHandle`
@@ -66,7 +66,7 @@ class Options(TypedDict, total=False):
         pty: give it a terminal of its own, of 80 by 24; one stage only, and no `stdin`. stderr is part of its stdout.
     """
 
-    name: Annotated[str | None, validators.NAME]
+    name: Annotated[str | None, validators.NEW_NAME]
     cwd: Annotated[str | os.PathLike[str] | None, validators.or_none(validators.PATH, "for this program's")]
     env: Annotated[Mapping[str, str] | None, validators.ENVIRONMENT]
     stdin: Annotated[

@@ -23,6 +23,7 @@ _LARGEST_SIZE = 1 << 62
 """Below the largest off_t, so that a sum of two fits."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_LIKE_A_JOB_OF_A_BATCH = re.compile(r".*\.[0-9]+")
 _PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+")
 _REAL_TIME = re.compile(r"(RTMIN|RTMAX)(?:([+-])([0-9]{1,3}))?")
 
@@ -198,6 +199,19 @@ def check_name(text: str) -> str:
     raise UsageError(
         f"not a name for a job: {brief_repr(text)}: a letter, then up to 63 letters, digits, dots, dashes or underscores"
     )
+
+
+def check_new_name(text: str) -> str:
+    """The same for a job that is started now: earlier ones may have names that mean a job of a batch today.
+
+    Raises:
+        UsageError: as `check_name`, and where it ends in a dot and digits.
+    """
+    if _LIKE_A_JOB_OF_A_BATCH.fullmatch(check_name(text)):
+        raise UsageError(
+            f"not a name for a job: {brief_repr(text)}: what ends in a dot and digits is the job of an input"
+        )
+    return text
 
 
 def quote(argv: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct
 
 from corral.model.errors import UsageError, WrongTypeError, brief_repr
-from corral.model.units import LONGEST_SECONDS, check_name, parse_signal, signal_name
+from corral.model.units import LONGEST_SECONDS, check_name, check_new_name, parse_signal, signal_name
 from corral.model.wire import to_wire
 
 LEAST_OUTPUT = 64 << 10
@@ -173,6 +173,7 @@ TIME_LIMIT = or_none(Validator("seconds, a number above 0 and up to 36500 days",
 SIGNAL = Validator("the name or number of a signal, such as 'TERM' or signal.SIGTERM", _signal)
 OWN_SIGNAL = or_none(SIGNAL, "for the job's own")
 NAME = or_none(Validator("a name", lambda value: check_name(_text(value))), "for none")
+NEW_NAME = or_none(Validator("a name", lambda value: check_new_name(_text(value))), "for none")
 TEXT = Validator("text without NUL and lone surrogates", _text)
 PATH = Validator("a path: a str or an os.PathLike of one, not empty", _path)
 JOB_ID = Validator("the number of a job, its name, or '@' for the newest", _job_id)

@@ -21,7 +21,7 @@ from corral.model.spec import (
     Pipeline,
     StdinSource,
 )
-from corral.model.units import check_name, parse_duration
+from corral.model.units import check_new_name, parse_duration
 from corral.model.wire import typed_to_wire
 from corral_tui.dashboard.paint.lines import clean
 from corral_tui.dashboard.prompt.prompt_text import JobOptions
@@ -133,7 +133,7 @@ def _name(text: str) -> str | None:
     if not text.strip():
         return None
     try:
-        return check_name(text.strip())
+        return check_new_name(text.strip())
     except UsageError as error:
         raise FieldError("name", str(error)) from None
 
