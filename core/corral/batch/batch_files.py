@@ -166,6 +166,10 @@ class BatchFiles:
     def state(self, number: int) -> bytes:
         return os.pread(self._states, 1, number - 1) or QUEUED
 
+    def states(self, after: int, most: int) -> bytes:
+        """The states of so many inputs behind that number; fewer where the last ones were never touched."""
+        return os.pread(self._states, most, after)
+
     def counts(self) -> dict[bytes, int]:
         """How many inputs are in each state; those that were never touched are not counted."""
         found: dict[bytes, int] = {}

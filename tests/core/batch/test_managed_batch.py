@@ -10,9 +10,9 @@ import pytest
 from msgspec import structs
 
 from corral.batch.batch_files import CLAIMED, RETRYING, BatchFiles
-from corral.jobs.managed_batch import ManagedBatch
 from corral.batch.template import Template
 from corral.commandline.parser import parse
+from corral.jobs.managed_batch import ManagedBatch
 from corral.lifecycle.batch_life import BatchLife, BatchStop
 from corral.model.batch import FIRST_RUN, BatchInput, BatchSpec
 from corral.model.home import Home

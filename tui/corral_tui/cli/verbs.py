@@ -17,6 +17,7 @@ from corral_tui.lazy import load
 VERBS = {
     "demo": "corral_tui.demo.main:command",
     "run": "corral_tui.cli.run.run:command",
+    "each": "corral_tui.cli.each.each:command",
     "ps": "corral_tui.cli.jobs.ps:command",
     "show": "corral_tui.cli.jobs.show:command",
     "logs": "corral_tui.cli.jobs.logs:command",

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from corral.client.blocking import Client, PendingReply
 from corral.model.errors import CannotStartError, CorralError, DaemonUnavailableError
 from corral.model.home import Home
 from corral.model.job import Job
 from corral.output.reader import PollInterval
-from corral.protocol.requests import Started, StopJobs, Stops, Waited, WaitForJobs
+from corral.protocol.requests import Started, Waited, WaitForJobs
 from corral_tui.blocked_terminal import PATIENCE
 from corral_tui.cli.run.request import PreparedRequest
 from corral_tui.cli.support import connect
 from corral_tui.cli.support.copy_output import Copier, FileSource, Outlet, transform_for
-from corral_tui.cli.support.errors import INTERRUPTED, OUTPUT_CLOSED, complain
+from corral_tui.cli.support.errors import OUTPUT_CLOSED, complain
 from corral_tui.cli.support.home import chosen_home
 from corral_tui.cli.support.interrupts import Interrupts
 from corral_tui.cli.support.outcomes import exit_status_of, report_start_failure
+from corral_tui.cli.support.stop_on_signal import StopOnSignal
 from corral_tui.text import numbers
 from corral_tui.text.lost_output import disk_full_sentence, truncation_sentences
 from corral_tui.text.phrases import reason_text
 from corral_tui.text.terminal_output import is_terminal, note, print_json
-
-TERMINATED = 143
 
 
 def run_and_wait(prepared: PreparedRequest, *, quiet: bool, as_json: bool, raw: bool = False) -> int:
@@ -42,7 +40,8 @@ def run_and_wait(prepared: PreparedRequest, *, quiet: bool, as_json: bool, raw: 
         stages = len(prepared.request.specs[0].pipeline.stages)
         streams = [] if as_json else _streams(chosen_home(), job, stages, raw=raw)
         with closing(Copier(streams)) as copier:
-            watch = _Watch(client, job, copier, interrupts)
+            stops = StopOnSignal(client, job, interrupts, what=f"job {job}", waiter="corral run --wait")
+            watch = _Watch(client, job, copier, interrupts, stops)
             try:
                 ended = watch.to_the_end()
             except DaemonUnavailableError as error:
@@ -50,12 +49,12 @@ def run_and_wait(prepared: PreparedRequest, *, quiet: bool, as_json: bool, raw: 
                     f"job {job}: {error}, corral wait {job} waits for its end, corral logs -f {job} shows its output"
                 ) from None
     if ended is None:
-        return watch.forced_status
+        return stops.forced_status
     if as_json:
         print_json(ended)
     else:
         complain(*truncation_sentences(ended))
-    return _status(ended, watch.forced_status)
+    return _status(ended, stops.forced_status)
 
 
 def _start(client: Client, prepared: PreparedRequest, interrupts: Interrupts) -> str:
@@ -105,13 +104,10 @@ class _Watch:
     _job: str
     _copier: Copier
     _interrupts: Interrupts
-    _stops: list[PendingReply[Stops]] = field(default_factory=list)
+    _stops: StopOnSignal
     _sweep: PendingReply[Waited] | None = None
-    _has_skipped_grace: bool = False
     _moved: float = 0.0
     """When output was last copied, or the job was last running (CLOCK_MONOTONIC)."""
-    forced_status: int = 0
-    """The exit status if a signal or closed output made us stop the job; 0: the job's own status."""
 
     def to_the_end(self) -> Job | None:
         """The ended job, once all its output is copied; None if the user did not wait for that."""
@@ -119,7 +115,7 @@ class _Watch:
         pace = PollInterval(time.monotonic())
         ended: Job | None = None
         while True:
-            if not self._handle_signals():
+            if not self._stops.handle_signals():
                 return None
             if ended is None and (ended := self._end_of(waiting)) is not None:
                 self._copier.fix_ends()
@@ -131,15 +127,14 @@ class _Watch:
                 self._sleep(waiting, has_moved, pace, is_over=ended is not None)
             except BrokenPipeError:
                 self._copier.discard()
-                self._stop(StopJobs(ids=(self._job,), wait=False, by="because its output was closed"))
-                self.forced_status = self.forced_status or OUTPUT_CLOSED
+                self._stops.output_was_closed()
 
     def _give_up_terminal(self, *, is_held_up: bool) -> None:
         """After a signal, stop waiting for a terminal that accepts no output; the rest stays in the file."""
         now = time.monotonic()
         if not is_held_up:
             self._moved = now
-        elif self.forced_status and now - self._moved > PATIENCE:
+        elif self._stops.forced_status and now - self._moved > PATIENCE:
             self._copier.discard_for_terminals()
 
     def _sleep(
@@ -151,9 +146,7 @@ class _Watch:
 
     def _end_of(self, waiting: PendingReply[Waited]) -> Job | None:
         waited = waiting.result(0)
-        for stop in list(self._stops):
-            if stop.result(0) is not None:
-                self._stops.remove(stop)
+        self._stops.take_replies()
         return None if waited is None else waited.jobs[0]
 
     def _swept(self, ended: Job) -> Job | None:
@@ -164,28 +157,6 @@ class _Watch:
             self._sweep = self._client.begin(WaitForJobs(ids=(self._job,), swept=True))
         waited = self._sweep.result(0)
         return None if waited is None else waited.jobs[0]
-
-    def _handle_signals(self) -> bool:
-        """Handle signals. Returns whether to go on waiting."""
-        for number in self._interrupts.take():
-            is_first = self.forced_status == 0
-            if number == signal.SIGTERM:
-                self.forced_status = self.forced_status or TERMINATED
-                request = StopJobs(ids=(self._job,), wait=False, by="by SIGTERM to corral run --wait")
-            elif is_first:
-                self.forced_status = INTERRUPTED
-                request = StopJobs(ids=(self._job,), signal="INT", wait=False, by="by Ctrl-C")
-            elif not self._has_skipped_grace:
-                self._has_skipped_grace = True
-                request = StopJobs(ids=(self._job,), grace=0.0, wait=False, by="by Ctrl-C")
-            else:
-                note(f"corral: job {self._job} is still being stopped; corral show {self._job}")
-                return False
-            self._stop(request)
-        return True
-
-    def _stop(self, request: StopJobs) -> None:
-        self._stops.append(self._client.begin(request))
 
 
 def _status(job: Job, forced_status: int) -> int:

@@ -217,6 +217,11 @@ class FileSource:
     def is_read(self) -> bool:
         return self._is_flushed
 
+    @property
+    def position(self) -> int:
+        """How far it has been read."""
+        return self._place.offset
+
     def fix_end(self) -> None:
         if self._end is None:
             self._end = self._place.file.size()
@@ -257,9 +262,10 @@ class FileSource:
 class Copier:
     """Copies several sources, some of which may share an outlet."""
 
-    def __init__(self, streams: Iterable[CopySource]) -> None:
+    def __init__(self, streams: Iterable[CopySource], outlets: Iterable[Outlet] = ()) -> None:
         self._streams = list(streams)
-        self._outlets = list({id(stream.outlet): stream.outlet for stream in self._streams}.values())
+        used = (*outlets, *(stream.outlet for stream in self._streams))
+        self._outlets = list({id(outlet): outlet for outlet in used}.values())
 
     def step(self) -> bool:
         """Read and write what is possible now. Returns whether anything moved. Raises BrokenPipeError."""
@@ -274,6 +280,20 @@ class Copier:
             if outlet.is_torn:
                 break
         return has_written
+
+    def add(self, stream: CopySource) -> None:
+        """Copy this one, too; its outlet is one of those that there are."""
+        self._streams.append(stream)
+
+    def forget_read(self) -> None:
+        """Close what has been read to its end."""
+        for stream in [stream for stream in self._streams if stream.is_read]:
+            stream.close()
+            self._streams.remove(stream)
+
+    @property
+    def has_streams(self) -> bool:
+        return bool(self._streams)
 
     def fix_ends(self) -> None:
         for stream in self._streams:

@@ -19,7 +19,7 @@ CORRAL_FAILED = 125
 INTERRUPTED = 130
 OUTPUT_CLOSED = 141
 
-WRAPPING_VERBS = frozenset({"run", "wait", "attach"})
+WRAPPING_VERBS = frozenset({"run", "each", "wait", "attach"})
 """Verbs that exit with the job's status: every other error is 125, as with timeout(1) and env(1)."""
 
 
@@ -51,7 +51,7 @@ def guarded(words: list[str], dispatch: Callable[[list[str]], int]) -> int:
 
 def status_of(error: CorralError, words: list[str]) -> int:
     """The exit status for `error` in the verb that `words` start with."""
-    if isinstance(error, CannotStartError) and words[:1] == ["run"]:
+    if isinstance(error, CannotStartError) and words[:1] in (["run"], ["each"]):
         return error.status
     if words[:1] and words[0] in WRAPPING_VERBS:
         return CORRAL_FAILED

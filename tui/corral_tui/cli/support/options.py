@@ -25,7 +25,7 @@ KEEP_ALL = -1
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class _Parsed(_ParamType):
+class ParsedValue(_ParamType):
     """A value that `parse` makes of a word; what it raises is said as wrong usage."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
@@ -53,7 +53,7 @@ def _output_cap(text: str) -> int:
     return size
 
 
-class _OutputCap(_Parsed):
+class _OutputCap(ParsedValue):
     """Bytes, written `64K 100M 1.5G`; `none` is KEEP_ALL."""
 
     def shell_complete(
@@ -62,7 +62,7 @@ class _OutputCap(_Parsed):
         return [CompletionItem(size) for size in ("none", "100M", "1G") if size.startswith(incomplete)]
 
 
-class _Signal(_Parsed):
+class _Signal(ParsedValue):
     """The name of a signal, written `HUP`, `SIGHUP` or `1`."""
 
     def shell_complete(
@@ -118,8 +118,8 @@ class JobPath(click.Path):
         return value
 
 
-DURATION = _Parsed("DUR", parse_duration)
-SIZE = _Parsed("N", parse_size)
+DURATION = ParsedValue("DUR", parse_duration)
+SIZE = ParsedValue("N", parse_size)
 OUTPUT_CAP = _OutputCap("SIZE", _output_cap)
 SIGNAL = _Signal("SIG", lambda text: signal_name(parse_signal(text)))
 

@@ -1,0 +1,1 @@
+"""The verb that starts one job for each input."""

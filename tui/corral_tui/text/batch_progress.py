@@ -1,0 +1,23 @@
+"""How far a batch is, in a few words."""
+
+from __future__ import annotations
+
+from corral.model.batch import BatchProgress
+from corral_tui.text import numbers
+
+
+def progress_text(progress: BatchProgress, *, with_rate: bool = False) -> str:
+    """`340/1000, 3 failed, 8 run, 2m left`; while inputs still come `340 done, 8 run`."""
+    done = progress.succeeded + progress.failed + progress.stopped + progress.skipped
+    found = [f"{done} done" if progress.total is None else f"{done}/{progress.total}"]
+    counts = ((progress.failed, "failed"), (progress.stopped, "stopped"), (progress.running, "run"))
+    found += [f"{number} {what}" for number, what in counts if number]
+    if with_rate and progress.per_second is not None:
+        found.append(f"{_rate(progress.per_second)}/s")
+    if progress.seconds_left is not None:
+        found.append(f"{numbers.one_unit(progress.seconds_left)} left")
+    return ", ".join(found)
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:.2g}" if per_second < 10 else numbers.count(per_second)
