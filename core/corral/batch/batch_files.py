@@ -137,6 +137,8 @@ class BatchFiles:
             texts += encoded
         _write_all(self._inputs, texts, self._inputs_end)
         _write_all(self._records, records, before * _RECORD.size)
+        # There is room then for what becomes of them, however full the disk is.
+        _write_all(self._states, QUEUED * (len(records) // _RECORD.size), before)
         self._inputs_end += len(texts)
         return before + len(records) // _RECORD.size
 
@@ -155,6 +157,14 @@ class BatchFiles:
             raise IndexError(number)
         return InputRecord._make(_RECORD.unpack(raw))
 
+    def records(self) -> Iterator[InputRecord]:
+        """All of them."""
+        at = 0
+        while page := os.pread(self._records, _RECORD.size * 1024, at):
+            whole = len(page) - len(page) % _RECORD.size
+            yield from map(InputRecord._make, _RECORD.iter_unpack(page[:whole]))
+            at += len(page)
+
     def write(self, number: int, record: InputRecord, state: bytes) -> None:
         """The state last: what it says holds then."""
         os.pwrite(self._records, _RECORD.pack(*record), (number - 1) * _RECORD.size)
@@ -171,7 +181,7 @@ class BatchFiles:
         return os.pread(self._states, most, after)
 
     def counts(self) -> dict[bytes, int]:
-        """How many inputs are in each state; those that were never touched are not counted."""
+        """How many inputs are in each state."""
         found: dict[bytes, int] = {}
         for page in self._pages(0):
             for letter in set(page):
@@ -180,7 +190,7 @@ class BatchFiles:
         return found
 
     def numbers_in(self, states: bytes, after: int = 0) -> Iterator[int]:
-        """The inputs in any of these states, by rising number. Of `QUEUED` only those before the last that was touched."""
+        """The inputs in any of these states, by rising number."""
         at = after
         for page in self._pages(after):
             yield from (at + index for index, letter in enumerate(page, 1) if letter in states)

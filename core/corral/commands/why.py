@@ -66,8 +66,7 @@ class Explanation(Struct, eq=False):
     def most_urgent(self) -> int:
         """The most urgent of those that have not ended; where there is none, the newest."""
         newest_queued = islice(reversed(self._table.queued), 1)
-        started = (job.id for job in self._table.started.values() if not job.life.is_ended)
-        snapshots = [self._snapshots.of(job_id) for job_id in chain(started, newest_queued)]
+        snapshots = [self._snapshots.of(job_id) for job_id in chain(self._table.begun_ids(), newest_queued)]
         return int(min(snapshots, key=urgency).id) if snapshots else self.newest()
 
     def processes(self, job_id: int) -> tuple[ProcessView, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Protocol
 
 from msgspec import Struct, structs
 
+from corral.daemon.batch_handlers import BatchHandlers
 from corral.daemon.client_connection import Answer, Caller
 from corral.daemon.list_reply import JobLists
 from corral.daemon.publisher import Publisher
@@ -18,8 +20,9 @@ from corral.daemon.replace_program import ProgramReplacement
 from corral.daemon.status import StatusReport, leftovers_of_ended
 from corral.daemon.stop_many import StopRequests
 from corral.engine.engine import Engine
-from corral.lifecycle.job_reference import parse_id
+from corral.lifecycle.job_reference import parse_batch_job, parse_id
 from corral.model import validators
+from corral.model.batch import BatchJobId
 from corral.model.errors import (
     CannotStartError,
     CorralError,
@@ -84,9 +87,14 @@ class Handlers:
         self._lists = JobLists(
             engine.table, engine.journal, engine.commits, engine.snapshots, see=engine.executor.see
         )
-        self._stops = StopRequests(engine.table, engine.commits, engine.snapshots, engine.stops)
+        self._stops = StopRequests(
+            engine.table, engine.commits, engine.snapshots, engine.stops, engine.batch_stops
+        )
+        self._batches = BatchHandlers(engine)
         self._handlers: dict[type[p.Request[Any]], Callable[[Any], Awaitable[Reply]]] = {
             p.ListJobs: self._list,
+            p.ListBatchJobs: self._batches.jobs,
+            p.SetBatch: self._batches.set,
             p.ShowJob: self._show,
             p.AskWhy: self._why,
             p.ListProcesses: self._processes,
@@ -110,6 +118,8 @@ class Handlers:
         self._handlers_for_caller: dict[type[p.Request[Any]], Callable[[Any, Caller], Awaitable[Answer]]] = {
             p.SayHello: self._hello,
             p.StartJobs: self._start,
+            p.StartBatch: self._batches.start,
+            p.FeedBatch: self._batches.feed,
             p.RestartJobs: self._restart,
             p.OpenInput: self._open_input,
             p.Subscribe: self._subscribe,
@@ -271,9 +281,13 @@ class Handlers:
         unknown: list[str] = []
         if request.all:
             engine.executor.leftovers.look()
-            in_hand = engine.table.started.items()
-            ids = [job_id for job_id, job in in_hand if not job.life.is_ended or job.leftovers]
-            ids += engine.table.queued
+            in_hand = engine.table.started
+            ids = [
+                job.id
+                for job in in_hand.values()
+                if job.leftovers or not (job.life.is_ended or isinstance(job.id, BatchJobId))
+            ]
+            ids += [*engine.table.batches, *engine.table.queued]
         elif not request.ids:
             raise UsageError("no job named; give ids, or --all")
         else:
@@ -300,6 +314,8 @@ class Handlers:
 
     async def _signal(self, request: p.SignalJobs) -> p.Outcome:
         def send(job_id: int) -> str:
+            if job_id in self._engine.table.batches and request.stage is request.pid is None:
+                return self._engine.batch_pauses.signal(job_id, request.signal, tree=request.tree)
             return self._engine.signals.signal_job(
                 job_id,
                 request.signal,
@@ -311,10 +327,10 @@ class Handlers:
         return await self._each(request.ids, send)
 
     async def _pause(self, request: p.PauseJobs) -> p.Outcome:
-        return await self._each(request.ids, self._engine.signals.pause)
+        return await self._each(request.ids, self._batches.pause)
 
     async def _resume(self, request: p.ResumeJobs) -> p.Outcome:
-        return await self._each(request.ids, self._engine.signals.resume)
+        return await self._each(request.ids, self._batches.resume)
 
     async def _each(self, references: Sequence[str], act: Callable[[int], str]) -> p.Outcome:
         ids, unknown = await self._resolved(references)
@@ -335,9 +351,7 @@ class Handlers:
         ids = [self._engine.references.resolve(reference) for reference in request.ids]
         names = {self._engine.snapshots.of(job_id).name for job_id in ids} - {None}
         left = self._engine.executor.leftovers.told(names, ids)
-        new = await asyncio.gather(
-            *(self._engine.restarts.restart(job_id, origin, request.asked_at) for job_id in ids)
-        )
+        new = await asyncio.gather(*(self._batches.restart(job_id, origin, request) for job_id in ids))
         return Answer(p.Started(tuple(map(str, new)), left))
 
     # ---- waiting
@@ -414,9 +428,18 @@ class Handlers:
     async def _watch(self, request: p.WatchJobs, caller: Caller) -> Answer:
         if len(request.ids) > MOST_WATCHED:
             raise UsageError(f"{len(request.ids)} jobs to look at: at most {MOST_WATCHED} fit on a screen")
-        caller.client.watched_jobs = frozenset(_numbers(request.ids))
+        caller.client.watched_jobs = frozenset(self._watched(request.ids))
         self._daemon.note_watched_jobs()
         return Answer(p.Done())
+
+    def _watched(self, references: Sequence[str]) -> Iterator[int]:
+        """Of a job in a batch the run that is under way. What is not known any more is passed over."""
+        for reference in references:
+            if (number := parse_id(reference)) is not None:
+                yield number
+            elif parse_batch_job(reference) is not None:
+                with suppress(NotSoError):
+                    yield self._engine.references.resolve(reference)
 
     # ---- the end of the daemon
 
@@ -461,4 +484,4 @@ def _numbers(references: Sequence[str]) -> set[int]:
 
 
 def _ended_at(job: Job) -> Any:
-    return job.ended, int(job.id)
+    return job.ended, [int(part) for part in job.id.split(".")]

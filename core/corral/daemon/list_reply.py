@@ -79,7 +79,7 @@ class JobLists(Struct, eq=False):
             last = page[-1]
 
     def _unended(self, states: Collection[str]) -> Iterator[int]:
-        yield from (job.id for job in self._table.started.values() if not job.life.is_ended)
+        yield from self._table.begun_ids()
         if not states or "queued" in states:
             yield from self._table.queued
 
@@ -87,7 +87,11 @@ class JobLists(Struct, eq=False):
         """By rising id; without those that were removed meanwhile."""
         now = time.monotonic()
         table = self._table
-        in_memory = (job_id for job_id in ids if job_id in table.ended or table.live(job_id) is not None)
+        in_memory = (
+            job_id
+            for job_id in ids
+            if job_id in table.ended or job_id in table.batches or table.live(job_id) is not None
+        )
         found = {job_id: self._snapshots.fresh(job_id, now) for job_id in in_memory}
         read = self._snapshots.stored([job_id for job_id in ids if job_id not in found])
         found.update((int(job.id), job) for job in read)

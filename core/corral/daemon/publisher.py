@@ -101,8 +101,7 @@ class Publisher:
 
     def _all(self, ended: int, client: ClientConnection) -> list[int]:
         newest = sorted(self._table.ended)[-ended:] if ended else []
-        started = (job.id for job in self._table.started.values() if not job.life.is_ended)
-        return sorted((*newest, *started, *self._listed(self._subscribers[client])))
+        return sorted((*newest, *self._table.begun_ids(), *self._listed(self._subscribers[client])))
 
     def _listed(self, most: int) -> set[int]:
         """So many of the queued jobs, fewer of long pipelines, and the newest, which somebody has just started."""

@@ -177,6 +177,7 @@ class Daemon:
     def forget(self, connection: ClientConnection) -> None:
         self.clients.forget(connection)
         self.publisher.drop(connection)
+        self.engine.batches.client_left(connection)
         if connection.watched_jobs:
             self.note_watched_jobs()
         if self.is_private and not self.clients:

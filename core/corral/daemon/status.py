@@ -47,7 +47,7 @@ class StatusReport:
 
     def _jobs_by_state(self) -> dict[str, int]:
         table = self._engine.table
-        counts = Counter[str](job.life.state for job in table.started.values() if not job.life.is_ended)
+        counts = Counter[str](map(self._engine.snapshots.state_of, table.begun_ids()))
         counts["queued"] += len(table.queued)
         return dict(+counts)
 

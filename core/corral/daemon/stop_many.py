@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct, structs
 
+from corral.commands.batch_stops import BatchStops
 from corral.commands.stop import StopCommands
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
 from corral.jobs.snapshots import Snapshots
 from corral.journal.commits import Commits
+from corral.model.batch import BatchJobId
 from corral.model.errors import UnknownJobError
 from corral.model.reports import StopReport
 from corral.platform.host.daemon_log import log_fault
@@ -31,9 +33,12 @@ class StopRequests(Struct, eq=False):
     _commits: Commits
     _snapshots: Snapshots
     _commands: StopCommands
+    _batches: BatchStops
 
     async def stop(self, ids: Sequence[int], request: StopJobs, unknown: Sequence[str]) -> Stops:
         """Stop these jobs, each as a whole, and report on each in the order given."""
+        in_batches = await self._stop_of_batches(ids, request)
+        ids = [job_id for job_id in ids if job_id not in in_batches]
         begun = [job_id for job_id in ids if job_id not in self._table.queued]
         left = self._commands.left_of_ended(begun)
 
@@ -50,22 +55,44 @@ class StopRequests(Struct, eq=False):
         with self._commands.hold_starts():
             asked = await _asked(in_hand, ask)
             withdrawn = await self._withdraw(ids)
-        had_ended = {job_id for job_id, has_asked in asked.items() if not has_asked}
+        had_ended = {str(job_id) for job_id, has_asked in asked.items() if not has_asked}
         # The next daemon has to know it, and so have those that ask the journal from now on.
         self._commits.soon()
         stops = await self._reports(in_hand, withdrawn, is_waited_for=request.wait)
         told = {
-            int(report.id): structs.replace(report, note="already ended")
-            if int(report.id) in had_ended and not request.asked_before
+            report.id: structs.replace(report, note="already ended")
+            if report.id in had_ended and not request.asked_before
             else report
-            for report in stops.reports
+            for report in (*stops.reports, *in_batches.values())
         }
-        reports = tuple(told[job_id] for job_id in ids if job_id in told)
+        reports = tuple(told[str(job_id)] for job_id in (*in_batches, *ids) if str(job_id) in told)
         return structs.replace(stops, reports=reports, unknown=(*unknown, *stops.unknown))
+
+    async def _stop_of_batches(self, ids: Sequence[int], request: StopJobs) -> dict[int, StopReport]:
+        """Stop those of these that are batches, or have not started in one."""
+        begun: dict[int, list[ManagedJob]] = {}
+        reports: dict[int, StopReport] = {}
+        for job_id in ids:
+            if isinstance(job_id, BatchJobId):
+                if (skipped := self._batches.skip(job_id)) is not None:
+                    reports[job_id] = skipped
+            elif self._batches.is_batch(job_id):
+                begun[job_id] = self._batches.begin(
+                    job_id, request.by, signal=request.signal, grace=request.grace
+                )
+        self._commits.soon()
+        for batch_id, jobs in begun.items():
+            reports[batch_id] = await self._batches.report(batch_id, jobs, wait=request.wait)
+        return reports
 
     async def stop_everything(self, by: str) -> Stops:
         """Stop every job and all leftovers, and report on each. No other is accepted once this is asked for."""
-        in_hand: dict[int, ManagedJob | None] = dict(self._table.started)
+        batches = {
+            batch: self._batches.begin(batch, by, cause="shutdown") for batch in list(self._table.batches)
+        }
+        in_hand: dict[int, ManagedJob | None] = {
+            job_id: job for job_id, job in self._table.started.items() if not isinstance(job.id, BatchJobId)
+        }
         left = self._commands.left_of_ended(list(in_hand))
 
         def ask(job_id: int) -> bool:
@@ -78,7 +105,9 @@ class StopRequests(Struct, eq=False):
         with self._commands.hold_starts():
             await _asked(in_hand, ask)
             withdrawn = await self._withdraw(list(self._table.queued))
-        return await self._reports(in_hand, withdrawn, is_waited_for=True)
+        told = [await self._batches.report(batch, jobs, wait=True) for batch, jobs in batches.items()]
+        stops = await self._reports(in_hand, withdrawn, is_waited_for=True)
+        return structs.replace(stops, reports=(*told, *stops.reports))
 
     async def _withdraw(self, ids: Sequence[int]) -> dict[int, str]:
         """Take those of these jobs that are queued out of the queue; their titles. The newest first: the older may be

@@ -5,6 +5,10 @@ Internal: one per process, inside the daemon. Everything here runs in one thread
 
 from __future__ import annotations
 
+from corral.commands.batch_lists import BatchLists
+from corral.commands.batch_pauses import BatchPauses
+from corral.commands.batch_restarts import BatchRestarts
+from corral.commands.batch_stops import BatchStops
 from corral.commands.input import InputCommands
 from corral.commands.remove import RemoveCommands
 from corral.commands.restart import Restarts
@@ -15,6 +19,8 @@ from corral.engine.handover import JobHandover
 from corral.engine.recovery import Recovery
 from corral.executors.local import LocalExecutor
 from corral.jobs.acceptance import Acceptance
+from corral.jobs.batches.batch_ends import BatchEnds
+from corral.jobs.batches.batches import Batches
 from corral.jobs.end_waiters import EndWaiters
 from corral.jobs.executor import Executor
 from corral.jobs.job_observers import JobNotifier
@@ -70,8 +76,11 @@ class Engine:
             journal,
             waiting_for=lambda job_id: self.queue.waiting_for(job_id),
             executor=lambda: self.executor,
+            stored_job=lambda job_id: self.batches.stored_jobs(job_id.batch, [job_id.number])[0],
+            origin_of_job=lambda job_id: self.batches.origin_of_job(job_id),
         )
         self._create_queue()
+        self._create_batches()
         self._create_executor()
         self.ends = EndWaiters(self.table)
         self._create_cleaning()
@@ -91,7 +100,10 @@ class Engine:
             state_of=self.snapshots.state_of,
         )
         self.references = ReferenceLookup(
-            self.table, self.journal, is_going=lambda job_id: job_id in self.deletion.under_way
+            self.table,
+            self.journal,
+            is_going=lambda job_id: job_id in self.deletion.under_way,
+            batch_job=lambda batch, number: self.batches.job_id(batch, number),
         )
         self.acceptance = Acceptance(
             self.table,
@@ -103,6 +115,37 @@ class Engine:
             resolve=self.references.resolve,
             replaces=lambda links: self.restarts.dependencies(links),
         )
+
+    def _create_batches(self) -> None:
+        ends = BatchEnds(
+            self.home,
+            self.table,
+            self.journal,
+            self.snapshots,
+            executor=lambda: self.executor,
+            note_end=self._note_end,
+            tell=lambda snapshot: self.events.batch_ended(snapshot),
+            halt=lambda batch: self.batch_stops.end_what_runs(batch, "by --halt"),
+            go_on=lambda batch: self.batches.go_on(batch),
+        )
+        self.batches = Batches(
+            self.home,
+            self.table,
+            self.journal,
+            self.commits,
+            self.scheduler,
+            self.queue,
+            self.acceptance,
+            ends,
+            executor=lambda: self.executor,
+        )
+        self.queue.claim, self.queue.fail_batch = self.batches.claim, self.batches.fail
+
+    def _note_end(self, job_id: int, has_succeeded: bool) -> None:
+        """Of a job of a batch."""
+        self.queue.note_end(job_id, has_succeeded=has_succeeded)
+        self.ends.note_end(job_id)
+        self.queue.wake()
 
     def _create_executor(self) -> None:
         self.mounts = HangingMounts(self.home.path)
@@ -153,6 +196,8 @@ class Engine:
             withdraw=self.queue.withdraw,
             hold_starts=self.queue.held,
         )
+        self.batch_stops = BatchStops(self.table, self.snapshots, self.batches, self.stops)
+        self.batch_lists = BatchLists(self.table, self.snapshots, self.batches)
         self.signals = SignalCommands(
             self.journal,
             self.commits,
@@ -160,6 +205,7 @@ class Engine:
             self.executor,
             self.transitions.apply,
         )
+        self.batch_pauses = BatchPauses(self.table, self.journal, self.batches, self.signals)
         self.inputs = InputCommands(self.table, self.snapshots, self.executor)
         self.restarts = Restarts(
             self.home,
@@ -169,6 +215,9 @@ class Engine:
             self.transitions.apply,
             accept=self.acceptance.accept,
             take=self.queue.take,
+        )
+        self.batch_restarts = BatchRestarts(
+            self.table, self.batches, self.stops, self.batch_stops, self.acceptance.accept
         )
         self.removals = RemoveCommands(
             self.table,
@@ -203,6 +252,7 @@ class Engine:
             self.executor,
             enqueue=self.acceptance.enqueue,
             take=self.queue.take,
+            batches=self.batches,
             resume_restarts=self.restarts.resume,
             wake=self.queue.wake,
         )
@@ -212,18 +262,20 @@ class Engine:
             self.transitions,
             self.scheduler,
             self.executor,
+            self.batches,
             enqueue=self.acceptance.enqueue,
             wake=self.queue.wake,
         )
 
     def _connect(self) -> None:
         """Who does what the state machine asks for, and who hears of starts and ends."""
-        events = JobNotifier(
+        self.events = events = JobNotifier(
             self.table,
             self.journal,
             self.snapshots,
             self.executor,
             observers=(self.queue, self.cleaner, self.ends, self.executor.leftovers),
+            batch_job_ended=self.batches.ends.job_ended,
         )
         self.transitions.on_start = self.queue.job_started
         self.queue.on_withdrawn = events.withdrawn

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from corral.jobs.batches.batches import Batches
 from corral.jobs.executor import Executor
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob, new_job
@@ -25,6 +26,7 @@ from corral.journal.journal import Journal
 from corral.journal.unfinished_jobs import StoredJob, unended_job
 from corral.lifecycle.scheduler import Scheduler
 from corral.measure.history import UNKNOWN, History, StageHistory, decode, encode
+from corral.model.batch import BatchJobId
 from corral.platform.process.identity import ProcessIdentity
 from corral.protocol.protocol_number import HANDOVER
 
@@ -146,6 +148,7 @@ class JobHandover(Struct, eq=False):
     _transitions: Transitions
     _scheduler: Scheduler
     _executor: Executor
+    _batches: Batches
     enqueue: Callable[[QueuedJob], None]
     """Puts a job that is in the journal into the queue."""
     wake: Callable[[], None]
@@ -156,6 +159,7 @@ class JobHandover(Struct, eq=False):
     def note_lives(self) -> None:
         """Commit all that the journal can hold, ends of the last moment included. Raises CorralError where it cannot be written."""
         self._executor.reap()
+        self._batches.claim_all()
         for job in self._table.started.values():
             if job.life.is_started and not job.life.is_ended:
                 self._journal.state_changed(job.id, job.life)
@@ -195,8 +199,9 @@ class JobHandover(Struct, eq=False):
         Descriptors of jobs that the journal does not know any more are closed.
         """
         taken = []
+        runs = self._batches.take_back()
         for entry in sorted(table.jobs, key=lambda job: job.id):
-            stored = unended_job(self._journal, entry.id)
+            stored = runs.get(entry.id) or unended_job(self._journal, entry.id)
             if stored is not None:
                 taken.append((self._take_on(stored, entry), entry))
                 continue
@@ -215,8 +220,10 @@ class JobHandover(Struct, eq=False):
         """The job as the journal and the table tell, in the queue or beyond it."""
         job = new_job(stored.id, stored.spec, stored.surroundings, stored.created)
         job.life, job.hidden = stored.life, stored.hidden
+        if isinstance(job.id, BatchJobId):
+            self._batches.adopt(job)
         self._executor.takeover.take_back(job, entry.held)
-        if job.life.state == "queued" and not entry.is_starting:
+        if job.life.state == "queued" and not (entry.is_starting or isinstance(job.id, BatchJobId)):
             self.enqueue(queued_job(job.id, stored.spec, stored.created, job))
             return job
         self._table.add(job)

@@ -12,6 +12,8 @@ from operator import attrgetter
 from msgspec import Struct
 from msgspec.structs import replace
 
+from corral.jobs.batches.batches import Batches
+from corral.jobs.batches.stored_batches import unended_batches
 from corral.jobs.executor import BY_STOP, Executor
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob, new_job
@@ -30,8 +32,9 @@ from corral.journal.unfinished_jobs import (
 from corral.lifecycle.clock import moment
 from corral.lifecycle.outcome import HALF_STARTED, OUT_OF_SIGHT, RESTARTED
 from corral.lifecycle.scheduler import Scheduler
-from corral.lifecycle.state import DeclaredLost, FeedFailed, StagesSpawned, StopRequested
+from corral.lifecycle.state import DeclaredLost, Ending, FeedFailed, StagesSpawned, StopRequested
 from corral.lifecycle.state_machine import grace_left
+from corral.model.batch import FIRST_RUN, BatchJobId
 from corral.model.home import Home
 from corral.model.job import UNKNOWN_COMMAND, Job
 from corral.model.spec import DescriptorInput
@@ -58,6 +61,7 @@ class Recovery(Struct, eq=False):
     """Puts a job that is in the journal into the queue."""
     take: Callable[[int], ManagedJob | None]
     """Takes one out of it."""
+    batches: Batches
     resume_restarts: Callable[[], None]
     """Stops what is to be replaced, where that was noted."""
     wake: Callable[[], None]
@@ -73,6 +77,7 @@ class Recovery(Struct, eq=False):
         if journal.copy_of is not None:
             self._disown(journal.copy_of)
         begun = list(begun_jobs(journal, time.monotonic(), is_same_boot=why_lost is None))
+        begun += self._runs_of_batches()
         found = self._executor.takeover.find(begun)
         ran = self._that_ran(found)
         unended: Iterator[StoredJob | WaitingJob] = merge(begun, waiting_jobs(journal), key=attrgetter("id"))
@@ -89,7 +94,10 @@ class Recovery(Struct, eq=False):
                 self._take_over(stored, why_lost)
         for job_id, alive in found.items():
             if alive and job_id not in self._table.started and job_id not in self._table.queued:
-                self._add_leftovers(job_id, alive)
+                if job_id >= FIRST_RUN:
+                    self._add_leftovers_of_run(job_id)
+                else:
+                    self._add_leftovers(job_id, alive)
         if why_lost is None:
             self._executor.takeover.recall_unmarked()
         self._executor.leftovers.forget_the_gone()
@@ -98,11 +106,38 @@ class Recovery(Struct, eq=False):
         self._commits.soon()
         self.wake()
 
+    def _runs_of_batches(self) -> list[StoredJob]:
+        """Take the batches on; what was started of them, or was about to be."""
+        taken = {batch.id: batch for batch in self._table.batches.values()}
+        taken |= {
+            stored.id: self.batches.take_over(stored)
+            for stored in unended_batches(self._journal)
+            if stored.id not in taken
+        }
+        return [
+            self.batches.stored_run(batch, number, record)
+            for batch in taken.values()
+            for number, record in batch.recount()
+        ]
+
+    def _add_leftovers_of_run(self, run: int) -> None:
+        job_id = self.batches.find_run(run)
+        if job_id is None:
+            log(f"processes with the mark of run {run - FIRST_RUN} are alive, of a batch that is not known")
+            return
+        self._executor.leftovers.take_on(job_id)
+
     def _disown(self, original: str) -> None:
         """End what this home has only as a copy of another one. Whatever runs of it carries the other one's marks."""
         journal = self._journal
         stored = list(unended_jobs(journal, time.monotonic(), is_same_boot=False))
         reason = f"this home is a copy of {original}; its jobs belong to that"
+        for batch in list(unended_batches(journal)):
+            taken = self.batches.take_over(batch)
+            for number, record in taken.recount():
+                taken.lose(number, record)
+            taken.skip_rest()
+            self.batches.ends.end(taken, Ending("lost", None, None, reason))
         for each in stored:
             job = new_job(each.id, each.spec, each.surroundings, each.created)
             job.life, job.hidden = each.life, each.hidden
@@ -118,6 +153,8 @@ class Recovery(Struct, eq=False):
     def _take_over(self, stored: StoredJob, why_lost: str | None) -> None:
         job = new_job(stored.id, stored.spec, stored.surroundings, stored.created)
         job.life, job.hidden = stored.life, stored.hidden
+        if isinstance(job.id, BatchJobId):
+            self.batches.adopt(job)
         self._table.add(job)
         self._scheduler.adopt(job.id)
         if why_lost is None:

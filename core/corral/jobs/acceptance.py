@@ -56,7 +56,7 @@ class Acceptance(Struct, eq=False):
             if descriptor is not None:
                 unless_accepted.callback(os.close, descriptor)
             check_surroundings(surroundings)
-            specs = [self._checked(spec) for spec in specs]
+            specs = [self.checked(spec) for spec in specs]
             created = datetime.now(UTC)
             ids = self._journal.add_jobs(specs, surroundings, created)
             try:
@@ -78,8 +78,12 @@ class Acceptance(Struct, eq=False):
 
     def enqueue(self, job: QueuedJob) -> None:
         """Put a job that is in the journal into the queue."""
-        after = [self._dependency(int(reference)) for reference in job.links.after]
-        self._queue.add(job, [*after, *self.replaces(job.links)])
+        self._queue.add(job, self.dependencies(job.links))
+
+    def dependencies(self, links: Links) -> list[Dependency]:
+        """What one of those links waits for."""
+        after = [self._dependency(int(reference)) for reference in links.after]
+        return [*after, *self.replaces(links)]
 
     def _dependency(self, job_id: int) -> Dependency:
         if self._table.is_unended(job_id):
@@ -91,7 +95,7 @@ class Acceptance(Struct, eq=False):
             return Dependency(job_id, None, True)
         return Dependency(job_id, snapshot.name, snapshot.state == "succeeded" if snapshot.is_ended else None)
 
-    def _checked(self, spec: JobSpec) -> JobSpec:
+    def checked(self, spec: JobSpec) -> JobSpec:
         """The specification with its references made numbers. Raises UsageError, UnknownJobError."""
         check_values(spec)
         after = tuple(str(self.resolve(reference)) for reference in spec.after)

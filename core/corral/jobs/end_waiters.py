@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from corral.jobs.job_table import JobTable
+from corral.model.batch import BatchJobId, not_running
 from corral.model.job import Job
 
 RELEASED_A_PASS = 200
@@ -42,6 +43,11 @@ class Waiters:
             self._loop.call_soon(self._release_some, waiting)
 
 
+def final_id(job_id: int) -> int:
+    """What the end of a job is told by: of one in a batch not that of its run, since another attempt may follow."""
+    return not_running(job_id.batch, job_id.number) if isinstance(job_id, BatchJobId) else job_id
+
+
 class EndWaiters:
     """Futures of clients that wait for the ends of jobs."""
 
@@ -51,10 +57,13 @@ class EndWaiters:
 
     def of(self, job_ids: Iterable[int]) -> list[asyncio.Future[None]]:
         """For each of these jobs that has not ended a future that is done once it has. Cancel what is not awaited."""
-        return [self._waiters.add(job_id) for job_id in job_ids if self._table.is_unended(job_id)]
+        return [self._waiters.add(final_id(job_id)) for job_id in job_ids if self._table.is_unended(job_id)]
 
     def job_ended(self, job: Job) -> None:
-        self._waiters.release(int(job.id))
+        self.note_end(int(job.id))
+
+    def note_end(self, job_id: int) -> None:
+        self._waiters.release(job_id)
 
     def jobs_withdrawn(self, job_ids: Sequence[int]) -> None:
         for job_id in job_ids:

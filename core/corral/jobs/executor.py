@@ -85,6 +85,9 @@ class Leftovers(Protocol):
 
     def jobs_withdrawn(self, job_ids: Sequence[int]) -> None: ...
 
+    def look_after(self, job_id: int) -> None:
+        """The same of a job of a batch."""
+
     def look(self, jobs: Iterable[int] | None = None) -> None:
         """Look at once what is left of these jobs, or of all, where anything may be."""
 
@@ -130,8 +133,8 @@ class Executor(Protocol):
 
     # ---- starting
 
-    def check(self, surroundings: Surroundings) -> None:
-        """Raises OtherSurroundingsError where no job can have these."""
+    def check(self, surroundings: Surroundings, programs: Sequence[str] = ()) -> None:
+        """Raises OtherSurroundingsError where no job can have these, CannotStartError where one of the programs cannot be run."""
 
     def keep_stdin(self, job: ManagedJob, descriptor: int) -> None:
         """Hold what is to be the stdin of a job until it starts. Takes the descriptor over."""

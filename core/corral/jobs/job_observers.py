@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -13,6 +13,7 @@ from corral.jobs.managed_job import ManagedJob
 from corral.jobs.snapshots import Snapshots
 from corral.journal.journal import Journal
 from corral.lifecycle.state import Effect
+from corral.model.batch import BatchJobId
 from corral.model.job import Job
 
 
@@ -35,6 +36,8 @@ class JobNotifier(Struct, eq=False):
     _executor: Executor
     """Closes what it holds of a job that has ended, and measures it, before the last snapshot is taken."""
     observers: Sequence[JobObserver]
+    batch_job_ended: Callable[[ManagedJob], None]
+    """Told of the ends of jobs of batches instead of these."""
 
     def ended(self, job: ManagedJob, _: Effect) -> None:
         """Its life is over."""
@@ -42,7 +45,15 @@ class JobNotifier(Struct, eq=False):
         stop = self._executor.stop_of(job)
         if stop is not None:
             job.report = stop.report()
+        if isinstance(job.id, BatchJobId):
+            self.batch_job_ended(job)
+            return
         snapshot = self._last_snapshot(job)
+        for observer in self.observers:
+            observer.job_ended(snapshot)
+
+    def batch_ended(self, snapshot: Job) -> None:
+        """The journal has it already."""
         for observer in self.observers:
             observer.job_ended(snapshot)
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
+from corral.jobs.managed_batch import ManagedBatch
 from corral.jobs.managed_job import ManagedJob
 from corral.jobs.queued_job import NO_LINKS, Links, QueuedJob, links_of
+from corral.model.batch import BatchJobId
 from corral.model.job import Job
 
 KEPT_ENDED = 1000
@@ -53,7 +55,10 @@ class JobTable:
         self.queued: dict[int, QueuedJob] = {}
         """Those that wait for their turn, in the order of their ids."""
         self.started: dict[int, ManagedJob] = {}
-        """Those whose turn has come and that have not ended, and ended ones whose leftovers are alive or not yet looked for."""
+        """Those whose turn has come and that have not ended, and ended ones whose leftovers are alive or not yet looked for.
+        Jobs of batches are among them, by the numbers of their runs."""
+        self.batches: dict[int, ManagedBatch] = {}
+        """Those that have not ended."""
         self.named = JobIndex()
         self.children = JobIndex()
         """By the job from within which they were started."""
@@ -81,6 +86,16 @@ class JobTable:
         self.started[job.id] = job
         if self.queued.pop(job.id, None) is None:
             self._link(job.id, job.spec.name, links_of(job.spec))
+
+    def add_batch(self, batch: ManagedBatch) -> None:
+        """It has been accepted."""
+        self.batches[batch.id] = batch
+        self._link(batch.id, batch.spec.job.name, links_of(batch.spec.job))
+
+    def remove_batch(self, batch: ManagedBatch) -> None:
+        """It has ended."""
+        del self.batches[batch.id]
+        self._unlink(batch.id, batch.spec.job.name, links_of(batch.spec.job))
 
     def withdraw(self, job_ids: Iterable[int]) -> None:
         """These stand in the queue no more, and never will begin."""
@@ -129,45 +144,61 @@ class JobTable:
 
     def is_unended(self, job_id: int) -> bool:
         """Whether it is in the queue or beyond it, and has not ended."""
-        return job_id in self.queued or self.live(job_id) is not None
+        if isinstance(job_id, BatchJobId):
+            batch = self.batches.get(job_id.batch)
+            return batch is not None and batch.is_unended(job_id.number)
+        return job_id in self.queued or job_id in self.batches or self.live(job_id) is not None
 
     def name_of(self, job_id: int) -> str | None:
-        """Of a job in the queue or beyond it."""
+        """Of a job or batch in the queue or beyond it."""
+        if job_id in self.batches:
+            return self.batches[job_id].spec.job.name
         queued = self.queued.get(job_id)
         return self.started[job_id].spec.name if queued is None else queued.name
 
     def stage_count(self, job_id: int) -> int:
-        """0 of one that is neither in the queue nor beyond it."""
+        """0 of a batch, and of one that is neither in the queue nor beyond it."""
         queued = self.queued.get(job_id)
         if queued is not None:
             return queued.stages
         return len(self.started[job_id].stages) if job_id in self.started else 0
 
     def created(self, job_id: int) -> datetime:
-        """When a job in the queue or beyond it was accepted."""
+        """When a job or batch in the queue or beyond it was accepted."""
+        if job_id in self.batches:
+            return self.batches[job_id].created
         queued = self.queued.get(job_id)
         return self.started[job_id].created if queued is None else queued.created
 
+    def begun_ids(self) -> Iterator[int]:
+        """The batches, and of the jobs outside of them those whose turn has come; without those that have ended."""
+        yield from self.batches
+        for job in self.started.values():
+            if not (job.life.is_ended or isinstance(job.id, BatchJobId)):
+                yield job.id
+
     def unended_ids(self) -> Iterator[int]:
-        """The queued ones last: there may be very many."""
-        yield from (job.id for job in self.started.values() if not job.life.is_ended)
+        """Batches and the jobs outside of them; the queued ones last: there may be very many."""
+        yield from self.begun_ids()
         yield from self.queued
 
     @property
     def unended_count(self) -> int:
-        return len(self.queued) + sum(not job.life.is_ended for job in self.started.values())
+        return len(self.queued) + sum(1 for _ in self.begun_ids())
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is to be looked after."""
-        return not (self.started or self.queued)
+        return not (self.started or self.queued or self.batches)
 
     def queued_replacements_of(self, job_id: int) -> list[int]:
         """The jobs that wait for this one to be gone."""
         return [each for each in self.replacements.of(str(job_id)) if each in self.queued]
 
     def is_known(self, job_id: int) -> bool:
-        return job_id in self.started or job_id in self.queued or job_id in self.ended
+        if isinstance(job_id, BatchJobId):
+            return True
+        return any(job_id in known for known in (self.started, self.queued, self.ended, self.batches))
 
     @property
     def has_all_ended(self) -> bool:
@@ -188,7 +219,13 @@ class JobTable:
         self.note_changed(job.id)
 
     def note_changed(self, job_id: int) -> None:
-        self._changes.changed.add(job_id)
+        """Of a job in a batch the batch is told of, and the job itself where somebody looks at it."""
+        if isinstance(job_id, BatchJobId):
+            self._changes.changed.add(job_id.batch)
+            if job_id in self.on_screen:
+                self._changes.changed.add(job_id)
+        else:
+            self._changes.changed.add(job_id)
         self.on_change()
 
     def note_removed(self, job_ids: Iterable[int]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import time
+from collections import Counter, deque
 from collections.abc import Iterator
 from datetime import datetime
 
-from msgspec import Struct, field, structs
+from msgspec import Struct, field
 
 from corral.batch.batch_files import (
     CLAIMED,
@@ -19,15 +21,13 @@ from corral.batch.batch_files import (
     BatchFiles,
     InputRecord,
 )
-from corral.batch.statistics import Durations, Failures, Rate
+from corral.batch.batch_job import attempt_of, spec_of_input
+from corral.batch.statistics import KEPT_DURATIONS, Durations, Failures, Rate
 from corral.batch.template import Template
-from corral.commandline.parser import quote_pipeline
 from corral.jobs.managed_job import ManagedJob, new_job
-from corral.journal.rows import to_time
 from corral.lifecycle.batch_life import BatchLife
 from corral.model.batch import Attempt, BatchJobId, BatchJobInput, BatchProgress, BatchSpec
 from corral.model.spec import JobSpec, Surroundings
-from corral.model.units import signal_name
 
 LONGEST_RETRY_DELAY = 300.0
 _ENDS = (*LETTER_OF.values(), SKIPPED)
@@ -51,6 +51,7 @@ class ManagedBatch(Struct, eq=False, kw_only=True):
     template: Template
     files: BatchFiles
     life: BatchLife
+    hidden: bool = False
     total: int = 0
     """Inputs that have come."""
     next_number: int = 1
@@ -70,6 +71,55 @@ class ManagedBatch(Struct, eq=False, kw_only=True):
     durations: Durations = field(default_factory=Durations)
     rate: Rate = field(default_factory=Rate)
     failures: Failures = field(default_factory=Failures)
+    cpu_seconds: float = 0.0
+    """Of all that have ended, as the next three are."""
+    peak_memory: int = 0
+    stdout_bytes: int = 0
+    stderr_bytes: int = 0
+    last_start: float = 0.0
+    """Monotonic seconds."""
+    held_back: str | None = None
+    """Why none starts although there is room, in words."""
+    timer: asyncio.TimerHandle | None = None
+    """Until there may be a reason to ask for jobs again."""
+    joblog: int | None = None
+    """Descriptor of the file that is told of each end."""
+    feeder: object = None
+    """The client that gives the inputs."""
+    succeeded_before: Counter[str] | None = None
+    """With `resume`: inputs that are to be left out, and how often."""
+
+    @property
+    def name(self) -> str | None:
+        return self.spec.job.name
+
+    @property
+    def title(self) -> str:
+        return self.name or self.spec.template
+
+    def is_unended(self, number: int) -> bool:
+        """Whether the job of that input runs, or still may."""
+        if number in self.under_way or any(number == each for _, each in self.retries):
+            return True
+        return self.next_number <= number <= self.total and number not in self.skipped_ahead
+
+    def adopt(self, number: int, record: InputRecord, job: ManagedJob) -> None:
+        """A job that another daemon was starting, or ran."""
+        job.batch_input = self._given(number, record, self.files.entry(record)[0].attempts)
+        self.under_way[number] = UnderWay(job, record)
+        self.slots = max(self.slots, record.slot)
+        used = {each.record.slot for each in self.under_way.values()}
+        self.free_slots = [slot for slot in range(1, self.slots + 1) if slot not in used]
+
+    def _given(self, number: int, record: InputRecord, before: tuple[Attempt, ...]) -> BatchJobInput:
+        return BatchJobInput(
+            text=self.files.input(number, record).text,
+            slot=record.slot,
+            retries=self.spec.retries,
+            retry_delay=self.spec.retry_delay,
+            attempt=record.attempt,
+            attempts=before,
+        )
 
     # ---- counts
 
@@ -80,6 +130,11 @@ class ManagedBatch(Struct, eq=False, kw_only=True):
     @property
     def failed_count(self) -> int:
         return sum(self.ends.get(bytes((letter,)), 0) for letter in FAILED_LETTERS)
+
+    @property
+    def ended_count(self) -> int:
+        """How many have run, and ended for good."""
+        return sum(count for state, count in self.ends.items() if state != SKIPPED)
 
     @property
     def skipped_count(self) -> int:
@@ -121,7 +176,8 @@ class ManagedBatch(Struct, eq=False, kw_only=True):
 
     @property
     def has_room(self) -> bool:
-        return self.life.stop is None and len(self.under_way) < self.life.jobs
+        is_going_on = self.life.stop is None and self.life.state in ("queued", "running")
+        return is_going_on and len(self.under_way) < self.life.jobs
 
     def take_number(self, now: float) -> int | None:
         """The next input to be started, of those to be tried again first; None where there is none at `now` (since the epoch)."""
@@ -140,14 +196,9 @@ class ManagedBatch(Struct, eq=False, kw_only=True):
         """The job of an input whose turn has come, on its way to be started as that run."""
         before = self.files.record(number)
         slot = heapq.heappop(self.free_slots) if self.free_slots else self._new_slot()
-        record = before._replace(run=run, slot=slot, attempt=before.attempt + 1)
+        record = before._replace(run=run, slot=slot, attempt=before.attempt + 1, started=0.0)
         job = self.job_of(BatchJobId(run, self.id, number), record)
-        job.batch_input = BatchJobInput(
-            text=self.files.input(number, record).text,
-            slot=slot,
-            attempt=record.attempt,
-            attempts=self.attempts(before),
-        )
+        job.batch_input = self._given(number, record, self.attempts(before))
         self.under_way[number] = UnderWay(job, record)
         return job
 
@@ -167,12 +218,13 @@ class ManagedBatch(Struct, eq=False, kw_only=True):
 
     def spec_of(self, number: int, record: InputRecord) -> JobSpec:
         """The specification of one of its jobs. Raises UsageError where its input does not fit into the command."""
-        pipeline = self.template.fill(self.files.input(number, record), number, record.slot)
-        return structs.replace(self.spec.job, pipeline=pipeline, command=quote_pipeline(pipeline), name=None)
+        return spec_of_input(self.spec, self.template, self.files, number, record)
 
     def claim(self, number: int) -> None:
-        """Note that it is being started, before its first process exists."""
+        """Note that it is being started, before its first process exists. Once is enough."""
         mine = self.under_way[number]
+        if mine.record.started:
+            return
         mine.record = mine.record._replace(
             started=time.time(), ended=0.0, exit_status=-1, signal=0, entry_bytes=0
         )
@@ -189,6 +241,16 @@ class ManagedBatch(Struct, eq=False, kw_only=True):
             self.retry_later(number, record)
         else:
             self._count(state)
+
+    def fail_unbegun(self, number: int, record: InputRecord) -> None:
+        """An input that was taken makes no command."""
+        self.files.write(number, record, LETTER_OF["failed"])
+        self._count(LETTER_OF["failed"])
+
+    def lose(self, number: int, record: InputRecord) -> None:
+        """Nobody can tell what became of a job that another daemon had begun."""
+        self.files.write(number, record, LETTER_OF["lost"])
+        self._count(LETTER_OF["lost"])
 
     def retry_later(self, number: int, record: InputRecord) -> None:
         delay = min(self.spec.retry_delay * 2.0 ** min(record.attempt - 1, 60), LONGEST_RETRY_DELAY)
@@ -210,6 +272,9 @@ class ManagedBatch(Struct, eq=False, kw_only=True):
     def skip_rest(self) -> None:
         """Start no more."""
         self.ends[SKIPPED] = self.skipped_count + self.queued_count
+        never_taken = self.total - self.next_number + 1
+        if never_taken > 0:
+            self.files.set_state(self.next_number, SKIPPED * never_taken)
         for _, number in self.retries:
             self.files.set_state(number, SKIPPED)
         self.skipped_ahead, self.retries, self.next_number = set(), [], self.total + 1
@@ -230,6 +295,7 @@ class ManagedBatch(Struct, eq=False, kw_only=True):
         if self.skipped_ahead:
             self.ends[SKIPPED] -= len(self.skipped_ahead)
         self._recount_failures()
+        self._recount_usage()
         # An input may have been taken by a daemon that died before it could note that.
         for number in self.files.numbers_in(QUEUED):
             if number < self.next_number:
@@ -239,6 +305,15 @@ class ManagedBatch(Struct, eq=False, kw_only=True):
         for number in self.files.numbers_in(CLAIMED):
             yield number, self.files.record(number)
 
+    def _recount_usage(self) -> None:
+        for record in self.files.records():
+            self.cpu_seconds += record.cpu_seconds
+            self.peak_memory = max(self.peak_memory, record.peak_memory)
+            self.retried += max(0, record.attempt - 1)
+        succeeded = deque(self.files.numbers_in(LETTER_OF["succeeded"]), KEPT_DURATIONS)
+        for record in map(self.files.record, succeeded):
+            self.durations.add(record.ended - record.started)
+
     def _recount_failures(self) -> None:
         for text in self.files.causes():
             self.failures.number_of(text)
@@ -246,15 +321,3 @@ class ManagedBatch(Struct, eq=False, kw_only=True):
             cause = self.files.record(number).cause
             if 0 < cause <= len(self.failures.causes):
                 self.failures.note(cause, f"{self.id}.{number}")
-
-
-def attempt_of(record: InputRecord, reason: str | None) -> Attempt:
-    """The attempt that a record tells of."""
-    return Attempt(
-        number=record.attempt,
-        started=to_time(record.started or None),
-        ended=to_time(record.ended or None),
-        exit_status=None if record.exit_status < 0 else record.exit_status,
-        signal=signal_name(record.signal) if record.signal else None,
-        reason=reason,
-    )

@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from corral.jobs.job_table import JobTable
 from corral.journal.journal import Journal
-from corral.lifecycle.job_reference import resolve
+from corral.lifecycle.job_reference import parse_batch_job, resolve
+from corral.model.batch import BatchJobId
 from corral.model.errors import UnknownJobError
 
 
@@ -18,9 +19,20 @@ class ReferenceLookup(Struct, eq=False):
     _table: JobTable
     _journal: Journal
     is_going: Callable[[int], bool]
+    batch_job: Callable[[int, int], BatchJobId]
+    """The id of the job of an input of a batch. Raises UnknownJobError."""
 
     def resolve(self, reference: str) -> int:
-        """The id of the job that is meant. Raises UnknownJobError, NotSoError."""
+        """The id of the job or batch that is meant, or of the job in a batch: `12.3`. Raises UnknownJobError, NotSoError."""
+        of_batch = parse_batch_job(reference)
+        try:
+            return self._resolved(reference)
+        except UnknownJobError:
+            if of_batch is None:
+                raise
+        return self.batch_job(self._resolved(of_batch[0]), of_batch[1])
+
+    def _resolved(self, reference: str) -> int:
         table, journal = self._table, self._journal
         job_id = resolve(
             reference,

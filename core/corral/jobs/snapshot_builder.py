@@ -10,6 +10,7 @@ from corral.jobs.executor import Observation, StopSequence
 from corral.jobs.managed_job import ManagedJob, ManagedStage
 from corral.journal.rows import accepted_job
 from corral.lifecycle.outcome import StageOutcome, view_stages
+from corral.model.batch import BatchJobInput
 from corral.model.job import Job, Stage, Stopping
 
 
@@ -50,7 +51,21 @@ def snapshot_of(
         stderr_truncated_bytes=sum(stream.lost for stream in job.history.streams[1:]),
         output_truncated=job.history.truncated,
     )
+    if job.batch_input is not None:
+        snapshot = _with_input(snapshot, job, job.batch_input)
     return snapshot if life.is_ended else _with_present(snapshot, job, now, waiting_for, seen, stop)
+
+
+def _with_input(snapshot: Job, job: ManagedJob, given: BatchJobInput) -> Job:
+    return structs.replace(
+        snapshot,
+        batch=snapshot.id.partition(".")[0],
+        input=given.text,
+        retries=given.retries,
+        retry_delay=given.retry_delay,
+        attempt=given.attempt,
+        attempts=given.attempts,
+    )
 
 
 def _with_present(

@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct, structs
 
 from corral.jobs import snapshot_builder
+from corral.jobs.batch_snapshot import snapshot_of_batch
 from corral.jobs.executor import Executor
 from corral.jobs.job_table import JobTable
+from corral.jobs.managed_batch import ManagedBatch
 from corral.jobs.managed_job import ManagedJob
 from corral.journal.journal import Journal
+from corral.model.batch import BatchJobId
 from corral.model.errors import NotSoError
 from corral.model.job import Job
 from corral.model.spec import JobSpec, Surroundings
@@ -24,20 +27,41 @@ class Snapshots(Struct, eq=False):
     _journal: Journal
     waiting_for: Callable[[int], str | None]
     executor: Callable[[], Executor]
+    stored_job: Callable[[BatchJobId], Job]
+    """A job of a batch that is not under way."""
+    origin_of_job: Callable[[BatchJobId], tuple[JobSpec, Surroundings]]
 
     def of(self, job_id: int) -> Job:
         """The job as it is now. Raises UnknownJobError."""
         job = self._table.live(job_id)
         if job is not None:
             return self.snapshot(job)
+        if isinstance(job_id, BatchJobId):
+            return self._of_batch(job_id)
+        if job_id in self._table.batches:
+            return self.of_batch(self._table.batches[job_id])
         return self._table.ended.get(job_id) or self._with_wait(self._journal.job(job_id))
+
+    def _of_batch(self, job_id: BatchJobId) -> Job:
+        """A job of a batch that has ended, or waits: with what it has left alive."""
+        snapshot, job = self.stored_job(job_id), self._table.started.get(job_id)
+        return (
+            snapshot
+            if job is None
+            else structs.replace(snapshot, leftovers=job.leftovers, in_doubt=job.in_doubt)
+        )
+
+    def of_batch(self, batch: ManagedBatch) -> Job:
+        """Of one that has not ended."""
+        waiting_for = self.waiting_for(batch.id) if batch.life.state == "queued" else batch.held_back
+        return snapshot_of_batch(batch, waiting_for, self.executor().observe)
 
     def stored(self, job_ids: Iterable[int]) -> list[Job]:
         """Those of these jobs that are queued or have ended, by rising id: from the journal. Unknown ones are left out."""
         return [self._with_wait(job) for job in self._journal.jobs(job_ids)]
 
     def _with_wait(self, job: Job) -> Job:
-        if int(job.id) not in self._table.queued:
+        if job.is_ended or int(job.id) not in self._table.queued:
             return job
         return structs.replace(job, waiting_for=self.waiting_for(int(job.id)))
 
@@ -63,6 +87,9 @@ class Snapshots(Struct, eq=False):
     def running_job(self, job_id: int, what: str) -> ManagedJob:
         """The job in hand, which has started and not ended. Raises NotSoError that says why it cannot be `what`."""
         job = self._table.live(job_id)
+        if job_id in self._table.batches or (isinstance(job_id, BatchJobId) and job is None):
+            state = self.of(job_id).state
+            raise NotSoError(f"job {job_id} cannot be {what}: it is {state}")
         if job_id in self._table.queued or (job is not None and not job.life.is_started):
             raise NotSoError(f"job {job_id} cannot be {what}: it is queued")
         if job is None:
@@ -72,12 +99,16 @@ class Snapshots(Struct, eq=False):
     def state_of(self, job_id: int) -> str:
         if job_id in self._table.queued:
             return "queued"
+        if job_id in self._table.batches:
+            return self._table.batches[job_id].life.state
         job = self._table.started.get(job_id)
         return job.life.state if job is not None else self.of(job_id).state
 
     def origin_of(self, job_id: int) -> tuple[JobSpec, Surroundings]:
         """What a job was started with. Raises NotSoError where the journal does not know."""
         job = self._table.started.get(job_id)
+        if isinstance(job_id, BatchJobId):
+            return self.origin_of_job(job_id)
         if job is None or job.shown.is_cut:
             return self._journal.origin(job_id)
         return job.spec, job.surroundings

@@ -23,6 +23,7 @@ from corral.lifecycle.clock import moment
 from corral.lifecycle.outcome import dependency_failure
 from corral.lifecycle.scheduler import Dependency, FailedWait, Scheduler
 from corral.lifecycle.state import DependencyFailed, Effect, RemovedFromQueue, SlotGranted
+from corral.model.batch import BatchJobId
 from corral.model.errors import CorralError
 from corral.model.job import UNKNOWN_COMMAND, Job
 from corral.platform.host.daemon_log import log
@@ -57,6 +58,10 @@ class StartQueue(Struct, eq=False):
     _waiters: Waiters = field(default_factory=Waiters)
     on_withdrawn: Callable[[Sequence[int]], None] = lambda _: None
     """Called with jobs that have left the queue for ever."""
+    claim: Callable[[BatchJobId], None] = lambda _: None
+    """Called before a job of a batch is started."""
+    fail_batch: Callable[[int, str], None] = lambda batch, message: None
+    """Called with a batch whose wait has failed, and why."""
 
     def add(self, job: QueuedJob, after: Iterable[Dependency]) -> None:
         """It starts when its turn comes."""
@@ -67,6 +72,8 @@ class StartQueue(Struct, eq=False):
 
     def take(self, job_id: int) -> ManagedJob | None:
         """Out of the queue, for what is to happen to it now. None where its row cannot be read: it is lost then."""
+        if isinstance(job_id, BatchJobId):
+            return self._table.started[job_id]
         queued = self._table.queued[job_id]
         job = queued.whole or self._read(job_id)
         if job is None:
@@ -143,20 +150,33 @@ class StartQueue(Struct, eq=False):
         for job_id in ready:
             if (job := self.take(job_id)) is not None:
                 self._apply(job, SlotGranted(**moment()))
-        if self._to_start:
-            self._journal.mark_starting([job.id for job in self._to_start])
-        if not self._commits.soon():
-            # Nothing starts that the journal does not know to be starting: after a crash it would start again.
+        # Nothing starts that the journal does not know to be starting: after a crash it would start again.
+        self._journal.mark_starting(job.id for job in self._to_start if not isinstance(job.id, BatchJobId))
+        is_known = self._table.batches and not self._journal.has_starting
+        if not is_known and not self._commits.soon():
             self._loop.call_later(RETRY_SECONDS, self.wake)
             return
         starting, self._to_start = self._to_start, []
         for job in starting:
-            if not job.life.is_ended:
+            if not job.life.is_ended and self._is_claimed(job):
                 self.executor().start(job)
         if len(ready) == STARTS_A_PASS or self._scheduler.has_failed:
             self.wake()
         elif self._journal.is_dirty:
             self._commits.within(COMMIT_SECONDS)
+
+    def _is_claimed(self, job: ManagedJob) -> bool:
+        """Whether a next daemon will know that it was started. One of a batch whose file cannot be written is tried again."""
+        if not isinstance(job.id, BatchJobId):
+            return True
+        try:
+            self.claim(job.id)
+        except OSError as error:
+            log(f"job {job.id} cannot be started yet: {error.strerror}")
+            self._to_start.append(job)
+            self._loop.call_later(RETRY_SECONDS, self.wake)
+            return False
+        return True
 
     def fail_waiters(self) -> None:
         """End those that wait for a job that did not succeed. Before that one is removed: its state could not be told any more."""
@@ -167,7 +187,9 @@ class StartQueue(Struct, eq=False):
         for failed in waits:
             state = self.state_of(failed.dependency)
             message = dependency_failure(failed.dependency, state)  # type: ignore[arg-type]
-            if (job := self.take(failed.job)) is not None:
+            if failed.job in self._table.batches:
+                self.fail_batch(failed.job, message)
+            elif (job := self.take(failed.job)) is not None:
                 self._apply(job, DependencyFailed(**moment(), message=message))
 
     # ---- waiting for a start
@@ -181,15 +203,16 @@ class StartQueue(Struct, eq=False):
         self._waiters.release(job.id)
 
     def job_ended(self, job: Job) -> None:
-        self._note_end(int(job.id), has_succeeded=job.state == "succeeded")
+        self.note_end(int(job.id), has_succeeded=job.state == "succeeded")
         self.wake()
 
     def jobs_withdrawn(self, job_ids: Sequence[int]) -> None:
         for job_id in job_ids:
-            self._note_end(job_id, has_succeeded=False)
+            self.note_end(job_id, has_succeeded=False)
         self.wake()
 
-    def _note_end(self, job_id: int, *, has_succeeded: bool) -> None:
+    def note_end(self, job_id: int, *, has_succeeded: bool) -> None:
+        """The scheduler has a slot again, and those that wait for this job go on."""
         self._scheduler.ended(job_id, has_succeeded)
         self._waiters.release(job_id)
 

@@ -243,6 +243,11 @@ class Journal(JournalReader):
         """Must be committed before the first process exists, so that no job is started twice; False undoes it."""
         self._pending.starting.update(dict.fromkeys(jobs, is_starting))
 
+    @property
+    def has_starting(self) -> bool:
+        """Whether some of these are not committed yet."""
+        return bool(self._pending.starting)
+
     def stages_started(self, job: int, stages: Iterable[StageStart], at: datetime) -> None:
         """Processes exist; the job runs."""
         when = to_seconds(at)

@@ -48,6 +48,13 @@ def parse_id(reference: str) -> int | None:
     return number if number <= _LARGEST_ID else None
 
 
+def parse_batch_job(reference: str) -> tuple[str, int] | None:
+    """What `12.3` and `enc.3` say: the batch, and which of its inputs. None where it says no such thing."""
+    batch, dot, number = reference.rpartition(".")
+    is_number = number.isascii() and number.isdigit() and len(number) < 10
+    return (batch, int(number)) if dot and batch and is_number else None
+
+
 def _numbered(reference: str, exists: Callable[[int], bool]) -> int:
     number = parse_id(reference)
     if number is None or not exists(number):

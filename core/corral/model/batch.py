@@ -36,6 +36,10 @@ class BatchJobId(int):
     def __str__(self) -> str:
         return f"{self.batch}.{self.number}"
 
+    def is_of(self, batch: int, number: int) -> bool:
+        """Whether it is the job of that input."""
+        return self.batch == batch and self.number == number
+
     @property
     def is_run(self) -> bool:
         return self < FIRST_RUN * 2
@@ -148,6 +152,8 @@ class BatchJobInput(Struct, kw_only=True):
     text: str
     """Its input."""
     slot: int
+    retries: int = 0
+    retry_delay: float = DEFAULT_RETRY_DELAY
     attempt: int = 1
     attempts: tuple[Attempt, ...] = ()
     """Those before."""

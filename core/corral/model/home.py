@@ -53,8 +53,12 @@ class Home:
         return os.path.join(self.path, "handover.json")
 
     def job(self, job_id: str | int) -> str:
-        """The folder of one job. Raises ValueError unless it is a number, so that no text leads out of `jobs`."""
-        return f"{self.jobs}/{int(job_id)}"
+        """The folder of one job: of one in a batch, such as `12.3`, it lies within the batch's.
+
+        Raises ValueError unless it consists of numbers, so that no text leads out of `jobs`.
+        """
+        job, of_batch, number = str(job_id).partition(".")
+        return f"{self.jobs}/{int(job)}/{int(number)}" if of_batch else f"{self.jobs}/{int(job)}"
 
     def stdout(self, job_id: str | int) -> str:
         return f"{self.job(job_id)}/stdout"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -55,9 +55,12 @@ class Launcher(Struct, eq=False):
     _stand_ins: dict[int, StandIns] = {}
     """By job: what goes ahead of its stages while its start could make us wait."""
 
-    def check(self, surroundings: Surroundings) -> None:
-        """Raises OtherSurroundingsError where no job can have these from this process."""
+    def check(self, surroundings: Surroundings, programs: Sequence[str] = ()) -> None:
+        """Raises OtherSurroundingsError where no job can have these from this process, CannotStartError where one of the
+        programs cannot be run."""
         inheritance.check(surroundings, self._starter.own)
+        for program in programs:
+            self._starter.check_program(program, surroundings)
 
     def start(self, job: ManagedJob, opened: OpenFiles | None = None) -> None:
         """Start its stages; where that may make us wait, once it does not. `opened` are open already, and taken over."""

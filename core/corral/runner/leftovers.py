@@ -16,6 +16,7 @@ from corral.journal.journal import Journal
 from corral.lifecycle.clock import moment
 from corral.lifecycle.job_reference import NEWEST
 from corral.lifecycle.state import Ending, Life, StopRequested
+from corral.model.batch import BatchJobId
 from corral.model.errors import NotSoError
 from corral.model.job import Job
 from corral.model.spec import Command, JobSpec, Pipeline, Surroundings
@@ -166,12 +167,13 @@ class LocalLeftovers:
 
     def note(self, job: ManagedJob, count: int, doubt: int) -> None:
         """So many processes of that ended job are alive, and so many may be its own."""
-        snapshot = self._snapshots.of(job.id)
+        before = job.leftovers, job.in_doubt
         job.leftovers, job.in_doubt = count, doubt
-        if (snapshot.leftovers, snapshot.in_doubt) != (count, doubt):
-            snapshot = structs.replace(snapshot, leftovers=count, in_doubt=doubt)
-            self._table.ended[job.id] = snapshot
-            self._journal.update_ended(snapshot)
+        if before != (count, doubt):
+            if not isinstance(job.id, BatchJobId):
+                snapshot = structs.replace(self._snapshots.of(job.id), leftovers=count, in_doubt=doubt)
+                self._table.ended[job.id] = snapshot
+                self._journal.update_ended(snapshot)
             self._table.touch(job)
             self._wake()
         if count == doubt == 0 and self._stopper.of(job) is None:
@@ -203,6 +205,7 @@ class LocalLeftovers:
             surroundings = Surroundings({}, snapshot.cwd, 0o022)
         job = new_job(job_id, spec, surroundings, snapshot.created)
         job.life = _life_of(snapshot, job.life)
+        job.leftovers, job.in_doubt = snapshot.leftovers, snapshot.in_doubt
         self._table.add(job)
         self.look_after(job_id)
         return job

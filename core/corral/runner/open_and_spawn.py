@@ -9,7 +9,7 @@ import errno
 import os
 import resource
 from collections.abc import Callable, Collection
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from msgspec import Struct
 
@@ -134,6 +134,16 @@ class Starter:
                 preparation.environments.append(environment)
         except CannotStartError as error:
             raise StartError(stage, error) from None
+
+    def check_program(self, name: str, surroundings: Surroundings) -> None:
+        """Raises CannotStartError where there is no such program; one that could make us wait is not looked for."""
+        hanging = self._mounts.may_hang
+        with suppress(MayHangError):
+            check = hang_check(hanging) if hanging else no_check
+            cwd = from_wire(surroundings.cwd)
+            check(cwd)
+            check_directory(cwd)
+            find_program(from_wire(name), self._shared_of(surroundings).path, cwd, check)
 
     @staticmethod
     def _follow(preparation: Preparation, hanging: Collection[str]) -> None:
@@ -382,7 +392,7 @@ class Starter:
             environment[os.fsencode(from_wire(name))] = os.fsencode(from_wire(value))
             if name == "PATH":
                 path = from_wire(value)
-        environment[b"CORRAL_JOB_ID"] = b"%d" % job.id
+        environment[b"CORRAL_JOB_ID"] = str(job.id).encode()
         environment[b"CORRAL_STAGE"] = b"%d" % number
         return environment, path
 

@@ -19,6 +19,7 @@ from corral.jobs.job_table import JobTable
 from corral.jobs.managed_job import ManagedJob
 from corral.jobs.snapshots import Snapshots
 from corral.journal.journal import Journal
+from corral.model.batch import BatchJobId
 from corral.model.home import Home
 from corral.model.job import Job
 from corral.model.spec import DEFAULT_MAX_OUTPUT
@@ -180,6 +181,8 @@ class OutputCap(Struct, eq=False):
         for stage, size in zip(job.stages, sizes[1:], strict=True):
             stage.history.stderr_bytes = size
         self._publish(job)
+        if isinstance(job.id, BatchJobId):
+            return
         snapshot = _with_output(self._snapshots.of(job.id), sizes, noted)
         self._table.ended[job.id] = snapshot
         self._journal.update_ended(snapshot)
