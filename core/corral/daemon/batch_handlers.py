@@ -9,6 +9,7 @@ from corral.engine.engine import Engine
 from corral.jobs.batches.batches import MOST_INPUTS
 from corral.model.batch import BatchJobId
 from corral.model.errors import NotSoError, UsageError
+from corral.model.reports import Detail, Diagnosis, Story
 from corral.model.spec import Origin
 from corral.platform.spawn import scheduling
 from corral.protocol import requests as p
@@ -81,6 +82,34 @@ class BatchHandlers:
         engine = self._engine
         is_batch = job_id in engine.table.batches
         return engine.batch_pauses.resume(job_id) if is_batch else engine.signals.resume(job_id)
+
+    def why(self, job_id: int) -> Diagnosis:
+        engine = self._engine
+        if isinstance(job_id, BatchJobId) and engine.table.live(job_id) is None:
+            return engine.batch_explanation.why_stored(job_id)
+        if engine.batch_stops.is_batch(job_id):
+            return engine.batch_explanation.why(job_id)
+        return engine.explanation.why(job_id)
+
+    async def detail(self, job_id: int) -> Detail:
+        engine = self._engine
+        if isinstance(job_id, BatchJobId):
+            found = engine.batch_explanation.detail_of_job(job_id)
+            return structs.replace(found, tree=engine.explanation.processes(job_id))
+        if engine.batch_stops.is_batch(job_id):
+            engine.commits.soon()
+            return await engine.batch_explanation.detail(job_id)
+        return engine.explanation.detail(job_id)
+
+    def history(self, job_id: int) -> Story:
+        """Nothing is kept of an ended job of a batch, and of batches."""
+        engine = self._engine
+        in_batch = isinstance(job_id, BatchJobId) and engine.table.live(job_id) is None
+        return (
+            Story(str(job_id))
+            if in_batch or job_id in engine.table.batches
+            else engine.executor.history(job_id)
+        )
 
     async def restart(self, job_id: int, origin: Origin, request: p.RestartJobs) -> int:
         engine = self._engine

@@ -239,7 +239,7 @@ class Handlers:
     async def _show(self, request: p.ShowJob) -> Detail:
         job_id = self._engine.references.resolve(request.job)
         self._engine.executor.leftovers.look([job_id])
-        return self._engine.explanation.detail(job_id)
+        return await self._batches.detail(job_id)
 
     async def _why(self, request: p.AskWhy) -> Diagnosis:
         engine = self._engine
@@ -248,7 +248,7 @@ class Handlers:
             if request.job is None
             else engine.references.resolve(request.job)
         )
-        found = engine.explanation.why(job_id)
+        found = self._batches.why(job_id)
         job = engine.table.started.get(job_id)
         if request.stacks and job is not None:
             found = await engine.executor.add_stacks(found, job, request.py_spy)
@@ -269,7 +269,8 @@ class Handlers:
         )
 
     async def _history(self, request: p.AskStory) -> Story:
-        return self._engine.executor.history(self._engine.references.resolve(request.job))
+        job_id = self._engine.references.resolve(request.job)
+        return self._batches.history(job_id)
 
     async def _describe_daemon(self, _: p.AskStatus) -> DaemonStatus:
         return self._status.now()

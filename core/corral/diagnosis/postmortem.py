@@ -88,7 +88,7 @@ def _last_words(home: Home, job: Job, stage: Stage | None) -> list[str]:
     """The last lines of its stderr; of a job with a terminal of all it printed."""
     if stage is None or stage.pid is None:
         return []
-    path = home.stdout(int(job.id)) if job.pty else home.stderr(int(job.id), stage.number)
+    path = home.stdout(job.id) if job.pty else home.stderr(job.id, stage.number)
     return [line[:_LONGEST] for line in last_lines(path, _TAIL)[-LAST_WORDS:]]
 
 

@@ -24,7 +24,7 @@ def with_repeated_line(found: Diagnosis, job: Job, home: Home) -> Diagnosis:
     if found.root.kind not in ("timer", "running"):
         return found
     stages = [stage for stage in job.stages if stage.pid is not None]
-    paths = [home.stdout(int(job.id)), *(home.stderr(int(job.id), stage.number) for stage in stages[-1:])]
+    paths = [home.stdout(job.id), *(home.stderr(job.id, stage.number) for stage in stages[-1:])]
     line = next((line for path in paths if (line := _repeated_line(path))), None)
     return (
         found

@@ -9,6 +9,7 @@ from corral.commands.batch_lists import BatchLists
 from corral.commands.batch_pauses import BatchPauses
 from corral.commands.batch_restarts import BatchRestarts
 from corral.commands.batch_stops import BatchStops
+from corral.commands.batch_why import BatchExplanation
 from corral.commands.input import InputCommands
 from corral.commands.remove import RemoveCommands
 from corral.commands.restart import Restarts
@@ -238,6 +239,10 @@ class Engine:
             self.snapshots,
             self.executor,
             newest=lambda: self.references.resolve(NEWEST),
+        )
+
+        self.batch_explanation = BatchExplanation(
+            self.table, self.journal, self.snapshots, self.batches, why_job=self.explanation.why
         )
 
     def _create_recovery(self) -> None:

@@ -219,6 +219,8 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     """Of a job that failed: what tells why, a line each: its last words, its signal, its last good run."""
     times: tuple[StageTime | None, ...] = ()
     """What each stage of a pipeline spends its time on, in their order; empty unless something moves in it."""
+    stragglers: tuple[Diagnosis, ...] = ()
+    """Of a batch: the diagnoses of the jobs that hold it up."""
 
 
 class PeekedPipe(Struct, frozen=True, kw_only=True):
@@ -280,6 +282,8 @@ class Detail(Struct, frozen=True, kw_only=True):
     diagnosed: datetime | None = None
     earlier_runs: tuple[tuple[str, State, float], ...] = ()
     """(id, state, elapsed) of earlier runs of the same command, newest first."""
+    slowest: tuple[tuple[str, float], ...] = ()
+    """Of a batch: (id, seconds) of its jobs that took longest."""
 
 
 class Story(Struct, frozen=True):

@@ -38,6 +38,7 @@ class InputDelivery:
         self._waits_for: int | None = None
         self._pending: PendingReply[Fed] | None = None
         self._has_ended = False
+        self._has_sent_last = False
         self._problem: CorralError | None = None
         self.is_over = False
         self.sent = 0
@@ -73,7 +74,7 @@ class InputDelivery:
             return False
         self._pending = None
         self.total, self._left_out = fed.total, fed.left_out
-        if self._has_ended and not self._chunk:
+        if self._has_sent_last:
             self.is_over = True
             if self._problem is not None:
                 raise self._problem
@@ -117,6 +118,7 @@ class InputDelivery:
             most_waiting=MOST_WAITING,
         )
         self._pending = self._client.begin(request)
+        self._has_sent_last = self._has_ended
         self.sent += len(self._chunk)
         self._chunk, self._letters = [], 0
 
