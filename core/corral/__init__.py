@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from corral.library.many_starts import PartlyStartedError as PartlyStartedError
     from corral.library.options import CommandLike as CommandLike
     from corral.library.options import Options as Options
+    from corral.model.batch import Attempt as Attempt
+    from corral.model.batch import BatchProgress as BatchProgress
+    from corral.model.batch import FailureGroup as FailureGroup
     from corral.model.errors import CannotStartError as CannotStartError
     from corral.model.errors import CorralError as CorralError
     from corral.model.errors import DaemonUnavailableError as DaemonUnavailableError
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from corral.model.history import LifePast as LifePast
     from corral.model.job import Health as Health
     from corral.model.job import Job as Job
+    from corral.model.job import Kind as Kind
     from corral.model.job import Limiter as Limiter
     from corral.model.job import Pipe as Pipe
     from corral.model.job import ProcessView as ProcessView
@@ -76,8 +80,9 @@ _HOMES = {
     "corral.library.many_starts": "PartlyStartedError",
     "corral.library.options": "CommandLike Options",
     "corral.commandline.parser": "CommandLineError",
+    "corral.model.batch": "Attempt BatchProgress FailureGroup",
     "corral.model.errors": "CannotStartError CorralError DaemonUnavailableError NotOpenError NotSoError OtherSurroundingsError ProtocolMismatchError UnknownJobError UsageError WrongTypeError",
-    "corral.model.job": "Health Job Limiter Pipe ProcessView Stage StageTime State Stopping",
+    "corral.model.job": "Health Job Kind Limiter Pipe ProcessView Stage StageTime State Stopping",
     "corral.model.history": "LifePast",
     "corral.model.reports": "Advice Diagnosis Frame PythonStack Root StoppedProcess StopReport Story Survivor Wait WaitKind",
     "corral.model.spec": "Command Pipeline Redirection",

@@ -79,6 +79,7 @@ def test_a_job_is_closed_before_its_last_snapshot_and_observers_hear_of_that() -
         SimpleNamespace(snapshot=snapshot),  # type: ignore[arg-type]
         SimpleNamespace(stop_of=lambda _: None, close=lambda _: heard.append("closed")),  # type: ignore[arg-type]
         observers=(Observer(),),
+        batch_job_ended=lambda _: heard.append("of a batch"),
     )
     events.ended(job, JobEnded(Ending("succeeded", 0, None, None)))
     events.withdrawn([2])

@@ -28,7 +28,7 @@ def test_a_removed_environment_is_overwritten(tmp_path: Path, size: int) -> None
     (kept,) = journal.add_jobs([spec(name="kept")], PLACE, AT)
     (job,) = journal.add_jobs([spec("secret", token)], replace(PLACE, environment={"TOKEN": token}), AT)
     journal.commit()
-    ((content,),) = journal._all("SELECT content FROM environments ORDER BY length(content) DESC LIMIT 1")
+    ((content,),) = journal.select("SELECT content FROM environments ORDER BY length(content) DESC LIMIT 1")
     assert holds(home, content[20:60])
     journal.job_ended(ended(job, spec("secret", token)))
     journal.commit()

@@ -108,12 +108,15 @@ class BatchProgress(Struct, frozen=True, kw_only=True):
     total: int | None
     """None while inputs still come."""
     queued: int
+    """Waiting for their turn, or for another attempt."""
     running: int
     """Paused and stopping ones too."""
     succeeded: int
+    """Ended well."""
     failed: int
     """Timed out and lost ones too."""
     stopped: int
+    """Ended by somebody."""
     skipped: int
     """Never started, and never will be."""
     retried: int
@@ -123,6 +126,7 @@ class BatchProgress(Struct, frozen=True, kw_only=True):
     seconds_left: float | None
     """Until its end, at that rate; None where unknown, and once it has ended."""
     jobs_at_a_time: int
+    """How many may run at a time."""
 
 
 class FailureGroup(Struct, frozen=True):
@@ -131,6 +135,7 @@ class FailureGroup(Struct, frozen=True):
     cause: str
     """`exit 9: last line of stderr`, with N for each number in that line."""
     count: int
+    """How many."""
     ids: tuple[str, ...]
     """The first three."""
 
@@ -139,11 +144,17 @@ class Attempt(Struct, frozen=True, kw_only=True):
     """One try of a job that was tried again."""
 
     number: int
+    """From 1 on."""
     started: datetime | None = None
+    """When it began."""
     ended: datetime | None = None
+    """When it ended."""
     exit_status: int | None = None
+    """None where a signal ended it, or it is unknown."""
     signal: str | None = None
+    """The name of the signal that ended it."""
     reason: str | None = None
+    """How it ended, in words."""
 
 
 class BatchJobInput(Struct, kw_only=True):

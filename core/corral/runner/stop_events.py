@@ -62,8 +62,9 @@ class StopEvents(Struct, eq=False):
             # Of one stage only; or the job was removed meanwhile, its leftovers having ended.
             return
         job.report = report_on(stop)
-        job.leftovers = 0
         was_ended = job.life.is_ended
+        if not was_ended:
+            job.leftovers = 0
         self._apply(job, TreeEmptied(**moment()))
         job.report = structs.replace(job.report, state=job.life.state)
         self._journal.stop_reported(job.id, job.report)

@@ -74,7 +74,7 @@ def test_an_input_that_there_is_not_has_no_record(files: BatchFiles) -> None:
 def test_states_are_counted_and_found(files: BatchFiles) -> None:
     count = 70_000  # more than a page of states
     files.add_inputs(given_texts(*map(str, range(count))), 0)
-    assert files.counts() == {}
+    assert files.counts() == {QUEUED: count}
     for number in (1, 3, count):
         files.set_state(number, b"f")
     files.set_state(2, SKIPPED)
