@@ -184,7 +184,7 @@ class JobHandover(Struct, eq=False):
 
     def _handed(self, job: ManagedJob) -> HandedJob:
         return HandedJob(
-            id=job.id,
+            id=int(job.id),
             is_starting=job.life.is_starting and not job.life.is_started,
             held=self._executor.takeover.hand_over(job),
             history=job.history if job.life.is_started else None,

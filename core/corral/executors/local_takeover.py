@@ -18,6 +18,7 @@ from corral.journal.unfinished_jobs import StoredJob
 from corral.lifecycle.clock import moment
 from corral.lifecycle.state import Adopted, FeedFailed
 from corral.measure.history import decode, encode
+from corral.model.batch import FIRST_RUN
 from corral.model.spec import InteractiveInput, JobInput
 from corral.monitor.monitor import Monitor
 from corral.platform.files.pipes import PipeBudget
@@ -164,7 +165,7 @@ class LocalTakeover(Struct, eq=False):
     def _handed_stop(self, stop: LocalStop) -> HandedStop:
         ends = ((target.identity, self._children.end_of(target.identity)) for target in stop.alive)
         return HandedStop(
-            job=stop.job.id,
+            job=int(stop.job.id),
             stage=stop.stage,
             signal=stop.signal,
             grace=stop.grace,
@@ -221,7 +222,10 @@ class LocalTakeover(Struct, eq=False):
 
     def _resume_stop(self, handed: HandedStop) -> None:
         """What was sent is not sent again, and the grace that is left is what is left."""
-        job = self._table.started.get(handed.job) or self._leftovers.take_on(handed.job)
+        found = self._table.started.get(handed.job)
+        if found is None and handed.job >= FIRST_RUN:
+            return  # of a job of a batch that has ended: what it has left alive is found, and swept, by its mark
+        job = found or self._leftovers.take_on(handed.job)
         if job.life.is_ended:
             job.life = replace(job.life, sweeping=True)
         for identity, end in handed.ends:
