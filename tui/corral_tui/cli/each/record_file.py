@@ -53,10 +53,11 @@ class RecordFile:
             if not data:
                 break
             *whole, held = (held + data).split(self._separator)
-            self._check(data, held)
-            yield from map(_decoded, whole)
+            yield from map(self._decoded, whole)
+            if len(held) > LONGEST_RECORD:
+                raise UsageError(f"{self._name}: an input is longer than any command may be")
         if held:
-            yield _decoded(held)
+            yield self._decoded(held)
 
     def _is_ready(self) -> bool:
         if self._always_ready:
@@ -71,14 +72,9 @@ class RecordFile:
         except OSError as error:
             raise UsageError(f"{self._name}: {error.strerror}; the inputs after that are missing") from None
 
-    def _check(self, data: bytes, held: bytes) -> None:
-        if self._separator != b"\0" and b"\0" in data:
+    def _decoded(self, record: bytes) -> str:
+        if b"\0" in record:
             raise UsageError(
                 f"{self._name}: an input holds a NUL, which no argument can; --null reads what NUL separates"
             )
-        if len(held) > LONGEST_RECORD:
-            raise UsageError(f"{self._name}: an input is longer than any command may be")
-
-
-def _decoded(record: bytes) -> str:
-    return typed_to_wire(record.decode("utf-8", "surrogateescape"))
+        return typed_to_wire(record.decode("utf-8", "surrogateescape"))
