@@ -21,12 +21,17 @@ __all__ = ["fake"]
 class _Reply:
     def __init__(self, answer: object, readable: int) -> None:
         self._answer = answer
+        self._asked = 0
         self._readable = readable
 
     def fileno(self) -> int:
         return self._readable
 
     def result(self, timeout: float | None = 0) -> Any:
+        """As of a daemon that takes some time."""
+        if self._asked < 2:
+            self._asked += 1
+            return None
         if isinstance(self._answer, Exception):
             raise self._answer
         return self._answer
@@ -91,6 +96,10 @@ def test_many_inputs_are_sent_a_thousand_at_a_time(fed: _Fed, tmp_path: Path) ->
     assert main(["each", "-a", str(path), "true"]) == 0
     assert [len(request.inputs) for request in fed.requests] == [1000, 1000, 500]
     assert [request.is_last for request in fed.requests] == [False, False, True]
+    path.write_text("x\n" * 1000)
+    assert main(["each", "-a", str(path), "true"]) == 0
+    assert [len(request.inputs) for request in fed.requests] == [1000, 0]
+    assert [request.is_last for request in fed.requests] == [False, True]
     path.write_text(f"{'x' * 700_000}\n" * 3)
     assert main(["each", "-a", str(path), "true"]) == 0
     assert [len(request.inputs) for request in fed.requests] == [1, 1, 1, 0]
