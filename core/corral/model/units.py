@@ -24,7 +24,8 @@ _LARGEST_SIZE = 1 << 62
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _LIKE_A_JOB_OF_A_BATCH = re.compile(r".*\.[0-9]+")
-_PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+")
+_PLAIN_WORD = re.compile(r"(?:[\w@%+=:,./-]|\{(?:[#%]|(?:-?[1-9]\d*)?(?:\.|//?|/\.)?)\})+")
+"""Braces as in a command for many inputs, such as `{}` or `{1.}`, mean nothing to sh."""
 _REAL_TIME = re.compile(r"(RTMIN|RTMAX)(?:([+-])([0-9]{1,3}))?")
 
 RESERVED_WORDS = frozenset(

@@ -352,6 +352,7 @@ class Copier:
         return {descriptor for descriptor, _ in ready} & wanted
 
 
+COLOURS_OFF = b"\x1b[0m"
 LONGEST_LINE = 1 << 16
 """At most so many bytes of an unfinished line are held back to be printed as one piece."""
 
@@ -374,7 +375,10 @@ class Prefixed:
         return self._whole_lines(self._inner.feed(data))
 
     def flush(self) -> bytes:
-        lines = self._whole_lines(self._inner.flush())
+        rest = self._inner.flush()
+        if rest == COLOURS_OFF and not self._held:
+            return rest  # no line of its own
+        lines = self._whole_lines(rest)
         held, self._held = self._held, b""
         return lines + (self._prefix + held + b"\n" if held else b"")
 
