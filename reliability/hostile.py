@@ -86,6 +86,8 @@ def of_type(draw: st.DrawFn, kind: Any, wild: bool) -> Any:
             str(draw(of_type(arguments[0], wild))): draw(of_type(arguments[1], wild))
             for _ in range(draw(st.integers(0, 3)))
         }
+    if isinstance(kind, type) and issubclass(kind, tuple):  # of names, such as the input of a batch
+        return [draw(of_type(one, wild)) for one in _hints(kind).values()]
     return draw(SIMPLE[kind] if kind in SIMPLE else struct(kind, wild))
 
 
@@ -103,7 +105,7 @@ def struct(draw: st.DrawFn, kind: type[msgspec.Struct], wild: bool) -> dict[str,
 
 
 @functools.cache
-def _hints(kind: type[msgspec.Struct]) -> dict[str, Any]:
+def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 

@@ -108,6 +108,7 @@ def test_daemon_restart_takes_running_jobs_into_this_release(corral: Corral, job
 
 def test_a_crash_of_the_release_before_is_taken_over(corral: Corral, jobs: dict[str, Any]) -> None:
     os.kill(daemon_pid(corral), signal.SIGKILL)
+    assert "of an earlier Corral and was brought up to date" in corral("ps").stderr
     now = listed(corral)
     for name in ("pipeline", "flow", "limited"):
         assert [stage["pid"] for stage in now[name]["stages"]] == jobs[name]["pids"], name

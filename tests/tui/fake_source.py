@@ -15,6 +15,7 @@ from corral.model.errors import CorralError, UnknownJobError
 from corral.model.history import LifePast
 from corral.model.home import Home
 from corral.model.job import Job, ProcessView, Stopping
+from corral.model.machine import Machine
 from corral.model.reports import (
     Advice,
     DaemonStatus,
@@ -39,7 +40,6 @@ from corral.protocol.requests import (
     Jobs,
     ListJobs,
     ListProcesses,
-    Machine,
     OpenInput,
     Outcome,
     PauseJobs,

@@ -42,6 +42,8 @@ class BatchHandlers:
             raise UsageError(
                 f"{len(request.inputs)} inputs in one request: at most {MOST_INPUTS}; send them in parts"
             )
+        if request.before < 0:
+            raise UsageError(f"{request.before} inputs before these: at least 0")
         batch_id = engine.references.resolve(request.batch)
         batch = engine.table.batches.get(batch_id)
         if batch is None:
@@ -60,6 +62,8 @@ class BatchHandlers:
             raise NotSoError(f"job {request.batch} is no batch")
         if request.limit < 1:
             raise UsageError(f"{request.limit} jobs a page: at least 1")
+        if request.page_after is not None and min(request.page_after) < 0:
+            raise UsageError(f"{request.page_after} is where no page begins")
         jobs, following = engine.batch_lists.page(batch_id, request.parts, request.limit, request.page_after)
         return p.BatchJobs(fit(jobs), following)
 

@@ -83,7 +83,7 @@ class Publisher:
         the first queued ones, None for all."""
         if self._sampler is None:
             self._sampler = MachineSampler()
-        self._subscribers[client] = sys.maxsize if queued is None else queued
+        self._subscribers[client] = sys.maxsize if queued is None else min(max(0, queued), sys.maxsize)
         # A client that subscribes repeatedly gets one snapshot for all requests that came at once.
         debt = self._debts.get(client)
         if debt is None or not debt.is_new:

@@ -84,6 +84,8 @@ class ManagedBatch(Struct, eq=False, kw_only=True):
     """Until there may be a reason to ask for jobs again."""
     joblog: int | None = None
     """Descriptor of the file that is told of each end."""
+    spare_folders: list[str] = field(default_factory=list)
+    """Of jobs that have ended, with empty files for the output of others."""
     feeder: object = None
     """The client that gives the inputs."""
     succeeded_before: Counter[str] | None = None

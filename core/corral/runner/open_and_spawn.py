@@ -311,7 +311,8 @@ class Starter:
     def _open_outputs(self, job: ManagedJob, owned: Owned) -> list[int]:
         """What stdout is, and the stderr of each stage: the files of its output, or pipes to the relay that writes them."""
         files = [owned(make_own(path)) for path in self._home.outputs(job.id, len(job.stages))]
-        if job.spec.output == "file" and self._sets_tripwires:
+        # Of a job of a batch, of which there may be hundreds a second, it would cost more than all the rest of its output.
+        if job.spec.output == "file" and self._sets_tripwires and job.batch_input is None:
             job.history.streams = [Stream(has_tripwire=truncation_tripwire.set_up(file)) for file in files]
         self._watch(job)  # to set one up counts as a write
         if job.spec.output == "file":

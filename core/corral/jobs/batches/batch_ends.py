@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -91,7 +92,7 @@ class BatchEnds(Struct, eq=False):
     def _record(self, batch: ManagedBatch, job: ManagedJob, snapshot: Job, *, is_again: bool) -> InputRecord:
         """What is kept of it; its output becomes part of the batch's, or is dropped."""
         assert isinstance(job.id, BatchJobId)
-        sizes, packed, cause = self._take_output(job, snapshot, is_again=is_again)
+        sizes, packed, cause = self._take_output(batch, job, snapshot, is_again=is_again)
         number = 0
         if snapshot.state in ("failed", "timed_out", "lost") and not is_again:
             number = self._note_failure(batch, cause, str(job.id))
@@ -115,17 +116,19 @@ class BatchEnds(Struct, eq=False):
         return record._replace(entry_at=at, entry_bytes=size)
 
     def _take_output(
-        self, job: ManagedJob, snapshot: Job, *, is_again: bool
+        self, batch: ManagedBatch, job: ManagedJob, snapshot: Job, *, is_again: bool
     ) -> tuple[tuple[int, ...], bytes | None, str]:
         """The sizes of its streams, what they hold where that is kept in the batch's file, and why it failed."""
         stages = len(job.stages)
-        if snapshot.started is None and job.life.start_failure is not None:
-            kept_output.drop(self._home, job.id, stages)
-            return (), b"", snapshot.reason or "could not start"
-        if is_again:
-            kept_output.drop(self._home, job.id, stages)
-            return (), b"", ""
         sizes, packed = kept_output.take_in(self._home, job.id, stages)
+        if packed is not None:
+            batch.spare_folders.append(self._home.job(job.id))
+        elif is_again:
+            kept_output.drop(self._home, job.id, stages)
+        if is_again:
+            return (), b"", ""
+        if snapshot.started is None and job.life.start_failure is not None:
+            return (), b"", snapshot.reason or "could not start"
         cause = ""
         if snapshot.state in ("failed", "timed_out", "lost"):
             decisive = next((s.number for s in reversed(snapshot.stages) if s.state == "failed"), stages)
@@ -202,6 +205,7 @@ class BatchEnds(Struct, eq=False):
         if batch.joblog is not None:
             os.close(batch.joblog)
         batch.files.close()
+        asyncio.get_running_loop().run_in_executor(None, kept_output.delete_empty, batch.spare_folders)
         self._table.note_changed(batch.id)
         self.tell(snapshot)
 

@@ -14,6 +14,7 @@ from msgspec import Struct, field, structs
 from corral.batch.batch_files import LETTER_OF, BatchFiles, InputRecord
 from corral.batch.batch_job import StoredInputs, spec_of_input, template_of
 from corral.jobs.acceptance import Acceptance
+from corral.jobs.batches import kept_output
 from corral.jobs.batches.batch_ends import BatchEnds
 from corral.jobs.batches.hold_back import why_not_now
 from corral.jobs.batches.joblog import open_joblog
@@ -34,6 +35,7 @@ from corral.jobs.start_queue import StartQueue
 from corral.journal.commits import Commits
 from corral.journal.journal import Journal
 from corral.journal.unfinished_jobs import StoredJob
+from corral.lifecycle.batch_check import check_batch
 from corral.lifecycle.batch_life import BatchLife, BatchStop
 from corral.lifecycle.scheduler import Scheduler
 from corral.lifecycle.spec_check import check_surroundings
@@ -77,6 +79,7 @@ class Batches(Struct, eq=False):
             JournalError: neither.
         """
         check_surroundings(surroundings)
+        check_batch(spec)
         spec = structs.replace(spec, job=self._acceptance.checked(spec.job))
         template = template_of(spec)
         fixed = [
@@ -231,7 +234,10 @@ class Batches(Struct, eq=False):
 
     def claim(self, job_id: BatchJobId) -> None:
         """Note that it is being started. Raises OSError."""
-        self._table.batches[job_id.batch].claim(job_id.number)
+        batch = self._table.batches[job_id.batch]
+        batch.claim(job_id.number)
+        if batch.spare_folders:
+            kept_output.give(batch.spare_folders.pop(), self._home, job_id)
 
     def claim_all(self) -> None:
         """Of all whose turn has come, for a daemon that hands over."""
