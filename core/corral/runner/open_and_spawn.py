@@ -314,7 +314,8 @@ class Starter:
         # Of a job of a batch, of which there may be hundreds a second, it would cost more than all the rest of its output.
         if job.spec.output == "file" and self._sets_tripwires and job.batch_input is None:
             job.history.streams = [Stream(has_tripwire=truncation_tripwire.set_up(file)) for file in files]
-        self._watch(job)  # to set one up counts as a write
+        if job.batch_input is None:
+            self._watch(job)  # to set one up counts as a write
         if job.spec.output == "file":
             return files
         run_of(job).pipe_bytes += DEFAULT_CAPACITY * len(files)
