@@ -6,6 +6,7 @@ quoted for sh, and refused where no quotes could hold it.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from msgspec import structs
 
 from corral.commandline.lexer import Problem
 from corral.commandline.parser import CommandLineError
+from corral.commandline.template_words import MARK, split_word
 from corral.model.batch import DEFAULT_REPLACE, BatchInput
 from corral.model.errors import UsageError
 from corral.model.spec import Command, Pipeline, Redirection
@@ -74,11 +76,13 @@ _Word = str | tuple[str | _Blank, ...]
 
 
 def replacement_words(replace: str = DEFAULT_REPLACE) -> re.Pattern[str]:
-    """What is replaced in a word; `replace` is what stands for the whole input."""
+    """What is replaced in a word; `replace` is what stands for the whole input. Raises UsageError where nothing can."""
+    if not replace or MARK in replace:
+        raise UsageError("what stands for the input is empty; leave it out for {}")
     return re.compile(
         r"(?P<whole>"
         + re.escape(replace)
-        + r")|\{(?:(?P<count>[#%])|(?P<column>-?[1-9]\d{0,5})?(?P<part>\.|//?|/\.)?)\}"
+        + r")|\{(?!\})(?:(?P<count>[#%])|(?P<column>-?[1-9]\d{0,5})?(?P<part>\.|//?|/\.)?)\}"
     )
 
 
@@ -86,6 +90,7 @@ class Template:
     """A pipeline with replacement words, compiled once for all inputs of a batch.
 
     Args:
+        pipeline: its words may be marked as in `corral.commandline.template_words`; without marks all of them was typed.
         shell: the pipeline is a line for sh, as `shell_pipeline` makes it.
         replace: what stands for the whole input.
         lines: inputs are lines of which the columns are parts; the whole is the line.
@@ -102,13 +107,11 @@ class Template:
         replace: str = DEFAULT_REPLACE,
         lines: bool = False,
     ) -> None:
-        if not replace:
-            raise UsageError("what stands for the input is empty; leave it out for {}")
+        self._pattern = replacement_words(replace)
         if shell and not _SHELL_REPLACE.fullmatch(replace):
             raise UsageError(
                 f"{replace}: sh reads that in its own way, so it cannot stand for the input; take {{}}"
             )
-        self._pattern = replacement_words(replace)
         self._shell = shell
         self._whole = _Blank(0, _PARTS[""], is_line=lines)
         self._stages = pipeline.stages
@@ -122,37 +125,39 @@ class Template:
     # ---- made
 
     def _compiled(self, word: str) -> _Word:
-        pieces: list[str | _Blank] = []
-        at = 0
-        for found in self._pattern.finditer(word):
-            blank = self._blank(found)
-            if blank is None:
-                continue
-            pieces += [word[at : found.start()], blank]
-            at = found.end()
-        return tuple(piece for piece in (*pieces, word[at:]) if piece != "") if pieces else word
+        texts = split_word(word, self._pattern)
+        blanks = [self._pattern.fullmatch(text) for text in texts[1::2]]
+        if not any(blanks):
+            return "".join(texts)
+        pieces = list[str | _Blank](texts)
+        pieces[1::2] = [
+            text if found is None else self._blank(found)
+            for text, found in zip(texts[1::2], blanks, strict=True)
+        ]
+        return tuple(piece for piece in pieces if piece != "")
 
-    def _blank(self, found: re.Match[str]) -> _Blank | None:
-        """None for `{}` where another word stands for the whole input."""
+    def _blank(self, found: re.Match[str]) -> _Blank:
         if found["whole"]:
             return self._whole
         if found["count"]:
             return _Blank(0, None, is_slot=found["count"] == "%")
-        if not (found["column"] or found["part"]):
-            return None
         part = _PARTS[found["part"] or ""]
         return _Blank(int(found["column"] or 0), part, is_line=self._whole.is_line)
 
     def _compiled_rest(self, stage: Command) -> tuple[list[tuple[str, _Word]], list[_Word]] | None:
-        """Values of assignments and targets of redirections; None where there is nothing to fill in."""
+        """Values of assignments and targets of redirections; None where they stay as they are."""
         values = [(name, self._compiled(value)) for name, value in stage.assignments]
-        targets = [self._compiled(one.path or "") for one in stage.redirections]
-        has_blanks = any(isinstance(word, tuple) for word in (*(word for _, word in values), *targets))
-        return (values, targets) if has_blanks else None
+        paths = [one.path or "" for one in stage.redirections]
+        targets = [self._compiled(path) for path in paths]
+        is_fixed = tuple(values) == stage.assignments and targets == paths
+        return None if is_fixed else (values, targets)
 
     @property
     def _has_blanks(self) -> bool:
-        return any(self._rest) or any(isinstance(word, tuple) for argv in self._argvs for word in argv)
+        words = list(itertools.chain(*self._argvs))
+        for values, targets in filter(None, self._rest):
+            words += [*(value for _, value in values), *targets]
+        return any(isinstance(word, tuple) for word in words)
 
     def _append_input(self, replace: str) -> None:
         if len(self._argvs) > 1:
@@ -165,7 +170,7 @@ class Template:
 
     def _check_shell(self, line: str) -> None:
         spans = list(_quoted_spans(line))
-        blanks = [found for found in self._pattern.finditer(line) if self._blank(found) is not None]
+        blanks = list(self._pattern.finditer(line))
         for found in blanks:
             is_quoted = any(start <= found.start() < end for start, end in spans)
             # Before the quotes that are put around the input a $ would begin a quote of bash.

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from corral.commandline.globs import FileName, file_names, globs
 from corral.commandline.lexer import MASK, QUOTE_IT, Letters, Problem, Token, excerpt
+from corral.commandline.template_words import MARK, join_word, split_word
 
 Purpose = Literal["words", "assignment", "file"]
 
@@ -36,6 +37,8 @@ class ExpansionContext(NamedTuple):
     home_of: Callable[[str], str | None]
     """The home directory of a user, `""` for this one; None if there is no such user."""
     files: Callable[[Sequence[FileName]], Matches]
+    replaced: re.Pattern[str] | None = None
+    """What stands for an input, which goes in after all expansions. Words are as in `corral.commandline.template_words` then."""
 
 
 EMPTY_CONTEXT = ExpansionContext({}, "/", lambda user: None, lambda names: Matches())
@@ -52,6 +55,7 @@ class _Written(NamedTuple):
     """A word after the first expansions. `mask` is as in `corral.commandline.globs`."""
 
     text: str
+    """With marks around all that stands for an input."""
     mask: str
     sources: tuple[int, ...]
 
@@ -64,14 +68,26 @@ def expand(
     Args:
         assigned: earlier assignments of the same command; only assignments see them.
     """
-    if token.letters is None:
-        return (token.value,)
     try:
+        if purpose == "assignment" and context.replaced is not None:
+            _refuse_replaced_name(token, context.replaced)
+        if token.letters is None:
+            return (token.value,)
         written = _written(token.letters, purpose, context, assigned)
         spans = globs(written.mask) if purpose == "words" else []
-        return _paths(token, written, spans, context) if spans else (written.text,)
+        texts = _paths(token, written, spans, context) if spans else (written.text,)
     except _RefusedError as refused:
         return refused.problem
+    if context.replaced is None:
+        return texts
+    return tuple(join_word(text.split(MARK), context.replaced) for text in texts)
+
+
+def _refuse_replaced_name(token: Token, replaced: re.Pattern[str]) -> None:
+    found = replaced.search(token.value)
+    if found is not None and found.start() <= token.assigns:
+        problem = f'"{excerpt(found[0])}" stands for an input, and no name of a variable does'
+        raise _RefusedError(token.wrong(problem, "choose another name, or another word for the input"))
 
 
 def glob_of_file(token: Token) -> Problem | None:
@@ -88,11 +104,22 @@ def glob_of_file(token: Token) -> Problem | None:
 def _written(
     letters: Letters, purpose: Purpose, context: ExpansionContext, assigned: Mapping[str, str]
 ) -> _Written:
-    texts, bare = list(letters.texts), list(letters.bare)
-    environment = {**context.environment, **assigned} if purpose == "assignment" else context.environment
+    texts, bare, replaced = list(letters.texts), list(letters.bare), context.replaced
+    blanks = _blanks(letters, replaced) if replaced is not None else []
+    environment = context.environment
+    if purpose == "assignment":
+        environment = {**environment, **_marked_values(assigned, replaced)}
     for place, name in letters.variables.items():
         texts[place] = _value(name, place, letters, environment, assigned)
+    for start, end in blanks:
+        bare[start:end] = [MASK] * (end - start)
+        texts[start] = MARK + texts[start]
+        texts[end - 1] += MARK
     for found in _tildes(letters.bare, purpose):
+        if bare[found.start()] == MASK:
+            continue
+        if MASK in bare[found.start() : found.end()]:
+            raise _RefusedError(_too_early("~", letters.sources[found.start()], 1))
         home = _home(found[1], letters.sources[found.start()], environment, context)
         has_slash = home.endswith("/") and letters.bare.startswith("/", found.end())
         texts[found.start() : found.end()] = [home[:-1] if has_slash else home] + [""] * len(found[1])
@@ -103,6 +130,30 @@ def _written(
         "".join(sign if sign != MASK else re.sub("[^/]", MASK, text) for text, sign, _ in flat),
         tuple(source for text, _, source in flat for _ in text),
     )
+
+
+def _blanks(letters: Letters, replaced: re.Pattern[str]) -> list[tuple[int, int]]:
+    """Which letters stand for an input."""
+    places: list[int] = []
+    typed: list[str] = []
+    for place, text in enumerate(letters.texts):
+        seen = MASK if place in letters.variables else text
+        places += [place] * len(seen)
+        typed.append(seen)
+    return [
+        (places[found.start()], places[found.end() - 1] + 1) for found in replaced.finditer("".join(typed))
+    ]
+
+
+def _marked_values(assigned: Mapping[str, str], replaced: re.Pattern[str] | None) -> Mapping[str, str]:
+    if replaced is None:
+        return assigned
+    return {name: MARK.join(split_word(value, replaced)) for name, value in assigned.items()}
+
+
+def _too_early(shown: str, start: int, length: int) -> Problem:
+    problem = f'"{shown}" is looked up once, before any input goes in, so no word has both'
+    return Problem(start, length, problem, QUOTE_IT)
 
 
 def _value(
@@ -144,6 +195,9 @@ def _paths(
     token: Token, written: _Written, spans: list[tuple[int, int]], context: ExpansionContext
 ) -> tuple[str, ...]:
     for span in spans:
+        if MARK in written.text:
+            start, length, shown = _marked(span, written.text, written.sources)
+            raise _RefusedError(_too_early(shown, start, length))
         if written.mask.startswith("[^", span[0]):
             start, length, shown = _marked(span, written.text, written.sources)
             problem = f'"{shown}" means other letters than these in bash, and these letters in sh'
@@ -164,4 +218,4 @@ def _marked(span: tuple[int, int], texts: Sequence[str], sources: Sequence[int])
     """Start and length of the pattern in the line, and an excerpt of it."""
     first, last = span
     start = sources[first]
-    return start, sources[last - 1] + 1 - start, excerpt("".join(texts[first:last]))
+    return start, sources[last - 1] + 1 - start, excerpt("".join(texts[first:last]).replace(MARK, ""))

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import shutil
 import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corral.batch.template import Template
-from corral.commandline.parser import parse, parse_argv, quote_pipeline, shell_pipeline
+from corral.batch.template import Template, replacement_words
+from corral.client.environment import surroundings
+from corral.commandline.filesystem_lookup import expansion_context
+from corral.commandline.parser import CommandLineError, parse, parse_argv, quote_pipeline, shell_pipeline
+from corral.commandline.template_words import join_word, split_word
 from corral.model.batch import BatchInput
 from corral.model.errors import UsageError
+from corral.model.spec import Command, Pipeline
+from corral.model.wire import to_wire
 
 
 def of(*columns: str) -> BatchInput:
@@ -90,6 +98,160 @@ def test_what_no_argument_can_hold_is_refused() -> None:
         argv("echo {}", of("a\0b"))
     with pytest.raises(UsageError, match="input 1 leaves nothing to run"):
         argv("{2}", of("a"))
+
+
+# ---- words that are expanded before an input goes in
+
+VARIABLES = {
+    "HOME": "/home/{}",
+    "BRACES": "{}",
+    "OPEN": "{",
+    "CLOSE": "}",
+    "DOT": ".",
+    "EMPTY": "",
+    "OUT": "/out",
+    "NAMED": "{.}{1}{#}",
+    "STAR": "*",
+}
+FILES = ("{}", "{.}", "a{1}b", "plain", "INPUT")
+
+Templates = Callable[..., Pipeline]
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Templates:
+    """The pipeline of a line that is expanded where there are odd files and variables."""
+    for name in FILES:
+        (tmp_path / name).touch()
+    context = expansion_context(surroundings(environment=VARIABLES, cwd=str(tmp_path)))
+
+    def parsed(line: str, replace: str = "{}") -> Pipeline:
+        return parse(to_wire(line), context._replace(replaced=replacement_words(replace)))
+
+    return parsed
+
+
+def filled(pipeline: Pipeline, *columns: str, replace: str = "{}") -> Command:
+    return Template(pipeline, replace=replace).fill(of(*columns), 7, 3).stages[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("x $BRACES {}", ["{}", "I.e"]),
+        ('x "$BRACES{}${BRACES}" $NAMED', ["{}I.e{}", "{.}{1}{#}"]),
+        ("x $BRACES", ["{}", "I.e"]),
+        ("x ${OPEN}} {$CLOSE {${DOT}} $OPEN$CLOSE", ["{}", "{}", "{.}", "{}", "I.e"]),
+        ("x $OPEN{}$CLOSE {$DOT}{.} {{}}", ["{I.e}", "{.}I", "{I.e}"]),
+        ("x ~ ~/{} ~/x", ["/home/{}", "/home/{}/I.e", "/home/{}/x"]),
+        ("x '{'} \\{} \"{\"'}' {''} {\\.}", ["I.e", "I.e", "I.e", "I.e", "I"]),
+        ("x $OUT/{.}.gz $EMPTY{} {}~ \\~{} a~{}", ["/out/I.gz", "I.e", "I.e~", "~I.e", "a~I.e"]),
+        ("x $STAR{} '*'{} \\?{}", ["*I.e", "*I.e", "?I.e"]),
+        ("x {*} -", ["{.}", "{}", "-", "I.e"]),
+        ("x ?[.}]* p*n {/.}", ["{.}", "{}", "plain", "I"]),
+        ("x {a} {%}{#} {1} {-1.} {2}", ["{a}", "37", "I.e", "I"]),
+        ("x {} '$HOME'{} \\$HOME{}", ["I.e", "$HOMEI.e", "$HOMEI.e"]),
+    ],
+)
+def test_only_what_was_typed_stands_for_the_input(template: Templates, line: str, words: list[str]) -> None:
+    assert list(filled(template(line), "I.e").argv[1:]) == words
+
+
+def test_files_that_are_called_like_it_are_files(template: Templates) -> None:
+    everything = sorted(FILES)
+    assert list(filled(template("x *"), "I").argv) == ["x", *everything, "I"]
+    assert list(filled(template("x {} *"), "I").argv) == ["x", "I", *everything]
+    assert list(filled(template("* {}"), "I").argv) == [*everything, "I"]
+
+
+def test_assignments_and_redirections_know_what_was_typed_too(template: Templates) -> None:
+    line = "A={} B=$A-$BRACES C=$B{.} D=*{}:~/{} x {#} > $BRACES-{.} 2>> $OPEN{}"
+    command = filled(template(line), "I.e")
+    assert dict(command.assignments) == {
+        "A": "I.e",
+        "B": "I.e-{}",
+        "C": "I.e-{}I",
+        "D": "*I.e:/home/{}/I.e",
+    }
+    assert [one.path for one in command.redirections] == ["{}-I", "{I.e"]
+    assert command.argv == ("x", "7")
+    assert dict(filled(template("A=$BRACES B=$A x"), "I").assignments) == {"A": "{}", "B": "{}"}
+    assert dict(filled(template("HOME={} A=~/x B=~ x"), "I").assignments)["A"] == "I/x"
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "replace"),
+    [
+        ("x *{}", 3, "{}"),
+        ("x {}/*", 6, "{}"),
+        ("x 'a b'{1/.}?", 13, "{}"),
+        ("x y | z $OUT/[ab]{#}", 14, "{}"),
+        ("x [{}]", 3, "{}"),
+        ("x INPUT*", 8, "INPUT"),
+        ("x ~{}", 3, "{}"),
+        ("A=b:~{}/c x", 5, "{}"),
+        ("A1=2 x", 1, "A1"),
+        ("A1=2 x", 1, "1=2"),
+        ("x {} > *{}", 8, "{}"),
+        ("x {a,{}}", 3, "{}"),
+        ("x {}{1..3}", 5, "{}"),
+        ("x ${}", 3, "{}"),
+    ],
+)
+def test_what_would_have_to_know_the_input_is_refused(
+    template: Templates, line: str, column: int, replace: str
+) -> None:
+    with pytest.raises(CommandLineError, match=f"^column {column}:"):
+        template(line, replace)
+
+
+def test_another_word_for_the_input_wins_over_what_it_means_else(template: Templates) -> None:
+    assert filled(template("x * {} ~", "*"), "I", replace="*").argv == ("x", "I", "{}", "/home/{}")
+    assert filled(template("x ~ ~/ *{}", "~"), "I", replace="~").argv[:3] == ("x", "I", "I/")
+    assert filled(template("x $STAR {.}", "*"), "I.e", replace="*").argv == ("x", "*", "I")
+    assert filled(template("x $OUT u /o", "u"), "I", replace="u").argv == ("x", "/out", "I", "/o")
+    assert filled(template("x {.}$BRACES", "{.}{"), "I.e", replace="{.}{").argv == ("x", "I{}")
+
+
+def test_words_are_marked_only_where_they_would_be_misread(template: Templates) -> None:
+    pipeline = template("A=$OUT/{} x $OUT/{.} ~/{} {*} > $OUT/{1}")
+    assert pipeline.stages[0].argv[1] == "/out/{.}"
+    assert pipeline.stages[0].assignments == (("A", "/out/{}"),)
+    assert [word for word in pipeline.stages[0].argv if "\0" in word] == [
+        "/home/{}/\0{}\0",
+        "{.}\0\0",
+        "{}\0\0",
+    ]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(["{}", "{", "}", "'.'", "1", "-", "${OPEN}", "${CLOSE}", "'{'", "$NAMED "])))
+def test_a_word_reads_as_the_same_word_with_other_values(pieces: list[str]) -> None:
+    """What stands for the input does not depend on the values of variables."""
+    line = f"x =y{''.join(pieces)}"
+    pattern = replacement_words()
+
+    def seen(**values: str) -> tuple[str, ...]:
+        context = expansion_context(surroundings(environment=values, cwd="/"))._replace(replaced=pattern)
+        return Template(parse(line, context)).fill(of("I"), 1, 1).stages[0].argv
+
+    plain = seen(OPEN="<", CLOSE=">", NAMED="<.><1><#>")
+    assert seen(OPEN="{", CLOSE="}", NAMED="{.}{1}{#}") == tuple(
+        word.replace("<", "{").replace(">", "}") for word in plain
+    )
+
+
+TYPED = st.sampled_from(["{}", "{.}", "{1}", "{#}", "{-2/.}"])
+TEXTS = st.text(st.sampled_from("{}.1x/"), max_size=6)
+
+
+@given(TEXTS, st.lists(st.tuples(TYPED, TEXTS), max_size=3))
+def test_a_word_that_was_joined_is_split_into_the_same(first: str, others: list[tuple[str, str]]) -> None:
+    pattern = replacement_words()
+    pieces = [first, *itertools.chain(*others)]
+    found = split_word(join_word(pieces, pattern), pattern)
+    assert "".join(found) == "".join(pieces)
+    assert [piece for piece in found[1::2] if piece] == pieces[1::2]
 
 
 # ---- where sh runs the line
