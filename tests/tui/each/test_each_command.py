@@ -167,6 +167,17 @@ def test_options_of_a_batch(fake: FakeDaemon, fed: _Fed) -> None:
     assert spec.job.pipeline.stages[0].argv == ("/bin/sh", "-c", "cd {//} && make")
 
 
+def test_text_of_variables_and_files_is_no_word_for_the_input(
+    fake: FakeDaemon, fed: _Fed, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "{}").touch()
+    line = "A={} x $B {.}/$B {*}"
+    assert main(["each", "--dry-run", "-C", str(tmp_path), "-e", "B={}", line, ":::", "f.c"]) == 0
+    assert capsys.readouterr() == ("A=f.c x '{}' 'f/{}' '{}'\n", "")
+    words = _spec(fake, "-N0", "-C", str(tmp_path), "-e", "B={}", "x $B {*}").job.pipeline.stages[0].argv
+    assert [word.replace("\0", "") for word in words[:3]] == ["x", "{}", "{}"]
+
+
 def test_words_of_a_program(fake: FakeDaemon, fed: _Fed) -> None:
     assert _spec(fake, "echo", "a b", "*").job.pipeline.stages[0].argv == ("echo", "a b", "*")
     assert _spec(fake, "--", "a b").job.pipeline.stages[0].argv == ("a b",)
@@ -180,7 +191,7 @@ def test_words_of_a_program(fake: FakeDaemon, fed: _Fed) -> None:
         (("-n", "enc.3", "true"), "a dot and digits"),
         (("a | b",), "say where the input goes"),
         (("ls *{}",), "column 4"),
-        (("ls {}?",), "column 4"),
+        (("ls {}?",), "column 6"),
         (("--shell", 'echo "{}"'), "column 7"),
         (("--shell", "a", "b"), "one word"),
         (("-I", "", "true"), "empty"),

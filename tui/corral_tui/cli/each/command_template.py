@@ -5,10 +5,8 @@ from __future__ import annotations
 from msgspec import structs
 
 from corral.batch.template import replacement_words
-from corral.commandline.expansion import ExpansionContext
-from corral.commandline.globs import globs
-from corral.commandline.lexer import Problem
-from corral.commandline.parser import CommandLineError, parse, parts
+from corral.commandline.parser import parse
+from corral.commandline.template_words import split_word
 from corral.model.errors import UsageError
 from corral.model.spec import Pipeline
 from corral_tui.cli.support.job_spec import ParseLine
@@ -18,22 +16,9 @@ _NOTHING = "{999999}"
 
 
 def template_parser(replace: str) -> ParseLine:
-    """Parses a line in which an input may go into words, but into no pattern of files."""
-    pattern = replacement_words(replace)
-
-    def parse_template(line: str, context: ExpansionContext) -> Pipeline:
-        for part in parts(line):
-            letters = part.token.letters
-            if letters is not None and globs(letters.bare) and pattern.search(part.token.value):
-                raise CommandLineError(line, _no_pattern(part.start, part.end - part.start))
-        return parse(line, context)
-
-    return parse_template
-
-
-def _no_pattern(start: int, length: int) -> Problem:
-    problem = "files are matched once, before an input goes in, so a word has either of them"
-    return Problem(start, length, problem, "quote the pattern, or match files behind :::")
+    """Parses a line in which an input may go into words."""
+    replaced = replacement_words(replace)
+    return lambda line, context: parse(line, context._replace(replaced=replaced))
 
 
 def without_input(pipeline: Pipeline, replace: str, *, is_shell: bool) -> Pipeline:
@@ -43,9 +28,10 @@ def without_input(pipeline: Pipeline, replace: str, *, is_shell: bool) -> Pipeli
     for stage in pipeline.stages:
         words = [*stage.argv, *(value for _, value in stage.assignments)]
         words += [one.path or "" for one in stage.redirections]
-        for found in (found for word in words for found in pattern.finditer(word)):
+        typed = (piece for word in words for piece in split_word(word, pattern)[1::2])
+        for found in filter(None, map(pattern.fullmatch, typed)):
             counts = counts or found["count"] is not None
-            if found["whole"] or found["column"] or found["part"]:
+            if found["count"] is None:
                 raise UsageError(
                     f"--max-args 0 puts no input into the command, and {found[0]} would; leave out either"
                 )
