@@ -86,6 +86,23 @@ def replacement_words(replace: str = DEFAULT_REPLACE) -> re.Pattern[str]:
     )
 
 
+def without_marks(pipeline: Pipeline) -> Pipeline:
+    """As it reads: no longer known is which `{}` came from an expansion."""
+    return Pipeline(tuple(map(_without_marks, pipeline.stages)))
+
+
+def _without_marks(stage: Command) -> Command:
+    return structs.replace(
+        stage,
+        argv=tuple(word.replace(MARK, "") for word in stage.argv),
+        assignments=tuple((name, value.replace(MARK, "")) for name, value in stage.assignments),
+        redirections=tuple(
+            one if one.path is None else structs.replace(one, path=one.path.replace(MARK, ""))
+            for one in stage.redirections
+        ),
+    )
+
+
 class Template:
     """A pipeline with replacement words, compiled once for all inputs of a batch.
 

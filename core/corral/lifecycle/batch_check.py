@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 
-from corral.lifecycle.spec_check import check_values
 from corral.model import validators
 from corral.model.batch import BatchSpec
 from corral.model.errors import UsageError, shorten
@@ -19,8 +18,7 @@ _RETRIES = validators.whole_number(0, MOST_RETRIES, f"how often to try again, fr
 
 
 def check_batch(spec: BatchSpec) -> None:
-    """Raises UsageError."""
-    check_values(spec.job)
+    """Of what its jobs have in common only what differs from other jobs. Raises UsageError."""
     if spec.job.pty or not isinstance(spec.job.stdin, NullInput):
         raise UsageError("the jobs of a batch have no terminal, and nothing on their stdin")
     _JOBS("jobs", spec.jobs)

@@ -13,6 +13,7 @@ from msgspec import Struct, field, structs
 
 from corral.batch.batch_files import LETTER_OF, BatchFiles, InputRecord
 from corral.batch.batch_job import StoredInputs, spec_of_input, template_of
+from corral.batch.template import without_marks
 from corral.jobs.acceptance import Acceptance
 from corral.jobs.batches import kept_output
 from corral.jobs.batches.batch_ends import BatchEnds
@@ -80,11 +81,13 @@ class Batches(Struct, eq=False):
         """
         check_surroundings(surroundings)
         check_batch(spec)
-        spec = structs.replace(spec, job=self._acceptance.checked(spec.job))
+        plain = without_marks(spec.job.pipeline)
+        job = self._acceptance.checked(structs.replace(spec.job, pipeline=plain))
+        spec = structs.replace(spec, job=structs.replace(job, pipeline=spec.job.pipeline))
         template = template_of(spec)
         fixed = [
             stage.argv[0]
-            for number, stage in enumerate(spec.job.pipeline.stages, 1)
+            for number, stage in enumerate(plain.stages, 1)
             if template.is_fixed(number) and all(name != "PATH" for name, _ in stage.assignments)
         ]
         self.executor().check(surroundings, fixed)
