@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from corral.commandline.parser import CommandLineError as CommandLineError
+    from corral.library.batch import Batch as Batch
     from corral.library.job_handle import JobError as JobError
     from corral.library.job_handle import JobHandle as JobHandle
     from corral.library.job_handle import OutputDroppedError as OutputDroppedError
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from corral.version import __version__ as __version__
 
 _HOMES = {
+    "corral.library.batch": "Batch",
     "corral.library.job_handle": "JobError JobHandle OutputDroppedError Result",
     "corral.library.manager": "JobManager connect open",
     "corral.library.many_starts": "PartlyStartedError",

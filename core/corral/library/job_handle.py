@@ -10,9 +10,11 @@ from msgspec import Struct
 
 from corral.client.ask_why import ask_why
 from corral.client.session import Session
+from corral.library.batch_job_output import is_under_way, printed
 from corral.lifecycle.job_reference import parse_id
 from corral.model import validators
 from corral.model.errors import CorralError, NotSoError, UnknownJobError, UsageError
+from corral.model.home import Home
 from corral.model.job import Job, ProcessView
 from corral.model.reports import Diagnosis, StopReport, Story
 from corral.output.reader import READ_SIZE, Cursor, OutputFile, PollInterval
@@ -181,7 +183,7 @@ class JobHandle:
 
     async def stdout(self) -> bytes:
         """All that is kept of its stdout, so far."""
-        return await asyncio.to_thread(_read_all, self._session.home.stdout(await self._number()))
+        return await asyncio.to_thread(_read_stream, self._session.home, await self._number(), 0)
 
     async def stderr(self, stage: int | None = None) -> bytes:
         """All that is kept of the stderr of one stage (numbered from 1), or of all in their order."""
@@ -190,9 +192,8 @@ class JobHandle:
         if stage is not None and stage > count:
             raise UsageError(f"job {self.id} has no stage {stage}; it has {count}")
         stages = range(1, count + 1) if stage is None else [stage]
-        home = self._session.home
-        job_id = await self._number()
-        parts = [await asyncio.to_thread(_read_all, home.stderr(job_id, number)) for number in stages]
+        home, job_id = self._session.home, await self._number()
+        parts = [await asyncio.to_thread(_read_stream, home, job_id, number) for number in stages]
         return b"".join(parts)
 
     async def output(self) -> bytes:
@@ -201,6 +202,9 @@ class JobHandle:
         """
         count = len((await self.snapshot()).stages)
         home, job_id = self._session.home, await self._number()
+        packed = printed(home, job_id, count).packed if "." in job_id else ()
+        if packed:
+            return b"".join(packed)
         return await asyncio.to_thread(_read_merged, home.outputs(job_id, count), home.order(job_id))
 
     async def follow(self) -> AsyncGenerator[bytes, None]:
@@ -211,14 +215,21 @@ class JobHandle:
         Raises:
             OutputDroppedError: its `max_output` dropped bytes before we came to them.
         """
-        place = Cursor(OutputFile(self._session.home.stdout(await self._number())))
+        job_id = await self._number()
+        place = Cursor(OutputFile(self._session.home.stdout(job_id)))
         loop = asyncio.get_running_loop()
         pace = PollInterval(loop.time())
         end = asyncio.ensure_future(self.wait())
+        given = 0
         try:
             while True:
                 has_ended = end.done()
                 chunk = place.read()
+                if "." in job_id and not is_under_way(self._session.home, job_id):
+                    await end
+                    yield (await self.stdout())[given:]
+                    return
+                given += len(chunk.data)
                 if chunk.dropped and chunk.offset > chunk.dropped:
                     raise OutputDroppedError(self.id, chunk.dropped)
                 if chunk.data:
@@ -276,6 +287,15 @@ JOBS = validators.Validator("jobs of this manager, such as [job]", jobs_of)
 def raise_if_unknown(unknown: Sequence[str]) -> None:
     if unknown:
         raise UnknownJobError("; ".join(unknown))
+
+
+def _read_stream(home: Home, job_id: str, number: int) -> bytes:
+    """stdout, which is number 0, or the stderr of a stage."""
+    if "." in job_id:
+        found = printed(home, job_id, max(1, number))
+        if found.packed or not found.paths:
+            return found.packed[number] if number < len(found.packed) else b""
+    return _read_all(home.outputs(job_id, number)[number])
 
 
 def _read_all(path: str) -> bytes:

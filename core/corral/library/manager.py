@@ -12,17 +12,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from typing import Self, Unpack
 
 from msgspec import structs
 
 from corral.client.session import Session
+from corral.library.batch import Batch, Inputs
 from corral.library.job_handle import JOBS, JobError, JobHandle, Result, id_in, raise_if_unknown
 from corral.library.many_starts import PartlyStartedError, requests
-from corral.library.options import CommandLike, Options, checked, specs_of, surroundings_of
+from corral.library.options import (
+    CommandLike,
+    Options,
+    checked,
+    specs_of,
+    surroundings_of,
+    template_spec_of,
+)
 from corral.library.unclaimed_jobs import Unclaimed
+from corral.lifecycle.batch_check import MOST_AT_A_TIME, MOST_RETRIES
 from corral.model import validators
+from corral.model.batch import DEFAULT_RETRY_DELAY, BatchSpec
 from corral.model.errors import CorralError, NotOpenError, UsageError, WrongTypeError, brief_repr
 from corral.model.home import Home, default_home
 from corral.model.job import Job
@@ -36,6 +46,10 @@ from corral.model.spec import (
 from corral.protocol import requests as p
 
 _INPUT = validators.or_none(validators.BYTES, "for no input")
+_JOBS_AT_A_TIME = validators.or_none(
+    validators.whole_number(1, MOST_AT_A_TIME, "how many run at a time, from 1 on"), "for one a CPU"
+)
+_RETRIES = validators.whole_number(0, MOST_RETRIES, "how often to try again, from 0 on")
 _HOME = validators.or_none(validators.PATH, "for the environment's")
 
 
@@ -54,6 +68,7 @@ class JobManager:
         if self._session is not None:
             raise NotOpenError("the manager is open already: each `async with` needs one of its own")
         self._session = await self._connected()
+        self._feeds: set[asyncio.Task[None]] = set()
         self._unclaimed = Unclaimed(self._session)
         return self
 
@@ -65,6 +80,8 @@ class JobManager:
     async def __aexit__(self, *_: object) -> None:
         session, self._session = self._session, None
         if session is not None:
+            for feed in self._feeds:
+                feed.cancel()
             if not self._is_private:
                 await self._unclaimed.settle()
             self.reports = await session.end()
@@ -117,6 +134,54 @@ class JobManager:
                 raise PartlyStartedError(handles, len(specs), error) from error
             handles += [JobHandle(self.session, job_id) for job_id in reply.ids]
         return handles
+
+    def each(
+        self,
+        template: CommandLike,
+        inputs: Inputs,
+        *,
+        jobs: int | None = None,
+        retries: int = 0,
+        retry_delay: float = DEFAULT_RETRY_DELAY,
+        **options: Unpack[Options],
+    ) -> Batch:
+        """One job for each input: `async for job in manager.each("gzip -k {}", paths, jobs=8)` gives them as they end.
+
+        Args:
+            template: a command in which `{}` stands for the input, `{.}` `{/}` `{//}` `{/.}` for parts of it, `{1}` for the
+                first item of one that is a list, `{#}` for its number. Without any it gets the input as its last argument.
+            inputs: text, paths, numbers, or lists of these; any iterable, sync or async, endless too: what is made as it is
+                taken is taken as needed.
+            jobs: how many run at a time; as many as there are CPUs unless given.
+            retries: how often one is tried again that fails, after `retry_delay` seconds, doubled each time.
+        """
+        validated = _JOBS_AT_A_TIME("jobs", jobs)
+        again, delay = _RETRIES("retries", retries), validators.SECONDS("retry_delay", retry_delay)
+        if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable | AsyncIterable):
+            raise WrongTypeError(f"inputs={brief_repr(inputs)}: expected several, such as ['a', 'b']")
+        refused = [name for name in ("stdin", "pty") if options.get(name)]
+        if refused:
+            raise UsageError(
+                f"{refused[0]}: the jobs of a batch have nothing on their stdin, and no terminal"
+            )
+        options = checked(options)
+
+        async def prepare() -> p.StartBatch:
+            around = surroundings_of(options)
+            job = await template_spec_of(template, options, self.session, around)
+            return p.StartBatch(
+                spec=BatchSpec(
+                    job=job,
+                    shell=options.get("shell", False),
+                    jobs=validated or len(os.sched_getaffinity(0)),
+                    retries=again,
+                    retry_delay=delay,
+                    template=job.command,
+                ),
+                surroundings=around,
+            )
+
+        return Batch(self.session, prepare, inputs, self._feeds)
 
     async def run(
         self,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, TypedDict, cast, get_args, get_type_hints
 
 import msgspec
+from msgspec import structs
 
+from corral.batch.template import replacement_words, without_marks
 from corral.client.environment import surroundings
 from corral.client.session import Session
 from corral.commandline.abbreviation import with_short_command
@@ -117,13 +120,19 @@ def _kinds() -> dict[str, Validator[Any]]:
     return {name: get_args(hint)[1] for name, hint in hints.items()}
 
 
-def spec_of(command: CommandLike, options: Options, session: Session, around: Surroundings) -> JobSpec:
+def spec_of(
+    command: CommandLike,
+    options: Options,
+    session: Session,
+    around: Surroundings,
+    replaced: re.Pattern[str] | None = None,
+) -> JobSpec:
     """A specification that the daemon takes; the words of a str are expanded as they are there now, which reads directories.
 
-    `options` are checked. Raises UsageError.
+    `options` are checked. `replaced`: what stands for an input in it. Raises UsageError.
     """
     command = _command(command)
-    pipeline = _pipeline(command, around, shell=options.get("shell", False))
+    pipeline = _pipeline(command, around, replaced, shell=options.get("shell", False))
     spec = JobSpec(
         pipeline=pipeline,
         command=to_wire(command) if isinstance(command, str) else typed_to_wire(quote_pipeline(pipeline)),
@@ -131,8 +140,15 @@ def spec_of(command: CommandLike, options: Options, session: Session, around: Su
         after=tuple(id_in(session, handle) for handle in options.get("after", ())),
         **{name: value for name, value in options.items() if name in _AS_IN_SPEC},  # type: ignore[arg-type]
     )
-    check_sense(spec)
+    check_sense(spec if replaced is None else structs.replace(spec, pipeline=without_marks(pipeline)))
     return with_short_command(spec)
+
+
+async def template_spec_of(
+    command: CommandLike, options: Options, session: Session, around: Surroundings
+) -> JobSpec:
+    """The same of the jobs of a batch. Of a str only what was typed stands for an input, not what it expands to."""
+    return await asyncio.to_thread(spec_of, command, options, session, around, replacement_words())
 
 
 async def specs_of(
@@ -191,11 +207,17 @@ def _plain(content: object) -> object:
     return content
 
 
-def _pipeline(command: str | list[str] | Pipeline, around: Surroundings, *, shell: bool) -> Pipeline:
+def _pipeline(
+    command: str | list[str] | Pipeline,
+    around: Surroundings,
+    replaced: re.Pattern[str] | None,
+    *,
+    shell: bool,
+) -> Pipeline:
     if isinstance(command, str):
-        return (
-            shell_pipeline(to_wire(command)) if shell else parse(to_wire(command), expansion_context(around))
-        )
+        line = to_wire(command)
+        context = expansion_context(around)._replace(replaced=replaced)
+        return shell_pipeline(line) if shell else parse(line, context)
     if shell:
         raise UsageError("shell=True takes one str; POSIX sh would run only the first item of a sequence")
     return command if isinstance(command, Pipeline) else parse_argv([to_wire(word) for word in command])
