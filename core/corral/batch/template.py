@@ -253,10 +253,12 @@ class Template:
     def _words(
         self, word: tuple[str | _Blank, ...], given: BatchInput, number: int, slot: int
     ) -> Sequence[str]:
-        """A word that is nothing but one place gives as many words as there are texts for it."""
-        first = word[0]
-        if len(word) == 1 and isinstance(first, _Blank) and not self._shell:
-            return first.texts(given, number, slot)
+        """A word that is nothing but one place gives as many words as there are texts for it; one of several places where no
+        text is, none."""
+        texts = [piece.texts(given, number, slot) for piece in word if isinstance(piece, _Blank)]
+        is_bare = len(texts) == len(word) and not self._shell
+        if is_bare and (len(texts) == 1 or not any(texts)):
+            return texts[0]
         return (self._joined(word, given, number, slot),)
 
     def _joined(self, word: tuple[str | _Blank, ...], given: BatchInput, number: int, slot: int) -> str:
