@@ -120,10 +120,11 @@ class BatchEnds(Struct, eq=False):
     ) -> tuple[tuple[int, ...], bytes | None, str]:
         """The sizes of its streams, what they hold where that is kept in the batch's file, and why it failed."""
         stages = len(job.stages)
-        sizes, packed = kept_output.take_in(self._home, job.id, stages)
-        if packed is not None:
+        taken = kept_output.take_in(self._home, job.id, stages)
+        sizes, packed = taken.sizes, taken.content
+        if taken.is_free:
             batch.spare_folders.append(self._home.job(job.id))
-        elif is_again:
+        elif is_again and packed is None:
             kept_output.drop(self._home, job.id, stages)
         if is_again:
             return (), b"", ""

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from corral.model.home import Home, dropped_note
 from corral.model.wire import to_wire
@@ -17,25 +18,43 @@ MOST_PACKED = 4096
 _LAST_BYTES = 4096
 
 
-def take_in(home: Home, job_id: int, stages: int) -> tuple[tuple[int, ...], bytes | None]:
-    """The sizes of its streams, and their content where that is little: then its files are empty, and another job's to use.
+class Taken(NamedTuple):
+    """What became of the output files of a job that has ended."""
 
-    A file that another process has open stays as it is, and so does the folder: what a job has left running may write on.
-    """
+    sizes: tuple[int, ...]
+    """Of stdout and of each stage's stderr, in bytes."""
+    content: bytes | None
+    """All that they held, where that is little: none of them is left."""
+    is_free: bool
+    """Or they are there and empty, for another job to use."""
+
+
+class _Stream(NamedTuple):
+    size: int
+    content: bytes | None = b""
+    is_read: bool = False
+
+
+def take_in(home: Home, job_id: int, stages: int) -> Taken:
+    """Take in what is in its files, where that is little. What a job has left running may write on: then they stay."""
     paths = home.outputs(job_id, stages)
-    found = [_taken(path) for path in paths]
-    sizes = tuple(size for size, _ in found)
-    contents = [content for _, content in found if content is not None]
+    found = [_stream(path) for path in paths]
+    sizes = tuple(each.size for each in found)
+    contents = [each.content for each in found if each.content is not None]
     if sum(sizes) > MOST_PACKED or len(contents) < len(found):
-        for path, (size, content) in zip(paths, found, strict=True):
-            if not size and content is not None:
+        for path, each in zip(paths, found, strict=True):
+            if each.content == b"":
                 _unlink(path)
-        return sizes, None
-    for path, size in zip(paths, sizes, strict=True):
-        if size:
-            _empty(path)
-    _unlink(home.order(job_id))
-    return sizes, b"".join(contents)
+        return Taken(sizes, None, is_free=False)
+    is_read = any(each.is_read for each in found)
+    if is_read:  # by a client, which is not to see what another job prints
+        drop(home, job_id, stages)
+    else:
+        for path, size in zip(paths, sizes, strict=True):
+            if size:
+                _empty(path)
+        _unlink(home.order(job_id))
+    return Taken(sizes, b"".join(contents), is_free=not is_read)
 
 
 def drop(home: Home, job_id: int, stages: int) -> None:
@@ -89,28 +108,29 @@ def last_line(home: Home, job_id: int, stage: int, packed: bytes | None, sizes: 
     return to_wire(os.fsdecode(lines[-1])) if lines else ""
 
 
-def _taken(path: str) -> tuple[int, bytes | None]:
-    """How long a file is, and its content; None where that is much, or another process has it open."""
+def _stream(path: str) -> _Stream:
+    """No content where that is much, or another process may still write to it."""
     try:
         descriptor = open_own(path, os.O_RDONLY)
     except OSError:
-        return 0, b""
+        return _Stream(0)
     try:
         size = os.fstat(descriptor).st_size
-        if size > MOST_PACKED or not _is_ours_alone(descriptor):
-            return size, None
-        return size, os.pread(descriptor, MOST_PACKED, 0)
+        if size > MOST_PACKED or not _lease(descriptor, fcntl.F_RDLCK):
+            return _Stream(size, None)
+        return _Stream(size, os.pread(descriptor, MOST_PACKED, 0), not _lease(descriptor, fcntl.F_WRLCK))
     finally:
         os.close(descriptor)
 
 
-def _is_ours_alone(descriptor: int) -> bool:
-    """A lease for writing is to be had only where nobody else has the file open (fcntl(2), F_SETLEASE)."""
+def _lease(descriptor: int, kind: int) -> bool:
+    """Whether it is to be had: one for reading where nobody has the file open to write to it, one for writing where nobody
+    has it open at all (fcntl(2), F_SETLEASE)."""
     if not hasattr(fcntl, "F_SETLEASE"):
         return True
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # to be told of others: SIGIO would end us
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, kind)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except BlockingIOError:
         return False
