@@ -11,6 +11,7 @@ WRONG = ("--nosuchoption",)
 TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...] | None]] = {
     "demo": (WRONG, None),
     "run": ((), ("--after", "99", "true")),
+    "each": (("-j", "x", "true", ":::", "a"), ("--after", "99", "true", ":::", "a")),
     "ps": (("--state", "nosuchstate"), ("-q", "99")),
     "show": (("1", "2"), ("99",)),
     "logs": (("--stdout", "--stage", "1"), ("99",)),
@@ -31,7 +32,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...] | None]] = {
     "completion": (("tcsh",), None),
 }
 """Of each verb what is wrong usage, and an unknown id where it takes one without a terminal."""
-EXITS_WITH_THE_JOBS = ("run", "wait", "attach")
+EXITS_WITH_THE_JOBS = ("run", "each", "wait", "attach")
 
 
 def test_the_table_has_every_verb() -> None:

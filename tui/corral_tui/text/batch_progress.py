@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from corral.model.batch import BatchProgress
 from corral_tui.text import numbers
+
+TYPE_CHECKING = False  # typing, which has it, takes longer to load than the rest of `ps`
+if TYPE_CHECKING:
+    from corral.model.batch import BatchProgress
 
 
 def progress_text(progress: BatchProgress, *, with_rate: bool = False) -> str:

@@ -11,6 +11,7 @@ from corral.model.reports import Detail
 from corral.model.units import format_duration, format_size
 from corral.model.urgency import ended_badly, is_stuck
 from corral_tui.text import numbers
+from corral_tui.text.batch_details import batch_facts, failure_lines
 from corral_tui.text.columns import lay_out
 from corral_tui.text.diagnosis_text import time_words
 from corral_tui.text.life_charts import life_lines
@@ -35,8 +36,11 @@ def detail_lines(detail: Detail) -> Iterator[StyledLine]:
     for number, argv in expanded_argvs(job):
         yield StyledLine(f"  {number:>2}  {visible(argv)}", MUTED)
     yield StyledLine()
+    for key, value in batch_facts(detail):
+        yield StyledLine(f"  {key:<10} {value}")
     for key, value in _facts(job, _stdin(detail)):
         yield StyledLine(f"  {key:<10} {value}")
+    yield from failure_lines(job)
     yield from _table(
         "STAGES", _STAGE_HEADER, [_stage(job, stage) for stage in job.stages], {0, 2, 4, 5, 6, 7, 8}
     )
@@ -81,7 +85,7 @@ def _facts(job: Job, stdin: str) -> Iterator[tuple[str, str]]:
             f"corral stop {job.id} {ends_them(job.leftovers)}",
         )
     yield "stdin", stdin
-    yield "limits", _limits(job)
+    yield "limits", _limits(job) + _retries(job)
     yield "usage", _usage(job)
     yield "output", _output(job)
 
@@ -110,6 +114,12 @@ def _limits(job: Job) -> str:
         "all output kept" if job.max_output is None else f"{format_size(job.max_output)} of each output kept"
     )
     return f"{timeout}; stuck after {stuck}; stop with {job.stop_signal}, KILL after {grace}; {kept}"
+
+
+def _retries(job: Job) -> str:
+    if not job.retries:
+        return ""
+    return f"; tried again up to {numbers.counted(job.retries, 'time')}, after {format_duration(job.retry_delay)}"
 
 
 def _usage(job: Job) -> str:

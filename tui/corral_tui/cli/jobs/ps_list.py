@@ -115,7 +115,8 @@ def list_jobs(options: ListOptions) -> int:
     home, ids, states = chosen_home(), options.ids, options.states
     found = fast_list(home, ids, everything=options.wants_ended, states=states) or _query(options)
     complain(*found.notices)
-    parts = ([job for job in part if _is_selected(job, options)] for part in found)
+    listed = _with_jobs_of_batches(found, options) if ids else found
+    parts = ([job for job in part if _is_selected(job, options)] for part in listed)
     if options.sorts:
         parts = (each for each in [_sorted(list(chain.from_iterable(parts)), options.sorts[-1])])
     _print(parts, options)
@@ -144,6 +145,36 @@ def _pages(options: ListOptions) -> Iterator[Jobs]:
             yield caller.call(ListJobs(ids=options.ids, all=options.wants_ended, states=options.states))
 
 
+def _with_jobs_of_batches(found: FastList, options: ListOptions) -> Iterator[list[dict[str, Any]]]:
+    """After a batch that was named those of its jobs that have not ended, or all that were started; for -q they alone."""
+    for part in found:
+        for job in part:
+            is_batch = job.get("kind") == "batch"
+            if not (is_batch and options.only_ids):
+                yield [job]
+            if is_batch:
+                yield from _jobs_of(job["id"], options)
+
+
+def _jobs_of(batch: str, options: ListOptions) -> Iterator[list[dict[str, Any]]]:
+    from msgspec import to_builtins
+
+    from corral.protocol.requests import ListBatchJobs
+    from corral_tui.cli.support import connect
+
+    page: tuple[int, int] | None = None
+    with connect.reader() as caller:
+        while True:
+            request = ListBatchJobs(batch=batch, page_after=page)
+            if not options.wants_ended:
+                request.parts = ("unended",)
+            reply = caller.call(request)
+            yield to_builtins(reply.jobs)
+            page = reply.next_page
+            if page is None:
+                return
+
+
 def _is_selected(job: dict[str, Any], options: ListOptions) -> bool:
     return (not options.states or job["state"] in options.states) and (
         not options.healths or job["health"] in options.healths
@@ -153,7 +184,7 @@ def _is_selected(job: dict[str, Any], options: ListOptions) -> bool:
 def _sorted(jobs: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
     """By that key, then by id. Stuck jobs and large numbers first."""
     keys: dict[str, Callable[[dict[str, Any]], Any]] = {
-        "id": lambda job: int(job["id"]),
+        "id": lambda job: [int(part) for part in job["id"].split(".")],
         "health": lambda job: _HEALTHS.index(job["health"]),
         "name": lambda job: job["name"] or _first_program(job),
         "cpu": lambda job: -(job["cpu_percent"] or 0),
@@ -231,8 +262,19 @@ def _row(job: dict[str, Any], *, is_cut: bool) -> tuple[str, ...]:
         numbers.cpu(job["cpu_percent"]) if is_alive else "-",
         numbers.size(job["memory_bytes"]) if is_alive else "-",
         numbers.duration(job["elapsed"]),
-        _first_line(job["command"]) if is_cut else visible(job["command"]),
+        _progress(job) + (_first_line(job["command"]) if is_cut else visible(job["command"])),
     )
+
+
+def _progress(job: dict[str, Any]) -> str:
+    """How far a batch is, that has not ended."""
+    if job.get("batch_progress") is None or job["state"] in ENDED:
+        return ""
+    from types import SimpleNamespace
+
+    from corral_tui.text.batch_progress import progress_text
+
+    return progress_text(SimpleNamespace(**job["batch_progress"])) + "  "  # type: ignore[arg-type]
 
 
 def _state(job: dict[str, Any]) -> str:
@@ -250,4 +292,7 @@ def _first_line(command: str) -> str:
 
 def _first_program(job: dict[str, Any]) -> str:
     """The title of a job without a name."""
+    if job.get("kind") == "batch":
+        words = job["command"].split(None, 1)
+        return words[0].rpartition("/")[2] if words else "-"
     return str(job["stages"][0]["name"] if job["stages"] else job["command"])

@@ -16,9 +16,10 @@ from corral_tui.text.terminal_output import say
 @click.command(
     "restart", short_help="Run jobs again, and print the new ids.", epilog="Example: corral restart build"
 )
+@click.option("--failed", is_flag=True, help="Of a batch only what did not succeed.")
 @ids_argument()
-def command(ids: tuple[str, ...]) -> int:
-    """Run jobs again as they were first started, and print the new ids.
+def command(ids: tuple[str, ...], failed: bool) -> int:
+    """Run jobs again as they were first started, and print the new ids. A batch becomes a new batch, with the same inputs.
 
     A job that still runs is stopped first; if one of its processes survives, nothing is started.
     """
@@ -29,7 +30,7 @@ def command(ids: tuple[str, ...]) -> int:
         for job in numbers:
             # One at a time: a failure must not hide the new ids of the jobs that were restarted.
             try:
-                started = client.call(RestartJobs(ids=(job,)))
+                started = client.call(RestartJobs(ids=(job,), failed=failed))
             except NotSoError as error:
                 complain(str(error))
                 status = error.exit_status

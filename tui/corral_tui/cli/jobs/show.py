@@ -39,6 +39,7 @@ def _as_object(detail: Detail) -> dict[str, object]:
         "stop": detail.stop,
         "story": {"diagnosis": detail.diagnosis, "diagnosed": detail.diagnosed, "life": detail.life},
         "stdin_path": detail.stdin_path,
+        "slowest": [{"id": each, "elapsed": elapsed} for each, elapsed in detail.slowest],
         "earlier_runs": [
             {"id": run, "state": state, "elapsed": elapsed} for run, state, elapsed in detail.earlier_runs
         ],

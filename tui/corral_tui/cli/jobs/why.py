@@ -42,6 +42,10 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[StyledLine]:
         yield StyledLine(kept_heading(diagnosis))
         yield StyledLine(f"  {visible(diagnosis.kept.summary)}", ALERT)
     yield from _reasons(diagnosis.kept or diagnosis)
+    for late in diagnosis.stragglers:
+        yield from _section(late.id)
+        yield StyledLine(f"  {visible(late.summary)}", ALERT if late.health == "stuck" else HEADING)
+        yield from _reasons(late)
     if diagnosis.evidence:
         yield from _section("WHAT ELSE IS KNOWN" if diagnosis.kept else "EVIDENCE")
         for line in diagnosis.evidence:
