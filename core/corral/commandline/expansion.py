@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from corral.commandline.globs import FileName, file_names, globs
-from corral.commandline.lexer import MASK, QUOTE_IT, Letters, Problem, Token, excerpt
+from corral.commandline.lexer import MASK, QUOTE_IT, RUN_WITH_SHELL, Letters, Problem, Token, excerpt
 from corral.commandline.template_words import MARK, join_word, split_word
 
 Purpose = Literal["words", "assignment", "file"]
@@ -151,9 +151,10 @@ def _marked_values(assigned: Mapping[str, str], replaced: re.Pattern[str] | None
     return {name: MARK.join(split_word(value, replaced)) for name, value in assigned.items()}
 
 
-def _too_early(shown: str, start: int, length: int) -> Problem:
+def _too_early(shown: str, start: int, length: int, *, needs_shell: bool = False) -> Problem:
     problem = f'"{shown}" is looked up once, before any input goes in, so no word has both'
-    return Problem(start, length, problem, QUOTE_IT)
+    hint = f"{RUN_WITH_SHELL}, or {QUOTE_IT}" if needs_shell else QUOTE_IT
+    return Problem(start, length, problem, hint, needs_shell)
 
 
 def _value(
@@ -197,7 +198,7 @@ def _paths(
     for span in spans:
         if MARK in written.text:
             start, length, shown = _marked(span, written.text, written.sources)
-            raise _RefusedError(_too_early(shown, start, length))
+            raise _RefusedError(_too_early(shown, start, length, needs_shell=True))
         if written.mask.startswith("[^", span[0]):
             start, length, shown = _marked(span, written.text, written.sources)
             problem = f'"{shown}" means other letters than these in bash, and these letters in sh'
