@@ -173,7 +173,7 @@ def test_text_of_variables_and_files_is_no_word_for_the_input(
     (tmp_path / "{}").touch()
     line = "A={} x $B {.}/$B {*}"
     assert main(["each", "--dry-run", "-C", str(tmp_path), "-e", "B={}", line, ":::", "f.c"]) == 0
-    assert capsys.readouterr() == ("A=f.c x '{}' 'f/{}' '{}'\n", "")
+    assert capsys.readouterr() == ("A=f.c x {} f/{} {}\n", "")
     words = _spec(fake, "-N0", "-C", str(tmp_path), "-e", "B={}", "x $B {*}").job.pipeline.stages[0].argv
     assert [word.replace("\0", "") for word in words[:3]] == ["x", "{}", "{}"]
 
