@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from corral.model.text import VisibleStream
-from corral_tui.cli.support.copy_output import (
+from corral_tui.cli.output.copy_output import (
     LONGEST_LINE,
     Copier,
     FileSource,

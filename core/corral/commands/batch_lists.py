@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from itertools import islice
+from contextlib import closing
 
 from msgspec import Struct
 
-from corral.batch.batch_files import FAILED_LETTERS, LETTER_OF, RETRYING, BatchFiles
+from corral.batch.batch_files import RETRYING, BatchFiles
+from corral.batch.ended_batches import Page, numbers_of, page_of
 from corral.jobs.batches.batches import Batches
 from corral.jobs.job_table import JobTable
 from corral.jobs.snapshots import Snapshots
 from corral.model.job import Job
 
-Page = tuple[int, int]
-"""Which part, and after which number."""
-_FAILED = FAILED_LETTERS
-_REST = LETTER_OF["succeeded"] + LETTER_OF["stopped"]
 MOST_A_PAGE = 1000
 
 
@@ -32,20 +29,12 @@ class BatchLists(Struct, eq=False):
         self, batch_id: int, parts: Sequence[str], limit: int, after: Page | None
     ) -> tuple[list[Job], Page | None]:
         """Some jobs, those of the parts in turn, and where the next page begins. Raises NotSoError."""
-        files, found = self._batches.files(batch_id), list[Job]()
-        part, number = after or (0, 0)
         limit = min(limit, MOST_A_PAGE)
-        try:
-            while part < len(parts):
-                room = limit - len(found)
-                numbers = self._numbers(batch_id, files, parts[part], number, room)
-                found += self._jobs(batch_id, numbers)
-                if len(numbers) == room:
-                    return found, (part, numbers[-1]) if numbers else (part, number)
-                part, number = part + 1, 0
-        finally:
-            files.close()
-        return found, None
+        with closing(self._batches.files(batch_id)) as files:
+            numbers, following = page_of(
+                parts, limit, after, lambda *asked: self._numbers(batch_id, files, *asked)
+            )
+        return self._jobs(batch_id, numbers), following
 
     def _numbers(self, batch_id: int, files: BatchFiles, part: str, after: int, most: int) -> list[int]:
         if part == "unended":
@@ -55,8 +44,7 @@ class BatchLists(Struct, eq=False):
             waiting = {number for _, number in batch.retries if files.state(number) == RETRYING}
             under_way = sorted(batch.under_way.keys() | waiting)
             return [number for number in under_way if number > after][:most]
-        letters = _FAILED if part == "failed" else _REST
-        return list(islice(files.numbers_in(letters, after), most))
+        return numbers_of(files, part, after, most)
 
     def _jobs(self, batch_id: int, numbers: Sequence[int]) -> list[Job]:
         now = time.monotonic()

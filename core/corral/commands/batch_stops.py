@@ -69,6 +69,10 @@ class BatchStops(Struct, eq=False):
             if isinstance(job.id, BatchJobId) and job.id.batch == batch_id
         ]
 
+    def left_alive(self, batch_id: int) -> bool:
+        """Whether its jobs have left something alive."""
+        return any(job.leftovers for job in self._in_hand(batch_id))
+
     def is_batch(self, job_id: int) -> bool:
         """Whether it is one, or was."""
         if job_id in self._table.batches:

@@ -77,6 +77,13 @@ class BatchHandlers:
         engine.commits.soon()
         return p.Outcome((done,))
 
+    def one_job(self, reference: str) -> int:
+        """What is meant, for what only one job has. Raises NotSoError for a batch."""
+        job_id = self._engine.references.resolve(reference)
+        if not isinstance(job_id, BatchJobId) and self._engine.batch_stops.is_batch(job_id):
+            raise NotSoError(f"{reference} is a batch: name one of its jobs, such as {job_id}.1")
+        return job_id
+
     def pause(self, job_id: int) -> str:
         engine = self._engine
         is_batch = job_id in engine.table.batches

@@ -258,7 +258,7 @@ class Handlers:
         return p.Processes(self._engine.explanation.processes(self._engine.references.resolve(request.job)))
 
     async def _peek(self, request: p.PeekPipes) -> p.Pipes:
-        job_id = self._engine.references.resolve(request.job)
+        job_id = self._batches.one_job(request.job)
         return p.Pipes(self._engine.explanation.peek(job_id, request.pipe, request.bytes))
 
     async def _recent_histories(self, request: p.AskRecentHistory) -> p.RecentHistories:
@@ -388,14 +388,14 @@ class Handlers:
     # ---- input
 
     async def _open_input(self, request: p.OpenInput, caller: Caller) -> Answer:
-        job_id = self._engine.references.resolve(request.job)
+        job_id = self._batches.one_job(request.job)
         opened, writer = self._engine.inputs.open(job_id)
         if opened.is_terminal:
             caller.client.terminals.add(job_id)
         return Answer(opened, (writer,))
 
     async def _close_input(self, request: p.CloseInput) -> p.Done:
-        self._engine.inputs.close(self._engine.references.resolve(request.job))
+        self._engine.inputs.close(self._batches.one_job(request.job))
         return p.Done()
 
     # ---- tidying

@@ -126,6 +126,7 @@ class Engine:
             executor=lambda: self.executor,
             note_end=self._note_end,
             tell=lambda snapshot: self.events.batch_ended(snapshot),
+            arm_timeout=self.transitions.arm_timeout,
             halt=lambda batch: self.batch_stops.end_what_runs(batch, "by --halt"),
             go_on=lambda batch: self.batches.go_on(batch),
         )
@@ -228,6 +229,7 @@ class Engine:
             self.snapshots,
             self.executor,
             self.stops,
+            self.batch_stops,
             self.deletion,
             wake=self.queue.wake,
         )

@@ -20,7 +20,8 @@ from corral.journal.commits import Commits
 from corral.journal.journal import Journal
 from corral.lifecycle.scheduler import Dependency
 from corral.lifecycle.spec_check import check_surroundings, check_values
-from corral.model.errors import UnknownJobError
+from corral.model.batch import BatchJobId
+from corral.model.errors import NotSoError, UnknownJobError
 from corral.model.spec import JobInput, JobSpec, Surroundings
 
 KEPT_WHOLE = 512
@@ -95,11 +96,26 @@ class Acceptance(Struct, eq=False):
             return Dependency(job_id, None, True)
         return Dependency(job_id, snapshot.name, snapshot.state == "succeeded" if snapshot.is_ended else None)
 
+    def _plain(self, reference: str) -> int:
+        """A job, or a whole batch. Raises UnknownJobError, NotSoError."""
+        job_id = self.resolve(reference)
+        if isinstance(job_id, BatchJobId):
+            raise NotSoError(
+                f"job {reference} is one of batch {job_id.batch}: to wait for it or read it, name the whole batch,"
+                f" or corral wait {reference}; corral logs {reference} | …"
+            )
+        return job_id
+
     def checked(self, spec: JobSpec) -> JobSpec:
         """The specification with its references made numbers. Raises UsageError, UnknownJobError."""
         check_values(spec)
-        after = tuple(str(self.resolve(reference)) for reference in spec.after)
+        after = tuple(str(self._plain(reference)) for reference in spec.after)
         stdin = spec.stdin
         if isinstance(stdin, JobInput):
-            stdin = JobInput(str(self.resolve(stdin.job)))
+            source = self._plain(stdin.job)
+            if self._snapshots.of(source).kind == "batch":
+                raise NotSoError(
+                    f"{stdin.job} is a batch, whose output is many; corral logs {source} | … feeds it"
+                )
+            stdin = JobInput(str(source))
         return structs.replace(with_short_command(spec), after=after, stdin=stdin)

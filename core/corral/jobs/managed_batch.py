@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from datetime import datetime
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from corral.batch.batch_files import (
     CLAIMED,
@@ -220,7 +220,15 @@ class ManagedBatch(Struct, eq=False, kw_only=True):
 
     def spec_of(self, number: int, record: InputRecord) -> JobSpec:
         """The specification of one of its jobs. Raises UsageError where its input does not fit into the command."""
-        return spec_of_input(self.spec, self.template, self.files, number, record)
+        spec = spec_of_input(self.spec, self.template, self.files, number, record)
+        limit = self.time_limit
+        return spec if limit is None else structs.replace(spec, timeout=limit)
+
+    @property
+    def time_limit(self) -> float | None:
+        """Of each job, where it follows from how long the others took."""
+        percent = self.spec.timeout_percent
+        return None if percent is None else self.durations.share_of_median(percent)
 
     def claim(self, number: int) -> None:
         """Note that it is being started, before its first process exists. Once is enough."""

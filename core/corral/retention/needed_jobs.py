@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from corral.jobs.job_table import JobTable
+from corral.model.batch import BatchJobId
 
 LIVES = "processes of it are alive"
 IS_READ = "a job that has not ended reads its output"
@@ -38,7 +39,8 @@ class NeededJobs:
         table = self._table
         reasons: dict[int, str] = dict.fromkeys(table.on_screen, IS_SHOWN) if shown else {}
         reasons.update(dict.fromkeys(self._held, IS_WAITED_FOR))
-        reasons.update((job.id, LIVES) for job in table.started.values() if job.life.is_ended)
+        ended = (job.id for job in table.started.values() if job.life.is_ended)
+        reasons.update((each.batch if isinstance(each, BatchJobId) else each, LIVES) for each in ended)
         reasons.update((int(key), IS_AWAITED) for key in table.waiters.keys if self._is_awaited(key))
         reasons.update((int(key), IS_READ) for key in table.readers.keys if self._is_read(key))
         return reasons
@@ -48,6 +50,7 @@ class NeededJobs:
         return (
             job_id in self._table.started
             or job_id in self._table.queued
+            or any(isinstance(each, BatchJobId) and each.batch == job_id for each in self._table.started)
             or job_id in self._held
             or (shown and job_id in self._table.on_screen)
             or self._is_awaited(str(job_id))

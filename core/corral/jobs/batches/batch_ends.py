@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from corral.batch.batch_files import LETTER_OF, RETRYING, Entry, InputRecord
 from corral.batch.statistics import cause_of
@@ -43,6 +43,7 @@ class BatchEnds(Struct, eq=False):
     """Tells the scheduler, and those that wait for this id, of an end; whether it has succeeded."""
     tell: Callable[[Job], None]
     """Tells the observers of ends that a batch has ended."""
+    arm_timeout: Callable[[ManagedJob], None]
     halt: Halt
     """Ends what runs of a batch that is given up."""
     go_on: Halt
@@ -75,7 +76,19 @@ class BatchEnds(Struct, eq=False):
         batch.stderr_bytes += snapshot.stderr_bytes
         batch.rate.note_end(time.monotonic())
         if snapshot.state == "succeeded" and snapshot.elapsed is not None:
+            was_unknown = batch.time_limit is None
             batch.durations.add(snapshot.elapsed)
+            if was_unknown and batch.time_limit is not None:
+                self._limit_those_that_run(batch, batch.time_limit)
+
+    def _limit_those_that_run(self, batch: ManagedBatch, seconds: float) -> None:
+        """They were started before anybody could tell how long they should take."""
+        for each in batch.under_way.values():
+            job = each.job
+            if not job.life.is_ended:
+                job.spec = structs.replace(job.spec, timeout=seconds)
+                job.life = structs.replace(job.life, timeout=seconds)
+                self.arm_timeout(job)
 
     @staticmethod
     def _is_tried_again(batch: ManagedBatch, job: ManagedJob, snapshot: Job) -> bool:

@@ -13,6 +13,7 @@ from msgspec import Struct, field, structs
 
 from corral.batch.batch_files import LETTER_OF, BatchFiles, InputRecord
 from corral.batch.batch_job import StoredInputs, spec_of_input, template_of
+from corral.batch.batch_rows import batch_origin, newest_batch
 from corral.batch.template import without_marks
 from corral.jobs.acceptance import Acceptance
 from corral.jobs.batches import kept_output
@@ -21,8 +22,6 @@ from corral.jobs.batches.hold_back import why_not_now
 from corral.jobs.batches.joblog import open_joblog
 from corral.jobs.batches.stored_batches import (
     StoredBatch,
-    batch_origin,
-    newest_batch,
     stored_run,
     unended_batches,
 )

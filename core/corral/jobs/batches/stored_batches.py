@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from corral.batch.batch_rows import BATCH_ROW
 from corral.commandline.program_name import program_name
 from corral.journal.journal import Journal
-from corral.journal.reader import JournalReader
-from corral.journal.rows import UNREADABLE, decode_batch, decode_batch_life, decode_surroundings
+from corral.journal.rows import UNREADABLE, decode_batch, decode_batch_life
 from corral.journal.unfinished_jobs import StoredJob, lose, surroundings_of, with_rows
 from corral.lifecycle.batch_life import BatchLife
 from corral.lifecycle.state import Life
@@ -22,12 +22,6 @@ from corral.lifecycle.state_machine import new_life
 from corral.model.batch import BatchSpec
 from corral.model.spec import JobSpec, Surroundings
 
-_BATCH_ROW = (
-    "SELECT jobs.id, jobs.created, jobs.hidden, jobs.name, jobs.command, jobs.life, jobs.batch, "
-    "surroundings.content, environments.content FROM jobs "
-    "LEFT JOIN surroundings ON surroundings.number = jobs.surroundings "
-    "LEFT JOIN environments ON environments.hash = surroundings.environment WHERE jobs.batch IS NOT NULL"
-)
 _lives = msgspec.json.Decoder(Life)
 
 
@@ -82,7 +76,7 @@ def stored_run(
 def _unended_rows(journal: Journal) -> list[Any]:
     return [
         row
-        for row in journal.select(f"{_BATCH_ROW} AND jobs.ended IS NULL ORDER BY jobs.id")
+        for row in journal.select(f"{BATCH_ROW} AND jobs.ended IS NULL ORDER BY jobs.id")
         if journal.is_unended(row[0])
     ]
 
@@ -91,26 +85,3 @@ def _run_life(journal: Journal, run: int) -> bytes | None:
     """Where more than its processes is to be known."""
     rows = journal.select("SELECT life FROM runs WHERE id = ?", run)
     return rows[0][0] if rows else None
-
-
-def batch_origin(journal: JournalReader, batch: int) -> tuple[BatchSpec, Surroundings] | None:
-    """What a batch was started with; None where it is none, or that can no longer be read."""
-    for row in journal.select(f"{_BATCH_ROW} AND jobs.id = ?", batch):
-        with suppress(*UNREADABLE):
-            return decode_batch(row[6]), decode_surroundings(row[7], row[8])
-    return None
-
-
-def newest_batch(journal: JournalReader, *, name: str | None, template: str, before: int) -> int | None:
-    """The newest batch of that name, or where that is None of that template, with an id below `before`."""
-    rows = journal.select(
-        "SELECT id FROM jobs WHERE batch IS NOT NULL AND id < ? AND (? IS NULL OR name = ?) ORDER BY id DESC",
-        before,
-        name,
-        name,
-    )
-    for (batch,) in rows:
-        origin = batch_origin(journal, batch)
-        if origin is not None and (name is not None or origin[0].template == template):
-            return int(batch)
-    return None

@@ -42,7 +42,7 @@ class FolderUsage(NamedTuple):
 
 
 def usage_of(path: str) -> FolderUsage | None:
-    """What a folder holds, without what is in folders within it; None where there is none.
+    """What a folder holds, and what is in folders within it; None where there is none.
 
     Allocated blocks, not lengths: the head of a capped file is a hole, and a punched hole takes no block
     (fallocate(2)). A file that goes meanwhile counts nothing.
@@ -64,6 +64,9 @@ def usage_of(path: str) -> FolderUsage | None:
                     continue
                 size += of_file.st_blocks * _BLOCK
                 touched = max(touched, of_file.st_mtime)
+                within = usage_of(entry.path) if stat.S_ISDIR(of_file.st_mode) else None
+                if within is not None:
+                    size, touched = size + within.size, max(touched, within.touched)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return FolderUsage(size, touched)

@@ -14,9 +14,9 @@ from corral.output.reader import PollInterval
 from corral.protocol.requests import Waited, WaitForJobs
 from corral_tui.blocked_terminal import PATIENCE
 from corral_tui.cli.each.delivery import InputDelivery
-from corral_tui.cli.each.job_copies import WholeJobs
-from corral_tui.cli.each.job_streams import JobStreams
-from corral_tui.cli.each.progress_line import ProgressLine
+from corral_tui.cli.output.job_copies import WholeJobs
+from corral_tui.cli.output.job_streams import JobStreams
+from corral_tui.cli.output.progress_line import ProgressLine
 from corral_tui.cli.support.interrupts import Interrupts
 from corral_tui.cli.support.stop_on_signal import StopOnSignal
 from corral_tui.text.batch_progress import progress_text

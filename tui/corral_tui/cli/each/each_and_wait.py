@@ -11,10 +11,10 @@ from corral.model.errors import CannotStartError, CorralError, DaemonUnavailable
 from corral.model.job import Job
 from corral_tui.cli.each.batch_watch import BatchWatch
 from corral_tui.cli.each.delivery import InputDelivery
-from corral_tui.cli.each.job_copies import LinesOfJobs, WholeJobs
-from corral_tui.cli.each.job_streams import JobStreams
-from corral_tui.cli.each.progress_line import ProgressLine
 from corral_tui.cli.each.request import EachOptions, PreparedBatch
+from corral_tui.cli.output.job_copies import LinesOfJobs, WholeJobs
+from corral_tui.cli.output.job_streams import JobStreams
+from corral_tui.cli.output.progress_line import ProgressLine
 from corral_tui.cli.support import connect
 from corral_tui.cli.support.errors import OUTPUT_CLOSED, complain
 from corral_tui.cli.support.home import chosen_home

@@ -16,11 +16,12 @@ from corral.model.errors import NotSoError, UsageError
 from corral.model.home import Home
 from corral.model.job import Job
 from corral.model.units import format_size
-from corral.output.reader import OutputFile, PollInterval
+from corral.output.reader import PollInterval
 from corral.output.stream_order import MergedStreams
 from corral.protocol.requests import ListJobs, WaitForJobs
-from corral_tui.cli.support import connect
-from corral_tui.cli.support.copy_output import (
+from corral_tui.cli.jobs.batch_logs import PackedSource, packed_of, print_batch
+from corral_tui.cli.jobs.log_options import LogOptions
+from corral_tui.cli.output.copy_output import (
     Copier,
     CopySource,
     FileSource,
@@ -28,6 +29,9 @@ from corral_tui.cli.support.copy_output import (
     Transform,
     transform_for,
 )
+from corral_tui.cli.output.job_streams import last_lines, start_of_tail
+from corral_tui.cli.support import connect
+from corral_tui.cli.support.connect import Backend
 from corral_tui.cli.support.errors import complain
 from corral_tui.cli.support.home import chosen_home
 from corral_tui.cli.support.options import ids_argument
@@ -39,18 +43,6 @@ from corral_tui.text.lost_output import (
     truncation_sentences,
 )
 from corral_tui.text.terminal_output import visible
-
-
-class LogOptions(NamedTuple):
-    """Which streams to print, and how."""
-
-    stdout: bool
-    stderr: bool
-    stage: int | None
-    tail: int | None
-    raw: bool
-    follow: bool
-    merged: bool = False
 
 
 @click.command(
@@ -100,6 +92,7 @@ def command(
         tail=tail,
         raw=raw,
         follow=follow,
+        merged_was_asked=merged,
         merged=merged or (not (has_choice or len(ids) > 1) and os.isatty(1) and os.isatty(2)),
     )
     return print_logs(ids or ("@",), choice)
@@ -111,39 +104,51 @@ def print_logs(ids: tuple[str, ...], choice: LogOptions) -> int:
     with connect.reader() as caller:
         found = caller.call(ListJobs(ids=ids))
         complain(*found.unknown)
-        running = [job for job in found.jobs if not job.is_ended]
-        with ExitStack() as closing_files:
-            streams = list(_streams(home, found.jobs, choice))
-            copier = closing_files.enter_context(closing(Copier(streams)))
-            known = {job.id: job for job in found.jobs}
-            _report_losses(found.jobs, choice)
-            if choice.follow and running and isinstance(caller, Client):
-                ended = _follow(copier, caller, running)
-                copier.drain()
-                _report_losses(ended, choice, reported=found.jobs)
-                known |= {job.id: job for job in ended}
-            else:
-                copier.fix_ends()
-                copier.drain()
+        for batch in (job for job in found.jobs if job.kind == "batch"):
+            print_batch(home, caller, batch, choice)
+        known = _print_jobs(home, caller, [job for job in found.jobs if job.kind == "job"], choice)
     complain(*filter(None, map(disk_full_sentence, known.values())))
     return 1 if found.unknown else 0
 
 
-def _streams(home: Home, jobs: tuple[Job, ...], choice: LogOptions) -> Iterator[CopySource]:
-    if choice.merged:
-        yield from (_merged(home, job, choice) for job in jobs)
-        return
+def _print_jobs(home: Home, caller: Backend, jobs: Sequence[Job], choice: LogOptions) -> dict[str, Job]:
+    """The jobs as they were last, by id."""
+    running = [job for job in jobs if not job.is_ended]
+    with ExitStack() as closing_files:
+        streams = list(_streams(home, jobs, choice))
+        copier = closing_files.enter_context(closing(Copier(streams)))
+        known = {job.id: job for job in jobs}
+        _report_losses(jobs, choice)
+        if choice.follow and running and isinstance(caller, Client):
+            ended = _follow(copier, caller, running)
+            copier.drain()
+            _report_losses(ended, choice, reported=jobs)
+            known |= {job.id: job for job in ended}
+        else:
+            copier.fix_ends()
+            copier.drain()
+    return known
+
+
+def _streams(home: Home, jobs: Sequence[Job], choice: LogOptions) -> Iterator[CopySource]:
     out, err = Outlet(1), Outlet(2)
     is_several = len(jobs) > 1
     for job in jobs:
+        packed = packed_of(home, job) if job.batch is not None and job.is_ended else ()
+        if choice.merged and not packed:
+            yield _merged(home, job, choice)
+            continue
         if choice.stage is not None and choice.stage > len(job.stages):
             raise NotSoError(f"job {job.id}: it has no stage {choice.stage}; its last is {len(job.stages)}")
-        for path, stream, outlet in _files(home, job, choice, out, err):
-            _report_if_removed(job, stream, path)
+        for path, stream, outlet in _files(home, job, choice, out, out if choice.merged else err):
             transform = transform_for(
                 outlet.descriptor, f"{visible(job.title)} | " if is_several else "", raw=choice.raw
             )
-            start = _start(path, choice.tail)
+            if packed:
+                yield PackedSource(last_lines(packed[stream], choice.tail), outlet, transform)
+                continue
+            _report_if_removed(job, stream, path)
+            start = start_of_tail(path, choice.tail)
             handlers = _handlers(job, stream, transform, at_head=start == 0)
             yield FileSource(path, outlet, start=start, **handlers._asdict())
 
@@ -168,7 +173,8 @@ def _handlers(job: Job, stream: int, transform: Transform, *, at_head: bool) -> 
 
 
 def _report_if_removed(job: Job, stream: int, path: str) -> None:
-    if job.started is not None and not os.path.lexists(path):
+    # Empty files of jobs of batches are removed by the daemon.
+    if job.started is not None and job.batch is None and not os.path.lexists(path):
         name = stream_name(job, stream)
         complain(f"job {job.id}: its {name} was removed: {visible(path)} is not there any more")
 
@@ -177,12 +183,8 @@ def _files(
     home: Home, job: Job, choice: LogOptions, out: Outlet, err: Outlet
 ) -> Iterator[tuple[str, int, Outlet]]:
     """Path, stream number (0 is stdout, then stderr by stage), and outlet of each chosen stream."""
-    if choice.stdout:
-        yield home.stdout(job.id), 0, out
-    if choice.stderr:
-        stages = [choice.stage] if choice.stage is not None else range(1, len(job.stages) + 1)
-        for stage in stages:
-            yield home.stderr(job.id, stage), stage, err
+    for stream in choice.streams(len(job.stages)):
+        yield home.outputs(job.id, stream)[stream], stream, err if stream else out
 
 
 def _report_losses(jobs: Sequence[Job], choice: LogOptions, reported: Sequence[Job] = ()) -> None:
@@ -196,15 +198,6 @@ def _report_losses(jobs: Sequence[Job], choice: LogOptions, reported: Sequence[J
             and lost != before.get(job.id, {}).get(stream)
         }
         complain(*truncation_sentences(job, streams))
-
-
-def _start(path: str, lines: int | None) -> int:
-    if lines is None:
-        return 0
-    with OutputFile(path) as file:
-        start = file.start_of_last_lines(lines)
-        # If earlier lines were dropped, start at 0 so that the loss is reported.
-        return start if start > file.first_kept() else 0
 
 
 @dataclass

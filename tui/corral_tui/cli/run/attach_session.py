@@ -20,9 +20,9 @@ from corral.output.reader import OutputFile
 from corral.output.terminal_modes import entering, leaving
 from corral.platform.files.pty import set_size, size_of
 from corral.protocol.requests import OpenInput, Waited, WaitForJobs
+from corral_tui.cli.output.copy_output import Outlet
 from corral_tui.cli.run.detach_key import DetachKey
 from corral_tui.cli.run.raw_terminal import INPUT, OUTPUT, RawTerminal, own_size
-from corral_tui.cli.support.copy_output import Outlet
 from corral_tui.cli.support.interrupts import Interrupts
 
 _DETACHING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)

@@ -14,9 +14,9 @@ from corral.model.job import Job
 from corral.output.reader import PollInterval
 from corral.protocol.requests import Started, Waited, WaitForJobs
 from corral_tui.blocked_terminal import PATIENCE
+from corral_tui.cli.output.copy_output import Copier, FileSource, Outlet, transform_for
 from corral_tui.cli.run.request import PreparedRequest
 from corral_tui.cli.support import connect
-from corral_tui.cli.support.copy_output import Copier, FileSource, Outlet, transform_for
 from corral_tui.cli.support.errors import OUTPUT_CLOSED, complain
 from corral_tui.cli.support.home import chosen_home
 from corral_tui.cli.support.interrupts import Interrupts

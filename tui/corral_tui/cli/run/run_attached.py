@@ -10,12 +10,12 @@ from corral.client.blocking import Client
 from corral.model.errors import CannotStartError, NotSoError
 from corral.model.job import Job
 from corral.protocol.requests import ListJobs, StopJobs
+from corral_tui.cli.output.copy_output import Copier, FileSource, Outlet
 from corral_tui.cli.run.attach import attach_and_report
 from corral_tui.cli.run.detach_key import DEFAULT_KEY, parse_key
 from corral_tui.cli.run.raw_terminal import OUTPUT, RawTerminal
 from corral_tui.cli.run.request import PreparedRequest
 from corral_tui.cli.support import connect
-from corral_tui.cli.support.copy_output import Copier, FileSource, Outlet
 from corral_tui.cli.support.errors import complain
 from corral_tui.cli.support.outcomes import exit_status_of, report_start_failure
 from corral_tui.cli.support.stop_on_signal import TERMINATED

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, Self, cast
 
 from msgspec import structs
 
+from corral.batch.ended_batches import EndedBatches
 from corral.journal.opening import DamagedJournalError
 from corral.journal.reader import JournalReader
 from corral.lifecycle.outcome import all_events
@@ -18,7 +19,9 @@ from corral.model.reports import Detail, Diagnosis, Story, with_history
 from corral.protocol.requests import (
     AskStory,
     AskWhy,
+    BatchJobs,
     Jobs,
+    ListBatchJobs,
     ListJobs,
     Reply_,
     Request,
@@ -36,8 +39,10 @@ class Offline:
 
     def __init__(self, journal: JournalReader) -> None:
         self._journal = journal
+        self._batches = EndedBatches(journal)
         self._answers: dict[type, Callable[[Any], object]] = {
             ListJobs: self._list,
+            ListBatchJobs: self._page,
             ShowJob: self._show,
             AskWhy: self._why,
             AskStory: self._history,
@@ -90,13 +95,16 @@ class Offline:
         unknown: list[str] = []
         for wanted in dict.fromkeys(request.ids):
             try:
-                found.append(self._journal.job(self._journal.resolve(wanted)))
+                found.append(self._batches.job(wanted))
             except NotSoError as error:
                 unknown.append(str(error))
         return Jobs(tuple(found), tuple(unknown))
 
     def _show(self, request: ShowJob) -> Detail:
-        detail = self._journal.detail(self._journal.resolve(request.job))
+        job, number = self._batches.resolve(request.job)
+        if number is not None:
+            return Detail(job=self._batches.jobs(job, [number])[0])
+        detail = self._journal.detail(job)
         return structs.replace(detail, events=all_events(detail.job, detail.events))
 
     def _why(self, request: AskWhy) -> Diagnosis:
@@ -105,17 +113,25 @@ class Offline:
 
         if request.job is None:
             raise NotSoError("why: nothing runs; corral why ID tells how a job ended")
-        job = self._journal.job(self._journal.resolve(request.job))
+        job = self._batches.job(request.job)
+        if job.batch is not None or job.kind == "batch":
+            return diagnose(job)
         found = with_history(diagnose(job), job, self._journal.history(job))
         return explain_failure(found, job, self._journal)
 
     def _history(self, request: AskStory) -> Story:
-        job = self._journal.job(self._journal.resolve(request.job))
-        return self._journal.history(job)
+        job = self._batches.job(request.job)
+        return Story(job.id) if job.batch is not None else self._journal.history(job)
+
+    def _page(self, request: ListBatchJobs) -> BatchJobs:
+        batch = self._journal.resolve(request.batch)
+        parts = [part for part in request.parts if part != "unended"]
+        jobs, following = self._batches.page(batch, parts, request.limit, request.page_after)
+        return BatchJobs(tuple(jobs), following)
 
     def _wait(self, request: WaitForJobs) -> Waited:
         """All jobs have ended, so there is nothing to wait for."""
-        jobs = tuple(self._journal.job(self._journal.resolve(wanted)) for wanted in request.ids)
+        jobs = tuple(map(self._batches.job, request.ids))
         if not request.any:
             return Waited(jobs)
         return Waited((min(jobs, key=lambda job: job.ended or job.created),))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 from corral.batch.batch_outputs import StateWatch
-from corral_tui.cli.each.job_streams import JobStreams, StreamCopy, end_copies
-from corral_tui.cli.support.copy_output import Copier
+from corral_tui.cli.output.copy_output import Copier
+from corral_tui.cli.output.job_streams import JobStreams, StreamCopy, end_copies
 
 MOST_FOLLOWED = 100
 """Jobs whose lines are copied while they run; each takes some descriptors. Those of others are copied at their end."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from corral.batch.batch_files import BatchFiles
 from corral.batch.batch_outputs import JobOutput, output_of
 from corral.model.home import Home
 from corral.model.wire import from_wire
-from corral_tui.cli.each.progress_line import ProgressLine, SharedOutlet
-from corral_tui.cli.support.copy_output import FileSource, Outlet, Prefixed, Transform, transform_for
+from corral.output.reader import OutputFile
+from corral_tui.cli.output.copy_output import FileSource, Outlet, Prefixed, Transform, transform_for
+from corral_tui.cli.output.progress_line import ProgressLine, SharedOutlet
 from corral_tui.text import numbers
 from corral_tui.text.terminal_output import visible
 
@@ -19,11 +20,18 @@ class StreamCopy:
     """One stream of one job, from its first byte. What is written after `end` was called is not copied."""
 
     def __init__(
-        self, path: str, outlet: Outlet, transform: Transform, on_drop: Callable[[int], None]
+        self,
+        path: str,
+        outlet: Outlet,
+        transform: Transform,
+        on_drop: Callable[[int], None],
+        tail: int | None = None,
     ) -> None:
         self.outlet = outlet
         self._transform = transform
-        self._file = FileSource(path, outlet, transform=transform, on_drop=on_drop)
+        self._file = FileSource(
+            path, outlet, start=start_of_tail(path, tail), transform=transform, on_drop=on_drop
+        )
         self._is_packed = False
 
     @property
@@ -54,6 +62,8 @@ class JobStreams:
     Args:
         is_tagged: the input stands before each line.
         by_line: lines of several jobs come between each other, so each is whole.
+        tail: only the last so many lines of each stream.
+        wanted: only these: 0 is stdout, then stderr by stage.
     """
 
     def __init__(
@@ -65,17 +75,29 @@ class JobStreams:
         *,
         is_tagged: bool = False,
         by_line: bool = False,
+        is_raw: bool = False,
+        tail: int | None = None,
+        wanted: Collection[int] | None = None,
     ) -> None:
         self._home = home
         self._batch = int(batch)
         self._stages = stages
         self._is_tagged = is_tagged
         self._by_line = by_line
+        self._is_raw, self._tail, self._wanted = is_raw, tail, wanted
         self.files = BatchFiles(home, self._batch)
         self.out, self.err = SharedOutlet(1, progress), SharedOutlet(2, progress)
 
     def output(self, number: int) -> JobOutput:
-        return output_of(self.files, self._home, self._batch, number, self._stages)
+        found = output_of(self.files, self._home, self._batch, number, self._stages)
+        wanted = range(self._stages + 1) if self._wanted is None else self._wanted
+        return found._replace(
+            packed=tuple(
+                last_lines(content, self._tail) if stream in wanted else b""
+                for stream, content in enumerate(found.packed)
+            ),
+            paths=tuple(path if stream in wanted else "" for stream, path in enumerate(found.paths)),
+        )
 
     def attempt(self, number: int) -> int:
         """Which one it is that runs, from 1 on."""
@@ -85,13 +107,15 @@ class JobStreams:
         """One for each of its streams."""
         names = output.paths or ("",) * len(output.packed)
         return [
-            StreamCopy(path, outlet, self._transform(number, outlet), self._drop_report(number, stream))
+            StreamCopy(
+                path, outlet, self._transform(number, outlet), self._drop_report(number, stream), self._tail
+            )
             for stream, path in enumerate(names)
             for outlet in (self.err if stream else self.out,)
         ]
 
     def _transform(self, number: int, outlet: Outlet) -> Transform:
-        plain = transform_for(outlet.descriptor, "", raw=False)
+        plain = transform_for(outlet.descriptor, "", raw=self._is_raw)
         if not self._is_tagged:
             return Prefixed(b"", plain) if self._by_line else plain
         text = self.files.input(number).text
@@ -116,3 +140,21 @@ def end_copies(copies: list[StreamCopy], output: JobOutput) -> None:
     """The job has ended, and has printed that."""
     for stream, copy in enumerate(copies):
         copy.end(output.packed[stream] if stream < len(output.packed) else None)
+
+
+def last_lines(data: bytes, lines: int | None) -> bytes:
+    """The last so many of them, or all."""
+    if lines is None:
+        return data
+    kept = data.splitlines(keepends=True)
+    return b"".join(kept[max(0, len(kept) - lines) :])
+
+
+def start_of_tail(path: str, lines: int | None) -> int:
+    """Where the last so many lines of a file begin."""
+    if lines is None:
+        return 0
+    with OutputFile(path) as file:
+        start = file.start_of_last_lines(lines)
+        # If earlier lines were dropped, start at 0 so that the loss is reported.
+        return start if start > file.first_kept() else 0

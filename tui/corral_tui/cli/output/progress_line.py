@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from corral_tui.cli.support.copy_output import Outlet
+from corral_tui.cli.output.copy_output import Outlet
 from corral_tui.text.numbers import cut_end
 from corral_tui.text.terminal_output import is_terminal, visible, width_of
 

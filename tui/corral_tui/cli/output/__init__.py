@@ -1,0 +1,1 @@
+"""Copying what jobs print to where the command line prints."""
