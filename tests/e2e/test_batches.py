@@ -109,11 +109,21 @@ def test_retries_halt_and_limits(corral: Corral, tmp_path: Path) -> None:
 
 def test_what_succeeded_is_left_out_and_each_end_is_logged(corral: Corral, tmp_path: Path) -> None:
     log = tmp_path / "joblog"
-    line = "i={}; test "$i" != b -o -e " + str(tmp_path / "done")
+    line = 'i={}; test "$i" != b -o -e ' + str(tmp_path / "done")
     words = ("-w", "--joblog", str(log), "--shell", line, ":::", "a", "b", "c c")
     assert corral("each", *words).returncode == 1
     head, *rows = log.read_text().splitlines()
-    assert head.split("\t") == ["Seq", "Host", "Starttime", "JobRuntime", "Send", "Receive", "Exitval", "Signal", "Command"]
+    assert head.split("\t") == [
+        "Seq",
+        "Host",
+        "Starttime",
+        "JobRuntime",
+        "Send",
+        "Receive",
+        "Exitval",
+        "Signal",
+        "Command",
+    ]
     assert sorted((row.split("\t")[0], row.split("\t")[6]) for row in rows) == [
         ("1", "0"),
         ("2", "1"),
