@@ -21,6 +21,7 @@ NAMES = (
     "output",
     "pipeline",
     "short_jobs",
+    "batches",
     "idle",
     "watching",
     "ps",

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from corral.commands.stop import StopCommands
 from corral.jobs.batches.batches import Batches
+from corral.jobs.batches.stop_reports import as_one
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_batch import ManagedBatch
 from corral.jobs.managed_job import ManagedJob
 from corral.jobs.snapshots import Snapshots
+from corral.journal.journal import Journal
 from corral.lifecycle.outcome import NEVER_STARTED
 from corral.lifecycle.state import StopCause
 from corral.model.batch import BatchJobId
@@ -25,6 +26,7 @@ class BatchStops(Struct, eq=False):
     """Stops batches, and jobs of batches that have not started."""
 
     _table: JobTable
+    _journal: Journal
     _snapshots: Snapshots
     _batches: Batches
     _stops: StopCommands
@@ -50,14 +52,20 @@ class BatchStops(Struct, eq=False):
         signal: str | None = None,
         grace: float | None = None,
         cause: StopCause = "user",
+        asked_before: bool = False,
     ) -> list[ManagedJob]:
-        """Begin to end a batch, and what it has left alive. The jobs that are being ended."""
+        """Begin to end a batch, and what it has left alive. The jobs that are being ended.
+
+        `asked_before`: of those that are being stopped already no grace is skipped.
+        """
         batch = self._table.batches.get(batch_id)
         jobs = self._in_hand(batch_id)
         if batch is not None:
             self._batches.stop(batch, f"stopped {by}")
         for job in jobs:
-            self._stops.request(job.id, by=by, signal=signal, grace=grace, cause=cause)
+            goes_on = job.life.state == "stopping" or job.life.sweeping
+            if not (goes_on and asked_before and grace != 0):
+                self._stops.request(job.id, by=by, signal=signal, grace=grace, cause=cause)
         if batch is not None:
             self._batches.ends.settle(batch)
         return jobs
@@ -83,22 +91,12 @@ class BatchStops(Struct, eq=False):
 
     async def report(self, batch_id: int, jobs: Sequence[ManagedJob], *, wait: bool) -> StopReport:
         """What became of these jobs, as one report on the batch."""
-        began = time.monotonic()
         reports = await asyncio.gather(*(self._stops.report_on_held(job, wait=wait) for job in jobs))
-        kill_in = [report.kill_in for report in reports if report.kill_in is not None]
-        return StopReport(
-            id=str(batch_id),
-            state=self._snapshots.of(batch_id).state,
-            seconds=max((report.seconds for report in reports), default=time.monotonic() - began),
-            processes=tuple(process for report in reports for process in report.processes),
-            survivors=tuple(survivor for report in reports for survivor in report.survivors),
-            in_doubt=tuple(doubt for report in reports for doubt in report.in_doubt),
-            kill_in=min(kill_in, default=None),
-            grace=max((report.grace for report in reports if report.grace is not None), default=None),
-            looked_at=max(
-                (report.looked_at for report in reports if report.looked_at), default=datetime.now(UTC)
-            ),
-        )
+        state = self._snapshots.of(batch_id).state
+        kept = self._journal.stop_report(batch_id) if batch_id not in self._table.batches else None
+        if kept is not None and not any(report.survivors for report in reports):
+            return structs.replace(kept, state=state)
+        return as_one(batch_id, state, reports)
 
     def skip(self, job_id: BatchJobId) -> StopReport | None:
         """Never start that job; None where it has begun or ended already."""

@@ -66,7 +66,8 @@ class StopRequests(Struct, eq=False):
             for report in (*stops.reports, *in_batches.values())
         }
         reports = tuple(told[str(job_id)] for job_id in (*in_batches, *ids) if str(job_id) in told)
-        return structs.replace(stops, reports=reports, unknown=(*unknown, *stops.unknown))
+        titles = stops.titles | {str(batch): self._snapshots.of(batch).title for batch in in_batches}
+        return structs.replace(stops, reports=reports, unknown=(*unknown, *stops.unknown), titles=titles)
 
     async def _stop_of_batches(self, ids: Sequence[int], request: StopJobs) -> dict[int, StopReport]:
         """Stop those of these that are batches, or have not started in one."""
@@ -78,7 +79,11 @@ class StopRequests(Struct, eq=False):
                     reports[job_id] = skipped
             elif self._batches.is_batch(job_id):
                 begun[job_id] = self._batches.begin(
-                    job_id, request.by, signal=request.signal, grace=request.grace
+                    job_id,
+                    request.by,
+                    signal=request.signal,
+                    grace=request.grace,
+                    asked_before=request.asked_before,
                 )
         self._commits.soon()
         for batch_id, jobs in begun.items():
@@ -107,7 +112,8 @@ class StopRequests(Struct, eq=False):
             withdrawn = await self._withdraw(list(self._table.queued))
         told = [await self._batches.report(batch, jobs, wait=True) for batch, jobs in batches.items()]
         stops = await self._reports(in_hand, withdrawn, is_waited_for=True)
-        return structs.replace(stops, reports=(*told, *stops.reports))
+        titles = {report.id: self._snapshots.of(int(report.id)).title for report in told}
+        return structs.replace(stops, reports=(*told, *stops.reports), titles=stops.titles | titles)
 
     async def _withdraw(self, ids: Sequence[int]) -> dict[int, str]:
         """Take those of these jobs that are queued out of the queue; their titles. The newest first: the older may be

@@ -198,7 +198,7 @@ class Engine:
             withdraw=self.queue.withdraw,
             hold_starts=self.queue.held,
         )
-        self.batch_stops = BatchStops(self.table, self.snapshots, self.batches, self.stops)
+        self.batch_stops = BatchStops(self.table, self.journal, self.snapshots, self.batches, self.stops)
         self.batch_lists = BatchLists(self.table, self.snapshots, self.batches)
         self.signals = SignalCommands(
             self.journal,

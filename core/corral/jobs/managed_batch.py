@@ -27,6 +27,7 @@ from corral.batch.template import Template
 from corral.jobs.managed_job import ManagedJob, new_job
 from corral.lifecycle.batch_life import BatchLife
 from corral.model.batch import Attempt, BatchJobId, BatchJobInput, BatchProgress, BatchSpec
+from corral.model.reports import StopReport
 from corral.model.spec import JobSpec, Surroundings
 
 LONGEST_RETRY_DELAY = 300.0
@@ -86,6 +87,8 @@ class ManagedBatch(Struct, eq=False, kw_only=True):
     """Descriptor of the file that is told of each end."""
     spare_folders: list[str] = field(default_factory=list)
     """Of jobs that have ended, with empty files for the output of others."""
+    stop_reports: list[StopReport] = field(default_factory=list)
+    """On those that were ended with it."""
     feeder: object = None
     """The client that gives the inputs."""
     succeeded_before: Counter[str] | None = None

@@ -13,6 +13,7 @@ from corral.batch.batch_files import LETTER_OF, RETRYING, Entry, InputRecord
 from corral.batch.statistics import cause_of
 from corral.jobs.batch_snapshot import snapshot_of_batch
 from corral.jobs.batches import joblog, kept_output
+from corral.jobs.batches.stop_reports import as_one
 from corral.jobs.executor import Executor
 from corral.jobs.job_table import JobTable
 from corral.jobs.managed_batch import ManagedBatch
@@ -56,6 +57,8 @@ class BatchEnds(Struct, eq=False):
         job.snapshot = None
         snapshot = self._snapshots.snapshot(job)
         self._count(batch, snapshot)
+        if batch.life.stop is not None and job.report is not None:
+            batch.stop_reports.append(structs.replace(job.report, state=snapshot.state))
         is_again = self._is_tried_again(batch, job, snapshot)
         state = RETRYING if is_again else LETTER_OF[snapshot.state]
         record = self._record(batch, job, snapshot, is_again=is_again)
@@ -211,7 +214,8 @@ class BatchEnds(Struct, eq=False):
             done = batch.ends.get(LETTER_OF["succeeded"], 0)
             ending = batch_ending(batch.life, batch.failed_count, batch.total, batch.total - done)
         snapshot = snapshot_of_batch(batch, None, self.executor().observe, ending)
-        self._journal.job_ended(snapshot)
+        report = as_one(batch.id, snapshot.state, batch.stop_reports) if batch.stop_reports else None
+        self._journal.job_ended(snapshot, report)
         self._table.remember(snapshot)
         self._table.remove_batch(batch)
         if batch.timer is not None:
