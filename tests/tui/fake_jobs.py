@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from corral.model.job import Job, Pipe, Stage, StageTime, Stopping
+from corral.model.batch import BatchProgress, FailureGroup
+from corral.model.job import Job, Pipe, Stage, StageTime, Stopping, place_of
 
 NOW = datetime(2026, 11, 22, 14, 2, 11, tzinfo=UTC)
 """The fixed clock of the tests."""
@@ -53,7 +54,7 @@ def job(number: int | str, name: str, **changes: Any) -> Job:
         "processes": 1,
         "output_bytes_per_second": 0.0,
         "origin": "command_line",
-        "stages": (stage(1, argv[0] if argv else name, argv, pid=40000 + int(number)),),
+        "stages": (stage(1, argv[0] if argv else name, argv, pid=40000 + place_of(str(number))[-1]),),
     }
     return Job(**{**fields, **changes})
 
@@ -131,6 +132,53 @@ def ended_job(number: int | str, name: str, state: str = "succeeded", **changes:
         "output_bytes_per_second": None,
     }
     return job(number, name, **{**ended, **changes})
+
+
+def batch_job(number: int, name: str, *, failed: int = 0, **changes: Any) -> Job:
+    """A batch of a thousand inputs, a third of them done; fields of `BatchProgress` can be given, too."""
+    counts: dict[str, Any] = {
+        "total": 1000,
+        "running": 8,
+        "succeeded": 340 - failed,
+        "failed": failed,
+        "stopped": 0,
+        "skipped": 0,
+        "retried": 0,
+        "per_second": 5.5,
+        "seconds_left": 130.0,
+        "jobs_at_a_time": 8,
+    }
+    counts |= {key: changes.pop(key) for key in tuple(changes) if key in counts}
+    taken = sum(counts[key] for key in ("running", "succeeded", "failed", "stopped", "skipped"))
+    fields: dict[str, Any] = {
+        "kind": "batch",
+        "command": "ffmpeg -i {} {.}.mp4",
+        "stages": (),
+        "processes": counts["running"],
+        "batch_progress": BatchProgress(queued=(counts["total"] or taken) - taken, **counts),
+    }
+    return job(number, name, **{**fields, **changes})
+
+
+def failing_batch(number: int = 12, **changes: Any) -> Job:
+    """Some of it failed, for two reasons, and two of its jobs take long."""
+    causes = (
+        FailureGroup("exit 1: N.mov: Invalid data found when processing input", 2, ("12.3", "12.9")),
+        FailureGroup("killed by SIGKILL", 1, ("12.40",)),
+    )
+    return batch_job(
+        number, "enc", **{"failed": 3, "failures": causes, "stragglers": ("12.28", "12.30"), **changes}
+    )
+
+
+def job_of_batch(number: int, state: str = "running", **changes: Any) -> Job:
+    """The job of that input of batch 12."""
+    fields: dict[str, Any] = {"batch": "12", "input": f"clip-{number}.mov", **changes}
+    command = f"ffmpeg -i clip-{number}.mov clip-{number}.mp4"
+    wanted = {"command": command, **fields}
+    if state == "running":
+        return job(f"12.{number}", "ffmpeg", **wanted)
+    return ended_job(f"12.{number}", "ffmpeg", state, **wanted)
 
 
 def spent(run: float, put_in: float, output: float) -> StageTime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct, structs
 
-from corral.model.job import Job
+from corral.model.job import Job, place_of
 from corral.model.machine import Machine
 from corral.protocol.protocol_number import NEWEST_ENDED
 from corral.protocol.pushes import ChangesPushed, Push, SnapshotPushed
@@ -60,4 +60,4 @@ def _newest(jobs: dict[str, Job]) -> dict[str, Job]:
 
 
 def _in_order(jobs: tuple[Job, ...]) -> dict[str, Job]:
-    return {job.id: job for job in sorted(jobs, key=lambda job: int(job.id))}
+    return {job.id: job for job in sorted(jobs, key=lambda job: place_of(job.id))}

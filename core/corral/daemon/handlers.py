@@ -31,7 +31,7 @@ from corral.model.errors import (
     UnknownJobError,
     UsageError,
 )
-from corral.model.job import Job
+from corral.model.job import Job, place_of
 from corral.model.reports import DaemonStatus, Detail, Diagnosis, Story
 from corral.model.spec import DescriptorInput, JobSpec, Origin
 from corral.model.wire import to_wire
@@ -485,4 +485,4 @@ def _numbers(references: Sequence[str]) -> set[int]:
 
 
 def _ended_at(job: Job) -> Any:
-    return job.ended, [int(part) for part in job.id.split(".")]
+    return job.ended, place_of(job.id)

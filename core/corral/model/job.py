@@ -28,6 +28,11 @@ UNKNOWN_COMMAND = "(unknown)"
 """Of a job whose command nobody can tell."""
 
 
+def place_of(job_id: str) -> tuple[int, ...]:
+    """Sort ids by this: 2, 12, 12.3, 12.10, 13."""
+    return tuple(map(int, job_id.split(".")))
+
+
 class StageTime(Struct, frozen=True, kw_only=True):
     """What a stage spent the last 5 s on, as shares that add up to 1."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corral.model.job import Job
+from corral.model.job import Job, place_of
 
 _STUCK, _ENDED_BADLY, _NOT_OBSERVED, _WAITING, _ACTIVE, _ENDED_WELL = range(6)
 
@@ -21,7 +21,7 @@ def needs_a_human(job: Job) -> bool:
     return is_stuck(job) or ended_badly(job)
 
 
-def urgency(job: Job) -> tuple[int, float, int]:
+def urgency(job: Job) -> tuple[int, float, tuple[int, ...]]:
     """Sort by this to have the most urgent job first.
 
     Stuck ones, the longest stuck first; those that ended badly, the last to end first; those of which no health is known (queued,
@@ -32,7 +32,7 @@ def urgency(job: Job) -> tuple[int, float, int]:
         at = job.health_since.timestamp()
     elif rank == _ENDED_BADLY and job.ended is not None:
         at = -job.ended.timestamp()
-    return rank, at, -int(job.id)
+    return rank, at, tuple(-each for each in place_of(job.id))
 
 
 def _rank(job: Job) -> int:

@@ -16,11 +16,12 @@ def progress_text(progress: BatchProgress, *, with_rate: bool = False) -> str:
     counts = ((progress.failed, "failed"), (progress.stopped, "stopped"), (progress.running, "run"))
     found += [f"{number} {what}" for number, what in counts if number]
     if with_rate and progress.per_second is not None:
-        found.append(f"{_rate(progress.per_second)}/s")
+        found.append(f"{rate_text(progress.per_second)}/s")
     if progress.seconds_left is not None:
         found.append(f"{numbers.one_unit(progress.seconds_left)} left")
     return ", ".join(found)
 
 
-def _rate(per_second: float) -> str:
+def rate_text(per_second: float) -> str:
+    """`1.3`, or `340`."""
     return f"{per_second:.2g}" if per_second < 10 else numbers.count(per_second)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from corral.client.snapshot import Snapshot
-from corral.model.job import Job
+from corral.model.job import Job, place_of
 from corral.model.urgency import ended_badly, is_stuck, needs_a_human, urgency
 from corral_tui.settings.dashboard import Order
 from corral_tui.text.charset import Role
@@ -26,18 +26,18 @@ def _ended_well(job: Job) -> bool:
 
 
 def _status_key(job: Job) -> object:
-    return not is_stuck(job), not ended_badly(job), _STATES.index(job.state), int(job.id)
+    return not is_stuck(job), not ended_badly(job), _STATES.index(job.state), place_of(job.id)
 
 
 _KEYS: dict[Order, Callable[[Job], object]] = {
-    "started": lambda job: int(job.id),
-    "name": lambda job: (job.title.lower(), int(job.id)),
+    "started": lambda job: place_of(job.id),
+    "name": lambda job: (job.title.lower(), place_of(job.id)),
     "status": _status_key,
-    "cpu": lambda job: (-(job.cpu_percent or 0.0), int(job.id)),
-    "mem": lambda job: (-(job.memory_bytes or 0), int(job.id)),
-    "procs": lambda job: (-job.processes, int(job.id)),
-    "out": lambda job: (-(job.output_bytes_per_second or 0.0), int(job.id)),
-    "time": lambda job: (-_age(job), int(job.id)),
+    "cpu": lambda job: (-(job.cpu_percent or 0.0), place_of(job.id)),
+    "mem": lambda job: (-(job.memory_bytes or 0), place_of(job.id)),
+    "procs": lambda job: (-job.processes, place_of(job.id)),
+    "out": lambda job: (-(job.output_bytes_per_second or 0.0), place_of(job.id)),
+    "time": lambda job: (-_age(job), place_of(job.id)),
 }
 
 
@@ -60,7 +60,7 @@ def _age(job: Job) -> float:
 
 def _newest_first(jobs: list[Job]) -> list[Job]:
     return sorted(
-        jobs, key=lambda job: (job.ended.timestamp() if job.ended else 0.0, int(job.id)), reverse=True
+        jobs, key=lambda job: (job.ended.timestamp() if job.ended else 0.0, place_of(job.id)), reverse=True
     )
 
 
@@ -110,7 +110,7 @@ class Model:
     def marked(self) -> tuple[Job, ...]:
         """The marked jobs that are still there, in the order of their numbers."""
         jobs = self.snapshot.jobs
-        return tuple(jobs[each] for each in sorted(self.marks & jobs.keys(), key=int))
+        return tuple(jobs[each] for each in sorted(self.marks & jobs.keys(), key=place_of))
 
     @property
     def hidden_marked(self) -> frozenset[str]:
@@ -297,7 +297,7 @@ class Model:
 
     def _in_held_order(self, jobs: Iterable[Job]) -> list[Job]:
         places = {job_id: place for place, job_id in enumerate(self._sequence)}
-        return sorted(jobs, key=lambda job: (places.get(job.id, len(places)), int(job.id)))
+        return sorted(jobs, key=lambda job: (places.get(job.id, len(places)), place_of(job.id)))
 
     def _settle_selection(self) -> None:
         """A job that is no longer shown leaves the selection to the one at its place."""

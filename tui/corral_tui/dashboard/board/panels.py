@@ -9,6 +9,7 @@ from textual.geometry import Region
 from corral.model.job import Job
 from corral.model.urgency import ended_badly, is_stuck
 from corral_tui.dashboard.board.view_state import BoardMap, ViewState
+from corral_tui.dashboard.paint.batch_lines import batch_lines, progress_line
 from corral_tui.dashboard.paint.job_words import end_reason, title
 from corral_tui.dashboard.paint.lines import Span, Spans, clean, padded, width_of, wrapped
 from corral_tui.dashboard.paint.pipeline_line import draw_pipeline
@@ -180,6 +181,8 @@ def _foot(view_state: ViewState, job: Job, width: int, is_selected: bool, role: 
 
 def _body(view_state: ViewState, job: Job, width: int, height: int, *, is_framed: bool) -> list[Spans]:
     """Exactly `height` lines: what matters most comes first, the last lines of output fill the rest."""
+    if job.batch_progress is not None:
+        return _batch_body(view_state, job, width, height)
     if height <= 2:
         one = _one_line(view_state, job, width)
         if height == 1:
@@ -194,6 +197,29 @@ def _body(view_state: ViewState, job: Job, width: int, height: int, *, is_framed
         top.append(_meters(view_state, job, width, has_processes=not is_framed))
     top += _key_lines(view_state, job, width, height - len(top))
     return _with_output(view_state, job, top[:height], height)
+
+
+def _batch_body(view_state: ViewState, job: Job, width: int, height: int) -> list[Spans]:
+    """How far it is, then what it waits for or is stuck at, what failed and what takes long."""
+    charset = view_state.charset
+    why = view_state.why(job)
+    told: list[Spans] = [*_sentence(why, width, "bold" if is_stuck(job) else "plain")] if why else []
+    if height <= 2:
+        below = [
+            *told,
+            *batch_lines(job, width, 2, charset)[1:],
+            _meters(view_state, job, width, has_processes=True),
+        ]
+        return [progress_line(job, width, charset), below[0]][:height]
+    top: list[Spans] = []
+    if height >= 4:
+        top.append(((cut_middle(clean(job.command), width, charset.ellipsis), "muted"),))
+    if job.state != "queued":
+        top.append(_meters(view_state, job, width, has_processes=False))
+    gap: list[Spans] = [()] if height >= 8 else []
+    first, *others = batch_lines(job, width, max(height - len(top) - len(told) - 2 * len(gap), 1), charset)
+    lines = [*top, *gap, first, *told, *(gap if others else ()), *others]
+    return [*lines, *([()] * (height - len(lines)))][:height]
 
 
 def _with_output(view_state: ViewState, job: Job, top: list[Spans], height: int) -> list[Spans]:

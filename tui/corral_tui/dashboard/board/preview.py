@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from corral.model.job import Job
 from corral_tui.dashboard.board.view_state import ViewState
+from corral_tui.dashboard.paint.batch_lines import batch_lines
 from corral_tui.dashboard.paint.job_words import end_reason, title
 from corral_tui.dashboard.paint.lines import Spans, clean, padded, width_of, wrapped
 from corral_tui.dashboard.paint.pipeline_line import draw_pipeline
@@ -60,6 +61,8 @@ def _head(view_state: ViewState, job: Job, width: int) -> Spans:
 
 def _few_lines(view_state: ViewState, job: Job, width: int) -> list[Spans]:
     why = view_state.why(job) or end_reason(job)
+    if job.batch_progress is not None:
+        return batch_lines(job, width, 2, view_state.charset)
     if why:
         return [*wrapped(why, width, "")]
     return [view_state.last_line(job)]
@@ -69,6 +72,8 @@ def _lines(view_state: ViewState, job: Job, width: int, height: int) -> list[Spa
     lines: list[Spans] = _sentence_lines(view_state, job, width)
     if not job.is_ended and job.state != "queued":
         lines.append(_numbers(view_state, job, width))
+    if job.batch_progress is not None:
+        return [*lines, *batch_lines(job, width, height - len(lines), view_state.charset)]
     if len(job.stages) > 1 and not job.is_ended:
         lines += draw_pipeline(job, width, view_state.charset)
     tail = view_state.tails.of(job)

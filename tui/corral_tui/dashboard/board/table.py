@@ -11,6 +11,7 @@ from textual.geometry import Region
 from corral.model.job import Job
 from corral.model.urgency import ended_badly, is_stuck, needs_a_human
 from corral_tui.dashboard.board.view_state import BoardMap, ViewState
+from corral_tui.dashboard.paint.batch_lines import progress_line
 from corral_tui.dashboard.paint.job_words import title
 from corral_tui.dashboard.paint.lines import Span, Spans, padded
 from corral_tui.dashboard.paint.row_widget import EMPTY, Row, padded_row
@@ -36,6 +37,8 @@ class Column(NamedTuple):
 
 
 _WIDE = 100
+_WITH_WHY = 36
+"""Cells for the progress of a batch that has to say something besides."""
 _DROPPED_FIRST: tuple[ColumnName, ...] = ("procs", "out", "mem_spark", "cpu_spark", "mem", "last")
 _DROPPED_LAST: tuple[ColumnName, ...] = ("cpu", "time", "status")
 _ORDER_OF: dict[ColumnName, Order] = {
@@ -170,7 +173,8 @@ def _cached(
     """The row of a job; rebuilt only where something in it differs."""
     model = view_state.model
     is_selected, is_marked = job.id == model.selected_id, job.id in model.marks
-    status, time, last = view_state.status(job), view_state.time(job), _last(view_state, job)
+    status, time = view_state.status(job), view_state.time(job)
+    last = _last(view_state, job, columns[-1].width)
     wants_sparks = any(column.name == "cpu_spark" for column in columns)
     spark = view_state.spark(job, "cpu", 8) + view_state.spark(job, "memory", 8) if wants_sparks else ""
     key = (
@@ -194,8 +198,11 @@ def _cached(
     return drawn
 
 
-def _last(view_state: ViewState, job: Job) -> Spans:
+def _last(view_state: ViewState, job: Job, width: int) -> Spans:
     why = view_state.why(job)
+    if job.batch_progress is not None and job.started is not None:
+        line = progress_line(job, width if why is None else min(width, _WITH_WHY), view_state.charset)
+        return (*line, ("   " + why, "plain")) if why else line
     if why is None:
         return view_state.last_line(job)
     return ((why, "muted" if job.state == "queued" else "plain"),)

@@ -182,7 +182,7 @@ class Tails:
         for job in self._in_turn(jobs):
             tail = self._tails.pop(job.id, None)
             if tail is None:
-                if not (job.stdout_bytes or job.stderr_bytes):
+                if job.kind == "batch" or not (job.stdout_bytes or job.stderr_bytes):
                     continue
                 tail = Tail(self._home, job)
             tail.update(job, budget)
