@@ -186,11 +186,13 @@ def test_none_runs_twice_and_none_is_left_out_however_often_the_daemon_dies(
 
 
 def test_whoever_gives_the_inputs_may_die(corral: Corral, tmp_path: Path) -> None:
-    feeder = corral.start("each", "-j1", "touch", f"{tmp_path}/{{}}", stdin=-1)
+    made = tmp_path / "made"
+    made.mkdir()
+    feeder = corral.start("each", "-j1", "touch", f"{made}/{{}}", stdin=-1)
     assert feeder.stdin is not None
     feeder.stdin.write(b"a\nb\n")
     feeder.stdin.flush()
-    until(lambda: len(list(tmp_path.iterdir())) == 2, "what came to run")
+    until(lambda: len(list(made.iterdir())) == 2, "what came to run")
     assert progress(corral)["total"] is None
     feeder.kill()
     feeder.communicate()

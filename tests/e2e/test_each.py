@@ -20,7 +20,7 @@ _WAITS = "while ! test -e go.{}; do sleep 0.02; done"
 
 
 def _batch(corral: Corral, reference: str = "@") -> dict[str, Any]:
-    (found,) = json.loads(corral.ok("ps", "-a", "--json", reference))
+    found, *_ = json.loads(corral.ok("ps", "-a", "--json", reference))
     assert isinstance(found, dict)
     return found
 
