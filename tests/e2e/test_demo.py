@@ -171,7 +171,7 @@ def test_the_steps_are_ticked_what_refuses_is_stopped_and_q_ends_it_with_proof(d
         terminal.press("q")
         assert terminal.wait_for_end() == 0
         screen = terminal.text()
-        assert "Demo over: 24 jobs" in screen.replace("\n", ""), screen
+        assert "Demo over: 25 jobs" in screen.replace("\n", ""), screen
         assert "nothing is left.  Your own:  corral run make -j8   ·   corral" in screen
         assert_restored(terminal)
         assert demo.has_left_nothing()

@@ -1,4 +1,4 @@
-"""The five jobs that run as long as the demo, as data."""
+"""The five jobs that run as long as the demo, and its batch, as data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from corral_tui.demo.tools import Tools
 
 STUBBORN = "stubborn"
 ASK = "ask"
+SWEEP = "sweep"
+SWEEP_COMMAND = (
+    "sh",
+    "-c",
+    "head -c 100000 /dev/zero | md5sum; sleep 0.3; test $(($1 % 40)) -ne 0",
+    "sh",
+    "{}",
+)
+"""Of the batch: a minute of work, two at a time, of which each fortieth fails."""
+SWEEP_INPUTS = range(1, 401)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from corral.model.reports import Advice, Diagnosis
 from corral.model.spec import DescriptorInput, JobSpec
 from corral.model.units import quote
 from corral.platform.host.python_interpreter import interpreter
-from corral.protocol.requests import Reply_, Request, StartJobs
+from corral.protocol.requests import Reply_, Request, StartBatch, StartJobs
 
 NICE = 19
 CORES = 2
@@ -61,6 +61,9 @@ class DemoSession(Session):
     async def call(self, request: Request[Reply_], descriptors: Sequence[int] = ()) -> Reply_:
         if isinstance(request, StartJobs):
             request.specs = tuple(self._gentle(spec) for spec in request.specs)
+            request.surroundings = structs.replace(request.surroundings, nice=NICE)
+        if isinstance(request, StartBatch):
+            request.spec = structs.replace(request.spec, job=self._gentle(request.spec.job))
             request.surroundings = structs.replace(request.surroundings, nice=NICE)
         reply = await super().call(request, descriptors)
         if isinstance(reply, Diagnosis):

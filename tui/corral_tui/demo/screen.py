@@ -17,7 +17,7 @@ from corral_tui.cli.support.errors import INTERRUPTED
 from corral_tui.demo import feeding
 from corral_tui.demo.checks import KINDS, Bench, Finding, check
 from corral_tui.demo.ending import DemoSummary, end
-from corral_tui.demo.jobs import DemoJob, long_jobs
+from corral_tui.demo.jobs import SWEEP, SWEEP_COMMAND, SWEEP_INPUTS, DemoJob, long_jobs
 from corral_tui.demo.own_daemon import DIRECTORY, GRACE, DemoManager
 from corral_tui.demo.steps import StepProgress
 from corral_tui.demo.tools import Tools, find_tools, password_environment
@@ -108,9 +108,11 @@ class Show:
         return status
 
     async def begin(self, tools: Tools) -> None:
-        """Start the five long jobs, and the six kinds in the background."""
+        """Start the five long jobs and the batch, and the six kinds in the background."""
         for job in long_jobs(tools):
             await self._start(job)
+        sweep = self.manager.each(SWEEP_COMMAND, SWEEP_INPUTS, jobs=2, name=SWEEP, cwd=DIRECTORY)
+        self._long.append(await sweep.start())
         self.manager.session.show_only_ended_but(self._long)
         bench = Bench(self.manager, tools, is_thorough=False)
         self._tasks += [
