@@ -73,7 +73,7 @@ class BatchWatch:
             try:
                 has_moved = self._copies.step() or has_moved
                 self._give_up_terminal(is_held_up=ended is not None and not has_moved)
-                if ended is not None and self._copies.is_done:
+                if ended is not None and self._copies.is_done and not self._still_delivers:
                     return ended
                 self._draw()
                 self._sleep(waiting, interrupts, pace, has_moved=has_moved, is_over=ended is not None)
@@ -81,6 +81,10 @@ class BatchWatch:
                 self._copies.copier.discard()
                 self._stops.output_was_closed()
         return None
+
+    @property
+    def _still_delivers(self) -> bool:
+        return self._delivery.awaits_last_reply and not self._stops.forced_status
 
     def _deliver(self) -> bool:
         if self._stops.forced_status or self._is_told:
@@ -129,7 +133,7 @@ class BatchWatch:
         delay = pace.delay(time.monotonic(), had_output=has_moved)
         if not is_over:
             wakers += [waiting.fileno()]
-        if not (is_over or self._is_told or self._stops.forced_status):
+        if not (self._is_told or self._stops.forced_status):
             wakers += self._delivery.wakers()
             delay = min(delay, self._delivery.patience() or delay)
         self._copies.copier.wait(0 if has_moved else delay, wakers)

@@ -46,6 +46,11 @@ class InputDelivery:
         """Of the batch, as the daemon said last."""
         self._left_out = 0
 
+    @property
+    def awaits_last_reply(self) -> bool:
+        """Whether all was sent, and only the answer is missing."""
+        return self._has_sent_last and not self.is_over
+
     def step(self) -> bool:
         """Take and send what is there. Returns whether anything moved.
 
