@@ -85,8 +85,8 @@ class Leftovers(Protocol):
 
     def jobs_withdrawn(self, job_ids: Sequence[int]) -> None: ...
 
-    def look_after(self, job_id: int) -> None:
-        """The same of a job of a batch."""
+    def look_after(self, job_id: int, *, is_urgent: bool = True) -> None:
+        """The same of a job of a batch, of which very many may end: if it is not urgent, at the next tick."""
 
     def look(self, jobs: Iterable[int] | None = None) -> None:
         """Look at once what is left of these jobs, or of all, where anything may be."""

@@ -91,11 +91,12 @@ class LocalLeftovers:
     def jobs_withdrawn(self, job_ids: Sequence[int]) -> None:
         """Nothing was started of them."""
 
-    def look_after(self, job_id: int) -> None:
-        """It has ended: look soon what is left of it."""
+    def look_after(self, job_id: int, *, is_urgent: bool = True) -> None:
+        """It has ended: look soon what is left of it, or at the next pass over all jobs."""
         self._ended.add(job_id)
         self._looked.clear()
-        self._check_soon()
+        if is_urgent:
+            self._check_soon()
 
     def _check_soon(self) -> None:
         if self._timer is None:

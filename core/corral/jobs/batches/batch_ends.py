@@ -67,7 +67,7 @@ class BatchEnds(Struct, eq=False):
         batch.end(number, record, state)
         self._journal.run_ended(int(job.id), len(job.stages))
         self.note_end(job.id, snapshot.state == "succeeded")
-        self.executor().leftovers.look_after(job.id)
+        self.executor().leftovers.look_after(job.id, is_urgent=job.spec.leftovers == "stop")
         if not is_again:
             self.note_end(not_running(batch.id, number), snapshot.state == "succeeded")
         self.settle(batch)
